@@ -1,0 +1,82 @@
+"""Sphinx's settings for the HTML book. What is in the book stands in book.yml, not here.
+
+    python -m semiseg_lib.book html        (or, by hand, sphinx-build -n -W notebooks _build/html)
+
+Nothing is executed: the outputs stored in the notebooks are rendered. The pages load nothing from
+a network: MathJax is served from _static, and widgets carry their own HTML.
+"""
+
+import warnings
+from pathlib import Path
+
+from semiseg_lib.book import load
+from semiseg_lib.book.build import write_toc
+
+# The extension looks at every live object, PyTorch's deprecated names among them.
+warnings.filterwarnings("ignore", category=FutureWarning, module="sphinx_external_toc")
+
+here = Path(__file__).resolve().parent
+# `semiseg book html` builds from a copied folder, with book.yml copied beside this file.
+book = load(here / "book.yml" if (here / "book.yml").is_file() else here.parent / "book.yml")
+
+project = book.title
+author = "its contributors"
+copyright = "its contributors. Text and figures: CC BY 4.0. Code: MIT"
+html_title = book.title
+language = "en"
+
+extensions = [
+    "myst_nb",
+    "sphinx_external_toc",
+    "sphinx_exercise",
+    "sphinx_togglebutton",
+    "sphinx_design",
+    "sphinx_copybutton",
+    "sphinxcontrib.bibtex",
+    "sphinx-mathjax-offline",
+]
+exclude_patterns = ["_build", "README.md", "book.yml"]
+
+external_toc_path = str(here / "_toc.yml")
+write_toc(book, here / "_toc.yml")
+
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "attrs_inline"]
+myst_heading_anchors = 3
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
+
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_render_plugin = "semiseg"  # semiseg_lib.book.rendering: alt text of figures
+nb_ipywidgets_js = {}  # the default would load a widget manager from a CDN
+# A widget's stored HTML form runs without a kernel; its live form would be dead on these pages.
+nb_mime_priority_overrides = [
+    ["html", "text/html", 5],
+    ["html", "application/vnd.jupyter.widget-view+json", None],
+]
+
+html_theme = "sphinx_book_theme"
+html_static_path = ["_static"]
+html_css_files = ["book.css"]
+html_logo = "_static/logo.svg"
+html_favicon = "_static/favicon.svg"
+html_copy_source = True
+html_sourcelink_suffix = ""
+html_show_sourcelink = True
+html_last_updated_fmt = None
+html_theme_options = {
+    "use_download_button": True,
+    "use_fullscreen_button": True,
+    "use_issues_button": False,
+    "use_repository_button": False,
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+    "home_page_in_toc": True,
+    "navbar_persistent": [],
+    "logo": {"text": book.title, "alt_text": "Home"},
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+togglebutton_hint = "Show"
+togglebutton_hint_hide = "Hide"
+copybutton_exclude = ".linenos, .gp, .go"

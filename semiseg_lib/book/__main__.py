@@ -1,0 +1,91 @@
+"""`python -m semiseg_lib.book ACTION`: make the book from its sources."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from semiseg_lib.book import build
+from semiseg_lib.book.description import Book, BookError, chapter_table, load, write_chapter_table
+from semiseg_lib.book.gates import book_complaints
+from semiseg_lib.book.notebook import ChapterFailed
+from semiseg_lib.paths import CHECKOUT
+
+
+def parser(profiles: Sequence[str]) -> argparse.ArgumentParser:
+    """The command line: one action and its options."""
+    root = argparse.ArgumentParser(prog="python -m semiseg_lib.book", description=__doc__)
+    actions = root.add_subparsers(dest="action", required=True)
+    for name, explanation in (
+        ("build", "run every chapter, then build the HTML"),
+        ("execute", "run chapters into _build/notebooks"),
+    ):
+        action = actions.add_parser(name, help=explanation)
+        default = os.environ.get("SEMISEG_PROFILE", "laptop")
+        action.add_argument("--profile", choices=profiles, default=default)
+        action.add_argument("--force", action="store_true", help="run again what is up to date")
+        if name == "execute":
+            action.add_argument("chapters", nargs="*", help="for example 06; all without")
+    page = actions.add_parser("html", help="build the HTML from stored outputs")
+    page.add_argument("--notebooks", type=Path, default=build.SOURCES)
+    page.add_argument("--destination", type=Path, default=build.BUILD / "html")
+    sync = actions.add_parser("sync", help="authors: run chapters, store outputs in notebooks/")
+    sync.add_argument("chapters", nargs="*", help="for example 06; all without")
+    actions.add_parser("check", help="authors: is what is stored in notebooks/ as it must be?")
+    table = actions.add_parser("table", help="print README.md's chapter table")
+    table.add_argument("--write", action="store_true", help="put it into README.md")
+    return root
+
+
+def announce(book: Book, profile: str) -> None:
+    """Say what a build is going to take."""
+    minutes = sum(chapter.minutes.get(profile, 0) for chapter in book.chapters)
+    free = shutil.disk_usage(CHECKOUT).free / 1e9
+    takes = f"about {minutes:.0f} minutes" if minutes else "a time that book.yml does not give"
+    print(f"{book.title}: {len(book.chapters)} chapters, profile {profile}: {takes},")
+    print(f"less than 1 GB of disk ({free:.0f} GB free). A chapter already run is not run again.")
+
+
+def act(options: argparse.Namespace, book: Book) -> None:
+    """Do what the command line asked for."""
+    if options.action in ("build", "execute"):
+        announce(book, options.profile)
+        chapters = getattr(options, "chapters", None)
+        minutes = build.execute(book, options.profile, chapters=chapters, force=options.force)
+        if options.action == "build":
+            notebooks = build.BUILD / "notebooks"
+            page = build.html(notebooks)
+            print(build.summary(book, minutes, notebooks, page))
+    elif options.action == "html":
+        page = build.html(options.notebooks, options.destination)
+        print(f"Open the book: {page.resolve().as_uri()}")
+    elif options.action == "sync":
+        build.sync(book, options.chapters)
+    elif options.action == "check":
+        if complaints := book_complaints(book, build.SOURCES):
+            raise BookError("\n".join(["the stored chapters are not in order:", *complaints]))
+        print(f"{len(book.chapters)} chapters are in order.")
+    elif options.write:
+        changed = write_chapter_table(book, CHECKOUT / "README.md")
+        print("README.md updated." if changed else "README.md was up to date.")
+    else:
+        print(chapter_table(book))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one action; 0 when it worked, 1 with a message when it did not."""
+    try:
+        book = load()
+        act(parser(list(book.profiles)).parse_args(arguments), book)
+    except (BookError, ChapterFailed, OSError, RuntimeError, ValueError) as error:
+        print(f"\nStopped: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Run the chapters, render the book, and (authors) store what the chapters put out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+
+from semiseg_lib.book.description import (
+    BOOK_FILE,
+    Book,
+    Chapter,
+    load,
+    toc,
+    write_chapter_table,
+)
+from semiseg_lib.book.notebook import ChapterFailed, run_chapter, tagged_text, write_notebook
+from semiseg_lib.paths import CHECKOUT, atomic_write, shown
+
+SOURCES = CHECKOUT / "notebooks"
+BUILD = CHECKOUT / "_build"
+LEDGER = "executed.json"
+RESULT_TAG = "book-result"
+
+
+def chosen_chapters(book: Book, names: Sequence[str] | None) -> list[Chapter]:
+    """The chapters of these names or numbers, in reading order; all of them without names."""
+    if not names:
+        return list(book.chapters)
+    wanted = {book.chapter(name).file for name in names}
+    return [chapter for chapter in book.chapters if chapter.file in wanted]
+
+
+def execute(
+    book: Book,
+    profile: str,
+    destination: Path = BUILD / "notebooks",
+    chapters: Sequence[str] | None = None,
+    force: bool = False,
+) -> dict[str, float]:
+    """Run chapters one after the other into `destination`; return the minutes of each.
+
+    The committed notebooks stay as they are. A chapter that was run before with the same source,
+    library and profile is skipped unless `force`. Stops at the first failure: ChapterFailed.
+    """
+    if profile not in book.profiles:
+        raise ValueError(f"no profile {profile!r}; book.yml has: {', '.join(book.profiles)}.")
+    wanted = chosen_chapters(book, chapters)
+    destination.mkdir(parents=True, exist_ok=True)
+    ledger_path = destination / LEDGER
+    ledger = json.loads(ledger_path.read_text(encoding="utf-8")) if ledger_path.is_file() else {}
+    minutes: dict[str, float] = {}
+    for chapter in wanted:
+        source, target = SOURCES / f"{chapter.file}.py", destination / f"{chapter.file}.ipynb"
+        state = {"profile": profile, "hash": _source_hash(source)}
+        done = ledger.get(chapter.file, {})
+        unchanged = {key: done.get(key) for key in state} == state and target.is_file()
+        if unchanged and not force:
+            minutes[chapter.file] = done["minutes"]
+            print(f"{chapter.file:<28} already run ({done['minutes']:.1f} min)", flush=True)
+            continue
+        print(f"{chapter.file:<28} expected {_expected(chapter, profile)}", flush=True)
+        minutes[chapter.file] = _run_into(source, target, profile)
+        print(f"{chapter.file:<28} done in {minutes[chapter.file]:.1f} min", flush=True)
+        ledger[chapter.file] = {**state, "minutes": round(minutes[chapter.file], 2)}
+        with atomic_write(ledger_path) as temporary:
+            temporary.write_text(json.dumps(ledger, indent=1), encoding="utf-8")
+    return minutes
+
+
+def _expected(chapter: Chapter, profile: str) -> str:
+    minutes = chapter.minutes.get(profile)
+    return f"{minutes:g} min" if minutes else "time not known in this profile"
+
+
+def _run_into(source: Path, target: Path, profile: str) -> float:
+    """Run one chapter, write it to `target`, and return its minutes."""
+    if not source.is_file():
+        raise FileNotFoundError(
+            f"{shown(source)} is missing: write the chapter or take it out of book.yml."
+        )
+    try:
+        notebook, seconds = run_chapter(source, profile)
+    except ChapterFailed as error:
+        partial = target.with_suffix(".failed.ipynb")
+        write_notebook(error.partial, partial)
+        raise ChapterFailed(
+            f"{error}\nThe notebook up to there: {shown(partial)}", error.partial
+        ) from error
+    write_notebook(notebook, target)
+    return seconds / 60
+
+
+def _source_hash(source: Path) -> str:
+    """A hash over the chapter and the library, since either changes what the chapter shows."""
+    digest = hashlib.sha256()
+    for path in [source, *sorted((CHECKOUT / "semiseg_lib").rglob("*.py"))]:
+        if path.is_file():
+            digest.update(path.name.encode("utf-8") + path.read_bytes())
+    return digest.hexdigest()
+
+
+def html(notebooks: Path = SOURCES, destination: Path = BUILD / "html") -> Path:
+    """Render the executed notebooks of that folder and the book's pages; return the home page.
+
+    Every Sphinx warning is an error: raises RuntimeError after all of them were shown.
+    """
+    book = load(BOOK_FILE)
+    staging = destination.parent / f"{destination.name}_source"
+    for folder in (staging, destination):
+        shutil.rmtree(folder, ignore_errors=True)
+    staging.mkdir(parents=True)
+    for page in [*SOURCES.glob("*.md"), *SOURCES.glob("*.bib"), SOURCES / "conf.py", BOOK_FILE]:
+        shutil.copy(page, staging)
+    shutil.copytree(SOURCES / "_static", staging / "_static")
+    for chapter in book.chapters:
+        notebook = Path(notebooks) / f"{chapter.file}.ipynb"
+        if not notebook.is_file():
+            raise FileNotFoundError(
+                f"{shown(notebook)} is missing: run `python -m semiseg_lib.book execute` first."
+            )
+        shutil.copy(notebook, staging)
+    command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", "-b", "html"]
+    finished = subprocess.run([*command, str(staging), str(destination)], check=False)
+    if finished.returncode != 0:
+        raise RuntimeError("the HTML was not built: see Sphinx's warnings above.")
+    return destination / "index.html"
+
+
+def summary(book: Book, minutes: dict[str, float], notebooks: Path, page: Path) -> str:
+    """What a build ends with: minutes by chapter, the book's result table, where the HTML is."""
+    lines = ["", f"{'chapter':<28} minutes"]
+    lines += [f"{name:<28} {spent:7.1f}" for name, spent in minutes.items()]
+    lines += [f"{'together':<28} {sum(minutes.values()):7.1f}"]
+    for chapter in reversed(book.chapters):
+        path = notebooks / f"{chapter.file}.ipynb"
+        result = tagged_text(nbformat.read(path, as_version=4), RESULT_TAG)
+        if result:
+            lines += ["", f"Result, from {chapter.file}:", result]
+            break
+    lines += ["", f"Open the book: {page.resolve().as_uri()}"]
+    return "\n".join(lines)
+
+
+def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
+    """For authors: run chapters in the laptop profile and store the outputs in notebooks/.
+
+    Writes each committed .ipynb in step with its .py, and the chapter table of README.md.
+    """
+    for chapter in chosen_chapters(book, chapters):
+        source = SOURCES / f"{chapter.file}.py"
+        minutes = _run_into(source, source.with_suffix(".ipynb"), "laptop")
+        source.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+        expected = chapter.minutes["laptop"]
+        print(f"{chapter.file:<28} {minutes:5.1f} min (book.yml: {expected:g})", flush=True)
+    write_chapter_table(book, CHECKOUT / "README.md")
+
+
+def write_toc(book: Book, path: Path) -> None:
+    """Write the table of contents for sphinx_external_toc (JSON is YAML)."""
+    path.write_text(json.dumps(toc(book), indent=1), encoding="utf-8")

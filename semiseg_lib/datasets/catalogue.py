@@ -1,0 +1,106 @@
+"""From a data configuration to pools of pictures: who is labelled, weak, held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from semiseg_lib.datasets.loaders import Pool, load_pool
+from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, Sizes, World, prepare
+from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
+from semiseg_lib.datasets.voc import VOCDataset
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pictures, and how many have masks.
+
+    Attributes:
+        world: the mini-VOC world.
+        labelled: how many pictures have masks; which ones is drawn by the run's seed.
+        sizes: how many pictures each list holds.
+        labelled_boxes, weak_boxes: how boxes are drawn, where not as the world says.
+    """
+
+    world: Literal["tight", "hurried"] = "hurried"
+    labelled: int = 24
+    sizes: Sizes = Sizes()
+    labelled_boxes: BoxStyle | None = None
+    weak_boxes: BoxStyle | None = None
+
+    def drawn_world(self) -> World:
+        """The world with this configuration's box styles."""
+        changed = {"labelled_boxes": self.labelled_boxes, "weak_boxes": self.weak_boxes}
+        return replace(WORLDS[self.world], **{k: v for k, v in changed.items() if v is not None})
+
+
+class Data:
+    """The pools of one configuration and seed, read when first asked for.
+
+    Args:
+        config: which pictures.
+        seed: draws the labelled ones.
+    """
+
+    def __init__(self, config: DataConfig, seed: int) -> None:
+        self.config, self.seed = config, seed
+        self.world = config.drawn_world()
+        self.classes = ("background", *self.world.classes)
+        self.folder = prepare(self.world, config.sizes)
+        names = {s: _read_names(self.folder, s) for s in ("labelled", "weak", "val", "test")}
+        check_disjoint(names)
+
+    @cached_property
+    def labelled(self) -> Pool:
+        """The pictures with masks and boxes; every class occurs in them."""
+        everything = self._pool("labelled", "SegmentationClass")
+        chosen = choose_labelled(
+            list(everything.masks.numpy()), self.config.labelled, len(self.classes), self.seed
+        )
+        return Pool(
+            names=tuple(everything.names[i] for i in chosen),
+            images=everything.images[chosen],
+            masks=everything.masks[chosen],
+            box_maps=everything.box_maps[chosen],
+        )
+
+    @cached_property
+    def weak(self) -> Pool:
+        """The pictures with boxes only; their masks are not read."""
+        return self._pool("weak", None)
+
+    @cached_property
+    def weak_truth(self) -> np.ndarray:
+        """The hidden masks of the weak pictures, uint8 (N, H, W): to measure labels, not to learn."""
+        return self._pool("weak", "SegmentationClassAug").masks.numpy()
+
+    @cached_property
+    def val(self) -> Pool:
+        """Pictures to make choices on."""
+        return self._pool("val", "SegmentationClass")
+
+    @cached_property
+    def test(self) -> Pool:
+        """Pictures to report on."""
+        return self._pool("test", "SegmentationClass")
+
+    def dataset(self, image_set: str) -> VOCDataset:
+        """The pictures of one list, one by one, boxes and all."""
+        masks = "SegmentationClassAug" if image_set == "weak" else "SegmentationClass"
+        return VOCDataset(self.folder, image_set, self.classes, masks=masks)
+
+    def _pool(self, image_set: str, masks: str | None) -> Pool:
+        return _read_pool(self.folder, image_set, self.classes, masks)
+
+
+@lru_cache(maxsize=16)
+def _read_pool(folder: Path, image_set: str, classes: tuple[str, ...], masks: str | None) -> Pool:
+    return load_pool(VOCDataset(folder, image_set, classes, masks=masks), boxes=True)
+
+
+def _read_names(folder: Path, image_set: str) -> list[str]:
+    return VOCDataset(folder, image_set, boxes=False, masks=None).names

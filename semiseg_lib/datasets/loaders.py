@@ -1,0 +1,199 @@
+"""Batches of labelled and weak pictures side by side, the same ones whenever a step is asked for.
+
+Every draw depends on (seed, step) alone. So a run that was interrupted continues with the batches
+it would have had, and several processes can each take their share of one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg_lib.datasets.augment import (
+    AugmentConfig,
+    Geometry,
+    draw_colours,
+    draw_geometry,
+    move,
+    recolour,
+)
+from semiseg_lib.datasets.boxes import class_maps
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a batch, labelled or weak.
+
+    Attributes:
+        names: B picture names.
+        images: float32 (B, 3, H, W) in [0, 1].
+        masks: int64 (B, H, W) class ids, 255 = void; None for weak pictures.
+        box_maps: float32 (B, C, H, W) of zeros and ones; None where not asked for.
+        logits_ancillary: float32 (B, C, h, w) at head resolution; None where not asked for.
+    """
+
+    names: tuple[str, ...]
+    images: Tensor
+    masks: Tensor | None = None
+    box_maps: Tensor | None = None
+    logits_ancillary: Tensor | None = None
+
+    def to(self, device: torch.device) -> Part:
+        """The same part with its tensors on ``device``."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
+        return replace(self, **{k: v.to(device) for k, v in tensors.items() if v is not None})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method learns from in one step."""
+
+    labelled: Part
+    weak: Part | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its tensors on ``device``."""
+        return Batch(self.labelled.to(device), self.weak and self.weak.to(device))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pictures of one size, held in memory: uint8 tensors, logits in half precision."""
+
+    names: tuple[str, ...]
+    images: Tensor
+    masks: Tensor | None = None
+    box_maps: Tensor | None = None
+    logits_ancillary: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def part(self, indices: Sequence[int]) -> Part:
+        """The pictures at ``indices`` as they are, in the number formats that networks read."""
+        chosen = torch.as_tensor(indices)
+        return Part(
+            names=tuple(self.names[i] for i in indices),
+            images=self.images[chosen].float() / 255,
+            masks=None if self.masks is None else self.masks[chosen].long(),
+            box_maps=None if self.box_maps is None else self.box_maps[chosen].float(),
+            logits_ancillary=(
+                None if self.logits_ancillary is None else self.logits_ancillary[chosen].float()
+            ),
+        )
+
+
+def load_pool(dataset, indices: Sequence[int] | None = None, boxes: bool = False) -> Pool:
+    """Read pictures of one size into memory.
+
+    Args:
+        dataset: anything that yields :class:`Sample` by index and has ``classes``.
+        indices: which pictures; None for all.
+        boxes: also make the box maps (needs ``Sample.boxes``).
+
+    Raises:
+        ValueError: two pictures differ in size.
+    """
+    samples = [dataset[i] for i in (range(len(dataset)) if indices is None else indices)]
+    sizes = {sample.image.shape[1:] for sample in samples}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"the pictures come in {len(sizes)} sizes, such as {sorted(sizes)[:3]} (rows, columns); "
+            "held in memory they must share one. Resize or crop them first."
+        )
+    num_classes = len(dataset.classes)
+    with_masks = samples[0].mask is not None
+    return Pool(
+        names=tuple(sample.name for sample in samples),
+        images=torch.from_numpy(np.stack([sample.image for sample in samples])),
+        masks=torch.from_numpy(np.stack([s.mask for s in samples])) if with_masks else None,
+        box_maps=torch.from_numpy(np.stack(
+            [class_maps(s.boxes, num_classes, s.image.shape[1:]) for s in samples]
+        )) if boxes else None,
+    )
+
+
+def drawn_indices(pool_size: int, batch_size: int, step: int, seed: int) -> list[int]:
+    """Which pictures step ``step`` (from 0) shows: epoch after epoch, each in a fresh order."""
+    places = range(step * batch_size, (step + 1) * batch_size)
+    return [int(_order(pool_size, p // pool_size, seed)[p % pool_size]) for p in places]
+
+
+@lru_cache(maxsize=8)
+def _order(pool_size: int, epoch: int, seed: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch, pool_size]).permutation(pool_size)
+
+
+class TrainingLoader:
+    """Augmented batches with a fixed number of labelled and of weak pictures.
+
+    Args:
+        labelled, weak: the pools; ``weak`` None for supervised training.
+        batch_labelled, batch_weak: pictures of each in one step, over all processes together.
+        augment: how views differ from their pictures.
+        seed: with the step it decides every draw.
+        process, processes: this process takes every ``processes``-th picture of each batch.
+    """
+
+    def __init__(
+        self,
+        labelled: Pool,
+        weak: Pool | None,
+        batch_labelled: int,
+        batch_weak: int,
+        augment: AugmentConfig,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.pools = (labelled, weak)
+        self.batch_sizes = (batch_labelled, batch_weak)
+        self.augment = augment
+        self.seed = seed
+        self.process, self.processes = process, processes
+
+    def batch(self, step: int) -> Batch:
+        """The batch of step ``step``, counted from 0."""
+        parts = [
+            self._part(pool, size, step, number) if pool is not None else None
+            for number, (pool, size) in enumerate(zip(self.pools, self.batch_sizes, strict=True))
+        ]
+        return Batch(*parts)
+
+    def _part(self, pool: Pool, size: int, step: int, number: int) -> Part:
+        seed = int(np.random.SeedSequence([self.seed, step, number]).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(seed)
+        indices = drawn_indices(len(pool), size, step, seed=2 * self.seed + number)
+        stride = _stride(pool)
+        geometry = draw_geometry(size, self.augment, stride, generator)
+        colours = draw_colours(size, generator)
+        mine = torch.arange(self.process, size, self.processes)
+        part = pool.part([indices[i] for i in mine])
+        return _view(part, geometry.select(mine), colours[mine], self.augment, stride)
+
+
+def _view(
+    part: Part, geometry: Geometry, colours: Tensor, augment: AugmentConfig, stride: int
+) -> Part:
+    def moved(maps: Tensor | None, at: int = 1) -> Tensor | None:
+        return None if maps is None else move(maps, geometry, at)
+
+    return replace(
+        part,
+        images=recolour(moved(part.images), colours, augment),
+        masks=moved(part.masks),
+        box_maps=moved(part.box_maps),
+        logits_ancillary=moved(part.logits_ancillary, stride),
+    )
+
+
+def _stride(pool: Pool) -> int:
+    """How many picture pixels one stored logit covers."""
+    if pool.logits_ancillary is None:
+        return 1
+    return pool.images.shape[-1] // pool.logits_ancillary.shape[-1]

@@ -1,0 +1,121 @@
+"""The worlds of mini-VOC: what is drawn, and how carelessly its boxes are annotated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DRAWING_VERSION = 1  # raise it whenever a change to the drawing changes a pixel
+CLASSES = ("balloon", "boat", "car", "fish", "house", "tree")  # what can be drawn
+SPLITS = ("labelled", "weak", "val", "test")
+
+
+@dataclass(frozen=True)
+class BoxStyle:
+    """How an annotator draws boxes around the objects of a picture.
+
+    ``loose``: each side is moved outwards by U(low, high) of the box's width or height.
+    ``jitter``: standard deviation of an extra Gaussian shift of each side, as a fraction of the
+    box's width or height.
+    ``missed``: chance that an object gets no box at all.
+    """
+
+    loose: tuple[float, float] = (0.0, 0.0)
+    jitter: float = 0.0
+    missed: float = 0.0
+
+    def __post_init__(self) -> None:
+        low, high = self.loose
+        if not 0.0 <= low <= high:
+            raise ValueError(f"BoxStyle.loose needs 0 <= low <= high, got {self.loose}")
+        if self.jitter < 0.0:
+            raise ValueError(f"BoxStyle.jitter must not be negative, got {self.jitter}")
+        if not 0.0 <= self.missed <= 1.0:
+            raise ValueError(f"BoxStyle.missed is a chance between 0 and 1, got {self.missed}")
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that decides what the pictures of one mini-VOC look like.
+
+    ``classes``: object classes without background, in alphabetical order; class ids start at 1.
+    ``objects``, ``distractors``: smallest and largest number in a picture.
+    ``camouflage``: chance that an object takes the colours of the scenery behind it.
+    ``rotation``: objects are turned by up to this many degrees either way.
+    ``size``: range of half an object's longer side, as a share of the picture's side.
+    ``typical_hue``: chance that an object takes a colour typical of its class; otherwise, any.
+    ``labelled_boxes`` is used for the labelled, val and test splits, ``weak_boxes`` for weak.
+    ``side``: width and height of a picture in pixels.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    objects: tuple[int, int]
+    distractors: tuple[int, int]
+    camouflage: float
+    rotation: float
+    size: tuple[float, float]
+    typical_hue: float
+    labelled_boxes: BoxStyle
+    weak_boxes: BoxStyle
+    seed: int
+    side: int = 64
+
+    def __post_init__(self) -> None:
+        if list(self.classes) != sorted(set(self.classes)):
+            raise ValueError(f"World.classes must be in alphabetical order, got {self.classes}")
+        if not self.classes or not set(self.classes) <= set(CLASSES):
+            raise ValueError(f"World.classes may hold {CLASSES}, got {self.classes}")
+        if not 1 <= self.objects[0] <= self.objects[1]:
+            raise ValueError(f"World.objects needs 1 <= low <= high, got {self.objects}")
+        if not 0 <= self.distractors[0] <= self.distractors[1]:
+            raise ValueError(f"World.distractors needs 0 <= low <= high, got {self.distractors}")
+        if self.side < 16:
+            raise ValueError(f"World.side must be at least 16 pixels, got {self.side}")
+
+    def box_style(self, split: str) -> BoxStyle:
+        """Return the style in which the boxes of a split are drawn."""
+        return self.weak_boxes if split == "weak" else self.labelled_boxes
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Number of pictures in each split."""
+
+    labelled: int = 240
+    weak: int = 800
+    val: int = 500
+    test: int = 500
+
+    def of(self, split: str) -> int:
+        """Return the number of pictures in the named split."""
+        return int(getattr(self, split))
+
+
+WORLDS: dict[str, World] = {
+    "tight": World(
+        name="tight",
+        classes=CLASSES,
+        objects=(1, 4),
+        distractors=(1, 3),
+        camouflage=0.15,
+        rotation=18.0,
+        size=(0.20, 0.36),
+        typical_hue=0.0,
+        labelled_boxes=BoxStyle(),
+        weak_boxes=BoxStyle(),
+        seed=20100,
+    ),
+    "hurried": World(
+        name="hurried",
+        classes=("balloon", "car", "fish", "tree"),
+        objects=(1, 3),
+        distractors=(0, 1),
+        camouflage=0.0,
+        rotation=10.0,
+        size=(0.26, 0.42),
+        typical_hue=0.8,
+        labelled_boxes=BoxStyle(),
+        weak_boxes=BoxStyle(loose=(0.15, 0.45), jitter=0.05),
+        seed=20200,
+    ),
+}

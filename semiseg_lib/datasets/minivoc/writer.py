@@ -1,0 +1,151 @@
+"""mini-VOC on disk, in the layout of PASCAL VOC."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from xml.etree import ElementTree
+
+from PIL import Image
+from tqdm import tqdm
+
+from semiseg_lib.datasets.labels import voc_palette
+from semiseg_lib.paths import atomic_folder, work_root
+
+from .annotation import STEP, Box, annotate
+from .dice import STREAM_BOXES, generator_for
+from .scenes import Scene, draw_scene
+from .worlds import DRAWING_VERSION, SPLITS, Sizes, World
+
+ALL_PICTURES = Sizes()
+
+README = """mini-VOC, the world "{name}"
+
+Drawn, not photographed: {total} pictures of {side} x {side} pixels with the classes
+{classes}, made by semiseg_lib.datasets.minivoc (drawing version {version}).
+Nothing was downloaded. Delete the folder and prepare() draws the same again.
+
+JPEGImages/                pictures
+SegmentationClass/         masks of the splits labelled, val and test: 0 is background, the
+                           classes follow in the order above, 255 (void) rims every object
+SegmentationClassAug/      masks of the weak split, for measuring only, never for training
+Annotations/               boxes in PASCAL VOC's XML, 1-based and inclusive
+ImageSets/Segmentation/    the names of each split: {splits}
+
+Parameters:
+{parameters}
+"""
+
+
+def prepare(
+    world: World, sizes: Sizes = ALL_PICTURES, root: Path | None = None, progress: bool = True
+) -> Path:
+    """Return the VOC2012 folder of a world; draw it first where it is not there yet.
+
+    ``root``: where to keep it, ``work_root()`` if None. The folder appears only once it is
+    complete: an interrupted run leaves nothing behind and the next one starts again.
+    """
+    root = work_root() if root is None else Path(root)
+    home = root / "minivoc" / f"{world.name}-{_fingerprint(world, sizes)}"
+    if not home.is_dir():
+        with atomic_folder(home) as temporary:
+            _write_world(world, sizes, temporary / "VOCdevkit" / "VOC2012", progress)
+    return home / "VOCdevkit" / "VOC2012"
+
+
+def content_hash(world: World, count: int) -> str:
+    """Return a SHA-256 over the first ``count`` pictures of every split, as 64 hex digits.
+
+    It covers drawn pixels, masks and annotated boxes, not the files: JPEG encoders differ.
+    """
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        for index in range(count):
+            scene, boxes = _annotated(world, split, index)
+            digest.update(scene.image.tobytes())
+            digest.update(scene.mask.tobytes())
+            for class_id, box in boxes:
+                digest.update(repr((class_id, *(int(edge * STEP) for edge in box))).encode())
+    return digest.hexdigest()
+
+
+def _fingerprint(world: World, sizes: Sizes) -> str:
+    """Return ten hex digits that differ whenever the files would."""
+    description = {"world": asdict(world), "sizes": asdict(sizes), "version": DRAWING_VERSION}
+    text = json.dumps(description, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:10]
+
+
+def _annotated(world: World, split: str, index: int) -> tuple[Scene, list[Box]]:
+    """Return a picture and the boxes that the split's annotator drew."""
+    scene = draw_scene(world, split, index)
+    generator = generator_for(world, split, index, STREAM_BOXES)
+    return scene, annotate(scene, world.box_style(split), generator, world.side)
+
+
+def _write_world(world: World, sizes: Sizes, folder: Path, progress: bool) -> None:
+    """Draw and write every split into the given VOC2012 folder."""
+    for name in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "Annotations",
+                 "ImageSets/Segmentation"):
+        (folder / name).mkdir(parents=True)
+    total = sum(sizes.of(split) for split in SPLITS)
+    with tqdm(total=total, desc=f"drawing mini-VOC ({world.name})", unit="picture",
+              disable=not progress) as bar:
+        for split in SPLITS:
+            names = [f"{world.name}_{split}_{index:05d}" for index in range(sizes.of(split))]
+            for index, name in enumerate(names):
+                scene, boxes = _annotated(world, split, index)
+                _write_picture(folder, name, split, scene, boxes, world)
+                bar.update()
+            _write_text(folder / "ImageSets" / "Segmentation" / f"{split}.txt",
+                        "".join(f"{name}\n" for name in names))
+    _write_text(folder / "README.txt", README.format(
+        name=world.name, total=total, side=world.side, classes=", ".join(world.classes),
+        version=DRAWING_VERSION,
+        splits=", ".join(f"{split} {sizes.of(split)}" for split in SPLITS),
+        parameters=json.dumps(asdict(world), indent=2)))
+
+
+def _write_picture(
+    folder: Path, name: str, split: str, scene: Scene, boxes: list[Box], world: World
+) -> None:
+    """Write the picture, the mask and the boxes of one scene."""
+    Image.fromarray(scene.image).save(
+        folder / "JPEGImages" / f"{name}.jpg", quality=95, subsampling=0
+    )
+    mask = Image.fromarray(scene.mask)
+    mask.putpalette(voc_palette())  # turns grey levels into mode P, ids unchanged
+    masks = "SegmentationClassAug" if split == "weak" else "SegmentationClass"
+    mask.save(folder / masks / f"{name}.png")
+    tree = ElementTree.ElementTree(_annotation(name, boxes, world, scene.image.shape))
+    ElementTree.indent(tree)
+    tree.write(folder / "Annotations" / f"{name}.xml", encoding="utf-8")
+
+
+def _annotation(
+    name: str, boxes: list[Box], world: World, shape: tuple[int, ...]
+) -> ElementTree.Element:
+    """Return the XML element that describes the boxes of one picture."""
+    root = ElementTree.Element("annotation")
+    ElementTree.SubElement(root, "folder").text = "VOC2012"
+    ElementTree.SubElement(root, "filename").text = f"{name}.jpg"
+    size = ElementTree.SubElement(root, "size")
+    for tag, value in zip(("height", "width", "depth"), shape, strict=True):
+        ElementTree.SubElement(size, tag).text = str(value)
+    ElementTree.SubElement(root, "segmented").text = "1"
+    for class_id, (x0, y0, x1, y1) in boxes:
+        entry = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(entry, "name").text = world.classes[class_id - 1]
+        ElementTree.SubElement(entry, "difficult").text = "0"
+        corners = ElementTree.SubElement(entry, "bndbox")
+        # VOC counts pixels from 1 and includes the last one.
+        for tag, edge in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):
+            ElementTree.SubElement(corners, tag).text = f"{edge:g}"
+    return root
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with the same line ends on every platform."""
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,40 @@
+"""The one shape in which every dataset hands out its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The boxes drawn around the objects of one picture.
+
+    Attributes:
+        coordinates: float32 (N, 4), x0 y0 x1 y1 in pixels; half-open, so x1 - x0 is the width.
+        classes: int64 (N,), class ids; 0 (background) never occurs.
+    """
+
+    coordinates: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    classes: np.ndarray = field(default_factory=lambda: np.zeros((0,), np.int64))
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture and whatever labels it has.
+
+    Attributes:
+        name: its name in the dataset's lists.
+        image: uint8 (3, H, W).
+        mask: uint8 (H, W) class ids, 255 = void; None where nobody drew one.
+        boxes: the annotator's boxes; None where nobody drew any.
+    """
+
+    name: str
+    image: np.ndarray
+    mask: np.ndarray | None = None
+    boxes: Boxes | None = None

@@ -1,0 +1,57 @@
+"""Who has a mask, who has boxes, who is held out: choosing the labelled pictures, and leak checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from semiseg_lib.datasets.labels import VOID
+
+
+def choose_labelled(masks: Sequence[np.ndarray], count: int, num_classes: int, seed: int) -> list[int]:
+    """Draw ``count`` pictures to be the labelled set, so that every class occurs in one of them.
+
+    Args:
+        masks: (H, W) ids of every picture that could be chosen.
+        count: how many to choose.
+        num_classes: classes that must occur, background included.
+        seed: the same seed gives the same choice.
+
+    Returns:
+        Their indices, ascending.
+
+    Raises:
+        ValueError: more pictures wanted than there are, or no draw in 1000 covers the classes.
+    """
+    if count > len(masks):
+        raise ValueError(f"{count} labelled pictures wanted, but only {len(masks)} have a mask.")
+    present = np.array([np.bincount(mask.ravel(), minlength=256)[:num_classes] > 0 for mask in masks])
+    generator = np.random.default_rng([seed, 77])
+    for _ in range(1000):
+        chosen = np.sort(generator.choice(len(masks), size=count, replace=False))
+        if present[chosen].any(axis=0).all():
+            return chosen.tolist()
+    rarest = int(present.sum(axis=0).argmin())
+    raise ValueError(
+        f"1000 draws of {count} pictures never covered all {num_classes} classes; class {rarest} "
+        f"occurs in {int(present[:, rarest].sum())} of {len(masks)}. Label more pictures."
+    )
+
+
+def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError if a picture is in two of the named lists: the score would flatter."""
+    owner: dict[str, str] = {}
+    for list_name, names in lists.items():
+        for name in names:
+            if owner.setdefault(name, list_name) != list_name:
+                raise ValueError(
+                    f"the picture {name} is in both {owner[name]!r} and {list_name!r}. "
+                    "Take it out of one list, or the score is measured on what was learnt."
+                )
+
+
+def class_shares(masks: Sequence[np.ndarray], num_classes: int) -> np.ndarray:
+    """The share of labelled pixels of each class, float64 (C,); void is left out."""
+    counts = sum(np.bincount(mask[mask != VOID].ravel(), minlength=num_classes) for mask in masks)
+    return counts / counts.sum()

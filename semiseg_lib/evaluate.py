@@ -1,0 +1,154 @@
+"""Measuring: one confusion matrix over a whole dataset, and the scores read off it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.datasets.loaders import Part, Pool
+from semiseg_lib.methods.base import Method
+
+
+def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count pixels by true class (row) and predicted class (column).
+
+    Args:
+        truth: class ids of any shape, 255 = void; void pixels are not counted.
+        prediction: class ids of the same shape, 0 .. num_classes - 1.
+        num_classes: C, background included.
+
+    Returns:
+        int64 (C, C); the sum is the number of labelled pixels.
+
+    Raises:
+        ValueError: the shapes differ or an id is out of range.
+    """
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape.")
+    labelled = truth != VOID
+    truth = truth[labelled].astype(np.int64)
+    prediction = prediction[labelled].astype(np.int64)
+    for name, ids in (("truth", truth), ("prediction", prediction)):
+        if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
+            raise ValueError(
+                f"the {name} holds ids {ids.min()} to {ids.max()}; with {num_classes} classes only "
+                f"0 to {num_classes - 1} (and {VOID} for void in the truth) are allowed."
+            )
+    counts = np.bincount(num_classes * truth + prediction, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a segmentation, read off its confusion matrix.
+
+    Attributes:
+        confusion: int64 (C, C), pixels by true class (row) and predicted class (column).
+        classes: C names.
+    """
+
+    confusion: np.ndarray
+    classes: tuple[str, ...]
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Intersection over union of each class, float64 (C,) in [0, 1].
+
+        NaN for a class that is absent from the truth and from the prediction.
+        """
+        hits = np.diag(self.confusion)
+        union = self.confusion.sum(0) + self.confusion.sum(1) - hits
+        return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+    @property
+    def mean_iou(self) -> float:
+        """mIoU in [0, 1]: the mean of :attr:`iou` over the classes that occur; NaN if none does."""
+        occurring = self.iou[~np.isnan(self.iou)]
+        return float(occurring.mean()) if occurring.size else float("nan")
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """The share of labelled pixels that are right, in [0, 1]."""
+        return float(np.diag(self.confusion).sum() / max(self.confusion.sum(), 1))
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Of the pixels called c, the share that are c: float64 (C,), NaN where none is called c."""
+        return _share(np.diag(self.confusion), self.confusion.sum(0))
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Of the pixels that are c, the share called c: float64 (C,), NaN where there is none."""
+        return _share(np.diag(self.confusion), self.confusion.sum(1))
+
+    def rows(self) -> list[dict[str, float | str]]:
+        """One row a class, percent: for tables."""
+        columns = {"IoU": self.iou, "precision": self.precision, "recall": self.recall}
+        return [
+            {"class": name, **{key: 100 * float(values[i]) for key, values in columns.items()}}
+            for i, name in enumerate(self.classes)
+        ]
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+
+
+def evaluate_labels(
+    truth: Iterable[np.ndarray], prediction: Iterable[np.ndarray], classes: tuple[str, ...]
+) -> Evaluation:
+    """Score label maps against true masks, picture by picture."""
+    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for one_truth, one_prediction in zip(truth, prediction, strict=True):
+        total += confusion_matrix(one_truth, one_prediction, len(classes))
+    return Evaluation(total, tuple(classes))
+
+
+def evaluate(method: Method, pool: Pool, classes: tuple[str, ...], batch: int = 50) -> Evaluation:
+    """Score the deployed model on a pool that has masks.
+
+    Box maps reach the model only if it says that it uses them; a primary never sees any.
+    """
+    return evaluate_labels(pool.masks.numpy(), predict(method, pool, batch), classes)
+
+
+def predict(method: Method, pool: Pool, batch: int = 50) -> np.ndarray:
+    """The most likely class of every pixel, uint8 (N, H, W)."""
+    labels = [
+        method(part.images, part.box_maps).argmax(dim=1).to(torch.uint8).cpu()
+        for part in _in_evaluation(method, pool, batch)
+    ]
+    return torch.cat(labels).numpy()
+
+
+def predict_logits(method: Method, pool: Pool, batch: int = 50) -> Tensor:
+    """Logits at head resolution, float32 (N, C, h, w), on the CPU."""
+    logits = [
+        method.head_logits(part.images, part.box_maps).float().cpu()
+        for part in _in_evaluation(method, pool, batch)
+    ]
+    return torch.cat(logits)
+
+
+def _in_evaluation(method: Method, pool: Pool, batch: int) -> Iterator[Part]:
+    """The pool in batches on the method's device; evaluation mode and no gradients meanwhile."""
+    device = next(method.parameters()).device
+    was_training = method.training
+    method.eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(pool), batch):
+                part = pool.part(range(start, min(start + batch, len(pool)))).to(device)
+                yield part if method.uses_boxes else _without_boxes(part)
+    finally:
+        method.train(was_training)
+
+
+def _without_boxes(part: Part) -> Part:
+    return Part(part.names, part.images, part.masks)

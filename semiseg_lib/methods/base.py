@@ -1,0 +1,51 @@
+"""What every method is: a module with losses for training and a forward pass for use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from semiseg_lib.datasets.loaders import Batch
+
+
+class Method(nn.Module):
+    """A way to learn segmentation, from labelled and perhaps from weak or unlabelled pictures.
+
+    Attributes:
+        uses_boxes: the deployed forward pass reads box maps. True for the ancillary alone: what is
+            tested on pictures without boxes must not see any.
+        learns_from: the parts of a batch that :meth:`losses` reads.
+        needs_logits: :meth:`losses` reads the stored ancillary logits of the weak pictures.
+    """
+
+    uses_boxes: bool = False
+    learns_from: frozenset[str] = frozenset({"labelled"})
+    needs_logits: bool = False
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """The terms to be summed and minimised, by name.
+
+        Args:
+            batch: labelled and perhaps weak pictures.
+            progress: the share of the training that is done, 0 .. 1.
+
+        Returns:
+            Scalars; a term that has nothing to learn from is 0, never NaN.
+        """
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
+        """The deployed model: pictures (B, 3, H, W) in [0, 1] to logits (B, C, H, W)."""
+        raise NotImplementedError
+
+    def head_logits(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
+        """The deployed model's logits (B, C, h, w), before they are enlarged to the picture."""
+        raise NotImplementedError
+
+    def after_step(self, step: int) -> None:
+        """Called after each optimiser step: moving averages and the like."""
+
+    def parameter_groups(self) -> Iterable[dict]:
+        """Parameter groups for the optimiser; ``lr_scale`` multiplies the base learning rate."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad], "lr_scale": 1.0}]

@@ -1,0 +1,87 @@
+"""Where files live, and how they are written so that none is ever half-written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def work_root() -> Path:
+    """The folder for everything the book makes: drawn pictures, logits, runs.
+
+    ``SEMISEG_WORK`` where it is set, else ``data/`` of the checkout, else the user's cache folder.
+    """
+    if chosen := os.environ.get("SEMISEG_WORK"):
+        return Path(chosen)
+    if (CHECKOUT / "book.yml").is_file():
+        return CHECKOUT / "data"
+    return Path(platformdirs.user_cache_dir("semiseg", appauthor=False))
+
+
+def dataset_root() -> Path | None:
+    """The folder that holds real datasets (``VOCdevkit/``, ``camvid/`` ...), or None.
+
+    Read from ``SEMISEG_DATA``; nothing is ever written there.
+    """
+    chosen = os.environ.get("SEMISEG_DATA")
+    return Path(chosen) if chosen else None
+
+
+def shown(path: Path) -> str:
+    """A path as it is printed: relative to the checkout where it lies inside it."""
+    path = Path(path)
+    if path.is_absolute() and path.is_relative_to(CHECKOUT):
+        return path.relative_to(CHECKOUT).as_posix()
+    return path.as_posix()
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside ``path``; it takes the name ``path`` only if the block succeeds."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path, path.suffix)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"could not write {shown(path)} ({error.strerror}); nothing was changed. "
+            "Free some disk space, or point SEMISEG_WORK at another disk, and run it again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; it takes the name ``path`` only if the block succeeds.
+
+    If another process has finished the same folder meanwhile, theirs stays and ours is dropped.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path, suffix: str = "") -> Path:
+    """A name in the same folder that nobody else uses: on the same disk, so that it can be renamed."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{suffix}")

@@ -1,0 +1,80 @@
+"""A trained model on a person's own pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import pad
+from tqdm.auto import tqdm
+
+from semiseg_lib.datasets.labels import read_picture, write_mask
+from semiseg_lib.methods.base import Method
+from semiseg_lib.paths import atomic_write
+from semiseg_lib.plots import overlay
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+def predict_picture(method: Method, image: np.ndarray, multiple: int = 16) -> np.ndarray:
+    """Segment one picture of any size.
+
+    Args:
+        method: a model that needs no boxes.
+        image: uint8 (3, H, W).
+        multiple: the picture is padded to this (edge pixels repeated) and the label cropped back.
+
+    Returns:
+        uint8 (H, W) class ids.
+
+    Raises:
+        ValueError: the model needs boxes.
+    """
+    if method.uses_boxes:
+        raise ValueError("this run's model needs boxes; predict with a primary or supervised run.")
+    height, width = image.shape[1:]
+    device = next(method.parameters()).device
+    pixels = torch.from_numpy(image)[None].float().to(device) / 255
+    padded = pad(pixels, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+    with torch.inference_mode():
+        logits = method.eval()(padded)
+    return logits.argmax(dim=1)[0, :height, :width].to(torch.uint8).cpu().numpy()
+
+
+def predict_files(
+    method: Method, classes: Sequence[str], source: Path, out: Path
+) -> list[Path]:
+    """Segment a picture or a folder of pictures; write NAME.png (ids) and NAME_overlay.png.
+
+    Args:
+        method: a model that needs no boxes.
+        classes: C names; only their number matters here.
+        source: a picture file, or a folder whose pictures are taken in the order of their names.
+        out: the folder to write to; made if missing.
+
+    Returns:
+        The label files written.
+
+    Raises:
+        FileNotFoundError: the source is missing or holds no picture.
+    """
+    source, out = Path(source), Path(out)
+    if source.is_dir():
+        files = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES)
+    else:
+        files = [source] if source.is_file() else []
+    if not files:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise FileNotFoundError(f"no picture at {source}; pictures end in {kinds}.")
+    written = []
+    for file in tqdm(files, desc="predicting", unit="picture"):
+        image = read_picture(file)
+        label = predict_picture(method, image)
+        write_mask(label, out / f"{file.stem}.png")
+        with atomic_write(out / f"{file.stem}_overlay.png") as temporary:
+            Image.fromarray(overlay(image, label)).save(temporary, format="PNG")
+        written.append(out / f"{file.stem}.png")
+    return written

@@ -1,0 +1,232 @@
+"""The HTML book: built from the stored notebooks, complete, offline, described, and alive.
+
+Everything that needs the built pages is in this file, so that they are built once.
+"""
+
+import itertools
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
+
+import nbformat
+import pytest
+
+from semiseg_lib.book import load
+from semiseg_lib.book.build import SOURCES, html
+from semiseg_lib.book.notebook import as_stored, write_notebook
+
+WIDGET_CHAPTER = "06_self_correction"
+# Tags and attributes through which a page loads something; <a href> is only followed by a reader.
+LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
+REMOTE = re.compile(r"^(https?:)?//")
+BROWSER_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Page(HTMLParser):
+    """What a page loads, links to, and how its pictures are described."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.links: list[str] = []
+        self.alts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if address := values.get(LOADING.get(tag, "")):
+            self.loaded.append(address)
+        if tag == "a":
+            self.links.append(values.get("href") or "")
+        if tag == "img":
+            self.alts.append(values.get("alt") or "")
+
+    @property
+    def remote(self) -> list[str]:
+        """Addresses on other machines from which the page loads something."""
+        return [address for address in self.loaded if REMOTE.match(address)]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """The book's HTML, from the stored notebooks, every Sphinx warning an error."""
+    return html(SOURCES, tmp_path_factory.mktemp("site") / "html").parent
+
+
+def read(path: Path) -> Page:
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_every_page_is_there_and_leads_to_the_next(site):
+    book = load()
+    assert f"{book.home}.html" in (site / "index.html").read_text(encoding="utf-8")
+    names = [book.home, *(chapter.file for chapter in book.chapters), *book.back_matter]
+    for name, following in itertools.pairwise(names):
+        assert f"{following}.html" in read(site / f"{name}.html").links
+
+
+def test_every_chapter_can_be_downloaded(site):
+    for chapter in load().chapters:
+        assert f"_sources/{chapter.file}.ipynb" in read(site / f"{chapter.file}.html").links
+        assert (site / "_sources" / f"{chapter.file}.ipynb").is_file()
+
+
+def test_no_page_loads_anything_from_another_machine(site):
+    pages = sorted(site.glob("*.html"))
+    assert len(pages) > len(load().chapters)
+    assert {page.name: read(page).remote for page in pages if read(page).remote} == {}
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8")
+        assert not re.search(r"""(url\(|@import)\s*["']?(https?:)?//""", text), sheet.name
+
+
+def test_every_picture_is_described(site):
+    for chapter in load().chapters:
+        page = read(site / f"{chapter.file}.html")
+        assert all(page.alts)
+        notebook = nbformat.read(SOURCES / f"{chapter.file}.ipynb", as_version=4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        described = [
+            output.metadata["image/png"]["alt"]
+            for output in outputs
+            if "image/png" in output.get("data", {}) and "text/html" not in output.data
+        ]
+        assert set(described) <= set(page.alts)
+
+
+def test_a_remote_resource_would_be_noticed():
+    text = '<script src="https://cdn.example/x.js"></script><link href="//fonts.example/f.css">'
+    assert len(Page(text + '<img src="a.png"><a href="https://example.org">').remote) == 2
+
+
+def test_the_alt_text_comes_from_the_output(sound_notebook, tmp_path):
+    """A one-page project with our renderer, and what myst-nb makes of the same page by itself."""
+    from sphinx.application import Sphinx
+
+    alts = {}
+    for renderer in ("semiseg", "default"):
+        source, built = tmp_path / renderer, tmp_path / renderer / "built"
+        source.mkdir()
+        write_notebook(as_stored(sound_notebook), source / "index.ipynb")
+        settings = {
+            "extensions": ["myst_nb"],
+            "nb_execution_mode": "off",
+            "nb_render_plugin": renderer,
+        }
+        Sphinx(source, None, built, built, "html", settings, status=None).build()
+        alts[renderer] = read(built / "index.html").alts
+    assert "A line that rises from one to two" in alts["semiseg"]
+    assert "A line that rises from one to two" not in alts["default"]
+
+
+def skip_unless_ci(reason: str) -> None:
+    """Skip with the reason; under CI, where a skipped test would go unseen, fail."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason} (CI must not skip the browser tests)")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless Chromium with an empty profile; skipped where there is none, except under CI."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        skip_unless_ci("the Python package playwright is not installed")
+    with sync_playwright() as playwright:
+        names = ("chromium", "chromium-browser", "google-chrome")
+        found = [path for name in names if (path := shutil.which(name))]
+        executable = found[0] if found else playwright.chromium.executable_path
+        if not Path(executable).is_file():
+            skip_unless_ci("no Chromium: apt-get install chromium, or playwright install chromium")
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("chromium"),
+            executable_path=executable,
+            headless=True,
+            args=BROWSER_ARGUMENTS,
+        )
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that records requests to other machines, failed requests and script errors."""
+    page = browser.new_page()
+    page.troubles = []
+    page.on("request", lambda r: REMOTE.match(r.url) and page.troubles.append(f"asked: {r.url}"))
+    page.on("requestfailed", lambda r: page.troubles.append(f"failed: {r.url}"))
+    page.on("pageerror", lambda error: page.troubles.append(f"script: {error}"))
+    yield page
+    page.close()
+
+
+def slider_changes_the_picture(page) -> bool:
+    """Move the widget's slider to each end with the keyboard; does a canvas look different?"""
+    widget = page.locator(".alpha-explorer").first
+    slider = widget.locator("input[type=range]").first
+    slider.wait_for(timeout=15_000)
+    pictures = []
+    for key in ("Home", "End"):
+        slider.focus()
+        page.keyboard.press(key)
+        page.wait_for_timeout(500)
+        # Every canvas' own pixels: a screenshot would also change with the focus ring.
+        pictures.append(widget.locator("canvas").evaluate_all("all => all.map(c => c.toDataURL())"))
+    assert pictures[0], "the widget has no canvas"
+    return pictures[0] != pictures[1]
+
+
+def widget_page(script: str) -> str:
+    slider = '<input type="range" min="0" max="9" value="4"><canvas width="8" height="8"></canvas>'
+    text = f'<div class="alpha-explorer">{slider}</div><script>{script}</script>'
+    return f"data:text/html,{quote(text)}"
+
+
+ALIVE = """
+const slider = document.querySelector("input");
+slider.addEventListener("input", () => document.querySelector("canvas").getContext("2d")
+  .fillRect(0, 0, slider.value, 8));
+"""
+
+
+@pytest.mark.browser
+def test_a_dead_widget_and_a_network_request_would_be_noticed(page):
+    page.goto(widget_page(ALIVE))
+    assert slider_changes_the_picture(page)
+    page.goto(widget_page(""))
+    assert not slider_changes_the_picture(page)
+    assert page.troubles == []
+    # Port 9 of this machine answers nothing.
+    page.goto(widget_page("fetch('http://127.0.0.1:9/').catch(() => 0)"))
+    page.wait_for_timeout(500)
+    assert any(trouble.startswith("asked: http://127.0.0.1:9") for trouble in page.troubles)
+    assert any(trouble.startswith("failed: ") for trouble in page.troubles)
+
+
+@pytest.mark.browser
+def test_the_alpha_slider_works_without_kernel_and_network(page, site):
+    page.goto((site / f"{WIDGET_CHAPTER}.html").as_uri())
+    page.wait_for_load_state("load")
+    assert slider_changes_the_picture(page)
+    assert page.troubles == []
+
+
+@pytest.mark.browser
+def test_no_page_of_the_book_asks_for_anything_or_fails(page, site):
+    # index.html sends the reader on to the home page at once, which aborts its own loading.
+    for path in sorted(set(site.glob("*.html")) - {site / "index.html"}):
+        page.goto(path.as_uri())
+        page.wait_for_load_state("load")
+    assert page.troubles == []

@@ -1,0 +1,157 @@
+"""Every stored chapter passes every gate, and every gate can be failed."""
+
+import copy
+
+import nbformat
+import pytest
+
+from semiseg_lib.book import load
+from semiseg_lib.book.gates import (
+    MACHINE_PATH,
+    book_complaints,
+    chapter_complaints,
+    first_difference,
+    notebook_complaints,
+)
+from semiseg_lib.book.notebook import as_stored, write_notebook
+
+
+@pytest.mark.parametrize("chapter", load().chapters, ids=lambda chapter: chapter.file)
+def test_the_stored_chapter_is_in_order(chapter, checkout):
+    assert chapter_complaints(checkout / "notebooks" / f"{chapter.file}.py") == []
+
+
+def test_at_least_one_chapter_has_a_compared_output(checkout):
+    texts = [path.read_text("utf-8") for path in (checkout / "notebooks").glob("[0-9]*.ipynb")]
+    assert any("nbval-check-output" in text for text in texts), "nbval would compare nothing"
+
+
+def test_the_sound_notebook_is_sound(sound_notebook):
+    assert list(notebook_complaints(sound_notebook)) == []
+
+
+def never_run(cells):
+    cells[2].execution_count = None
+
+
+def out_of_order(cells):
+    cells[1].execution_count, cells[2].execution_count = 2, 1
+
+
+def error_output(cells):
+    cells[2].outputs.append(
+        nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
+    )
+
+
+def path_in_output(cells):
+    cells[2].outputs[1].text = "saved to /home/somebody/data/run\n"
+
+
+def path_in_source(cells):
+    cells[0].source = "Look in C:\\Users\\somebody\\data."
+
+
+def long_cell(cells):
+    cells[2].source = "\n".join(f"x{line} = {line}" for line in range(26))
+
+
+def no_alt(cells):
+    cells[2].outputs[0].metadata = {}
+
+
+def empty_alt(cells):
+    cells[2].outputs[0].metadata["image/png"]["alt"] = "figure"
+
+
+def no_alt_in_text(cells):
+    cells[0].source = "# A chapter\n\n![](picture.png)"
+
+
+def no_parameters(cells):
+    cells[1].metadata["tags"] = []
+
+
+def seed_not_a_parameter(cells):
+    cells[1].source = "profile = None\ndevice = None"
+
+
+def progress_bar(cells):
+    cells[2].outputs.append(nbformat.v4.new_output("stream", name="stderr", text="50%|#####"))
+
+
+def volatile_metadata(cells):
+    cells[2].metadata["execution"] = {"iopub.execute_input": "2026-01-01T00:00:00Z"}
+
+
+SPOILED = {
+    never_run: "not run once each",
+    out_of_order: "not run once each",
+    error_output: "ended in ValueError",
+    path_in_output: "names a folder of one machine: /home/somebody",
+    path_in_source: "names a folder of one machine: C:",
+    long_cell: "has 26 lines",
+    no_alt: "has no alt text",
+    empty_alt: "has no alt text",
+    no_alt_in_text: "picture in the text has no alt",
+    no_parameters: "0 cells have the tag parameters",
+    seed_not_a_parameter: "does not set seed",
+    progress_bar: "progress bars are stored",
+    volatile_metadata: "volatile metadata",
+}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"), SPOILED.items(), ids=[spoil.__name__ for spoil in SPOILED]
+)
+def test_a_spoiled_notebook_is_noticed(sound_notebook, spoil, complaint):
+    spoil(sound_notebook.cells)
+    assert any(complaint in found for found in notebook_complaints(sound_notebook))
+
+
+@pytest.mark.parametrize("text", ["10/12 pictures", "data/minivoc/train", "iVBOR/tmp/w0KG"])
+def test_what_only_looks_like_a_path_is_let_through(text):
+    assert not MACHINE_PATH.search(text)
+
+
+def test_an_edited_source_is_out_of_step(sound_notebook):
+    edited = copy.deepcopy(sound_notebook)
+    assert first_difference(edited, sound_notebook) == ""
+    edited.cells[2].source = "show(other)"
+    assert first_difference(edited, sound_notebook) == "cell 2"
+    del edited.cells[2]
+    assert first_difference(edited, sound_notebook) == "the count of cells (2, 3)"
+    retagged = copy.deepcopy(sound_notebook)
+    retagged.cells[2].metadata["tags"] = ["nbval-skip"]
+    assert first_difference(retagged, sound_notebook) == "cell 2"
+
+
+def test_a_missing_pair_and_a_heavy_notebook_are_noticed(sound_notebook, tmp_path):
+    source = tmp_path / "01_heavy.py"
+    assert "01_heavy.py is missing" in chapter_complaints(source)[0]
+    source.write_text("# %%\n1 + 1\n", encoding="utf-8")
+    assert "01_heavy.ipynb is missing" in chapter_complaints(source)[0]
+    sound_notebook.cells[2].outputs[0].data["image/png"] = "A" * 1_600_000
+    write_notebook(sound_notebook, source.with_suffix(".ipynb"))
+    found = chapter_complaints(source)
+    assert any("over 1500000" in complaint for complaint in found)
+    assert any("differ at cell 0" in complaint for complaint in found)
+
+
+def test_a_stray_notebook_is_noticed(tmp_path):
+    (tmp_path / "99_stray.ipynb").write_text("{}", encoding="utf-8")
+    found = book_complaints(load(), tmp_path)
+    assert "99_stray.ipynb is not listed in book.yml" in found
+    assert "glossary.md is listed in book.yml and missing" in found
+
+
+def test_the_stored_form_is_stable_and_keeps_the_kernel_free_widget(sound_notebook):
+    view = "application/vnd.jupyter.widget-view+json"
+    html = {view: {"model_id": "7"}, "text/html": "<canvas></canvas>"}
+    sound_notebook.cells[2].outputs.append(nbformat.v4.new_output("display_data", data=html))
+    sound_notebook.metadata["widgets"] = {"state": {}}
+    stored = as_stored(sound_notebook)
+    assert stored.cells[2].outputs[-1].data == {"text/html": "<canvas></canvas>"}
+    assert "widgets" not in stored.metadata
+    assert as_stored(stored) == stored
+    assert stored.cells[2].id != stored.cells[1].id

@@ -1,0 +1,100 @@
+"""Running chapters: in order, resumable, stopping with the cell that failed."""
+
+import nbformat
+import pytest
+
+from semiseg_lib.book import Book, Chapter, Part, build
+from semiseg_lib.book.__main__ import main
+from semiseg_lib.book.notebook import ChapterFailed, tagged_text
+
+SOURCE = """# %% tags=["parameters"]
+profile = None
+# %% tags=["book-result"]
+import os, sys
+print("mIoU in", os.environ["SEMISEG_PROFILE"])
+print("a " + "bar", file=sys.stderr)
+# %%
+{last}
+"""
+
+
+@pytest.fixture
+def small_book(tmp_path, monkeypatch):
+    """A book of two tiny chapters in a folder of its own."""
+    minutes = {"smoke": 1.0, "laptop": 1.0, "gpu": 1.0}
+    chapters = tuple(Chapter(f"0{n}_small", "T", "Q?", minutes) for n in (1, 2))
+    for chapter in chapters:
+        source = tmp_path / f"{chapter.file}.py"
+        source.write_text(SOURCE.format(last="1 + 1"), encoding="utf-8")
+    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    return Book("T", "S", "intro", {"smoke": "", "laptop": ""}, (Part("P", chapters),), "B", ())
+
+
+def test_a_failing_cell_is_named_and_a_later_run_goes_on_from_there(small_book, tmp_path, capsys):
+    out, second = tmp_path / "out", tmp_path / "02_small.py"
+    second.write_text(SOURCE.format(last="1 / 0  # the flaw"), encoding="utf-8")
+    with pytest.raises(ChapterFailed) as raised:
+        build.execute(small_book, "smoke", out)
+    message = str(raised.value)
+    assert "chapter 02_small, code cell 3 of 3" in message
+    assert "1 / 0  # the flaw" in message and "ZeroDivisionError" in message
+    partial = nbformat.read(out / "02_small.failed.ipynb", as_version=4)
+    assert partial.cells[1].outputs[0].text.startswith("mIoU in smoke")
+    assert not (out / "02_small.ipynb").exists()
+
+    second.write_text(SOURCE.format(last="2 + 2"), encoding="utf-8")
+    capsys.readouterr()
+    assert list(build.execute(small_book, "smoke", out)) == ["01_small", "02_small"]
+    printed = capsys.readouterr().out
+    assert "01_small" in printed and "already run" in printed
+    done = nbformat.read(out / "02_small.ipynb", as_version=4)
+    assert [cell.execution_count for cell in done.cells] == [1, 2, 3]
+    assert done.cells[2].outputs[0].data["text/plain"] == "4"
+    assert tagged_text(done, "book-result") == "mIoU in smoke"
+    assert not list(tmp_path.glob("*.ipynb")), "the committed notebooks are not touched"
+
+
+def test_what_is_run_again(small_book, tmp_path, monkeypatch):
+    ran = []
+
+    def run_into(source, target, profile):
+        ran.append(source.stem)
+        target.touch()
+        return 0.5
+
+    monkeypatch.setattr(build, "_run_into", run_into)
+
+    def run(*chapters, profile="smoke", force=False):
+        ran.clear()
+        build.execute(small_book, profile, tmp_path / "out", chapters, force)
+        return ran
+
+    assert run("02") == ["02_small"]
+    assert run() == ["01_small"]
+    assert run() == []
+    assert run(force=True) == ["01_small", "02_small"]
+    assert run(profile="laptop") == ["01_small", "02_small"]
+    (tmp_path / "01_small.py").write_text("# %%\n3", encoding="utf-8")
+    assert run(profile="laptop") == ["01_small"]
+
+
+def test_sync_stores_the_outputs_beside_the_source(small_book, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "write_chapter_table", lambda book, readme: False)
+    build.sync(small_book, ["01"])
+    stored = (tmp_path / "01_small.ipynb").read_text(encoding="utf-8")
+    assert "mIoU in laptop" in stored and "a bar" not in stored and str(tmp_path) not in stored
+    build.sync(small_book, ["01"])
+    assert (tmp_path / "01_small.ipynb").read_text(encoding="utf-8") == stored
+
+
+def test_a_missing_chapter_and_an_unknown_profile_are_named(small_book, tmp_path):
+    (tmp_path / "01_small.py").unlink()
+    with pytest.raises(FileNotFoundError, match=r"01_small\.py is missing"):
+        build.execute(small_book, "smoke", tmp_path / "out")
+    with pytest.raises(ValueError, match="no profile 'huge'"):
+        build.execute(small_book, "huge", tmp_path / "out")
+
+
+def test_the_command_ends_with_1_and_a_message(capsys):
+    assert main(["execute", "--profile", "smoke", "99"]) == 1
+    assert "no chapter '99'" in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""The environment check: each finding can be good or bad, and each bad one says what to do."""
+
+import pytest
+import torch
+
+from semiseg_lib import doctor
+from semiseg_lib.doctor import Check
+
+
+def statuses(checks):
+    return [check.status for check in checks]
+
+
+def test_a_line_shows_the_status_and_the_mend_below():
+    assert str(Check("OK", "all well")) == "[OK]    all well"
+    assert str(Check("FAIL", "broken", "mend it")) == "[FAIL]  broken\n        -> mend it"
+
+
+def test_version_numbers_compare_as_numbers():
+    assert doctor.version_numbers("2.13.0+cpu") == (2, 13)
+    assert doctor.version_numbers("2.8.1") < doctor.version_numbers("2.13.0")
+
+
+def test_an_old_python_fails():
+    assert doctor.check_python((3, 11, 0)).status == "OK"
+    old = doctor.check_python((3, 10, 4))
+    assert old.status == "FAIL" and "3.10.4" in old.text and "3.11" in old.mend
+
+
+def test_missing_and_old_packages(monkeypatch):
+    versions = {"torch": "2.7.1", "timm": None, "nbval": None}
+    monkeypatch.setattr(doctor, "version_of", lambda package: versions.get(package, "9.9.9"))
+    found = {check.text: check for check in doctor.check_packages()}
+    assert found["torch 2.7.1, 2.8 is needed"].status == "FAIL"
+    assert found["timm is not installed"].status == "FAIL"
+    assert found["timm is not installed"].mend == doctor.INSTALL
+    assert found["nbval is not installed (to test the chapters)"].status == "NOTE"
+    assert found["numpy 9.9.9"].status == "OK"
+
+
+@pytest.mark.parametrize(("version", "notes"), [("4.5.11", 0), ("4.6.0", 1), (None, 0)])
+def test_jupyterlab_that_does_not_load_the_myst_extension(monkeypatch, version, notes):
+    monkeypatch.setattr(doctor, "version_of", lambda package: version)
+    assert len(doctor.check_jupyterlab()) == notes
+
+
+@pytest.mark.parametrize(("declared", "status"), [(True, "NOTE"), (False, "OK")])
+def test_torchvision(monkeypatch, declared, status):
+    monkeypatch.setattr(doctor.compat, "make_torchvision_importable", lambda: declared)
+    assert doctor.check_torchvision().status == status
+
+
+def test_an_unused_graphics_card_is_noted(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "nvidia-smi")
+    assert "INDEX" in doctor.check_devices()[-1].mend
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert "no graphics card" in doctor.check_devices()[-1].text
+
+
+def test_computation_is_really_checked(monkeypatch):
+    assert doctor.check_computation().status == "OK"
+    broken = torch.nn.functional.conv2d
+    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *a, **k: 2 * broken(*a, **k))
+    assert doctor.check_computation().status == "FAIL"
+
+
+def test_too_little_memory_fails(monkeypatch):
+    memory = type("Memory", (), {"available": 0.5e9, "total": 8e9})
+    monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: memory)
+    assert doctor.check_memory().status == "FAIL"
+
+
+def test_disk(monkeypatch, tmp_path):
+    assert statuses(doctor.check_disk(tmp_path / "not" / "yet" / "made")) == ["OK", "OK"]
+    usage = type("Usage", (), {"free": 0.1e9})
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    full = doctor.check_disk(tmp_path)[0]
+    assert full.status == "FAIL" and "SEMISEG_WORK" in full.mend
+
+
+def test_datasets(monkeypatch, tmp_path):
+    monkeypatch.delenv("SEMISEG_DATA", raising=False)
+    assert statuses(doctor.check_datasets()) == ["NOTE"]
+    assert statuses(doctor.check_datasets(tmp_path / "missing")) == ["FAIL"]
+    assert statuses(doctor.check_datasets(tmp_path)) == ["NOTE"]
+    (tmp_path / "VOCdevkit/VOC2012/JPEGImages").mkdir(parents=True)
+    (found,) = doctor.check_datasets(tmp_path)
+    assert found == Check("OK", "dataset found: PASCAL VOC 2012")
+
+
+@pytest.mark.parametrize(("status", "code"), [("OK", 0), ("NOTE", 0), ("FAIL", 1)])
+def test_the_exit_code_says_whether_something_failed(monkeypatch, capsys, status, code):
+    monkeypatch.setattr(doctor, "examine", lambda: [Check("OK", "a"), Check(status, "b", "c")])
+    assert doctor.main() == code
+    assert f"[{status}]" in capsys.readouterr().out
+
+
+def test_the_report_names_no_folder_of_this_machine(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    monkeypatch.setenv("SEMISEG_DATA", str(tmp_path))
+    doctor.main()
+    assert str(tmp_path) not in capsys.readouterr().out

@@ -1,0 +1,218 @@
+"""Figures: colours apart for every kind of sight, nothing clipped, alt text never missing."""
+
+import io
+import itertools
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from semiseg_lib import plots
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.datasets.sample import Boxes
+from semiseg_lib.plots.charts import spread_apart
+from semiseg_lib.plots.pictures import BACKGROUND_COLOUR, VOID_COLOUR
+from semiseg_lib.plots.style import PUBLISHED_BYTES, SERIES_COLOURS, png_bytes, styled
+
+CLASSES = ("background", "balloon", "boat", "car", "fish", "house", "tree")
+# Machado, Oliveira and Fernandes (2009), severity 1, applied to linear RGB.
+SIGHTS = {
+    "common": np.eye(3),
+    "protan": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                        [-0.003882, -0.048116, 1.051998]]),
+    "deutan": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                        [-0.011820, 0.042940, 0.968881]]),
+    "tritan": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                        [0.004733, 0.691367, 0.303900]]),
+}  # fmt: skip
+
+
+def linear(colour):
+    share = np.asarray(colour) / 255
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+
+
+def cielab(linear_rgb):
+    to_xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+                       [0.0193339, 0.1191920, 0.9503041]])  # fmt: skip
+    xyz = to_xyz @ linear_rgb.clip(0, 1) / [0.95047, 1, 1.08883]
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def closest(colours, sight):
+    seen = [cielab(SIGHTS[sight] @ linear(colour)) for colour in colours]
+    return min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
+
+
+@pytest.mark.parametrize(
+    ("sight", "distance"), [("common", 48), ("protan", 29), ("deutan", 29), ("tritan", 23)]
+)
+def test_class_colours_stay_apart_for_every_sight(sight, distance):
+    assert closest([*plots.class_colours(7), VOID_COLOUR], sight) >= distance
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_even_twenty_classes_stay_apart(sight):
+    assert closest([*plots.class_colours(21), VOID_COLOUR], sight) > 10
+
+
+def test_lines_are_legible_on_white():
+    for colour in SERIES_COLOURS:
+        luminance = linear(list(bytes.fromhex(colour[1:]))) @ [0.2126, 0.7152, 0.0722]
+        assert 1.05 / (luminance + 0.05) >= 3
+
+
+def test_class_colours_refuses_more_than_it_can_tell_apart():
+    with pytest.raises(ValueError, match="not 22"):
+        plots.class_colours(22)
+
+
+def test_colourise_gives_each_id_its_colour():
+    picture = plots.colourise(np.array([[0, 1], [6, VOID]], np.uint8))
+    expected = [BACKGROUND_COLOUR, *plots.class_colours(7)[[1, 6]].tolist(), VOID_COLOUR]
+    assert picture.reshape(4, 3).tolist() == [list(colour) for colour in expected]
+
+
+@pytest.mark.parametrize("mask", [np.zeros((2, 2)), np.full((2, 2), 100), np.zeros((1, 2, 2), int)])
+def test_colourise_refuses(mask):
+    with pytest.raises(ValueError, match=r"integer|ids without"):
+        plots.colourise(mask)
+
+
+def test_overlay_tints_objects_only():
+    image = np.full((3, 1, 3), 100, np.uint8)
+    result = plots.overlay(image, np.array([[0, 1, VOID]]), opacity=0.5)
+    red = (100 + plots.class_colours(2)[1].astype(int)) / 2
+    assert result[0, 0].tolist() == result[0, 2].tolist() == [100, 100, 100]
+    assert np.abs(result[0, 1] - red).max() <= 0.5
+    with pytest.raises(ValueError, match="differ in size"):
+        plots.overlay(image, np.zeros((2, 2), int))
+
+
+def scenes(count, side=64, seed=0):
+    rng = np.random.default_rng(seed)
+    pictures = rng.integers(0, 256, (count, 3, side, side), dtype=np.uint8)
+    masks = np.zeros((count, side, side), np.uint8)
+    masks[:, 10:30, 20:40], masks[:, 30:32, 20:40] = 3, VOID
+    boxes = [Boxes(np.array([[20, 10, 40, 32]], np.float32), np.array([3]))] * count
+    return pictures, masks, boxes
+
+
+def some_figures():
+    rng = np.random.default_rng(0)
+    pictures, masks, boxes = scenes(3)
+    six = {"picture": pictures, "truth": masks, "prediction": masks, "overlay": pictures,
+           "wrong": masks == 3, "confidence": rng.random((3, 64, 64))}  # fmt: skip
+    steps = np.linspace(0, 1, 20)
+    names = ("supervised, 24 masks", "no correction", "linear, 30 → 0.5", "linear, 30 → 0.25")
+    seeds = {name: rng.normal(70 + 2 * i, 1, 4) for i, name in enumerate(names)}
+    counts = rng.integers(0, 100, (7, 7)) + 500 * np.eye(7, dtype=int)
+    yield "gallery", plots.gallery(six, CLASSES, boxes, rows_titles=["a", "camouflaged", "small"])
+    yield "one row", plots.gallery({"picture": pictures[:1], "truth": masks[:1]}, CLASSES)
+    yield "curves", plots.curves({n: list(zip(steps, steps * i, strict=True))
+                                  for i, n in enumerate(names, 1)}, "step", "mIoU (%)")
+    yield "schedules", plots.alpha_schedules({n: (steps, 30 - steps * (25 + i))
+                                              for i, n in enumerate(names)})
+    yield "confusion", plots.confusion(counts, CLASSES)
+    yield "bars", plots.class_bars({n: rng.random(7) for n in names}, CLASSES)
+    yield "dots", plots.dots_with_intervals(seeds, "mIoU of the primary (%)")
+    yield "paired", plots.paired_differences({n: v - 72 for n, v in seeds.items()}, "mIoU (points)")
+
+
+FIGURES = list(some_figures())
+
+
+@pytest.mark.parametrize(("name", "figure"), FIGURES, ids=[name for name, _ in FIGURES])
+def test_no_text_is_clipped_or_small(name, figure):
+    with styled():
+        figure.canvas.draw()
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) > -0.02, f"{name} is clipped"
+    for text in figure.findobj(Text):
+        if text.get_text().strip() and text.get_visible():
+            assert text.get_fontsize() >= 12, text.get_text()
+
+
+@pytest.mark.parametrize(("name", "figure"), FIGURES, ids=[name for name, _ in FIGURES])
+def test_figures_stay_light(name, figure):
+    limit = 2 * PUBLISHED_BYTES if name in ("gallery", "one row") else PUBLISHED_BYTES
+    assert len(png_bytes(figure)) < limit  # the pictures here are noise, which no format can shrink
+
+
+def test_small_pictures_are_enlarged_by_whole_numbers():
+    pictures, masks, _ = scenes(1)
+    figure = plots.gallery({"picture": pictures, "truth": masks}, CLASSES)
+    png = np.asarray(Image.open(io.BytesIO(png_bytes(figure))).convert("RGB"))
+    x0, y0, width, height = figure.axes[1].get_window_extent().bounds
+    panel = png[png.shape[0] - round(y0 + height) : png.shape[0] - round(y0), round(x0) :]
+    factor = round(width) // 64
+    seen = panel[: 64 * factor : factor, : 64 * factor : factor]
+    assert round(width) == round(height) == 64 * factor
+    assert (seen == plots.colourise(masks[0])).all()
+
+
+def test_gallery_refuses_columns_that_do_not_match():
+    pictures, masks, boxes = scenes(2)
+    with pytest.raises(ValueError, match=r"equally long, got \[1, 2\]"):
+        plots.gallery({"picture": pictures, "truth": masks[:1]}, CLASSES)
+    with pytest.raises(ValueError, match=r"equally long"):
+        plots.gallery({"picture": pictures}, CLASSES, boxes[:1])
+    with pytest.raises(ValueError, match="a picture is uint8"):
+        plots.gallery({"picture": pictures / 255.0}, CLASSES)
+
+
+def test_charts_refuse_what_they_cannot_draw():
+    with pytest.raises(ValueError, match="fractions"):
+        plots.class_bars({"linear": [70.0, 60.0]}, ("a", "b"))
+    with pytest.raises(ValueError, match="> 0"):
+        plots.alpha_schedules({"to zero": ([0, 1], [30, 0])})
+    with pytest.raises(ValueError, match="no point"):
+        plots.curves({"empty": []}, "step", "mIoU")
+    with pytest.raises(ValueError, match="two seeds"):
+        plots.paired_differences({"linear": [1.0]}, "points")
+    with pytest.raises(ValueError, match="counts >= 0"):
+        plots.confusion(np.eye(2), ("a",))
+
+
+def test_spread_apart_moves_as_little_as_needed():
+    assert spread_apart(np.array([0.9, 0.1]), 0.1).tolist() == [0.9, 0.1]
+    assert spread_apart(np.array([0.5, 0.5, 0.5]), 0.1) == pytest.approx([0.4, 0.5, 0.6])
+
+
+def test_no_global_state_is_left_behind():
+    before = dict(matplotlib.rcParams)
+    list(some_figures())
+    assert dict(matplotlib.rcParams) == before
+    assert plt.get_fignums() == []
+
+
+def test_show_in_a_script_saves_and_names_the_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    plots.show(plots.confusion(np.eye(2), ("a", "b")), alt="Both classes are always\n right.")
+    (saved,) = (tmp_path / "figures").iterdir()
+    assert saved.name == "both_classes_are_always_right.png"
+    assert Image.open(saved).format == "PNG"
+    assert capsys.readouterr().out.endswith("right.png: Both classes are always right.\n")
+
+
+def test_show_in_a_notebook_publishes_the_alt_text(monkeypatch):
+    published = []
+    monkeypatch.setattr("semiseg_lib.plots.style._in_a_notebook", lambda: True)
+    monkeypatch.setattr(
+        "IPython.display.publish_display_data", lambda *bundles: published.append(bundles)
+    )
+    plots.show(plots.confusion(np.eye(2), ("a", "b")), alt="A diagonal.")
+    ((data, metadata),) = published
+    assert data["text/plain"] == metadata["image/png"]["alt"] == "A diagonal."
+    assert data["image/png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("alt", ["", "  \n"])
+def test_show_refuses_an_empty_alt(alt):
+    with pytest.raises(ValueError, match="alt text"):
+        plots.show(Figure(), alt=alt)
