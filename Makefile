@@ -5,7 +5,7 @@
 #   make html     HTML from the stored outputs           make sync    authors: re-run and store
 #   make clean    remove what was built
 #
-# PROFILE=smoke|laptop|gpu|paper   how large the runs are (default laptop)
+# PROFILE=smoke|laptop             how large the runs are (default laptop)
 # INDEX=https://download.pytorch.org/whl/cpu   another package index for PyTorch itself
 # PYTHON=python3.12                the Python that makes .venv (3.11 or newer)
 PYTHON  ?= python3

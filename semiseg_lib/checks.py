@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 
 from semiseg_lib.paths import CHECKOUT
@@ -88,6 +89,11 @@ def _expected(promised: Claim) -> str:
     return " and ".join(parts)
 
 
+def _array(value: Any) -> np.ndarray:
+    """The value as numbers; a tensor comes off its graph first."""
+    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, float)
+
+
 def same(name: str, answer: Callable[..., Any], reference: Callable[..., Any], *arguments) -> None:
     """Compare an exercise's function with the solution on one input.
 
@@ -96,11 +102,11 @@ def same(name: str, answer: Callable[..., Any], reference: Callable[..., Any], *
     Raises:
         AssertionError: they differ; the message shows both values.
     """
-    got, expected = answer(*arguments), reference(*arguments)
-    try:
-        np.testing.assert_allclose(np.asarray(got), np.asarray(expected), rtol=1e-4, atol=1e-6)
-    except (AssertionError, TypeError, ValueError) as difference:
+    got, expected = _array(answer(*arguments)), _array(reference(*arguments))
+    if got.shape != expected.shape:
         raise AssertionError(
-            f"exercise {name}: not yet. Expected {expected}, got {got}."
-        ) from difference
+            f"exercise {name}: not yet. Expected shape {expected.shape}, got {got.shape}."
+        )
+    if not np.allclose(got, expected, rtol=1e-4, atol=1e-6, equal_nan=True):
+        raise AssertionError(f"exercise {name}: not yet. Expected {expected}, got {got}.")
     print(f"✓ exercise {name}: right")

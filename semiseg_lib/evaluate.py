@@ -68,7 +68,7 @@ class Evaluation:
 
     @property
     def mean_iou(self) -> float:
-        """mIoU in [0, 1]: the mean of :attr:`iou` over the classes that occur; NaN if none does."""
+        """mIoU in [0, 1]: the mean of :attr:`iou` over occurring classes, NaN if none."""
         occurring = self.iou[~np.isnan(self.iou)]
         return float(occurring.mean()) if occurring.size else float("nan")
 
@@ -79,7 +79,7 @@ class Evaluation:
 
     @property
     def precision(self) -> np.ndarray:
-        """Of the pixels called c, the share that are c: float64 (C,), NaN where none is called c."""
+        """Of the pixels called c, the share that is c: float64 (C,), NaN where none is called c."""
         return _share(np.diag(self.confusion), self.confusion.sum(0))
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -57,7 +57,8 @@ class LogitsStore:
             numbers = range(start, min(start + PICTURES_PER_FILE, len(self.names)))
             logits = logits_of(numbers).half().contiguous()
             with atomic_write(path) as temporary:
-                save_file({self.names[i]: one.clone() for i, one in zip(numbers, logits)}, temporary)
+                named = zip((self.names[i] for i in numbers), logits, strict=True)
+                temporary.write_bytes(save({name: one.clone() for name, one in named}))
             files[path.name] = _sha256(path)
             self._write_index(files)
 
@@ -104,7 +105,14 @@ class LogitsStore:
             if default is not None:
                 return default
             raise StaleLogits(self._mend("there are none"))
-        index, expected = json.loads(path.read_text(encoding="utf-8")), self._blank()
+        expected = self._blank()
+        try:
+            index = json.loads(path.read_text(encoding="utf-8"))
+            damaged = not expected.keys() <= index.keys()
+        except (ValueError, AttributeError):
+            damaged = True
+        if damaged:
+            raise StaleLogits(self._mend("its index is damaged"))
         if index["source"] != expected["source"]:
             raise StaleLogits(self._mend(f"they are those of run {index['source']}"))
         if index["pictures"] != expected["pictures"]:

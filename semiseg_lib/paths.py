@@ -45,7 +45,7 @@ def shown(path: Path) -> str:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside ``path``; it takes the name ``path`` only if the block succeeds."""
+    """Yield a temporary name beside ``path``; the file becomes ``path`` if the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path, path.suffix)
@@ -53,35 +53,38 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise OSError(
-            error.errno, f"could not write {shown(path)} ({error.strerror}); nothing was changed. "
-            "Free some disk space, or point SEMISEG_WORK at another disk, and run it again."
-        ) from error
+        raise _could_not_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; it takes the name ``path`` only if the block succeeds.
+    """Yield a temporary folder beside ``path``; it becomes ``path`` if the block succeeds.
 
     If another process has finished the same folder meanwhile, theirs stays and ours is dropped.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
-    temporary.mkdir()
     try:
+        temporary.mkdir()
         yield temporary
-        try:
+        if not path.is_dir():
             os.replace(temporary, path)
-        except OSError:
-            if not path.is_dir():
-                raise
+    except OSError as error:
+        raise _could_not_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _could_not_write(path: Path, error: OSError) -> OSError:
+    return OSError(
+        error.errno, f"could not write {shown(path)} ({error.strerror}); nothing was changed. "
+        "Free some disk space, or point SEMISEG_WORK at another disk, and run it again."
+    )
+
+
 def _beside(path: Path, suffix: str = "") -> Path:
-    """A name in the same folder that nobody else uses: on the same disk, so that it can be renamed."""
+    """A name in the same folder, and so on the same disk, that nobody else uses."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{suffix}")

@@ -60,6 +60,7 @@ def predict_files(
 
     Raises:
         FileNotFoundError: the source is missing or holds no picture.
+        ValueError: writing would replace a picture, or one label another.
     """
     source, out = Path(source), Path(out)
     if source.is_dir():
@@ -69,6 +70,11 @@ def predict_files(
     if not files:
         kinds = ", ".join(sorted(SUFFIXES))
         raise FileNotFoundError(f"no picture at {source}; pictures end in {kinds}.")
+    names = [file.stem for file in files]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two pictures are called {min(twice)}, and their labels would be too.")
+    if out.resolve() == files[0].parent.resolve():
+        raise ValueError(f"{out} holds the pictures themselves; choose another folder to write to.")
     written = []
     for file in tqdm(files, desc="predicting", unit="picture"):
         image = read_picture(file)

@@ -51,13 +51,13 @@ LAPTOP = Profile(
     name="laptop",
     purpose="minutes on two CPU cores; the outputs printed in the book",
     judges=True,
-    seeds=(11, 12, 13),
+    seeds=(11, 12, 13, 14),
     data=DataConfig(world="hurried", labelled=24),
     model=ModelConfig(),
     augment=AugmentConfig(),
-    train_supervised=TrainConfig(steps=600, batch_labelled=16, batch_weak=0),
-    train_ancillary=TrainConfig(steps=400, batch_labelled=16, batch_weak=0),
-    train_primary=TrainConfig(steps=1000, batch_labelled=6, batch_weak=10),
+    train_supervised=TrainConfig(steps=600, batch_labelled=12, batch_weak=0),
+    train_ancillary=TrainConfig(steps=400, batch_labelled=12, batch_weak=0),
+    train_primary=TrainConfig(steps=1000, batch_labelled=4, batch_weak=8),
     primary=PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5, until=0.3)),
 )
 

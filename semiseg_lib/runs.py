@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from semiseg_lib.paths import atomic_write, shown, work_root
 
@@ -63,21 +65,33 @@ class RunFolder:
 
     def write_checkpoint(self, state: dict) -> None:
         with atomic_write(self.path / "checkpoint.pt") as temporary:
-            torch.save(state, temporary)
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
+            temporary.write_bytes(buffer.getbuffer())
 
     def read_checkpoint(self) -> dict | None:
-        """The state of an interrupted run; None if there is none."""
+        """The state of an interrupted run; None if there is none.
+
+        Raises:
+            CheckpointMismatch: the file is damaged.
+        """
         path = self.path / "checkpoint.pt"
         if not path.is_file():
             return None
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+            raise CheckpointMismatch(
+                f"{shown(path)} is damaged ({str(error).splitlines()[0]}). Delete it, and the run "
+                "starts again from its first step."
+            ) from error
 
     def finish(self, weights: dict[str, torch.Tensor], record: dict) -> None:
         """Store the result and drop the checkpoint."""
         with atomic_write(self.path / "record.json") as temporary:
             temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
         with atomic_write(self.path / "model.safetensors") as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
+            temporary.write_bytes(save({name: one.contiguous() for name, one in weights.items()}))
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
     def read_record(self) -> dict:
@@ -115,7 +129,7 @@ class RunFolder:
         }
         path = self.path / "bad_batch.safetensors"
         with atomic_write(path) as temporary:
-            save_file(tensors, temporary)
+            temporary.write_bytes(save(tensors))
         return shown(path)
 
     def delete(self) -> None:

@@ -1,4 +1,4 @@
-"""The stages of the main storyline: each loads what is on disk, or makes it and what it rests on."""
+"""The stages of the main storyline: each loads what is on disk, or makes it and what it needs."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Pipeline:
         return evaluate(trained.method, getattr(self.data, split), self.data.classes)
 
     def evaluate_weak_labels(self, logits: torch.Tensor) -> Evaluation:
-        """Score labels of the weak pictures, given as logits (N, C, h, w), on their hidden masks."""
+        """Score labels of the weak pictures, as logits (N, C, h, w), on their hidden masks."""
         truth = self.data.weak_truth
         labels = enlarge(logits.float(), truth.shape[-2:]).argmax(dim=1).numpy()
         return evaluate_labels(truth, labels, self.data.classes)
@@ -175,7 +175,11 @@ class Pipeline:
         return Trained(config, folder, method.to(device).eval(), record)
 
     def _run(
-        self, config: RunConfig, folder: RunFolder, labels: LogitsStore | None, labelled: Pool | None
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        labels: LogitsStore | None,
+        labelled: Pool | None,
     ) -> None:
         folder.write_config(config)
         torch.manual_seed(config.seed)

@@ -15,15 +15,19 @@ from pathlib import Path
 
 import torch
 
+from semiseg_lib.datasets.augment import AugmentConfig
+from semiseg_lib.datasets.catalogue import DataConfig
 from semiseg_lib.datasets.loaders import Pool
 from semiseg_lib.datasets.minivoc import BoxStyle
 from semiseg_lib.evaluate import Evaluation, predict_logits
-from semiseg_lib.methods import PrimaryConfig
+from semiseg_lib.methods import AncillaryConfig, PrimaryConfig, SupervisedConfig
 from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
+from semiseg_lib.models import ModelConfig
 from semiseg_lib.paths import CHECKOUT, atomic_write
 from semiseg_lib.profiles import Profile
 from semiseg_lib.runs import fingerprint
 from semiseg_lib.stages import Pipeline
+from semiseg_lib.train import TrainConfig
 
 Scores = dict[str, float]
 
@@ -34,13 +38,15 @@ class Arm:
 
     Attributes:
         text: what is done, for tables.
-        score: runs it for one pipeline and returns named scores in percent.
+        stage: what is trained and scored, a key of ``SCORES``.
+        options: the primary's options, for the stages that have one.
         world: the mini-VOC world.
         labelled_boxes, weak_boxes: how boxes are drawn, where not as the world says.
     """
 
     text: str
-    score: Callable[[Pipeline], Scores]
+    stage: str
+    options: PrimaryConfig | None = None
     world: str = "hurried"
     labelled_boxes: BoxStyle | None = None
     weak_boxes: BoxStyle | None = None
@@ -53,18 +59,41 @@ class Arm:
         )
         return replace(profile, data=data)
 
+    def fingerprint(self, profile: Profile) -> str:
+        """Changes with everything that decides this arm's scores, the seed aside."""
+        chosen = self.profile(profile)
+        return fingerprint(_Recipe(
+            self.stage, self.options, chosen.data, chosen.model, chosen.augment,
+            chosen.train_supervised, chosen.train_ancillary, chosen.train_primary,
+            chosen.supervised, chosen.ancillary,
+        ))
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    stage: str
+    options: PrimaryConfig | None
+    data: DataConfig
+    model: ModelConfig
+    augment: AugmentConfig
+    train_supervised: TrainConfig
+    train_ancillary: TrainConfig
+    train_primary: TrainConfig
+    supervised: SupervisedConfig
+    ancillary: AncillaryConfig
+
 
 def percent(evaluation: Evaluation) -> float:
     """mIoU in percent."""
     return 100 * evaluation.mean_iou
 
 
-def supervised(pipeline: Pipeline) -> Scores:
+def supervised(pipeline: Pipeline, options: None = None) -> Scores:
     """Masks alone."""
     return {"test": percent(pipeline.evaluate(pipeline.supervised()))}
 
 
-def ancillary(pipeline: Pipeline) -> Scores:
+def ancillary(pipeline: Pipeline, options: None = None) -> Scores:
     """The ancillary, which sees boxes: on the test pictures' boxes and on the weak pictures'."""
     return {
         "test": percent(pipeline.evaluate(pipeline.ancillary())),
@@ -72,44 +101,30 @@ def ancillary(pipeline: Pipeline) -> Scores:
     }
 
 
-def primary(options: PrimaryConfig) -> Callable[[Pipeline], Scores]:
-    """The primary with these options; also the labels that it and the ancillary end up agreeing on."""
-
-    def score(pipeline: Pipeline) -> Scores:
-        trained = pipeline.primary(options)
-        mixed = linear_correction(
-            predict_logits(trained.method, pipeline.data.weak),
-            pipeline.logits().read().float(),
-            options.alpha.end,
-        )
-        return {
-            "test": percent(pipeline.evaluate(trained)),
-            "weak labels": percent(pipeline.evaluate_weak_labels(mixed)),
-        }
-
-    return score
+def primary(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
+    """The primary; also the labels that it and the ancillary end up agreeing on."""
+    trained = pipeline.primary(options)
+    mixed = linear_correction(
+        predict_logits(trained.method, pipeline.data.weak),
+        pipeline.logits().read().float(),
+        options.alpha.end,
+    )
+    return {
+        "test": percent(pipeline.evaluate(trained)),
+        "weak labels": percent(pipeline.evaluate_weak_labels(mixed)),
+    }
 
 
-def linear(end: float = 0.5, start: float = 30.0, until: float = 0.3) -> PrimaryConfig:
-    """Linear correction with a schedule."""
-    return PrimaryConfig(correction="linear", alpha=AlphaSchedule(start, end, until))
+def second_round(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
+    """A fresh primary learns, uncorrected, what the first one and the ancillary agree on."""
+    labels = pipeline.mixed_logits(pipeline.primary(options), alpha=0.5)
+    return {
+        "test": percent(pipeline.evaluate(pipeline.primary(NONE, labels))),
+        "weak labels": percent(pipeline.evaluate_weak_labels(labels.read())),
+    }
 
 
-def retrained(first: PrimaryConfig) -> Callable[[Pipeline], Scores]:
-    """A second round: a fresh primary learns, uncorrected, what the first and the ancillary agree on."""
-
-    def score(pipeline: Pipeline) -> Scores:
-        labels = pipeline.mixed_logits(pipeline.primary(first), alpha=0.5)
-        second = pipeline.primary(NONE, labels)
-        return {
-            "test": percent(pipeline.evaluate(second)),
-            "weak labels": percent(pipeline.evaluate_weak_labels(labels.read())),
-        }
-
-    return score
-
-
-def all_masks(pipeline: Pipeline) -> Scores:
+def all_masks(pipeline: Pipeline, options: None = None) -> Scores:
     """What the hidden masks would be worth: every picture labelled, as many steps as a primary."""
     data, profile = pipeline.data, pipeline.profile
     train = profile.train_primary
@@ -123,6 +138,20 @@ def all_masks(pipeline: Pipeline) -> Scores:
     return {"test": percent(pipeline.evaluate(pipeline.train(config, labelled=everything)))}
 
 
+SCORES: Mapping[str, Callable[[Pipeline, PrimaryConfig | None], Scores]] = {
+    "supervised": supervised,
+    "ancillary": ancillary,
+    "primary": primary,
+    "second round": second_round,
+    "all masks": all_masks,
+}
+
+
+def linear(end: float = 0.5, start: float = 30.0, until: float = 0.3) -> PrimaryConfig:
+    """Linear correction with a schedule."""
+    return PrimaryConfig(correction="linear", alpha=AlphaSchedule(start, end, until))
+
+
 NONE = PrimaryConfig(correction="none")
 LOOSE = BoxStyle(loose=(0.15, 0.45), jitter=0.05)
 TIGHT = BoxStyle()
@@ -130,46 +159,45 @@ MISSED = BoxStyle(missed=0.3)
 
 STUDIES: Mapping[str, Mapping[str, Arm]] = {
     "tight": {
-        "supervised": Arm("masks alone", supervised, "tight"),
-        "ancillary": Arm("ancillary (sees boxes)", ancillary, "tight"),
-        "none": Arm("primary, no correction", primary(NONE), "tight"),
-        "linear": Arm("primary, linear, α 30 → 0.5", primary(linear()), "tight"),
-        "constant": Arm("primary, linear, α = 0.5", primary(linear(until=0)), "tight"),
-        "all masks": Arm("all pictures labelled", all_masks, "tight"),
+        "supervised": Arm("masks alone", "supervised", world="tight"),
+        "ancillary": Arm("ancillary (sees boxes)", "ancillary", world="tight"),
+        "none": Arm("primary, no correction", "primary", NONE, world="tight"),
+        "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear(), world="tight"),
+        "constant": Arm("primary, linear, α = 0.5", "primary", linear(until=0), world="tight"),
+        "all masks": Arm("all pictures labelled", "all masks", world="tight"),
     },
     "hurried": {
-        "supervised": Arm("masks alone", supervised),
-        "ancillary": Arm("ancillary (sees boxes)", ancillary),
-        "none": Arm("primary, no correction", primary(NONE)),
-        "linear": Arm("primary, linear, α 30 → 0.5", primary(linear())),
-        "all masks": Arm("all pictures labelled", all_masks),
+        "supervised": Arm("masks alone", "supervised"),
+        "ancillary": Arm("ancillary (sees boxes)", "ancillary"),
+        "none": Arm("primary, no correction", "primary", NONE),
+        "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear()),
+        "all masks": Arm("all pictures labelled", "all masks"),
     },
     "schedules": {
-        "none": Arm("no correction", primary(NONE)),
-        "linear": Arm("30 → 0.5 by 30 %", primary(linear())),
-        "linear low": Arm("30 → 0.25 by 30 %", primary(linear(end=0.25))),
-        "slow": Arm("30 → 0.5 by 100 %", primary(linear(until=1.0))),
-        "constant": Arm("0.5 throughout", primary(linear(until=0))),
-        "self": Arm("0 throughout: own labels", primary(linear(end=0, until=0))),
-        "trusting": Arm("30 throughout", primary(linear(end=30, until=0))),
+        "none": Arm("no correction", "primary", NONE),
+        "linear": Arm("30 → 0.5 by 30 %", "primary", linear()),
+        "slow": Arm("30 → 0.5 by 100 %", "primary", linear(until=1.0)),
+        "constant": Arm("0.5 throughout", "primary", linear(until=0)),
+        "self": Arm("0 throughout: own labels", "primary", linear(end=0, until=0)),
+        "trusting": Arm("30 throughout", "primary", linear(end=30, until=0)),
     },
     "controls": {
-        "none": Arm("no correction", primary(NONE)),
-        "linear": Arm("linear correction", primary(linear())),
-        "ensemble": Arm("retrained on ensemble of none and ancillary", retrained(NONE)),
-        "second round": Arm("linear, then retrained on its labels", retrained(linear())),
+        "none": Arm("no correction", "primary", NONE),
+        "linear": Arm("linear correction", "primary", linear()),
+        "ensemble": Arm("retrained on ensemble of none and ancillary", "second round", NONE),
+        "second round": Arm("linear, then retrained on its labels", "second round", linear()),
     },
     "label errors": {
-        "loose none": Arm("weak boxes loose, no correction", primary(NONE)),
-        "loose linear": Arm("weak boxes loose, linear", primary(linear())),
-        "tight none": Arm("all boxes tight, no correction", primary(NONE), weak_boxes=TIGHT),
-        "tight linear": Arm("all boxes tight, linear", primary(linear()), weak_boxes=TIGHT),
+        "loose none": Arm("weak boxes loose, no correction", "primary", NONE),
+        "loose linear": Arm("weak boxes loose, linear", "primary", linear()),
+        "tight none": Arm("all boxes tight, no correction", "primary", NONE, weak_boxes=TIGHT),
+        "tight linear": Arm("all boxes tight, linear", "primary", linear(), weak_boxes=TIGHT),
         "equal none": Arm(
-            "all boxes loose, no correction", primary(NONE), labelled_boxes=LOOSE
+            "all boxes loose, no correction", "primary", NONE, labelled_boxes=LOOSE
         ),
-        "equal linear": Arm("all boxes loose, linear", primary(linear()), labelled_boxes=LOOSE),
-        "missed none": Arm("weak boxes missing, no correction", primary(NONE), weak_boxes=MISSED),
-        "missed linear": Arm("weak boxes missing, linear", primary(linear()), weak_boxes=MISSED),
+        "equal linear": Arm("all boxes loose, linear", "primary", linear(), labelled_boxes=LOOSE),
+        "missed none": Arm("weak boxes missing, no correction", "primary", NONE, weak_boxes=MISSED),
+        "missed linear": Arm("weak boxes missing, linear", "primary", linear(), weak_boxes=MISSED),
     },
 }
 
@@ -200,7 +228,7 @@ class Records:
 
 def run_arm(arm: Arm, profile: Profile, seed: int, device: str | None = None) -> Scores:
     """Run one arm with one seed; runs that are on disk are loaded."""
-    return arm.score(Pipeline(arm.profile(profile), seed, device))
+    return SCORES[arm.stage](Pipeline(arm.profile(profile), seed, device), arm.options)
 
 
 def run(
@@ -218,7 +246,7 @@ def run(
             if any(r["arm"] == arm_name and r["seed"] == seed for r in rows):
                 continue
             scores = run_arm(arm, profile, seed, device)
-            config = fingerprint(arm.profile(profile))
+            config = arm.fingerprint(profile)
             rows.append({"arm": arm_name, "seed": seed, "config": config, **scores})
             _store(path, Records(rows, profile.name, this_machine()))
     return read(name, profile)
@@ -233,10 +261,11 @@ def read(name: str, profile: Profile) -> Records:
     path = record_path(name, profile.name)
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path.name} is not there yet. Make it: semiseg study {name!r} --profile {profile.name}"
+            f"{path.name} is not there yet. Make it: "
+            f"semiseg study {name!r} --profile {profile.name}"
         )
     stored = Records(**json.loads(path.read_text(encoding="utf-8")))
-    current = {arm_name: fingerprint(arm.profile(profile)) for arm_name, arm in STUDIES[name].items()}
+    current = {arm_name: arm.fingerprint(profile) for arm_name, arm in STUDIES[name].items()}
     rows = [row for row in stored.rows if current.get(row["arm"]) == row["config"]]
     return replace(stored, rows=rows)
 

@@ -50,13 +50,18 @@ class TrainConfig:
     log_every: int = 10
     checkpoint_seconds: float = 20.0
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_labelled", "accumulate", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1.")
+
 
 class TrainingDiverged(RuntimeError):
     """A loss became NaN or infinite."""
 
 
 def make_accelerator(config: TrainConfig, device: str | None = None) -> Accelerator:
-    """An accelerator for this configuration; ``device`` "cpu" forces the CPU, None takes the best."""
+    """An accelerator for this run; ``device`` "cpu" forces the CPU, None takes the best."""
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision=config.precision,
@@ -102,7 +107,7 @@ def fit(
     bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=title,
                unit="step", mininterval=0.5, disable=not accelerator.is_local_main_process)
     for step in bar:
-        if step == stop_at:
+        if stop_at is not None and step >= stop_at:
             break
         torch.manual_seed(loader.seed * 1_000_003 + step)  # dropout repeats itself on resume
         losses: dict[str, float] = {}
@@ -127,7 +132,7 @@ def fit(
             state.save(step + 1)
     bar.close()
     if stop_at is not None and accelerator.is_main_process:
-        state.save(min(stop_at, config.steps))
+        state.save(max(first, min(stop_at, config.steps)))
     return state.history
 
 
@@ -209,8 +214,10 @@ class _Progress:
     def due(self, every: float) -> bool:
         return time.perf_counter() - self.saved > every
 
-    def record(self, step: int, losses: dict[str, float], lr: float, last: bool, every: int) -> None:
-        """Add one step's losses to the running means; close a row of the history when it is full."""
+    def record(
+        self, step: int, losses: dict[str, float], lr: float, last: bool, every: int
+    ) -> None:
+        """Add one step's losses to the running means; close a full row of the history."""
         for name, loss in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + loss
         self.counted += 1

@@ -132,7 +132,8 @@ def test_no_text_is_clipped_or_small(name, figure):
     with styled():
         figure.canvas.draw()
     drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) > -0.02, f"{name} is clipped"
+    room = min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1)
+    assert room > -0.02, f"{name} is clipped by {-room:.2f} inches"
     for text in figure.findobj(Text):
         if text.get_text().strip() and text.get_visible():
             assert text.get_fontsize() >= 12, text.get_text()
@@ -154,6 +155,17 @@ def test_small_pictures_are_enlarged_by_whole_numbers():
     seen = panel[: 64 * factor : factor, : 64 * factor : factor]
     assert round(width) == round(height) == 64 * factor
     assert (seen == plots.colourise(masks[0])).all()
+
+
+def test_a_heavy_figure_keeps_the_class_colours_exactly():
+    pictures, masks, _ = scenes(4)
+    views = {"first": pictures, "second": pictures[::-1], "truth": masks}
+    full = plots.gallery(views, CLASSES)
+    shown = Image.open(io.BytesIO(png_bytes(full)))
+    assert shown.mode == "P"
+    present = {colour for _, colour in shown.convert("RGB").getcolors(1 << 16)}
+    assert present >= {tuple(c) for c in plots.class_colours(7).tolist()} | {VOID_COLOUR}
+    assert (255, 255, 255) in present
 
 
 def test_gallery_refuses_columns_that_do_not_match():

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semiseg_lib.book import build
-from semiseg_lib.book.description import Book, BookError, chapter_table, load, write_chapter_table
+from semiseg_lib.book.description import Book, BookError, chapter_table, load
+from semiseg_lib.book.exercises import write_exercises
 from semiseg_lib.book.gates import book_complaints
 from semiseg_lib.book.notebook import ChapterFailed
-from semiseg_lib.paths import CHECKOUT
+from semiseg_lib.paths import CHECKOUT, shown
 
 
 def parser(profiles: Sequence[str]) -> argparse.ArgumentParser:
@@ -36,8 +37,12 @@ def parser(profiles: Sequence[str]) -> argparse.ArgumentParser:
     sync = actions.add_parser("sync", help="authors: run chapters, store outputs in notebooks/")
     sync.add_argument("chapters", nargs="*", help="for example 06; all without")
     actions.add_parser("check", help="authors: is what is stored in notebooks/ as it must be?")
+    exercises = actions.add_parser("exercises", help="lecturers: chapters without solutions")
+    exercises.add_argument("--destination", type=Path, default=build.BUILD / "exercises")
     table = actions.add_parser("table", help="print README.md's chapter table")
-    table.add_argument("--write", action="store_true", help="put it into README.md")
+    table.add_argument(
+        "--write", action="store_true", help="bring README.md's tables and figure up to date"
+    )
     return root
 
 
@@ -69,8 +74,11 @@ def act(options: argparse.Namespace, book: Book) -> None:
         if complaints := book_complaints(book, build.SOURCES):
             raise BookError("\n".join(["the stored chapters are not in order:", *complaints]))
         print(f"{len(book.chapters)} chapters are in order.")
+    elif options.action == "exercises":
+        written = write_exercises(book, options.destination)
+        print(f"{len(written)} exercise notebooks are in {shown(options.destination)}.")
     elif options.write:
-        changed = write_chapter_table(book, CHECKOUT / "README.md")
+        changed = build.write_readme(book)
         print("README.md updated." if changed else "README.md was up to date.")
     else:
         print(chapter_table(book))

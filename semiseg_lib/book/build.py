@@ -18,9 +18,17 @@ from semiseg_lib.book.description import (
     Chapter,
     load,
     toc,
+    write_between,
     write_chapter_table,
 )
-from semiseg_lib.book.notebook import ChapterFailed, run_chapter, tagged_text, write_notebook
+from semiseg_lib.book.notebook import (
+    ChapterFailed,
+    first_figure,
+    run_chapter,
+    tagged_text,
+    write_notebook,
+)
+from semiseg_lib.book.results import RESULTS_END, RESULTS_START, results_table
 from semiseg_lib.paths import CHECKOUT, atomic_write, shown
 
 SOURCES = CHECKOUT / "notebooks"
@@ -151,7 +159,7 @@ def summary(book: Book, minutes: dict[str, float], notebooks: Path, page: Path) 
 def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
     """For authors: run chapters in the laptop profile and store the outputs in notebooks/.
 
-    Writes each committed .ipynb in step with its .py, and the chapter table of README.md.
+    Writes each committed .ipynb in step with its .py, then README.md's tables and figure.
     """
     for chapter in chosen_chapters(book, chapters):
         source = SOURCES / f"{chapter.file}.py"
@@ -159,7 +167,16 @@ def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
         source.with_suffix(".failed.ipynb").unlink(missing_ok=True)
         expected = chapter.minutes["laptop"]
         print(f"{chapter.file:<28} {minutes:5.1f} min (book.yml: {expected:g})", flush=True)
-    write_chapter_table(book, CHECKOUT / "README.md")
+    write_readme(book)
+
+
+def write_readme(book: Book, readme: Path = CHECKOUT / "README.md") -> bool:
+    """Bring the README in step: chapter table, results, figure; True when its text changed."""
+    first = nbformat.read(SOURCES / f"{book.chapters[0].file}.ipynb", as_version=4)
+    with atomic_write(SOURCES / "_static" / "result.png") as temporary:
+        temporary.write_bytes(first_figure(first))
+    table = write_chapter_table(book, readme)
+    return write_between(readme, RESULTS_START, results_table(), RESULTS_END) or table
 
 
 def write_toc(book: Book, path: Path) -> None:

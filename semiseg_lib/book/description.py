@@ -12,7 +12,8 @@ import yaml
 from semiseg_lib.paths import CHECKOUT, atomic_write, shown
 
 BOOK_FILE = CHECKOUT / "book.yml"
-TIMED_PROFILES = ("smoke", "laptop", "gpu")
+ALWAYS_TIMED = {"smoke", "laptop"}
+SOMETIMES_TIMED = {"gpu", "paper"}
 TABLE_START = "<!-- chapters:start -->"
 TABLE_END = "<!-- chapters:end -->"
 
@@ -25,7 +26,8 @@ class BookError(ValueError):
 class Chapter:
     """One chapter: notebooks/`file`.py with its executed notebooks/`file`.ipynb.
 
-    `minutes` maps each of smoke, laptop and gpu to a running time; `needs` names earlier chapters.
+    `minutes` maps smoke, laptop and perhaps other profiles to a running time; `needs` names
+    earlier chapters.
     """
 
     file: str
@@ -120,7 +122,7 @@ def _chapter(entry: Any, where: str) -> Chapter:
     _check_keys(entry, {"file", "title", "question", "minutes"}, {"needs", "data"}, where)
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", entry["file"]):
         raise BookError(f"{where}: a file is named like 06_self_correction, without a suffix.")
-    _check_keys(entry["minutes"], set(TIMED_PROFILES), set(), f"{where}, minutes")
+    _check_keys(entry["minutes"], ALWAYS_TIMED, SOMETIMES_TIMED, f"{where}, minutes")
     for profile, minutes in entry["minutes"].items():
         if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0:
             raise BookError(f"{where}: minutes of {profile} must be above 0, not {minutes!r}.")
@@ -128,7 +130,7 @@ def _chapter(entry: Any, where: str) -> Chapter:
         file=entry["file"],
         title=entry["title"],
         question=entry["question"],
-        minutes={profile: float(entry["minutes"][profile]) for profile in TIMED_PROFILES},
+        minutes={profile: float(minutes) for profile, minutes in entry["minutes"].items()},
         needs=tuple(entry.get("needs", ())),
         data=tuple(entry.get("data", ())),
     )
@@ -192,14 +194,22 @@ def write_chapter_table(book: Book, readme: Path) -> bool:
 
     Raises BookError when the markers are not there.
     """
-    text = readme.read_text(encoding="utf-8")
-    before, start, rest = text.partition(TABLE_START)
-    _, end, after = rest.partition(TABLE_END)
+    return write_between(readme, TABLE_START, chapter_table(book), TABLE_END)
+
+
+def write_between(page: Path, start_line: str, content: str, end_line: str) -> bool:
+    """Replace what stands between two marker lines of a page; True when the file changed.
+
+    Raises BookError when the markers are not there.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, start, rest = text.partition(start_line)
+    _, end, after = rest.partition(end_line)
     if not (start and end):
-        raise BookError(f"{shown(readme)} needs the lines {TABLE_START} and {TABLE_END}.")
-    updated = f"{before}{start}\n{chapter_table(book)}\n{end}{after}"
+        raise BookError(f"{shown(page)} needs the lines {start_line} and {end_line}.")
+    updated = f"{before}{start}\n{content}\n{end}{after}"
     if updated == text:
         return False
-    with atomic_write(readme) as temporary:
+    with atomic_write(page) as temporary:
         temporary.write_text(updated, encoding="utf-8", newline="\n")
     return True

@@ -14,6 +14,7 @@ from semiseg_lib.book.description import Book
 from semiseg_lib.book.notebook import as_stored
 
 LONGEST_CELL_LINES = 25
+LONGEST_LINE = 100
 LARGEST_NOTEBOOK_BYTES = 1_500_000
 SHORTEST_ALT = 15
 PARAMETERS = ("profile", "seed", "device")
@@ -47,12 +48,19 @@ def notebook_complaints(notebook: NotebookNode) -> Iterator[str]:
     for number, cell in enumerate(notebook.cells):
         for path in MACHINE_PATH.findall(_all_text(cell)):
             yield f"cell {number} names a folder of one machine: {path}"
-        lines = len(cell.source.splitlines())
-        if cell.cell_type == "code" and lines > LONGEST_CELL_LINES:
-            yield f"cell {number} has {lines} lines, over {LONGEST_CELL_LINES}"
+        if cell.cell_type == "code":
+            yield from _size(number, cell.source.splitlines())
         yield from _pictures(number, cell)
     if as_stored(notebook) != notebook:
         yield "volatile metadata, ids or progress bars are stored: make sync"
+
+
+def _size(number: int, lines: list[str]) -> Iterator[str]:
+    if len(lines) > LONGEST_CELL_LINES:
+        yield f"cell {number} has {len(lines)} lines, over {LONGEST_CELL_LINES}"
+    for line in lines:
+        if len(line) > LONGEST_LINE:
+            yield f"cell {number}: a line of {len(line)} characters: {line.strip()[:40]} ..."
 
 
 def first_difference(source: NotebookNode, stored: NotebookNode) -> str:

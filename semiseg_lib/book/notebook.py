@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
+import re
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from semiseg_lib.paths import atomic_write
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_SECONDS = 3600
+COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ChapterFailed(RuntimeError):
@@ -70,7 +73,7 @@ def _failure(source: Path, code_cells: list[NotebookNode], error: Exception) -> 
     first_line = code_cells[position - 1].source.split("\n", 1)[0]
     return (
         f"chapter {source.stem}, code cell {position} of {len(code_cells)}, "
-        f"which begins with: {first_line}\n{error}"
+        f"which begins with: {first_line}\n{COLOUR_CODES.sub('', str(error))}"
     )
 
 
@@ -118,3 +121,15 @@ def tagged_text(notebook: NotebookNode, tag: str) -> str:
         returned = [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
         return "\n".join(text.rstrip() for text in printed + returned if text)
     return ""
+
+
+def first_figure(notebook: NotebookNode) -> bytes:
+    """The first figure that a notebook shows, as PNG.
+
+    Raises ValueError when it shows none.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                return base64.b64decode(output["data"]["image/png"])
+    raise ValueError("the notebook shows no figure.")

@@ -78,14 +78,15 @@ def move(maps: Tensor, geometry: Geometry, stride: int = 1) -> Tensor:
 
 
 def draw_colours(count: int, generator: torch.Generator) -> Tensor:
-    """Draw how far each picture's brightness, contrast, saturation and hue go: (B, 4) in -1 .. 1."""
+    """Draw each picture's change of brightness, contrast, saturation, hue: (B, 4) in -1 .. 1."""
     return 2 * torch.rand(count, 4, generator=generator) - 1
 
 
 def recolour(images: Tensor, colours: Tensor, config: AugmentConfig) -> Tensor:
     """Jitter the colours of each picture (B, 3, H, W) in [0, 1] as ``colours`` (B, 4) say."""
     views = []
-    for image, (brightness, contrast, saturation, hue) in zip(images, colours.tolist(), strict=True):
+    for image, drawn in zip(images, colours.tolist(), strict=True):
+        brightness, contrast, saturation, hue = drawn
         image = v2.adjust_brightness(image, 1 + config.brightness * brightness)
         image = v2.adjust_contrast(image, 1 + config.contrast * contrast)
         image = v2.adjust_saturation(image, 1 + config.saturation * saturation)

@@ -23,7 +23,7 @@ def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndar
     """
     maps = np.zeros((num_classes, *size), dtype=np.uint8)
     for (x0, y0, x1, y1), label in zip(boxes.coordinates, boxes.classes, strict=True):
-        maps[label, _pixels(y0, y1), _pixels(x0, x1)] = 1
+        maps[label, _pixels(y0, y1, size[0]), _pixels(x0, x1, size[1])] = 1
     maps[0] = ~maps[1:].any(axis=0)
     return maps
 
@@ -39,12 +39,12 @@ def heat_map(boxes: Boxes, size: tuple[int, int]) -> np.ndarray:
     """
     maps = np.zeros((1, *size), dtype=np.uint8)
     for x0, y0, x1, y1 in boxes.coordinates:
-        maps[0, _pixels(y0, y1), _pixels(x0, x1)] = 1
+        maps[0, _pixels(y0, y1, size[0]), _pixels(x0, x1, size[1])] = 1
     return maps
 
 
-def _pixels(low: float, high: float) -> slice:
+def _pixels(low: float, high: float, size: int) -> slice:
     """The pixels whose centres lie in [low, high); a box thinner than a pixel keeps one."""
-    first = max(int(np.ceil(low - 0.5)), 0)
+    first = min(max(int(np.ceil(low - 0.5)), 0), size - 1)
     last = max(int(np.ceil(high - 0.5)), first + 1)
     return slice(first, last)

@@ -75,7 +75,7 @@ class Data:
 
     @cached_property
     def weak_truth(self) -> np.ndarray:
-        """The hidden masks of the weak pictures, uint8 (N, H, W): to measure labels, not to learn."""
+        """Hidden masks of the weak pictures, uint8 (N, H, W): to measure labels, not to learn."""
         return self._pool("weak", "SegmentationClassAug").masks.numpy()
 
     @cached_property

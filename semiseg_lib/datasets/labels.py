@@ -1,4 +1,4 @@
-"""Label ids: the void id, VOC's palette and class names, and the checks on a mask read from disk."""
+"""Label ids: void, VOC's palette and class names, and the checks on a mask read from disk."""
 
 from __future__ import annotations
 

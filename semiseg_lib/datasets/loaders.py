@@ -103,8 +103,8 @@ def load_pool(dataset, indices: Sequence[int] | None = None, boxes: bool = False
     sizes = {sample.image.shape[1:] for sample in samples}
     if len(sizes) > 1:
         raise ValueError(
-            f"the pictures come in {len(sizes)} sizes, such as {sorted(sizes)[:3]} (rows, columns); "
-            "held in memory they must share one. Resize or crop them first."
+            f"the pictures come in {len(sizes)} sizes, such as {sorted(sizes)[:3]} (rows, "
+            "columns); held in memory they must share one. Resize or crop them first."
         )
     num_classes = len(dataset.classes)
     with_masks = samples[0].mask is not None

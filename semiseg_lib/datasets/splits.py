@@ -1,4 +1,4 @@
-"""Who has a mask, who has boxes, who is held out: choosing the labelled pictures, and leak checks."""
+"""Who has a mask, who has boxes, who is held out: drawing the labelled set, and leak checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 from semiseg_lib.datasets.labels import VOID
 
 
-def choose_labelled(masks: Sequence[np.ndarray], count: int, num_classes: int, seed: int) -> list[int]:
+def choose_labelled(
+    masks: Sequence[np.ndarray], count: int, num_classes: int, seed: int
+) -> list[int]:
     """Draw ``count`` pictures to be the labelled set, so that every class occurs in one of them.
 
     Args:
@@ -24,9 +26,12 @@ def choose_labelled(masks: Sequence[np.ndarray], count: int, num_classes: int, s
     Raises:
         ValueError: more pictures wanted than there are, or no draw in 1000 covers the classes.
     """
+    if count < 1:
+        raise ValueError(f"{count} labelled pictures wanted; at least one needs a mask.")
     if count > len(masks):
         raise ValueError(f"{count} labelled pictures wanted, but only {len(masks)} have a mask.")
-    present = np.array([np.bincount(mask.ravel(), minlength=256)[:num_classes] > 0 for mask in masks])
+    counts = [np.bincount(mask.ravel(), minlength=256)[:num_classes] for mask in masks]
+    present = np.array(counts) > 0
     generator = np.random.default_rng([seed, 77])
     for _ in range(1000):
         chosen = np.sort(generator.choice(len(masks), size=count, replace=False))

@@ -4,7 +4,7 @@
 
     VOC2012/JPEGImages/NAME.jpg             the pictures
             SegmentationClass/NAME.png      masks of class ids, 255 = void
-            SegmentationClassAug/NAME.png   masks of the weak pictures: hidden truth, to measure only
+            SegmentationClassAug/NAME.png   hidden truth of the weak pictures, to measure only
             Annotations/NAME.xml            boxes
             ImageSets/Segmentation/SET.txt  lists of names
 """
@@ -36,7 +36,7 @@ class VOCDataset:
 
     Raises:
         FileNotFoundError: the list is missing.
-        ValueError: the list is empty or names a picture twice.
+        ValueError: the list is empty or names a picture twice, or ``keep`` an unknown class.
     """
 
     def __init__(
@@ -56,6 +56,11 @@ class VOCDataset:
         self.boxes = boxes
         self.names = read_list(self.folder / "ImageSets" / "Segmentation" / f"{image_set}.txt")
         self._new_id = np.full(256, VOID, dtype=np.uint8)
+        if unknown := set(self.classes) - set(self.file_classes):
+            raise ValueError(
+                f"cannot keep {', '.join(sorted(unknown))}: the classes of {self.folder} are "
+                f"{', '.join(self.file_classes)}."
+            )
         for new, name in enumerate(self.classes):
             self._new_id[self.file_classes.index(name)] = new
 
@@ -109,7 +114,8 @@ def read_list(path: Path) -> list[str]:
     if not path.is_file():
         there = sorted(p.stem for p in path.parent.glob("*.txt"))
         raise FileNotFoundError(f"the list {path} is missing; lists there: {there or 'none'}.")
-    names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    names = [line.split()[0] for line in lines if line.strip()]
     if not names:
         raise ValueError(f"the list {path} is empty. Write one picture name a line.")
     if len(set(names)) < len(names):

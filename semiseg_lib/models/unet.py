@@ -7,6 +7,8 @@ convolution instead of two on the way up.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -33,10 +35,10 @@ class UNet(nn.Module):
         widths = (width, 2 * width, 4 * width, 4 * width)
         self.stem = convolution(3 + box_channels, width, stride=2)
         self.down = nn.ModuleList(
-            double_convolution(a, b) for a, b in zip(widths, widths[1:], strict=False)
+            double_convolution(a, b) for a, b in pairwise(widths)
         )
         self.up = nn.ModuleList(
-            [convolution(a + b, a) for a, b in zip(widths, widths[1:], strict=False)][::-1]
+            [convolution(a + b, a) for a, b in pairwise(widths)][::-1]
         )
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
 

@@ -6,13 +6,16 @@ import io
 import re
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from PIL import Image
+from scipy.spatial import cKDTree
 
 from semiseg_lib import paths
+from semiseg_lib.plots.pictures import VOID_COLOUR, class_colours
 
 DOTS_PER_INCH = 150
 SHOWN_PER_INCH = 100  # pixels an inch on the page: the file is 1.5 times finer than shown
@@ -124,13 +127,20 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def _in_few_colours(picture: Image.Image) -> Image.Image:
-    """The picture with a palette of 256; its most frequent colours (classes, text) stay exact."""
-    counts = picture.getcolors(picture.width * picture.height)
-    frequent = [colour for _, colour in sorted(counts, reverse=True)[:32]]
-    rest = picture.quantize(256 - len(frequent), method=Image.Quantize.MEDIANCUT).getpalette()
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([level for colour in frequent for level in colour] + rest)
-    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
+    """The picture with a palette of 256, in which classes, text and flat areas stay exact."""
+    pixels = np.asarray(picture)
+    colours, where, counts = np.unique(
+        pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
+    )
+    frequent = colours[np.argsort(-counts, kind="stable")[:48]]
+    kept = np.unique(np.vstack([frequent, class_colours(21), [VOID_COLOUR]]), axis=0)
+    rest = picture.quantize(256 - len(kept), method=Image.Quantize.MEDIANCUT).getpalette()
+    palette = np.vstack([kept, np.reshape(rest, (-1, 3))])[:256].astype(np.uint8)
+    # Pillow's own look-up is a coarse one and would shift the exact colours.
+    nearest = cKDTree(palette).query(colours)[1].astype(np.uint8)
+    few = Image.fromarray(nearest[where.ravel()].reshape(pixels.shape[:2]))
+    few.putpalette(palette.ravel().tolist())
+    return few
 
 
 def _in_a_notebook() -> bool:

@@ -56,6 +56,10 @@ def long_cell(cells):
     cells[2].source = "\n".join(f"x{line} = {line}" for line in range(26))
 
 
+def long_line(cells):
+    cells[2].source = "x = " + "1 + " * 30 + "1"
+
+
 def no_alt(cells):
     cells[2].outputs[0].metadata = {}
 
@@ -91,6 +95,7 @@ SPOILED = {
     path_in_output: "names a folder of one machine: /home/somebody",
     path_in_source: "names a folder of one machine: C:",
     long_cell: "has 26 lines",
+    long_line: "a line of 125 characters",
     no_alt: "has no alt text",
     empty_alt: "has no alt text",
     no_alt_in_text: "picture in the text has no alt",

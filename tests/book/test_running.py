@@ -21,7 +21,7 @@ print("a " + "bar", file=sys.stderr)
 @pytest.fixture
 def small_book(tmp_path, monkeypatch):
     """A book of two tiny chapters in a folder of its own."""
-    minutes = {"smoke": 1.0, "laptop": 1.0, "gpu": 1.0}
+    minutes = {"smoke": 1.0, "laptop": 1.0}
     chapters = tuple(Chapter(f"0{n}_small", "T", "Q?", minutes) for n in (1, 2))
     for chapter in chapters:
         source = tmp_path / f"{chapter.file}.py"
@@ -79,7 +79,7 @@ def test_what_is_run_again(small_book, tmp_path, monkeypatch):
 
 
 def test_sync_stores_the_outputs_beside_the_source(small_book, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "write_chapter_table", lambda book, readme: False)
+    monkeypatch.setattr(build, "write_readme", lambda book: False)
     build.sync(small_book, ["01"])
     stored = (tmp_path / "01_small.ipynb").read_text(encoding="utf-8")
     assert "mIoU in laptop" in stored and "a bar" not in stored and str(tmp_path) not in stored

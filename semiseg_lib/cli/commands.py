@@ -1,92 +1,25 @@
-"""The command line: ``semiseg COMMAND``. Each command is a function; its arguments are the flags."""
+"""The commands: each function is one, its docstring the help, its arguments the flags."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Literal
 
 import tyro
 
-from semiseg_lib import doctor, profiles, studies
-from semiseg_lib.book.__main__ import main as book_main
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.catalogue import DataConfig
-from semiseg_lib.models import ModelConfig
+from semiseg_lib import profiles, studies
+from semiseg_lib.cli.flags import Common, CommonFlags, TrainFlags
 from semiseg_lib.paths import atomic_write, shown
 from semiseg_lib.predicting import predict_files
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.stages import Pipeline, RunConfig, Trained
 from semiseg_lib.tables import markdown_table
-from semiseg_lib.train import TrainConfig
 
 TRAINABLE = ("supervised", "ancillary", "primary")
-Options = TypeVar("Options")
-EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
-
-
-@dataclass(frozen=True)
-class Common:
-    """What most commands take.
-
-    Attributes:
-        profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
-        world: the mini-VOC world; unset: the profile's.
-        labelled: how many pictures have masks; unset: as in the profile.
-        steps: steps of every training; unset: as in the profile.
-        seed: draws the labelled pictures, the initial weights and the batches.
-        device: cpu, or unset for the best there is.
-    """
-
-    profile: str | None = None
-    world: Literal["tight", "hurried"] | None = None
-    labelled: int | None = None
-    steps: int | None = None
-    seed: int = 0
-    device: Literal["cpu"] | None = None
-
-    def pipeline(self) -> Pipeline:
-        """The stages that these flags describe."""
-        chosen = profiles.load(self.profile)
-        data = chosen.data
-        data = replace(data, world=self.world or data.world, labelled=self.labelled or data.labelled)
-        chosen = replace(chosen, data=data)
-        if self.steps:
-            stages = ("train_supervised", "train_ancillary", "train_primary")
-            chosen = replace(
-                chosen, **{s: replace(getattr(chosen, s), steps=self.steps) for s in stages}
-            )
-        return Pipeline(chosen, self.seed, self.device)
-
-
-@dataclass(frozen=True)
-class TrainFlags(Generic[Options]):
-    """One training run, flag by flag.
-
-    Attributes:
-        method: the options of the method.
-        train: how long and how fast.
-        data: which pictures.
-        model: which network.
-        augment: how views differ from their pictures.
-        seed: draws the labelled pictures, the initial weights and the batches.
-        device: cpu, or unset for the best there is.
-    """
-
-    method: Options
-    train: TrainConfig
-    data: DataConfig
-    model: ModelConfig
-    augment: AugmentConfig
-    seed: int = 0
-    device: Literal["cpu"] | None = None
-
-
-CommonFlags = Annotated[Common, tyro.conf.arg(name="")]
 
 
 def data(common: CommonFlags = Common()) -> None:
@@ -202,46 +135,6 @@ def study(
     ]
     print(markdown_table(rows, plain=["mIoU on test (%)"]))
     print(f"records: {shown(studies.record_path(name, chosen.name))}")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Exit code 0: done; 1: it could not be done, and says why; 2: wrong flags."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command, rest = (arguments or [""])[0], arguments[1:]
-    try:
-        if command == "book":
-            return book_main(rest)
-        if command == "doctor":
-            return doctor.main()
-        if command == "train":
-            train(rest)
-        else:
-            simple = {f.__name__: f for f in (data, logits, evaluate, predict, pipeline, study)}
-            listed = {"data": data, "train": _train, **simple, "book": _book, "doctor": _doctor}
-            tyro.extras.subcommand_cli_from_dict(
-                listed, args=arguments, prog="semiseg",
-                description="Semi-supervised semantic segmentation, stage by stage.",
-            )
-    except EXPECTED as error:
-        print(f"semiseg: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("semiseg: stopped; the same command continues from the last checkpoint.",
-              file=sys.stderr)
-        return 130
-    return 0
-
-
-def _train() -> None:
-    """Train one method, or continue where an interrupted run left off; then score it on val."""
-
-
-def _book() -> None:
-    """Run and render the book: build, execute, html, sync, table."""
-
-
-def _doctor() -> None:
-    """Check this machine: versions, device, memory, datasets."""
 
 
 def _open(run: Path, device: str | None) -> tuple[Pipeline, Trained]:

@@ -1,0 +1,318 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Start here
+#
+# *Does everything run here, and what will this book show me?*
+#
+# After this chapter you
+#
+# - have run the whole story of the book once, from drawn pictures to a scored model;
+# - can say what semi-supervised segmentation is, and what each of the four stages does;
+# - know how the book reports numbers, and why one run is not yet a result;
+# - know where everything lies on disk, and what to do when something fails.
+#
+# **You need** PyTorch basics, and an idea of what a convolutional network is. You need no graphics
+# card, no download and no account.
+#
+# **Minutes**: well under one in the `smoke` profile. In the `laptop` profile about one if the runs
+# are on disk already, and a few more the first time.
+
+# %% tags=["parameters"]
+profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+seed = 11  # draws the labelled pictures, the first weights and the batches
+device = None  # "cpu" to stay on the CPU; None takes the best there is
+
+# %% tags=["nbval-ignore-output"]
+import numpy as np
+from torch import nn
+
+from semiseg_lib import book, chapter, plots, profiles, tables
+from semiseg_lib.evaluate import predict, predict_logits
+from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.self_correcting import linear_correction
+from semiseg_lib.paths import work_root
+from semiseg_lib.stages import Pipeline
+
+profile = chapter.begin("00_start_here", profile, device)
+
+# %% [markdown]
+# ## The whole story in five lines
+#
+# The pictures are drawn on your machine. A few of them get masks; many more get only boxes, drawn
+# in a hurry. Each line below runs one stage, or loads it if it was run before with the same
+# settings. Bars show the progress. You may interrupt: the next run continues where this one left
+# off.
+
+# %% tags=["nbval-ignore-output"]
+pipeline = Pipeline(profile, seed, device)
+supervised = pipeline.supervised()  # learns from the few masks alone
+ancillary = pipeline.ancillary()  # learns from the same masks, and is also shown the boxes
+stored = pipeline.logits()  # what the ancillary says about the boxed pictures
+primary = pipeline.primary()  # learns from the masks and from those labels, correcting them
+
+# %% [markdown]
+# ## The result first
+#
+# Two of these models are made for the real world: they read a picture and nothing else. Here they
+# are on test pictures that neither has seen. These are the four pictures on which the two models
+# differ most, so they are not typical. They show where the weak labels changed something.
+
+# %%
+test = pipeline.data.test
+masks_only = predict(supervised.method, test)
+self_correcting = predict(primary.method, test)
+differing = (masks_only != self_correcting).mean(axis=(1, 2))
+chosen = np.argsort(-differing, kind="stable")[:4]
+
+figure = plots.gallery(
+    {
+        "picture": test.images[chosen].numpy(),
+        "truth": test.masks[chosen].numpy(),
+        "masks only": masks_only[chosen],
+        "self-correcting": self_correcting[chosen],
+    },
+    pipeline.data.classes,
+)
+plots.show(figure, alt="Four test pictures, one a row: the picture, its true mask, the label of "
+           "the model that learnt from masks only, and the label of the self-correcting primary.")
+
+# %% [markdown]
+# Compare each label with the truth. Look for two kinds of mistake: an object that is called by the
+# wrong name, and an outline that is too fat, too thin or torn. Off-white pixels in the truth are
+# *void*: nobody says what they are, and they are not scored.
+#
+# **Predict first.** The ancillary reads the boxes too. On the test pictures those boxes are neat.
+# Where will it stand in the table below: first, last or in between? And is that a fair race?
+#
+# ```{dropdown} Answer
+# Read it off the table. Whatever its place, the race is not fair: a box says which class is where,
+# and nobody draws boxes on the pictures of your users. The ancillary plays in another league. It
+# is a tool for labelling, and it is never deployed.
+# ```
+
+# %%
+contestants = {
+    "supervised": (supervised, "picture", "masks"),
+    "primary, self-correcting": (primary, "picture", "masks, boxes of the weak pictures"),
+    "(ancillary)": (ancillary, "picture and boxes", "masks, their boxes"),
+}
+tables.results_table([
+    {"model": name, "sees at test time": sees, "learnt from": labels,
+     "test mIoU": [pipeline.evaluate(trained).mean_iou]}
+    for name, (trained, sees, labels) in contestants.items()
+])
+
+# %% [markdown]
+# **mIoU** is the mean overlap of label and truth over the classes, in percent; chapter 02 builds it
+# from scratch. One seed makes one row of dots, not a result: chapters 03 to 08 repeat all of this
+# with several seeds before they claim anything.
+
+# %% [markdown]
+# ## What semi-supervised segmentation is
+#
+# To *segment* a picture is to name the class of every pixel. A network learns it from *masks*:
+# pictures in which somebody has outlined every object. That is slow. A mask costs minutes, a box
+# around each object costs seconds, and a bare picture costs nothing. So most collections look the
+# same: few masks, many boxes or bare pictures.
+#
+# *Semi-supervised* learning uses both. It trains on the masks, and it makes up labels for the
+# rest. The trouble is easy to see: made-up labels have mistakes in them, and a network learns
+# mistakes as eagerly as anything else. Every method in this field is an answer to one question:
+# *which of my own labels can I trust, and what do I do about the others?*
+#
+# Our main story is that of Self-Correcting Networks {cite:p}`ibrahim2020selfcorrecting`. There the
+# cheap labels are boxes, and the answer is: let two models that see different things correct each
+# other.
+
+# %% [markdown]
+# ## Four stages
+#
+# ![The few pictures with masks train an ancillary model that sees boxes. It labels the many
+# pictures that have only boxes. A correction mixes these labels with what the primary model
+# believes, and the primary model learns from the mixture. In the end only the primary model is
+# used, on pictures alone.](_static/story.svg)
+#
+# | | Stage | What it reads | Command | Chapter |
+# |---|---|---|---|---|
+# | 1 | train the **ancillary** | few pictures, masks, boxes | `semiseg train ancillary` | 04 |
+# | 2 | store its **logits** | many weak pictures, their boxes | `semiseg logits` | 05 |
+# | 3 | train the **primary** | masks; weak pictures, logits | `semiseg train primary` | 06, 07 |
+# | 4 | **evaluate** it | test pictures, no boxes | `semiseg evaluate` | 08 |
+#
+# The supervised model of chapter 03 stands beside them: it is the bar. The correction of stage 3
+# mixes the ancillary's logits with those of the primary itself. The next cell follows one weak
+# picture through it. The picture was picked because the correction changes its label more than
+# any other's.
+
+# %%
+weak = pipeline.data.weak
+labels_ancillary = stored.read().float()
+alpha = profile.primary.alpha.end  # how much the ancillary still counts when training ends
+corrected = linear_correction(predict_logits(primary.method, weak), labels_ancillary, alpha)
+changed = (corrected.argmax(1) != labels_ancillary.argmax(1)).float().mean(dim=(1, 2))
+one = int(changed.argmax())
+
+def label_of(logits):
+    """The label map of the one picture, at full size."""
+    return enlarge(logits[one:one + 1], weak.images.shape[-2:]).argmax(1)[0].numpy()
+
+figure = plots.gallery(
+    {
+        "picture, boxes": [weak.images[one].numpy()],
+        "ancillary": [label_of(labels_ancillary)],
+        "corrected": [label_of(corrected)],
+        "hidden truth": [pipeline.data.weak_truth[one]],
+    },
+    pipeline.data.classes,
+    boxes=[pipeline.data.dataset("weak")[one].boxes],
+)
+plots.show(figure, alt="One weak picture with its loosely drawn boxes, the ancillary's label, the "
+           "corrected label, and the true mask that no model was shown.")
+
+# %% [markdown]
+# Compare the two labels in the middle with the hidden truth. The boxes were drawn too large. What
+# does the ancillary do with the extra room, and what does the correction do about it? Chapters 05
+# and 06 measure it on all weak pictures.
+
+# %% [markdown]
+# ## The map
+#
+# Each chapter asks one question and stands on its own: whatever an earlier chapter would have left
+# on disk, it makes if it is missing. Read in order the first time. In the HTML book use the list
+# at the left; in JupyterLab open the files one by one.
+
+# %% tags=["nbval-check-output"]
+tables.results_table([
+    {"chapter": one_chapter.file[:2], "title": one_chapter.title, "question": one_chapter.question}
+    for one_chapter in book.load().chapters
+])
+
+# %% [markdown]
+# ## Profiles: the same code, other numbers
+#
+# A profile is a set of numbers: how many pictures, how wide the network, how many steps. The code
+# never asks which profile it runs in. Choose one with the environment variable `SEMISEG_PROFILE`,
+# or in the second cell of a chapter. The outputs printed in this book come from `laptop`. The
+# `smoke` profile only shows that everything runs; its scores mean nothing.
+
+# %% tags=["nbval-check-output"]
+tables.results_table([
+    {"profile": name, "labelled": entry.data.labelled, "weak": entry.data.sizes.weak,
+     "test": entry.data.sizes.test, "steps of the primary": entry.train_primary.steps,
+     "seeds": ", ".join(str(number) for number in entry.seeds)}
+    for name, entry in profiles.PROFILES.items()
+])
+
+# %% [markdown]
+# ## How numbers are reported
+#
+# Train the same network twice with another seed, and the score moves. That movement can be as
+# large as the difference between two published methods. So this book has three rules.
+#
+# - **Several seeds.** A seed draws the labelled pictures, the first weights and the batches. Tables
+#   show the mean ± the standard deviation over seeds.
+# - **Intervals.** Two methods are compared seed by seed. If the 95 % interval of the difference
+#   holds zero, we write *cannot tell*.
+# - **Claims.** A sentence about a result is a *claim*: a cell checks it against a band each time
+#   the book is built, and stops the book if it no longer holds. The smoke profile prints claims
+#   without judging them.
+
+# %% [markdown]
+# ## Where things land
+#
+# Everything the book makes lies under `data/` (or where the environment variable `SEMISEG_WORK`
+# points): `data/minivoc` holds the pictures, `data/logits` the ancillary's labels, and `data/runs`
+# one folder for each training run. The name of a folder ends in a fingerprint of all settings.
+# Change a setting and you get another folder; delete a folder and the run is made again.
+
+# %% tags=["nbval-ignore-output"]
+for trained in (supervised, ancillary, primary):
+    print(trained.folder.path.relative_to(work_root()).as_posix())
+    print("    ", ", ".join(sorted(file.name for file in trained.folder.path.iterdir())))
+
+# %% [markdown]
+# ```{tip}
+# Something fails? Run `semiseg doctor` in a terminal. It prints one line for each thing that the
+# book needs, `[OK]` or `[FAIL]`, and below a `[FAIL]` what to do about it. Then look at the page
+# *Troubleshooting*. If neither helps, report the problem together with what `semiseg doctor` said.
+# ```
+
+# %% [markdown]
+# ## A first exercise
+#
+# Exercises come with a check that tells you what it expected. **Warm-up:** how large is the model
+# that is deployed? Write a function that counts the trainable numbers in a module. A parameter `p`
+# has `p.numel()` of them, and only those with `p.requires_grad` are trained.
+
+# %% tags=["solution"]
+def count_parameters(module: nn.Module) -> int:
+    """The number of trainable parameters of a module."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+# %% tags=["check", "nbval-check-output"]
+example = nn.Conv2d(3, 4, kernel_size=3)  # 3·4·3·3 weights and 4 biases
+assert count_parameters(example) == 112, f"expected 112, got {count_parameters(example)}"
+example.bias.requires_grad_(False)
+assert count_parameters(example) == 108, "parameters that are not trained do not count"
+print("✓ exercise 0.1: right")
+
+# %% [markdown]
+# Now count the network inside `primary.method`, and its sibling that reads the boxes as well. How
+# many of the extra weights does the ancillary spend on reading boxes?
+
+# %%
+for name, trained in {"primary": primary, "ancillary": ancillary}.items():
+    print(f"{name:<9} {count_parameters(trained.method.network):>8,} parameters")
+
+# %% [markdown]
+# ## Quiz
+#
+# **1.** Which of the models may be scored on pictures that come without boxes?
+#
+# ```{dropdown} Answer
+# The supervised one and the primary. The ancillary cannot run without boxes.
+# ```
+#
+# **2.** A friend runs this chapter with seed 3 and gets another mIoU. Is something broken?
+#
+# ```{dropdown} Answer
+# No. The seed draws other labelled pictures, other first weights and other batches. How far seeds
+# scatter is itself a result, and the chapters report it.
+# ```
+#
+# **3.** You change the number of steps and run the chapter again. Is the old run overwritten?
+#
+# ```{dropdown} Answer
+# No. Other settings have another fingerprint, and so another folder. Both runs stay.
+# ```
+
+# %% [markdown]
+# ## Key takeaways
+#
+# - Masks are dear and boxes are cheap. Semi-supervised methods learn from both.
+# - The ancillary sees boxes and labels the weak pictures. The primary sees pictures only, learns
+#   from those labels, and helps to correct them.
+# - One run is an anecdote. Several seeds, an interval and a control make a result.
+# - Every stage is load-or-train, so chapters can be run in any order.
+#
+# ## What can go wrong
+#
+# - **Comparing the ancillary with the primary** as if they were rivals. One of them is told the
+#   answer in part.
+# - **Reading the smoke profile's scores.** Its networks are trained for a few steps only.
+# - **Judging from a gallery.** The pictures above were picked for their differences.
+# - **Too many threads.** On a busy machine a small network can run many times slower with several
+#   threads than with one. Set `OMP_NUM_THREADS=1` if a bar hardly moves.
+#
+# **Next:** chapter 01 opens the folder of pictures and shows who gets which labels.
+#
+# ## References
+#
+# - {cite:t}`ibrahim2020selfcorrecting` is the paper that the main story follows.

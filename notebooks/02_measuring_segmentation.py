@@ -1,0 +1,564 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Measuring segmentation
+#
+# *What exactly is mIoU, and how can it mislead?*
+#
+# After this chapter you can
+#
+# - compute a confusion matrix and mIoU by hand, and in ten lines of NumPy;
+# - say what void pixels and absent classes do to the number, and which convention you use;
+# - explain why the mean over pictures and the mean over the dataset differ;
+# - recognise two flattering rulers: pixel accuracy, and a truth that was resized;
+# - say how many test pictures a comparison needs.
+#
+# **You need** chapter 01, and NumPy. Nothing is trained here: the ruler comes before the models.
+#
+# **Minutes**: less than one in the `laptop` profile, once the pictures are drawn.
+
+# %% tags=["parameters"]
+profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+seed = 11  # draws the resampled test sets
+device = None  # "cpu" to stay on the CPU; None takes the best there is
+
+# %% tags=["nbval-ignore-output"]
+from importlib.util import find_spec
+
+import numpy as np
+from PIL import Image
+
+from semiseg_lib import chapter, evaluate, plots, tables
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.evaluate import Evaluation, evaluate_labels
+from semiseg_lib.stages import Pipeline
+
+profile = chapter.begin("02_measuring_segmentation", profile, device)
+data = Pipeline(profile, seed, device).data
+
+# %% [markdown]
+# ## The result first
+#
+# Here are two ways to label the test pictures without any learning. The first calls every pixel
+# background. The second is allowed to see the boxes and fills each with its class; where boxes
+# overlap, the smallest wins.
+
+# %%
+truth = data.test.masks.numpy()
+nothing = np.zeros_like(truth)
+
+
+def fill_boxes(box_maps: np.ndarray) -> np.ndarray:
+    """Call each pixel by the class of the smallest box map over it: (N, C, H, W) to (N, H, W)."""
+    areas = box_maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
+    return np.where(box_maps == 1, areas, np.iinfo(np.int64).max).argmin(axis=1).astype(np.uint8)
+
+
+filled = fill_boxes(data.test.box_maps.numpy())
+crowded = np.argsort(-(filled != 0).mean(axis=(1, 2)), kind="stable")
+sparse_to_crowded = crowded[[-1, len(crowded) // 2, 0]]
+figure = plots.gallery(
+    {"picture": data.test.images[sparse_to_crowded].numpy(), "truth": truth[sparse_to_crowded],
+     "all background": nothing[sparse_to_crowded], "filled boxes": filled[sparse_to_crowded]},
+    data.classes,
+)
+plots.show(figure, alt="Three test pictures, from the emptiest to the fullest: the picture, its "
+           "true mask, a label that is background throughout, and a label made of filled boxes.")
+
+# %%
+predictions = {"all background": nothing, "filled boxes": filled}
+scores = {name: evaluate_labels(truth, p, data.classes) for name, p in predictions.items()}
+tables.results_table([
+    {"prediction": name, "pixel accuracy": [score.pixel_accuracy], "mIoU": [score.mean_iou]}
+    for name, score in scores.items()
+])
+
+# %% [markdown]
+# Notice how far the two columns lie apart in the first row. A label without a single object is
+# *useless*, and still most of its pixels are right. The rest of the chapter takes the second column
+# apart.
+
+# %% [markdown]
+# ## Counting pixels once
+#
+# Everything begins with a table of counts. Row $i$, column $j$ of the **confusion matrix** $M$
+# holds the number of pixels that are class $i$ in the truth and are called class $j$. Here is a
+# picture of 4 × 6 pixels with two void ones, small enough to count by hand.
+
+# %%
+small_truth = np.array([
+    [0, 0, 0, 0, 0, 0],
+    [0, 1, 1, VOID, 2, 2],
+    [0, 1, 1, VOID, 2, 2],
+    [0, 0, 0, 0, 0, 0],
+])
+small_prediction = np.array([
+    [0, 0, 0, 0, 0, 0],
+    [0, 1, 1, 1, 2, 2],
+    [0, 1, 0, 1, 2, 1],
+    [0, 0, 0, 0, 2, 0],
+])
+SMALL = ("background", "balloon", "car")
+figure = plots.gallery({"truth": [small_truth], "prediction": [small_prediction]}, SMALL)
+plots.show(figure, alt="Truth and prediction of 4 by 6 pixels: a balloon of four pixels and a car "
+           "of four, two void pixels between them, and a few pixels predicted wrongly.")
+
+# %% [markdown]
+# **Predict first.** Take a pencil. Fill in the 3 × 3 matrix: how many pixels of each true class
+# get each name? Leave the void pixels out. What must the nine numbers add up to?
+#
+# ```{dropdown} Answer
+# Background: 13 right, 1 called car. Balloon: 3 right, 1 called background. Car: 3 right, 1 called
+# balloon. Together 22: the 24 pixels without the two void ones.
+# ```
+#
+# In code, a pair (true, predicted) becomes one number, `C * true + predicted`, and `bincount`
+# counts all numbers at once.
+
+# %% tags=["inline", "inline:semiseg_lib.evaluate.confusion_matrix"]
+def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+    """Pixels by true class (row) and predicted class (column), void aside: int64 (C, C)."""
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape.")
+    labelled = truth != VOID
+    truth = truth[labelled].astype(np.int64)
+    prediction = prediction[labelled].astype(np.int64)
+    for name, ids in (("truth", truth), ("prediction", prediction)):
+        if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
+            raise ValueError(
+                f"the {name} holds ids {ids.min()} to {ids.max()}; with {num_classes} classes only "
+                f"0 to {num_classes - 1} (and {VOID} for void in the truth) are allowed."
+            )
+    counts = np.bincount(num_classes * truth + prediction, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+# %% tags=["nbval-check-output"]
+matrix = confusion_matrix(small_truth, small_prediction, len(SMALL))
+assert (matrix == evaluate.confusion_matrix(small_truth, small_prediction, len(SMALL))).all()
+print(matrix)
+print("pixels counted:", matrix.sum(), "of", small_truth.size)
+
+# %% [markdown]
+# A ruler deserves a second opinion. If scikit-learn is installed, its own function must agree.
+
+# %% tags=["nbval-ignore-output"]
+if find_spec("sklearn"):
+    from sklearn.metrics import confusion_matrix as counted_by_sklearn
+
+    labelled = truth != VOID
+    theirs = counted_by_sklearn(truth[labelled], filled[labelled], labels=range(len(data.classes)))
+    ours = confusion_matrix(truth, filled, len(data.classes))
+    assert (ours == theirs).all(), "scikit-learn counts otherwise"
+    print(f"scikit-learn agrees on all {ours.sum():,} test pixels")
+else:
+    print("scikit-learn is not installed; this check was left out")
+
+# %% [markdown]
+# ## From the matrix to mIoU
+#
+# For one class $c$ the diagonal holds the hits. The rest of its row was missed, the rest of its
+# column was called $c$ wrongly. **Intersection over union** divides the hits by all pixels that are
+# $c$ in the truth, in the prediction, or in both:
+#
+# $$\mathrm{IoU}_c = \frac{M_{cc}}{\sum_j M_{cj} + \sum_i M_{ic} - M_{cc}},
+# \qquad \mathrm{mIoU} = \frac{1}{C} \sum_c \mathrm{IoU}_c.$$
+#
+# The hits stand in the row and in the column, so they are subtracted once. Missing an object and
+# inventing one both cost.
+#
+# | Symbol | In code | Shape | Meaning |
+# |---|---|---|---|
+# | $M$ | `Evaluation.confusion` | `(C, C)` | pixels by truth (row) and prediction (column) |
+# | $M_{cc}$ | `np.diag(matrix)` | `(C,)` | hits |
+# | $\sum_j M_{cj}$ | `matrix.sum(1)` | `(C,)` | pixels that are $c$ |
+# | $\sum_i M_{ic}$ | `matrix.sum(0)` | `(C,)` | pixels called $c$ |
+# | $\mathrm{IoU}_c$ | `Evaluation.iou` | `(C,)` | NaN where the class does not occur at all |
+# | mIoU | `Evaluation.mean_iou` | one number | mean over the classes that occur |
+#
+# **Predict first.** From your matrix: what is the IoU of balloon? Of background?
+#
+# ```{dropdown} Answer
+# Balloon: 3 hits, 4 true pixels, 4 called so: 3 / (4 + 4 − 3) = 3/5. Car: the same. Background:
+# 13 hits, 14 true, 14 called so: 13/15.
+# ```
+
+# %% tags=["nbval-check-output"]
+def class_iou(matrix: np.ndarray) -> np.ndarray:
+    """IoU of each class (C,) from a confusion matrix (C, C); NaN where a class does not occur."""
+    hits = np.diag(matrix)
+    union = matrix.sum(axis=0) + matrix.sum(axis=1) - hits
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+
+for name, iou in zip(SMALL, class_iou(matrix), strict=True):
+    print(f"{name:<11} {iou:.3f}")
+print(f"{'mIoU':<11} {class_iou(matrix).mean():.3f}")
+np.testing.assert_allclose(class_iou(matrix), Evaluation(matrix, SMALL).iou)
+
+# %% [markdown]
+# On the test pictures, the filled boxes score like this. Does every class suffer equally from being
+# painted as a rectangle? Think of the shapes before you look.
+
+# %%
+figure = plots.class_bars({"filled boxes": scores["filled boxes"].iou}, data.classes)
+plots.show(figure, alt="Bars: the IoU of each class when every box is filled with its class.")
+
+# %% [markdown]
+# ## Void is not a class
+#
+# Our matrix leaves void pixels out. Two other treatments are easy to get by accident. One takes the
+# void pixels for background. The other puts them into the last class: the public histograms of S4MC
+# and U2PL do so when the void id equals the number of classes, as it does on CamVid.
+#
+# **Predict first.** In our small picture, both void pixels are called balloon. Will the two wrong
+# treatments raise or lower the mIoU?
+#
+# ```{dropdown} Answer
+# Both lower it here: two pixels that nobody can judge become two mistakes. On the rims of objects,
+# where void lies, that punishes honest guesses most.
+# ```
+
+# %% tags=["nbval-check-output"]
+treatments = {
+    "left out (ours)": small_truth,
+    "taken for background": np.where(small_truth == VOID, 0, small_truth),
+    "taken for the last class": np.where(small_truth == VOID, len(SMALL) - 1, small_truth),
+}
+for name, changed in treatments.items():
+    matrix_so = confusion_matrix(changed, small_prediction, len(SMALL))
+    print(f"void {name:<25} mIoU {class_iou(matrix_so).mean():.3f}")
+
+# %% [markdown]
+# ## Classes that are not there
+#
+# Add a class that occurs nowhere: not in the truth, not in the prediction. Its IoU is 0 / 0. What
+# now? Public code for semi-supervised segmentation disagrees:
+#
+# - S4MC, U2PL and CAC count it as **0**;
+# - CPS and TwoStageSegmentation **skip** it;
+# - ELN and SwiftNet let it become **NaN**, and the mean with it.
+#
+# We skip a class that is absent from both. A class that is absent from the truth but *predicted*
+# counts as 0: inventing it was a mistake.
+
+# %% tags=["nbval-check-output"]
+def three_conventions(matrix: np.ndarray) -> dict[str, float]:
+    """mIoU when an absent class counts 0, is skipped, or stays NaN."""
+    iou = class_iou(matrix)
+    return {
+        "counts 0": np.nan_to_num(iou, nan=0.0).mean(),
+        "skipped (ours)": iou[~np.isnan(iou)].mean(),
+        "NaN": iou.mean(),
+    }
+
+
+one_stray_pixel = small_prediction.copy()
+one_stray_pixel[0, 0] = 3  # the fourth class, which the truth does not have
+for title, prediction in {"absent": small_prediction, "one stray pixel": one_stray_pixel}.items():
+    values = three_conventions(confusion_matrix(small_truth, prediction, 4))
+    print(f"{title:<16}", ", ".join(f"{name}: {value:.3f}" for name, value in values.items()))
+
+# %% [markdown]
+# Look at the second row. One stray pixel of a class that the truth lacks, and now all three agree,
+# on the low number. So with our convention a *single pixel* can move the mIoU by a whole class's
+# share. On a large test set every class occurs and the conventions agree. On small sets, single
+# pictures, or few classes they do not: say which one you use.
+
+# %% [markdown]
+# ## One matrix, or one score a picture?
+#
+# There are two ways to score a dataset. **Dataset level**: add the confusion matrices of all
+# pictures, then compute one mIoU. **Per picture**: compute a score for each picture, then take the
+# mean.
+#
+# **Predict first.** A balloon covers 90 pixels of the first picture, 81 are found. In the second
+# picture a tiny balloon covers 4 pixels, one is found. Nothing is invented. What is the IoU of
+# balloon in each way?
+#
+# ```{dropdown} Answer
+# Dataset level: (81 + 1) / (90 + 4), about 0.87. Per picture: the mean of 0.9 and 0.25, 0.575. Per
+# picture, the tiny balloon counts as much as the large one.
+# ```
+
+# %% tags=["nbval-check-output"]
+found, covered = np.array([81, 1]), np.array([90, 4])
+print(f"dataset level: {found.sum() / covered.sum():.3f}")
+print(f"per picture:   {np.mean(found / covered):.3f}")
+
+# %% [markdown]
+# Neither is wrong, but they answer different questions: *what share of the pixels* against *how
+# well on the average picture*. Published numbers are dataset level, so ours are too. One public
+# re-implementation of self-correction averages each class over the pictures in which it occurs,
+# and then over the classes. The same labels give three numbers:
+
+# %%
+matrices = np.stack([confusion_matrix(t, p, len(data.classes))
+                     for t, p in zip(truth, filled, strict=True)])
+per_picture = np.stack([class_iou(m) for m in matrices])  # (N, C), NaN where a class is absent
+occurring = ~np.isnan(per_picture).all(axis=0)
+tables.results_table([
+    {"how the filled boxes are scored": "dataset level (ours)",
+     "mIoU": [np.nanmean(class_iou(matrices.sum(axis=0)))]},
+    {"how the filled boxes are scored": "mean over the pictures of each picture's mIoU",
+     "mIoU": [np.nanmean(per_picture, axis=1).mean()]},
+    {"how the filled boxes are scored": "each class over its pictures, then over classes",
+     "mIoU": [np.nanmean(per_picture[:, occurring], axis=0).mean()]},
+])
+
+# %% [markdown]
+# ## Pixel accuracy flatters
+#
+# Back to the label without objects. Its IoU is 0 for every object class. For background, the union
+# is *all* pixels and the hits are the background pixels. So if $s$ is the share of background, the
+# pixel accuracy is $s$ and the mIoU is $s / C$. Both follow from one number that has nothing to do
+# with skill.
+
+# %%
+empty = scores["all background"]
+share = float((truth[truth != VOID] == 0).mean())
+present = np.isin(np.arange(len(data.classes)), truth).sum()
+assert abs(empty.pixel_accuracy - share) < 1e-9 and abs(empty.mean_iou - share / present) < 1e-9
+print(f"share of background {share:.3f}, divided by {present} classes {share / present:.3f}")
+print(f"pixel accuracy      {empty.pixel_accuracy:.3f}, mIoU                 {empty.mean_iou:.3f}")
+
+# %% [markdown]
+# ## Resizing moves the score
+#
+# Networks often put out labels at a fraction of the picture's size. It is tempting to shrink the
+# truth to the same size and compare there. Let us take the *best possible* label on a grid that is
+# $s$ times coarser: in each cell of $s \times s$ pixels, the class that most of its pixels have.
+# Enlarged again, it is compared with the truth.
+#
+# **Predict first.** What does this label score if the truth is shrunk in the same way, instead of
+# the label being enlarged?
+#
+# ```{dropdown} Answer
+# 100, whatever $s$ is: it is then compared with itself. Shrinking the truth removes exactly what
+# the coarse grid cannot show.
+# ```
+
+# %%
+def coarse_majority(masks: np.ndarray, s: int, num_classes: int) -> np.ndarray:
+    """The most frequent class of each s x s cell, void aside: (N, H, W) to (N, H/s, W/s)."""
+    n, height, width = masks.shape
+    votes = np.stack([masks == c for c in range(num_classes)], axis=1)
+    cells = votes.reshape(n, num_classes, height // s, s, width // s, s).sum(axis=(3, 5))
+    return cells.argmax(axis=1).astype(np.uint8)
+
+
+def enlarged(masks: np.ndarray, s: int) -> np.ndarray:
+    """Every pixel repeated s times in both directions."""
+    return masks.repeat(s, axis=1).repeat(s, axis=2)
+
+
+rows = []
+for s in (1, 2, 4, 8, 16):
+    best = coarse_majority(truth, s, len(data.classes))
+    score = evaluate_labels(truth, enlarged(best, s), data.classes)
+    rows.append({"cells of": f"{s} × {s}", "label at": f"{best.shape[1]} × {best.shape[2]}",
+                 "mIoU at full size": [score.mean_iou]})
+tables.results_table(rows)
+
+# %% [markdown]
+# The row of 2 × 2 is the ceiling for the network of this book, whose logits are half as large as
+# the picture (its bilinear enlarging may do a little better). Two rules follow. Enlarge the
+# *logits* and compare at the truth's own size. And never compare two papers that measured at
+# different sizes: some public code squashes every picture and its mask to one square before
+# measuring.
+#
+# If you must resize a mask, use the nearest neighbour. Anything else averages ids, and the mean of
+# class 2 and class 4 is not a class between them.
+
+# %% tags=["nbval-check-output"]
+two_and_four = Image.fromarray(np.array([[2, 2, 4, 4]], np.uint8))
+for how in (Image.Resampling.NEAREST, Image.Resampling.BILINEAR):
+    print(f"{how.name:<9}", np.asarray(two_and_four.resize((8, 1), how))[0].tolist())
+
+# %% [markdown]
+# ## How many pictures are enough?
+#
+# The test pictures are a draw from all pictures there could be. Another draw gives another score.
+# The **bootstrap** imitates it: draw a new test set from ours, with replacement, and score that;
+# do it many times. The middle 95 % of the scores are the interval. Since matrices add up, no
+# picture has to be scored twice.
+
+# %%
+def resampled_miou(
+    matrices: np.ndarray, pictures: int, draws: int, generator: np.random.Generator
+) -> np.ndarray:
+    """mIoU of ``draws`` test sets of ``pictures`` pictures drawn with replacement: (draws,).
+
+    ``matrices`` holds one confusion matrix a picture, (N, C, C).
+    """
+    times = generator.multinomial(pictures, np.full(len(matrices), 1 / len(matrices)), size=draws)
+    totals = np.tensordot(times, matrices, axes=1)
+    return np.array([np.nanmean(class_iou(total)) for total in totals])
+
+# %% [markdown]
+# **Predict first.** With four times as many pictures, how much narrower does the interval become?
+#
+# ```{dropdown} Answer
+# About half as wide: a mean of independent things scatters like $1 / \sqrt{N}$. mIoU is no plain
+# mean, but close enough.
+# ```
+
+# %%
+generator = np.random.default_rng(seed)
+counts = np.unique(np.geomspace(4, len(truth), 9).astype(int))
+lines = {"97.5 %": [], "median": [], "2.5 %": []}
+for pictures in counts:
+    low, middle, high = np.quantile(
+        resampled_miou(matrices, pictures, 1000, generator), (0.025, 0.5, 0.975)
+    )
+    for name, value in zip(lines, (high, middle, low), strict=True):
+        lines[name].append((int(pictures), 100 * value))
+
+figure = plots.curves(lines, "test pictures", "mIoU of the filled boxes (%)")
+plots.show(figure, alt="The bootstrap interval of the mIoU against the number of test pictures: a "
+           "funnel that is wide for a few pictures and narrows as they become more.")
+half_width = (lines["97.5 %"][-1][1] - lines["2.5 %"][-1][1]) / 2
+print(f"{len(truth)} pictures: ± {half_width:.1f} points; for ± 0.5 points one would need about "
+      f"{int(round(len(truth) * (half_width / 0.5) ** 2, -2)):,} pictures")
+
+# %% [markdown]
+# This interval says what *other test pictures* would change. It says nothing about other seeds,
+# that is, other labelled pictures and other first weights. The two are different sources of doubt,
+# and chapter 03 meets the second. When two models are scored on the *same* pictures, much of this
+# doubt may cancel; exercise 2.3 shows how much.
+
+# %% [markdown]
+# ## Exercises
+#
+# **2.1 Warm-up: Dice.** Papers on medical pictures often report Dice, twice the intersection over
+# the *sum* of the two sizes: $2 M_{cc} / (\sum_j M_{cj} + \sum_i M_{ic})$. Express it by the IoU
+# alone. (Which of the two is larger?)
+
+# %% tags=["solution"]
+def dice_from_iou(iou: np.ndarray) -> np.ndarray:
+    """Dice of each class from its IoU, both in [0, 1]."""
+    return 2 * iou / (1 + iou)
+
+# %% tags=["check", "nbval-check-output"]
+expected = 2 * np.diag(matrix) / (matrix.sum(axis=0) + matrix.sum(axis=1))
+np.testing.assert_allclose(dice_from_iou(class_iou(matrix)), expected,
+                           err_msg="compare with the definition on the small example")
+print("✓ exercise 2.1: right; Dice", np.round(expected, 3).tolist())
+
+# %% [markdown]
+# **2.2 Implement: frequency-weighted IoU.** Weigh each class by its share of the *true* pixels
+# instead of equally. Leave out classes that do not occur. Then predict: on which of our two
+# predictions does the weighting change the score more?
+
+# %% tags=["solution"]
+def weighted_iou(matrix: np.ndarray) -> float:
+    """IoU averaged over classes with the classes' shares of the true pixels as weights."""
+    shares = matrix.sum(axis=1) / matrix.sum()
+    return float((shares * np.nan_to_num(class_iou(matrix))).sum())
+
+# %% tags=["check"]
+by_hand = 14 / 22 * 13 / 15 + 4 / 22 * 3 / 5 + 4 / 22 * 3 / 5
+assert abs(weighted_iou(matrix) - by_hand) < 1e-9, f"expected {by_hand:.4f} on the small example"
+print("✓ exercise 2.2: right")
+for name, score in scores.items():
+    print(f"{name:<15} mIoU {score.mean_iou:.3f}, weighted {weighted_iou(score.confusion):.3f}")
+
+# %% [markdown]
+# **2.3 Investigate: the same pictures for both.** Let the *largest* box win where boxes overlap. Is
+# that better or worse than the smallest? Score both on the *same* resampled test sets, and look at
+# the difference. The check also lets each have its own test set, as if two groups had measured
+# apart. Predict: which interval is wider?
+
+# %% tags=["solution"]
+def resampled_difference(
+    first: np.ndarray, second: np.ndarray, draws: int, seed: int
+) -> np.ndarray:
+    """mIoU of the first minus the second on the same resampled test sets: (draws,).
+
+    ``first`` and ``second`` hold one confusion matrix a picture, (N, C, C), in the same order.
+    """
+    same_pictures = [
+        resampled_miou(matrices, len(matrices), draws, np.random.default_rng(seed))
+        for matrices in (first, second)
+    ]
+    return same_pictures[0] - same_pictures[1]
+
+# %% tags=["check"]
+assert np.all(resampled_difference(matrices, matrices, 20, seed) == 0), (
+    "a predictor minus itself must be 0 in every draw: draw the same pictures for both"
+)
+maps = data.test.box_maps.numpy()
+areas = maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
+largest = (maps * areas).argmax(axis=1)
+of_largest = np.stack([confusion_matrix(t, p, len(data.classes))
+                       for t, p in zip(truth, largest, strict=True)])
+paired = resampled_difference(matrices, of_largest, 1000, seed)
+ours, theirs = (resampled_miou(m, len(m), 1000, np.random.default_rng(seed + number))
+                for number, m in enumerate((matrices, of_largest)))
+print("✓ exercise 2.3: right. Smallest minus largest, 95 % of the draws:")
+for name, values in {"same test pictures": paired, "each its own": ours - theirs}.items():
+    low, high = 100 * np.quantile(values, (0.025, 0.975))
+    print(f"  {name:<18} {low:5.1f} to {high:5.1f} points, width {high - low:.1f}")
+
+# %% [markdown]
+# Read the two widths. As far as pictures that are hard for one predictor are hard for the other
+# too, their common luck drops out of the paired difference. This is why the book compares methods
+# on the same pictures, and seed by seed.
+
+# %% [markdown]
+# ## Quiz
+#
+# **1.** A model's pixel accuracy rises and its mIoU falls. How is that possible?
+#
+# ```{dropdown} Answer
+# It gave up a rare class. Pixels of background that were called by the rare class are right now,
+# and they are many; the rare class's IoU drops, and it counts as much as background's.
+# ```
+#
+# **2.** A paper reports the mean of per-picture mIoUs, you report the dataset's. Yours is higher.
+# Is your model better?
+#
+# ```{dropdown} Answer
+# You cannot tell. The two rulers differ on the same labels, as the table above shows.
+# ```
+#
+# **3.** On 16 test pictures your mIoU is NaN. What happened, and what do you do?
+#
+# ```{dropdown} Answer
+# A class occurs neither in the truth nor in the prediction, and the code takes the mean over all
+# classes. Skip such classes and say so; better still, use more pictures.
+# ```
+
+# %% [markdown]
+# ## Key takeaways
+#
+# - One confusion matrix for the whole test set; every score is read off it.
+# - IoU punishes what was missed and what was invented; mIoU counts rare classes like frequent ones.
+# - Ours: void left out, classes absent from both skipped, dataset level, at the truth's full size.
+# - A score on finitely many pictures has an interval; paired comparisons are the sharpest.
+#
+# ## What can go wrong
+#
+# - **Void joins a class** because its id equals the number of classes, or because a mask was
+#   resized with interpolation.
+# - **Two rulers in one table.** The conventions above move one and the same prediction. Score all
+#   methods with one function.
+# - **A flattering size.** The truth was shrunk, squashed or cropped before measuring.
+# - **Choosing on the test pictures.** Each look at them tunes a little. Choose on val; report on
+#   test.
+#
+# **Next:** chapter 03 trains the first model, on a handful of masks, and meets the spread over
+# seeds.
+#
+# ## References
+#
+# - {cite:t}`everingham2015voc` describe the score of the VOC challenge: intersection over union
+#   for each class, over all test pixels, and the mean over classes.
+# - The conventions of public code were found by running it: the repositories named above, on one
+#   and the same prediction.

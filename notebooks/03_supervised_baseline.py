@@ -1,0 +1,686 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # The supervised baseline
+#
+# *How far do a handful of masks go on their own?*
+#
+# After this chapter you can
+#
+# - follow a picture through a small U-Net and give the shape at every station;
+# - write a cross-entropy that leaves void pixels out and is never NaN;
+# - write a training loop, and say what the library's loop adds to yours;
+# - say what a moving average of weights does, and why batches that depend on the step alone make
+#   a run resumable;
+# - report a score over several seeds, and say what one seed cannot tell you.
+#
+# **You need** [chapter 02](02_measuring_segmentation.ipynb): confusion matrix, mIoU, void.
+#
+# **Minutes**: half a minute in the `smoke` profile, about 3 in the `laptop` profile the first time.
+
+# %% tags=["parameters"]
+profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+seed = 11  # draws the labelled pictures, the first weights and the batches
+device = None  # "cpu" to stay on the CPU; None takes the best there is
+
+# %% tags=["nbval-ignore-output"]
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.evaluate import evaluate, predict
+from semiseg_lib.stages import Pipeline
+
+profile = chapter.begin("03_supervised_baseline", profile, device)
+
+# %% [markdown]
+# ## The result first
+#
+# In the laptop profile 24 pictures have masks. Nothing else is used in this chapter: no boxes, no
+# further pictures. The model below learnt from those 24. We sort the test pictures by the share of
+# pixels that it gets right and show one from near the top, one from the middle and one from near
+# the bottom.
+
+# %%
+pipeline = Pipeline(profile, seed, device)
+trained = pipeline.supervised()  # loaded if this run is on disk, otherwise run now
+data, classes = pipeline.data, pipeline.data.classes
+
+
+def picture_accuracy(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The share of non-void pixels that are right, picture by picture: (N, H, W) to (N,)."""
+    known = truth != VOID
+    return ((labels == truth) & known).sum((1, 2)) / known.sum((1, 2)).clip(1)
+
+
+truth, labels = data.test.masks.numpy(), predict(trained.method, data.test)
+from_worst = picture_accuracy(labels, truth).argsort(kind="stable")
+shown = from_worst[[int(share * (len(from_worst) - 1)) for share in (0.95, 0.5, 0.05)]]
+
+# %%
+views = {
+    "picture": data.test.images[shown].numpy(),
+    "truth": truth[shown],
+    "from 24 masks": labels[shown],
+    "wrong": (labels[shown] != truth[shown]) & (truth[shown] != VOID),
+}
+figure = plots.gallery(views, classes, rows_titles=["good", "typical", "poor"])
+plots.show(figure, alt="Three test pictures, one a row, from well to poorly segmented: the "
+           "picture, the true mask, the label of the supervised model, and its wrong pixels in "
+           "white.")
+
+# %% [markdown]
+# **What to notice.** Look at *where* the white pixels lie. Ragged outlines are one kind of mistake.
+# A whole object that has the right outline and the wrong class is another, and it costs far more.
+# Which of the two dominates in the bottom row?
+#
+# This model is the bar. Whatever the coming chapters do with boxes has to beat it, measured on the
+# same pictures in the same way.
+
+# %% [markdown]
+# ## What the network does to a picture
+#
+# A U-Net {cite:p}`ronneberger2015unet` first shrinks the picture step by step, so that each
+# position sees more and more of the scene. Then it grows it back. On the way up it is handed the
+# features from the way down, of the same size: the deep ones know *what*, the shallow ones know
+# *where*.
+#
+# **Predict first.** Ours starts with a convolution of stride 2 and ends with a 1 × 1 convolution.
+# A picture of 64 × 64 goes in, there are five classes. Which shape comes out?
+#
+# ```{dropdown} Answer
+# (1, 5, 32, 32): one map of logits a class, at half the height and half the width. The way up ends
+# where the first convolution left off, at stride 2. The last doubling is done by `enlarge`, which
+# interpolates and has no weights.
+# ```
+
+# %% tags=["nbval-check-output"]
+from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.models.unet import UNet
+
+network = UNet(num_classes=5, width=16).eval()
+stations = {
+    "stem": network.stem, "down 1": network.down[0], "down 2": network.down[1],
+    "down 3": network.down[2], "up 1": network.up[0], "up 2": network.up[1],
+    "up 3": network.up[2], "head": network.head,
+}
+for name, station in stations.items():
+    station.register_forward_hook(
+        lambda _, inputs, output, name=name: print(f"{name:10}{tuple(output.shape)}")
+    )
+picture = torch.zeros(1, 3, 64, 64)
+print(f"{'picture':10}{tuple(picture.shape)}")
+logits = network(picture)
+print(f"{'enlarged':10}{tuple(enlarge(logits, picture.shape[-2:]).shape)}")
+print(f"parameters: {sum(p.numel() for p in network.parameters()):,}")
+
+# %% [markdown]
+# Stopping at stride 2 saves time: the finest maps have a quarter of the positions. It has a price,
+# for nothing thinner than about two pixels survives. Exercise 3 measures that price.
+#
+# The names that this chapter uses, beside the symbols of the [notation](notation.md):
+#
+# | Symbol | In code | Shape |
+# |---|---|---|
+# | $x$ | `batch.labelled.images` | (B, 3, H, W), in [0, 1] |
+# | $y$ | `batch.labelled.masks` | (B, H, W), class ids, 255 = void |
+# | $\ell = f_\theta(x)$ | `method.network(images)` | (B, C, H/2, W/2) |
+# | $p = \mathrm{softmax}(\ell)$ | `logits.softmax(dim=1)` | the same |
+# | $V$ | `masks != VOID` | (B, H, W), yes or no |
+# | $\theta$ | `method.network.parameters()` | what the optimiser moves |
+# | $\bar\theta$ | `method.average` | the moving average, which is deployed |
+
+# %% [markdown]
+# ## A loss that knows what nobody labelled
+#
+# The loss of a pixel is $-\log p_{i, y_i}$, small where the true class has a high probability. The
+# loss of a batch is the mean over the pixels that have a label:
+#
+# ```{math}
+# \mathcal{L} = -\frac{1}{|V|} \sum_{i \in V} \log p_{i, y_i}, \qquad V = \{ i : y_i \ne 255 \}
+# ```
+#
+# Void pixels must drop out twice: from the sum, and from the count that it is divided by. If they
+# stayed in the count, a picture with a wide void rim would teach less than one with a thin rim.
+
+# %% tags=["inline", "inline:semiseg_lib.methods.parts.cross_entropy"]
+def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean cross-entropy over the labelled pixels; 0 if all are void."""
+    logits = enlarge(logits, masks.shape[-2:])
+    total = nn.functional.cross_entropy(logits, masks, ignore_index=VOID, reduction="sum")
+    return total / (masks != VOID).sum().clamp(min=1)
+
+
+# %% [markdown]
+# Four pixels, two classes. The first two pixels have a label, the last two are void. With two
+# classes the loss of a pixel is $\log(1 + e^{-d})$, where $d$ is how far the true logit is ahead.
+#
+# **Predict first.** PyTorch's own function with `ignore_index=255` takes the mean too. What does it
+# return when *every* pixel is void, and what does ours return?
+#
+# ```{dropdown} Answer
+# PyTorch divides a sum of nothing by a count of nothing: 0/0 is NaN. Ours never divides by less
+# than 1, so it returns 0, and the gradient is 0 as well. One NaN is enough to spoil a run: it
+# passes through the gradient into every weight, and no later batch brings them back.
+# ```
+
+# %% tags=["nbval-check-output"]
+tiny_logits = torch.tensor([[[[2.0, 0.0], [5.0, -5.0]], [[0.0, 1.0], [-5.0, 5.0]]]])
+tiny_masks = torch.tensor([[[0, 1], [VOID, VOID]]])
+all_void = torch.full_like(tiny_masks, VOID)
+
+by_hand = np.mean([np.log1p(np.exp(-2)), np.log1p(np.exp(-1))])
+torchs = nn.functional.cross_entropy(tiny_logits, tiny_masks, ignore_index=VOID)
+ours = cross_entropy(tiny_logits, tiny_masks)
+print(f"by hand {by_hand:.4f}, torch {torchs:.4f}, ours {ours:.4f}")
+
+torchs = nn.functional.cross_entropy(tiny_logits, all_void, ignore_index=VOID)
+ours = cross_entropy(tiny_logits, all_void)
+print(f"all void: torch {torchs:.4f}, ours {ours:.4f}")
+
+# %% [markdown]
+# ## One training loop, twelve lines
+#
+# A *method* in this book is a module that can do two things. `losses(batch, progress)` returns what
+# is to be made small, by name. `after_step(step)` does what is due after the optimiser has moved
+# the weights. So one loop serves every method, and it fits in twelve lines. Here it is for a few
+# steps from a fresh start.
+
+# %%
+from semiseg_lib.datasets.loaders import TrainingLoader, drawn_indices
+from semiseg_lib.train import TrainConfig, fit, make_accelerator, make_optimizer
+
+config = TrainConfig(
+    steps=12, batch_labelled=8, batch_weak=0, log_every=1, channels_last=False
+)
+accelerator = make_accelerator(config, device)
+loader = TrainingLoader(data.labelled, None, config.batch_labelled, 0, profile.augment, seed)
+
+
+def untrained() -> nn.Module:
+    """The supervised method around a fresh network, the same one at each call."""
+    torch.manual_seed(seed)
+    return methods.build(profile.supervised, profile.model, len(classes)).to(accelerator.device)
+
+
+# %% tags=["nbval-ignore-output"]
+method = untrained().train()
+optimizer = make_optimizer(method, config)
+losses = []
+for step in range(config.steps):
+    batch = loader.batch(step).to(accelerator.device)
+    terms = method.losses(batch, progress=step / config.steps)
+    loss = sum(terms.values())
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    method.after_step(step)
+    losses.append(loss.item())
+print("the terms of a loss:", list(terms))
+print("loss by step:", " ".join(f"{value:.2f}" for value in losses))
+
+# %% [markdown]
+# `fit` is the library's loop. It does the same and adds what a long run needs: it works on any
+# device and on several at once, follows a learning-rate schedule, keeps a history, writes
+# checkpoints, and stops with a message that names the pictures when a loss is no longer a number.
+# No magic is hidden in it. Give it the same start and the same batches, and its losses are ours.
+
+# %% tags=["nbval-ignore-output"]
+with TemporaryDirectory() as folder:
+    from semiseg_lib.runs import RunFolder
+
+    history = fit(untrained(), loader, config, RunFolder(Path(folder)), accelerator)
+
+librarys = [row["loss_labelled"] for row in history]
+print(f"largest difference between the two: {np.abs(np.subtract(librarys, losses)).max():.1e}")
+np.testing.assert_allclose(librarys, losses, rtol=1e-2)
+
+# %% [markdown]
+# ## Batches that depend on the step alone
+#
+# A loader usually carries a state: how far through the epoch it is, and where its random numbers
+# stand. Ours carries none. Every draw, of pictures, flips, shifts and colours, follows from
+# (seed, step). Ask for step 3 twice and you get the same pixels twice. An epoch still shows each
+# picture once: below, five pictures are dealt out two at a time.
+
+# %% tags=["nbval-check-output"]
+dealt = [drawn_indices(pool_size=5, batch_size=2, step=step, seed=0) for step in range(5)]
+print("steps 0 to 4 show the pictures", dealt)
+flat = sum(dealt, [])
+print("first epoch:", sorted(flat[:5]), " second epoch:", sorted(flat[5:]))
+
+once, again, later = (loader.batch(step).labelled for step in (3, 3, 4))
+print("step 3 asked for twice, the same pixels:", torch.equal(once.images, again.images))
+print("step 4, the same pixels:", torch.equal(once.images, later.images))
+
+# %% [markdown]
+# This is what makes a run resumable. A checkpoint holds the weights, the average, the optimiser and
+# one number: the next step. Below, one training is stopped half way and continued by a process that
+# knows nothing but the checkpoint. The other runs through. On a CPU with a fixed number of threads
+# the difference between their weights is exactly zero. (On a GPU, some sums are added up in another
+# order each time, and small differences remain.)
+
+# %% tags=["nbval-ignore-output"]
+def train(stop_at: int | None) -> Tensor:
+    """All weights after the training, as one vector; interrupted after ``stop_at`` steps."""
+    with TemporaryDirectory() as name:
+        folder = RunFolder(Path(name))
+        if stop_at is not None:
+            fit(untrained(), loader, config, folder, accelerator, "stopped", stop_at)
+        method = untrained()
+        fit(method, loader, config, folder, accelerator, "to the end")
+    return nn.utils.parameters_to_vector(method.parameters()).detach()
+
+
+difference = (train(stop_at=6) - train(stop_at=None)).abs().max().item()
+print(f"largest difference between the weights: {difference:g}")
+assert difference < 1e-2, "an interrupted run must continue as if nothing had happened"
+
+# %% [markdown]
+# ## The moving average
+#
+# With a few pictures and a high learning rate, the weights keep jumping about a good place rather
+# than settling in it. Their average lies closer to the middle. So after update $t$ we move a second
+# set of weights a little towards the first, and deploy the second:
+#
+# ```{math}
+# \bar\theta_t = d_t\, \bar\theta_{t-1} + (1 - d_t)\, \theta_t, \qquad
+# d_t = \min\!\left(d,\; 1 - \tfrac{1}{t+1}\right)
+# ```
+#
+# The second term in the minimum matters at the start only. It makes $\bar\theta$ the plain mean of
+# all weights so far, so the random start has no share in it. Unrolled, update $s$ has the weight
+# $(1 - d_s) \prod_{t > s} d_t$.
+#
+# **Predict first.** A network has a single weight, which takes the values 1, 2, 3, 4, 5. What is
+# the average after five updates with $d = 0.9$? And with $d = 0.5$, is it larger or smaller?
+#
+# ```{dropdown} Answer
+# 3: five updates are few, so $1 - 1/(t+1)$ is below 0.9 each time and the average is the plain
+# mean. With $d = 0.5$ it is larger, because recent values count for more.
+# ```
+
+# %% tags=["nbval-check-output"]
+from semiseg_lib.methods.parts import MovingAverage
+
+
+def averaged(weights: list[float], decay: float) -> list[float]:
+    """The library's average of a network with one weight, after each update."""
+    network, averages = nn.Linear(1, 1, bias=False), []
+    average = MovingAverage(network, decay)
+    for weight in weights:
+        nn.init.constant_(network.weight, weight)
+        average.update_parameters(network)
+        averages.append(average.module.weight.item())
+    return averages
+
+
+def closed_form(weights: list[float], decay: float) -> float:
+    """The sum over updates s of (1 - d_s) times the later decays, times the weight at s."""
+    decays = np.minimum(decay, 1 - 1 / np.arange(1, len(weights) + 1))
+    later = [np.prod(decays[s + 1:]) for s in range(len(weights))]
+    return float(np.sum((1 - decays) * later * weights))
+
+
+for decay in (0.9, 0.5):
+    print(f"d = {decay}: {averaged([1, 2, 3, 4, 5], decay)[-1]:.4f}, "
+          f"closed form {closed_form([1, 2, 3, 4, 5], decay):.4f}")
+
+# %% [markdown]
+# Now a weight that approaches 1 and jitters on the way, as weights do. A higher decay gives a
+# smoother line that comes later. With decay $d$, the average looks back over roughly $1/(1-d)$
+# updates: 10 for 0.9, 100 for 0.99, the value used in this book.
+
+# %%
+generator = np.random.default_rng(0)
+steps = np.arange(300)
+jittering = 1 - np.exp(-steps / 40) + 0.15 * generator.standard_normal(len(steps))
+lines = {"weight": jittering, "d = 0.9": averaged(jittering, 0.9),
+         "d = 0.99": averaged(jittering, 0.99)}
+figure = plots.curves(
+    {name: list(zip(steps, line, strict=True)) for name, line in lines.items()},
+    "update", "value",
+)
+plots.show(figure, alt="A weight that rises to 1 with strong jitter, and two moving averages of "
+           "it: with decay 0.9 it follows closely and still shakes, with 0.99 it is smooth and "
+           "late.")
+
+# %% [markdown]
+# ## Training, once per seed
+#
+# Now the real training, for each seed of the profile. A seed decides three things at once: *which*
+# pictures have masks, the first weights of the network, and the order and the views of the
+# pictures. A run that is on disk is loaded.
+
+# %% tags=["nbval-ignore-output"]
+pipelines = {s: Pipeline(profile, s, device) for s in profile.seeds}
+runs = {s: pipelines[s].supervised() for s in profile.seeds}
+for s, run in runs.items():
+    print(f"seed {s}: {run.config.train.steps} steps, {run.record['seconds']:.0f} s of training")
+
+# %%
+figure = plots.curves(
+    {f"seed {s}": [(row["step"], row["loss_labelled"]) for row in run.history]
+     for s, run in runs.items()},
+    "step", "cross-entropy of the labelled pictures", logarithmic=True,
+)
+plots.show(figure, alt="Training loss against step on a logarithmic axis, one line a seed. The "
+           "lines fall together; the last stretch belongs to the falling learning rate.")
+
+# %% [markdown]
+# A training loss that falls says that the model fits what it was shown. It says nothing about
+# pictures that it was not shown. Compare the mIoU on the pictures with masks (as they are, without
+# augmentation) with the mIoU on held-out ones. The gap between the two columns is what a few masks
+# cannot teach.
+#
+# The second row asks whether the moving average earns its place. A fresh average is a copy of its
+# network, so a method built around the last weights deploys exactly those.
+
+# %%
+from semiseg_lib.methods.supervised import Supervised
+
+deployed = {s: run.method for s, run in runs.items()}
+last_weights = {s: Supervised(profile.supervised, m.network) for s, m in deployed.items()}
+tables.results_table([
+    {"what is deployed": name}
+    | {f"mIoU on {split} pictures":
+       [evaluate(models[s], getattr(pipelines[s].data, split), classes).mean_iou for s in models]
+       for split in ("labelled", "val")}
+    for name, models in (("moving average", deployed), ("last weights", last_weights))
+])
+
+# %% [markdown]
+# Now the test pictures, class by class. The middle column counts in how many of the labelled
+# pictures the class occurs. Does the class that was seen least also do worst? If it does not, think
+# of what else makes a class hard: thin parts, a shape shared with another class, a varied colour.
+
+# %%
+scores = {s: pipelines[s].evaluate(run) for s, run in runs.items()}
+
+
+def pictures_with(number: int) -> list[int]:
+    """In how many labelled pictures a class occurs, seed by seed."""
+    return [int((p.data.labelled.masks == number).any(2).any(1).sum()) for p in pipelines.values()]
+
+
+tables.results_table(
+    [{"class": name, "labelled pictures": pictures_with(i),
+      "test IoU": [score.iou[i] for score in scores.values()]} for i, name in enumerate(classes)]
+    + [{"class": "mean (mIoU)", "test IoU": [score.mean_iou for score in scores.values()]}],
+    plain=("labelled pictures",),
+)
+
+# %% [markdown]
+# The book promises a level and a tolerance for this number. The check fails if your run falls
+# outside, so a broken installation or a changed library does not go unnoticed.
+
+# %% tags=["nbval-ignore-output"]
+checks.claim(
+    "supervised-level", [100 * score.mean_iou for score in scores.values()], profile.judges
+)
+
+# %% [markdown]
+# ## One seed says nothing
+#
+# How sure are we of the mean of a few runs? For a few values the honest tool is Student's t
+# interval: mean ± t · sd / √n. It rests on the assumption that the runs are independent and roughly
+# normal.
+#
+# **Predict first.** Two runs scored 60 and 64. The mean is 62. How wide is the 95 % interval: about
+# 4, about 12, or about 50 points?
+#
+# ```{dropdown} Answer
+# About 50. With two runs the spread itself is almost unknown, and the factor t is 12.7. With three
+# runs it is 4.3, with ten 2.3. One run has no interval at all: you cannot see a spread in one
+# value.
+# ```
+
+# %% tags=["nbval-check-output"]
+for values in ([60, 64], [60, 62, 64], [60, 61, 62, 63, 64]):
+    interval = tables.mean_and_interval(values)
+    print(f"{len(values)} runs: mean {interval.mean:.0f}, sd {interval.sd:.2f}, "
+          f"95 % interval {interval.low:.1f} to {interval.high:.1f}")
+
+# %% [markdown]
+# So far every seed changed pictures and start together. Which of the two makes the scores differ? A
+# crossed design tells: take the pictures of each seed, and train on each choice from every start
+# (first weights and batches). To keep it short, these trainings have a fifth of the steps, and the
+# scores are from the validation pictures. Compare them with each other, not with the table above.
+
+# %% tags=["nbval-ignore-output"]
+short = replace(profile.train_supervised, steps=max(profile.train_supervised.steps // 5, 1))
+
+
+def short_run(labelled, pictures: str, start: int) -> float:
+    """Validation mIoU in percent of a short training on a pool of labelled pictures."""
+    pipeline = pipelines[start]
+    config = pipeline.config(profile.supervised, short, labels_from=pictures)
+    run = pipeline.train(config, labelled=labelled)
+    return 100 * pipeline.evaluate(run, "val").mean_iou
+
+
+three = profile.seeds[:3]
+crossed = {
+    f"pictures of seed {drawn}": [
+        short_run(pipelines[drawn].data.labelled, f"pictures of seed {drawn}", start)
+        for start in three
+    ]
+    for drawn in three
+}
+
+# %%
+figure = plots.dots_with_intervals(crossed, "validation mIoU after a short training (%)")
+plots.show(figure, alt="One row for each choice of labelled pictures, one dot for each start, "
+           "with mean and interval. Rows that lie apart show the effect of the choice of "
+           "pictures.")
+table = np.array(list(crossed.values()))
+print(f"sd of the means over pictures: {table.mean(axis=1).std(ddof=1):.1f} points")
+print(f"sd of the means over starts:   {table.mean(axis=0).std(ddof=1):.1f} points")
+
+# %% [markdown]
+# **How to read it.** Dots that spread within a row: the start matters. Rows that lie apart: it
+# matters which pictures somebody happened to label. If the second is as large as the first or
+# larger, then comparing two methods on *different* labelled pictures mixes the methods with luck.
+# That is why every comparison in this book is paired: both methods get the same seed, hence the
+# same pictures, and we look at the difference, seed by seed. A handful of seeds bounds these
+# spreads only loosely, so read the two numbers as orders of magnitude.
+
+# %% [markdown]
+# ## The room above
+#
+# What would the other pictures be worth if somebody drew all their masks? That is the ceiling for
+# everything that follows, for weak labels can hardly teach more than true ones. Training with every
+# mask takes long, so we read the scores of stored laptop runs; they are the same whichever profile
+# you are in now. Between the two rows lies the room that the rest of the book works in.
+
+# %%
+records = studies.read("hurried", profiles.load("laptop"))
+figure = plots.dots_with_intervals(
+    {"a few masks": records.scores("supervised"), "every mask": records.scores("all masks")},
+    "test mIoU (%), stored laptop runs",
+)
+plots.show(figure, alt="Test mIoU of stored runs, one dot a seed: trained on a few masks and "
+           "trained on the masks of all pictures. The gap between the rows is the room for weak "
+           "labels.")
+
+# %% [markdown]
+# ## Where it fails
+#
+# A mean hides what a failure looks like. These are the test pictures on which the seeds do worst
+# *together*: a mistake that several models make, from different labelled pictures, is no accident
+# of one run.
+
+# %%
+predicted = {s: predict(run.method, data.test) for s, run in runs.items()}
+together = np.mean([picture_accuracy(p, truth) for p in predicted.values()], axis=0)
+hardest = together.argsort(kind="stable")[:4]
+figure = plots.gallery(
+    {"picture": data.test.images[hardest].numpy(), "truth": truth[hardest]}
+    | {f"seed {s}": predicted[s][hardest] for s in three},
+    classes,
+)
+plots.show(figure, alt="The four test pictures on which all seeds do worst, one a row: the "
+           "picture, the true mask, and the labels of the models of up to three seeds.")
+
+# %% [markdown]
+# Ask of each row: is the object found at all? Is its class the same wrong class for all seeds? Did
+# the colour decide where the shape should have? Keep these pictures in mind: the model of the next
+# chapter will be told where every object is, and of which class.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. Warm-up: an interval by hand.** Write the t interval of a few values yourself: mean ± t · sd
+# / √n, with the sample standard deviation (divide by n − 1). `scipy.stats.t.ppf(0.975, n - 1)` is
+# t.
+
+# %% tags=["solution"]
+def t_interval(values: list[float]) -> tuple[float, float]:
+    """The two ends of the 95 % interval of the mean."""
+    from scipy import stats
+
+    count = len(values)
+    half = stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count)
+    return np.mean(values) - half, np.mean(values) + half
+
+
+# %% tags=["check"]
+checks.same("3.1", t_interval, lambda v: tables.mean_and_interval(v)[1:3], [58.0, 61.0, 59.5])
+
+# %% [markdown]
+# **2. Implement: a masked cross-entropy from nothing.** Write it without `ignore_index`: take the
+# log-softmax, pick the true class of every pixel with `gather`, leave void out of sum and count.
+# Mind that 255 is no valid index for `gather`, and that an all-void batch must give 0.
+
+# %% tags=["solution"]
+def masked_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean of -log p over non-void pixels; logits (B, C, H, W), masks (B, H, W) with 255 = void."""
+    known = masks != VOID
+    safe = torch.where(known, masks, 0)
+    picked = logits.log_softmax(dim=1).gather(1, safe[:, None])[:, 0]
+    return -(picked * known).sum() / known.sum().clamp(min=1)
+
+
+# %% tags=["check"]
+checks.same("3.2, a tiny example", masked_cross_entropy, cross_entropy, tiny_logits, tiny_masks)
+checks.same("3.2, all void", masked_cross_entropy, cross_entropy, tiny_logits, all_void)
+random_logits = torch.randn(2, 5, 6, 6, generator=torch.Generator().manual_seed(1))
+random_masks = torch.arange(72).reshape(2, 6, 6) % 5
+checks.same("3.2, five classes", masked_cross_entropy, cross_entropy, random_logits, random_masks)
+
+# %% [markdown]
+# **3. Investigate: what does stride 2 cost?** Suppose the network were perfect and only had to
+# answer at half the resolution. Turn masks into one map a class, average each map over blocks of
+# `stride` × `stride` pixels, enlarge the result, and take the largest class of each pixel. Then
+# look at the mIoU for strides 1, 2, 4 and 8. Is the stride what holds this chapter's model back?
+
+# %% tags=["solution"]
+def through_stride(masks: Tensor, num_classes: int, stride: int) -> Tensor:
+    """Masks (N, H, W) as a perfect network of this stride would return them, uint8 (N, H, W)."""
+    background_for_void = torch.where(masks == VOID, 0, masks).long()
+    maps = nn.functional.one_hot(background_for_void, num_classes).movedim(-1, 1).float()
+    coarse = nn.functional.avg_pool2d(maps, stride)
+    return enlarge(coarse, masks.shape[-2:]).argmax(dim=1).to(torch.uint8)
+
+
+# %% tags=["check"]
+from semiseg_lib.evaluate import evaluate_labels
+
+ceilings = {
+    stride: evaluate_labels(
+        truth, through_stride(data.test.masks, len(classes), stride).numpy(), classes
+    ).mean_iou
+    for stride in (1, 2, 4, 8)
+}
+print({stride: f"{100 * ceiling:.1f}" for stride, ceiling in ceilings.items()})
+assert ceilings[1] == 1, f"exercise 3.3: stride 1 must change nothing, got {ceilings[1]}"
+assert ceilings[2] > ceilings[8], "exercise 3.3: a coarser answer should score lower"
+
+# %% [markdown]
+# **4. Investigate: what is one more mask worth?** Train short runs on a quarter, a half and all of
+# the labelled pictures of your seed. `short_run` from above does the work; you write the subset.
+# What would you expect if you doubled the masks once more? The "room above" figure has the far end.
+
+# %% tags=["solution"]
+def first_pictures(pool, count: int):
+    """A pool of the first ``count`` pictures of a labelled pool, with their masks."""
+    from semiseg_lib.datasets.loaders import Pool
+
+    return Pool(pool.names[:count], pool.images[:count], pool.masks[:count])
+
+
+# %% tags=["check", "nbval-ignore-output"]
+first = profile.seeds[0]
+everything = pipelines[first].data.labelled
+by_count = {}
+for count in (len(everything) // 4, len(everything) // 2):
+    subset = first_pictures(everything, count)
+    assert len(subset) == len(subset.images) == len(subset.masks) == count, "exercise 3.4: length"
+    by_count[f"{count} masks"] = short_run(subset, f"first {count} of seed {first}", first)
+by_count[f"{len(everything)} masks"] = crossed[f"pictures of seed {first}"][0]
+print({name: f"{score:.1f}" for name, score in by_count.items()})
+
+# %% [markdown]
+# ## Quiz
+#
+# **1.** Two papers report the same mIoU from one seed each. What do you know about which is better?
+#
+# ```{dropdown} Answer
+# Nothing. Without a second run of each there is no spread to compare the difference with.
+# ```
+#
+# **2.** Why is the loss divided by the number of non-void pixels, and not by all pixels?
+#
+# ```{dropdown} Answer
+# Otherwise pictures with much void would count for less, and the size of a step would depend on how
+# wide the annotators drew their rims.
+# ```
+#
+# **3.** A loader shuffles with one global random generator. The run is interrupted at step 500 and
+# resumed with the weights of step 500. Why is it another run than the uninterrupted one?
+#
+# ```{dropdown} Answer
+# The generator starts afresh, so step 501 shows other pictures in other views. The generator's
+# state would have to be in the checkpoint too, for every process. Draws that depend on (seed, step)
+# alone have no state that could be lost. (The optimiser's moments are a state as well, and are
+# saved.)
+# ```
+#
+# ## Key takeaways
+#
+# - The bar for all that follows: same network, same masks, nothing else.
+# - Void leaves both the sum and the count of the loss, and an all-void batch gives 0.
+# - One loop serves every method; batches depend on (seed, step), so a run can be resumed exactly.
+# - The moving average of the weights is what is deployed.
+# - Report several seeds with an interval, and compare methods on the same pictures.
+#
+# ## What can go wrong
+#
+# - **NaN out of nowhere.** A crop that holds only void gives 0/0 in a plain mean. At least two
+#   published training codes stop or crash on batches with nothing to learn from.
+# - **Void as a class.** A loss or metric that is told another void id than the masks use counts
+#   rims as errors, or as the last class. Look at the ids before you train.
+# - **The average forgets a part.** If batch-norm statistics are left out of the average, averaged
+#   weights meet the statistics of other weights. Ours averages both.
+# - **The best of many.** Choosing the best step or seed by the *test* score is peeking. Choices are
+#   made on the validation pictures.
+#
+# **Next:** [the ancillary model](04_ancillary_model.ipynb) sees the same pictures and is also shown
+# the boxes.
+#
+# ## References
+#
+# U-Net: {cite:t}`ronneberger2015unet`. Averaged weights as a teacher in semi-supervised learning:
+# {cite:t}`tarvainen2017meanteacher`. The optimiser: {cite:t}`loshchilov2019adamw`.

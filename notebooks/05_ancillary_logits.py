@@ -1,0 +1,560 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Ancillary logits
+#
+# *What does the ancillary model say about the weak pictures, and where is it wrong?*
+#
+# After this chapter you can
+#
+# - say what logits keep that labels throw away;
+# - work out what a store of logits weighs, and make it much lighter at no visible loss;
+# - say why a store must refuse logits of another model, of other pictures, or damaged ones;
+# - take the errors of a labelling model apart: too much, too little, wrong name;
+# - read a reliability diagram, and tell an unsure model from one that is wrong and sure of it.
+#
+# **You need** [chapter 04](04_ancillary_model.ipynb) (the ancillary, loose boxes).
+#
+# **Minutes**: half a minute in the `smoke` profile; in the `laptop` profile about 1 if the
+# ancillary runs of chapter 04 are on disk, 2 otherwise.
+
+# %% tags=["parameters"]
+profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+seed = 11  # draws the labelled pictures, the first weights and the batches
+device = None  # "cpu" to stay on the CPU; None takes the best there is
+
+# %% tags=["nbval-ignore-output"]
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg_lib import chapter, checks, plots, tables
+from semiseg_lib.datasets.boxes import class_maps
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.datasets.sample import Boxes
+from semiseg_lib.evaluate import evaluate_labels, predict_logits
+from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.stages import Pipeline
+
+profile = chapter.begin("05_ancillary_logits", profile, device)
+
+# %% [markdown]
+# ## The result first
+#
+# The trained ancillary now does what it is for: it labels the weak pictures. They have boxes, drawn
+# in a hurry, and no masks. Because this world is drawn, masks of them exist all the same. We keep
+# them **hidden**: they measure the labels in this book and are never used to make or to choose any.
+#
+# The three pictures are sorted by how much background the ancillary takes for an object.
+
+# %% tags=["nbval-ignore-output"]
+pipeline = Pipeline(profile, seed, device)
+store = pipeline.logits()  # runs the ancillary over the weak pictures, or finds its logits on disk
+data, classes = pipeline.data, pipeline.data.classes
+side, truth = data.world.side, data.weak_truth
+weak_boxes = [sample.boxes for sample in data.dataset("weak")]
+
+
+def labels_of(logits: Tensor) -> np.ndarray:
+    """Logits (N, C, h, w) as labels of full size, uint8 (N, H, W)."""
+    return enlarge(logits.float(), (side, side)).argmax(dim=1).to(torch.uint8).numpy()
+
+
+labels = labels_of(store.read())
+wrong = (labels != truth) & (truth != VOID)
+too_much = (wrong & (truth == 0)).sum((1, 2))
+from_most = (-too_much).argsort(kind="stable")
+shown = from_most[[int(share * (len(truth) - 1)) for share in (0.02, 0.4, 0.8)]]
+
+# %%
+views = {
+    "picture, loose boxes": data.weak.images[shown].numpy(), "ancillary": labels[shown],
+    "hidden truth": truth[shown], "wrong": wrong[shown],
+}
+figure = plots.gallery(views, classes, boxes=[weak_boxes[i] for i in shown],
+                       rows_titles=["far too fat", "fat", "good"])
+plots.show(figure, alt="Three weak pictures with their loose boxes, one a row: the ancillary's "
+           "label, the hidden true mask, and the wrong pixels in white, most of them around the "
+           "objects.")
+
+# %% [markdown]
+# **What to notice.** Look at the names first: do you find an object of the wrong class? Then at the
+# white pixels: are they scattered, or do they form a band? On which side of the outline?
+
+# %% [markdown]
+# ## Why logits, and not labels
+#
+# The ancillary puts out one number a class and pixel, the *logits*. Softmax turns them into
+# probabilities, argmax into a label. We store the first of the three, because the others follow
+# from it and not the other way round.
+#
+# **Predict first.** Below are two pixels with the same argmax. What happens to softmax and argmax
+# if 10 is added to all logits? If all are doubled?
+#
+# ```{dropdown} Answer
+# Adding a constant changes nothing: softmax depends on differences only. Doubling keeps the argmax
+# and makes the probabilities sharper. So a label keeps the order of the logits, softmax keeps their
+# differences, and how *sure* the model is lies in the size of the differences.
+# ```
+
+# %% tags=["nbval-check-output"]
+two_pixels = torch.tensor([[4.0, 0.0, 0.0], [1.0, 0.8, 0.0]])
+for name, logits in {
+    "as they are": two_pixels, "10 added": two_pixels + 10, "doubled": 2 * two_pixels
+}.items():
+    first, second = logits.softmax(dim=1)
+    print(f"{name:12} label {first.argmax()} from {[round(p, 2) for p in first.tolist()]}, "
+          f"label {second.argmax()} from {[round(p, 2) for p in second.tolist()]}")
+
+# %% [markdown]
+# The second pixel's label hides that another class came close. A *hard* label teaches the primary
+# model that both pixels are equally certain; a *soft* label, the probabilities themselves, does not
+# {cite:p}`hinton2015distilling`. Self-correction needs more still: it adds logits of two models
+# (chapter 06), and there is no way back from a label to logits.
+#
+# | Symbol | In code | Shape |
+# |---|---|---|
+# | $\ell_{\mathrm{anc}}$ | `store.read()` | (N, C, h, w), float16 |
+# | $p_{\mathrm{anc}} = \mathrm{softmax}(\ell_{\mathrm{anc}})$ | `logits.softmax(dim=1)` | (N, C, h, w): the soft label |
+# | $\hat y = \arg\max_c \ell_{\mathrm{anc}, c}$ | `labels_of(logits)` | (N, H, W): the hard label |
+# | $\max_c p_{\mathrm{anc}, c}$ | `confidence` | (N, H, W), from 1/C to 1 |
+
+# %%
+example = shown[0]
+soft = enlarge(store.read()[[example]].float(), (side, side)).softmax(dim=1)[0].numpy()
+views = {"picture": [data.weak.images[example].numpy()], "hard label": [labels[example]]}
+views |= {f"p({name})": [soft[number]] for number, name in enumerate(classes)}
+figure = plots.gallery(views, classes, boxes=[weak_boxes[example]])
+plots.show(figure, alt="One weak picture, its hard label, and the probability of each class as a "
+           "map from dark (0) to yellow (1). Along outlines the probability passes from one class "
+           "to another.")
+
+# %% [markdown]
+# ## What a store weighs
+#
+# One picture takes classes × height × width × bytes a number. A public re-implementation resizes
+# VOC's pictures to 256 × 256 and dumps what the network returns: 21 classes, full size, float32.
+#
+# **Predict first.** How many bytes is that for a picture? And how much smaller is half the height,
+# half the width and half the bytes?
+#
+# ```{dropdown} Answer
+# 21 × 256 × 256 × 4 is five and a half megabytes, for a picture that takes a few dozen kilobytes as
+# a JPEG. The three halves make a factor of eight. A decoder that works at stride 4 makes it 32. If
+# the network computes its logits at a stride, then storing them there loses nothing that it
+# computed: the large map is the small one, interpolated.
+# ```
+
+# %% tags=["nbval-check-output"]
+def bytes_a_picture(num_classes: int, height: int, width: int, bytes_a_number: int) -> int:
+    """Size of the logits of one picture, without file headers."""
+    return num_classes * height * width * bytes_a_number
+
+
+full = bytes_a_picture(21, 256, 256, 4)
+for name, size in {
+    "float32, full size": full,
+    "float16, full size": bytes_a_picture(21, 256, 256, 2),
+    "float16, stride 2": bytes_a_picture(21, 128, 128, 2),
+    "float16, stride 4": bytes_a_picture(21, 64, 64, 2),
+    "hard label, 1 byte": bytes_a_picture(1, 256, 256, 1),
+    "mini-VOC, float16, stride 2": bytes_a_picture(5, 32, 32, 2),
+}.items():
+    print(f"{name:28}{size:>10,} bytes, {1464 * size / 1e9:6.3f} GB for 1464 pictures, "
+          f"1/{full / size:.0f}")
+
+# %%
+formula = bytes_a_picture(len(classes), *store.read().shape[-2:], 2)
+print(f"on disk: {store.bytes_per_picture:,.0f} bytes a picture; by the formula: {formula:,}")
+
+# %% [markdown]
+# ## What is lost
+#
+# Head resolution loses nothing by itself, since our model computes its full-size logits by
+# enlarging the small ones. Half precision rounds each logit to about three decimal digits. We
+# compare the labels from the store with those that the model gives in float32, and also with a
+# cheaper idea: keep only the hard label of each position at head resolution, and enlarge that.
+
+# %% tags=["nbval-ignore-output"]
+exact = predict_logits(pipeline.ancillary().method, data.weak)
+blocks = exact.argmax(dim=1).to(torch.uint8).numpy().repeat(2, axis=1).repeat(2, axis=2)
+reference = labels_of(exact)
+for name, kept in {"float16 logits": labels, "hard labels of blocks": blocks}.items():
+    differing = (kept != reference).sum()
+    print(f"{name:22} {differing:>9,} of {reference.size:,} pixels get another label, "
+          f"mIoU {100 * evaluate_labels(truth, kept, classes).mean_iou:.2f}")
+print(f"{'float32 logits':22} mIoU {100 * evaluate_labels(truth, reference, classes).mean_iou:.2f}")
+rounding = (exact.softmax(dim=1) - store.read().float().softmax(dim=1)).abs().max().item()
+print(f"largest change of a probability by rounding: {rounding:.1e}")
+assert (labels == reference).mean() > 0.99, "rounding to float16 should hardly change a label"
+
+# %% [markdown]
+# A pixel changes its label through rounding only where two classes are as good as tied, and there
+# the label meant little. The blocks pay more, along every outline.
+
+# %% [markdown]
+# ## A store that refuses
+#
+# Files of numbers look alike. Train the ancillary again, forget to store its logits again, and the
+# primary learns from labels of a model that no longer exists, without any error. So the store keeps
+# an index: the fingerprint of the run that made the logits, a digest of the list of pictures, and
+# the SHA-256 of each file. `read` checks all three. We try it on a copy.
+
+# %% tags=["nbval-ignore-output"]
+from semiseg_lib.logits import LogitsStore, StaleLogits
+from semiseg_lib.paths import shown as path_as_shown
+
+
+def attempt(what: str, folder: Path, source: str, names: tuple[str, ...]) -> None:
+    """Read a store and print what happened."""
+    try:
+        logits = LogitsStore(folder, source, names).read()
+        print(f"{what}: read, {tuple(logits.shape)} {logits.dtype}")
+    except StaleLogits as refusal:
+        print(f"{what}: refused.\n    {str(refusal).replace(path_as_shown(folder), 'COPY')}")
+
+
+with TemporaryDirectory() as temporary:
+    copy = Path(temporary) / "copy"
+    shutil.copytree(store.folder, copy)
+    attempt("an intact copy", copy, store.source, store.names)
+    attempt("for another ancillary", copy, "0123456789", store.names)
+    attempt("for pictures in another order", copy, store.source, store.names[::-1])
+    file = next(copy.glob("*.safetensors"))
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1  # flip one bit of the last byte
+    file.write_bytes(raw)
+    attempt("one bit flipped", copy, store.source, store.names)
+
+# %% [markdown]
+# ## How good are the labels?
+#
+# The ancillary learnt from tight boxes and now reads loose ones. How much of its score on the test
+# pictures survives? Two things differ between test and weak pictures: the pictures and the boxes. A
+# control takes them apart. Since this world is drawn, we can ask for the *tight* boxes of weak
+# pictures, and change nothing but the boxes.
+
+# %% tags=["nbval-ignore-output"]
+from semiseg_lib.datasets.minivoc import draw_scene
+
+few = min(200, len(data.weak))
+scenes = [draw_scene(data.world, "weak", number) for number in range(few)]
+tight_boxes = [
+    Boxes(np.array([box for _, box in scene.boxes], np.float32),
+          np.array([number for number, _ in scene.boxes]))
+    for scene in scenes
+]
+loose = replace(data.weak, names=data.weak.names[:few], images=data.weak.images[:few],
+                box_maps=data.weak.box_maps[:few])
+tight = replace(loose, box_maps=torch.from_numpy(np.stack(
+    [class_maps(boxes, len(classes), (side, side)) for boxes in tight_boxes]
+)))
+
+pipelines = {s: Pipeline(profile, s, device) for s in profile.seeds}
+stores = {s: p.logits() for s, p in pipelines.items()}
+on_loose = {s: stores[s].read()[:few].float() for s in pipelines}
+on_tight = {s: predict_logits(p.ancillary().method, tight) for s, p in pipelines.items()}
+
+# %%
+scores = {
+    "test pictures, tight boxes": [p.evaluate(p.ancillary()) for p in pipelines.values()],
+    f"{few} weak pictures, tight boxes":
+        [evaluate_labels(truth[:few], labels_of(each), classes) for each in on_tight.values()],
+    f"the same {few}, loose boxes":
+        [evaluate_labels(truth[:few], labels_of(each), classes) for each in on_loose.values()],
+    "all weak pictures, loose boxes":
+        [p.evaluate_weak_labels(stores[s].read()) for s, p in pipelines.items()],
+}
+tables.results_table([
+    {"the ancillary on": name, "mIoU": [one.mean_iou for one in group],
+     "objects: precision": [np.nanmean(one.precision[1:]) for one in group],
+     "recall": [np.nanmean(one.recall[1:]) for one in group]}
+    for name, group in scores.items()
+])
+
+# %% [markdown]
+# **How to read it.** Compare the first two rows: do other pictures matter? Then the second and the
+# third: do other boxes? *Precision* is the share of the pixels called an object that are that
+# object, *recall* the share of the object's pixels that are called so. If loose boxes cost
+# precision and leave recall alone, then the labels are too fat. This is a special kind of error,
+# and chapters 06 to 08 live on it: it goes in one direction, and it comes from something that the
+# primary model will never see.
+
+# %% [markdown]
+# ## Where it errs
+#
+# We sort every pixel that is not void into one of four kinds. Background that is called an object
+# is split once more: did it lie inside a box?
+#
+# **Predict first.** The last column averages the logits of the ancillaries of all seeds. Averaging
+# removes what is particular to one run. Will it remove most of the errors?
+#
+# ```{dropdown} Answer
+# It can remove those on which the models disagree. What all of them learnt from the same kind of
+# boxes, they all get wrong in the same way, and there the average is as wrong as each of them.
+# ```
+
+# %%
+def kinds_of_error(labels: np.ndarray, box_maps: np.ndarray) -> dict[str, float]:
+    """The share of each kind among the non-void pixels of the first weak pictures."""
+    known, real = truth[:few] != VOID, truth[:few]
+    boxed = box_maps[:, 1:].any(axis=1)
+    kinds = {
+        "right": labels == real,
+        "background called object, in a box": (real == 0) & (labels > 0) & boxed,
+        "background called object, outside": (real == 0) & (labels > 0) & ~boxed,
+        "object called background": (real > 0) & (labels == 0),
+        "object called another object": (real > 0) & (labels > 0) & (labels != real),
+    }
+    return {name: float(which[known].mean()) for name, which in kinds.items()}
+
+
+# %%
+tight_maps, loose_maps = tight.box_maps.numpy(), loose.box_maps.numpy()
+tight_kinds = [kinds_of_error(labels_of(each), tight_maps) for each in on_tight.values()]
+loose_kinds = [kinds_of_error(labels_of(each), loose_maps) for each in on_loose.values()]
+average = torch.stack(list(on_loose.values())).mean(dim=0)  # one model made of all seeds' models
+average_kinds = kinds_of_error(labels_of(average), loose_maps)
+tables.results_table([
+    {"pixels": name, "tight boxes": [one[name] for one in tight_kinds],
+     "loose boxes": [one[name] for one in loose_kinds],
+     "loose, models averaged": [average_kinds[name]]}
+    for name in loose_kinds[0]
+])
+
+# %% [markdown]
+# How far do the fat labels reach? For each background pixel, take its distance to the nearest
+# object (void rims count as object here), and ask how often it is called one.
+
+# %%
+from scipy.ndimage import distance_transform_edt
+
+away = np.stack([distance_transform_edt(one == 0) for one in truth[:few]])
+
+
+def called_object(logits: dict[int, Tensor]) -> list[tuple[float, float]]:
+    """(distance in pixels, percent of background pixels there that are called an object)."""
+    called = np.mean([labels_of(each) > 0 for each in logits.values()], axis=0)
+    rings = [(distance, (away > distance - 1) & (away <= distance)) for distance in range(1, 17)]
+    return [(distance, 100 * float(called[ring].mean())) for distance, ring in rings if ring.any()]
+
+
+figure = plots.curves(
+    {"loose boxes": called_object(on_loose), "tight boxes": called_object(on_tight)},
+    "distance to the nearest object (pixels)", "background called object (%)",
+)
+plots.show(figure, alt="How often a background pixel is called an object, against its distance "
+           "to the nearest object: one line for loose boxes and one for tight boxes of the same "
+           "pictures.")
+
+# %% [markdown]
+# **What to look for.** The line of the tight boxes is the blur that any model has at an outline.
+# The other line says how wide the extra band is, and whether it fades slowly or ends. Errors that
+# lie in such a band around every object are *systematic*: they have one cause, the side of a box
+# that the model has learnt to trust.
+
+# %% [markdown]
+# ## Sure and wrong
+#
+# Many methods keep only confident labels. That helps if mistakes come with low confidence. A
+# *reliability diagram* looks at this: sort the pixels by their confidence, and compare the accuracy
+# in each bin with the confidence of that bin. On the diagonal, a model that is 80 % sure is right
+# in 80 % of the cases.
+#
+# **Predict first.** For the loose boxes: will the line lie above the diagonal, on it, or below?
+#
+# ```{dropdown} Answer
+# Below would mean: more sure than right. The ancillary learnt how sure to be from tight boxes,
+# where the inside of a box is a safe bet. Loose boxes break the bet, and nothing tells the model.
+# ```
+
+# %%
+def reliability(logits: dict[int, Tensor]) -> list[tuple[float, float]]:
+    """(mean confidence, accuracy) in percent of pixels sorted into ten bins of confidence."""
+    known, points = truth[:few] != VOID, []
+    probabilities = [enlarge(each, (side, side)).softmax(dim=1) for each in logits.values()]
+    confidence = np.stack([each.amax(dim=1).numpy()[known] for each in probabilities])
+    right = np.stack([(each.argmax(1).numpy() == truth[:few])[known] for each in probabilities])
+    for low in np.linspace(0, 0.9, 10):
+        inside = (confidence > low) & (confidence <= low + 0.1)
+        if inside.sum() >= 100:
+            points.append((100 * confidence[inside].mean(), 100 * right[inside].mean()))
+    return points
+
+
+lines = {"loose boxes": reliability(on_loose), "tight boxes": reliability(on_tight)}
+lines["as sure as right"] = [(20, 20), (100, 100)]
+figure = plots.curves(lines, "confidence (%)", "pixels that are right (%)")
+plots.show(figure, alt="Accuracy against confidence in bins, for loose and for tight boxes, "
+           "beside the diagonal of a model that is exactly as sure as it is right.")
+
+# %% [markdown]
+# What would a threshold leave? We look at the pixels above 90 % confidence. The second column is
+# the share of all mistakes that survive the threshold; the third, how many pixels of true objects
+# are kept to learn from.
+
+# %%
+known, real = truth[:few] != VOID, truth[:few]
+rows = []
+for name, group in {"tight boxes": on_tight, "loose boxes": on_loose}.items():
+    kept, survive, objects = [], [], []
+    for logits in group.values():
+        confidence, label = (each.numpy() for each in
+                             enlarge(logits, (side, side)).softmax(dim=1).max(dim=1))
+        sure, mistaken = confidence > 0.9, (label != real) & known
+        kept.append(sure[known].mean())
+        survive.append(sure[mistaken].mean() if mistaken.any() else 0.0)
+        objects.append(sure[known & (real > 0)].mean())
+    rows.append({"boxes": name, "pixels kept": kept, "mistakes that survive": survive,
+                 "object pixels kept": objects})
+tables.results_table(rows)
+
+# %% [markdown]
+# The pictures with the most *confident* mistakes, chosen by the number of wrong pixels above 90 %.
+# In the last column they are white. Ask of each patch what a picture-only model might say about it.
+
+# %%
+probability = enlarge(store.read().float(), (side, side)).softmax(dim=1)
+confidence = probability.amax(dim=1).numpy()
+confident_mistakes = wrong & (confidence > 0.9)
+worst = (-confident_mistakes.sum((1, 2))).argsort(kind="stable")[:3]
+figure = plots.gallery(
+    {"picture, boxes": data.weak.images[worst].numpy(), "ancillary": labels[worst],
+     "truth": truth[worst], "confidence": confidence[worst],
+     "sure and wrong": confident_mistakes[worst]},
+    classes, boxes=[weak_boxes[i] for i in worst],
+)
+plots.show(figure, alt="Three weak pictures with the most confident mistakes, one a row: boxes, "
+           "the ancillary's label, the hidden truth, its confidence from dark to yellow, and in "
+           "white the pixels where it is sure and wrong.")
+
+# %% [markdown]
+# So there are mistakes that the ancillary cannot see in itself. What could? A model that has never
+# seen a box cannot have learnt to trust one. It makes other mistakes, more of them, and of another
+# kind. Chapter 06 lets the two correct each other.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. Warm-up: the real thing.** VOC with the additional masks of {cite:t}`hariharan2011sbd` has
+# 10,582 training pictures, 21 classes counting the background. Suppose pictures of 512 × 512. What
+# does a store take in float32 at full size, and in float16 at stride 4?
+
+# %% tags=["solution"]
+def store_gigabytes(pictures: int, num_classes: int, side: int, stride: int, bits: int) -> float:
+    """Size of a store of logits of square pictures, in units of 1e9 bytes."""
+    return pictures * num_classes * (side // stride) ** 2 * bits / 8 / 1e9
+
+
+# %% tags=["check", "nbval-check-output"]
+for stride, bits, expected in ((1, 32, 233.02), (4, 16, 7.28)):
+    got = store_gigabytes(10_582, 21, 512, stride, bits)
+    assert abs(got - expected) < 0.01, f"exercise 5.1: expected {expected} GB, got {got:.2f}"
+    print(f"stride {stride}, {bits} bits: {got:.2f} GB")
+
+# %% [markdown]
+# **2. Implement: confidence that does not overflow.** From logits of shape (N, C, h, w) compute the
+# largest softmax probability at each position, in plain NumPy. Mind large logits: $e^{1000}$ is
+# infinite, and infinite by infinite is NaN. (Softmax does not change when a constant is
+# subtracted.)
+
+# %% tags=["solution"]
+def softmax_confidence(logits: np.ndarray) -> np.ndarray:
+    """The largest probability at each position: (N, C, h, w) to (N, h, w)."""
+    below_largest = logits - logits.max(axis=1, keepdims=True)
+    return 1 / np.exp(below_largest).sum(axis=1)
+
+
+# %% tags=["check"]
+def reference_confidence(logits: np.ndarray) -> np.ndarray:
+    """PyTorch's own softmax, to compare with."""
+    return torch.from_numpy(logits).softmax(dim=1).amax(dim=1).numpy()
+
+
+huge = np.array([1000.0, 0.0, -1000.0, 5.0]).reshape(1, 4, 1, 1)
+checks.same("5.2, huge logits", softmax_confidence, reference_confidence, huge)
+checks.same("5.2, the store", softmax_confidence, reference_confidence, exact.double().numpy())
+
+# %% [markdown]
+# **3. Investigate: the most confident mistake.** Score each picture by the confidence of its wrong
+# pixels, summed over them, and find the picture with the highest score. Look at it and at the next
+# few. Do they have something in common: many objects, one class, the edge of the picture?
+
+# %% tags=["solution"]
+def most_confident_mistake(confidence: np.ndarray, wrong: np.ndarray) -> int:
+    """The number of the picture with the largest sum of confidence over its wrong pixels."""
+    return int((confidence * wrong).sum(axis=(1, 2)).argmax())
+
+
+# %% tags=["check"]
+toy_confidence = np.array([[[0.9, 0.9]], [[0.6, 0.5]], [[0.99, 0.3]]])
+toy_wrong = np.array([[[True, False]], [[True, True]], [[True, False]]])
+found = most_confident_mistake(toy_confidence, toy_wrong)
+assert found == 1, f"exercise 5.3: expected picture 1 of the toy example, got {found}"
+found = most_confident_mistake(confidence, wrong)
+print(f"picture {found}, {data.weak.names[found]}: {int(wrong[found].sum())} wrong pixels, "
+      f"boxes of {', '.join(classes[c] for c in weak_boxes[found].classes)}")
+
+# %% [markdown]
+# ## Quiz
+#
+# **1.** Why can a hard label not be turned back into the logits it came from?
+#
+# ```{dropdown} Answer
+# Infinitely many logits have the same argmax. The label keeps which class won and drops by how
+# much.
+# ```
+#
+# **2.** You retrain the ancillary with another seed and start the primary at once. The store of the
+# old ancillary is still there. What happens here, and what in a store of bare arrays?
+#
+# ```{dropdown} Answer
+# Here the new run has another fingerprint, so its store is missing and is made; reading the old one
+# for the new run would be refused. Bare arrays would be loaded without a word, and the result would
+# be that of another ancillary.
+# ```
+#
+# **3.** Would it help to keep only the labels above 90 % confidence?
+#
+# ```{dropdown} Answer
+# Against mistakes with low confidence, yes. Against those that survive the threshold, no: a
+# threshold trusts the model's own opinion of itself. See the table above for how many do.
+# ```
+#
+# ## Key takeaways
+#
+# - Store logits: labels and probabilities follow from them, and corrections need them.
+# - Head resolution and half precision keep the labels and save nearly all of the space.
+# - A store must know which model and which pictures it belongs to, and refuse all others.
+# - Measure labels with a hidden truth, with only one thing changed at a time.
+# - Loosely drawn boxes can make labels err in one direction. Precision against recall shows it;
+#   confidence need not.
+#
+# ## What can go wrong
+#
+# - **A full disk.** Raw float32 logits at full size take tens to hundreds of gigabytes for VOC.
+# - **Stale logits.** Retrained, not stored again: no error, wrong result.
+# - **Logits that do not move.** If a flip moves the picture but not its stored logits, each label
+#   lies mirrored. Shifts must be multiples of the stride, or the logits lie between positions.
+# - **Peeking at hidden truth.** Choosing a threshold or an $\alpha$ by the weak pictures' hidden
+#   masks uses labels that nobody has in practice.
+#
+# **Next:** [self-correction](06_self_correction.ipynb), where two models that disagree make one
+# better label.
+#
+# ## References
+#
+# {cite:t}`ibrahim2020selfcorrecting` label the weak set with the ancillary. Soft labels as
+# teachers: {cite:t}`hinton2015distilling`. VOC and its additional masks:
+# {cite:t}`everingham2015voc`, {cite:t}`hariharan2011sbd`.

@@ -1,0 +1,736 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Self-correction
+#
+# *How can two models that disagree make one better label?*
+#
+# After this chapter you can
+#
+# - derive the corrected label $q$ from the objective it minimises, and compute one by hand;
+# - say what $q$ does where the two models agree, and who wins where they do not;
+# - explain what a corrected label changes in the gradient, and why none flows through $q$;
+# - read the trust $\alpha$ off a schedule, and choose where to look when it seems wrong.
+#
+# **You need** softmax, cross-entropy, and the stored logits of [chapter
+# 05](05_ancillary_logits.ipynb).
+#
+# **Minutes**: well under one in the `smoke` profile. In the `laptop` profile about one if the
+# runs are on disk, a few more the first time.
+
+# %% tags=["parameters"]
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+seed = 11  # whose pictures are shown; scores are over all of the profile's seeds
+device = None  # "cpu" to stay on the CPU; None takes the best device there is
+
+# %% tags=["nbval-ignore-output"]
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg_lib import chapter, checks, plots, studies, tables
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.evaluate import predict_logits
+from semiseg_lib.methods.parts import enlarge, soft_cross_entropy
+from semiseg_lib.stages import Pipeline
+from semiseg_lib.widgets import AlphaExplorer
+
+profile = chapter.begin("06_self_correction", profile, device)
+
+# %% [markdown]
+# ## The result first
+#
+# Two models have an opinion on every weak picture. The **ancillary** saw the annotator's boxes;
+# you stored its logits in chapter 05. The **primary** sees the picture alone. The one used here
+# has already learned from the ancillary's labels as they are. (Chapter 07 shows how it was
+# trained. Here we only need a second opinion.)
+#
+# The next cell loads both, or trains what is missing.
+
+# %%
+seeds = tuple(dict.fromkeys((seed, *profile.seeds)))
+pipelines = {s: Pipeline(profile, s, device) for s in seeds}
+logits_ancillary = {s: pipelines[s].logits().read().float() for s in seeds}
+primaries = {s: pipelines[s].primary(studies.NONE) for s in seeds}
+logits_primary = {
+    s: predict_logits(primaries[s].method, pipelines[s].data.weak) for s in seeds
+}
+print("logits of the weak pictures:", tuple(logits_primary[seed].shape))
+
+# %% [markdown]
+# Now mix them. One line of arithmetic on logits, with the primary counting twice as much as the
+# ancillary, makes a third label: the corrected one. The hidden masks of the weak pictures serve
+# to measure it, and to pick the pictures shown below. Nothing learns from them.
+
+# %%
+data = pipelines[seed].data
+truth = data.weak_truth
+mixed = (logits_primary[seed] + 0.5 * logits_ancillary[seed]) / 1.5
+
+
+def labels_of(logits: Tensor) -> np.ndarray:
+    """The most likely class of every pixel of the picture, uint8 (N, H, W)."""
+    return enlarge(logits, truth.shape[-2:]).argmax(dim=1).to(torch.uint8).numpy()
+
+
+def share_right(labels: np.ndarray) -> np.ndarray:
+    """The share of each weak picture's pixels that is labelled right, (N,); void is left out."""
+    counted = truth != VOID
+    return ((labels == truth) & counted).sum(axis=(1, 2)) / counted.sum(axis=(1, 2))
+
+
+views = {
+    "ancillary": labels_of(logits_ancillary[seed]),
+    "primary": labels_of(logits_primary[seed]),
+    "corrected": labels_of(mixed),
+}
+gain = share_right(views["corrected"]) - share_right(views["ancillary"])
+
+# %%
+order = np.argsort(-gain, kind="stable")
+chosen = [*order[:3], order[-1]]
+weak_samples = data.dataset("weak")
+figure = plots.gallery(
+    {
+        "picture": [weak_samples[int(i)].image for i in chosen],
+        **{title: labels[chosen] for title, labels in views.items()},
+        "truth": truth[chosen],
+    },
+    data.classes,
+    boxes=[weak_samples[int(i)].boxes for i in chosen],
+    rows_titles=["most gained", "second", "third", "least gained"],
+)
+plots.show(
+    figure,
+    alt="Four weak pictures with their loosely drawn boxes, each beside the labels of the "
+    "ancillary, the primary and the corrected mixture of both, and the hidden truth. The first "
+    "three are the pictures on which the mixture gains most over the ancillary, the last the one "
+    "on which it gains least.",
+)
+
+# %% [markdown]
+# **What to notice.** In the first three rows, compare the ancillary's outlines with the boxes,
+# and then with the truth. Where do the extra pixels come from? In the last row, ask which of the
+# two models the corrected label followed, and whether it should have. A rule that mixes opinions
+# must sometimes follow the wrong one. The question of this chapter is *when*.
+
+# %% [markdown]
+# ## One pixel, two opinions
+#
+# Take one pixel just outside a car, inside the loose box around it. There are three classes. The
+# primary is fairly sure of background. The ancillary, which saw the box, leans to car:
+#
+# | | background | car | tree |
+# |-|-|-|-|
+# | primary $p$ | 0.80 | 0.18 | 0.02 |
+# | ancillary $p_\mathrm{anc}$ | 0.20 | 0.72 | 0.08 |
+#
+# Averaging the two rows would be one way to agree. Self-Correcting Networks
+# {cite:p}`ibrahim2020selfcorrecting` use another: the **geometric mean**. Multiply the two
+# probabilities of each class, take the square root, and divide by the sum so that they add up to
+# 1.
+#
+# **Predict first.** Do it on paper. Which class wins, and by how much?
+#
+# ```{dropdown} Answer
+# The products are 0.16, 0.1296 and 0.0016. Their roots are 0.40, 0.36 and 0.04, which add up to
+# 0.80. Divided by that: **0.50, 0.45, 0.05**. Background wins, narrowly. The primary was a little
+# surer of its background than the ancillary was of its car.
+# ```
+
+# %% tags=["nbval-check-output"]
+p = torch.tensor([0.80, 0.18, 0.02], dtype=torch.float64)
+p_ancillary = torch.tensor([0.20, 0.72, 0.08], dtype=torch.float64)
+
+root = (p * p_ancillary).sqrt()
+print("roots:        ", [round(float(value), 2) for value in root])
+print("their sum:    ", round(float(root.sum()), 2))
+print("corrected q:  ", [round(float(value), 2) for value in root / root.sum()])
+
+# %% [markdown]
+# ## The label as a minimum
+#
+# Why a geometric mean? Because it is what comes out when you ask for a label that is close to
+# both opinions. "Close" is measured by the Kullback–Leibler divergence, and $\alpha \ge 0$ says
+# how much the ancillary is trusted. For every pixel:
+#
+# $$
+# q = \arg\min_q \; \mathrm{KL}(q \,\|\, p) + \alpha \, \mathrm{KL}(q \,\|\, p_\mathrm{anc})
+# \quad\text{with}\quad \sum_c q_c = 1 .
+# $$
+#
+# A small $\alpha$ asks mostly for the primary's approval, a large one mostly for the ancillary's.
+
+# %% [markdown]
+# **Step 1: the Lagrangian.** Write the divergences out and add the constraint with a multiplier
+# $\lambda$:
+#
+# $$
+# \mathcal{L} = \sum_c q_c \ln\frac{q_c}{p_c}
+#   + \alpha \sum_c q_c \ln\frac{q_c}{p_{\mathrm{anc},c}}
+#   + \lambda \Big(\sum_c q_c - 1\Big).
+# $$
+#
+# **Step 2: the derivative.** Since $\frac{d}{dq}\, q \ln\frac{q}{a} = \ln\frac{q}{a} + 1$,
+# setting $\partial\mathcal{L}/\partial q_c$ to zero gives, for each class on its own,
+#
+# $$
+# (1+\alpha)\ln q_c = \ln p_c + \alpha \ln p_{\mathrm{anc},c} - (1 + \alpha + \lambda).
+# $$
+#
+# **Step 3: exponentiate.** The last bracket is the same for all classes. It is the factor that
+# makes $q$ add up to 1, so
+#
+# $$
+# q_c \;\propto\; \big(p_c \; p_{\mathrm{anc},c}^{\,\alpha}\big)^{1/(1+\alpha)},
+# $$
+#
+# a weighted geometric mean. With $\alpha = 1$ it is the square root that you just took.
+
+# %% [markdown]
+# **Step 4: logits.** With $p = \mathrm{softmax}(\ell)$ we have $\ln p_c = \ell_c$ minus a number
+# that all classes share, and the same for the ancillary. Shared numbers vanish in a softmax.
+# What remains is the formula that the whole book rests on:
+#
+# $$
+# q = \mathrm{softmax}\!\left(\frac{\ell + \alpha\,\ell_\mathrm{anc}}{1+\alpha}\right).
+# $$
+#
+# **Step 5: is it the minimum?** Call this solution $q^\ast$. Put it back into the objective, and
+# it turns into $(1+\alpha)\,\mathrm{KL}(q \,\|\, q^\ast)$ plus a constant. A divergence is zero
+# at $q = q^\ast$ and positive elsewhere. So there is one minimum, and this is it.
+#
+# In code it is one line and two checks:
+
+# %% tags=["inline", "inline:semiseg_lib.methods.self_correcting.linear_correction"]
+def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
+    """The logits of q, the label that self-correction puts in place of the ancillary's."""
+    if alpha < 0:
+        raise ValueError(f"alpha is {alpha}, but a weight cannot be negative.")
+    if logits.shape != logits_ancillary.shape:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and ancillary logits {tuple(logits_ancillary.shape)} "
+            "differ in shape: were they stored for another model or other classes?"
+        )
+    return (logits + alpha * logits_ancillary) / (1 + alpha)
+
+
+# %% [markdown]
+# A derivation can hide a slip, so test it against something that knows nothing of it. Below, an
+# optimiser searches for the label of our pixel that makes the objective smallest, in double
+# precision, starting from three equal probabilities. It must land on the closed form.
+
+# %%
+def searched(alpha: float) -> Tensor:
+    """Minimise KL(q || p) + alpha KL(q || p_anc) over one pixel's q by gradient descent."""
+    scores = torch.zeros(3, dtype=torch.float64, requires_grad=True)  # q = softmax(scores)
+    optimizer = torch.optim.LBFGS(
+        [scores], max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> Tensor:
+        optimizer.zero_grad()
+        log_q = scores.log_softmax(dim=0)
+        gaps = (log_q - p.log()) + alpha * (log_q - p_ancillary.log())
+        value = (log_q.exp() * gaps).sum()
+        value.backward()
+        return value
+
+    optimizer.step(objective)
+    return scores.detach().softmax(dim=0)
+
+
+# %% tags=["nbval-check-output"]
+def closed_form(alpha: float) -> Tensor:
+    """The corrected label of our pixel."""
+    return linear_correction(p.log(), p_ancillary.log(), alpha).softmax(dim=0)
+
+
+for alpha in (0.5, 1.0, 5.0):
+    found, derived = searched(alpha), closed_form(alpha)
+    print(f"alpha {alpha:3.1f}   searched {[round(float(v), 4) for v in found]}   "
+          f"derived {[round(float(v), 4) for v in derived]}   "
+          f"same: {torch.allclose(found, derived, atol=1e-6)}")
+
+# %% [markdown]
+# The two ends are worth a look of their own. With $\alpha = 0$ the ancillary has no say. With
+# $\alpha \to \infty$ only the ancillary counts, and we are back at training on uncorrected
+# labels.
+
+# %% tags=["nbval-check-output"]
+print("primary        ", [round(float(v), 4) for v in p])
+for alpha in (0.0, 0.001, 1.0, 1000.0, 1e6):
+    print(f"alpha {alpha:<9g}", [round(float(v), 4) for v in closed_form(alpha)])
+print("ancillary      ", [round(float(v), 4) for v in p_ancillary])
+
+# %% [markdown]
+# Between the ends the label moves smoothly. A figure with $\alpha$ on a logarithmic axis shows
+# both models alike: swapping them mirrors the picture about $\alpha = 1$.
+
+# %%
+POSITIONS = {0.01: "0.01", 0.1: "0.1", 0.5: "0.5", 1: "1", 5: "5", 30: "30", 100: "100"}
+
+alphas = np.geomspace(0.01, 100, 61)
+labels = torch.stack([closed_form(float(alpha)) for alpha in alphas])
+figure = plots.curves(
+    {
+        name: list(zip(np.log10(alphas), labels[:, index].tolist(), strict=True))
+        for index, name in enumerate(("background", "car", "tree"))
+    },
+    "α (logarithmic): primary decides at the left, ancillary at the right",
+    "probability in q",
+)
+figure.axes[0].set_xticks(np.log10(list(POSITIONS)), list(POSITIONS.values()))
+plots.show(
+    figure,
+    alt="Three curves over alpha on a logarithmic axis: the corrected probabilities of "
+    "background, car and tree at one pixel. Background starts high at the left and falls, car "
+    "rises, tree stays low. Background and car cross a little to the right of alpha one.",
+)
+
+# %% [markdown]
+# ## What kind of compromise is it?
+#
+# Look at two classes at a time. The **margin** of a model is the difference of their two logits:
+# its sign says who wins, its size how sure the model is. The formula averages margins:
+#
+# $$
+# m_q = \frac{m + \alpha\, m_\mathrm{anc}}{1 + \alpha}.
+# $$
+#
+# Three things follow. Where the models disagree, **the surer one wins**, after $\alpha$ has
+# weighted them. Where they agree, the label keeps their side. And $m_q$ always lies *between*
+# the two margins.
+#
+# **Predict first.** Both models give car 0.8 and background 0.2, independently. How sure is $q$?
+#
+# ```{dropdown} Answer
+# 0.8, for every $\alpha$: the average of two equal margins is that margin. Agreement is not
+# counted as extra evidence. Multiplying the opinions without the root, as one would for two
+# independent witnesses, gives 0.94. Our two models are not independent: one was trained on the
+# other's labels.
+# ```
+
+# %% tags=["nbval-check-output"]
+both = torch.tensor([0.2, 0.8], dtype=torch.float64)
+corrected = linear_correction(both.log(), both.log(), alpha=0.5).softmax(dim=0)
+multiplied = (both * both) / (both * both).sum()
+print("corrected: ", [round(float(v), 2) for v in corrected])
+print("multiplied:", [round(float(v), 2) for v in multiplied])
+
+# %% [markdown]
+# With more than two classes, "averages margins" still holds for every pair, and that has a
+# consequence that surprises most people.
+#
+# **Predict first.** The primary gives (background, car, tree) the probabilities 9/16, 6/16, 1/16.
+# The ancillary gives 1/16, 6/16, 9/16. Which class wins at $\alpha = 1$?
+#
+# ```{dropdown} Answer
+# Car, although neither model ranked it first. The roots of the products are 3, 6 and 3, so $q$ is
+# (0.25, 0.50, 0.25). A geometric mean punishes a class that *anyone* thinks unlikely; car is the
+# only one that nobody objects to.
+# ```
+
+# %% tags=["nbval-check-output"]
+first = torch.tensor([9, 6, 1], dtype=torch.float64) / 16
+second = torch.tensor([1, 6, 9], dtype=torch.float64) / 16
+compromise = linear_correction(first.log(), second.log(), alpha=1.0).softmax(dim=0)
+print("geometric mean: ", [round(float(v), 2) for v in compromise])
+print("arithmetic mean:", [round(float(v), 2) for v in (first + second) / 2])
+
+# %% [markdown]
+# ## What the primary learns from it
+#
+# On the weak pictures the primary minimises the cross-entropy to $q$, and $q$ was made from the
+# primary itself. So **no gradient may flow through $q$**: it is a target, held fixed for the
+# step. We write $\mathrm{sg}[q]$, stop-gradient; the code says `detach()`.
+#
+# What would happen without? Take $\alpha = 0$, where $q = p$. The cross-entropy of $p$ with
+# itself is its entropy. A network can always lower that by becoming more certain, right or wrong.
+
+# %% tags=["nbval-check-output"]
+def push(stop_gradient: bool) -> list[float]:
+    """Where one descent step on CE(q, p) moves our pixel's logits when alpha = 0, so that q = p."""
+    logits = p.log().requires_grad_()
+    q = logits.softmax(dim=0)
+    q = q.detach() if stop_gradient else q
+    (-(q * logits.log_softmax(dim=0)).sum()).backward()
+    return [round(-float(value), 3) + 0.0 for value in logits.grad]
+
+
+print("with stop-gradient:   ", push(stop_gradient=True))
+print("without:              ", push(stop_gradient=False))
+
+# %% [markdown]
+# With the stop-gradient, a primary that is its own teacher learns nothing at all. Remember this
+# for chapter 07. Without it, background goes up because it was already ahead.
+#
+# Two more facts about this loss. Its gradient in the logits is $p - q$, divided by the number of
+# pixels. And it does not matter whether you write cross-entropy or $\mathrm{KL}(q\,\|\,p)$: they
+# differ by the entropy of $q$, which is a constant. What does matter is **what you average
+# over**. PyTorch's `kl_div` with `reduction="batchmean"` divides by the batch only, not by the
+# pixels. One public re-implementation does this on whole label maps. By which factor is its
+# gradient too large on maps of 8 × 8?
+
+# %% tags=["nbval-check-output"]
+generator = torch.Generator().manual_seed(6)
+logits = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+q = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64).softmax(dim=1)
+log_p = logits.log_softmax(dim=1)
+
+per_pixel = torch.nn.functional.kl_div(log_p, q, reduction="none").sum(dim=1).mean()
+batchmean = torch.nn.functional.kl_div(log_p, q, reduction="batchmean")
+by_entropy, by_kl, by_batchmean = (
+    torch.autograd.grad(loss, logits, retain_graph=True)[0]
+    for loss in (soft_cross_entropy(logits, q), per_pixel, batchmean)
+)
+by_hand = (logits.softmax(dim=1) - q) / (2 * 8 * 8)
+print("cross-entropy = KL:      ", torch.allclose(by_entropy, by_kl))
+print("cross-entropy = (p - q)/N:", torch.allclose(by_entropy, by_hand))
+print("batchmean is larger by:  ", round(float(by_batchmean.norm() / by_entropy.norm()), 6))
+
+# %% [markdown]
+# Now the heart of the matter. A label pulls on the primary with the force $p - q$. Suppose the
+# ancillary says car, with margin 3, and the primary says background, with a margin that we vary.
+# An uncorrected label pulls harder the surer the primary is. A corrected label pulls most while
+# the primary is undecided, and **lets go of a primary that has become sure**.
+#
+# For any $\alpha > 0$ the force is zero only where the two models agree, just as without
+# correction. So correction does not change what a *single* pixel would end up as, if it were
+# fitted alone. It changes how loudly each label speaks. A network whose weights are shared by
+# all pixels then listens to the others.
+
+# %%
+def pull(margin: np.ndarray, alpha: float | None) -> np.ndarray:
+    """The force p - q on the primary's class, where the ancillary's margin against it is 3."""
+    target = np.full_like(margin, -3.0) if alpha is None else (margin - 3 * alpha) / (1 + alpha)
+    return 1 / (1 + np.exp(-margin)) - 1 / (1 + np.exp(-target))
+
+
+margins = np.linspace(-3, 8, 56)
+figure = plots.curves(
+    {
+        name: list(zip(margins, pull(margins, alpha), strict=True))
+        for name, alpha in {"uncorrected": None, "α = 30": 30, "α = 5": 5, "α = 1": 1,
+                            "α = 0.5": 0.5}.items()
+    },
+    "margin of the primary for background (ancillary: 3 for car)",
+    "pull of the label, p − q",
+)
+plots.show(
+    figure,
+    alt="Five curves of the pull of a label against the margin of a primary that disagrees with "
+    "it. All start at zero where both models agree. Uncorrected and alpha 30 rise to nearly one "
+    "and stay; alpha 5 turns down a little; 1 and 0.5 rise less and fall back towards zero as the "
+    "primary becomes sure.",
+)
+
+# %% [markdown]
+# Statisticians know this shape: an influence that falls again for distant points makes an
+# estimate *robust to outliers*. It also shows the danger. A primary that is sure and **wrong**
+# stops listening as well.
+#
+# That is why trust is not constant. Early on, the primary knows little, so $\alpha$ starts at 30
+# and the labels are nearly the ancillary's. Later $\alpha$ falls to 0.5. The paper's end points
+# are these two; how to get from one to the other is left to us.
+
+# %% tags=["nbval-check-output"]
+print("alpha   weight of the ancillary, alpha / (1 + alpha)")
+for alpha in (30, 5, 1, 0.5, 0.25):
+    print(f"{alpha:5g}   {alpha / (1 + alpha):.2f}")
+
+# %%
+from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
+
+schedules = {
+    "by 30 % (ours)": AlphaSchedule(start=30, end=0.5, until=0.3),
+    "by 100 %": AlphaSchedule(start=30, end=0.5, until=1.0),
+    "0.5 throughout": AlphaSchedule(start=30, end=0.5, until=0.0),
+    "30 throughout": AlphaSchedule(start=30, end=30, until=0.0),
+}
+progress = np.linspace(0, 1, 101)
+figure = plots.alpha_schedules(
+    {
+        name: (progress, [schedule.at(float(done)) for done in progress])
+        for name, schedule in schedules.items()
+    }
+)
+plots.show(
+    figure,
+    alt="Alpha over the course of training on a logarithmic axis. One schedule falls from 30 to "
+    "0.5 within the first 30 percent and stays there, one takes the whole training, one is 0.5 "
+    "from the start, and one stays at 30. A line at one marks where both models count the same.",
+)
+
+# %% [markdown]
+# Note how long the slow schedule stays above the line at 1. Falling in a straight line from 30,
+# it lets the primary have the louder voice only at the very end. Chapter 07 asks what that costs.
+
+# %% [markdown]
+# ## On real labels
+#
+# Back to the weak pictures. Their boxes were drawn in a hurry, so the ancillary's labels spill
+# over the objects' outlines. We mix its logits with those of the finished primary at many values
+# of $\alpha$, and score each label set on the hidden masks.
+#
+# **Predict first.** Sketch the curve from $\alpha = 0$ (primary) to $\alpha = \infty$
+# (ancillary). Is its highest point at an end or in between?
+#
+# ```{dropdown} Answer
+# Between two models whose errors are unlike, one expects a peak inside, for the same reason that
+# ensembles work. If one model were better wherever they disagree, the peak would sit at its end.
+# Now look at what your run shows, for every seed.
+# ```
+
+# %%
+ALPHAS = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, np.inf)
+
+
+def corrected_labels_miou(s: int, alpha: float) -> float:
+    """mIoU in percent of the corrected labels of seed s; alpha may be infinite."""
+    if np.isinf(alpha):
+        return studies.percent(pipelines[s].evaluate_weak_labels(logits_ancillary[s]))
+    mixed = linear_correction(logits_primary[s], logits_ancillary[s], alpha)
+    return studies.percent(pipelines[s].evaluate_weak_labels(mixed))
+
+
+label_scores = {s: [corrected_labels_miou(s, alpha) for alpha in ALPHAS] for s in seeds}
+
+# %%
+places = [-1.8, *np.log10(ALPHAS[1:-1]), 2.0]  # the ends lie outside a logarithmic axis
+figure = plots.curves(
+    {f"seed {s}": list(zip(places, label_scores[s], strict=True)) for s in seeds},
+    "α (logarithmic)",
+    "mIoU of the labels (%)",
+)
+names = ["0:\nprimary", *(f"{alpha:g}" for alpha in ALPHAS[1:-1]), "∞:\nancillary"]
+figure.axes[0].set_xticks(places, names)
+plots.show(
+    figure,
+    alt="One curve a seed: the mIoU of corrected labels on the weak pictures against alpha on a "
+    "logarithmic axis. The left end is the label of the primary alone, the right end that of the "
+    "ancillary alone.",
+)
+
+# %% [markdown]
+# Curves of different seeds lie at different heights, because each seed drew other labelled
+# pictures and trained another ancillary. So compare **within** a seed: the corrected label minus
+# that seed's own ancillary label. The interval is over these paired differences.
+
+# %%
+def gains(alpha: float) -> list[float]:
+    """Points of mIoU that correction adds to the ancillary's labels, seed by seed."""
+    at = ALPHAS.index(alpha)
+    return [label_scores[s][at] - label_scores[s][-1] for s in profile.seeds]
+
+
+figure = plots.paired_differences(
+    {
+        "primary alone": gains(0),
+        **{f"corrected, α = {alpha:g}": gains(alpha) for alpha in (0.25, 0.5, 1, 5, 30)},
+    },
+    "label mIoU minus that of the ancillary (points)",
+)
+plots.show(
+    figure,
+    alt="Paired differences of label mIoU to the ancillary's labels on the weak pictures, one row "
+    "for the primary alone and one for each of five values of alpha, a mark a seed, with intervals "
+    "and a verdict about a zero line.",
+)
+
+# %%
+checks.claim("corrected-beats-ancillary", gains(0.5), profile.judges)
+
+# %% [markdown]
+# A better label is not yet a better model. It is a reason to hope: the primary can now learn from
+# labels that it helped to make. Chapter 07 tests whether it does.
+#
+# ### Move the slider yourself
+#
+# Eight weak pictures: those that gained most, those that gained least, and those on
+# which the two models differ most. Move $\alpha$ from the left (primary) to the right
+# (ancillary). Watch which pixels flip first, and compare with the truth. The widget also works
+# in the HTML book, where no Python runs.
+
+# %%
+disagreement = (views["primary"] != views["ancillary"]).mean(axis=(1, 2))
+by_disagreement = np.argsort(-disagreement, kind="stable")
+candidates = [*order[:3], *order[-3:], *by_disagreement]
+picked = list(dict.fromkeys(int(i) for i in candidates))[:8]
+AlphaExplorer(
+    pictures=data.weak.images[picked].numpy(),
+    boxes=[weak_samples[i].boxes for i in picked],
+    logits_ancillary=logits_ancillary[seed][picked].numpy(),
+    logits_primary=logits_primary[seed][picked].numpy(),
+    classes=data.classes,
+    truth=truth[picked],
+    alpha=0.5,
+)
+
+# %% [markdown]
+# **Things to try.** Find a pixel region that flips between 30 and 5: there the ancillary was
+# hardly sure. Find one that never flips: there both agree, or one is certain. In the pictures
+# that gained least, who was wrong *and* sure?
+
+# %% [markdown]
+# ## Equations and tensors
+#
+# | paper | in code | shape |
+# |-|-|-|
+# | $\ell$ | `logits` | `(B, C, h, w)`, at half the picture's resolution here |
+# | $\ell_\mathrm{anc}$ | `logits_ancillary` | `(B, C, h, w)`, read from the store |
+# | $p$, $p_\mathrm{anc}$ | `logits.softmax(dim=1)` | `(B, C, h, w)` |
+# | $\alpha$ | `alpha = schedule.at(progress)` | a number, at least 0 |
+# | $q$ | `linear_correction(logits, logits_ancillary, alpha).softmax(dim=1)` | `(B, C, h, w)` |
+# | $\mathrm{sg}[q]$ | `target.detach()` | `(B, C, h, w)` |
+# | $\mathrm{CE}(q, p)$ | `soft_cross_entropy(logits, target)` | a number, mean over `B·h·w` |
+
+# %% [markdown]
+# ## Exercises
+#
+# ### 1. Warm-up: when does the pixel flip?
+#
+# The primary prefers one class, the ancillary another. Show on paper that the corrected label
+# changes from the ancillary's class to the primary's at $\alpha^\ast = m / m_\mathrm{anc}$,
+# where both margins are taken between these two classes, each as a positive number. (Assume that
+# no third class interferes.) Then write the function. Its arguments are the two models'
+# probabilities of one pixel.
+
+# %% tags=["solution"]
+def flip_alpha(p: Tensor, p_ancillary: Tensor) -> float:
+    """The alpha at which q changes sides between the primary's class and the ancillary's.
+
+    Args:
+        p, p_ancillary: probabilities (C,) of one pixel whose most likely classes differ.
+    """
+    mine, theirs = int(p.argmax()), int(p_ancillary.argmax())
+    margin = p[mine].log() - p[theirs].log()
+    margin_ancillary = p_ancillary[theirs].log() - p_ancillary[mine].log()
+    return float(margin / margin_ancillary)
+
+
+# %% tags=["check"]
+flip = flip_alpha(p, p_ancillary)
+checks.same("6.1", flip_alpha, lambda *_: np.log(0.80 / 0.18) / np.log(0.72 / 0.20), p, p_ancillary)
+assert int(closed_form(0.99 * flip).argmax()) == 0, "just below, the primary's class should win"
+assert int(closed_form(1.01 * flip).argmax()) == 1, "just above, the ancillary's class should win"
+
+# %% [markdown]
+# ### 2. Implement: the other mean
+#
+# Turn the divergences round and minimise $\mathrm{KL}(p\,\|\,q) +
+# \alpha\,\mathrm{KL}(p_\mathrm{anc} \,\|\,q)$. The same three steps lead to the *arithmetic* mean
+# $q = (p + \alpha\,p_\mathrm{anc})/(1+\alpha)$. Implement it for logits. It returns
+# probabilities.
+
+# %% tags=["solution"]
+def arithmetic_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
+    """The weighted arithmetic mean of both opinions: probabilities (B, C, h, w)."""
+    return (logits.softmax(dim=1) + alpha * logits_ancillary.softmax(dim=1)) / (1 + alpha)
+
+
+# %% tags=["check"]
+one_pixel = (p.log()[None, :, None, None], p_ancillary.log()[None, :, None, None])
+expected = ((p + 0.5 * p_ancillary) / 1.5)[None, :, None, None]
+checks.same("6.2", arithmetic_correction, lambda *_: expected, *one_pixel, 0.5)
+
+# %% [markdown]
+# Which mean makes the better labels? The next cell scores both at $\alpha = 0.5$ on the weak set.
+# They differ only where the models disagree, and there in how they treat near-certainty: in a
+# geometric mean one model can veto a class.
+
+# %% tags=["check"]
+def arithmetic_miou(s: int) -> float:
+    """mIoU in percent of labels made with the arithmetic mean at alpha = 0.5."""
+    mean = arithmetic_correction(logits_primary[s], logits_ancillary[s], 0.5)
+    return studies.percent(pipelines[s].evaluate_weak_labels(mean.log()))
+
+
+geometric = [label_scores[s][ALPHAS.index(0.5)] for s in profile.seeds]
+arithmetic = [arithmetic_miou(s) for s in profile.seeds]
+difference = tables.paired_interval(arithmetic, geometric)
+print(f"arithmetic minus geometric: {difference.mean:+.1f} points "
+      f"({difference.low:+.1f} to {difference.high:+.1f}): {difference.verdict}")
+
+# %% [markdown]
+# ### 3. Investigate: an overconfident primary
+#
+# Multiply all of the primary's logits by $t = 2$: the same opinions, held with more conviction.
+# Which $\alpha$ applied to the *original* logits gives the same most likely classes as $\alpha =
+# 1$ applied to the inflated ones? Write the rule for any $t$ and $\alpha$. What does it say
+# about choosing $\alpha$ for a model whose confidence cannot be trusted?
+
+# %% tags=["solution"]
+def equivalent_alpha(alpha: float, t: float) -> float:
+    """The alpha that gives, on logits l, the same winners as ``alpha`` gives on t * l."""
+    return alpha / t
+
+
+# %% tags=["check"]
+generator = torch.Generator().manual_seed(63)
+noise, noise_ancillary = (torch.randn(1, 4, 20, 20, generator=generator) for _ in range(2))
+inflated = linear_correction(2 * noise, noise_ancillary, 1.0).argmax(dim=1)
+original = linear_correction(noise, noise_ancillary, equivalent_alpha(1.0, 2.0)).argmax(dim=1)
+assert torch.equal(inflated, original), "divide t * l + alpha * l_anc by t: what is alpha now?"
+print("✓ exercise 6.3: overconfidence and a smaller alpha are the same thing")
+
+# %% [markdown]
+# ## Quiz
+#
+# **1.** Both models give car the probability 0.6 and background 0.4. What does $q$ say?
+#
+# ```{dropdown} Answer
+# 0.6 for car, at every $\alpha$. Equal margins average to themselves.
+# ```
+#
+# **2.** Why does nobody correct the labels of the pictures that have masks?
+#
+# ```{dropdown} Answer
+# Their labels are the truth as far as we know it. Mixing in the primary's opinion could only
+# soften it. Correction is for labels that came from a model.
+# ```
+#
+# **3.** A colleague trains with `kl_div(..., reduction="batchmean")` on maps of 32 × 32 and
+# finds that the labelled pictures no longer matter. What happened?
+#
+# ```{dropdown} Answer
+# The weak term is 1024 times its per-pixel mean, so its gradient drowns the supervised one. Take
+# the mean over pixels.
+# ```
+
+# %% [markdown]
+# ## Key takeaways
+#
+# - $q$ minimises $\mathrm{KL}(q\,\|\,p) + \alpha\,\mathrm{KL}(q\,\|\,p_\mathrm{anc})$; it is the
+#   softmax of averaged logits, a weighted geometric mean.
+# - Margins average. In a disagreement the surer model wins, after weighting by $\alpha$.
+#   Agreement keeps its side but is not counted as new evidence.
+# - Seen from the gradient, correction turns labels down that a sure primary contradicts. That is
+#   robustness where the primary is right, and deafness where it is wrong.
+# - $q$ is a target: no gradient through it, and a mean over pixels around it.
+#
+# ## What can go wrong
+#
+# - **A sum over pixels.** `batchmean` on label maps inflates the weak loss by the number of
+#   pixels.
+# - **A forgotten `detach()`.** The loss then rewards certainty, whatever the label.
+# - **Probabilities where logits belong.** Feeding softmaxed scores into the formula flattens
+#   every margin; one public version of the method does this to its correction module.
+# - **Logits that no longer lie on their picture.** They must be flipped and shifted with it.
+#   Here one index moves both.
+#
+# ## Next
+#
+# [Training the primary model](07_primary_training.ipynb) puts the corrected label into a loss,
+# and asks over several seeds whether the model gains what the labels gained.
+#
+# ## References
+#
+# The method and its linear correction: {cite:t}`ibrahim2020selfcorrecting`. The straight line
+# from 30 to its end value, and reaching it after 30 % of the training, are this book's choices.

@@ -1,0 +1,544 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Training the primary model
+#
+# *When does training on corrected labels beat training on uncorrected ones?*
+#
+# After this chapter you can
+#
+# - write the loss of the primary, and one step of its training, without the library;
+# - say why labelled and weak pictures share every batch;
+# - explain why a lower weak loss does not mean a better model;
+# - compare schedules of $\alpha$ by paired differences over seeds, and accept "cannot tell".
+#
+# **You need** the corrected label $q$ of [chapter 06](06_self_correction.ipynb), and the
+# supervised baseline of [chapter 03](03_supervised_baseline.ipynb).
+#
+# **Minutes**: half a minute in the `smoke` profile. In the `laptop` profile several the first
+# time, one once the runs are on disk.
+
+# %% tags=["parameters"]
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+seed = 11  # whose batches and curves are shown; scores are over all of the profile's seeds
+device = None  # "cpu" to stay on the CPU; None takes the best device there is
+
+# %% tags=["nbval-ignore-output"]
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
+from semiseg_lib.datasets.loaders import TrainingLoader
+from semiseg_lib.evaluate import predict_logits
+from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
+from semiseg_lib.stages import Pipeline
+
+profile = chapter.begin("07_primary_training", profile, device)
+
+# %% [markdown]
+# ## The result first
+#
+# Three models, each trained once per seed. **Supervised** learns from the few masks alone. **No
+# correction** adds the weak pictures with the ancillary's labels as they are. **Linear
+# correction** lets the primary talk back. All three see pictures only when they are tested,
+# never boxes. The next cell loads the runs that are on disk and trains the others.
+
+# %% tags=["nbval-ignore-output"]
+seeds = tuple(dict.fromkeys((seed, *profile.seeds)))
+pipelines = {s: Pipeline(profile, s, device) for s in seeds}
+runs = {
+    "supervised": {s: pipelines[s].supervised() for s in seeds},
+    "no correction": {s: pipelines[s].primary(studies.NONE) for s in seeds},
+    "linear correction": {s: pipelines[s].primary() for s in seeds},
+}
+
+
+def test_miou(name: str) -> list[float]:
+    """mIoU in percent on the test pictures, one value for each of the profile's seeds."""
+    return [studies.percent(pipelines[s].evaluate(runs[name][s])) for s in profile.seeds]
+
+
+test = {name: test_miou(name) for name in runs}
+
+# %%
+figure = plots.dots_with_intervals(test, "mIoU on the test pictures (%)")
+plots.show(
+    figure,
+    alt="Three rows of dots, one dot a seed, with mean and interval: the test mIoU of the "
+    "supervised model, of the primary without correction and of the primary with linear "
+    "correction.",
+)
+
+# %% [markdown]
+# **What to notice.** First the step from the top row to the others: that is what the boxes are
+# worth. Then the two lower rows. Their intervals may overlap. That settles nothing yet, because
+# the dots of one seed move together. The rest of the chapter builds this training, and then
+# compares properly.
+
+# %% [markdown]
+# ## Two kinds of pictures in one batch
+#
+# Call the pictures with masks $F$ and the weak ones $W$. There are few of the first and many of
+# the second. One could train on all of $W$, then on all of $F$, and so on. The model would
+# forget one while learning the other. Instead, **every batch holds both**, in fixed numbers. The
+# few masks come round often, each time as a new view, and every step balances both terms. Batch
+# normalisation also sees both kinds together, in one forward pass.
+
+# %%
+pipeline, train = pipelines[seed], profile.train_primary
+weak = replace(pipeline.data.weak, box_maps=None, logits_ancillary=pipeline.logits().read())
+loader = TrainingLoader(
+    pipeline.data.labelled, weak, train.batch_labelled, train.batch_weak, profile.augment, seed
+)
+batch = loader.batch(step=0)
+print("labelled:", tuple(batch.labelled.images.shape), "with masks",
+      tuple(batch.labelled.masks.shape))
+print("weak:    ", tuple(batch.weak.images.shape), "with ancillary logits",
+      tuple(batch.weak.logits_ancillary.shape))
+
+
+# %%
+def pixels(image: Tensor) -> np.ndarray:
+    """A picture of a batch, floats in [0, 1], as uint8 for drawing."""
+    return (255 * image).round().to(torch.uint8).numpy()
+
+
+columns = {
+    f"labelled {i + 1}": [pixels(batch.labelled.images[i]), batch.labelled.masks[i].numpy()]
+    for i in range(2)
+}
+for i in range(min(3, train.batch_weak)):
+    image = batch.weak.images[i]
+    label = enlarge(batch.weak.logits_ancillary[i : i + 1], image.shape[-2:])[0].argmax(dim=0)
+    columns[f"weak {i + 1}"] = [pixels(image), label.numpy()]
+figure = plots.gallery(columns, pipeline.data.classes, rows_titles=["view", "label"])
+plots.show(
+    figure,
+    alt="Part of one training batch: shifted, flipped and recoloured views in the upper row, their "
+    "labels below. The first two pictures have true masks with void rims, the others the "
+    "ancillary's labels, which have moved with their pictures.",
+)
+
+# %% [markdown]
+# The stored logits were computed once, on the pictures as they are. The views are flipped,
+# shifted and recoloured. Flips and shifts move the logits by the same indices as the picture,
+# and shifts are whole multiples of the logits' stride, so nothing is interpolated. Check it by
+# eye above: does each label lie on its object? The weak pictures bring no boxes into this batch.
+# The primary must not need them.
+
+# %% [markdown]
+# ## The loss, and one step of it
+#
+# The loss is a plain sum of two means:
+#
+# $$
+# L \;=\; \frac{1}{|F|}\sum_{F} \mathrm{CE}(y, p)
+# \;+\; \frac{1}{|W|}\sum_{W} \mathrm{CE}(\mathrm{sg}[q], p),
+# \qquad q = \mathrm{softmax}\!\left(\frac{\ell + \alpha\,\ell_\mathrm{anc}}{1+\alpha}\right).
+# $$
+#
+# The first sum runs over the labelled pixels of the masks (void is left out), the second over the
+# pixels of the weak logits. Without correction, $q = p_\mathrm{anc}$. There is no weight between
+# the terms, and no threshold. Each symbol is a tensor:
+#
+# | paper | in code | shape |
+# |-|-|-|
+# | $x_F$, $y$ | `batch.labelled.images`, `.masks` | `(B_F, 3, H, W)`, `(B_F, H, W)` |
+# | $x_W$ | `batch.weak.images` | `(B_W, 3, H, W)` |
+# | $\ell_\mathrm{anc}$ | `batch.weak.logits_ancillary` | `(B_W, C, h, w)` |
+# | $\ell$ | `network(images)`, then split | `(B_F + B_W, C, h, w)` |
+# | $\alpha$ | `config.alpha.at(progress)` | a number |
+# | $\mathrm{sg}[q]$ | `target` | `(B_W, C, h, w)` |
+# | $L$ | `sum(losses.values())` | a number |
+
+# %% [markdown]
+# Here it is by hand, for a fresh network in the middle of the training. Read it beside the table.
+
+# %%
+torch.manual_seed(seed)
+method = methods.build(profile.primary, profile.model, len(pipeline.data.classes)).train()
+progress = 0.5
+alpha = profile.primary.alpha.at(progress)
+
+both = torch.cat([batch.labelled.images, batch.weak.images])
+logits = method.network(both)
+logits_labelled, logits_weak = logits.split([train.batch_labelled, train.batch_weak])
+
+masks = batch.labelled.masks
+logits_large = functional.interpolate(logits_labelled, size=masks.shape[-2:], mode="bilinear")
+loss_labelled = functional.cross_entropy(logits_large, masks, ignore_index=255)
+
+logits_q = linear_correction(logits_weak.detach(), batch.weak.logits_ancillary, alpha)
+target = logits_q.softmax(dim=1)
+loss_weak = -(target * logits_weak.log_softmax(dim=1)).sum(dim=1).mean()
+
+(loss_labelled + loss_weak).backward()
+
+# %% [markdown]
+# Now the library's version on the same batch. Both numbers must agree. (`Primary.losses` runs the
+# network again. In training mode it normalises by the batch itself, so the second pass gives
+# what the first one gave.)
+
+# %% tags=["nbval-check-output"]
+losses = method.losses(batch, progress)
+print("labelled term equal:", torch.allclose(losses["labelled"], loss_labelled, rtol=1e-4))
+print("weak term equal:    ", torch.allclose(losses["weak"], loss_weak, rtol=1e-4))
+print("alpha at half time: ", alpha)
+
+# %% [markdown]
+# What is left of a step is the optimiser, and a moving average of the weights that follows it.
+# The average is what we deploy and test; it is steadier than the last weights.
+
+# %%
+optimizer = torch.optim.AdamW(method.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+optimizer.step()
+optimizer.zero_grad()
+method.after_step(step=0)
+
+# %% [markdown]
+# One special case is worth knowing before the experiments.
+#
+# **Predict first.** With $\alpha = 0$ throughout, the primary is its own teacher on $W$. How
+# large is the gradient of the weak term?
+#
+# ```{dropdown} Answer
+# Zero, exactly, in every step. The target is the output of the same forward pass, and the
+# gradient is $p - q$. So "own labels" here means: learn from the masks, with the weak pictures
+# in the batch but silent. They still take part in batch normalisation. (Methods that do learn
+# from their own labels need a gap between teacher and student: other weights, another view, or
+# hard labels.)
+# ```
+
+# %% tags=["nbval-check-output"]
+own_labels = replace(profile.primary, alpha=AlphaSchedule(start=0, end=0, until=0))
+silent = methods.build(own_labels, profile.model, len(pipeline.data.classes)).train()
+silent.losses(batch, progress=0.5)["weak"].backward()
+largest = max(float(p.grad.abs().max()) for p in silent.network.parameters())
+print("largest gradient of the weak term is below 1e-5:", largest < 1e-5)
+
+# %% [markdown]
+# ## Reading the curves
+#
+# The runs that you loaded above kept their losses. Look at the weak term of both primaries.
+#
+# **Predict first.** Which ends lower? And can you tell from that which model is better?
+#
+# ```{dropdown} Answer
+# The corrected one, as a rule, and no. A soft cross-entropy is $\mathrm{KL}(q\,\|\,p)$ plus the
+# entropy of $q$. Without correction, the second part is fixed: nothing gets below the entropy of
+# the ancillary's labels. With correction the target itself moves towards the primary, so the
+# loss falls even if the primary learns nothing. The two losses measure different things.
+# ```
+
+# %%
+entropy = torch.distributions.Categorical(logits=weak.logits_ancillary.float().movedim(1, -1))
+floor = float(entropy.entropy().mean())
+histories = {
+    name: [(row["step"], row["loss_weak"]) for row in runs[name][seed].history]
+    for name in ("no correction", "linear correction")
+}
+steps = [step for step, _ in histories["no correction"]]
+histories["entropy of labels"] = [(steps[0], floor), (steps[-1], floor)]
+figure = plots.curves(histories, "training step", "weak loss (logarithmic)", logarithmic=True)
+plots.show(
+    figure,
+    alt="The weak loss over the training steps on a logarithmic axis: one curve for the primary "
+    "without correction, one with linear correction, and a flat line at the entropy of the "
+    "ancillary's labels.",
+)
+
+# %% [markdown]
+# The flat line is the floor of the uncorrected loss on the pictures as they are; the training
+# sees changed views of them. The rest of the gap is where the primary contradicts the ancillary
+# and keeps paying for it. In an over-segmented rim, a good primary *should* pay.
+
+# %% [markdown]
+# ## Did it help?
+#
+# Each seed draws its own labelled pictures, and with them another ancillary. Good and bad luck
+# there reach all three models alike. So we subtract within a seed and put the interval around the
+# differences. The whole interval must lie on one side of zero before we say "better" or "worse".
+
+# %%
+differences = {
+    "no correction − supervised": np.subtract(test["no correction"], test["supervised"]),
+    "linear − no correction": np.subtract(test["linear correction"], test["no correction"]),
+}
+figure = plots.paired_differences(differences, "difference in test mIoU (points)")
+plots.show(
+    figure,
+    alt="Two rows of paired differences in test mIoU about a zero line, one mark a seed, with "
+    "mean, interval and verdict: no correction minus supervised, and linear correction minus none.",
+)
+
+# %%
+checks.claim(
+    "primary-beats-supervised", differences["no correction − supervised"], profile.judges
+)
+checks.claim("linear-beats-none", differences["linear − no correction"], profile.judges)
+
+# %% [markdown]
+# And the labels? Chapter 06 mixed the ancillary with a primary that had learned from it without
+# correction. Now the primary was trained *on* its corrected labels. We score what the two agree
+# on at the end of the schedule, on the hidden masks of the weak pictures, beside the older
+# mixture.
+
+# %%
+end = profile.primary.alpha.end
+store = {s: pipelines[s].logits().read().float() for s in profile.seeds}
+
+
+def label_miou(s: int, name: str | None) -> float:
+    """mIoU in percent of seed s's weak labels: the ancillary's, or mixed with a primary's."""
+    logits = store[s]
+    if name:
+        own = predict_logits(runs[name][s].method, pipelines[s].data.weak)
+        logits = linear_correction(own, logits, end)
+    return studies.percent(pipelines[s].evaluate_weak_labels(logits))
+
+
+labels = {
+    "ancillary": [label_miou(s, None) for s in profile.seeds],
+    "mixed with none": [label_miou(s, "no correction") for s in profile.seeds],
+    "mixed with linear": [label_miou(s, "linear correction") for s in profile.seeds],
+}
+
+# %%
+figure = plots.dots_with_intervals(labels, "mIoU of the labels of the weak pictures (%)")
+plots.show(
+    figure,
+    alt="Three rows of dots, one a seed, with mean and interval: the mIoU of the weak pictures' "
+    "labels from the ancillary, from its mixture with the uncorrected primary, and from its "
+    "mixture with the primary trained with linear correction.",
+)
+gained = np.subtract(labels["mixed with linear"], labels["ancillary"])
+checks.claim("corrected-beats-ancillary", gained, profile.judges)
+
+# %% [markdown]
+# ## Which alpha?
+#
+# The schedule has knobs, and a good experiment turns them one at a time. The runs below take too
+# long for a chapter, so their scores come from **records**: files beside this notebook, made
+# once in the laptop profile with `semiseg study schedules`. They are laptop records whichever
+# profile you run.
+#
+# **Predict first.** Write down, for each row, whether you expect it above or below "no
+# correction":
+#
+# - *30 throughout*: the ancillary keeps 97 % of the weight. This is a control. It tests whether
+#   the machinery of correction changes anything by itself.
+# - *0 throughout*: the weak term is silent, as you saw.
+# - *0.5 throughout*: no annealing. From the first step, a random primary has two thirds of the
+#   say.
+# - *by 100 %*: the slow line that stays above 1 nearly to the end.
+# - *end at 0.25*: trust the primary even more.
+
+# %%
+records = studies.read("schedules", profiles.load("laptop"))
+arms = {name: arm.text for name, arm in studies.STUDIES["schedules"].items()}
+
+
+def against(arm: str, other: str) -> np.ndarray:
+    """Differences in test mIoU between two arms, in points, seed by seed."""
+    if records.seeds(arm) != records.seeds(other):
+        raise ValueError(f"{arm!r} and {other!r} were not run with the same seeds")
+    return np.subtract(records.scores(arm), records.scores(other))
+
+
+print("seeds:", records.seeds("none"))
+print("made with:", ", ".join(f"{key} {value}" for key, value in records.machine.items()))
+
+# %%
+figure = plots.paired_differences(
+    {text: against(name, "none") for name, text in arms.items() if name != "none"},
+    "test mIoU minus that of no correction (points)",
+)
+plots.show(
+    figure,
+    alt="Paired differences in test mIoU to training without correction, one row for each of six "
+    "schedules of alpha, a mark a seed, with interval and verdict about a zero line.",
+)
+
+
+# %%
+def row(arm: str, other: str) -> dict:
+    """One line of a verdict table: the arm's level, and its difference to another arm."""
+    interval = tables.paired_interval(records.scores(arm), records.scores(other))
+    return {
+        "alpha": arms[arm],
+        "test mIoU": [score / 100 for score in records.scores(arm)],
+        "label mIoU": [score / 100 for score in records.scores(arm, "weak labels")],
+        "difference": f"{interval.mean:+.1f}",
+        "95 % interval": f"{interval.low:+.1f} to {interval.high:+.1f}",
+        "verdict": interval.verdict,
+    }
+
+
+tables.results_table([row(name, "none") for name in arms if name != "none"])
+
+# %% [markdown]
+# The differences are to no correction. The column of label mIoU scores what each finished
+# primary and the ancillary agree on at the end of its schedule. How to read the table:
+#
+# - Start with *30 throughout*. If its verdict is "cannot tell", the control has passed.
+# - Then *0 throughout*. Whatever separates it from no correction is the worth of the weak labels.
+# - Then *0.5 throughout*, in the table below. It is compared with the annealed schedule instead
+#   of with none. **Is annealing itself doing anything?** The paper anneals; the table says what
+#   these seeds can show.
+
+# %%
+tables.results_table([row(name, "linear") for name in ("constant", "slow")])
+
+# %% [markdown]
+# ```{note}
+# "Cannot tell" is a result. With a handful of seeds, the interval is wide, and a real effect of
+# half a point would stay hidden. It means: do not build on this difference, in either direction.
+# ```
+#
+# Why *could* the slow line cost something? Until the last part of the training, its labels are
+# nearly the ancillary's, and what a network has learned for most of its time it does not unlearn
+# in the rest. Why *could* a constant 0.5 do no harm? A fresh network is unsure everywhere. Its
+# margins are small, so even with two thirds of the weight it can soften a confident label but
+# not flip it. It anneals itself.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### 1. Warm-up: who has the louder voice?
+#
+# From which share of the training on does the primary count for more than the ancillary, if
+# $\alpha$ falls in a straight line from `start` to `end`, which it reaches at `until`? Assume
+# `start > 1 > end`.
+
+# %% tags=["solution"]
+def louder_from(start: float, end: float, until: float) -> float:
+    """The share of the training (0 .. 1) at which alpha passes 1."""
+    return until * (start - 1) / (start - end)
+
+
+# %% tags=["check"]
+for until in (0.3, 1.0):
+    moment = louder_from(30.0, 0.5, until)
+    schedule = AlphaSchedule(30.0, 0.5, until)
+    assert abs(schedule.at(moment) - 1) < 1e-6, f"at {moment:.3f}, alpha is {schedule.at(moment)}"
+    print(f"✓ exercise 7.1: falling by {until:.0%}, the primary is louder from {moment:.1%} on")
+
+# %% [markdown]
+# ### 2. Implement: a schedule with another shape
+#
+# A straight line in $\alpha$ spends most of its way at weights near one. Let $\alpha$ fall by a
+# constant *factor* in equal times instead: a straight line on the logarithmic axis. After
+# `until` it holds its end value.
+
+# %% tags=["solution"]
+def geometric_alpha(progress: float, start: float, end: float, until: float) -> float:
+    """Alpha that falls from ``start`` to ``end`` by equal factors until ``until``, then holds."""
+    if progress >= until:
+        return end
+    return start * (end / start) ** (progress / until)
+
+
+# %% tags=["check"]
+for done, expected in {0.0: 8.0, 0.25: 2.0, 0.5: 0.5, 0.9: 0.5}.items():
+    checks.same("7.2", geometric_alpha, lambda *_, e=expected: e, done, 8.0, 0.5, 0.5)
+
+# %% [markdown]
+# To train with it, give `AlphaSchedule` a field for the shape, run `semiseg study` on two arms
+# that differ in nothing else, and look at the paired difference. Choose on the validation
+# pictures.
+#
+# ### 3. Investigate: where do the labels pull?
+#
+# The force of a label on a pixel is $p - q$. Write the function that measures its size in each
+# pixel as half the sum of the absolute values: 0 where $p = q$, 1 where they exclude each other.
+# The cell after the check compares uncorrected and corrected labels where primary and ancillary
+# disagree, and where they agree.
+
+# %% tags=["solution"]
+def pull(logits: Tensor, target: Tensor) -> Tensor:
+    """Half the sum over classes of |p - q|, (B, h, w); both arguments are (B, C, h, w)."""
+    return (logits.softmax(dim=1) - target).abs().sum(dim=1) / 2
+
+
+# %% tags=["check"]
+sure = torch.tensor([[20.0, 0.0], [0.0, 20.0]]).reshape(2, 2, 1, 1)
+car = torch.tensor([[1.0, 0.0], [1.0, 0.0]]).reshape(2, 2, 1, 1)
+checks.same("7.3", pull, lambda *_: np.array([0.0, 1.0]).reshape(2, 1, 1), sure, car)
+
+# %% tags=["check"]
+logits_ancillary = pipelines[seed].logits().read().float()
+logits = predict_logits(runs["linear correction"][seed].method, pipelines[seed].data.weak)
+disagree = logits.argmax(dim=1) != logits_ancillary.argmax(dim=1)
+targets = {
+    "uncorrected": logits_ancillary.softmax(dim=1),
+    "corrected": linear_correction(logits, logits_ancillary, end).softmax(dim=1),
+}
+for name, target in targets.items():
+    force = pull(logits, target)
+    print(f"{name:<12} mean pull where they agree {force[~disagree].mean():.3f}, "
+          f"where they disagree {force[disagree].mean():.3f}")
+
+# %% [markdown]
+# ## Quiz
+#
+# **1.** Your weak loss drops to a third when you switch correction on. Good news?
+#
+# ```{dropdown} Answer
+# Neither good nor bad. The target moved towards the prediction, which lowers the loss by itself.
+# Score the model on pictures with masks.
+# ```
+#
+# **2.** Why does the primary get no box channel, if boxes help the ancillary so much?
+#
+# ```{dropdown} Answer
+# Because nobody draws boxes at test time. A primary that reads boxes and is tested with the true
+# ones has been told part of the answer.
+# ```
+#
+# **3.** Two methods differ by less than the spread over seeds. Can one still be better?
+#
+# ```{dropdown} Answer
+# Yes, if the difference is steady within each seed. Spread that both share cancels in paired
+# differences. Look at their interval, not at the overlap of two separate ones.
+# ```
+
+# %% [markdown]
+# ## Key takeaways
+#
+# - One batch, both kinds of pictures, one forward pass, two means, one sum.
+# - Learning from boxes beats learning from the few masks alone, and with loosely drawn boxes the
+#   corrected labels beat the uncorrected ones. Both are claims that this chapter checked.
+# - The weak loss is no yardstick: its target moves.
+# - Own labels from the same forward pass pull with zero force. Correction needs the disagreement.
+# - A schedule is a hypothesis. The verdict table says which of them these seeds support.
+#
+# ## What can go wrong
+#
+# - **No weak set at all.** One public version reads the same list for both sets, so that nothing
+#   is semi-supervised in it.
+# - **Boxes at test time.** The same version gives the primary a box channel, and the true boxes
+#   of the validation pictures to go with it.
+# - **One kind after the other.** A pass over $F$, then one over $W$: the last one wins.
+# - **One seed.** Which pictures got masks can matter more than the method. Never compare two
+#   methods across different seeds.
+#
+# ## Next
+#
+# [Evaluation](08_evaluation.ipynb) takes these models apart: by class, by distance from the
+# outline, by picture. Then it asks for which kinds of label error correction is a cure.
+#
+# ## References
+#
+# The loss and the stop-gradient follow {cite:t}`ibrahim2020selfcorrecting`. Batch sizes, the
+# optimiser, the moving average and the schedule's shape are this book's.

@@ -1,0 +1,58 @@
+"""The command line: ``semiseg COMMAND``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import tyro
+
+from semiseg_lib import doctor
+from semiseg_lib.book.__main__ import main as book_main
+from semiseg_lib.cli import commands
+
+EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Exit code 0: done; 1: it could not be done, and says why; 2: wrong flags."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command, rest = (arguments or [""])[0], arguments[1:]
+    try:
+        if command == "book":
+            return book_main(rest)
+        if command == "doctor":
+            return doctor.main()
+        if command == "train":
+            commands.train(rest)
+        else:
+            listed = {
+                "data": commands.data, "train": _train, "logits": commands.logits,
+                "evaluate": commands.evaluate, "predict": commands.predict,
+                "pipeline": commands.pipeline, "study": commands.study,
+                "book": _book, "doctor": _doctor,
+            }
+            tyro.extras.subcommand_cli_from_dict(
+                listed, args=arguments, prog="semiseg",
+                description="Semi-supervised semantic segmentation, stage by stage.",
+            )
+    except EXPECTED as error:
+        print(f"semiseg: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("semiseg: stopped; the same command continues from the last checkpoint.",
+              file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train() -> None:
+    """Train one method, or continue where an interrupted run left off; then score it on val."""
+
+
+def _book() -> None:
+    """Run and render the book: build, execute, html, sync, table."""
+
+
+def _doctor() -> None:
+    """Check this machine: versions, device, memory, datasets."""

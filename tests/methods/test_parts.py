@@ -1,0 +1,169 @@
+"""The shared pieces against PyTorch, autograd and plain loops."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.methods.parts import MovingAverage, cross_entropy, enlarge, soft_cross_entropy
+
+
+def logits(*shape: int, seed: int = 0, scale: float = 3.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def masks(*shape: int, classes: int = 4, void: float = 0.3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.randint(0, classes, shape, generator=generator)
+    drawn[torch.rand(shape, generator=generator) < void] = VOID
+    return drawn
+
+
+def test_cross_entropy_is_pytorchs_mean_over_the_labelled_pixels():
+    maps = logits(2, 4, 6, 8).requires_grad_()
+    truth = masks(2, 6, 8)
+    ours = cross_entropy(maps, truth)
+    theirs = functional.cross_entropy(maps, truth, ignore_index=VOID)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, maps)[0], torch.autograd.grad(theirs, maps)[0]
+    )
+
+
+def test_cross_entropy_is_taken_at_the_size_of_the_mask():
+    maps, truth = logits(2, 4, 3, 4), masks(2, 6, 8)
+    large = functional.interpolate(maps, size=(6, 8), mode="bilinear", align_corners=False)
+    expected = functional.cross_entropy(large, truth, ignore_index=VOID)
+    torch.testing.assert_close(cross_entropy(maps, truth), expected)
+
+
+def test_cross_entropy_without_a_label_is_zero_and_teaches_nothing():
+    maps = logits(2, 4, 6, 8).requires_grad_()
+    loss = cross_entropy(maps, torch.full((2, 6, 8), VOID))
+    loss.backward()
+    assert loss.item() == 0 and torch.equal(maps.grad, torch.zeros_like(maps))
+
+
+def test_void_pixels_have_no_say_whatever_the_logits_there():
+    maps, truth = logits(2, 4, 6, 8), masks(2, 6, 8)
+    wild = maps + 1e4 * (truth == VOID)[:, None] * logits(2, 4, 6, 8, seed=5)
+    torch.testing.assert_close(cross_entropy(wild, truth), cross_entropy(maps, truth))
+
+
+def test_soft_cross_entropy_has_the_gradient_of_kl_per_pixel():
+    q = logits(2, 4, 5, 7, seed=2).softmax(dim=1)
+    maps = logits(2, 4, 5, 7).requires_grad_()
+    kl = functional.kl_div(maps.log_softmax(dim=1), q, reduction="none").sum(dim=1).mean()
+    torch.testing.assert_close(
+        torch.autograd.grad(soft_cross_entropy(maps, q), maps)[0],
+        torch.autograd.grad(kl, maps)[0],
+    )
+    entropy = -(q * q.log()).sum(dim=1).mean()
+    torch.testing.assert_close(soft_cross_entropy(maps, q), kl + entropy)
+
+
+def test_soft_cross_entropy_does_not_grow_with_the_picture_or_the_batch():
+    """The reduction is a mean over pixels: a larger map of the same contents costs the same."""
+    maps, q = logits(1, 4, 3, 3), logits(1, 4, 3, 3, seed=2).softmax(dim=1)
+    tiled = soft_cross_entropy(maps.repeat(5, 1, 4, 4), q.repeat(5, 1, 4, 4))
+    torch.testing.assert_close(tiled, soft_cross_entropy(maps, q))
+
+
+def test_soft_cross_entropy_with_one_hot_targets_is_cross_entropy():
+    maps, truth = logits(2, 4, 6, 8), masks(2, 6, 8, void=0)
+    one_hot = functional.one_hot(truth, 4).movedim(-1, 1).double()
+    torch.testing.assert_close(soft_cross_entropy(maps, one_hot), cross_entropy(maps, truth))
+
+
+def test_the_target_of_soft_cross_entropy_takes_no_gradient():
+    maps = logits(1, 4, 2, 2).requires_grad_()
+    source = logits(1, 4, 2, 2, seed=2).requires_grad_()
+    soft_cross_entropy(maps, source.softmax(dim=1)).backward()
+    assert maps.grad.abs().sum() > 0 and source.grad is None
+
+
+def test_enlarging_keeps_pixel_areas_aligned():
+    """Half-size cells average back to themselves inside, and a flip commutes with enlarging."""
+    maps = logits(1, 2, 4, 6)
+    large = enlarge(maps, (8, 12))
+    torch.testing.assert_close(enlarge(maps.flip(-1), (8, 12)), large.flip(-1))
+    ramp = torch.arange(6, dtype=torch.float64).view(1, 1, 1, 6).expand(1, 1, 4, 6)
+    assert enlarge(ramp, (8, 12))[0, 0, 3, 1:-1].tolist() == pytest.approx(
+        [0.25 + 0.5 * i for i in range(10)]
+    )
+    assert enlarge(maps, (4, 6)) is maps
+
+
+class Tiny(nn.Module):
+    """One weight and one batch normalisation, so that floats and counters are followed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x * self.weight)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.6, 0.9, 0.999])
+def test_the_moving_average_is_the_one_of_a_loop(decay):
+    network = Tiny()
+    average = MovingAverage(network, decay)
+    generator = torch.Generator().manual_seed(0)
+    expected = None
+    for update in range(30):
+        values = torch.randn(3, generator=generator)
+        with torch.no_grad():
+            network.weight.copy_(values)
+            network.norm.running_mean.copy_(-values)
+            network.norm.num_batches_tracked.fill_(update + 1)
+        average.update_parameters(network)
+        d = min(decay, 1 - 1 / (update + 1))
+        expected = values.clone() if update == 0 else d * expected + (1 - d) * values
+        torch.testing.assert_close(average.module.weight, expected)
+        torch.testing.assert_close(average.module.norm.running_mean, -expected)
+        assert average.module.norm.num_batches_tracked == update + 1
+
+
+def test_the_moving_average_is_a_plain_mean_at_first():
+    network, seen = Tiny(), []
+    average = MovingAverage(network, 0.99)
+    for value in (4.0, 8.0, -3.0, 5.0):
+        with torch.no_grad():
+            network.weight.fill_(value)
+        average.update_parameters(network)
+        seen.append(value)
+        assert average.module.weight[0].item() == pytest.approx(sum(seen) / len(seen))
+
+
+def test_the_moving_average_neither_learns_nor_touches_the_network():
+    network = Tiny()
+    average = MovingAverage(network, 0.9)
+    assert not any(p.requires_grad for p in average.parameters())
+    with torch.no_grad():
+        network.weight.fill_(2.0)
+    average.update_parameters(network)
+    with torch.no_grad():
+        average.module.weight.zero_()
+    assert network.weight.tolist() == [2, 2, 2] and network.weight.requires_grad
+
+
+def test_the_moving_average_goes_on_where_its_state_was_stored():
+    """The number of updates is part of the state; without it the decay would start anew."""
+    networks = [Tiny(), Tiny()]
+    averages = [MovingAverage(network, 0.9) for network in networks]
+    for step in range(12):
+        for network, average in zip(networks, averages, strict=True):
+            with torch.no_grad():
+                network.weight.fill_(float(step**2))
+            average.update_parameters(network)
+        if step == 5:
+            fresh = MovingAverage(networks[1], 0.9)
+            fresh.load_state_dict(averages[1].state_dict())
+            averages[1] = fresh
+    assert torch.equal(averages[0].module.weight, averages[1].module.weight)

@@ -1,0 +1,182 @@
+"""The linear self-correction against numerical minimisation, and the primary's gradients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.special import softmax
+from torch.nn import functional
+
+from semiseg_lib import methods
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
+from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
+from semiseg_lib.models import ModelConfig
+
+MODEL = ModelConfig(width=4)
+CLASSES = 3
+
+
+def random_logits(seed: int, *shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 2 * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def minimiser(p: np.ndarray, p_anc: np.ndarray, alpha: float) -> np.ndarray:
+    """The q that minimises KL(q || p) + alpha KL(q || p_anc), found by descent on free logits."""
+
+    def objective(free: np.ndarray) -> tuple[float, np.ndarray]:
+        q = softmax(free)
+        slopes = np.log(q / p) + alpha * np.log(q / p_anc)
+        value = float(q @ slopes) / (1 + alpha)
+        gradient = q * (slopes - q @ slopes) / (1 + alpha)
+        return value, gradient
+
+    found = minimize(objective, np.zeros_like(p), jac=True, method="BFGS", options={"gtol": 1e-10})
+    return softmax(found.x)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 0.5, 1.0, 3.0, 30.0])
+def test_the_closed_form_is_the_numerical_minimum(alpha):
+    for seed in range(6):
+        logits, logits_ancillary = (random_logits(seed + k, 1, 5, 1, 1) for k in (0, 100))
+        q = linear_correction(logits, logits_ancillary, alpha).softmax(dim=1).flatten().numpy()
+        p, p_anc = (x.softmax(dim=1).flatten().numpy() for x in (logits, logits_ancillary))
+        np.testing.assert_allclose(q, minimiser(p, p_anc, alpha), atol=1e-6)
+
+
+def test_the_limits_are_the_primary_and_the_ancillary():
+    logits, logits_ancillary = random_logits(0, 2, 4, 3, 3), random_logits(1, 2, 4, 3, 3)
+    assert torch.equal(linear_correction(logits, logits_ancillary, 0), logits)
+    near = linear_correction(logits, logits_ancillary, 1e9)
+    torch.testing.assert_close(near, logits_ancillary, atol=1e-7, rtol=0)
+    ordered = [
+        functional.l1_loss(linear_correction(logits, logits_ancillary, a), logits_ancillary)
+        for a in (0, 0.5, 2, 30)
+    ]
+    assert ordered == sorted(ordered, reverse=True)
+
+
+def test_two_that_agree_are_left_as_they_are():
+    logits = random_logits(0, 2, 4, 3, 3)
+    torch.testing.assert_close(linear_correction(logits, logits, 7.0), logits)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3, 3), (2, 4, 6, 6), (1, 4, 3, 3)])
+def test_logits_of_another_shape_are_refused_rather_than_broadcast(shape):
+    with pytest.raises(ValueError, match="differ in shape"):
+        linear_correction(torch.zeros(2, 4, 3, 3), torch.zeros(shape), 1.0)
+
+
+def test_a_negative_alpha_is_refused():
+    with pytest.raises(ValueError, match=r"-0\.5"):
+        linear_correction(torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 1, 1), -0.5)
+
+
+@pytest.mark.parametrize("until", [1.0, 0.3])
+def test_alpha_falls_in_a_straight_line_and_is_held(until):
+    schedule = AlphaSchedule(start=30, end=0.5, until=until)
+    values = [schedule.at(progress) for progress in np.linspace(0, 1, 101)]
+    assert values[0] == 30 and values[-1] == 0.5 and schedule.at(until) == 0.5
+    assert schedule.at(until / 2) == pytest.approx(15.25)
+    assert values == sorted(values, reverse=True)
+    assert all(value == 0.5 for value in values[int(100 * until) + 1:])
+
+
+def test_alpha_is_held_from_the_first_step_when_until_is_zero():
+    schedule = AlphaSchedule(start=30, end=0.5, until=0)
+    assert {schedule.at(progress) for progress in (0, 0.1, 1)} == {0.5}
+
+
+def primary(**options):
+    torch.manual_seed(0)
+    return methods.build(PrimaryConfig(**options), MODEL, CLASSES)
+
+
+def test_the_weak_target_is_the_correction_with_the_alpha_of_the_moment():
+    logits, ancillary = random_logits(0, 2, 3, 4, 4), random_logits(1, 2, 3, 4, 4)
+    method = primary(alpha=AlphaSchedule(8, 2, until=0.5))
+    for progress, alpha in ((0, 8), (0.25, 5), (0.5, 2), (1, 2)):
+        expected = linear_correction(logits, ancillary, alpha).softmax(dim=1)
+        torch.testing.assert_close(method.weak_target(logits, ancillary, progress), expected)
+    uncorrected = primary(correction="none").weak_target(logits, ancillary, 0.5)
+    torch.testing.assert_close(uncorrected, ancillary.softmax(dim=1))
+
+
+@pytest.mark.parametrize("correction", ["none", "linear"])
+def test_the_loss_is_the_sum_of_the_papers_two_terms(correction, make_batch):
+    """Recomputed from the network's logits with PyTorch's own losses, gradients included."""
+    batch = make_batch()
+    method = primary(correction=correction, alpha=AlphaSchedule(2, 2))
+    losses = method.losses(batch, 0.5)
+    ours = torch.autograd.grad(sum(losses.values()), list(method.network.parameters()))
+
+    twin = primary(correction=correction)
+    images = torch.cat([batch.labelled.images, batch.weak.images])
+    logits = twin.network(images)
+    labelled, weak = logits[:3], logits[3:]
+    large = functional.interpolate(labelled, scale_factor=2, mode="bilinear")
+    first = functional.cross_entropy(large, batch.labelled.masks, ignore_index=VOID)
+    ancillary = batch.weak.logits_ancillary
+    mixed = (weak.detach() + 2 * ancillary) / 3 if correction == "linear" else ancillary
+    second = -(mixed.softmax(dim=1) * weak.log_softmax(dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(losses["labelled"], first)
+    torch.testing.assert_close(losses["weak"], second)
+    theirs = torch.autograd.grad(first + second, list(twin.network.parameters()))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("correction", ["none", "linear"])
+def test_no_gradient_reaches_the_ancillary_or_flows_through_the_target(correction, make_batch):
+    batch = make_batch()
+    ancillary = batch.weak.logits_ancillary.requires_grad_()
+    method = primary(correction=correction, alpha=AlphaSchedule(0.5, 0.5))
+    logits = random_logits(0, *ancillary.shape).float().requires_grad_()
+    target = method.weak_target(logits, ancillary, 0.5)
+    if target.requires_grad:
+        assert torch.autograd.grad(target.sum(), logits, allow_unused=True) == (None,)
+    sum(method.losses(batch, 0.5).values()).backward()
+    assert ancillary.grad is None
+
+
+def test_with_alpha_zero_the_weak_pictures_teach_nothing():
+    """q is then p itself, where the gradient of -q log p vanishes: self-training on own beliefs."""
+    logits = random_logits(0, 2, 3, 4, 4).requires_grad_()
+    method = primary(alpha=AlphaSchedule(0, 0))
+    q = method.weak_target(logits, random_logits(1, 2, 3, 4, 4), 0.5)
+    loss = functional.cross_entropy(logits, q)
+    assert torch.autograd.grad(loss, logits)[0].abs().max() < 1e-12
+
+
+def test_neither_masks_nor_boxes_of_weak_pictures_are_read(make_batch):
+    batch = make_batch()
+    expected = primary().losses(batch, 0.5)
+    masks, box_maps = torch.full((3, 32, 32), 99), torch.full((3, 3, 32, 32), torch.nan)
+    weak = replace(batch.weak, masks=masks, box_maps=box_maps)
+    again = primary().losses(replace(batch, weak=weak), 0.5)
+    assert all(torch.equal(again[name], expected[name]) for name in expected)
+
+
+def test_the_boxes_of_labelled_pictures_never_reach_the_primary(make_batch):
+    batch = make_batch()
+    expected = primary().losses(batch, 0.5)
+    boxes = torch.full_like(batch.labelled.box_maps, torch.nan)
+    again = primary().losses(replace(batch, labelled=replace(batch.labelled, box_maps=boxes)), 0.5)
+    assert all(torch.equal(again[name], expected[name]) for name in expected)
+
+
+def test_the_deployed_primary_ignores_box_maps_and_the_ancillary_needs_them(make_batch):
+    part = make_batch().labelled
+    deployed = primary().eval()
+    assert torch.equal(deployed(part.images, part.box_maps), deployed(part.images))
+    ancillary = methods.build(AncillaryConfig(), MODEL, CLASSES).eval()
+    with pytest.raises(ValueError, match="3 box maps; pass box_maps"):
+        ancillary(part.images)
+    assert not torch.equal(
+        ancillary(part.images, part.box_maps), ancillary(part.images, 1 - part.box_maps)
+    )

@@ -1,0 +1,106 @@
+"""Checks that a reader sees: they pass what is right, and nothing else."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from semiseg_lib import checks
+from semiseg_lib.checks import Claim, ClaimFailed, read_claims, same
+
+CLAIMS = {
+    "level": Claim("level", "It reaches 60 %.", low=50, high=70),
+    "gain": Claim("gain", "It gains.", low=1, interval_above=0),
+    "at most": Claim("at most", "It costs little.", high=5),
+}
+
+
+@pytest.fixture(autouse=True)
+def made_up_claims(monkeypatch):
+    """What ``checks.claim`` reads; ``read_claims`` of this file is still the book's."""
+    monkeypatch.setattr(checks, "read_claims", lambda: CLAIMS)
+
+
+@pytest.mark.parametrize("name, values", [
+    ("level", [55, 60, 65]), ("level", [50, 50]), ("level", [70]), ("gain", [2.0, 2.2, 1.9]),
+    ("gain", [1.0, 1.0]), ("at most", [-3, 13, 5]),
+])
+def test_a_claim_that_holds_is_printed_with_both_numbers(capsys, name, values):
+    checks.claim(name, values, judges=True)
+    printed = capsys.readouterr().out
+    assert printed.startswith("✓") and CLAIMS[name].text in printed
+    assert f"mean {np.mean(values):.1f}" in printed and f"{len(values)} seeds" in printed
+
+
+@pytest.mark.parametrize("name, values", [
+    ("level", [49, 50]), ("level", [70, 71]), ("at most", [5, 5.1]),
+    ("gain", [0.9, 0.9, 0.9]),         # the mean is too low
+    ("gain", [6, 0.1, 0.1]),           # the interval reaches below zero
+    ("gain", [4.0]),                   # one seed has no interval
+], ids=str)
+def test_a_claim_that_fails_shows_what_was_expected_and_what_came(name, values):
+    with pytest.raises(ClaimFailed, match=r"Expected .*but this run shows: mean .*doctor") as caught:
+        checks.claim(name, values, judges=True)
+    assert CLAIMS[name].text in str(caught.value)
+
+
+def test_a_short_profile_prints_and_does_not_judge(capsys):
+    checks.claim("level", [3, 4], judges=False)
+    assert "too short to judge" in capsys.readouterr().out
+
+
+def test_an_unknown_claim_is_an_error_even_where_nothing_is_judged():
+    with pytest.raises(KeyError):
+        checks.claim("nonsense", [1, 2], judges=False)
+
+
+@pytest.mark.parametrize("answer", [
+    [1.0, 2.0], np.array([1.0, 2.0]), torch.tensor([1.0, 2.0]), (1, 2), [1.0, 2.0 + 1e-7],
+    torch.tensor([1.0, 2.0], requires_grad=True),
+])
+def test_same_accepts_an_equal_answer_in_any_form(capsys, answer):
+    same("a", lambda: answer, lambda: torch.tensor([1.0, 2.0], requires_grad=True))
+    assert "exercise a: right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [
+    [1.0, 2.01], [1.0], [[1.0, 2.0]], 1.0, None, float("nan"), "one", [1.0, float("nan")], {"x": 1},
+], ids=str)
+def test_same_refuses_everything_else_and_says_what_was_expected(capsys, answer):
+    with pytest.raises(AssertionError, match=r"exercise a: not yet\. Expected"):
+        same("a", lambda: answer, lambda: np.array([1.0, 2.0]))
+    assert "right" not in capsys.readouterr().out
+
+
+def test_same_does_not_let_a_single_number_pass_for_a_map():
+    """The classic: a mean where a map was wanted, equal to every value of the map."""
+    with pytest.raises(AssertionError, match=r"not yet"):
+        same("a", lambda: 0.0, lambda: np.zeros((3, 3)))
+
+
+def test_same_hands_its_arguments_to_both():
+    same("a", lambda x, y: x * y, lambda x, y: y * x, np.arange(4), 3)
+
+
+def test_the_claims_of_the_book_have_a_sentence_and_a_band(checkout):
+    claims = read_claims()
+    assert claims.keys() == yaml.safe_load(
+        (checkout / "notebooks" / "claims.yml").read_text(encoding="utf-8")
+    ).keys()
+    for claim in claims.values():
+        assert claim.text.endswith(".") and len(claim.text.split()) >= 5, claim
+        assert {claim.low, claim.high, claim.interval_above} != {None}, claim
+        assert claim.low is None or claim.high is None or claim.low < claim.high, claim
+
+
+def test_the_chapters_check_the_claims_that_there_are_and_no_others(checkout):
+    """By name: ``claim("name", ...)`` in a chapter's source."""
+    sources = [path.read_text("utf-8") for path in (checkout / "notebooks").glob("[0-9]*.py")]
+    used = {name for text in sources for name in re.findall(r"\bclaim\(\s*[\"']([^\"']+)", text)}
+    assert used <= read_claims().keys()
+    if len(sources) >= 9:
+        assert used == read_claims().keys(), "a claim that no chapter checks"

@@ -1,0 +1,225 @@
+"""The command line, in-process: files, tables, exit codes, and no traceback for a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semiseg_lib import cli, paths, stages
+from semiseg_lib.cli import main
+from semiseg_lib.datasets.labels import read_mask
+
+SMOKE = ["--profile", "smoke", "--seed", "5", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMISEG_WORK", str(folder))
+        patch.delenv("SEMISEG_PROFILE", raising=False)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def runs(work) -> dict[str, Path]:
+    """The runs of the smoke pipeline, by method; of the two primaries the self-correcting one."""
+    assert main(["pipeline", *SMOKE]) == 0
+    found = {}
+    for path in sorted((work / "runs").iterdir()):
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))["method"]
+        if config.get("correction") != "none":
+            found[config["name"]] = path
+    return found
+
+
+def failed(capsys, arguments: list[str], code: int = 1) -> str:
+    """Run a command that cannot be done; return what it says."""
+    assert main(arguments) == code
+    said = capsys.readouterr().err
+    message = said[said.index("semiseg: "):]
+    assert "Traceback" not in said and len(message.strip().splitlines()) <= 3
+    return message
+
+
+def wrong_flags(capsys, arguments: list[str]) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    return said.err + said.out
+
+
+def test_the_pipeline_compares_four_models(runs, work, capsys):
+    capsys.readouterr()
+    assert main(["pipeline", *SMOKE]) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(table) == 6 and sum("primary" in line.split("|")[1] for line in table) == 2
+    for line in table[2:]:
+        name, score, _minutes, run = (cell.strip() for cell in line.strip("|").split("|"))
+        assert 0 < float(score) < 100 and (Path(run) / "model.safetensors").is_file(), name
+    assert len(list((work / "runs").iterdir())) == 4
+
+
+@pytest.mark.parametrize("method", ["supervised", "ancillary", "primary"])
+def test_training_leaves_a_run_with_its_scores(runs, capsys, method):
+    """The run of ``train`` is the pipeline's own: same configuration, same folder."""
+    assert main(["train", method, *SMOKE]) == 0
+    printed = capsys.readouterr().out
+    folder = runs[method]
+    assert folder.name in printed and "mIoU on val:" in printed
+    scores = json.loads((folder / "evaluation-val.json").read_text(encoding="utf-8"))
+    assert scores["split"] == "val" and np.array(scores["confusion"]).shape == (5, 5)
+    report = (folder / "evaluation-val.md").read_text(encoding="utf-8")
+    assert f"{100 * scores['mean_iou']:.1f} %" in report
+    assert all(name in report for name in scores["classes"])
+
+
+def test_flags_reach_the_run(work, capsys):
+    before = set((work / "runs").iterdir()) if (work / "runs").is_dir() else set()
+    arguments = ["train", "primary", *SMOKE, "--train.steps", "2", "--method.correction", "none",
+                 "--method.alpha.end", "0.25", "--augment.flip", "0", "--model.width", "5"]
+    assert main(arguments) == 0
+    (folder,) = {p for p in set((work / "runs").iterdir()) - before if "primary" in p.name}
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["train"]["steps"] == 2 and config["method"]["correction"] == "none"
+    assert config["method"]["alpha"]["end"] == 0.25 and config["augment"]["flip"] == 0
+    assert config["model"]["width"] == 5 and config["seed"] == 5
+
+
+def test_evaluating_a_run_scores_the_split_that_was_asked_for(runs, capsys):
+    folder = runs["primary"]
+    for split in ("val", "test"):
+        assert main(["evaluate", str(folder), "--split", split, "--device", "cpu"]) == 0
+        assert f"mIoU on {split}:" in capsys.readouterr().out
+    confusions = [
+        json.loads((folder / f"evaluation-{split}.json").read_text(encoding="utf-8"))["confusion"]
+        for split in ("val", "test")
+    ]
+    assert confusions[0] != confusions[1]
+
+
+def test_data_and_logits_say_what_is_there(runs, work, capsys):
+    assert main(["data", *SMOKE]) == 0
+    printed = capsys.readouterr().out
+    assert "balloon" in printed and "VOC2012" in printed
+    rows = [[cell.strip() for cell in line.strip("|").split("|")]
+            for line in printed.splitlines() if line.startswith("|")]
+    assert {row[0]: row[1] for row in rows[2:]} == {
+        "labelled": "8", "weak": "16", "val": "16", "test": "16"
+    }
+    assert main(["logits", *SMOKE]) == 0
+    printed = capsys.readouterr().out
+    assert "16 pictures" in printed and (work / "logits").as_posix() in printed
+
+
+def test_predicting_a_folder_of_odd_pictures(runs, tmp_path, capsys):
+    source, out = tmp_path / "mine", tmp_path / "out"
+    source.mkdir()
+    generator = np.random.default_rng(0)
+    sizes = {"wide": (37, 50), "tall": (70, 33)}
+    for name, size in sizes.items():
+        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(source / f"{name}.jpg")
+    arguments = ["predict", str(source), "--run", str(runs["primary"]), "--out", str(out)]
+    assert main([*arguments, "--device", "cpu"]) == 0
+    assert "2 pictures segmented" in capsys.readouterr().out
+    for name, size in sizes.items():
+        assert read_mask(out / f"{name}.png", 5).shape == size
+        assert (out / f"{name}_overlay.png").is_file()
+    arguments[3] = str(runs["ancillary"])
+    assert "needs boxes" in failed(capsys, arguments)
+
+
+def test_weights_of_another_model_are_refused_with_the_mend(runs, tmp_path, capsys):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(runs["primary"], mixed)
+    shutil.copy(runs["ancillary"] / "model.safetensors", mixed / "model.safetensors")
+    said = failed(capsys, ["evaluate", str(mixed)])
+    assert "model.safetensors does not fit this model" in said and "train again" in said
+
+
+def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys):
+    spoiled = tmp_path / "spoiled"
+    shutil.copytree(runs["primary"], spoiled)
+    (spoiled / "config.json").write_text('{"method": "other"}', encoding="utf-8")
+    assert main(["evaluate", str(spoiled)]) == 1
+    said = capsys.readouterr().err
+    assert "config.json" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["evaluate", "nowhere"], "config.json is missing"),
+    (["data", "--profile", "desktop"], "no profile 'desktop'; there are smoke"),
+    (["train", "supervised", "--profile", "desktop"], "no profile 'desktop'"),
+    (["study", "nonsense", "--profile", "smoke"], "no study 'nonsense'; there are tight"),
+    (["predict", "nowhere", "--run", "nowhere", "--out", "out"], "config.json is missing"),
+    (["pipeline", *SMOKE, "--labelled", "999"], "999 labelled pictures wanted"),
+    (["pipeline", *SMOKE, "--labelled", "1"], "Label more pictures"),
+    (["pipeline", *SMOKE, "--labelled", "0"], "0"),
+    (["pipeline", *SMOKE, "--steps", "0"], "steps is 0"),
+    (["pipeline", *SMOKE, "--steps", "-1"], "steps is -1"),
+], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_what_cannot_be_done_is_said_in_a_line(work, capsys, arguments, words):
+    assert words in failed(capsys, arguments)
+
+
+@pytest.mark.parametrize("arguments", [
+    ["nonsense"], ["train"], ["train", "nonsense"], ["evaluate"], ["data", "--world", "mars"],
+    ["evaluate", "run", "--split", "train"], ["data", "--steps", "many"], ["data", "--nonsense"],
+    ["train", "supervised", "--profile", "smoke", "--train.steps", "many"],
+], ids=" ".join)
+def test_wrong_flags_end_with_two_and_show_the_usage(work, capsys, arguments):
+    said = wrong_flags(capsys, arguments)
+    assert "semiseg" in said and len(said) > 50
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["pipeline", "--help"],
+                                       ["train", "primary", "--help"]], ids=" ".join)
+def test_help_is_no_failure(work, capsys, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code in (0, None)
+    assert len(capsys.readouterr().out) > 200
+
+
+def test_an_interruption_says_how_to_go_on(work, capsys, monkeypatch):
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "fit", interrupted)
+    said = failed(capsys, ["train", "supervised", *SMOKE, "--seed", "77"], code=130)
+    assert "continues from the last checkpoint" in said
+
+
+def test_a_full_disk_is_said_in_a_line(work, capsys, monkeypatch):
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(paths.os, "replace", full)
+    said = failed(capsys, ["train", "supervised", *SMOKE, "--seed", "78"])
+    assert "could not write" in said and "Free some disk space" in said
+
+
+@pytest.mark.parametrize("arguments, code", [(["evaluate", "nowhere"], 1), (["data", *SMOKE], 0)])
+def test_the_module_hands_the_exit_code_to_the_shell(work, monkeypatch, arguments, code):
+    monkeypatch.setattr(sys, "argv", ["semiseg", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module("semiseg_lib", run_name="__main__")
+    assert stopped.value.code == code
+
+
+def test_book_and_doctor_get_their_arguments(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli, "book_main", lambda rest: seen.append(rest) or 3)
+    monkeypatch.setattr(cli.doctor, "main", lambda: 4)
+    assert main(["book", "table", "--x"]) == 3 and seen == [["table", "--x"]]
+    assert main(["doctor"]) == 4

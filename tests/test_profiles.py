@@ -1,0 +1,123 @@
+"""A profile is data: one schema, one call path, other numbers."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from semiseg_lib.profiles import LAPTOP, PROFILES, Profile, load
+from semiseg_lib.runs import RunFolder, fingerprint
+from semiseg_lib.stages import Pipeline, RunConfig
+
+LIBRARY = Path(__file__).resolve().parents[1] / "semiseg_lib"
+
+
+def schema(value) -> dict:
+    """The field names and types of a nested dataclass."""
+    return {
+        field.name: schema(inner) if is_dataclass(inner) else type(inner).__name__
+        for field in fields(value) for inner in [getattr(value, field.name)]
+    }
+
+
+def numbers_as_one(tree):
+    if isinstance(tree, dict):
+        return {key: numbers_as_one(value) for key, value in tree.items()}
+    return "number" if tree in ("int", "float") else tree
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_all_profiles_have_the_schema_of_the_laptops(profile):
+    assert type(profile) is Profile
+    assert numbers_as_one(schema(profile)) == numbers_as_one(schema(LAPTOP))
+    assert len(set(profile.seeds)) == len(profile.seeds) >= 2
+    assert not profile.judges or len(profile.seeds) >= 3
+
+
+def test_the_profiles_of_the_book_are_there(checkout):
+    assert {"smoke", "laptop"} <= set(PROFILES)
+    assert all(profile.name == name for name, profile in PROFILES.items())
+    described = yaml.safe_load((checkout / "book.yml").read_text(encoding="utf-8"))
+    assert set(PROFILES) <= set(described["profiles"])
+
+
+def test_a_profile_cannot_be_changed_by_a_chapter():
+    with pytest.raises(AttributeError):
+        load("smoke").seeds = (1,)
+    other = load("smoke").in_world("tight")
+    assert other.data.world == "tight" and load("smoke").data.world == "hurried"
+    assert replace(other, data=load("smoke").data) == load("smoke")
+
+
+@pytest.mark.parametrize("asked, variable, expected", [
+    ("smoke", "laptop", "smoke"), (None, "smoke", "smoke"), (None, "", "laptop"),
+    (None, None, "laptop"), ("laptop", None, "laptop"),
+])
+def test_the_argument_wins_over_the_variable_over_the_default(
+    monkeypatch, asked, variable, expected
+):
+    monkeypatch.delenv("SEMISEG_PROFILE", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("SEMISEG_PROFILE", variable)
+    assert load(asked).name == expected
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_an_unknown_profile_lists_those_there_are(monkeypatch, variable):
+    monkeypatch.setenv("SEMISEG_PROFILE", "desktop" if variable else "smoke")
+    with pytest.raises(ValueError, match=r"no profile 'desktop'; there are smoke, laptop"):
+        load(None if variable else "desktop")
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_every_run_of_a_profile_survives_json(profile, tmp_path):
+    pipeline = Pipeline(profile, seed=7)
+    stages = ("supervised", "ancillary", "primary")
+    configs = [
+        pipeline.config(getattr(profile, stage), getattr(profile, f"train_{stage}"), "abc")
+        for stage in stages
+    ]
+    for config in configs:
+        RunFolder(tmp_path).write_config(config)
+        assert RunFolder(tmp_path).read_config(RunConfig) == config
+    assert len({fingerprint(config) for config in configs}) == len(stages)
+
+
+def functions_called(profile: Profile, work: Path, monkeypatch) -> set[str]:
+    """The library's functions that a whole pipeline of this profile runs."""
+    monkeypatch.setenv("SEMISEG_WORK", str(work))
+    for module in [m for name, m in sys.modules.items() if name.startswith("semiseg_lib")]:
+        for cached in vars(module).values():
+            getattr(cached, "cache_clear", lambda: None)()
+    called: set[str] = set()
+
+    def note(frame, event, _argument):
+        file = frame.f_code.co_filename
+        if event == "call" and file.startswith(str(LIBRARY)):
+            called.add(f"{Path(file).relative_to(LIBRARY)}:{frame.f_code.co_qualname}")
+
+    pipeline = Pipeline(profile, 5, "cpu")
+    sys.setprofile(note)
+    try:
+        pipeline.supervised()
+        pipeline.evaluate(pipeline.primary())
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+def test_smoke_and_laptop_run_the_same_functions(tmp_path, monkeypatch):
+    """The laptop's values, shrunk only in what costs time: nothing else is run than in smoke."""
+    smoke, laptop = load("smoke"), load("laptop")
+    quick = {
+        f"train_{stage}": replace(getattr(laptop, f"train_{stage}"), steps=2)
+        for stage in ("supervised", "ancillary", "primary")
+    }
+    small = replace(laptop, **quick, data=smoke.data, model=smoke.model)
+    called = functions_called(small, tmp_path / "laptop", monkeypatch)
+    assert called == functions_called(smoke, tmp_path / "smoke", monkeypatch)
+    assert "train.py:fit" in called and "methods/self_correcting.py:linear_correction" in called

@@ -1,0 +1,161 @@
+"""The stages: made once, loaded afterwards, and blind to everything they must not see."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from semiseg_lib import stages
+from semiseg_lib.datasets.labels import LabelError
+from semiseg_lib.evaluate import predict_logits
+from semiseg_lib.logits import StaleLogits
+from semiseg_lib.methods.self_correcting import linear_correction
+from semiseg_lib.profiles import load
+from semiseg_lib.stages import Pipeline
+from semiseg_lib.studies import NONE
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMISEG_WORK", str(folder))
+        yield folder
+
+
+def pipeline(seed: int = 5) -> Pipeline:
+    return Pipeline(load("smoke"), seed, "cpu")
+
+
+@pytest.fixture(scope="module")
+def primary(work) -> stages.Trained:
+    return pipeline().primary()
+
+
+def same_weights(one: torch.nn.Module, two: torch.nn.Module) -> bool:
+    ours, theirs = one.state_dict(), two.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def test_asking_for_the_primary_makes_all_that_it_rests_on(work, primary):
+    kinds = sorted(path.name.split("-")[0] for path in (work / "runs").iterdir())
+    assert kinds == ["ancillary", "primary"]
+    assert len(list((work / "logits").iterdir())) == 1
+    assert primary.history[-1]["step"] == load("smoke").train_primary.steps
+    assert primary.record["classes"] == list(pipeline().data.classes)
+    assert not primary.method.training
+
+
+def test_what_is_on_disk_is_loaded_and_not_made_again(primary, monkeypatch):
+    def forbidden(*_args, **_options):
+        raise AssertionError("trained or predicted again")
+
+    monkeypatch.setattr(stages, "fit", forbidden)
+    monkeypatch.setattr(stages, "predict_logits", forbidden)
+    again = pipeline().primary()
+    assert same_weights(again.method, primary.method) and again.record == primary.record
+    with pytest.raises(AssertionError, match="again"):
+        pipeline().primary(NONE)
+
+
+def test_the_weak_masks_have_no_part_in_training(primary, tmp_path, monkeypatch):
+    """The hidden masks are overwritten with garbage before anything is trained."""
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    poisoned = pipeline()
+    masks = list((poisoned.data.folder / "SegmentationClassAug").glob("*.png"))
+    assert len(masks) == len(poisoned.data.weak) == 16
+    for path in masks:
+        path.write_bytes(b"garbage")
+    assert same_weights(poisoned.primary().method, primary.method)
+    assert poisoned.data.weak.masks is None
+    with pytest.raises(LabelError, match="SegmentationClassAug"):
+        _ = poisoned.data.weak_truth
+
+
+def test_the_boxes_of_the_test_pictures_have_no_part_in_the_primarys_score(
+    primary, tmp_path, monkeypatch
+):
+    """With every test box moved the ancillary's score changes, and the primary's does not."""
+    before = {kind: pipeline().evaluate(getattr(pipeline(), kind)()).confusion
+              for kind in ("primary", "ancillary")}
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    moved = pipeline()
+    for name in (moved.data.folder / "ImageSets/Segmentation/test.txt").read_text("utf-8").split():
+        path = moved.data.folder / "Annotations" / f"{name}.xml"
+        path.write_text(
+            "<annotation><object><name>balloon</name><bndbox><xmin>1</xmin><ymin>1</ymin>"
+            "<xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>", encoding="utf-8",
+        )
+    assert np.array_equal(moved.evaluate(moved.primary()).confusion, before["primary"])
+    assert not np.array_equal(moved.evaluate(moved.ancillary()).confusion, before["ancillary"])
+
+
+def test_the_stored_logits_are_the_ancillarys_of_the_weak_pictures(primary):
+    one = pipeline()
+    expected = predict_logits(one.ancillary().method, one.data.weak)
+    torch.testing.assert_close(one.logits().read().float(), expected, rtol=1e-2, atol=1e-2)
+    assert one.logits().names == one.data.weak.names
+
+
+def test_logits_of_another_seed_are_refused(primary, work):
+    ours, other = pipeline().logits(), pipeline(seed=6)
+    foreign = other._store(stages.fingerprint(other.config(
+        other.profile.ancillary, other.profile.train_ancillary
+    ))).folder
+    shutil.copytree(ours.folder, foreign)
+    try:
+        with pytest.raises(StaleLogits, match=r"logits.* Delete the folder"):
+            other.primary()
+        assert not [p for p in (work / "runs").glob("primary-*") if p != primary.folder.path
+                    and (p / "model.safetensors").exists()
+                    and json.loads((p / "config.json").read_text("utf-8"))["seed"] == 6]
+    finally:
+        shutil.rmtree(foreign)
+
+
+def test_the_run_depends_on_whose_labels_it_learnt(primary):
+    assert primary.config.labels_from == pipeline().logits().source
+    mixed = pipeline().mixed_logits(primary, alpha=0.5)
+    second = pipeline().primary(labels=mixed)
+    assert second.folder.path != primary.folder.path
+    assert not same_weights(second.method, primary.method)
+
+
+def test_mixed_logits_are_the_correction_of_the_two_models(primary):
+    one = pipeline()
+    expected = linear_correction(
+        predict_logits(primary.method, one.data.weak), one.logits().read().float(), 0.5
+    )
+    stored = one.mixed_logits(primary, alpha=0.5).read().float()
+    torch.testing.assert_close(stored, expected, rtol=1e-2, atol=1e-2)
+    assert one.mixed_logits(primary, 0.25).source != one.mixed_logits(primary, 0.5).source
+
+
+def test_weak_labels_are_measured_against_the_hidden_masks(primary):
+    one = pipeline()
+    truth = torch.from_numpy(one.data.weak_truth).long()
+    perfect = torch.nn.functional.one_hot(truth.clamp(max=5), 6).movedim(-1, 1)[:, :5].float()
+    assert one.evaluate_weak_labels(perfect).mean_iou == 1
+    assert one.evaluate_weak_labels(perfect.roll(1, dims=1)).pixel_accuracy == 0
+    assert one.evaluate_weak_labels(perfect.half()).confusion.sum() == int((truth != 255).sum())
+
+
+def test_seeds_choose_other_labelled_pictures_and_the_same_weak_ones(work):
+    one, two = pipeline(5).data, pipeline(6).data
+    assert one.labelled.names != two.labelled.names and len(one.labelled) == 8
+    assert one.weak.names == two.weak.names and one.test.names == two.test.names
+    assert set(one.labelled.masks.unique().tolist()) >= set(range(len(one.classes)))
+    everyone = [set(pool.names) for pool in (one.labelled, one.weak, one.val, one.test)]
+    assert sum(map(len, everyone)) == len(set.union(*everyone))
+
+
+def test_a_run_tells_on_disk_how_it_was_made(primary):
+    stored = json.loads((primary.folder.path / "config.json").read_text(encoding="utf-8"))
+    assert stored["seed"] == 5 and stored["method"]["correction"] == "linear"
+    assert stored["train"]["steps"] == load("smoke").train_primary.steps
+    assert isinstance(primary.folder.path, Path)
