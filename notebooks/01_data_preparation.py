@@ -296,7 +296,7 @@ plots.show(figure, alt="Pictures of the tight and of the hurried world with the 
 # %% [markdown]
 # A `BoxStyle` says how careless an annotator is. You can turn its three knobs without writing a
 # file: `draw_scene` draws a picture in memory, and `annotate` draws the boxes in a style. Each
-# style below is given an equal random generator, so the styles differ in nothing else.
+# style below is given equal random numbers for a picture, so the styles differ in nothing else.
 
 # %%
 STYLES = {
@@ -305,15 +305,15 @@ STYLES = {
     "shaky": BoxStyle(jitter=0.15),
     "missed": BoxStyle(missed=0.3),
 }
-scenes = [draw_scene(WORLDS["hurried"], "weak", i) for i in (3, 9, 15)]
-drawn = {}
-for title, style in STYLES.items():
-    generator = np.random.default_rng(seed)
-    drawn[title] = [as_boxes(annotate(scene, style, generator, 64)) for scene in scenes]
-
-views = {title: [scene.image for scene in scenes] for title in STYLES}
+scenes = {i: draw_scene(WORLDS["hurried"], "weak", i) for i in (23, 32, 33)}
+drawn = {
+    title: [as_boxes(annotate(scene, style, np.random.default_rng([seed, i]), 64))
+            for i, scene in scenes.items()]
+    for title, style in STYLES.items()
+}
+views = {title: [scene.image for scene in scenes.values()] for title in STYLES}
 figure = plots.gallery(views, data.classes, boxes=drawn)
-for place, scene in enumerate(scenes):
+for place, scene in enumerate(scenes.values()):
     for column in range(1, len(STYLES)):
         outline(figure, len(STYLES) * place + column, scene)
 plots.show(figure, alt="Three pictures, each with boxes drawn in four styles: tight, loose, shaky "
@@ -436,9 +436,9 @@ print(f"with the mask left behind, {100 * wrong.sum() / objects.sum():.0f} % of 
       "have a wrong label")
 
 # %% [markdown]
-# These are the three pictures with the most damage. No error is raised: shapes and ids are all
-# valid. So do not trust a pipeline that you have not looked at. Draw a batch with its masks on top
-# before you train anything.
+# (The doubled edges are the mirrored strips.) These are the three pictures with the most damage. No
+# error is raised: shapes and ids are all valid. So do not trust a pipeline that you have not looked
+# at. Draw a batch with its masks on top before you train anything.
 
 # %% [markdown]
 # ## Symbols and tensors
@@ -496,7 +496,7 @@ overlaps = [
     for box, (_, tight) in zip(data.dataset("weak")[i].boxes.coordinates,
                                draw_scene(data.world, "weak", i).boxes, strict=True)
 ]
-print(f"✓ exercise 1.2: right. The mean overlap of drawn and tight boxes is {np.mean(overlaps):.2f}")
+print(f"✓ exercise 1.2: right. Drawn and tight boxes overlap by {np.mean(overlaps):.2f}")
 
 # %% [markdown]
 # **1.3 Investigate: two kinds of mistake.** A box style can mislead a model in two ways. Object
@@ -549,7 +549,7 @@ tables.results_table([
 # %% tags=["nbval-ignore-output"]
 assert mistakes["loose"][0] == 0, "a loose box must not lose object pixels"
 assert mistakes["loose"][1] > mistakes["tight"][1], "a loose box must claim more background"
-assert mistakes["missed"][0] > mistakes["shaky"][0], "missing boxes must lose the most"
+assert mistakes["missed"][0] == max(m[0] for m in mistakes.values()), "misses must lose the most"
 
 # %% [markdown]
 # ## Quiz

@@ -519,9 +519,9 @@ plots.show(
 )
 
 # %% [markdown]
-# Curves of different seeds lie at different heights, because each seed drew other labelled
-# pictures and trained another ancillary. So compare **within** a seed: the corrected label minus
-# that seed's own ancillary label. The interval is over these paired differences.
+# Curves of different seeds may lie at different heights: each seed drew other labelled pictures
+# and trained another ancillary. So compare **within** a seed: the corrected label minus that
+# seed's own ancillary label. The interval is over these paired differences.
 
 # %%
 def gains(alpha: float) -> list[float]:

@@ -82,9 +82,9 @@ plots.show(
 
 # %% [markdown]
 # **What to notice.** First the step from the top row to the others: that is what the boxes are
-# worth. Then the two lower rows. Their intervals may overlap. That settles nothing yet, because
-# the dots of one seed move together. The rest of the chapter builds this training, and then
-# compares properly.
+# worth. Then the two lower rows. Their intervals may overlap. That settles nothing yet: seeds
+# differ in luck, and a lucky seed may lift all three models. The rest of the chapter builds this
+# training, and then compares properly.
 
 # %% [markdown]
 # ## Two kinds of pictures in one batch

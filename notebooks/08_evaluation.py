@@ -495,10 +495,10 @@ tables.results_table(rows)
 # primary is sure, and correction lets go of the label. This is the kind of error that it can
 # cure.
 #
-# **All boxes loose.** Now the ancillary was *taught* that boxes are loose. It stops
-# over-segmenting, and little is left to cure. Compare the two "no correction" levels: a few
-# labelled pictures with boxes drawn in the same style as the weak ones may be worth more than
-# any correction. It is the cheaper cure.
+# **All boxes loose.** Now the ancillary was *taught* that boxes are loose. It can learn how far
+# inside its box an object ends, and then little is left to cure. Compare the two "no correction"
+# levels: a few labelled pictures with boxes drawn in the same style as the weak ones may be
+# worth more than any correction. It is the cheaper cure.
 #
 # **All boxes tight.** The labels are good. The primary has little to add, and mixing can cost as
 # well as gain.
@@ -512,7 +512,7 @@ tables.results_table(rows)
 # Averaging two opinions cannot remove an error that they share.
 #
 # **The harder world.** Its objects are camouflaged and come in any colour. The picture alone
-# says less, so the primary trails the ancillary by far. Letting a weaker model overrule a
+# says less, so the primary has less to say against its teacher. Letting a weaker model overrule a
 # stronger one needs a reason, and tight boxes give none.
 #
 # Together: correction pays where **the primary knows something that the ancillary does not**,

@@ -102,7 +102,13 @@ def same(name: str, answer: Callable[..., Any], reference: Callable[..., Any], *
     Raises:
         AssertionError: they differ; the message shows both values.
     """
-    got, expected = _array(answer(*arguments)), _array(reference(*arguments))
+    answered, expected = answer(*arguments), _array(reference(*arguments))
+    try:
+        got = _array(answered)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(
+            f"exercise {name}: not yet. Expected numbers like {expected}, got {answered!r}."
+        ) from error
     if got.shape != expected.shape:
         raise AssertionError(
             f"exercise {name}: not yet. Expected shape {expected.shape}, got {got.shape}."

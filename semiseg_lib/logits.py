@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from semiseg_lib.paths import atomic_write, shown
 

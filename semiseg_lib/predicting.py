@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn.functional import pad
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from semiseg_lib.datasets.labels import read_picture, write_mask
 from semiseg_lib.methods.base import Method
@@ -70,9 +70,11 @@ def predict_files(
     if not files:
         kinds = ", ".join(sorted(SUFFIXES))
         raise FileNotFoundError(f"no picture at {source}; pictures end in {kinds}.")
-    names = [file.stem for file in files]
+    names = [name for file in files for name in (file.stem, f"{file.stem}_overlay")]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two pictures are called {min(twice)}, and their labels would be too.")
+        raise ValueError(
+            f"two results would be called {min(twice)}.png. Rename a picture or predict them apart."
+        )
     if out.resolve() == files[0].parent.resolve():
         raise ValueError(f"{out} holds the pictures themselves; choose another folder to write to.")
     written = []

@@ -12,7 +12,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -57,11 +57,23 @@ class RunFolder:
             temporary.write_bytes(TypeAdapter(type(config)).dump_json(config, indent=2))
 
     def read_config(self, kind: type) -> Any:
-        """Read the configuration as an instance of the dataclass ``kind``."""
+        """Read the configuration as an instance of the dataclass ``kind``.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is damaged or of another version.
+        """
         path = self.path / "config.json"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: {self.path} is no run folder.")
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        try:
+            return TypeAdapter(kind).validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(
+                f"{shown(path)} is not a configuration of this version ({error.error_count()} "
+                f"problems; the first: {first['msg']}, at {first['loc']}). Train again."
+            ) from error
 
     def write_checkpoint(self, state: dict) -> None:
         with atomic_write(self.path / "checkpoint.pt") as temporary:

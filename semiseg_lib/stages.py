@@ -185,6 +185,8 @@ class Pipeline:
         torch.manual_seed(config.seed)
         method = methods.build(config.method, config.model, len(self.data.classes))
         accelerator = make_accelerator(config.train, self.device)
+        if method.needs_logits and labels is None:
+            raise ValueError(f"{config.method.name} learns from stored logits; pass labels.")
         loader = TrainingLoader(
             labelled=labelled or self.data.labelled,
             weak=self._weak(labels) if "weak" in method.learns_from else None,

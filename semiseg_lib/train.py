@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from semiseg_lib.datasets.loaders import TrainingLoader
 from semiseg_lib.methods.base import Method

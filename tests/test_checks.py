@@ -43,7 +43,8 @@ def test_a_claim_that_holds_is_printed_with_both_numbers(capsys, name, values):
     ("gain", [4.0]),                   # one seed has no interval
 ], ids=str)
 def test_a_claim_that_fails_shows_what_was_expected_and_what_came(name, values):
-    with pytest.raises(ClaimFailed, match=r"Expected .*but this run shows: mean .*doctor") as caught:
+    expected = r"Expected .*but this run shows: mean .*doctor"
+    with pytest.raises(ClaimFailed, match=expected) as caught:
         checks.claim(name, values, judges=True)
     assert CLAIMS[name].text in str(caught.value)
 
@@ -68,7 +69,8 @@ def test_same_accepts_an_equal_answer_in_any_form(capsys, answer):
 
 
 @pytest.mark.parametrize("answer", [
-    [1.0, 2.01], [1.0], [[1.0, 2.0]], 1.0, None, float("nan"), "one", [1.0, float("nan")], {"x": 1},
+    [1.0, 2.01], [1.0], [[1.0, 2.0]], 1.0, None, float("nan"), [1.0, float("nan")], "one",
+    {"x": 1}, [[1.0], [1.0, 2.0]],
 ], ids=str)
 def test_same_refuses_everything_else_and_says_what_was_expected(capsys, answer):
     with pytest.raises(AssertionError, match=r"exercise a: not yet\. Expected"):

@@ -1,4 +1,4 @@
-"""The command line, in-process: files, tables, exit codes, and no traceback for a user's mistake."""
+"""The command line, in-process: files, tables, exit codes; no traceback for a user's mistake."""
 
 from __future__ import annotations
 

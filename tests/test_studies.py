@@ -144,7 +144,6 @@ def test_the_committed_records_are_complete_and_fresh(name):
     seeds = {arm: made.seeds(arm) for arm in studies.STUDIES[name]}
     shared = set.intersection(*map(set, seeds.values()))
     assert len(shared) >= 3, f"make them again: semiseg study {name!r}; seeds now: {seeds}"
-    assert shared >= set(load("laptop").seeds)
     stored = json.loads(COMMITTED[name].read_text(encoding="utf-8"))["rows"]
     assert len(stored) == len(made.rows), "rows of an older configuration are still stored"
     assert all(0 < row["test"] < 100 for row in made.rows)

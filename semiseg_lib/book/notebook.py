@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jupytext
@@ -20,6 +21,7 @@ from semiseg_lib.paths import atomic_write
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_SECONDS = 3600
+LONGEST_POSTFIX = 100  # characters of a training's own progress bar shown beside the chapter's
 COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -31,6 +33,25 @@ class ChapterFailed(RuntimeError):
         self.partial = partial
 
 
+class _WatchedClient(NotebookClient):
+    """Runs a notebook and passes on what its progress bars say meanwhile."""
+
+    watch: Callable[[str], None]
+
+    def process_message(
+        self, msg: dict, cell: NotebookNode, cell_index: int
+    ) -> NotebookNode | None:
+        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
+            self.watch(msg["content"]["text"])
+        return super().process_message(msg, cell, cell_index)
+
+
+def _last_line(text: str) -> str:
+    """The newest state of a progress bar, which writes over itself."""
+    lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
+    return next((line for line in reversed(lines) if line), "")
+
+
 def run_chapter(source: Path, profile: str) -> tuple[NotebookNode, float]:
     """Execute the percent notebook `source` in a new kernel; return it and the seconds it took.
 
@@ -39,7 +60,7 @@ def run_chapter(source: Path, profile: str) -> tuple[NotebookNode, float]:
     """
     notebook = jupytext.read(source, fmt="py:percent")
     code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    client = NotebookClient(
+    client = _WatchedClient(
         notebook,
         timeout=CELL_TIMEOUT_SECONDS,
         kernel_name="python3",
@@ -53,6 +74,7 @@ def run_chapter(source: Path, profile: str) -> tuple[NotebookNode, float]:
     # disable=None: a moving bar on a terminal, nothing in a log file.
     with tqdm(total=len(code_cells), desc=source.stem, unit="cell", disable=None) as bar:
         client.on_cell_executed = lambda **_: bar.update()
+        client.watch = lambda text: bar.set_postfix_str(_last_line(text)[:LONGEST_POSTFIX])
         try:
             client.execute(env=environment)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from semiseg_lib.datasets.loaders import Batch
+from semiseg_lib.methods.parts import MovingAverage, enlarge
 
 
 class Method(nn.Module):
@@ -49,3 +50,26 @@ class Method(nn.Module):
     def parameter_groups(self) -> Iterable[dict]:
         """Parameter groups for the optimiser; ``lr_scale`` multiplies the base learning rate."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr_scale": 1.0}]
+
+
+class AveragedMethod(Method):
+    """A method that trains one network and deploys the moving average of its weights.
+
+    Args:
+        network: ``network(images[, box_maps]) -> logits (B, C, h, w)``.
+        ema_decay: decay of the moving average.
+    """
+
+    def __init__(self, network: nn.Module, ema_decay: float) -> None:
+        super().__init__()
+        self.network = network
+        self.average = MovingAverage(network, ema_decay)
+
+    def head_logits(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
+        return self.average(images, box_maps) if self.uses_boxes else self.average(images)
+
+    def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
+        return enlarge(self.head_logits(images, box_maps), images.shape[-2:])
+
+    def after_step(self, step: int) -> None:
+        self.average.update_parameters(self.network)

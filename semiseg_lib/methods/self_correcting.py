@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.datasets.loaders import Batch
-from semiseg_lib.methods.base import Method
-from semiseg_lib.methods.parts import MovingAverage, cross_entropy, enlarge, soft_cross_entropy
+from semiseg_lib.methods.base import AveragedMethod
+from semiseg_lib.methods.parts import cross_entropy, soft_cross_entropy
 
 
 def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
@@ -95,31 +95,20 @@ class PrimaryConfig:
     ema_decay: float = 0.99
 
 
-class Ancillary(Method):
+class Ancillary(AveragedMethod):
     """p_anc(y | x, b): supervised on the pictures that have masks and boxes."""
 
     uses_boxes = True
 
     def __init__(self, config: AncillaryConfig, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.average = MovingAverage(network, config.ema_decay)
+        super().__init__(network, config.ema_decay)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         part = batch.labelled
         return {"labelled": cross_entropy(self.network(part.images, part.box_maps), part.masks)}
 
-    def head_logits(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        return self.average(images, box_maps)
 
-    def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        return enlarge(self.head_logits(images, box_maps), images.shape[-2:])
-
-    def after_step(self, step: int) -> None:
-        self.average.update_parameters(self.network)
-
-
-class Primary(Method):
+class Primary(AveragedMethod):
     """p(y | x): learns the masks of F and, on W, the (corrected) labels of the ancillary.
 
     L = CE_F(p, y) + CE_W(p, sg[q]), each a mean over its pixels; F and W share every batch and
@@ -130,10 +119,8 @@ class Primary(Method):
     needs_logits = True
 
     def __init__(self, config: PrimaryConfig, network: nn.Module) -> None:
-        super().__init__()
+        super().__init__(network, config.ema_decay)
         self.config = config
-        self.network = network
-        self.average = MovingAverage(network, config.ema_decay)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, weak = batch.labelled, batch.weak
@@ -151,12 +138,3 @@ class Primary(Method):
             return logits_ancillary.softmax(dim=1)
         alpha = self.config.alpha.at(progress)
         return linear_correction(logits.detach(), logits_ancillary, alpha).softmax(dim=1)
-
-    def head_logits(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        return self.average(images)
-
-    def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        return enlarge(self.head_logits(images), images.shape[-2:])
-
-    def after_step(self, step: int) -> None:
-        self.average.update_parameters(self.network)
