@@ -342,7 +342,6 @@ checks.claim("corrected-beats-ancillary", gained, profile.judges)
 # - *0.5 throughout*: no annealing. From the first step, a random primary has two thirds of the
 #   say.
 # - *by 100 %*: the slow line that stays above 1 nearly to the end.
-# - *end at 0.25*: trust the primary even more.
 
 # %%
 records = studies.read("schedules", profiles.load("laptop"))
@@ -366,7 +365,7 @@ figure = plots.paired_differences(
 )
 plots.show(
     figure,
-    alt="Paired differences in test mIoU to training without correction, one row for each of six "
+    alt="Paired differences in test mIoU to training without correction, one row for each of five "
     "schedules of alpha, a mark a seed, with interval and verdict about a zero line.",
 )
 

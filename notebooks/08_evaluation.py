@@ -70,16 +70,18 @@ def by_seed(study: str, arm: str) -> dict[int, float]:
 
 ladder = {
     "masks alone": by_seed("hurried", "supervised"),
-    "+ ancillary labels": by_seed("controls", "none"),
-    "+ linear correction": by_seed("controls", "linear"),
+    "+ ancillary labels": by_seed("hurried", "none"),
+    "+ linear correction": by_seed("hurried", "linear"),
     "ensemble, retrained": by_seed("controls", "ensemble"),
     "linear, second round": by_seed("controls", "second round"),
     "all masks": by_seed("hurried", "all masks"),
 }
+common = sorted(set.intersection(*(set(rung) for rung in ladder.values())))
+print("seeds that all rungs have:", common)
 
 # %%
 figure = plots.dots_with_intervals(
-    {name: list(scores.values()) for name, scores in ladder.items()},
+    {name: [rung[s] for s in common] for name, rung in ladder.items()},
     "mIoU on the test pictures (%)",
 )
 plots.show(
@@ -372,7 +374,6 @@ tables.results_table(rows)
 # %%
 def step(name: str, below: str, cost: int) -> dict:
     """One line of the ladder: its level and its paired difference to the rung below."""
-    common = sorted(ladder[name].keys() & ladder[below].keys())
     here, there = ([ladder[rung][s] for s in common] for rung in (name, below))
     interval = tables.paired_interval(here, there)
     return {
@@ -396,8 +397,8 @@ tables.results_table([step(name, below, costs[name]) for name, below in pairs])
 # on the recorded runs:
 
 # %%
-gain = [ladder["+ linear correction"][s] - ladder["+ ancillary labels"][s]
-        for s in ladder["+ ancillary labels"]]
+none, linear = by_seed("hurried", "none"), by_seed("hurried", "linear")
+gain = [linear[s] - none[s] for s in sorted(none.keys() & linear.keys())]
 checks.claim("linear-beats-none", gain, judges=True)
 
 # %% [markdown]
@@ -455,8 +456,8 @@ def both_arms(case: str) -> tuple[list[float], list[float]]:
     """Test mIoU without and with linear correction, in percent, paired by seed."""
     study, prefix = CASES[case]
     none, linear = (by_seed(study, f"{prefix} {arm}".strip()) for arm in ("none", "linear"))
-    common = sorted(none.keys() & linear.keys())
-    return [none[s] for s in common], [linear[s] for s in common]
+    shared = sorted(none.keys() & linear.keys())
+    return [none[s] for s in shared], [linear[s] for s in shared]
 
 
 # %%
@@ -566,7 +567,7 @@ checks.same("8.1", worth_in_masks, lambda *_: 24 + 824 / 20, 24, 800, 20.0)
 
 # %% [markdown]
 # A fair comparison at equal annotation time would train the supervised model on *that* many
-# masks. Try it: `semiseg train supervised --labelled N`.
+# masks. Try it: `semiseg train supervised --data.labelled N`.
 #
 # ### 2. Implement: the paired interval
 #

@@ -179,6 +179,7 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
         "slow": Arm("30 → 0.5 by 100 %", "primary", linear(until=1.0)),
         "constant": Arm("0.5 throughout", "primary", linear(until=0)),
         "self": Arm("0 throughout: own labels", "primary", linear(end=0, until=0)),
+        "trusting": Arm("30 throughout", "primary", linear(end=30, until=0)),
     },
     "controls": {
         "none": Arm("no correction", "primary", NONE),

@@ -67,7 +67,8 @@ def train(data: Data, folder: Path, config: TrainConfig = SMALL, stop_at=None, d
           **changes):
     """Train a fresh primary; return its weights and history."""
     method = build()
-    method.network.head = torch.nn.Sequential(torch.nn.Dropout(dropout), method.network.head)
+    if dropout:
+        method.network.head = torch.nn.Sequential(torch.nn.Dropout(dropout), method.network.head)
     history = fit(
         method, loader(data, config, **changes), config, RunFolder(folder),
         make_accelerator(config, "cpu"), stop_at=stop_at,
