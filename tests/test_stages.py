@@ -154,6 +154,24 @@ def test_seeds_choose_other_labelled_pictures_and_the_same_weak_ones(work):
     assert sum(map(len, everyone)) == len(set.union(*everyone))
 
 
+def test_the_seed_and_nothing_else_decides_the_initial_weights(work, monkeypatch):
+    class Started(Exception):
+        pass
+
+    def capture(method, loader, *_args):
+        raise Started(method, loader.seed)
+
+    monkeypatch.setattr(stages, "fit", capture)
+    started = []
+    for seed, noise in ((50, 1), (50, 2), (51, 1)):
+        torch.manual_seed(noise)
+        with pytest.raises(Started) as caught:
+            pipeline(seed).supervised()
+        started.append(caught.value.args)
+    (one, two, other), seeds = zip(*started, strict=True)
+    assert same_weights(one, two) and not same_weights(one, other) and seeds == (50, 50, 51)
+
+
 def test_a_run_tells_on_disk_how_it_was_made(primary):
     stored = json.loads((primary.folder.path / "config.json").read_text(encoding="utf-8"))
     assert stored["seed"] == 5 and stored["method"]["correction"] == "linear"

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d
 
 from semiseg_lib.datasets.augment import AugmentConfig
 from semiseg_lib.datasets.loaders import Part, Pool, TrainingLoader, drawn_indices, load_pool
@@ -138,6 +139,16 @@ def test_mask_and_boxes_of_a_view_move_with_it():
     assert torch.equal(batch.box_maps.argmax(dim=1), batch.masks)
     still = loader(augment=STILL).batch(0).labelled
     assert batch.names == still.names and not torch.equal(batch.masks, still.masks)
+
+
+def test_stored_logits_of_a_view_move_with_it():
+    """The logits are means of the box maps over 2x2 pixels, and must still be after the move."""
+    maps = pool(13, "weak").box_maps.float()
+    weak = replace(pool(13, "weak", masks=False), logits_ancillary=avg_pool2d(maps, 2).half())
+    batches = TrainingLoader(pool(7, "labelled"), weak, 4, 6, AUGMENT, seed=0)
+    for step in range(3):
+        part = batches.batch(step).weak
+        assert torch.equal(part.logits_ancillary, avg_pool2d(part.box_maps, 2))
 
 
 def test_weak_masks_never_reach_a_batch():
