@@ -111,20 +111,20 @@ tables.results_table([
 
 # %% [markdown]
 # **mIoU** is the mean overlap of label and truth over the classes, in percent; chapter 02 builds it
-# from scratch. One seed makes one row of dots, not a result: chapters 03 to 08 repeat all of this
-# with several seeds before they claim anything.
+# from scratch. One seed makes an anecdote, not a result: chapters 03 to 08 repeat all of this with
+# several seeds before they claim anything.
 
 # %% [markdown]
 # ## What semi-supervised segmentation is
 #
 # To *segment* a picture is to name the class of every pixel. A network learns it from *masks*:
 # pictures in which somebody has outlined every object. That is slow. A mask costs minutes, a box
-# around each object costs seconds, and a bare picture costs nothing. So most collections look the
-# same: few masks, many boxes or bare pictures.
+# around each object costs seconds, and a bare picture costs nothing. So collections tend to look
+# the same: few masks, many boxes or bare pictures.
 #
 # *Semi-supervised* learning uses both. It trains on the masks, and it makes up labels for the
 # rest. The trouble is easy to see: made-up labels have mistakes in them, and a network learns
-# mistakes as eagerly as anything else. Every method in this field is an answer to one question:
+# mistakes as eagerly as anything else. Most methods in this field are answers to one question:
 # *which of my own labels can I trust, and what do I do about the others?*
 #
 # Our main story is that of Self-Correcting Networks {cite:p}`ibrahim2020selfcorrecting`. There the
@@ -267,7 +267,7 @@ print("✓ exercise 0.1: right")
 # Now count the network inside `primary.method`, and its sibling that reads the boxes as well. How
 # many of the extra weights does the ancillary spend on reading boxes?
 
-# %%
+# %% tags=["check"]
 for name, trained in {"primary": primary, "ancillary": ancillary}.items():
     print(f"{name:<9} {count_parameters(trained.method.network):>8,} parameters")
 

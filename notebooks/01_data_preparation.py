@@ -522,7 +522,7 @@ print("✓ exercise 1.3: right")
 # %% [markdown]
 # With the function, count over a hundred pictures:
 
-# %% tags=["nbval-check-output"]
+# %% tags=["check", "nbval-check-output"]
 scenes = [draw_scene(WORLDS["hurried"], "weak", i) for i in range(100)]
 mistakes = {}
 for title, style in STYLES.items():
@@ -546,7 +546,7 @@ tables.results_table([
 # believe them. Remember this table when you come to chapter 08. The next cell checks the counts.
 # ```
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["check"]
 assert mistakes["loose"][0] == 0, "a loose box must not lose object pixels"
 assert mistakes["loose"][1] > mistakes["tight"][1], "a loose box must claim more background"
 assert mistakes["missed"][0] == max(m[0] for m in mistakes.values()), "misses must lose the most"

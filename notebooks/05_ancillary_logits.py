@@ -79,18 +79,18 @@ shown = from_most[[int(share * (len(truth) - 1)) for share in (0.02, 0.4, 0.8)]]
 
 # %%
 views = {
-    "picture, loose boxes": data.weak.images[shown].numpy(), "ancillary": labels[shown],
+    "loose boxes": data.weak.images[shown].numpy(), "ancillary": labels[shown],
     "hidden truth": truth[shown], "wrong": wrong[shown],
 }
 figure = plots.gallery(views, classes, boxes=[weak_boxes[i] for i in shown],
-                       rows_titles=["far too fat", "fat", "good"])
+                       rows_titles=["much", "some", "little"])
 plots.show(figure, alt="Three weak pictures with their loose boxes, one a row: the ancillary's "
            "label, the hidden true mask, and the wrong pixels in white, most of them around the "
            "objects.")
 
 # %% [markdown]
 # **What to notice.** Look at the names first: do you find an object of the wrong class? Then at the
-# white pixels: are they scattered, or do they form a band? On which side of the outline?
+# white pixels: are they scattered, or do they lie between an object and the side of its box?
 
 # %% [markdown]
 # ## Why logits, and not labels
@@ -131,14 +131,14 @@ for name, logits in {
 # | $\max_c p_{\mathrm{anc}, c}$ | `confidence` | (N, H, W), from 1/C to 1 |
 
 # %%
-example = shown[0]
+example = shown[1]
 soft = enlarge(store.read()[[example]].float(), (side, side)).softmax(dim=1)[0].numpy()
 views = {"picture": [data.weak.images[example].numpy()], "hard label": [labels[example]]}
-views |= {f"p({name})": [soft[number]] for number, name in enumerate(classes)}
+views |= {classes[c]: [soft[c]] for c in [0, *sorted(set(weak_boxes[example].classes.tolist()))]}
 figure = plots.gallery(views, classes, boxes=[weak_boxes[example]])
-plots.show(figure, alt="One weak picture, its hard label, and the probability of each class as a "
-           "map from dark (0) to yellow (1). Along outlines the probability passes from one class "
-           "to another.")
+plots.show(figure, alt="One weak picture, its hard label, and the probability of the background "
+           "and of each boxed class as a map from dark (0) to yellow (1). Along outlines the "
+           "probability passes from one class to another.")
 
 # %% [markdown]
 # ## What a store weighs
@@ -359,10 +359,11 @@ plots.show(figure, alt="How often a background pixel is called an object, agains
            "pictures.")
 
 # %% [markdown]
-# **What to look for.** The line of the tight boxes is the blur that any model has at an outline.
-# The other line says how wide the extra band is, and whether it fades slowly or ends. Errors that
-# lie in such a band around every object are *systematic*: they have one cause, the side of a box
-# that the model has learnt to trust.
+# **What to look for.** The line of the tight boxes is the blur that any model has at an outline. The
+# other line says how much further the labels reach when the boxes are loose, and how slowly that
+# fades. Errors that fill the space between an object and the side of its box have one cause: the
+# model has learnt to trust that side. Such errors are *systematic*. Every model trained this way
+# is prone to them, in the same places.
 
 # %% [markdown]
 # ## Sure and wrong
@@ -375,8 +376,9 @@ plots.show(figure, alt="How often a background pixel is called an object, agains
 # **Predict first.** For the loose boxes: will the line lie above the diagonal, on it, or below?
 #
 # ```{dropdown} Answer
-# Below would mean: more sure than right. The ancillary learnt how sure to be from tight boxes,
-# where the inside of a box is a safe bet. Loose boxes break the bet, and nothing tells the model.
+# Below would mean: more sure than right. Two things push a line down. A model that learnt from few
+# pictures fits them closely and tends to be too sure, with any boxes. And it learnt how sure to be
+# where the inside of a box was a safe bet. Loose boxes break the bet, and nothing tells the model.
 # ```
 
 # %%

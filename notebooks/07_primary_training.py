@@ -38,6 +38,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
+from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.loaders import TrainingLoader
 from semiseg_lib.evaluate import predict_logits
 from semiseg_lib.methods.parts import enlarge
@@ -114,14 +115,20 @@ def pixels(image: Tensor) -> np.ndarray:
     return (255 * image).round().to(torch.uint8).numpy()
 
 
-columns = {
-    f"labelled {i + 1}": [pixels(batch.labelled.images[i]), batch.labelled.masks[i].numpy()]
-    for i in range(2)
-}
-for i in range(min(3, train.batch_weak)):
-    image = batch.weak.images[i]
-    label = enlarge(batch.weak.logits_ancillary[i : i + 1], image.shape[-2:])[0].argmax(dim=0)
-    columns[f"weak {i + 1}"] = [pixels(image), label.numpy()]
+def fullest(labels: Tensor, count: int) -> list[int]:
+    """The views with the most object pixels."""
+    objects = ((labels > 0) & (labels != VOID)).sum(dim=(1, 2))
+    return objects.argsort(descending=True)[:count].tolist()
+
+
+weak_labels = enlarge(batch.weak.logits_ancillary, batch.weak.images.shape[-2:]).argmax(dim=1)
+columns = {}
+for kind, part, labels, count in (("labelled", batch.labelled, batch.labelled.masks, 2),
+                                  ("weak", batch.weak, weak_labels, 3)):
+    for number, i in enumerate(fullest(labels, count), start=1):
+        columns[f"{kind} {number}"] = [pixels(part.images[i]), labels[i].numpy()]
+
+# %%
 figure = plots.gallery(columns, pipeline.data.classes, rows_titles=["view", "label"])
 plots.show(
     figure,
@@ -177,7 +184,7 @@ logits_labelled, logits_weak = logits.split([train.batch_labelled, train.batch_w
 
 masks = batch.labelled.masks
 logits_large = functional.interpolate(logits_labelled, size=masks.shape[-2:], mode="bilinear")
-loss_labelled = functional.cross_entropy(logits_large, masks, ignore_index=255)
+loss_labelled = functional.cross_entropy(logits_large, masks, ignore_index=VOID)
 
 logits_q = linear_correction(logits_weak.detach(), batch.weak.logits_ancillary, alpha)
 target = logits_q.softmax(dim=1)

@@ -80,8 +80,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def _could_not_write(path: Path, error: OSError) -> OSError:
     return OSError(
-        error.errno, f"could not write {shown(path)} ({error.strerror or error}); nothing was changed. "
-        "Free some disk space, or point SEMISEG_WORK at another disk, and run it again."
+        error.errno,
+        f"could not write {shown(path)} ({error.strerror or error}); nothing was changed. "
+        "Free some disk space, or point SEMISEG_WORK at another disk, and run it again.",
     )
 
 
