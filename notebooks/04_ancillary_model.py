@@ -302,11 +302,11 @@ interventions = {
 }
 
 # %% [markdown]
-# We put the changed boxes into the first 200 test pictures and let the trained ancillary label
+# We put the changed boxes into the first 150 test pictures and let the trained ancillary label
 # them. The two pictures in the figure are those in which *every* change matters most.
 
 # %%
-few = min(200, len(data.test))
+few = min(150, len(data.test))
 part = replace(data.test, names=data.test.names[:few], images=data.test.images[:few],
                masks=data.test.masks[:few], box_maps=data.test.box_maps[:few])
 

@@ -283,6 +283,11 @@ tables.results_table([
     for name, group in scores.items()
 ])
 
+# %%
+_, neat, hurried, _ = scores.values()
+cost = [100 * (a.mean_iou - b.mean_iou) for a, b in zip(neat, hurried, strict=True)]
+checks.claim("loose-boxes-cost", cost, profile.judges)
+
 # %% [markdown]
 # **How to read it.** Compare the first two rows: do other pictures matter? Then the second and the
 # third: do other boxes? *Precision* is the share of the pixels called an object that are that

@@ -258,6 +258,12 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
     return np.where((mask > 0) & ~rim, -distance, distance)
 
 
+# %% tags=["nbval-check-output"]
+strip = np.array([[0, 0, 0, VOID, 2, 2, 2, VOID, 0, 0]], dtype=np.uint8)
+print("mask:    ", strip[0].tolist())
+print("distance:", signed_distance(strip)[0].astype(int).tolist())
+
+# %%
 BANDS = [*range(-8, 0), *range(1, 13)]
 
 
@@ -539,13 +545,13 @@ tables.results_table(rows)
 # levels: a few labelled pictures with boxes drawn in the same style as the weak ones may be
 # worth more than any correction. It is the cheaper cure.
 #
-# **All boxes tight.** The labels are good. The primary has little to add, and mixing can cost as
-# well as gain.
+# **All boxes tight.** The labels should be good. The primary has little to add, and mixing can
+# cost as well as gain.
 
 # %% [markdown]
-# **Weak boxes missing.** Without a box, the ancillary says *background*, and says it with
-# confidence. A primary raised on such labels leans to background as well. Now both models err in
-# the *same direction*. Where the ancillary rightly says object and the primary doubts it,
+# **Weak boxes missing.** Where no box is, the ancillary has learned to say *background*, and to
+# be sure of it. A primary raised on such labels leans to background as well. Now both models err
+# in the *same direction*. Where the ancillary rightly says object and the primary doubts it,
 # correction lowers the voice of the better label. Go back to the table of recall and precision:
 # a rule that buys precision with recall is a bargain when labels hold too many object pixels,
 # and a loss when they hold too few. Averaging two opinions cannot remove an error that they
@@ -553,8 +559,8 @@ tables.results_table(rows)
 #
 # **The harder world.** Its objects are camouflaged and come in any colour. The picture alone
 # says less, so the primary has less to say against its teacher. Letting a weaker model overrule
-# a stronger one needs a reason, and tight boxes give none. Where it doubts an object, most of
-# the time it is the one that is wrong.
+# a stronger one needs a reason, and tight boxes give none. Where the two disagree, expect the
+# weaker one to be wrong more often.
 #
 # Together: correction pays where **the primary knows something that the ancillary does not**,
 # and where the ancillary's errors are ones that the picture contradicts.
@@ -601,7 +607,7 @@ def worth_in_masks(masks: int, weak: int, ratio: float = 8.0) -> float:
     return masks + (masks + weak) / ratio
 
 
-# %% tags=["check"]
+# %% tags=["check", "nbval-check-output"]
 checks.same("8.1", worth_in_masks, lambda *_: 24 + 824 / 8, 24, 800, 8.0)
 checks.same("8.1", worth_in_masks, lambda *_: 24 + 824 / 20, 24, 800, 20.0)
 

@@ -29,7 +29,8 @@ class RunConfig:
     """All that decides the result of one training run, and with it the name of its folder.
 
     Attributes:
-        labels_from: what labelled the weak pictures (a logits store's source), "" for none.
+        labels_from: whose labels are learnt where they are not the seed's own masks: a logits
+            store's source, or a word for another labelled pool; "" for none.
     """
 
     method: MethodConfig

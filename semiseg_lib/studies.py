@@ -240,7 +240,8 @@ def run(
         KeyError: there is no such study.
     """
     arms, path = STUDIES[name], record_path(name, profile.name)
-    rows = read(name, profile).rows if path.is_file() else []
+    stored = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    rows = _current(stored, name, profile)
     for seed in seeds or profile.seeds:
         for arm_name, arm in arms.items():
             if any(r["arm"] == arm_name and r["seed"] == seed for r in rows):
@@ -256,18 +257,23 @@ def read(name: str, profile: Profile) -> Records:
     """Read a study's records; rows made with another configuration are left out.
 
     Raises:
-        FileNotFoundError: nothing is stored yet.
+        FileNotFoundError: nothing is stored yet, or only what other settings gave.
     """
     path = record_path(name, profile.name)
+    mend = f"Make it: semiseg study {name!r} --profile {profile.name}"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path.name} is not there yet. Make it: "
-            f"semiseg study {name!r} --profile {profile.name}"
-        )
+        raise FileNotFoundError(f"{path.name} is not there yet. {mend}")
     stored = Records(**json.loads(path.read_text(encoding="utf-8")))
-    current = {arm_name: arm.fingerprint(profile) for arm_name, arm in STUDIES[name].items()}
-    rows = [row for row in stored.rows if current.get(row["arm"]) == row["config"]]
+    rows = _current(stored.rows, name, profile)
+    if stored.rows and not rows:
+        raise FileNotFoundError(f"{path.name} was made with other settings than now. {mend}")
     return replace(stored, rows=rows)
+
+
+def _current(rows: list[dict], name: str, profile: Profile) -> list[dict]:
+    """The rows that today's arms would give again."""
+    fingerprints = {arm: recipe.fingerprint(profile) for arm, recipe in STUDIES[name].items()}
+    return [row for row in rows if fingerprints.get(row["arm"]) == row["config"]]
 
 
 def record_path(name: str, profile: str) -> Path:

@@ -85,9 +85,12 @@ def test_records_go_stale_with_whatever_decides_the_scores(runs, monkeypatch, ch
     else:
         smoke = replace(smoke, model=replace(smoke.model, width=5))
     monkeypatch.setattr(studies, "STUDIES", {"controls": arms})
-    fresh = studies.read("controls", smoke)
-    assert fresh.seeds("linear") == []
-    assert fresh.seeds("none") == ([1] if change in ("options", "boxes") else [])
+    if change in ("options", "boxes"):
+        fresh = studies.read("controls", smoke)
+        assert fresh.seeds("linear") == [] and fresh.seeds("none") == [1]
+    else:
+        with pytest.raises(FileNotFoundError, match="other settings.*semiseg study"):
+            studies.read("controls", smoke)
     before = len(runs)
     studies.run("controls", smoke, seeds=(1,))
     assert len(runs) - before == (1 if change in ("options", "boxes") else 4)
