@@ -258,7 +258,7 @@ np.testing.assert_allclose(librarys, losses, rtol=1e-2)
 # %% tags=["nbval-check-output"]
 dealt = [drawn_indices(pool_size=5, batch_size=2, step=step, seed=0) for step in range(5)]
 print("steps 0 to 4 show the pictures", dealt)
-flat = sum(dealt, [])
+flat = [picture for pictures in dealt for picture in pictures]
 print("first epoch:", sorted(flat[:5]), " second epoch:", sorted(flat[5:]))
 
 once, again, later = (loader.batch(step).labelled for step in (3, 3, 4))

@@ -89,7 +89,7 @@ def test_records_go_stale_with_whatever_decides_the_scores(runs, monkeypatch, ch
         fresh = studies.read("controls", smoke)
         assert fresh.seeds("linear") == [] and fresh.seeds("none") == [1]
     else:
-        with pytest.raises(FileNotFoundError, match="other settings.*semiseg study"):
+        with pytest.raises(FileNotFoundError, match=r"other settings.*semiseg study"):
             studies.read("controls", smoke)
     before = len(runs)
     studies.run("controls", smoke, seeds=(1,))
