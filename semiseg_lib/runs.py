@@ -16,12 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from semiseg_lib.options import plain
 from semiseg_lib.paths import atomic_write, shown, work_root
 
 
 def fingerprint(config: Any) -> str:
     """Ten hexadecimal digits that change with any value in a configuration dataclass."""
-    text = json.dumps(TypeAdapter(type(config)).dump_python(config, mode="json"), sort_keys=True)
+    text = json.dumps(plain(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
