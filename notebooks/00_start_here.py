@@ -207,7 +207,7 @@ tables.results_table([
     {"profile": name, "labelled": entry.data.labelled, "weak": entry.data.sizes.weak,
      "test": entry.data.sizes.test, "steps of the primary": entry.train_primary.steps,
      "seeds": ", ".join(str(number) for number in entry.seeds)}
-    for name, entry in profiles.PROFILES.items()
+    for name, entry in profiles.for_dataset("minivoc").items()
 ])
 
 # %% [markdown]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.loaders import Part, Pool
+from semiseg_lib.inference import WHOLE_PICTURE, Protocol, logits_one_by_one, predicted_parts
 from semiseg_lib.methods.base import Method
 
 
@@ -110,16 +111,43 @@ def evaluate_labels(
     return Evaluation(total, tuple(classes))
 
 
-def evaluate(method: Method, pool: Pool, classes: tuple[str, ...], batch: int = 50) -> Evaluation:
+def evaluate(
+    method: Method,
+    pool,
+    classes: tuple[str, ...],
+    batch: int = 50,
+    protocol: Protocol = WHOLE_PICTURE,
+) -> Evaluation:
     """Score the deployed model on a pool that has masks.
 
     Box maps reach the model only if it says that it uses them; a primary never sees any.
+
+    Args:
+        method: what to score.
+        pool: a :class:`Pool`, or a :class:`PhotoPool`, whose pictures are scored at their own
+            sizes.
+        classes: C names.
+        batch: pictures in a forward pass, for a :class:`Pool` and the plain protocol; else 1.
+        protocol: sliding window, flips and scales.
+
+    Raises:
+        ValueError: a picture has no mask; the message names it.
     """
-    return evaluate_labels(pool.masks.numpy(), predict(method, pool, batch), classes)
+    if isinstance(pool, Pool) and protocol == WHOLE_PICTURE:
+        return evaluate_labels(pool.masks.numpy(), predict(method, pool, batch), classes)
+    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for part, label in predicted_parts(method, pool, protocol, "evaluating"):
+        if part.masks is None:
+            raise ValueError(f"{part.names[0]} has no mask to score it on; leave it out.")
+        total += confusion_matrix(part.masks[0].numpy(), label, len(classes))
+    return Evaluation(total, tuple(classes))
 
 
 def predict(method: Method, pool: Pool, batch: int = 50) -> np.ndarray:
-    """The most likely class of every pixel, uint8 (N, H, W)."""
+    """The most likely class of every pixel, uint8 (N, H, W).
+
+    For pictures of different sizes see :func:`semiseg_lib.inference.predictions`.
+    """
     labels = [
         method(part.images, part.box_maps).argmax(dim=1).to(torch.uint8).cpu()
         for part in _in_evaluation(method, pool, batch)
@@ -127,8 +155,15 @@ def predict(method: Method, pool: Pool, batch: int = 50) -> np.ndarray:
     return torch.cat(labels).numpy()
 
 
-def predict_logits(method: Method, pool: Pool, batch: int = 50) -> Tensor:
-    """Logits at head resolution, float32 (N, C, h, w), on the CPU."""
+def predict_logits(method: Method, pool, batch: int = 50) -> Tensor | Iterator[Tensor]:
+    """Logits at head resolution, float32, on the CPU.
+
+    Returns:
+        (N, C, h, w) for a :class:`Pool`; for a :class:`PhotoPool` an iterator over its pictures,
+        (C, ceil(H/s), ceil(W/s)) each, with s the network's stride.
+    """
+    if not isinstance(pool, Pool):
+        return logits_one_by_one(method, pool)
     logits = [
         method.head_logits(part.images, part.box_maps).float().cpu()
         for part in _in_evaluation(method, pool, batch)

@@ -1,26 +1,33 @@
 """The ancillary-logits store: what the ancillary thinks of every weak picture, written once.
 
-Logits are kept at head resolution in half precision, in files of 256 pictures each. An index ties
-them to the run that made them and to the pictures they belong to, and holds each file's SHA-256:
-logits of another model, of other pictures, or damaged ones are refused.
+Logits are kept at head resolution in half precision or in 8 bits, in files of 256 pictures each.
+Pictures may differ in size. An index ties the logits to the run that made them and to the pictures
+they belong to, and holds each file's SHA-256: logits of another model, of other pictures, or
+damaged ones are refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
 from semiseg_lib.paths import atomic_write, shown
 
 PICTURES_PER_FILE = 256
+LEVELS = 255  # steps between the lowest and the highest logit that 8 bits tell apart
+GRID = ":grid"  # ends the key of a picture's lowest logits and step sizes
 
 
 class StaleLogits(RuntimeError):
@@ -29,36 +36,64 @@ class StaleLogits(RuntimeError):
 
 @dataclass(frozen=True)
 class LogitsStore:
-    """Stored logits of a list of pictures.
+    """Stored logits of a list of pictures: ``store[i]`` reads one, ``read()`` all of them.
+
+    Reading one picture loads nothing else. A file is checked against its SHA-256 once in a process,
+    before the first of its pictures is read; processes that are forked later take the parent's
+    word for it (see :meth:`verify`).
 
     Attributes:
         folder: ``index.json`` and ``NNNN.safetensors``.
         source: fingerprint of the run whose logits these are.
         names: the pictures, in order.
+        bits: 16 for half precision; 8 for 256 even levels between the lowest and the highest logit
+            of each class in each picture, which takes half the space.
     """
 
     folder: Path
     source: str
     names: tuple[str, ...]
+    bits: Literal[8, 16] = 16
 
-    def write(self, logits_of: Callable[[Sequence[int]], Tensor], title: str = "logits") -> None:
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """The logits of one picture, float16 (C, h, w).
+
+        Raises:
+            IndexError: there is no such picture.
+            StaleLogits: another model's, another picture list's, incomplete or damaged.
+        """
+        number = range(len(self))[index]
+        return self._one(self.names[number], self._file_name(number))
+
+    def write(
+        self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str = "logits"
+    ) -> None:
         """Compute and store what is still missing; files that are there and whole are kept.
 
         Args:
-            logits_of: given picture numbers, their logits (n, C, h, w).
+            logits_of: given picture numbers, the logits (C, h, w) of each, in this order; a tensor
+                (n, C, h, w) will do where they share one size.
             title: what the progress bar calls it.
+
+        Raises:
+            ValueError: too few or too many logits, or some that are not finite in half precision.
         """
         files = self._read_index(self._blank())["files"]
-        starts = range(0, len(self.names), PICTURES_PER_FILE)
-        for start in tqdm(starts, desc=title, unit="file"):
-            path = self.folder / f"{start // PICTURES_PER_FILE:04d}.safetensors"
+        _forget()
+        self.__dict__.pop("_digests", None)
+        for start in tqdm(range(0, len(self), PICTURES_PER_FILE), desc=title, unit="file"):
+            path = self.folder / self._file_name(start)
             if path.name in files and files[path.name] == _sha256(path):
                 continue
-            numbers = range(start, min(start + PICTURES_PER_FILE, len(self.names)))
-            logits = logits_of(numbers).half().contiguous()
+            numbers = range(start, min(start + PICTURES_PER_FILE, len(self)))
+            stored: dict[str, Tensor] = {}
+            for number, logits in zip(numbers, logits_of(numbers), strict=True):
+                stored.update(self._packed(self.names[number], logits))
             with atomic_write(path) as temporary:
-                named = zip((self.names[i] for i in numbers), logits, strict=True)
-                temporary.write_bytes(save({name: one.clone() for name, one in named}))
+                temporary.write_bytes(save(stored))
             files[path.name] = _sha256(path)
             self._write_index(files)
 
@@ -67,37 +102,89 @@ class LogitsStore:
 
         Raises:
             StaleLogits: another model's, another picture list's, incomplete or damaged.
+            ValueError: the pictures differ in size.
         """
-        files = self._read_index(None)["files"]
-        expected = -(-len(self.names) // PICTURES_PER_FILE)
-        if len(files) != expected:
-            raise StaleLogits(self._mend(f"{len(files)} of {expected} files are written"))
-        logits: dict[str, Tensor] = {}
-        for name, digest in sorted(files.items()):
-            path = self.folder / name
-            if _sha256(path) != digest:
-                raise StaleLogits(self._mend(f"{name} is missing or not what was written"))
-            logits.update(load_file(path))
-        return torch.stack([logits[name] for name in self.names])
+        self.__dict__.pop("_digests", None)
+        _forget()
+        logits = [self[i] for i in range(len(self))]
+        if len(sizes := {tuple(one.shape) for one in logits}) > 1:
+            raise ValueError(
+                f"the logits in {shown(self.folder)} come in {len(sizes)} sizes, such as "
+                f"{sorted(sizes)[:2]}; read them one by one: store[i]."
+            )
+        return torch.stack(logits)
+
+    def verify(self) -> None:
+        """Check every file now, so that worker processes that are forked need not.
+
+        Raises:
+            StaleLogits: as for :meth:`read`.
+        """
+        for name, digest in self._digests.items():
+            self._check(name, digest)
 
     @property
     def complete(self) -> bool:
-        """Whether every file is written; :meth:`read` also checks that they are whole."""
+        """Whether every file is written; reading also checks that they are whole."""
         try:
             files = self._read_index(self._blank())["files"]
         except StaleLogits:
             return False
-        return len(files) == -(-len(self.names) // PICTURES_PER_FILE)
+        return len(files) == self._file_count
 
     @property
     def bytes_per_picture(self) -> float:
         """Size on disk, in bytes a picture."""
-        sizes = (path.stat().st_size for path in self.folder.glob("*.safetensors"))
-        return sum(sizes) / len(self.names)
+        sizes = (path.stat().st_size for path in self.folder.glob("[0-9]*.safetensors"))
+        return sum(sizes) / len(self)
+
+    @property
+    def _file_count(self) -> int:
+        return -(-len(self) // PICTURES_PER_FILE)
+
+    @staticmethod
+    def _file_name(number: int) -> str:
+        return f"{number // PICTURES_PER_FILE:04d}.safetensors"
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        """The SHA-256 of each file of a complete store."""
+        files = self._read_index(None)["files"]
+        if len(files) != self._file_count:
+            raise StaleLogits(self._mend(f"{len(files)} of {self._file_count} files are written"))
+        return files
+
+    def _check(self, name: str, digest: str) -> None:
+        if not _is_whole(self.folder / name, digest):
+            raise StaleLogits(self._mend(f"{name} is missing or not what was written"))
+
+    def _one(self, name: str, file_name: str) -> Tensor:
+        digest = self._digests[file_name]
+        self._check(file_name, digest)
+        file = _opened(self.folder / file_name, digest, os.getpid())
+        stored = file.get_tensor(name)
+        if stored.dtype == torch.float16:
+            return stored
+        lowest, step = file.get_tensor(name + GRID)[:, :, None, None]
+        return (lowest + step * stored).half()
+
+    def _packed(self, name: str, logits: Tensor) -> dict[str, Tensor]:
+        """What is written for one picture (C, h, w)."""
+        half = logits.half()
+        if not half.isfinite().all():
+            raise ValueError(f"the logits of {name} are not finite: did the training diverge?")
+        if self.bits == 16:
+            return {name: half.contiguous().clone()}
+        lowest, highest = logits.float().flatten(1).aminmax(dim=1)
+        step = (highest - lowest) / LEVELS
+        even = (logits.float() - lowest[:, None, None]) / step.clamp(min=1e-12)[:, None, None]
+        return {name: even.round().to(torch.uint8), name + GRID: torch.stack([lowest, step])}
 
     def _blank(self) -> dict:
         digest = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
-        return {"source": self.source, "pictures": digest, "count": len(self.names), "files": {}}
+        bits = {} if self.bits == 16 else {"bits": self.bits}
+        count = len(self)
+        return {"source": self.source, "pictures": digest, "count": count, **bits, "files": {}}
 
     def _read_index(self, default: dict | None) -> dict:
         path = self.folder / "index.json"
@@ -108,7 +195,7 @@ class LogitsStore:
         expected = self._blank()
         try:
             index = json.loads(path.read_text(encoding="utf-8"))
-            damaged = not expected.keys() <= index.keys()
+            damaged = not expected.keys() - {"bits"} <= index.keys()
         except (ValueError, AttributeError):
             damaged = True
         if damaged:
@@ -117,6 +204,8 @@ class LogitsStore:
             raise StaleLogits(self._mend(f"they are those of run {index['source']}"))
         if index["pictures"] != expected["pictures"]:
             raise StaleLogits(self._mend("they belong to other pictures, or in another order"))
+        if (bits := index.get("bits", 16)) != self.bits:
+            raise StaleLogits(self._mend(f"they have {bits} bits a logit, not {self.bits}"))
         return index
 
     def _write_index(self, files: dict[str, str]) -> None:
@@ -137,3 +226,20 @@ def _sha256(path: Path) -> str | None:
         return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def _is_whole(path: Path, digest: str) -> bool:
+    return _sha256(path) == digest
+
+
+@cache
+def _opened(path: Path, digest: str, process: int):
+    """The open file, once a process: a handle that was open before a fork is left alone."""
+    return safe_open(path, framework="pt")
+
+
+def _forget() -> None:
+    """Check and open files afresh, for they may have been replaced."""
+    _is_whole.cache_clear()
+    _opened.cache_clear()

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn.functional import pad
 from tqdm import tqdm
 
 from semiseg_lib.datasets.labels import read_picture, write_mask
+from semiseg_lib.datasets.loaders import Part
+from semiseg_lib.inference import WHOLE_PICTURE, Protocol, predict_one
 from semiseg_lib.methods.base import Method
 from semiseg_lib.paths import atomic_write
 from semiseg_lib.plots import overlay
@@ -19,13 +20,15 @@ from semiseg_lib.plots import overlay
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
-def predict_picture(method: Method, image: np.ndarray, multiple: int = 16) -> np.ndarray:
+def predict_picture(
+    method: Method, image: np.ndarray, protocol: Protocol = WHOLE_PICTURE
+) -> np.ndarray:
     """Segment one picture of any size.
 
     Args:
         method: a model that needs no boxes.
         image: uint8 (3, H, W).
-        multiple: the picture is padded to this (edge pixels repeated) and the label cropped back.
+        protocol: sliding window, flips and scales.
 
     Returns:
         uint8 (H, W) class ids.
@@ -35,17 +38,16 @@ def predict_picture(method: Method, image: np.ndarray, multiple: int = 16) -> np
     """
     if method.uses_boxes:
         raise ValueError("this run's model needs boxes; predict with a primary or supervised run.")
-    height, width = image.shape[1:]
-    device = next(method.parameters()).device
-    pixels = torch.from_numpy(image)[None].float().to(device) / 255
-    padded = pad(pixels, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-    with torch.inference_mode():
-        logits = method.eval()(padded)
-    return logits.argmax(dim=1)[0, :height, :width].to(torch.uint8).cpu().numpy()
+    part = Part(names=("picture",), images=torch.from_numpy(image)[None].float() / 255)
+    return predict_one(method, part, protocol).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
 
 
 def predict_files(
-    method: Method, classes: Sequence[str], source: Path, out: Path
+    method: Method,
+    classes: Sequence[str],
+    source: Path,
+    out: Path,
+    protocol: Protocol = WHOLE_PICTURE,
 ) -> list[Path]:
     """Segment a picture or a folder of pictures; write NAME.png (ids) and NAME_overlay.png.
 
@@ -54,6 +56,7 @@ def predict_files(
         classes: C names; only their number matters here.
         source: a picture file, or a folder whose pictures are taken in the order of their names.
         out: the folder to write to; made if missing.
+        protocol: sliding window, flips and scales.
 
     Returns:
         The label files written.
@@ -80,7 +83,7 @@ def predict_files(
     written = []
     for file in tqdm(files, desc="predicting", unit="picture"):
         image = read_picture(file)
-        label = predict_picture(method, image)
+        label = predict_picture(method, image, protocol)
         write_mask(label, out / f"{file.stem}.png")
         with atomic_write(out / f"{file.stem}_overlay.png") as temporary:
             Image.fromarray(overlay(image, label)).save(temporary, format="PNG")

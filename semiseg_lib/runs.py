@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -26,6 +27,18 @@ def fingerprint(config: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
+def best_of(history: list[dict[str, float]]) -> dict[str, float] | None:
+    """``step`` and ``score`` of the row with the highest score, the first of equals; None if none.
+
+    A score that is no number never counts.
+    """
+    scored = [row for row in history if math.isfinite(row.get("score", math.nan))]
+    if not scored:
+        return None
+    best = max(scored, key=lambda row: row["score"])
+    return {"step": best["step"], "score": best["score"]}
+
+
 class CheckpointMismatch(RuntimeError):
     """Stored weights that do not belong to this model."""
 
@@ -36,8 +49,9 @@ class RunFolder:
 
         config.json         everything that decides the result
         checkpoint.pt       while it runs: weights, optimiser, step, history
+        best.safetensors    where it is scored on the way: the weights with the best score so far
         model.safetensors   when it is done: weights
-        record.json         when it is done: history, seconds, class names
+        record.json         when it is done: history, seconds, class names, best (step, score)
 
     ``model.safetensors`` is written last, so a folder that has it is complete.
     """
@@ -99,13 +113,29 @@ class RunFolder:
                 "starts again from its first step."
             ) from error
 
+    def write_best(self, weights: dict[str, torch.Tensor]) -> None:
+        """Keep weights as the best so far."""
+        self._write_weights("best.safetensors", weights)
+
     def finish(self, weights: dict[str, torch.Tensor], record: dict) -> None:
-        """Store the result and drop the checkpoint."""
+        """Store the result, with the best score of its history, and drop the checkpoint."""
+        best = best_of(record.get("history", []))
+        record = {**record, "best": best} if best else record
         with atomic_write(self.path / "record.json") as temporary:
             temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        with atomic_write(self.path / "model.safetensors") as temporary:
-            temporary.write_bytes(save({name: one.contiguous() for name, one in weights.items()}))
+        self._write_weights("model.safetensors", weights)
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
+        self.drop_leftovers()
+
+    def _write_weights(self, name: str, weights: dict[str, torch.Tensor]) -> None:
+        with atomic_write(self.path / name) as temporary:
+            temporary.write_bytes(save({key: one.contiguous() for key, one in weights.items()}))
+
+    def drop_leftovers(self) -> None:
+        """Delete the half-written files of a process that was killed."""
+        for name in ("checkpoint.pt", "best.safetensors", "model.safetensors", "record.json"):
+            for path in self.path.glob(f".{name}.*"):
+                path.unlink(missing_ok=True)
 
     def read_record(self) -> dict:
         """History, seconds and class names of a finished run."""
@@ -113,16 +143,20 @@ class RunFolder:
             raise FileNotFoundError(f"the run in {shown(self.path)} is not finished yet.")
         return json.loads((self.path / "record.json").read_text(encoding="utf-8"))
 
-    def load_weights(self, model: torch.nn.Module) -> None:
-        """Load the stored weights into ``model``.
+    def load_weights(
+        self, model: torch.nn.Module, which: Literal["last", "best"] = "last"
+    ) -> None:
+        """Load stored weights into ``model``: those of the last step, or of the best score.
 
         Raises:
-            FileNotFoundError: the run is not finished.
+            FileNotFoundError: the run is not finished, or was never scored.
             CheckpointMismatch: the weights are another model's, or the file is damaged.
         """
-        path = self.path / "model.safetensors"
+        path = self.path / {"last": "model.safetensors", "best": "best.safetensors"}[which]
         if not path.is_file():
-            raise FileNotFoundError(f"{shown(path)} is missing: the run is not finished yet.")
+            why = {"last": "the run is not finished yet",
+                   "best": "the run was not scored on the way (set train.validate_every)"}[which]
+            raise FileNotFoundError(f"{shown(path)} is missing: {why}.")
         try:
             model.load_state_dict(load_file(path))
         except (RuntimeError, SafetensorError) as error:
@@ -132,15 +166,16 @@ class RunFolder:
                 f"{str(error).splitlines()[-1].strip()}"
             ) from error
 
-    def write_batch(self, batch: Any) -> str:
-        """Keep a batch that broke the training; return where."""
+    def write_batch(self, batch: Any, process: int = 0) -> str:
+        """Keep a process's batch that broke the training; return where."""
         parts = {"labelled": batch.labelled, "weak": batch.weak}
         tensors = {
             f"{name}_{key}": value.detach().cpu().contiguous()
             for name, part in parts.items() if part is not None
             for key, value in vars(part).items() if isinstance(value, torch.Tensor)
         }
-        path = self.path / "bad_batch.safetensors"
+        suffix = f"-{process}" if process else ""
+        path = self.path / f"bad_batch{suffix}.safetensors"
         with atomic_write(path) as temporary:
             temporary.write_bytes(save(tensors))
         return shown(path)

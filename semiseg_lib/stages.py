@@ -2,65 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
 
+import numpy as np
 import torch
+from accelerate import PartialState
 
-from semiseg_lib import methods
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.catalogue import Data, DataConfig
-from semiseg_lib.datasets.loaders import Pool, TrainingLoader
+from semiseg_lib.datasets.catalogue import Data, open_data
+from semiseg_lib.datasets.crop import stored_stride
+from semiseg_lib.datasets.loaders import Pool
+from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
+from semiseg_lib.datasets.photographs import PhotoPool
 from semiseg_lib.evaluate import Evaluation, evaluate, evaluate_labels, predict_logits
+from semiseg_lib.launch import Machine, RunConfig, Stores, Trained, open_run, run
 from semiseg_lib.logits import LogitsStore
-from semiseg_lib.methods import MethodConfig, PrimaryConfig
+from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.parts import enlarge
-from semiseg_lib.methods.self_correcting import linear_correction
-from semiseg_lib.models import ModelConfig
+from semiseg_lib.methods.self_correcting import ConvPrimary, Primary, linear_correction
 from semiseg_lib.paths import work_root
 from semiseg_lib.profiles import Profile
 from semiseg_lib.runs import RunFolder, fingerprint
-from semiseg_lib.train import TrainConfig, fit, make_accelerator
+from semiseg_lib.train import TrainConfig
 
-
-@dataclass(frozen=True)
-class RunConfig:
-    """All that decides the result of one training run, and with it the name of its folder.
-
-    Attributes:
-        labels_from: whose labels are learnt where they are not the seed's own masks: a logits
-            store's source, or a word for another labelled pool; "" for none.
-    """
-
-    method: MethodConfig
-    data: DataConfig
-    model: ModelConfig
-    augment: AugmentConfig
-    train: TrainConfig
-    seed: int
-    labels_from: str = ""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished run.
-
-    Attributes:
-        config: what was asked for.
-        folder: where it lies.
-        method: the trained method, in evaluation mode.
-        record: ``history`` (rows), ``seconds``, ``classes``.
-    """
-
-    config: RunConfig
-    folder: RunFolder
-    method: Method
-    record: dict
-
-    @property
-    def history(self) -> list[dict[str, float]]:
-        return self.record["history"]
+Correction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""The primary's and the ancillary's logits (B, C, h, w) to those of the corrected label."""
 
 
 class Pipeline:
@@ -72,16 +40,22 @@ class Pipeline:
     Args:
         profile: the numbers.
         seed: draws the labelled pictures, the initial weights and the batches.
-        device: "cpu" to stay on the CPU; None takes the best device there is.
+        machine: what to compute on; also just a device's name.
     """
 
-    def __init__(self, profile: Profile, seed: int, device: str | None = None) -> None:
-        self.profile, self.seed, self.device = profile, seed, device
+    def __init__(
+        self,
+        profile: Profile,
+        seed: int,
+        machine: Machine | str | None = None,
+    ) -> None:
+        self.profile, self.seed = profile, seed
+        self.machine = machine if isinstance(machine, Machine) else Machine(machine)
 
     @cached_property
-    def data(self) -> Data:
-        """The pictures; drawn on first use."""
-        return Data(self.profile.data, self.seed)
+    def data(self) -> Data | PhotoData:
+        """The pictures; drawn or found on first use."""
+        return open_data(self.profile.data, self.seed, self.machine.root)
 
     def supervised(self) -> Trained:
         """The model that learns from the masks alone."""
@@ -89,20 +63,51 @@ class Pipeline:
         return self.train(self.config(profile.supervised, profile.train_supervised))
 
     def ancillary(self) -> Trained:
-        """The model that sees boxes: trained on the labelled pictures."""
+        """The model that sees boxes: trained on the labelled pictures.
+
+        Raises:
+            ValueError: the dataset has no boxes.
+        """
         profile = self.profile
+        if isinstance(self.data, PhotoData) and not self.data.source.has_boxes:
+            raise ValueError(
+                f"{profile.data.dataset} has no boxes, so no ancillary can be trained on it. Train "
+                "`supervised`, or a method that learns from unlabelled pictures."
+            )
         return self.train(self.config(profile.ancillary, profile.train_ancillary))
 
-    def logits(self) -> LogitsStore:
-        """The ancillary's logits of every weak picture, stored."""
-        config = self.config(self.profile.ancillary, self.profile.train_ancillary)
-        store = self._store(fingerprint(config))
+    def half_ancillary(self) -> Trained:
+        """An ancillary that has seen only half of the labelled pictures.
+
+        On the other half it errs as it does on new pictures: what a correction learns from.
+        """
+        profile, labelled = self.profile, self.data.labelled
+        order = np.random.default_rng([self.seed, 2]).permutation(len(labelled))
+        half = labelled.take(sorted(order[: max(len(labelled) // 2, 1)].tolist()))
+        config = self.config(profile.ancillary, profile.train_ancillary, "half of the masks")
+        return self.train(config, labelled=half)
+
+    def logits(self, part: str = "weak", ancillary: Trained | None = None) -> LogitsStore:
+        """The ancillary's logits of every weak (or labelled) picture, stored.
+
+        Args:
+            part: ``weak`` or ``labelled``.
+            ancillary: whose; None takes :meth:`ancillary`, trained only if logits are missing.
+        """
+        config = (
+            ancillary.config if ancillary
+            else self.config(self.profile.ancillary, self.profile.train_ancillary)
+        )
+        suffix = "" if part == "weak" else f"-{part}"
+        pool = getattr(self.data, part)
+        store = self._store(fingerprint(config) + suffix, pool)
         if not store.complete:
-            ancillary = self.ancillary()
-            store.write(
-                lambda numbers: predict_logits(ancillary.method, _take(self.data.weak, numbers)),
-                title="ancillary logits",
-            )
+            ancillary = ancillary or self.ancillary()
+            with PartialState().main_process_first():
+                store.write(
+                    lambda numbers: predict_logits(ancillary.method, pool.take(numbers)),
+                    title="ancillary logits",
+                )
         return store
 
     def mixed_logits(self, primary: Trained, alpha: float) -> LogitsStore:
@@ -110,16 +115,20 @@ class Pipeline:
 
         The corrected labels as fixed targets: what a second round learns from.
         """
-        store = self._store(f"{fingerprint(primary.config)}-mixed-{alpha:g}")
+        store = self._store(f"{fingerprint(primary.config)}-mixed-{alpha:g}", self.data.weak)
         if not store.complete:
-            mixed = linear_correction(
-                predict_logits(primary.method, self.data.weak), self.logits().read().float(), alpha
+            store.write(
+                lambda numbers: self._corrected(
+                    primary, partial(linear_correction, alpha=alpha), numbers
+                ),
+                title="mixed logits",
             )
-            store.write(lambda numbers: mixed[list(numbers)], title="mixed logits")
         return store
 
     def primary(
-        self, options: PrimaryConfig | None = None, labels: LogitsStore | None = None
+        self,
+        options: PrimaryConfig | ConvPrimaryConfig | None = None,
+        labels: LogitsStore | None = None,
     ) -> Trained:
         """The model that is deployed: learns from masks and from (corrected) ancillary labels.
 
@@ -127,99 +136,122 @@ class Pipeline:
             options: the correction; None takes the profile's.
             labels: logits to learn the weak pictures from; None takes the ancillary's.
         """
+        options = options or self.profile.primary
+        if isinstance(options, ConvPrimaryConfig):
+            return self._conv_primary(options)
         labels = labels or self.logits()
-        config = self.config(
-            options or self.profile.primary, self.profile.train_primary, labels.source
+        config = self.config(options, self.profile.train_primary, labels.source)
+        return self.train(config, {"weak": labels})
+
+    def _conv_primary(self, options: ConvPrimaryConfig) -> Trained:
+        """The three stages of convolutional self-correction."""
+        half = self.half_ancillary()
+        seen = self.logits("labelled", half)
+        first = self.config(
+            replace(options, stage="start"), self.profile.train_start, seen.source
         )
-        return self.train(config, labels)
+        start = self.train(first, {"labelled": seen})
+        stores = {"labelled": self.logits("labelled"), "weak": self.logits()}
+        config = self.config(
+            options, self.profile.train_primary, stores["weak"].source, fingerprint(first)
+        )
+        return self.train(config, stores, start=start)
 
     def evaluate(self, trained: Trained, split: str = "test") -> Evaluation:
         """Score the deployed model on ``val`` or ``test``."""
-        return evaluate(trained.method, getattr(self.data, split), self.data.classes)
+        return evaluate(
+            trained.method, getattr(self.data, split), self.data.classes,
+            protocol=self.profile.protocol,
+        )
 
-    def evaluate_weak_labels(self, logits: torch.Tensor) -> Evaluation:
-        """Score labels of the weak pictures, as logits (N, C, h, w), on their hidden masks."""
-        truth = self.data.weak_truth
-        labels = enlarge(logits.float(), truth.shape[-2:]).argmax(dim=1).numpy()
-        return evaluate_labels(truth, labels, self.data.classes)
+    def corrected_logits(self, primary: Trained) -> Iterator[torch.Tensor]:
+        """Logits (C, h, w) of the label that correction ends up with, one weak picture each."""
+        return self._corrected(primary, _correction(primary.method), range(len(self.data.weak)))
+
+    def evaluate_weak_labels(self, logits: Iterable[torch.Tensor]) -> Evaluation:
+        """Score labels of the weak pictures, as logits (C, h, w) each, on their hidden masks."""
+        pairs = zip(self.data.weak_truth, logits, strict=True)
+        total = sum(
+            evaluate_labels([truth], [_label(one, truth.shape)], self.data.classes).confusion
+            for truth, one in pairs
+        )
+        return Evaluation(total, self.data.classes)
 
     def config(
-        self, method: MethodConfig, train: TrainConfig, labels_from: str = ""
+        self,
+        method: MethodConfig,
+        train: TrainConfig,
+        labels_from: str = "",
+        starts_from: str = "",
     ) -> RunConfig:
         """The run of a method under this profile and seed."""
         profile = self.profile
+        lists = self.data.digest if isinstance(profile.data, PhotoConfig) else ""
         return RunConfig(
-            method, profile.data, profile.model, profile.augment, train, self.seed, labels_from
+            method, profile.data, profile.model, profile.augment, train, self.seed, labels_from,
+            lists, starts_from,
         )
 
     def train(
-        self, config: RunConfig, labels: LogitsStore | None = None, labelled: Pool | None = None
+        self,
+        config: RunConfig,
+        labels: Stores | None = None,
+        labelled: Pool | PhotoPool | None = None,
+        start: Trained | None = None,
     ) -> Trained:
         """Load the run of this configuration, or run it.
 
         Args:
             config: the run.
-            labels: logits of the weak pictures, for methods that need them.
+            labels: stored logits, for methods that need them.
             labelled: pictures with masks, where not the seed's own choice.
+            start: the run whose weights to start with.
         """
         folder = RunFolder.of(config.method.name, config)
         if not folder.finished:
-            self._run(config, folder, labels, labelled)
+            run(
+                config, folder, self.data, self.machine, labels or {}, labelled, start,
+                self._validation_score,
+            )
         return self.open(folder, config)
 
-    def open(self, folder: RunFolder, config: RunConfig) -> Trained:
-        """Load a finished run."""
-        record = folder.read_record()
-        method = methods.build(config.method, config.model, len(record["classes"]))
-        folder.load_weights(method)
-        device = make_accelerator(config.train, self.device).device
-        return Trained(config, folder, method.to(device).eval(), record)
+    def open(self, folder: RunFolder, config: RunConfig, which: str = "last") -> Trained:
+        """Load a finished run: its ``last`` weights, or the ``best`` on the validation pictures."""
+        return open_run(folder, config, self.machine.device, which)
 
-    def _run(
-        self,
-        config: RunConfig,
-        folder: RunFolder,
-        labels: LogitsStore | None,
-        labelled: Pool | None,
-    ) -> None:
-        folder.write_config(config)
-        torch.manual_seed(config.seed)
-        method = methods.build(config.method, config.model, len(self.data.classes))
-        accelerator = make_accelerator(config.train, self.device)
-        if method.needs_logits and labels is None:
-            raise ValueError(f"{config.method.name} learns from stored logits; pass labels.")
-        loader = TrainingLoader(
-            labelled=labelled or self.data.labelled,
-            weak=self._weak(labels) if "weak" in method.learns_from else None,
-            batch_labelled=config.train.batch_labelled,
-            batch_weak=config.train.batch_weak,
-            augment=config.augment,
-            seed=config.seed,
-            process=accelerator.process_index,
-            processes=accelerator.num_processes,
+    def _validation_score(self, method: Method) -> float:
+        """mIoU in percent on the validation pictures."""
+        scores = evaluate(
+            method, self.data.val, self.data.classes, protocol=self.profile.protocol
         )
-        title = f"{config.method.name} (seed {config.seed})"
-        history = fit(method, loader, config.train, folder, accelerator, title)
-        if accelerator.is_main_process:
-            record = {
-                "history": history,
-                "seconds": history[-1]["seconds"],
-                "classes": self.data.classes,
-            }
-            folder.finish(method.state_dict(), record)
-        accelerator.wait_for_everyone()
+        return 100 * scores.mean_iou
 
-    def _weak(self, labels: LogitsStore | None) -> Pool:
-        weak = self.data.weak
-        logits = labels.read() if labels is not None else None
-        return Pool(weak.names, weak.images, box_maps=None, logits_ancillary=logits)
+    @torch.no_grad()
+    def _corrected(
+        self, primary: Trained, correct: Correction, numbers: Sequence[int]
+    ) -> Iterator[torch.Tensor]:
+        store = self.logits()
+        device = next(primary.method.parameters()).device
+        own = predict_logits(primary.method, self.data.weak.take(numbers))
+        for number, one in zip(numbers, own, strict=True):
+            both = (logits[None].float().to(device) for logits in (one, store[number]))
+            yield correct(*both)[0].cpu()
 
-    def _store(self, source: str) -> LogitsStore:
-        return LogitsStore(work_root() / "logits" / source, source, self.data.weak.names)
+    def _store(self, source: str, pool: Pool | PhotoPool) -> LogitsStore:
+        bits = 16 if isinstance(pool, Pool) else 8
+        return LogitsStore(work_root() / "logits" / source, source, pool.names, bits)
 
 
-def _take(pool: Pool, numbers) -> Pool:
-    chosen = list(numbers)
-    return Pool(
-        tuple(pool.names[i] for i in chosen), pool.images[chosen], box_maps=pool.box_maps[chosen]
-    )
+def _correction(method: Primary | ConvPrimary) -> Correction:
+    """How a finished primary corrects: its own module, or the end of its schedule."""
+    if isinstance(method, ConvPrimary):
+        return method.corrected
+    return partial(linear_correction, alpha=method.config.alpha.end)
+
+
+def _label(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+    """The most likely class of every pixel of a picture (H, W), from stored logits (C, h, w)."""
+    stride = stored_stride(size, logits.shape[-2:])
+    covered = tuple(side * stride for side in logits.shape[-2:])
+    large = enlarge(logits[None].float(), covered)[0, :, : size[0], : size[1]]
+    return large.argmax(dim=0).numpy()

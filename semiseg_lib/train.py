@@ -3,68 +3,81 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Literal
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState, is_initialized
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from semiseg_lib.datasets.loaders import TrainingLoader
+from semiseg_lib.checkpoints import (
+    Interruption,
+    Progress,
+    TrainingDiverged,
+    blamed,
+    ignore_signals,
+    refuse_broken,
+)
+from semiseg_lib.datasets.loaders import Batch, TrainingLoader
 from semiseg_lib.methods.base import Method
+from semiseg_lib.optimisers import (
+    TrainConfig,
+    announce,
+    learning_rate_curve,
+    make_optimizer,
+    make_ready,
+    refuse_contradictions,
+)
 from semiseg_lib.runs import RunFolder
 
+__all__ = [
+    "TrainConfig", "TrainingDiverged", "fit", "learning_rate_curve", "make_accelerator",
+    "make_optimizer",
+]
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How long and how fast to learn.
 
-    Attributes:
-        steps: optimiser steps.
-        batch_labelled, batch_weak: pictures of each in a step, over all processes together.
-        optimizer: ``adamw`` or ``sgd`` (with momentum 0.9).
-        lr: learning rate; a method may scale it by group.
-        weight_decay: of every parameter.
-        schedule: ``flat`` holds the rate and lets it fall to 0 over the last tenth; ``poly`` falls
-            as (1 - progress) ** 0.9; ``one_cycle`` rises and falls once.
-        accumulate: forward passes whose gradients are added up for one step.
-        precision: ``no``, ``fp16`` or ``bf16`` autocast.
-        channels_last: keep tensors in NHWC order, which is faster on most devices.
-        log_every: steps between two rows of the history.
-        checkpoint_seconds: seconds between two checkpoints.
+def make_accelerator(
+    config: TrainConfig,
+    device: str | None = None,
+    trackers: tuple[str, ...] = (),
+    folder: Path | None = None,
+) -> Accelerator:
+    """An accelerator for this run, instead of any that was made before in this process.
+
+    Args:
+        config: says the precision.
+        device: "cpu" forces the CPU, None takes the best.
+        trackers: experiment trackers by accelerate's names: ``tensorboard``, ``wandb`` ...
+        folder: where trackers write.
+
+    Raises:
+        ValueError: accelerate knows no such tracker, or its package is not installed.
     """
-
-    steps: int = 1000
-    batch_labelled: int = 6
-    batch_weak: int = 10
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = 1e-2
-    weight_decay: float = 1e-2
-    schedule: Literal["flat", "poly", "one_cycle"] = "flat"
-    accumulate: int = 1
-    precision: Literal["no", "fp16", "bf16"] = "no"
-    channels_last: bool = True
-    log_every: int = 10
-    checkpoint_seconds: float = 20.0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_labelled", "accumulate", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1.")
-
-
-class TrainingDiverged(RuntimeError):
-    """A loss became NaN or infinite."""
-
-
-def make_accelerator(config: TrainConfig, device: str | None = None) -> Accelerator:
-    """An accelerator for this run; ``device`` "cpu" forces the CPU, None takes the best."""
+    known = {str(name) for name in get_available_trackers()}
+    for name in trackers:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise ValueError(
+                f"there is no tracker {name!r}; there are {', '.join(LOGGER_TYPE_TO_CLASS)}."
+            )
+        if name not in known:
+            package = name.replace("_", "-")
+            raise ValueError(f"the tracker {name} is not installed: pip install {package}")
+    if "wandb" in trackers:
+        os.environ.setdefault("WANDB_MODE", "offline")
+    _forget_other_settings(config, device)
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision=config.precision,
+        log_with=list(trackers) or None,
+        project_dir=folder,
+        # A method may leave out a term, and with it weights, in some of its steps.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 
@@ -76,8 +89,14 @@ def fit(
     accelerator: Accelerator,
     title: str = "training",
     stop_at: int | None = None,
+    score: Callable[[Method], float] | None = None,
+    workers: int = 0,
 ) -> list[dict[str, float]]:
     """Train ``method`` in place, continuing from the folder's checkpoint where there is one.
+
+    Several processes together do what one would with the same batch, as far as their losses are
+    means over equally many pixels: gradients are averaged over processes, so a process with more
+    void counts no less than the others. Only the main process writes, but for bad batches.
 
     Args:
         method: what to train; it ends up on the accelerator's device.
@@ -87,79 +106,111 @@ def fit(
         accelerator: device, precision and processes.
         title: what the progress bar calls it.
         stop_at: leave after this many steps, as an interruption would; None to run to the end.
+        score: the validation mIoU in percent. Every process calls it, so that none waits for
+            another longer than a collective operation may last; the main one's counts.
+        workers: processes that read batches ahead; 0 reads them in this one. The same batches.
 
     Returns:
-        The history: a row each ``log_every`` steps, with step, seconds, learning rate and losses
-        averaged since the last row.
+        The history: a row each ``log_every`` steps and at each score, with step, seconds, learning
+        rate, losses averaged since the last row, and ``score`` where there is one.
 
     Raises:
-        TrainingDiverged: a loss became NaN or infinite; the message names the step and pictures.
+        TrainingDiverged: a loss or weight became NaN or infinite; the message names the step.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the checkpoint was saved after the current step.
+        ValueError: the options contradict each other.
     """
-    if config.channels_last:
-        method.to(memory_format=torch.channels_last)
+    refuse_contradictions(loader, config, accelerator, score)
+    announce(config, accelerator)
+    make_ready(method, config, accelerator)
     optimizer = make_optimizer(method, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_curve(config))
     wrapped = accelerator.prepare_model(_LossModule(method))
     optimizer = accelerator.prepare_optimizer(optimizer)
-    state = _Progress(method, optimizer, schedule, folder)
-    first = state.restore()
+    others = {"optimizer": optimizer, "schedule": schedule}
+    if accelerator.scaler is not None:
+        others["scaler"] = accelerator.scaler
+    state = Progress(method, others, folder, accelerator)
+    first = done = state.restore()
+    end = config.steps if stop_at is None else max(first, min(stop_at, config.steps))
     method.train()
-    bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=title,
-               unit="step", mininterval=0.5, disable=not accelerator.is_local_main_process)
-    for step in bar:
-        if stop_at is not None and step >= stop_at:
-            break
-        torch.manual_seed(loader.seed * 1_000_003 + step)  # dropout repeats itself on resume
-        losses: dict[str, float] = {}
-        for share in range(config.accumulate):
-            batch = loader.batch(step * config.accumulate + share).to(accelerator.device)
-            last_share = share + 1 == config.accumulate
-            with nullcontext() if last_share else accelerator.no_sync(wrapped):
-                terms = wrapped(batch, step / config.steps)
-                accelerator.backward(sum(terms.values()) / config.accumulate)
-            for name, term in terms.items():
-                losses[name] = losses.get(name, 0.0) + term.item() / config.accumulate
-            if not math.isfinite(sum(losses.values())):
-                raise TrainingDiverged(_diverged(step, losses, batch, folder))
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
-        method.after_step(step)
-        state.record(step, losses, schedule.get_last_lr()[0], last=step + 1 == config.steps,
-                     every=config.log_every)
-        bar.set_postfix_str(f"loss {state.running_loss:.3f}", refresh=False)
-        if accelerator.is_main_process and state.due(config.checkpoint_seconds):
-            state.save(step + 1)
-    bar.close()
-    if stop_at is not None and accelerator.is_main_process:
-        state.save(max(first, min(stop_at, config.steps)))
+    numbers = range(first * config.accumulate, end * config.accumulate)
+    with (
+        Interruption() as stop,
+        _tracked(accelerator, config, folder),
+        closing(_read(loader, numbers, workers, accelerator.device)) as batches,
+        tqdm(range(first, end), initial=first, total=config.steps, desc=title, unit="step",
+             mininterval=0.5, disable=not accelerator.is_local_main_process) as bar,
+    ):
+        for step in bar:
+            _seed(loader, step, accelerator)
+            losses, batch = _add_gradients(wrapped, batches, step, config, accelerator)
+            means, stopping = _over_all_processes(losses, stop.wanted, accelerator)
+            if not math.isfinite(sum(means.values())):
+                raise TrainingDiverged(blamed(step, losses, batch, folder, accelerator))
+            if config.clip:
+                accelerator.clip_grad_norm_(method.parameters(), config.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            if not optimizer.step_was_skipped:  # fp16: the gradients overflowed
+                schedule.step()
+            method.after_step(step)
+            state.add(means)
+            if _due(step + 1, config.validate_every, config.steps):
+                state.close_row(step + 1, schedule.get_last_lr()[0], score)
+            elif _due(step + 1, config.log_every, config.steps):
+                state.close_row(step + 1, schedule.get_last_lr()[0])
+            bar.set_postfix_str(f"loss {state.running_loss:.3f}", refresh=False)
+            done = step + 1
+            if stopping:
+                break
+            state.save_if_due(done, config.checkpoint_seconds)
+        _, stopping = _over_all_processes({}, stop.wanted, accelerator)
+        refuse_broken(method, done, folder)
+        if stopping or stop_at is not None:
+            state.save(done)
+        accelerator.wait_for_everyone()
+    if stopping:
+        raise KeyboardInterrupt(
+            f"saved at step {done} of {config.steps}; the same command continues"
+        )
     return state.history
 
 
-def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser over the method's parameter groups, each with its share of the rate."""
-    groups = [
-        {"params": group["params"], "lr": config.lr * group["lr_scale"]}
-        for group in method.parameter_groups()
-    ]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, config.lr, momentum=0.9, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(groups, config.lr, weight_decay=config.weight_decay)
+def _add_gradients(
+    wrapped: torch.nn.Module, batches: Iterator[Batch], step: int, config: TrainConfig,
+    accelerator: Accelerator,
+) -> tuple[dict[str, float], Batch]:
+    """The passes of one step; this process's losses, and the batch to blame if one is no number."""
+    losses: dict[str, float] = {}
+    broken = None
+    for share in range(config.accumulate):
+        batch = next(batches).to(accelerator.device)
+        last_share = share + 1 == config.accumulate
+        with nullcontext() if last_share else accelerator.no_sync(wrapped):
+            terms = wrapped(batch, step / config.steps)
+            accelerator.backward(sum(terms.values()) / config.accumulate)
+        for name, term in terms.items():
+            losses[name] = losses.get(name, 0.0) + term.item() / config.accumulate
+        if broken is None and not math.isfinite(sum(losses.values())):
+            broken = batch
+    return losses, broken or batch
 
 
-def learning_rate_curve(config: TrainConfig) -> Callable[[int], float]:
-    """The factor on the learning rate at each step."""
+def _over_all_processes(
+    losses: dict[str, float], stop: bool, accelerator: Accelerator
+) -> tuple[dict[str, float], bool]:
+    """Mean losses, and whether any process was told to stop: all must end after the same step."""
+    if accelerator.num_processes == 1:
+        return losses, stop
+    names = sorted(losses)
+    own = torch.tensor([*(losses[name] for name in names), float(stop)], device=accelerator.device)
+    *means, stopping = accelerator.reduce(own, "mean").tolist()
+    return dict(zip(names, means, strict=True)), stopping > 0
 
-    def factor(step: int) -> float:
-        progress = min(step / config.steps, 1.0)
-        if config.schedule == "poly":
-            return (1 - progress) ** 0.9
-        if config.schedule == "one_cycle":
-            rise = 0.25
-            return progress / rise if progress < rise else (1 - progress) / (1 - rise)
-        return min(1.0, (1 - progress) / 0.1)
 
-    return factor
+def _due(done: int, every: int, steps: int) -> bool:
+    """Whether something that comes every so many steps, and at the end, comes now; 0 is never."""
+    return every > 0 and (done % every == 0 or done == steps)
 
 
 class _LossModule(torch.nn.Module):
@@ -173,65 +224,59 @@ class _LossModule(torch.nn.Module):
         return self.method.losses(batch, progress)
 
 
-class _Progress:
-    """What a checkpoint holds besides the weights, and when the next one is due."""
+class _ByNumber(Dataset):
+    """A loader as the map from a number to its batch that torch's DataLoader reads."""
 
-    def __init__(self, method, optimizer, schedule, folder: RunFolder) -> None:
-        self.parts = {"method": method, "optimizer": optimizer, "schedule": schedule}
-        self.folder = folder
-        self.history: list[dict[str, float]] = []
-        self.sums: dict[str, float] = {}
-        self.counted = 0
-        self.running_loss = float("nan")
-        self.seconds_before = 0.0
-        self.started = self.saved = time.perf_counter()
+    def __init__(self, loader: TrainingLoader) -> None:
+        self.loader = loader
 
-    def restore(self) -> int:
-        """Continue from the checkpoint; return the step to do next."""
-        state = self.folder.read_checkpoint()
-        if state is None:
-            return 0
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
-        self.history, self.sums, self.counted = state["history"], state["sums"], state["counted"]
-        self.seconds_before = state["seconds"]
-        return state["step"]
-
-    def save(self, step: int) -> None:
-        """Write a checkpoint from which step ``step`` comes next."""
-        state = {name: part.state_dict() for name, part in self.parts.items()}
-        self.folder.write_checkpoint({
-            **state, "step": step, "history": self.history, "sums": self.sums,
-            "counted": self.counted, "seconds": self.seconds,
-        })
-        self.saved = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Time spent on this run, interruptions left out."""
-        return self.seconds_before + time.perf_counter() - self.started
-
-    def due(self, every: float) -> bool:
-        return time.perf_counter() - self.saved > every
-
-    def record(
-        self, step: int, losses: dict[str, float], lr: float, last: bool, every: int
-    ) -> None:
-        """Add one step's losses to the running means; close a full row of the history."""
-        for name, loss in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + loss
-        self.counted += 1
-        self.running_loss = sum(self.sums.values()) / self.counted
-        if (step + 1) % every == 0 or last:
-            means = {f"loss_{name}": value / self.counted for name, value in self.sums.items()}
-            self.history.append({"step": step + 1, "seconds": self.seconds, "lr": lr, **means})
-            self.sums, self.counted = {}, 0
+    def __getitem__(self, number: int) -> Batch:
+        return self.loader.batch(number)
 
 
-def _diverged(step: int, losses: dict[str, float], batch, folder: RunFolder) -> str:
-    terms = ", ".join(f"{name} = {loss:g}" for name, loss in losses.items())
-    saved = folder.write_batch(batch)
-    return (
-        f"step {step}: {terms}. Stopped; the batch is saved in {saved}. Labelled pictures: "
-        f"{', '.join(batch.labelled.names)}. Lower lr, or look at these pictures and their labels."
-    )
+def _read(
+    loader: TrainingLoader, numbers: Iterable[int], workers: int, device: torch.device
+) -> Iterator[Batch]:
+    """The batches with these numbers, in this order."""
+    if workers == 0:
+        yield from map(loader.batch, numbers)
+    elif numbers:
+        yield from DataLoader(
+            _ByNumber(loader), sampler=numbers, batch_size=None, num_workers=workers,
+            pin_memory=device.type == "cuda", worker_init_fn=ignore_signals,
+            generator=torch.Generator(),  # the global one is the method's
+        )
+
+
+@contextmanager
+def _tracked(accelerator: Accelerator, config: TrainConfig, folder: RunFolder) -> Iterator[None]:
+    """Experiment trackers, where asked for, from the first row to the last."""
+    if accelerator.log_with:
+        place = {"dir": str(folder.path), "name": folder.path.name}
+        accelerator.init_trackers("semiseg", asdict(config), init_kwargs={"wandb": place})
+    try:
+        yield
+    finally:
+        # Not end_training(): it also ends the processes' connection, which the next run needs.
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        accelerator.trackers = []
+
+
+def _forget_other_settings(config: TrainConfig, device: str | None) -> None:
+    """Drop accelerate's state of this process if it is for another precision or device.
+
+    accelerate keeps one per process and refuses to change it; this is how its own tests do.
+    """
+    if not is_initialized():
+        return
+    state = AcceleratorState()
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    moves = on_cpu != (state.device.type == "cpu") and state.num_processes == 1
+    if moves or state.mixed_precision != config.precision:
+        AcceleratorState._reset_state(reset_partial_state=moves)
+
+
+def _seed(loader: TrainingLoader, step: int, accelerator: Accelerator) -> None:
+    """Dropout repeats itself on resume, and differs between processes."""
+    torch.manual_seed(loader.seed * 1_000_003 + step + (accelerator.process_index << 40))

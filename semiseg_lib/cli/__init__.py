@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             commands.train(rest)
         else:
             listed = {
-                "data": commands.data, "train": _train, "logits": commands.logits,
+                "train": _train, "logits": commands.logits,
                 "evaluate": commands.evaluate, "predict": commands.predict,
                 "pipeline": commands.pipeline, "study": commands.study,
                 "book": _book, "doctor": _doctor,

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import tyro
 
 from semiseg_lib import profiles, studies
-from semiseg_lib.cli.flags import Common, CommonFlags, TrainFlags
-from semiseg_lib.paths import atomic_write, shown
+from semiseg_lib.cli.flags import Common, CommonFlags, Dataset, ProtocolFlags, TrainFlags
+from semiseg_lib.cli.report import report, say
+from semiseg_lib.inference import WHOLE_PICTURE, Protocol
+from semiseg_lib.launch import Machine, RunConfig, Trained, open_run
+from semiseg_lib.methods import ConvPrimaryConfig
+from semiseg_lib.paths import shown
 from semiseg_lib.predicting import predict_files
 from semiseg_lib.runs import RunFolder
-from semiseg_lib.stages import Pipeline, RunConfig, Trained
+from semiseg_lib.stages import Pipeline
 from semiseg_lib.tables import markdown_table
 
-TRAINABLE = ("supervised", "ancillary", "primary")
-
-
-def data(common: CommonFlags = Common()) -> None:
-    """Draw the pictures of mini-VOC (or find them drawn) and show what there is."""
-    pools = common.pipeline().data
-    rows = [
-        {"list": name, "pictures": str(len(getattr(pools, name).names)), "masks": masks}
-        for name, masks in (("labelled", "yes"), ("weak", "no, boxes only"), ("val", "yes"),
-                            ("test", "yes"))
-    ]
-    print(markdown_table(rows))
-    print(f"classes: {', '.join(pools.classes)}\nfolder:  {shown(pools.folder)}")
+TRAINABLE = ("supervised", "ancillary", "primary", "conv-primary")
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -40,22 +31,26 @@ def train(arguments: Sequence[str]) -> None:
                                       add_help="--help" not in arguments[1:])
     chooser.add_argument("method", choices=TRAINABLE, help="what to train; then --help for more")
     chooser.add_argument("--profile", help="smoke, laptop ...: where the defaults come from")
+    chooser.add_argument("--dataset", default="minivoc", choices=get_args(Dataset),
+                         help="minivoc (drawn), voc, cityscapes, camvid or your own folder")
     chosen, rest = chooser.parse_known_args(arguments)
-    profile, name = profiles.load(chosen.profile), chosen.method
+    profile, name = profiles.load(chosen.profile, chosen.dataset), chosen.method
+    stage = name.removeprefix("conv-")
+    method = ConvPrimaryConfig() if name == "conv-primary" else getattr(profile, stage)
     default = TrainFlags(
-        getattr(profile, name), getattr(profile, f"train_{name}"),
-        profile.data, profile.model, profile.augment,
+        method, getattr(profile, f"train_{stage}"), profile.data, profile.model, profile.augment
     )
+    kinds = tuple(type(value) for value in (method, profile.data, profile.augment))
     flags = tyro.cli(
-        TrainFlags[type(default.method)], default=default, args=rest, prog=f"semiseg train {name}",
+        TrainFlags[kinds], default=default, args=rest, prog=f"semiseg train {name}",
         description=f"{train.__doc__} Defaults are those of the profile {profile.name}.",
     )
-    changed = {name: flags.method, f"train_{name}": flags.train}
+    changed = {stage: flags.method, f"train_{stage}": flags.train}
     pipeline = Pipeline(
         replace(profile, data=flags.data, model=flags.model, augment=flags.augment, **changed),
-        flags.seed, flags.device,
+        flags.seed, flags.machine,
     )
-    _report(pipeline, getattr(pipeline, name)(), "val")
+    report(pipeline, getattr(pipeline, stage)(), "val")
 
 
 def logits(common: CommonFlags = Common()) -> None:
@@ -67,21 +62,26 @@ def logits(common: CommonFlags = Common()) -> None:
 
 def evaluate(
     run: tyro.conf.Positional[Path], split: Literal["val", "test"] = "test",
+    protocol: ProtocolFlags = WHOLE_PICTURE, root: Path | None = None,
     device: Literal["cpu"] | None = None,
 ) -> None:
-    """Score a finished run; writes evaluation-SPLIT.json and .md into its folder.
+    """Score a finished run, last and best weights; writes evaluation-SPLIT.json and .md beside it.
 
     Args:
         run: the run's folder.
         split: the pictures to score it on.
+        protocol: how a picture is predicted.
+        root: the folder that holds the dataset; unset: SEMISEG_DATA.
         device: cpu, or unset for the best there is.
     """
-    pipeline, trained = _open(run, device)
-    _report(pipeline, trained, split)
+    pipeline, trained = _open(run, Machine(device, root), protocol)
+    report(pipeline, trained, split)
 
 
 def predict(
-    source: tyro.conf.Positional[Path], run: Path, out: Path, device: Literal["cpu"] | None = None
+    source: tyro.conf.Positional[Path], run: Path, out: Path,
+    protocol: ProtocolFlags = WHOLE_PICTURE,
+    device: Literal["cpu"] | None = None,
 ) -> None:
     """Segment pictures: for each a palette PNG of class ids and an overlay to look at.
 
@@ -89,10 +89,12 @@ def predict(
         source: a picture, or a folder of pictures.
         run: the folder of a finished run of a model that needs no boxes.
         out: where to write.
+        protocol: how a picture is predicted.
         device: cpu, or unset for the best there is.
     """
-    _, trained = _open(run, device)
-    written = predict_files(trained.method, trained.record["classes"], source, out)
+    folder = RunFolder(run)
+    trained = open_run(folder, folder.read_config(RunConfig), device)
+    written = predict_files(trained.method, trained.record["classes"], source, out, protocol)
     print(f"{len(written)} pictures segmented; labels and overlays are in {shown(out)}")
 
 
@@ -103,65 +105,54 @@ def pipeline(common: CommonFlags = Common()) -> None:
         "supervised (masks alone)": stages.supervised(),
         "ancillary (sees boxes)": stages.ancillary(),
         "primary, no correction": stages.primary(studies.NONE),
-        "primary, self-correcting": stages.primary(),
+        "primary, linear correction": stages.primary(),
+        "primary, convolutional correction": stages.primary(ConvPrimaryConfig()),
     }
     rows = [
         {"model": name, "mIoU (%)": f"{studies.percent(stages.evaluate(one)):.1f}",
          "minutes": f"{one.record['seconds'] / 60:.1f}", "run": shown(one.folder.path)}
         for name, one in trained.items()
     ]
-    print(markdown_table(rows))
+    say(markdown_table(rows))
 
 
 def study(
-    name: tyro.conf.Positional[str], seeds: tuple[int, ...] = (), profile: str | None = None,
+    name: tyro.conf.Positional[str], seeds: tuple[int, ...] = (), only: tuple[str, ...] = (),
+    profile: str | None = None, root: Path | None = None, workers: int = 0,
     device: Literal["cpu"] | None = None,
 ) -> None:
     """Run a study with several seeds and store its records.
 
     Args:
-        name: tight, hurried, schedules, controls or "label errors".
+        name: tight, hurried, schedules, controls, "label errors", convolutional or photographs.
         seeds: the seeds; none given: the profile's.
+        only: the arms to run; none given: all.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
+        root: the folder that holds the dataset; unset: SEMISEG_DATA.
+        workers: processes that read pictures ahead.
         device: cpu, or unset for the best there is.
     """
     if name not in studies.STUDIES:
         raise ValueError(f"there is no study {name!r}; there are {', '.join(studies.STUDIES)}.")
-    chosen = profiles.load(profile)
-    records = studies.run(name, chosen, seeds or None, device)
+    chosen = profiles.load(profile, studies.dataset_of(name))
+    machine = Machine(device, root, workers)
+    records = studies.run(name, chosen, seeds or None, machine, only)
     rows = [
-        {"arm": arm.text, "mIoU on test (%)": records.scores(key), "seeds": str(records.seeds(key))}
+        {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
+         "seeds": str(records.seeds(key))}
         for key, arm in studies.STUDIES[name].items() if records.scores(key)
     ]
     print(markdown_table(rows, plain=["mIoU on test (%)"]))
     print(f"records: {shown(studies.record_path(name, chosen.name))}")
 
 
-def _open(run: Path, device: str | None) -> tuple[Pipeline, Trained]:
+def _open(run: Path, machine: Machine, protocol: Protocol) -> tuple[Pipeline, Trained]:
     """A finished run with the data it was trained on."""
     folder = RunFolder(run)
     config = folder.read_config(RunConfig)
     chosen = replace(
-        profiles.load("laptop"), data=config.data, model=config.model, augment=config.augment
+        profiles.load("laptop"), data=config.data, model=config.model, augment=config.augment,
+        protocol=protocol,
     )
-    pipeline = Pipeline(chosen, config.seed, device)
+    pipeline = Pipeline(chosen, config.seed, machine)
     return pipeline, pipeline.open(folder, config)
-
-
-def _report(pipeline: Pipeline, trained: Trained, split: str) -> None:
-    """Print the scores of a run, and keep them beside it."""
-    scores = pipeline.evaluate(trained, split)
-    table = markdown_table([
-        {key: value if isinstance(value, str) else f"{value:.1f}" for key, value in row.items()}
-        for row in scores.rows()
-    ])
-    summary = f"mIoU on {split}: {studies.percent(scores):.1f} %"
-    folder = trained.folder.path
-    with atomic_write(folder / f"evaluation-{split}.md") as temporary:
-        temporary.write_text(f"{table}\n\n{summary}\n", encoding="utf-8")
-    with atomic_write(folder / f"evaluation-{split}.json") as temporary:
-        temporary.write_text(json.dumps({
-            "split": split, "mean_iou": scores.mean_iou, "pixel_accuracy": scores.pixel_accuracy,
-            "classes": scores.classes, "confusion": scores.confusion.tolist(),
-        }), encoding="utf-8")
-    print(f"{table}\n{summary}\nrun: {shown(folder)}")

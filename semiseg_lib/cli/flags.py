@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
 import tyro
 
 from semiseg_lib import profiles
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.catalogue import DataConfig
+from semiseg_lib.inference import Protocol
+from semiseg_lib.launch import Machine
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.stages import Pipeline
 from semiseg_lib.train import TrainConfig
 
 Options = TypeVar("Options")
+Data = TypeVar("Data")
+Augment = TypeVar("Augment")
+Dataset = Literal["minivoc", "voc", "cityscapes", "camvid", "folder"]
+STAGES = ("train_supervised", "train_ancillary", "train_start", "train_primary")
 
 
 @dataclass(frozen=True)
@@ -22,38 +27,56 @@ class Common:
     """What most commands take.
 
     Attributes:
-        profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
+        profile: smoke, laptop, gpu or paper; unset: SEMISEG_PROFILE, else laptop.
+        dataset: minivoc (drawn), voc, cityscapes, camvid or folder (your own pictures).
+        root: the folder that holds the dataset; unset: SEMISEG_DATA.
         world: the mini-VOC world; unset: the profile's.
         labelled: how many pictures have masks; unset: as in the profile.
+        published: a published list of the labelled pictures (a file), for real datasets.
         steps: steps of every training; unset: as in the profile.
         seed: draws the labelled pictures, the initial weights and the batches.
         device: cpu, or unset for the best there is.
+        workers: processes that read pictures ahead; 0 reads them in between the steps.
+        trackers: tensorboard, wandb ...: where the losses are shown while a run goes on.
     """
 
     profile: str | None = None
+    dataset: Dataset = "minivoc"
+    root: Path | None = None
     world: Literal["tight", "hurried"] | None = None
     labelled: int | None = None
+    published: Path | None = None
     steps: int | None = None
     seed: int = 0
     device: Literal["cpu"] | None = None
+    workers: int = 0
+    trackers: tuple[str, ...] = ()
+
+    @property
+    def machine(self) -> Machine:
+        """What to compute on."""
+        return Machine(self.device, self.root, self.workers, self.trackers)
 
     def pipeline(self) -> Pipeline:
         """The stages that these flags describe."""
-        chosen = profiles.load(self.profile)
+        chosen = profiles.load(self.profile, self.dataset)
         data = chosen.data
-        labelled = data.labelled if self.labelled is None else self.labelled
-        data = replace(data, world=self.world or data.world, labelled=labelled)
+        if self.labelled is not None:
+            data = replace(data, labelled=self.labelled)
+        if self.published is not None:
+            data = replace(data, published=self.published.as_posix())
         chosen = replace(chosen, data=data)
+        if self.world is not None:
+            chosen = chosen.in_world(self.world)
         if self.steps is not None:
-            stages = ("train_supervised", "train_ancillary", "train_primary")
             chosen = replace(
-                chosen, **{s: replace(getattr(chosen, s), steps=self.steps) for s in stages}
+                chosen, **{s: replace(getattr(chosen, s), steps=self.steps) for s in STAGES}
             )
-        return Pipeline(chosen, self.seed, self.device)
+        return Pipeline(chosen, self.seed, self.machine)
 
 
 @dataclass(frozen=True)
-class TrainFlags(Generic[Options]):
+class TrainFlags(Generic[Options, Data, Augment]):
     """One training run, flag by flag.
 
     Attributes:
@@ -64,15 +87,29 @@ class TrainFlags(Generic[Options]):
         augment: how views differ from their pictures.
         seed: draws the labelled pictures, the initial weights and the batches.
         device: cpu, or unset for the best there is.
+        root: the folder that holds the dataset; unset: SEMISEG_DATA.
+        workers: processes that read pictures ahead; 0 reads them in between the steps.
+        trackers: tensorboard, wandb ...: where the losses are shown while the run goes on.
+        resume: continue an interrupted run; --no-resume drops what it had done.
     """
 
     method: Options
     train: TrainConfig
-    data: DataConfig
+    data: Data
     model: ModelConfig
-    augment: AugmentConfig
+    augment: Augment
     seed: int = 0
     device: Literal["cpu"] | None = None
+    root: Path | None = None
+    workers: int = 0
+    trackers: tuple[str, ...] = ()
+    resume: bool = True
+
+    @property
+    def machine(self) -> Machine:
+        """What to compute on."""
+        return Machine(self.device, self.root, self.workers, self.trackers, self.resume)
 
 
 CommonFlags = Annotated[Common, tyro.conf.arg(name="")]
+ProtocolFlags = Annotated[Protocol, tyro.conf.arg(name="")]

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
 from semiseg_lib.datasets.loaders import Pool, load_pool
 from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, Sizes, World, prepare
+from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
 from semiseg_lib.datasets.voc import VOCDataset
 
@@ -61,12 +63,7 @@ class Data:
         chosen = choose_labelled(
             list(everything.masks.numpy()), self.config.labelled, len(self.classes), self.seed
         )
-        return Pool(
-            names=tuple(everything.names[i] for i in chosen),
-            images=everything.images[chosen],
-            masks=everything.masks[chosen],
-            box_maps=everything.box_maps[chosen],
-        )
+        return everything.take(chosen)
 
     @cached_property
     def weak(self) -> Pool:
@@ -77,6 +74,15 @@ class Data:
     def weak_truth(self) -> np.ndarray:
         """Hidden masks of the weak pictures, uint8 (N, H, W): to measure labels, not to learn."""
         return self._pool("weak", "SegmentationClassAug").masks.numpy()
+
+    @property
+    def everything(self) -> Pool:
+        """Labelled and weak pictures, all with their masks: the upper bound learns from these."""
+        return Pool(
+            names=self.labelled.names + self.weak.names,
+            images=torch.cat([self.labelled.images, self.weak.images]),
+            masks=torch.cat([self.labelled.masks, torch.from_numpy(self.weak_truth)]),
+        )
 
     @cached_property
     def val(self) -> Pool:
@@ -95,6 +101,15 @@ class Data:
 
     def _pool(self, image_set: str, masks: str | None) -> Pool:
         return _read_pool(self.folder, image_set, self.classes, masks)
+
+
+def open_data(
+    config: DataConfig | PhotoConfig, seed: int, root: Path | None = None
+) -> Data | PhotoData:
+    """The pictures of a configuration: drawn ones, or photographs under ``root``."""
+    if isinstance(config, PhotoConfig):
+        return PhotoData(config, seed, root)
+    return Data(config, seed)
 
 
 @lru_cache(maxsize=16)

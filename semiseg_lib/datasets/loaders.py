@@ -6,7 +6,7 @@ it would have had, and several processes can each take their share of one batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
@@ -35,6 +35,8 @@ class Part:
         masks: int64 (B, H, W) class ids, 255 = void; None for weak pictures.
         box_maps: float32 (B, C, H, W) of zeros and ones; None where not asked for.
         logits_ancillary: float32 (B, C, h, w) at head resolution; None where not asked for.
+        inside: bool (B, H, W), False where a view shows padding instead of its picture; None where
+            there is no padding. Masks are void there.
     """
 
     names: tuple[str, ...]
@@ -42,11 +44,19 @@ class Part:
     masks: Tensor | None = None
     box_maps: Tensor | None = None
     logits_ancillary: Tensor | None = None
+    inside: Tensor | None = None
 
     def to(self, device: torch.device) -> Part:
         """The same part with its tensors on ``device``."""
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Part:
+        """The same part in page-locked memory, from which a GPU copies faster."""
+        return self._changed(Tensor.pin_memory)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Part:
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
-        return replace(self, **{k: v.to(device) for k, v in tensors.items() if v is not None})
+        return replace(self, **{k: change(v) for k, v in tensors.items() if v is not None})
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,10 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on ``device``."""
         return Batch(self.labelled.to(device), self.weak and self.weak.to(device))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory."""
+        return Batch(self.labelled.pin_memory(), self.weak and self.weak.pin_memory())
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,20 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def take(self, numbers: Sequence[int]) -> Pool:
+        """Some of the pictures, without their logits."""
+        chosen = list(numbers)
+        return Pool(
+            tuple(self.names[i] for i in chosen),
+            self.images[chosen],
+            None if self.masks is None else self.masks[chosen],
+            None if self.box_maps is None else self.box_maps[chosen],
+        )
+
+    def with_logits(self, logits: Tensor | None) -> Pool:
+        """The same pictures with stored logits (N, C, h, w), and without box maps."""
+        return replace(self, box_maps=None, logits_ancillary=logits)
 
     def part(self, indices: Sequence[int]) -> Part:
         """The pictures at ``indices`` as they are, in the number formats that networks read."""

@@ -18,7 +18,15 @@ import numpy as np
 from defusedxml import ElementTree
 from torchvision.datasets import VOCDetection
 
-from semiseg_lib.datasets.labels import VOC_CLASSES, VOID, LabelError, read_mask, read_picture
+from semiseg_lib.datasets.labels import (
+    VOC_CLASSES,
+    VOID,
+    LabelError,
+    check_same_size,
+    packed_ids,
+    read_mask,
+    read_picture,
+)
 from semiseg_lib.datasets.sample import Boxes, Sample
 
 
@@ -51,18 +59,10 @@ class VOCDataset:
         self.folder = Path(folder)
         self.image_set = image_set
         self.file_classes = tuple(classes)
-        self.classes = tuple(keep or classes)
         self.masks = masks
         self.boxes = boxes
         self.names = read_list(self.folder / "ImageSets" / "Segmentation" / f"{image_set}.txt")
-        self._new_id = np.full(256, VOID, dtype=np.uint8)
-        if unknown := set(self.classes) - set(self.file_classes):
-            raise ValueError(
-                f"cannot keep {', '.join(sorted(unknown))}: the classes of {self.folder} are "
-                f"{', '.join(self.file_classes)}."
-            )
-        for new, name in enumerate(self.classes):
-            self._new_id[self.file_classes.index(name)] = new
+        self.classes, self._new_id = packed_ids(self.file_classes, keep, self.folder)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -75,12 +75,7 @@ class VOCDataset:
         if self.masks is not None:
             mask_path = self.folder / self.masks / f"{name}.png"
             mask = read_mask(mask_path, len(self.file_classes))
-            if mask.shape != image.shape[1:]:
-                raise LabelError(
-                    f"{mask_path} is {mask.shape[1]}x{mask.shape[0]} pixels, but {image_path} is "
-                    f"{image.shape[2]}x{image.shape[1]}. Resize the mask (nearest neighbour) or "
-                    "fetch the pair again."
-                )
+            check_same_size(mask, image, mask_path, image_path)
             mask = self._new_id[mask]
         if self.boxes:
             boxes = self._read_boxes(self.folder / "Annotations" / f"{name}.xml", image.shape[1:])
@@ -97,7 +92,7 @@ class VOCDataset:
             label = self._new_id[self.file_classes.index(name)]
             if label == VOID:
                 continue
-            coordinates.append(_half_open(box, size, path))
+            coordinates.append(half_open(box, size, path))
             labels.append(label)
         return Boxes(
             np.asarray(coordinates, np.float32).reshape(-1, 4), np.asarray(labels, np.int64)
@@ -136,7 +131,10 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
             f"{path} is missing. Add the annotation, or read the list without boxes."
         )
     try:
-        parsed = VOCDetection.parse_voc_xml(ElementTree.parse(path).getroot())
+        root = ElementTree.parse(path).getroot()
+        if root.tag == "annotation" and not len(root):
+            return []
+        parsed = VOCDetection.parse_voc_xml(root)
         return [
             (entry["name"], tuple(float(entry["bndbox"][side]) for side in _SIDES))
             for entry in parsed["annotation"].get("object", [])
@@ -151,8 +149,12 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-def _half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tuple[float, ...]:
-    """VOC counts pixels from 1 and includes both ends; from here on boxes are half-open from 0."""
+def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tuple[float, ...]:
+    """A box as VOC counts it (from 1, both ends included) as a half-open one that counts from 0.
+
+    Raises:
+        LabelError: it does not lie in its picture of ``size`` (H, W).
+    """
     height, width = size
     x0, y0, x1, y1 = box[0] - 1, box[1] - 1, box[2], box[3]
     if not (-1 < x0 < x1 < width + 1 and -1 < y0 < y1 < height + 1):

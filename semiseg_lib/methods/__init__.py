@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from semiseg_lib import models
 from semiseg_lib.methods.base import Method
-from semiseg_lib.methods.self_correcting import Ancillary, AncillaryConfig, Primary, PrimaryConfig
+from semiseg_lib.methods.self_correcting import (
+    Ancillary,
+    AncillaryConfig,
+    ConvPrimary,
+    ConvPrimaryConfig,
+    Primary,
+    PrimaryConfig,
+)
 from semiseg_lib.methods.supervised import Supervised, SupervisedConfig
 
-MethodConfig = SupervisedConfig | AncillaryConfig | PrimaryConfig
+MethodConfig = SupervisedConfig | AncillaryConfig | PrimaryConfig | ConvPrimaryConfig
 
 _METHODS: dict[type, type[Method]] = {
     SupervisedConfig: Supervised,
     AncillaryConfig: Ancillary,
     PrimaryConfig: Primary,
+    ConvPrimaryConfig: ConvPrimary,
 }
 
 
@@ -25,5 +33,5 @@ def build(config: MethodConfig, model: models.ModelConfig, num_classes: int) -> 
         num_classes: C, background included.
     """
     method = _METHODS[type(config)]
-    box_channels = num_classes if method.uses_boxes else 0
-    return method(config, models.build(model, num_classes, box_channels))
+    network = models.build(model, num_classes, method.box_channels(config, num_classes))
+    return method.of(config, network, num_classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -17,12 +18,22 @@ class Method(nn.Module):
         uses_boxes: the deployed forward pass reads box maps. True for the ancillary alone: what is
             tested on pictures without boxes must not see any.
         learns_from: the parts of a batch that :meth:`losses` reads.
-        needs_logits: :meth:`losses` reads the stored ancillary logits of the weak pictures.
+        needs_logits: the parts of a batch whose stored ancillary logits :meth:`losses` reads.
     """
 
     uses_boxes: bool = False
     learns_from: frozenset[str] = frozenset({"labelled"})
-    needs_logits: bool = False
+    needs_logits: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, config: Any, network: nn.Module, num_classes: int) -> Method:
+        """The method with these options around ``network``, which tells ``num_classes`` apart."""
+        return cls(config, network)
+
+    @classmethod
+    def box_channels(cls, config: Any, num_classes: int) -> int:
+        """How many channels of box maps the network reads beside the picture; 0 for none."""
+        return num_classes if cls.uses_boxes else 0
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """The terms to be summed and minimised, by name.
@@ -48,8 +59,21 @@ class Method(nn.Module):
         """Called after each optimiser step: moving averages and the like."""
 
     def parameter_groups(self) -> Iterable[dict]:
-        """Parameter groups for the optimiser; ``lr_scale`` multiplies the base learning rate."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad], "lr_scale": 1.0}]
+        """Parameter groups for the optimiser; ``lr_scale`` multiplies the base learning rate.
+
+        A network with a pretrained ``encoder`` states its scale as ``encoder_lr``. Everything else
+        learns at the base rate.
+        """
+        scales = {
+            parameter: float(module.encoder_lr)
+            for module in self.modules() if hasattr(module, "encoder_lr")
+            for parameter in module.encoder.parameters()
+        }
+        groups: dict[float, list[nn.Parameter]] = {}
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                groups.setdefault(scales.get(parameter, 1.0), []).append(parameter)
+        return [{"params": params, "lr_scale": scale} for scale, params in groups.items()]
 
 
 class AveragedMethod(Method):

@@ -28,8 +28,8 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     return total / (masks != VOID).sum().clamp(min=1)
 
 
-def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over pixels of -sum_c q_c log p_c, with p = softmax(logits).
+def soft_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor | None = None) -> Tensor:
+    """Mean over pixels of -sum_c q_c log p_c, with p = softmax(logits); 0 if none is inside.
 
     Its gradient in the logits is that of KL(q || p), for the entropy of q is constant. The target
     takes no gradient.
@@ -37,8 +37,30 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     Args:
         logits: (B, C, h, w).
         target: probabilities q (B, C, h, w).
+        inside: bool (B, H, W), False where a view shows padding, which is left out; see
+            :func:`inside_at`. None where there is no padding.
     """
-    return nn.functional.cross_entropy(logits, target.detach())
+    if inside is None:
+        return nn.functional.cross_entropy(logits, target.detach())
+    kept = inside_at(inside, logits.shape[-2:])
+    losses = nn.functional.cross_entropy(logits, target.detach(), reduction="none")
+    return losses.where(kept, 0).sum() / kept.sum().clamp(min=1)
+
+
+def inside_at(inside: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which pixels at head resolution show nothing but the picture.
+
+    One that covers even a single pixel of padding counts as padding, for its logits mix both.
+
+    Args:
+        inside: bool (B, H, W), False where a view shows padding.
+        size: (h, w) of the logits.
+
+    Returns:
+        bool (B, h, w).
+    """
+    padding = (~inside)[:, None].float()
+    return nn.functional.adaptive_max_pool2d(padding, size)[:, 0] == 0
 
 
 class MovingAverage(AveragedModel):

@@ -4,20 +4,24 @@ Few pictures F come with masks y and boxes b, many pictures W with boxes only. T
 
 - the **ancillary** p_anc(y | x, b) sees picture and boxes, learns from F, and labels W;
 - the **primary** p(y | x) sees the picture alone and is what is deployed;
-- the **self-correction** q mixes the two on W, so that the primary can overrule the ancillary.
+- the **self-correction** q mixes the two on W, so that the primary can overrule the ancillary:
+  by a closed form (:class:`Primary`) or by a small network (:class:`ConvPrimary`).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.datasets.loaders import Batch
+from semiseg_lib.datasets.loaders import Batch, Part
 from semiseg_lib.methods.base import AveragedMethod
-from semiseg_lib.methods.parts import cross_entropy, soft_cross_entropy
+from semiseg_lib.methods.parts import cross_entropy, inside_at, soft_cross_entropy
+from semiseg_lib.models.correction import ConvCorrection
+from semiseg_lib.options import added
 
 
 def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
@@ -54,16 +58,38 @@ class AlphaSchedule:
         end: alpha at the end; the paper's is 0.5.
         until: the share of the training at which ``end`` is reached and then held; 0 holds it
             from the first step.
+        shape: the way from start to end: ``linear`` in equal steps, ``geometric`` by equal
+            factors, ``cosine`` along half a cosine wave, slow at both ends; ``constant`` is
+            ``end`` throughout. The paper states the end points only.
+
+    Raises:
+        ValueError: an end is negative, or 0 in a geometric schedule.
     """
 
     start: float = 30.0
     end: float = 0.5
     until: float = 1.0
+    shape: Literal["linear", "geometric", "cosine", "constant"] = added("linear")
+
+    def __post_init__(self) -> None:
+        lowest = min(self.start, self.end)
+        if lowest < 0:
+            raise ValueError(f"alpha is {lowest}, but a weight cannot be negative; set it to 0 up.")
+        if self.shape == "geometric" and lowest == 0:
+            raise ValueError(
+                "no factor leads to or from an alpha of 0; in a geometric schedule set start and "
+                "end above 0 (such as 0.01), or choose shape linear or cosine."
+            )
 
     def at(self, progress: float) -> float:
-        """Alpha when a share ``progress`` (0 .. 1) of the training is done: a straight line."""
-        if progress >= self.until:
+        """Alpha when a share ``progress`` (0 .. 1) of the training is done."""
+        if progress >= self.until or self.shape == "constant":
             return self.end
+        if self.shape == "geometric":
+            return self.start * (self.end / self.start) ** (progress / self.until)
+        if self.shape == "cosine":
+            left = (1 + math.cos(math.pi * progress / self.until)) / 2
+            return self.end + (self.start - self.end) * left
         return self.start + (self.end - self.start) * progress / self.until
 
 
@@ -73,10 +99,14 @@ class AncillaryConfig:
 
     Attributes:
         ema_decay: decay of the moving average that is deployed.
+        boxes: what the network sees of them: ``class maps``, a channel for each class as in the
+            paper, or a single ``heat map``, 1 inside any box, as in a public re-implementation; it
+            tells where objects are but not which, and is kept as a counter-example.
     """
 
     name: Literal["ancillary"] = "ancillary"
     ema_decay: float = 0.99
+    boxes: Literal["class maps", "heat map"] = added("class maps")
 
 
 @dataclass(frozen=True)
@@ -95,6 +125,27 @@ class PrimaryConfig:
     ema_decay: float = 0.99
 
 
+@dataclass(frozen=True)
+class ConvPrimaryConfig:
+    """Options of the primary model with convolutional self-correction.
+
+    Attributes:
+        stage: ``start`` learns from the labelled pictures alone, with the logits of an ancillary
+            that was trained on half of them; ``full`` goes on with the weak pictures.
+        through: the correction's loss also teaches the primary, through the primary's logits, as
+            in a public reproduction; False leaves it to the correction alone. The paper's slides
+            leave this open.
+        width: hidden channels of the correction.
+        ema_decay: decay of the moving average that is deployed.
+    """
+
+    name: Literal["conv-primary"] = "conv-primary"
+    stage: Literal["start", "full"] = "full"
+    through: bool = True
+    width: int = 128
+    ema_decay: float = 0.99
+
+
 class Ancillary(AveragedMethod):
     """p_anc(y | x, b): supervised on the pictures that have masks and boxes."""
 
@@ -102,10 +153,25 @@ class Ancillary(AveragedMethod):
 
     def __init__(self, config: AncillaryConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
+        self.config = config
+
+    @classmethod
+    def box_channels(cls, config: AncillaryConfig, num_classes: int) -> int:
+        return 1 if config.boxes == "heat map" else num_classes
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         part = batch.labelled
-        return {"labelled": cross_entropy(self.network(part.images, part.box_maps), part.masks)}
+        logits = self.network(part.images, self.seen_of_boxes(part.box_maps))
+        return {"labelled": cross_entropy(logits, part.masks)}
+
+    def head_logits(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
+        return super().head_logits(images, self.seen_of_boxes(box_maps))
+
+    def seen_of_boxes(self, box_maps: Tensor | None) -> Tensor | None:
+        """What the network reads of box maps (B, C, H, W): all, or the heat map (B, 1, H, W)."""
+        if box_maps is None or self.config.boxes == "class maps":
+            return box_maps
+        return 1 - box_maps[:, :1]
 
 
 class Primary(AveragedMethod):
@@ -116,7 +182,7 @@ class Primary(AveragedMethod):
     """
 
     learns_from = frozenset({"labelled", "weak"})
-    needs_logits = True
+    needs_logits = frozenset({"weak"})
 
     def __init__(self, config: PrimaryConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
@@ -129,7 +195,7 @@ class Primary(AveragedMethod):
         target = self.weak_target(logits_weak, weak.logits_ancillary, progress)
         return {
             "labelled": cross_entropy(logits_labelled, labelled.masks),
-            "weak": soft_cross_entropy(logits_weak, target),
+            "weak": soft_cross_entropy(logits_weak, target, weak.inside),
         }
 
     def weak_target(self, logits: Tensor, logits_ancillary: Tensor, progress: float) -> Tensor:
@@ -138,3 +204,65 @@ class Primary(AveragedMethod):
             return logits_ancillary.softmax(dim=1)
         alpha = self.config.alpha.at(progress)
         return linear_correction(logits.detach(), logits_ancillary, alpha).softmax(dim=1)
+
+
+class ConvPrimary(AveragedMethod):
+    """p(y | x), learnt together with a small network that makes q from both models' logits.
+
+    Stage ``start``: L = CE_F(p, y) + CE_F(q, y), with an ancillary that was trained on half of F.
+    On the other half it errs as it will on W, so the correction sees when to overrule it.
+    Stage ``full``: L = CE_F(p, y) + CE_W(p, sg[q]) + CE_F(q, y), with the ancillary trained on all
+    of F. The correction learns from F only: on W its label is a target that takes no gradient.
+
+    Both stages have the same weights, so that ``full`` can load what ``start`` has learnt.
+    """
+
+    def __init__(
+        self, config: ConvPrimaryConfig, network: nn.Module, correction: ConvCorrection
+    ) -> None:
+        super().__init__(network, config.ema_decay)
+        self.config = config
+        self.correction = correction
+        parts = {"start": {"labelled"}, "full": {"labelled", "weak"}}[config.stage]
+        self.learns_from = self.needs_logits = frozenset(parts)
+
+    @classmethod
+    def of(cls, config: ConvPrimaryConfig, network: nn.Module, num_classes: int) -> ConvPrimary:
+        return cls(config, network, ConvCorrection(num_classes, config.width))
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        labelled, weak = batch.labelled, batch.weak
+        if self.config.stage == "start":
+            return self._labelled_losses(self.network(labelled.images), labelled)
+        logits = self.network(torch.cat([labelled.images, weak.images]))
+        logits_labelled, logits_weak = logits.split([len(labelled.images), len(weak.images)])
+        losses = self._labelled_losses(logits_labelled, labelled)
+        # After the labelled losses: in older PyTorch, autocast keeps its first copy of a weight,
+        # and one made without gradients cuts the weight off (pytorch/pytorch#142234).
+        with torch.no_grad():
+            q = self.corrected(logits_weak, weak.logits_ancillary, weak.inside).softmax(dim=1)
+        return {**losses, "weak": soft_cross_entropy(logits_weak, q, weak.inside)}
+
+    def _labelled_losses(self, logits: Tensor, part: Part) -> dict[str, Tensor]:
+        source = logits if self.config.through else logits.detach()
+        q = self.corrected(source, part.logits_ancillary, part.inside)
+        return {
+            "labelled": cross_entropy(logits, part.masks),
+            "correction": cross_entropy(q, part.masks),
+        }
+
+    def corrected(
+        self, logits: Tensor, logits_ancillary: Tensor, inside: Tensor | None = None
+    ) -> Tensor:
+        """The logits of q (B, C, h, w), by the correction as it is trained, not its average.
+
+        Args:
+            logits: l, the primary's, (B, C, h, w).
+            logits_ancillary: l_anc, of the same shape.
+            inside: bool (B, H, W), False where a view shows padding: there the correction reads
+                zeros, as beyond the edge of a picture. None where there is no padding.
+        """
+        if inside is not None:
+            kept = inside_at(inside, logits.shape[-2:])[:, None]
+            logits, logits_ancillary = logits.where(kept, 0), logits_ancillary.where(kept, 0)
+        return self.correction(logits, logits_ancillary)

@@ -8,6 +8,8 @@ convolution instead of two on the way up.
 from __future__ import annotations
 
 from itertools import pairwise
+from math import gcd
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,22 +25,29 @@ class UNet(nn.Module):
         num_classes: C, background included.
         width: channels at stride 2; doubled at each of the next two scales.
         box_channels: extra input channels for box maps; 0 for pictures only.
+        norm: "batch", or "group", which does not depend on the other pictures of a batch.
     """
 
     stride = 2
 
-    def __init__(self, num_classes: int, width: int = 16, box_channels: int = 0) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        width: int = 16,
+        box_channels: int = 0,
+        norm: Literal["batch", "group"] = "batch",
+    ) -> None:
         super().__init__()
         self.box_channels = box_channels
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         widths = (width, 2 * width, 4 * width, 4 * width)
-        self.stem = convolution(3 + box_channels, width, stride=2)
+        self.stem = convolution(3 + box_channels, width, stride=2, norm=norm)
         self.down = nn.ModuleList(
-            double_convolution(a, b) for a, b in pairwise(widths)
+            double_convolution(a, b, norm) for a, b in pairwise(widths)
         )
         self.up = nn.ModuleList(
-            [convolution(a + b, a) for a, b in pairwise(widths)][::-1]
+            [convolution(a + b, a, norm=norm) for a, b in pairwise(widths)][::-1]
         )
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
 
@@ -75,17 +84,29 @@ class UNet(nn.Module):
         return self.head(features)
 
 
-def convolution(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    """3x3 convolution, batch normalisation, ReLU."""
+def convolution(
+    channels_in: int,
+    channels_out: int,
+    stride: int = 1,
+    norm: Literal["batch", "group"] = "batch",
+) -> nn.Sequential:
+    """3x3 convolution, normalisation, ReLU.
+
+    Group normalisation takes four channels to a group, or fewer where four do not divide them.
+    """
+    groups = channels_out // gcd(channels_out, 4)
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
+        nn.BatchNorm2d(channels_out) if norm == "batch" else nn.GroupNorm(groups, channels_out),
         nn.ReLU(inplace=True),
     )
 
 
-def double_convolution(channels_in: int, channels_out: int) -> nn.Sequential:
+def double_convolution(
+    channels_in: int, channels_out: int, norm: Literal["batch", "group"] = "batch"
+) -> nn.Sequential:
     """Two :func:`convolution` in a row: the block that a U-Net repeats."""
     return nn.Sequential(
-        convolution(channels_in, channels_out), convolution(channels_out, channels_out)
+        convolution(channels_in, channels_out, norm=norm),
+        convolution(channels_out, channels_out, norm=norm),
     )

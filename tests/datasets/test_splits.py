@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -23,6 +26,27 @@ def test_the_chosen_cover_every_class_though_one_is_rare():
         chosen = choose_labelled(masks, 6, 4, seed)
         assert len(set(chosen)) == 6 and chosen == sorted(chosen)
         assert {int(masks[i][1, 1]) for i in chosen} == {1, 2, 3}, "index 40 alone has class 3"
+
+
+def test_masks_are_read_one_at_a_time_and_once():
+    """The masks of a large dataset do not fit into memory."""
+    stored, asked, alive = one_class_masks(*[1, 2] * 10), [], []
+
+    class Lazy(Sequence):
+        def __len__(self) -> int:
+            return len(stored)
+
+        def __getitem__(self, number: int) -> np.ndarray:
+            if number >= len(stored):
+                raise IndexError
+            asked.append(number)
+            mask = stored[number].copy()
+            alive.append(weakref.ref(mask))
+            assert sum(ref() is not None for ref in alive) <= 2
+            return mask
+
+    assert choose_labelled(Lazy(), 6, 3, 1) == choose_labelled(stored, 6, 3, 1)
+    assert asked == list(range(20))
 
 
 def test_the_seed_decides_who_is_labelled():

@@ -27,9 +27,13 @@ def noise(seed: int = 0, count: int = 3, void: bool = False) -> Batch:
 
     masks = torch.randint(0, CLASSES, (count, SIZE, SIZE), generator=generator)
     masks[torch.rand(masks.shape, generator=generator) < (2 if void else 0.1)] = VOID
-    logits = 3 * torch.randn(count, CLASSES, SIZE // 2, SIZE // 2, generator=generator)
+    logits, logits_labelled = (
+        3 * torch.randn(count, CLASSES, SIZE // 2, SIZE // 2, generator=generator)
+        for _ in range(2)
+    )
     return Batch(
-        Part(**part("labelled"), masks=masks), Part(**part("weak"), logits_ancillary=logits)
+        Part(**part("labelled"), masks=masks, logits_ancillary=logits_labelled),
+        Part(**part("weak"), logits_ancillary=logits),
     )
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import pytest
 import torch
 
 from semiseg_lib import methods
-from semiseg_lib.methods import MethodConfig, PrimaryConfig
+from semiseg_lib.methods import AncillaryConfig, ConvPrimaryConfig, MethodConfig, PrimaryConfig
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.runs import CheckpointMismatch, RunFolder
 
-CONFIGS = [kind() for kind in get_args(MethodConfig)] + [PrimaryConfig(correction="none")]
+CONFIGS = [kind() for kind in get_args(MethodConfig)] + [
+    PrimaryConfig(correction="none"),
+    AncillaryConfig(boxes="heat map"),
+    ConvPrimaryConfig(stage="start", width=8),
+    ConvPrimaryConfig(through=False, width=8),
+]
 MODEL, CLASSES, SIZE = ModelConfig(width=4), 3, 32
 
 
@@ -33,6 +38,11 @@ def trained(config, make_batch, steps: int = 3):
     return method
 
 
+@dataclass(frozen=True)
+class Recipe:
+    method: MethodConfig
+
+
 def strip(groups) -> list[dict]:
     return [{"params": group["params"]} for group in groups]
 
@@ -45,14 +55,39 @@ pytestmark = pytest.mark.parametrize("config", CONFIGS, ids=repr)
 
 
 def test_every_method_is_registered_under_its_own_name(config):
-    assert [c.name for c in CONFIGS].count(config.name) <= 2
-    assert build(config).learns_from >= {"labelled"}
+    assert {type(c) for c in CONFIGS if c.name == config.name} == {type(config)}
+    method = build(config)
+    assert {"labelled"} <= method.learns_from <= {"labelled", "weak"}
+    assert method.needs_logits <= method.learns_from
+
+
+def test_the_parts_whose_logits_are_read_are_the_ones_that_are_named(config, make_batch):
+    method, batch = build(config).eval(), make_batch()
+    expected = method.losses(batch, 0.5)
+    for name in ("labelled", "weak"):
+        part = getattr(batch, name)
+        without = replace(batch, **{name: replace(part, logits_ancillary=None)})
+        if name in method.needs_logits:
+            with pytest.raises((TypeError, AttributeError)):
+                method.losses(without, 0.5)
+        else:
+            again = method.losses(without, 0.5)
+            assert all(torch.equal(again[term], expected[term]) for term in expected)
+    if "weak" not in method.learns_from:
+        assert method.losses(replace(batch, weak=None), 0.5).keys() == expected.keys()
+
+
+def test_a_configuration_is_read_back_as_the_same_method(config, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_config(Recipe(config))
+    assert folder.read_config(Recipe).method == config
 
 
 def test_losses_are_finite_scalars_that_teach_every_trainable_parameter(config, make_batch):
     method = build(config).train()
     losses = method.losses(make_batch(), 0.4)
     assert ("weak" in losses) == ("weak" in method.learns_from)
+    assert ("correction" in losses) == (config.name == "conv-primary")
     for name, loss in losses.items():
         assert loss.shape == () and torch.isfinite(loss) and loss.requires_grad, name
         assert loss > 0, name
@@ -73,7 +108,7 @@ def test_the_optimiser_gets_each_trainable_parameter_once_and_no_other(config):
 def test_a_batch_without_a_label_gives_finite_losses_and_gradients(config, make_batch):
     method = build(config).train()
     losses = method.losses(make_batch(void=True), 0.4)
-    assert losses["labelled"].item() == 0
+    assert all(loss.item() == 0 for name, loss in losses.items() if name != "weak")
     sum(losses.values()).backward()
     gradients = [p.grad for p in method.parameters() if p.grad is not None]
     assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from scipy.special import softmax
 from torch.nn import functional
 
 from semiseg_lib import methods
+from semiseg_lib.datasets.boxes import class_maps, heat_map
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
 from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
 from semiseg_lib.models import ModelConfig
+from semiseg_lib.options import plain
 
 MODEL = ModelConfig(width=4)
 CLASSES = 3
@@ -90,6 +94,60 @@ def test_alpha_falls_in_a_straight_line_and_is_held(until):
 def test_alpha_is_held_from_the_first_step_when_until_is_zero():
     schedule = AlphaSchedule(start=30, end=0.5, until=0)
     assert {schedule.at(progress) for progress in (0, 0.1, 1)} == {0.5}
+
+
+@pytest.mark.parametrize("shape", ["linear", "geometric", "cosine"])
+@pytest.mark.parametrize("until", [1.0, 0.3])
+def test_every_shape_falls_from_start_to_end_and_is_held(shape, until):
+    schedule = AlphaSchedule(start=30, end=0.5, until=until, shape=shape)
+    values = [schedule.at(progress) for progress in np.linspace(0, until, 101)]
+    assert values[0] == pytest.approx(30) and values[-1] == 0.5
+    assert all(before > after for before, after in pairwise(values))
+    assert schedule.at(until * (1 - 1e-9)) == pytest.approx(0.5, rel=1e-6)
+    assert {schedule.at(progress) for progress in np.linspace(until, 1, 5)} == {0.5}
+
+
+def test_a_geometric_alpha_falls_by_equal_factors():
+    schedule = AlphaSchedule(start=8, end=0.5, until=0.5, shape="geometric")
+    assert [schedule.at(k / 8) for k in range(4)] == pytest.approx([8, 4, 2, 1])
+    straight = AlphaSchedule(start=1.001, end=1, shape="linear")
+    bent = replace(straight, shape="geometric")
+    for progress in np.linspace(0, 1, 11):  # for a small fall both are one
+        assert bent.at(progress) == pytest.approx(straight.at(progress), abs=1e-6)
+
+
+def test_a_cosine_alpha_is_half_a_wave():
+    schedule = AlphaSchedule(start=30, end=0.5, until=0.8, shape="cosine")
+    middle, reach = 15.25, 14.75
+    for share in np.linspace(0, 0.999, 20):
+        expected = middle + reach * np.cos(np.pi * share)
+        assert schedule.at(0.8 * share) == pytest.approx(expected, abs=1e-9)
+    assert schedule.at(0.2) - middle == pytest.approx(middle - schedule.at(0.6))
+
+
+def test_a_constant_alpha_is_its_end_like_a_schedule_that_ends_at_once():
+    constant = AlphaSchedule(start=30, end=0.5, shape="constant")
+    assert {constant.at(progress) for progress in (0, 0.1, 1)} == {0.5}
+
+
+@pytest.mark.parametrize("ends", [{"start": -1.0}, {"end": -0.5}])
+def test_a_schedule_below_zero_is_refused(ends):
+    with pytest.raises(ValueError, match="cannot be negative"):
+        AlphaSchedule(**ends)
+
+
+@pytest.mark.parametrize("ends", [{"start": 0.0}, {"end": 0.0}])
+def test_a_geometric_schedule_to_or_from_zero_is_refused(ends):
+    with pytest.raises(ValueError, match=r"end above 0.*linear or cosine"):
+        AlphaSchedule(**ends, shape="geometric")
+    assert AlphaSchedule(**ends, shape="cosine").at(0.5) > 0
+
+
+def test_options_that_came_later_leave_recorded_runs_alone():
+    assert plain(AlphaSchedule()) == {"start": 30.0, "end": 0.5, "until": 1.0}
+    assert plain(AncillaryConfig()) == {"name": "ancillary", "ema_decay": 0.99}
+    assert plain(AlphaSchedule(shape="cosine"))["shape"] == "cosine"
+    assert plain(AncillaryConfig(boxes="heat map"))["boxes"] == "heat map"
 
 
 def primary(**options):
@@ -180,3 +238,36 @@ def test_the_deployed_primary_ignores_box_maps_and_the_ancillary_needs_them(make
     assert not torch.equal(
         ancillary(part.images, part.box_maps), ancillary(part.images, 1 - part.box_maps)
     )
+
+
+def ancillary(boxes: str):
+    torch.manual_seed(0)
+    return methods.build(AncillaryConfig(boxes=boxes), MODEL, CLASSES).eval()
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_the_heat_map_is_the_one_drawn_from_the_boxes(count):
+    random = np.random.default_rng(count)
+    corners = np.sort(random.uniform(0, 32, (count, 2, 2)), axis=1).reshape(count, 4)
+    boxes = Boxes(corners.astype(np.float32), random.integers(1, CLASSES, count))
+    maps = torch.from_numpy(class_maps(boxes, CLASSES, (32, 32))).float()[None]
+    seen = ancillary("heat map").seen_of_boxes(maps)
+    assert torch.equal(seen[0], torch.from_numpy(heat_map(boxes, (32, 32))).float())
+    assert torch.equal(ancillary("class maps").seen_of_boxes(maps), maps)
+
+
+def test_a_heat_map_tells_where_objects_are_but_not_which():
+    """The background channel alone decides; with class maps, exchanging two classes is seen."""
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    maps = torch.zeros(2, CLASSES, 32, 32)
+    maps[:, 1, 4:20, 4:20] = 1
+    maps[:, 0] = 1 - maps[:, 1]
+    exchanged = maps[:, [0, 2, 1]]
+    agnostic, full = ancillary("heat map"), ancillary("class maps")
+    assert [m.network.stem[0].in_channels for m in (agnostic, full)] == [4, 3 + CLASSES]
+    assert torch.equal(agnostic(images, maps), agnostic(images, exchanged))
+    assert not torch.equal(full(images, maps), full(images, exchanged))
+    shifted = maps.roll(5, dims=-1)
+    assert not torch.equal(agnostic(images, maps), agnostic(images, shifted))
+    with pytest.raises(ValueError, match="1 box maps; pass box_maps"):
+        agnostic(images)

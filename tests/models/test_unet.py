@@ -67,3 +67,12 @@ def test_pictures_of_a_batch_do_not_mix_at_test_time():
     model, images = network().eval(), torch.rand(3, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(model(images)[1:2], model(images[1:2]), rtol=1e-4, atol=1e-5)
+
+
+def test_group_norm_does_not_depend_on_the_other_pictures_of_a_batch():
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for norm, alone in (("group", True), ("batch", False)):
+        model = network(norm=norm).train()
+        with torch.inference_mode():
+            both = [model(images)[1:2], model(images[1:2])]
+        assert torch.allclose(*both, rtol=1e-4, atol=1e-5) is alone

@@ -1,0 +1,151 @@
+"""From the name of a real dataset to its pools: who is labelled, weak, held out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from semiseg_lib.datasets import sources
+from semiseg_lib.datasets.photographs import Masks, PhotoPool, joined
+from semiseg_lib.datasets.published_lists import read_published_list
+from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
+from semiseg_lib.options import plain
+from semiseg_lib.paths import atomic_write, dataset_root, work_root
+
+LISTS = ("labelled", "weak", "val", "test")
+
+
+@dataclass(frozen=True)
+class PhotoConfig:
+    """Which real pictures, and how many of them have masks.
+
+    Attributes:
+        dataset: ``minivoc`` reads the drawn pictures from disk as if they were photographs.
+        labelled: how many of the ``candidates`` have masks; drawn by the run's seed so that every
+            class occurs. 0 for all.
+        published: a published list of the labelled pictures, a file, in place of drawing them.
+        candidates, weak, val, test: lists of the dataset; "" for its own default. Weak pictures
+            that are labelled or held out are left out.
+        keep: the classes to tell apart, background included; () for all. Others become void.
+        at_most: use only so many weak, val and test pictures; 0 for all.
+        recipe: for the original CamVid: ``merged`` or ``exact`` reading of its 32 colours.
+    """
+
+    dataset: Literal["voc", "cityscapes", "camvid", "folder", "minivoc"]
+    labelled: int = 0
+    published: str = ""
+    candidates: str = ""
+    weak: str = ""
+    val: str = ""
+    test: str = ""
+    keep: tuple[str, ...] = ()
+    at_most: int = 0
+    recipe: Literal["merged", "exact"] = "merged"
+
+
+class PhotoData:
+    """The pools of one configuration and seed.
+
+    Args:
+        config: which pictures.
+        seed: draws the labelled ones.
+        root: the folder that holds the datasets; None asks ``SEMISEG_DATA``.
+
+    Raises:
+        FileNotFoundError: the dataset is not there.
+        ValueError: a list is empty, or a picture is in two lists.
+    """
+
+    def __init__(self, config: PhotoConfig, seed: int, root: Path | None = None) -> None:
+        self.config, self.seed = config, seed
+        self.source = sources.open_source(config, root or dataset_root(), seed)
+        self.classes = self.source.classes
+
+    @cached_property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """The picture names of each list; val and test may be the same list."""
+        source, most = self.source, self.config.at_most or None
+        held_out = {name: tuple(source.names(name))[:most] for name in ("val", "test")}
+        labelled = self._labelled_names()
+        taken = {*labelled, *source.names("val"), *source.names("test")}
+        weak = tuple(name for name in source.names("weak") if name not in taken)[:most]
+        for name in ("val", "test"):
+            check_disjoint({"labelled": labelled, "weak": weak, name: held_out[name]})
+        return {"labelled": labelled, "weak": weak, **held_out}
+
+    @cached_property
+    def digest(self) -> str:
+        """Ten hexadecimal digits that change with any name in any list."""
+        text = "\n\n".join("\n".join(self.names[name]) for name in LISTS)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    @cached_property
+    def labelled(self) -> PhotoPool:
+        """The pictures with masks and boxes."""
+        return self._pool("labelled", masks=True, boxes=True)
+
+    @cached_property
+    def weak(self) -> PhotoPool:
+        """The pictures with boxes only, or with nothing; their masks are not read."""
+        return self._pool("weak", masks=False, boxes=True)
+
+    @cached_property
+    def weak_truth(self) -> Masks:
+        """Hidden masks of the weak pictures: to measure labels, not to learn."""
+        return Masks(self._weak_with_masks)
+
+    @property
+    def everything(self) -> PhotoPool:
+        """Labelled and weak pictures, all with their masks: the upper bound learns from these."""
+        return joined(self.labelled, self._weak_with_masks)
+
+    @cached_property
+    def val(self) -> PhotoPool:
+        """Pictures to make choices on."""
+        return self._pool("val", masks=True, boxes=True)
+
+    @cached_property
+    def test(self) -> PhotoPool:
+        """Pictures to report on."""
+        return self._pool("test", masks=True, boxes=True)
+
+    @cached_property
+    def _weak_with_masks(self) -> PhotoPool:
+        return self._pool("weak", masks=True, boxes=False, hidden=True)
+
+    def _pool(self, name: str, masks: bool, boxes: bool, hidden: bool = False) -> PhotoPool:
+        dataset = self.source.reader(name, masks, boxes and self.source.has_boxes, hidden)
+        places = {picture: number for number, picture in enumerate(dataset.names)}
+        return PhotoPool(dataset, tuple(places[picture] for picture in self.names[name]))
+
+    def _labelled_names(self) -> tuple[str, ...]:
+        config = self.config
+        if config.published:
+            return self._published(read_published_list(Path(config.published)))
+        candidates = tuple(self.source.names("candidates"))
+        if config.labelled in (0, len(candidates)):
+            return candidates
+        key = hashlib.sha256(f"{plain(config)} {self.seed} {candidates}".encode()).hexdigest()[:16]
+        path = work_root() / "splits" / f"{config.dataset}-{config.labelled}-{key}.txt"
+        if not path.is_file():
+            dataset = self.source.reader("candidates", masks=True, boxes=False, hidden=False)
+            masks = Masks(PhotoPool(dataset, tuple(range(len(dataset)))))
+            chosen = choose_labelled(masks, config.labelled, len(self.classes), self.seed)
+            with atomic_write(path) as temporary:
+                lines = [candidates[i] for i in chosen]
+                temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return tuple(path.read_text(encoding="utf-8").split())
+
+    def _published(self, names: Sequence[str]) -> tuple[str, ...]:
+        known = set(self.source.names("candidates"))
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(
+                f"{self.config.published} names {len(unknown)} pictures that are not among the "
+                f"{self.config.dataset} pictures that could be labelled, such as {unknown[0]}. "
+                "Name the list that holds them (data.candidates), or complete the dataset."
+            )
+        return tuple(names)

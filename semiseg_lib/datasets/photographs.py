@@ -1,0 +1,193 @@
+"""Photographs: pictures of any size, read from disk when a batch needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg_lib.datasets.boxes import class_maps
+from semiseg_lib.datasets.crop import CropConfig, colour_view, draw_view
+from semiseg_lib.datasets.loaders import Batch, Part, drawn_indices
+from semiseg_lib.datasets.sample import Sample
+
+
+class Reader(Protocol):
+    """What every dataset is: samples by index, with their names and class names."""
+
+    names: Sequence[str]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class PhotoPool:
+    """Some pictures of a dataset; nothing is held in memory.
+
+    Attributes:
+        dataset: where they are read.
+        indices: which of them.
+        logits: stored ancillary logits, float16 (C, h, w) a picture, in the order of ``indices``.
+    """
+
+    dataset: Reader
+    indices: tuple[int, ...]
+    logits: Sequence[Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The pictures' names, in order."""
+        return tuple(self.dataset.names[i] for i in self.indices)
+
+    def sample(self, number: int) -> Sample:
+        """One picture with its labels, as it lies on disk."""
+        return self.dataset[self.indices[number]]
+
+    def take(self, numbers: Sequence[int]) -> PhotoPool:
+        """Some of the pictures, without their logits."""
+        return PhotoPool(self.dataset, tuple(self.indices[i] for i in numbers))
+
+    def with_logits(self, logits: Sequence[Tensor] | None) -> PhotoPool:
+        """The same pictures with stored logits."""
+        if logits is not None and len(logits) != len(self):
+            raise ValueError(f"{len(logits)} stored logits do not fit {len(self)} pictures.")
+        return replace(self, logits=logits)
+
+    def part(self, numbers: Sequence[int]) -> Part:
+        """The pictures at ``numbers`` as they are; they must share one size (one always does)."""
+        samples = [self.sample(i) for i in numbers]
+        masks, boxes = samples[0].mask is not None, samples[0].boxes is not None
+        return Part(
+            names=tuple(sample.name for sample in samples),
+            images=torch.from_numpy(np.stack([s.image for s in samples])).float() / 255,
+            masks=torch.from_numpy(np.stack([s.mask for s in samples])).long() if masks else None,
+            box_maps=torch.from_numpy(np.stack([self._maps(s) for s in samples])).float()
+            if boxes else None,
+        )
+
+    def _maps(self, sample: Sample) -> np.ndarray:
+        return class_maps(sample.boxes, len(self.dataset.classes), sample.image.shape[1:])
+
+
+class Masks(Sequence):
+    """The masks of a pool, uint8 (H, W) each, read when asked for."""
+
+    def __init__(self, pool: PhotoPool) -> None:
+        self.pool = pool
+
+    def __len__(self) -> int:
+        return len(self.pool)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        if not 0 <= number < len(self.pool):
+            raise IndexError(number)
+        return self.pool.sample(number).mask
+
+
+class PhotoLoader:
+    """Batches of random views, the same ones whenever a step is asked for.
+
+    Args:
+        labelled, weak: the pools; ``weak`` None for supervised training.
+        batch_labelled, batch_weak: pictures of each in one step, over all processes together.
+        augment: how views are drawn.
+        seed: with the step and the place in the batch it decides every draw.
+        process, processes: this process takes every ``processes``-th picture of each batch.
+    """
+
+    def __init__(
+        self,
+        labelled: PhotoPool,
+        weak: PhotoPool | None,
+        batch_labelled: int,
+        batch_weak: int,
+        augment: CropConfig,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.pools = (labelled, weak)
+        self.batch_sizes = (batch_labelled, batch_weak)
+        self.augment, self.seed = augment, seed
+        self.process, self.processes = process, processes
+
+    def batch(self, step: int) -> Batch:
+        """The batch of step ``step``, counted from 0."""
+        parts = [
+            self._part(pool, size, step, number) if pool is not None else None
+            for number, (pool, size) in enumerate(zip(self.pools, self.batch_sizes, strict=True))
+        ]
+        return Batch(*parts)
+
+    def _part(self, pool: PhotoPool, size: int, step: int, number: int) -> Part:
+        indices = drawn_indices(len(pool), size, step, seed=2 * self.seed + number)
+        views = []
+        for place in range(self.process, size, self.processes):
+            draw = np.random.SeedSequence([self.seed, step, number, place]).generate_state(1)[0]
+            generator = torch.Generator().manual_seed(int(draw))
+            views.append(view_of(pool, indices[place], self.augment, generator))
+        return _stack(views)
+
+
+def view_of(
+    pool: PhotoPool, number: int, config: CropConfig, generator: torch.Generator
+) -> Part:
+    """A random view of one picture and its labels: a part with B = 1."""
+    sample = pool.sample(number)
+    view = draw_view(sample.image.shape[1:], config, generator)
+    image = view.image(torch.from_numpy(sample.image)).float() / 255
+    maps, mask, logits = None, None, None
+    if sample.mask is not None:
+        mask = view.mask(torch.from_numpy(sample.mask)).long()[None]
+    if sample.boxes is not None:
+        classes, size = len(pool.dataset.classes), (view.crop, view.crop)
+        maps = torch.from_numpy(class_maps(view.boxes(sample.boxes), classes, size)).float()[None]
+    if pool.logits is not None:
+        logits = view.logits(pool.logits[number])[None]
+    return Part(
+        names=(sample.name,), images=colour_view(image, config, generator)[None], masks=mask,
+        box_maps=maps, logits_ancillary=logits, inside=view.inside()[None],
+    )
+
+
+class Joined:
+    """Several pools as one dataset, picture after picture."""
+
+    def __init__(self, pools: Sequence[PhotoPool]) -> None:
+        self.places = [(pool, number) for pool in pools for number in range(len(pool))]
+        self.names = tuple(name for pool in pools for name in pool.names)
+        self.classes = pools[0].dataset.classes
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Sample:
+        pool, number = self.places[index]
+        return pool.sample(number)
+
+
+def joined(*pools: PhotoPool) -> PhotoPool:
+    """One pool of all their pictures; without logits."""
+    dataset = Joined(pools)
+    return PhotoPool(dataset, tuple(range(len(dataset))))
+
+
+def _stack(parts: Sequence[Part]) -> Part:
+    """Parts of one view each as one part."""
+    names = tuple(name for part in parts for name in part.names)
+    columns = {
+        key: torch.cat([getattr(part, key) for part in parts])
+        for key, first in vars(parts[0]).items() if isinstance(first, Tensor)
+    }
+    return Part(names=names, **columns)

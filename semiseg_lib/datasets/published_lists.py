@@ -1,0 +1,146 @@
+"""Published lists of labelled pictures, read as they are, and the digest that names a split.
+
+Every repository writes its lists in its own way. All of these lines name one picture::
+
+    2007_000032                                                      TorchSemiSeg, U2PL, S4MC: VOC
+    JPEGImages/2007_000032.jpg SegmentationClass/2007_000032.png     UniMatch: VOC
+    /JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png            CAC: VOC
+    aachen/aachen_000000_000019                                      ELN: Cityscapes
+    leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png    U2PL, S4MC: Cityscapes
+    leftImg8bit/train/aachen/... gtFine/train/aachen/...             UniMatch, CAC: Cityscapes
+    /images/train/aachen_000000_000019.png<TAB>/segmentation/...     TorchSemiSeg: Cityscapes
+
+Read here, each becomes the bare name that a dataset's own lists use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from semiseg_lib.paths import atomic_write
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""What pictures are called here."""
+
+_PICTURE_ENDINGS = ("_leftImg8bit",)
+_MASK_ENDINGS = (
+    "_gtFine_labelIds", "_gtFine_labelTrainIds", "_gtCoarse_labelIds", "_gtCoarse_labelTrainIds",
+    "_gtFine", "_gtCoarse", "_L",
+)
+
+
+def read_published_list(path: Path) -> tuple[str, ...]:
+    """The bare picture names of a list, in its order.
+
+    One or two columns (picture, mask), parted by spaces or a tab; with or without folders, leading
+    slashes and file endings; blank lines and Windows line ends do not matter.
+
+    Raises:
+        FileNotFoundError: the list is missing.
+        ValueError: it is empty, names a picture twice, changes its format on the way, or a line
+            names a picture and the mask of another.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the list {path} is missing. Download it from its repository (published lists are "
+            "not part of this library), or leave it out to draw the labelled pictures by seed."
+        )
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file. Name a list, one picture a line.") from None
+    rows = [(number, _columns(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise ValueError(f"the list {path} is empty. Download it again.")
+    first, form = rows[0][0], _form(rows[0][1])
+    for number, columns in rows:
+        if _form(columns) != form:
+            raise ValueError(
+                f"{path} is mixed: line {first} is {form}, line {number} is {_form(columns)}. "
+                "Two lists seem to be glued together; keep one."
+            )
+    names = tuple(_name(columns, path, number) for number, columns in rows)
+    check_no_duplicates(names, f"the list {path}")
+    return names
+
+
+def list_digest(names: Sequence[str]) -> str:
+    """SHA-256 of a split, 64 hexadecimal digits.
+
+    The order does not count: the same pictures are the same split, whoever wrote the list. (It
+    does count for the draws of a training run: batches follow the order of the list.)
+    """
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+
+
+def write_list(names: Sequence[str], path: Path) -> None:
+    """Write bare names, one a line.
+
+    Raises:
+        ValueError: there are none, or one occurs twice.
+    """
+    if not names:
+        raise ValueError(f"no names to write to {path}; an empty list would be refused when read.")
+    check_no_duplicates(names, f"the list for {path}")
+    with atomic_write(Path(path)) as temporary:
+        temporary.write_text("\n".join(names) + "\n", encoding="utf-8", newline="\n")
+
+
+def check_no_duplicates(names: Sequence[str], what: str) -> None:
+    """Raise ValueError where a name occurs twice."""
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(
+            f"{what} names {len(twice)} pictures twice, such as {twice[0]}. Take one out of each "
+            "pair; two files of one name in two folders cannot be told apart."
+        )
+
+
+def bare_name(entry: str) -> str:
+    """``/JPEGImages/NAME.jpg``, ``city/NAME_leftImg8bit.png`` or ``NAME`` as ``NAME``."""
+    return _without(_stem(entry), _PICTURE_ENDINGS)
+
+
+def _stem(entry: str) -> str:
+    last = entry.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    stem, dot, suffix = last.rpartition(".")
+    return stem if dot + suffix.lower() in PICTURE_SUFFIXES else last
+
+
+def _without(stem: str, endings: Sequence[str]) -> str:
+    ending = next((end for end in endings if stem.endswith(end)), "")
+    return stem.removesuffix(ending)
+
+
+def _columns(line: str) -> list[str]:
+    """A tab parts columns where there is one, so that names may hold spaces."""
+    return [c.strip() for c in line.strip().split("\t") if c.strip()] if "\t" in line.strip() \
+        else line.split()
+
+
+def _form(columns: Sequence[str]) -> str:
+    """What a line looks like, in words."""
+    count = {1: "one column", 2: "two columns"}.get(len(columns), f"{len(columns)} columns")
+    first = columns[0].replace("\\", "/")
+    kind = "paths" if "/" in first else "file names" if _stem(first) != first else "bare names"
+    return f"{count} of {kind}"
+
+
+def _name(columns: Sequence[str], path: Path, number: int) -> str:
+    if len(columns) > 2:
+        raise ValueError(
+            f"line {number} of {path} has {len(columns)} columns; one (the picture) or two (the "
+            "picture and its mask) can be read. Part columns by tabs where names hold spaces."
+        )
+    name = bare_name(columns[0])
+    if len(columns) == 2:
+        mask = _stem(columns[1])
+        if name not in (mask, _without(mask, _MASK_ENDINGS)):
+            raise ValueError(
+                f"line {number} of {path} pairs the picture {columns[0]} with the mask "
+                f"{columns[1]} of another picture. Download the list again, or correct the line."
+            )
+    return name

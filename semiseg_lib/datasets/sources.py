@@ -1,0 +1,155 @@
+"""One way into every dataset: its list names, and a reader for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from semiseg_lib.datasets.camvid import CamVidDataset, camvid_names
+from semiseg_lib.datasets.cityscapes import CityscapesDataset, cityscapes_pictures
+from semiseg_lib.datasets.folder import FolderDataset, folder_lists
+from semiseg_lib.datasets.labels import CAMVID_CLASSES, CITYSCAPES_CLASSES, VOC_CLASSES
+from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
+from semiseg_lib.datasets.photographs import Reader
+from semiseg_lib.datasets.voc import VOCDataset, read_list
+
+
+class Chosen(Protocol):
+    """The part of a :class:`PhotoConfig` that decides which files are read."""
+
+    dataset: str
+    candidates: str
+    weak: str
+    val: str
+    test: str
+    keep: tuple[str, ...]
+    recipe: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset on disk.
+
+    Attributes:
+        classes: C names.
+        has_boxes: whether its pictures come with boxes.
+        names: the picture names of ``candidates`` (all that could be labelled), ``weak``, ``val``
+            or ``test``.
+        reader: ``reader(which, masks, boxes, hidden)``: the dataset that holds the pictures of
+            ``which``; ``hidden`` reads the masks that weak pictures are measured on.
+    """
+
+    classes: tuple[str, ...]
+    has_boxes: bool
+    names: Callable[[str], Sequence[str]]
+    reader: Callable[[str, bool, bool, bool], Reader]
+
+
+def open_source(config: Chosen, root: Path | None, seed: int = 0) -> Source:
+    """Open the dataset that a configuration names; ``seed`` holds out pictures of a bare folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder; the message says how to name or get it.
+    """
+    if config.dataset == "minivoc":
+        return _minivoc(config)
+    if root is None or not Path(root).is_dir():
+        where = "no folder was named" if root is None else f"{root} is no folder"
+        raise FileNotFoundError(
+            f"the dataset {config.dataset} is not there: {where}. Pass --root, or set SEMISEG_DATA "
+            f"to the folder that holds it; `semiseg data {config.dataset}` says how to get it."
+        )
+    return _OPENERS[config.dataset](config, Path(root), seed)
+
+
+def _voc_layout(
+    folder: Path, file_classes: Sequence[str], keep: tuple[str, ...], lists: dict[str, str],
+    hidden_masks: dict[str, str],
+) -> Source:
+    def reader(which: str, masks: bool, boxes: bool, hidden: bool) -> Reader:
+        where = (hidden_masks["hidden"] if hidden else hidden_masks[which]) if masks else None
+        return VOCDataset(folder, lists[which], file_classes, keep or None, where, boxes)
+
+    def names(which: str) -> Sequence[str]:
+        return read_list(folder / "ImageSets" / "Segmentation" / f"{lists[which]}.txt")
+
+    lists["labelled"] = lists["candidates"]
+    return Source(keep or tuple(file_classes), True, names, reader)
+
+
+_OFFICIAL = dict.fromkeys(("candidates", "labelled", "val", "test"), "SegmentationClass")
+_HIDDEN = {"weak": "SegmentationClassAug", "hidden": "SegmentationClassAug"}
+
+
+def _voc(config: Chosen, root: Path, seed: int) -> Source:
+    lists = {
+        "candidates": config.candidates or "train", "weak": config.weak or "train_aug",
+        "val": config.val or "val", "test": config.test or "val",
+    }
+    masks = {**_OFFICIAL, **_HIDDEN}
+    if "aug" in lists["candidates"]:
+        masks.update(candidates="SegmentationClassAug", labelled="SegmentationClassAug")
+    return _voc_layout(root / "VOCdevkit" / "VOC2012", VOC_CLASSES, config.keep, lists, masks)
+
+
+def _minivoc(config: Chosen) -> Source:
+    sizes = Sizes(labelled=24, weak=16, val=16, test=16) if config.at_most else Sizes()
+    world = WORLDS["hurried"]
+    lists = {"candidates": "labelled", "weak": "weak", "val": "val", "test": "test"}
+    classes = ("background", *world.classes)
+    return _voc_layout(
+        prepare(world, sizes), classes, config.keep, lists, {**_OFFICIAL, **_HIDDEN}
+    )
+
+
+def _cityscapes(config: Chosen, root: Path, seed: int) -> Source:
+    root = root / "cityscapes" if (root / "cityscapes").is_dir() else root
+    splits = {"val": config.val or "val", "test": config.test or "val"}
+
+    def names(which: str) -> Sequence[str]:
+        return tuple(cityscapes_pictures(root, splits.get(which, "train")))
+
+    def reader(which: str, masks: bool, boxes: bool, hidden: bool) -> Reader:
+        return CityscapesDataset(
+            root, splits.get(which, "train"), keep=config.keep or None,
+            masks="auto" if masks else None, boxes=boxes,
+        )
+
+    return Source(config.keep or CITYSCAPES_CLASSES, True, names, reader)
+
+
+def _camvid(config: Chosen, root: Path, seed: int) -> Source:
+    root = root / "camvid" if (root / "camvid").is_dir() else root
+    splits = {"val": config.val or "val", "test": config.test or "test"}
+
+    def names(which: str) -> Sequence[str]:
+        return camvid_names(root, splits.get(which, "train"))
+
+    def reader(which: str, masks: bool, boxes: bool, hidden: bool) -> Reader:
+        return CamVidDataset(
+            root, splits.get(which, "train"), keep=config.keep or None, masks=masks,
+            recipe=config.recipe,
+        )
+
+    return Source(config.keep or CAMVID_CLASSES, False, names, reader)
+
+
+def _folder(config: Chosen, root: Path, seed: int) -> Source:
+    lists = folder_lists(root, seed)
+    every = FolderDataset(root, keep=config.keep or None)
+
+    def names(which: str) -> Sequence[str]:
+        return lists["labelled" if which == "candidates" else which]
+
+    def reader(which: str, masks: bool, boxes: bool, hidden: bool) -> Reader:
+        return FolderDataset(root, names(which), config.keep or None, masks, boxes)
+
+    labelled = FolderDataset(root, lists["labelled"], config.keep or None)
+    return Source(every.classes, labelled.has_boxes, names, reader)
+
+
+_OPENERS: dict[str, Callable[[Chosen, Path, int], Source]] = {
+    "voc": _voc, "cityscapes": _cityscapes, "camvid": _camvid, "folder": _folder,
+}

@@ -1,0 +1,193 @@
+"""One training run from its configuration: load it, continue it, or run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import torch
+
+from semiseg_lib import methods
+from semiseg_lib.datasets.augment import AugmentConfig
+from semiseg_lib.datasets.catalogue import Data, DataConfig
+from semiseg_lib.datasets.crop import CropConfig
+from semiseg_lib.datasets.loaders import Pool, TrainingLoader
+from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
+from semiseg_lib.datasets.photographs import PhotoLoader, PhotoPool
+from semiseg_lib.logits import LogitsStore
+from semiseg_lib.methods import MethodConfig
+from semiseg_lib.methods.base import Method
+from semiseg_lib.models import ModelConfig
+from semiseg_lib.options import added
+from semiseg_lib.runs import RunFolder
+from semiseg_lib.train import TrainConfig, fit, make_accelerator
+
+Stores = Mapping[str, LogitsStore]
+"""Stored ancillary logits by the part of a batch that they belong to: ``labelled``, ``weak``."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that decides the result of one training run, and with it the name of its folder.
+
+    Attributes:
+        labels_from: whose labels are learnt where they are not the seed's own masks: a logits
+            store's source, or a word for another labelled pool; "" for none.
+        lists: digest of the picture lists of a real dataset.
+        starts_from: fingerprint of the run whose weights this one starts with; "" for fresh ones.
+    """
+
+    method: MethodConfig
+    data: DataConfig | PhotoConfig
+    model: ModelConfig
+    augment: AugmentConfig | CropConfig
+    train: TrainConfig
+    seed: int
+    labels_from: str = ""
+    lists: str = added("")
+    starts_from: str = added("")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        config: what was asked for.
+        folder: where it lies.
+        method: the trained method, in evaluation mode.
+        record: ``history`` (rows), ``seconds``, ``classes``.
+    """
+
+    config: RunConfig
+    folder: RunFolder
+    method: Method
+    record: dict
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        return self.record["history"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a run is computed; none of it decides the result.
+
+    Attributes:
+        device: "cpu" to stay on the CPU; None takes the best device there is.
+        root: the folder that holds real datasets; None asks ``SEMISEG_DATA``.
+        workers: processes that read batches ahead; 0 reads them in this one.
+        trackers: names of experiment trackers, such as ``tensorboard``.
+        resume: continue interrupted runs; False starts them again.
+    """
+
+    device: str | None = None
+    root: Path | None = None
+    workers: int = 0
+    trackers: tuple[str, ...] = ()
+    resume: bool = True
+
+
+def open_run(
+    folder: RunFolder, config: RunConfig, device: str | None = None, which: str = "last"
+) -> Trained:
+    """Load a finished run: its ``last`` weights, or the ``best`` on the validation pictures."""
+    record = folder.read_record()
+    empty = replace(config.model, weights="")  # the run's own weights come next
+    method = methods.build(config.method, empty, len(record["classes"]))
+    folder.load_weights(method, which)
+    device = make_accelerator(config.train, device).device
+    return Trained(config, folder, method.to(device).eval(), record)
+
+
+def run(
+    config: RunConfig,
+    folder: RunFolder,
+    data: Data | PhotoData,
+    machine: Machine,
+    labels: Stores,
+    labelled: Pool | PhotoPool | None = None,
+    start: Trained | None = None,
+    score: Callable[[Method], float] | None = None,
+) -> None:
+    """Train, from the folder's checkpoint where there is one, and store the result.
+
+    Args:
+        config: the run.
+        folder: where it goes.
+        data: the pictures.
+        machine: what it is computed on.
+        labels: stored logits, for methods that need them.
+        labelled: pictures with masks, where not the seed's own choice.
+        start: the run whose weights to start with.
+        score: the validation mIoU in percent, for runs that are validated on the way.
+
+    Raises:
+        ValueError: the method needs logits that were not passed.
+    """
+    accelerator = make_accelerator(
+        config.train, machine.device, trackers=machine.trackers, folder=folder.path
+    )
+    if accelerator.is_main_process:
+        if not machine.resume:
+            folder.delete()
+        folder.write_config(config)
+    accelerator.wait_for_everyone()
+    torch.manual_seed(config.seed)
+    method = methods.build(config.method, config.model, len(data.classes))
+    if start is not None:
+        start.folder.load_weights(method)
+    if missing := set(method.needs_logits) - set(labels):
+        raise ValueError(
+            f"{config.method.name} learns from stored logits of the {' and '.join(missing)} "
+            "pictures; pass them as labels."
+        )
+    loader = make_loader(
+        _with_logits(labelled or data.labelled, labels.get("labelled")),
+        _with_logits(data.weak, labels.get("weak")) if "weak" in method.learns_from else None,
+        config, accelerator.process_index, accelerator.num_processes,
+    )
+    if accelerator.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(accelerator.device)
+    title = f"{config.method.name} (seed {config.seed})"
+    history = fit(
+        method, loader, config.train, folder, accelerator, title,
+        score=score, workers=machine.workers,
+    )
+    if accelerator.is_main_process:
+        folder.finish(method.state_dict(), {
+            "history": history, "seconds": history[-1]["seconds"], "classes": data.classes,
+            "memory_gb": _memory(accelerator.device),
+        })
+    accelerator.wait_for_everyone()
+
+
+def _memory(device: torch.device) -> float:
+    """Gigabytes: the peak that was allocated on a CUDA device, elsewhere the process's own size."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return psutil.Process().memory_info().rss / 1e9
+
+
+def make_loader(
+    labelled: Pool | PhotoPool, weak: Pool | PhotoPool | None, config: RunConfig,
+    process: int = 0, processes: int = 1,
+) -> TrainingLoader | PhotoLoader:
+    """The batches of a run, for this process's share of each."""
+    loader = TrainingLoader if isinstance(labelled, Pool) else PhotoLoader
+    train = config.train
+    return loader(
+        labelled, weak, train.batch_labelled, train.batch_weak, config.augment, config.seed,
+        process, processes,
+    )
+
+
+def _with_logits(pool: Pool | PhotoPool, store: LogitsStore | None) -> Pool | PhotoPool:
+    if store is None:
+        return pool
+    if isinstance(pool, Pool):
+        return pool.with_logits(store.read())
+    store.verify()  # once here, not in every worker
+    return pool.with_logits(store)

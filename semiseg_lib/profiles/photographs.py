@@ -1,0 +1,145 @@
+"""The profiles of real photographs, from a smoke test to the published recipe.
+
+Where a value of ``PAPER`` was published, chapter 09 names the source; the rest is this book's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from semiseg_lib.datasets.crop import CropConfig
+from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.inference import Protocol
+from semiseg_lib.methods import AncillaryConfig, PrimaryConfig, SupervisedConfig
+from semiseg_lib.methods.self_correcting import AlphaSchedule
+from semiseg_lib.models import ModelConfig
+from semiseg_lib.profiles.profile import Profile
+from semiseg_lib.train import TrainConfig
+
+ANIMALS = ("background", "cat", "cow", "dog", "horse", "person", "sheep")
+"""The classes of VOC that its pictures of cats, cows, dogs, horses and sheep hold often enough."""
+
+SGD = TrainConfig(
+    optimizer="sgd", lr=0.007, weight_decay=4e-5, schedule="poly",
+    lr_batch=16, log_every=50, checkpoint_seconds=120.0,
+)
+ADAM = TrainConfig(
+    lr=1e-3, weight_decay=1e-2, schedule="poly", log_every=20, checkpoint_seconds=60.0,
+)
+COLOURS = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3}
+
+
+def _stages(
+    train: TrainConfig, steps: tuple[int, int, int, int], labelled: int, weak: int
+) -> dict[str, TrainConfig]:
+    """The training of the four stages; those that learn from masks alone see as many pictures."""
+    alone = replace(train, batch_labelled=labelled + weak, batch_weak=0)
+    both = replace(train, batch_labelled=labelled, batch_weak=weak)
+    return {
+        "train_supervised": replace(alone, steps=steps[0]),
+        "train_ancillary": replace(alone, steps=steps[1]),
+        "train_start": replace(alone, steps=steps[2]),
+        "train_primary": replace(both, steps=steps[3]),
+    }
+
+
+def _averaged(decay: float) -> dict:
+    return {
+        "supervised": SupervisedConfig(ema_decay=decay),
+        "ancillary": AncillaryConfig(ema_decay=decay),
+    }
+
+
+def _profiles(
+    base: Profile, data: dict[str, PhotoConfig], **changed: dict[str, dict]
+) -> dict[str, Profile]:
+    """One profile a dataset: the base with its pictures and what else it needs."""
+    return {
+        name: replace(base, data=config, **changed.get(name, {})) for name, config in data.items()
+    }
+
+
+_LAPTOP = Profile(
+    name="laptop",
+    purpose="real photographs on two CPU cores: small crops, few steps, one seed at a time",
+    judges=False,
+    seeds=(11, 12, 13),
+    data=PhotoConfig("voc", labelled=100, weak="sbd_extra", keep=ANIMALS, at_most=800),
+    model=ModelConfig(
+        architecture="deeplab", encoder="tf_efficientnet_lite0", weights="package",
+        decoder_width=128, encoder_lr=0.1,
+    ),
+    augment=CropConfig(crop=192, scale=(0.5, 1.2), **COLOURS),
+    **_stages(replace(ADAM, precision="bf16"), steps=(240, 200, 120, 360), labelled=4, weak=4),
+    **_averaged(0.99),
+    primary=PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5, until=0.3)),
+)
+_LAPTOP_DATA = {
+    "voc": _LAPTOP.data,
+    "camvid": PhotoConfig("camvid", labelled=46),
+    "cityscapes": PhotoConfig("cityscapes", labelled=186),
+    "folder": PhotoConfig("folder"),
+}
+LAPTOP = _profiles(_LAPTOP, _LAPTOP_DATA)
+
+_SMOKE = replace(
+    _LAPTOP,
+    name="smoke",
+    purpose="real photographs in seconds; the tests run it, its scores mean nothing",
+    seeds=(11, 12),
+    model=replace(_LAPTOP.model, weights="", decoder_width=8),
+    augment=CropConfig(crop=48, scale=(0.5, 1.0), **COLOURS),
+    **_stages(
+        replace(ADAM, log_every=2, validate_every=2), steps=(4, 4, 4, 4), labelled=2, weak=2
+    ),
+)
+SMOKE = _profiles(_SMOKE, {
+    name: replace(config, labelled=min(config.labelled, 16), at_most=6)
+    for name, config in _LAPTOP_DATA.items()
+})
+
+_GPU = replace(
+    _LAPTOP,
+    name="gpu",
+    purpose="real photographs at full size on one graphics card",
+    data=replace(_LAPTOP.data, labelled=200, at_most=0),
+    model=replace(_LAPTOP.model, decoder_width=256),
+    augment=CropConfig(crop=320, scale=(0.5, 2.0), **COLOURS),
+    **_stages(
+        replace(ADAM, precision="bf16", log_every=50, checkpoint_seconds=120, validate_every=1000),
+        steps=(4000, 3000, 2000, 6000), labelled=8, weak=8,
+    ),
+    **_averaged(0.999),
+)
+_LARGE = replace(_GPU.model, encoder="resnet50", weights="hub")
+GPU = _profiles(
+    _GPU,
+    {
+        "voc": _GPU.data,
+        "camvid": PhotoConfig("camvid", labelled=91),
+        "cityscapes": PhotoConfig("cityscapes", labelled=372),
+        "folder": PhotoConfig("folder"),
+    },
+    cityscapes={
+        "model": _LARGE, "augment": replace(_GPU.augment, crop=720),
+        "protocol": Protocol(window=1024),
+    },
+)
+
+_PAPER = replace(
+    _GPU,
+    name="paper",
+    purpose="the published recipe of Self-Correcting Networks",
+    data=PhotoConfig("voc", labelled=1464),
+    model=ModelConfig(
+        architecture="deeplab", encoder="xception65.tf_in1k", weights="hub", encoder_lr=1.0,
+    ),
+    augment=CropConfig(crop=513, scale=(0.5, 2.0)),
+    **_stages(SGD, steps=(30_000, 30_000, 30_000, 30_000), labelled=8, weak=8),
+    **_averaged(0.0),
+    primary=PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5, until=1.0), ema_decay=0.0),
+)
+PAPER = _profiles(
+    _PAPER,
+    {"voc": _PAPER.data, "cityscapes": PhotoConfig("cityscapes", labelled=914)},
+)

@@ -1,0 +1,111 @@
+"""Arms: what one row of a study trains, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from semiseg_lib.datasets.augment import AugmentConfig
+from semiseg_lib.datasets.catalogue import DataConfig
+from semiseg_lib.datasets.crop import CropConfig
+from semiseg_lib.datasets.minivoc import BoxStyle
+from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.inference import Protocol
+from semiseg_lib.methods import (
+    AncillaryConfig,
+    ConvPrimaryConfig,
+    PrimaryConfig,
+    SupervisedConfig,
+)
+from semiseg_lib.models import ModelConfig
+from semiseg_lib.options import added
+from semiseg_lib.profiles import Profile
+from semiseg_lib.runs import fingerprint
+from semiseg_lib.train import TrainConfig
+
+Options = PrimaryConfig | ConvPrimaryConfig | None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of doing it.
+
+    Attributes:
+        text: what is done, for tables.
+        stage: what is trained and scored, a key of ``SCORES``.
+        options: the primary's options, for the stages that have one.
+        world: the mini-VOC world.
+        labelled_boxes, weak_boxes: how boxes are drawn, where not as the world says.
+        labelled: how many pictures have masks; None: as in the profile.
+    """
+
+    text: str
+    stage: str
+    options: Options = None
+    world: str = "hurried"
+    labelled_boxes: BoxStyle | None = None
+    weak_boxes: BoxStyle | None = None
+    labelled: int | None = None
+
+    def profile(self, profile: Profile) -> Profile:
+        """The profile on this arm's pictures and boxes."""
+        data = replace(
+            profile.data,
+            world=self.world, labelled_boxes=self.labelled_boxes, weak_boxes=self.weak_boxes,
+            labelled=self.labelled or profile.data.labelled,
+        )
+        return replace(profile, data=data)
+
+    def fingerprint(self, profile: Profile) -> str:
+        """Changes with everything that decides this arm's scores, the seed aside."""
+        return fingerprint(_Recipe.of(self.stage, self.options, self.profile(profile)))
+
+
+@dataclass(frozen=True)
+class PhotoArm:
+    """One way of doing it on real photographs.
+
+    Attributes:
+        text: what is done, for tables.
+        stage: what is trained and scored, a key of ``SCORES``.
+        labelled: how many pictures have masks.
+        options: the primary's options, for the stages that have one.
+    """
+
+    text: str
+    stage: str
+    labelled: int
+    options: Options = None
+
+    def profile(self, profile: Profile) -> Profile:
+        """The profile with this many labelled pictures."""
+        return replace(profile, data=replace(profile.data, labelled=self.labelled))
+
+    def fingerprint(self, profile: Profile) -> str:
+        """Changes with everything that decides this arm's scores, the seed aside."""
+        return fingerprint(_Recipe.of(self.stage, self.options, self.profile(profile)))
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    stage: str
+    options: Options
+    data: DataConfig | PhotoConfig
+    model: ModelConfig
+    augment: AugmentConfig | CropConfig
+    train_supervised: TrainConfig
+    train_ancillary: TrainConfig
+    train_primary: TrainConfig
+    supervised: SupervisedConfig
+    ancillary: AncillaryConfig
+    train_start: TrainConfig | None = added(None)
+    protocol: Protocol = added(Protocol())
+
+    @staticmethod
+    def of(stage: str, options: Options, chosen: Profile) -> _Recipe:
+        starts = isinstance(options, ConvPrimaryConfig)
+        return _Recipe(
+            stage, options, chosen.data, chosen.model, chosen.augment,
+            chosen.train_supervised, chosen.train_ancillary, chosen.train_primary,
+            chosen.supervised, chosen.ancillary,
+            chosen.train_start if starts else None, chosen.protocol,
+        )

@@ -1,0 +1,96 @@
+"""Every study of the book: its arms by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from semiseg_lib.datasets.minivoc import BoxStyle
+from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
+from semiseg_lib.methods.self_correcting import AlphaSchedule
+from semiseg_lib.studies.arms import Arm, PhotoArm
+from semiseg_lib.studies.scores import NONE
+
+
+def linear(end: float = 0.5, start: float = 30.0, until: float = 0.3) -> PrimaryConfig:
+    """Linear correction with a schedule."""
+    return PrimaryConfig(correction="linear", alpha=AlphaSchedule(start, end, until))
+
+
+LOOSE = BoxStyle(loose=(0.15, 0.45), jitter=0.05)
+TIGHT = BoxStyle()
+MISSED = BoxStyle(missed=0.3)
+
+CONV = ConvPrimaryConfig()
+ISOLATED = ConvPrimaryConfig(through=False)
+
+
+def photo_arms(labelled: int) -> dict[str, PhotoArm]:
+    """Every model of the storyline on real photographs, with so many masks."""
+    stages = {
+        "supervised": PhotoArm("masks alone", "supervised", labelled),
+        "ancillary": PhotoArm("ancillary (sees boxes)", "ancillary", labelled),
+        "none": PhotoArm("primary, no correction", "primary", labelled, NONE),
+        "linear": PhotoArm("primary, linear, α 30 → 0.5", "primary", labelled, linear()),
+        "conv": PhotoArm("primary, convolutional", "primary", labelled, CONV),
+        "all masks": PhotoArm("all pictures labelled", "all masks", labelled),
+    }
+    return {f"{labelled} {name}": arm for name, arm in stages.items()}
+
+
+def conv_arms(labelled: int) -> dict[str, Arm]:
+    """The corrections side by side on drawn pictures, with so many masks."""
+    return {
+        f"{labelled} none": Arm("no correction", "primary", NONE, labelled=labelled),
+        f"{labelled} linear": Arm("linear", "primary", linear(), labelled=labelled),
+        f"{labelled} conv": Arm("convolutional", "primary", CONV, labelled=labelled),
+        f"{labelled} isolated": Arm(
+            "convolutional, isolated", "primary", ISOLATED, labelled=labelled
+        ),
+    }
+
+
+STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
+    "convolutional": {**conv_arms(24), **conv_arms(96)},
+    "photographs": {k: arm for n in (50, 100, 200, 437) for k, arm in photo_arms(n).items()},
+    "tight": {
+        "supervised": Arm("masks alone", "supervised", world="tight"),
+        "ancillary": Arm("ancillary (sees boxes)", "ancillary", world="tight"),
+        "none": Arm("primary, no correction", "primary", NONE, world="tight"),
+        "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear(), world="tight"),
+        "constant": Arm("primary, linear, α = 0.5", "primary", linear(until=0), world="tight"),
+        "all masks": Arm("all pictures labelled", "all masks", world="tight"),
+    },
+    "hurried": {
+        "supervised": Arm("masks alone", "supervised"),
+        "ancillary": Arm("ancillary (sees boxes)", "ancillary"),
+        "none": Arm("primary, no correction", "primary", NONE),
+        "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear()),
+        "all masks": Arm("all pictures labelled", "all masks"),
+    },
+    "schedules": {
+        "none": Arm("no correction", "primary", NONE),
+        "linear": Arm("30 → 0.5 by 30 %", "primary", linear()),
+        "slow": Arm("30 → 0.5 by 100 %", "primary", linear(until=1.0)),
+        "constant": Arm("0.5 throughout", "primary", linear(until=0)),
+        "self": Arm("0 throughout: own labels", "primary", linear(end=0, until=0)),
+        "trusting": Arm("30 throughout", "primary", linear(end=30, until=0)),
+    },
+    "controls": {
+        "none": Arm("no correction", "primary", NONE),
+        "linear": Arm("linear correction", "primary", linear()),
+        "ensemble": Arm("retrained on ensemble of none and ancillary", "second round", NONE),
+        "second round": Arm("linear, then retrained on its labels", "second round", linear()),
+    },
+    "label errors": {
+        "loose none": Arm("weak boxes loose, no correction", "primary", NONE),
+        "loose linear": Arm("weak boxes loose, linear", "primary", linear()),
+        "tight none": Arm("all boxes tight, no correction", "primary", NONE, weak_boxes=TIGHT),
+        "tight linear": Arm("all boxes tight, linear", "primary", linear(), weak_boxes=TIGHT),
+        "equal none": Arm(
+            "all boxes loose, no correction", "primary", NONE, labelled_boxes=LOOSE
+        ),
+        "equal linear": Arm("all boxes loose, linear", "primary", linear(), labelled_boxes=LOOSE),
+        "missed none": Arm("weak boxes missing, no correction", "primary", NONE, weak_boxes=MISSED),
+        "missed linear": Arm("weak boxes missing, linear", "primary", linear(), weak_boxes=MISSED),
+    },
+}

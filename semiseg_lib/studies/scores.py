@@ -1,0 +1,94 @@
+"""What each arm of a study trains and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.evaluate import Evaluation
+from semiseg_lib.launch import Machine, Trained
+from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
+from semiseg_lib.profiles import Profile
+from semiseg_lib.stages import Pipeline
+from semiseg_lib.studies.arms import Arm, Options, PhotoArm
+
+Scores = dict[str, float]
+NONE = PrimaryConfig(correction="none")
+
+
+def percent(evaluation: Evaluation) -> float:
+    """mIoU in percent."""
+    return 100 * evaluation.mean_iou
+
+
+def scored(pipeline: Pipeline, trained: Trained) -> Scores:
+    """The test score of a run; on photographs also what it cost, and its best weights' score."""
+    scores = {"test": percent(pipeline.evaluate(trained))}
+    if isinstance(pipeline.profile.data, PhotoConfig):
+        scores |= cost(trained)
+        if "best" in trained.record:
+            best = pipeline.open(trained.folder, trained.config, "best")
+            scores["best"] = percent(pipeline.evaluate(best))
+    return scores
+
+
+def cost(trained: Trained) -> Scores:
+    """Minutes of training, pictures a second, and gigabytes of memory."""
+    train, seconds = trained.config.train, trained.record["seconds"]
+    pictures = train.steps * train.accumulate * (train.batch_labelled + train.batch_weak)
+    return {
+        "minutes": seconds / 60, "pictures a second": pictures / seconds,
+        "memory GB": trained.record["memory_gb"],
+    }
+
+
+def supervised(pipeline: Pipeline, options: None = None) -> Scores:
+    """Masks alone."""
+    return scored(pipeline, pipeline.supervised())
+
+
+def ancillary(pipeline: Pipeline, options: None = None) -> Scores:
+    """The ancillary, which sees boxes: on the test pictures' boxes and on the weak pictures'."""
+    weak = pipeline.evaluate_weak_labels(pipeline.logits())
+    return {**scored(pipeline, pipeline.ancillary()), "weak labels": percent(weak)}
+
+
+def primary(pipeline: Pipeline, options: PrimaryConfig | ConvPrimaryConfig) -> Scores:
+    """The primary; also the labels that it and the ancillary end up agreeing on."""
+    trained = pipeline.primary(options)
+    weak = pipeline.evaluate_weak_labels(pipeline.corrected_logits(trained))
+    return {**scored(pipeline, trained), "weak labels": percent(weak)}
+
+
+def second_round(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
+    """A fresh primary learns, uncorrected, what the first one and the ancillary agree on."""
+    labels = pipeline.mixed_logits(pipeline.primary(options), alpha=0.5)
+    return {
+        "test": percent(pipeline.evaluate(pipeline.primary(NONE, labels))),
+        "weak labels": percent(pipeline.evaluate_weak_labels(labels.read())),
+    }
+
+
+def all_masks(pipeline: Pipeline, options: None = None) -> Scores:
+    """What the hidden masks would be worth: every picture labelled, as many steps as a primary."""
+    profile, train = pipeline.profile, pipeline.profile.train_primary
+    train = replace(train, batch_labelled=train.batch_labelled + train.batch_weak, batch_weak=0)
+    config = pipeline.config(profile.supervised, train, labels_from="hidden masks")
+    return scored(pipeline, pipeline.train(config, labelled=pipeline.data.everything))
+
+
+SCORES: Mapping[str, Callable[[Pipeline, Options], Scores]] = {
+    "supervised": supervised,
+    "ancillary": ancillary,
+    "primary": primary,
+    "second round": second_round,
+    "all masks": all_masks,
+}
+
+
+def run_arm(
+    arm: Arm | PhotoArm, profile: Profile, seed: int, machine: Machine | str | None = None
+) -> Scores:
+    """Run one arm with one seed; runs that are on disk are loaded."""
+    return SCORES[arm.stage](Pipeline(arm.profile(profile), seed, machine), arm.options)

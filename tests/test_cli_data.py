@@ -1,0 +1,117 @@
+"""``semiseg data``: exit codes, tables and files, in-process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from semiseg_lib.cli import data
+from semiseg_lib.datasets import obtain
+from semiseg_lib.datasets.download import Archive
+from semiseg_lib.datasets.labels import VOC_CLASSES, read_mask, write_mask
+from semiseg_lib.paths import work_root
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    """mini-VOC of the smoke profile, drawn once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMISEG_WORK", str(tmp_path_factory.mktemp("work")))
+        patch.setenv("SEMISEG_PROFILE", "smoke")
+        assert data.run([]) == 0
+        (folder,) = (work_root() / "minivoc").glob("*/VOCdevkit/VOC2012")
+        yield folder
+
+
+def test_without_a_command_mini_voc_is_drawn(mini, capsys):
+    for arguments in ([], ["mini"], ["--profile", "smoke"], ["mini", "--profile", "smoke"]):
+        assert data.run(arguments) == 0
+        said = capsys.readouterr().out
+        assert "labelled" in said and "balloon" in said and "VOC2012" in said, arguments
+
+
+def test_a_clean_dataset_passes_with_its_histogram(mini, capsys):
+    assert data.run(["check", "mini"]) == 0
+    said = capsys.readouterr().out
+    assert "labelled: 24 masks" in said and "balloon" in said and "█" in said
+    assert "0 FAIL" in said and "ready to train on" in said
+
+
+def test_a_spoilt_dataset_fails_with_file_and_mend(mini, capsys):
+    path = next((mini / "SegmentationClass").glob("*.png"))
+    mask, before = read_mask(path, 5).copy(), path.read_bytes()
+    mask[0, 0] = 99
+    write_mask(mask, path)
+    try:
+        assert data.run(["check", "mini", "--sample", "500", "--workers", "1"]) == 1
+    finally:
+        path.write_bytes(before)
+    said = capsys.readouterr().out
+    assert "FAIL" in said and path.name in said and "(99)" in said and "→" in said
+    assert "1 FAIL" in said
+
+
+def test_lists_of_one_s_own_may_be_given_several_times(mini, tmp_path, capsys):
+    held_out = (mini / "ImageSets" / "Segmentation" / "val.txt").read_text(encoding="utf-8")
+    lists = []
+    for name in ("first", "second"):
+        lists += ["--list", str(tmp_path / f"{name}.txt")]
+        Path(lists[-1]).write_text(held_out, encoding="utf-8")
+    assert data.run(["check", "mini", *lists]) == 1
+    said = capsys.readouterr().out
+    assert "first and val" in said or "val and first" in said
+    assert "second and val" in said or "val and second" in said
+
+
+def test_a_split_is_drawn_by_its_seed_and_covers_the_classes(mini, tmp_path, capsys):
+    """mini-VOC read as if it were VOC: five ids occur in it."""
+    texts = []
+    for number, seed in enumerate("001"):
+        out = tmp_path / f"{number}.txt"
+        assert data.run([
+            "split", "voc", "--root", str(mini.parents[1]), "--candidates", "labelled", "--seed",
+            seed, "--labelled", "9", "--out", str(out), "--keep", *VOC_CLASSES[:5],
+        ]) == 0
+        texts.append(out.read_text(encoding="utf-8"))
+        said = capsys.readouterr().out
+        digest = hashlib.sha256("\n".join(sorted(texts[-1].split())).encode()).hexdigest()
+        assert digest in said and "all 5 classes" in said
+    assert texts[0] == texts[1] != texts[2]
+    names = set(texts[0].split())
+    masks = [read_mask(mini / "SegmentationClass" / f"{name}.png", 5) for name in names]
+    assert len(names) == 9 and {*range(5)} <= {int(i) for mask in masks for i in mask.ravel()}
+
+
+def test_a_download_that_fails_names_hosts_and_the_way_by_hand(tmp_path, monkeypatch, capsys):
+    def nowhere() -> Archive:
+        return Archive("voc.tar", "md5:" + "0" * 32, ("http://127.0.0.1:9/voc.tar",), "in {folder}")
+
+    monkeypatch.setattr(obtain, "voc_archive", nowhere)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with pytest.raises(RuntimeError, match=r"127\.0\.0\.1 cannot be reached") as said:
+        data.run(["voc", "--root", str(tmp_path)])
+    assert f"By hand: in {(tmp_path / 'downloads').as_posix()}" in str(said.value)
+    assert "Terms: " in capsys.readouterr().out
+    assert not (tmp_path / "VOCdevkit").exists()
+
+
+def test_what_is_not_whole_is_marked_and_exits_with_one(tmp_path, capsys):
+    (tmp_path / "VOCdevkit" / "VOC2012" / "JPEGImages").mkdir(parents=True)
+    assert data.run(["voc", "--root", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "17125" in said and "not whole" in said and "semiseg data check voc" in said
+
+
+@pytest.mark.skipif("SEMISEG_DATA" not in os.environ, reason="SEMISEG_DATA names no datasets")
+def test_a_split_of_the_real_pictures_covers_the_seven_classes(tmp_path, capsys):
+    if not (Path(os.environ["SEMISEG_DATA"]) / "VOCdevkit").is_dir():
+        pytest.skip("no VOC in SEMISEG_DATA")
+    keep = ["background", "cat", "cow", "dog", "horse", "person", "sheep"]
+    assert set(keep) <= set(VOC_CLASSES)
+    out = tmp_path / "labelled.txt"
+    assert data.run(["split", "voc", "--labelled", "50", "--out", str(out), "--keep", *keep]) == 0
+    assert len(out.read_text(encoding="utf-8").split()) == 50
+    assert "all 7 classes" in capsys.readouterr().out

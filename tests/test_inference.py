@@ -1,0 +1,228 @@
+"""Windows, flips and scales against what they must amount to, at pictures' own sizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import interpolate, pad
+
+from semiseg_lib import methods
+from semiseg_lib.datasets.loaders import Part, Pool
+from semiseg_lib.evaluate import confusion_matrix, evaluate, predict, predict_logits
+from semiseg_lib.inference import Protocol, predict_one, predictions, window_starts
+from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
+from semiseg_lib.methods.base import Method
+from semiseg_lib.models import ModelConfig
+
+CLASSES = ("a", "b", "c")
+SIZES = [(37, 50), (64, 64), (15, 97), (130, 17)]
+
+
+class Filter(Method):
+    """One convolution over the picture, or over the box maps; all views of it are kept."""
+
+    def __init__(self, kernel: int = 1, uses_boxes: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.convolution = nn.Conv2d(3, 3, kernel, padding=kernel // 2)
+        self.convolution.weight.data.mul_(5)
+        self.uses_boxes = uses_boxes
+        self.seen = []
+
+    def forward(self, images, box_maps=None):
+        self.seen.append((images, box_maps))
+        return self.convolution(box_maps if self.uses_boxes else images)
+
+
+class Pictures:
+    """A pool of pictures of different sizes, as :class:`PhotoPool` is."""
+
+    def __init__(self, sizes=SIZES) -> None:
+        self.parts = [one(size, seed) for seed, size in enumerate(sizes)]
+        self.names = tuple(part.names[0] for part in self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def part(self, numbers) -> Part:
+        (number,) = numbers
+        return self.parts[number]
+
+
+def one(size: tuple[int, int], seed: int = 0) -> Part:
+    """A picture of noise, with a mask and with box maps."""
+    generator = torch.Generator().manual_seed(seed)
+    return Part(
+        names=(f"picture{seed}",),
+        images=torch.rand(1, 3, *size, generator=generator),
+        masks=torch.randint(0, 3, (1, *size), generator=generator),
+        box_maps=torch.randint(0, 2, (1, 3, *size), generator=generator).float(),
+    )
+
+
+def plain(method: Method, images: torch.Tensor, maps=None) -> torch.Tensor:
+    """Whole-picture probabilities, written down once more."""
+    height, width = images.shape[-2:]
+    images, maps = (
+        None if t is None else pad(t, (0, -width % 16, 0, -height % 16), mode="replicate")
+        for t in (images, maps)
+    )
+    with torch.no_grad():
+        return method(images, maps)[..., :height, :width].softmax(dim=1)
+
+
+@pytest.mark.parametrize("overlap", [0, 1 / 3, 0.9])
+@pytest.mark.parametrize("side, window", [(97, 32), (64, 32), (33, 32), (32, 32), (5, 32), (3, 1)])
+def test_windows_see_every_pixel_and_share_what_was_asked(side, window, overlap):
+    starts = window_starts(side, window, overlap)
+    seen = np.zeros(side, int)
+    for start in starts:
+        assert start >= 0 and (start + window <= side or starts == [0])
+        seen[start:start + window] += 1
+    assert seen.min() >= 1
+    shared = [a + window - b for a, b in pairwise(starts)]
+    assert all(n >= np.floor(overlap * window) for n in shared)
+    assert len(starts) == 1 or len(starts) <= 2 + side / (window * (1 - overlap))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_windows_of_a_pointwise_model_give_the_whole_pictures_answer(size):
+    part, method = one(size), Filter(kernel=1)
+    whole = predict_one(method, part)
+    assert whole.shape == (1, 3, *size)
+    torch.testing.assert_close(whole, plain(method, part.images))
+    method.seen.clear()
+    torch.testing.assert_close(predict_one(method, part, Protocol(window=32)), whole)
+    assert len(method.seen) > 1
+    assert all(max(images.shape[-2:]) <= 32 for images, _ in method.seen)
+
+
+def test_windows_change_what_a_model_with_a_neighbourhood_says_near_their_borders_only():
+    """A 3 x 3 filter sees past the border of a window; the next window's answer is mixed in."""
+    part, method = one((32, 48)), Filter(kernel=3)
+    whole, slid = plain(method, part.images), predict_one(method, part, Protocol(32, overlap=0.5))
+    left, right = (plain(method, part.images[..., s]) for s in (slice(0, 32), slice(16, 48)))
+    expected = torch.cat(
+        [left[..., :16], (left[..., 16:] + right[..., :16]) / 2, right[..., 16:]], -1
+    )
+    torch.testing.assert_close(slid, expected)
+    off = (slid - whole).abs().amax(dim=(0, 1, 2)) > 1e-6
+    assert set(np.flatnonzero(off.numpy())) == {16, 31}
+
+
+def test_a_window_larger_than_the_picture_is_the_whole_picture():
+    part, method = one((37, 50)), Filter(kernel=3)
+    assert torch.equal(predict_one(method, part, Protocol(window=512)), predict_one(method, part))
+
+
+def test_the_flip_is_undone_and_the_mean_taken():
+    part, method = one((37, 50)), Filter(kernel=3)
+    there = plain(method, part.images)
+    back = plain(method, part.images.flip(-1)).flip(-1)
+    flipped = predict_one(method, part, Protocol(flip=True))
+    torch.testing.assert_close(flipped, (there + back) / 2)
+    assert (flipped - there).abs().max() > 0.01
+
+
+def test_a_symmetric_model_does_not_notice_the_flip():
+    part, method = one((32, 48)), Filter(kernel=3)
+    weight = method.convolution.weight.data
+    weight.add_(weight.flip(-1).clone())
+    torch.testing.assert_close(predict_one(method, part, Protocol(flip=True)),
+                               predict_one(method, part))
+
+
+def test_scales_are_resized_back_and_the_mean_taken():
+    part, method = one((37, 50)), Filter(kernel=3)
+    assert torch.equal(predict_one(method, part, Protocol(scales=(1.0,))),
+                       predict_one(method, part))
+    large = interpolate(part.images, (74, 100), mode="bilinear", antialias=True)
+    back = interpolate(plain(method, large), (37, 50), mode="bilinear")
+    mixed = predict_one(method, part, Protocol(scales=(1.0, 2.0)))
+    torch.testing.assert_close(mixed, (plain(method, part.images) + back) / 2)
+    everything = predict_one(method, part, Protocol(32, flip=True, scales=(0.5, 1.0, 1.75)))
+    torch.testing.assert_close(everything.sum(dim=1), torch.ones(1, 37, 50))
+
+
+@pytest.mark.parametrize("protocol", [
+    Protocol(), Protocol(32), Protocol(flip=True), Protocol(scales=(2.0,)),
+    Protocol(32, flip=True, scales=(0.5, 2.0)),
+], ids=str)
+def test_box_maps_move_with_the_picture(protocol):
+    """The picture is its own box map, so each view must show the same in both."""
+    maps = interpolate(one((9, 13)).box_maps, (36, 52), mode="nearest")  # 4 x 4 blocks
+    part, method = replace(one((36, 52)), images=maps, box_maps=maps), Filter(uses_boxes=True)
+    predict_one(method, part, protocol)
+    for images, seen in method.seen:
+        assert set(seen.unique().tolist()) == {0, 1}
+        assert (images - seen).abs().max() < 0.51  # edges blur where the picture is resized
+    if protocol.scales == (1.0,):
+        assert all(torch.equal(*pair) for pair in method.seen)
+
+
+def test_box_maps_never_reach_a_method_that_does_not_use_them():
+    method = Filter()
+    predict_one(method, one((20, 20)), Protocol(16, flip=True))
+    assert {maps for _, maps in method.seen} == {None}
+
+
+@pytest.mark.parametrize("config", [PrimaryConfig(), AncillaryConfig()])
+def test_pictures_of_all_sizes_are_scored_at_their_own(config):
+    torch.manual_seed(0)
+    method = methods.build(config, ModelConfig(width=4), 3).train()
+    pool = Pictures()
+    labels = list(predictions(method, pool))
+    assert [label.shape for label in labels] == SIZES and labels[0].dtype == np.uint8
+    assert method.training and torch.is_grad_enabled()
+    expected = sum(
+        confusion_matrix(part.masks[0].numpy(), label, 3)
+        for part, label in zip(pool.parts, labels, strict=True)
+    )
+    assert np.array_equal(evaluate(method, pool, CLASSES).confusion, expected)
+    pool.parts[2] = replace(pool.parts[2], masks=None)
+    with pytest.raises(ValueError, match="picture2 has no mask"):
+        evaluate(method, pool, CLASSES)
+
+
+def test_one_by_one_says_what_a_batch_says():
+    torch.manual_seed(0)
+    method = methods.build(PrimaryConfig(), ModelConfig(width=4), 3)
+    method.average.module.head.weight.data.mul_(20)  # let the untrained network use all classes
+    pool = Pool(("x", "y"), *(
+        torch.cat([getattr(one((32, 48), seed), key) for seed in (0, 1)]) for key in ("images",
+                                                                                   "masks")
+    ))
+    pool = replace(pool, images=(255 * pool.images).to(torch.uint8))
+    together, apart = predict(method, pool), np.stack(list(predictions(method, pool)))
+    assert (together == apart).mean() > 0.999
+    windows = evaluate(method, pool, CLASSES, protocol=Protocol(window=16))
+    assert windows.confusion.sum() == 2 * 32 * 48
+    assert not np.array_equal(windows.confusion, evaluate(method, pool, CLASSES).confusion)
+
+
+@pytest.mark.parametrize("config", [PrimaryConfig(), AncillaryConfig()])
+def test_logits_of_a_picture_cover_it_and_nothing_more(config):
+    torch.manual_seed(0)
+    method = methods.build(config, ModelConfig(width=4), 3).eval()
+    pool = Pictures()
+    for part, logits in zip(pool.parts, predict_logits(method, pool), strict=True):
+        height, width = part.images.shape[-2:]
+        assert logits.shape == (3, -(-height // 2), -(-width // 2))
+        assert logits.dtype == torch.float32 and not logits.requires_grad
+        enlarged = interpolate(logits[None], scale_factor=2, mode="bilinear")
+        label = enlarged[..., :height, :width].softmax(dim=1)
+        inner = (..., slice(0, height - 2), slice(0, width - 2))
+        torch.testing.assert_close(label[inner], predict_one(method, part)[inner])
+
+
+@pytest.mark.parametrize("options", [
+    {"window": -1}, {"overlap": 1.0}, {"overlap": -0.1}, {"scales": ()}, {"scales": (1.0, 0.0)},
+])
+def test_a_protocol_out_of_range_is_refused(options):
+    with pytest.raises(ValueError, match=str(*options)):
+        Protocol(**options)

@@ -1,0 +1,114 @@
+"""The memory estimate against what the same step keeps with real tensors, and by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from semiseg_lib import methods
+from semiseg_lib.datasets.loaders import Batch
+from semiseg_lib.memory import MemoryEstimate, estimate, example_batch, saved_bytes
+from semiseg_lib.methods import AncillaryConfig, PrimaryConfig, SupervisedConfig
+from semiseg_lib.methods.base import Method
+from semiseg_lib.models import ModelConfig
+
+CONFIGS = [SupervisedConfig(), AncillaryConfig(), PrimaryConfig()]
+
+
+def build(config, width: int = 8) -> Method:
+    torch.manual_seed(0)
+    return methods.build(config, ModelConfig(width=width), 6)
+
+
+def real(batch: Batch) -> Batch:
+    """The same shapes with values."""
+    parts = [part and replace(part, **{
+        name: torch.ones(value.shape, dtype=value.dtype)
+        for name, value in vars(part).items() if isinstance(value, torch.Tensor)
+    }) for part in (batch.labelled, batch.weak)]
+    return Batch(*parts)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("precision, off", [("no", 0), ("bf16", 0.01)])
+def test_the_activations_are_those_of_real_tensors(config, precision, off):
+    method = build(config)
+    batch = example_batch(method, 6, labelled=2, weak=3, crop=64)
+    exact = saved_bytes(build(config).train(), real(batch), precision)
+    assert estimate(method, batch, precision).activations == pytest.approx(exact, rel=off)
+
+
+def test_the_count_is_the_closed_form_of_a_chain():
+    """ReLU of a convolution: the picture and the ReLU's result are kept, and the loss's input."""
+
+    class Chain(Method):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 5, 1)
+
+        def head_logits(self, images, box_maps=None):
+            return self.convolution(images).relu()
+
+        def losses(self, batch, progress):
+            return {"square": self.head_logits(batch.labelled.images).square().sum()}
+
+    method = Chain()
+    found = estimate(method, example_batch(method, 5, labelled=2, weak=0, crop=16))
+    assert found.activations == 4 * 2 * 16 * 16 * (3 + 5)  # ReLU's result serves the square too
+    weights = 4 * (3 * 5 + 5)
+    assert found == MemoryEstimate(weights, weights, 2 * weights, 0, found.activations)
+    assert found.total == 4 * weights + found.activations
+
+
+def test_activations_grow_by_the_same_amount_with_each_picture():
+    method = build(PrimaryConfig())
+    sizes = [estimate(method, example_batch(method, 6, n, n, 64)).activations for n in (1, 2, 3, 8)]
+    assert sizes[2] - sizes[1] == sizes[1] - sizes[0] > 0
+    assert sizes[3] - sizes[0] == 7 * (sizes[1] - sizes[0])
+    quarter = estimate(method, example_batch(method, 6, 8, 8, 32)).activations
+    assert sizes[3] / quarter == pytest.approx(4, rel=0.01)
+
+
+def test_the_parts_follow_from_the_number_of_weights():
+    method = build(PrimaryConfig())
+    learnt = 4 * sum(p.numel() for p in method.network.parameters())
+    batch = example_batch(method, 6, 2, 2, 64)
+    adamw, sgd = (estimate(method, batch, optimizer=name) for name in ("adamw", "sgd"))
+    assert (adamw.weights, adamw.gradients, adamw.optimizer) == (learnt, learnt, 2 * learnt)
+    assert sgd.optimizer == learnt and sgd.activations == adamw.activations
+    assert learnt < adamw.average < 1.1 * learnt, "a second copy, and batch statistics"
+    assert estimate(method, batch, "bf16").activations < 0.75 * adamw.activations
+
+
+def test_the_method_stays_as_it_is():
+    method = build(PrimaryConfig()).eval()
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    estimate(method, example_batch(method, 6, 2, 2, 64), "bf16")
+    assert not method.training and all(p.grad is None for p in method.parameters())
+    assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
+
+
+def test_a_batch_too_large_for_any_machine_costs_nothing_to_estimate():
+    method = build(SupervisedConfig(), width=64)
+    found = estimate(method, example_batch(method, 6, labelled=4096, weak=0, crop=1024))
+    assert found.total > 1e12 and str(found).startswith(f"about {found.total / 1e9:.1f} GB: act")
+
+
+def test_losses_that_read_values_are_named():
+    class Reading(Method):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def head_logits(self, images, box_maps=None):
+            return images * self.scale
+
+        def losses(self, batch, progress):
+            return {"odd": self.scale if batch.labelled.images.mean() > 0 else -self.scale}
+
+    method = Reading()
+    with pytest.raises(RuntimeError, match="memory of Reading cannot be counted"):
+        estimate(method, example_batch(method, 3, 1, 0, 16))

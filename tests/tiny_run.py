@@ -1,0 +1,191 @@
+"""A small training on pictures of noise, for tests that start, stop and kill real processes.
+
+The processes are forked from a server that has imported everything, so each starts at once.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from semiseg_lib.datasets.augment import AugmentConfig
+from semiseg_lib.datasets.loaders import Batch, Pool, TrainingLoader
+from semiseg_lib.methods.base import AveragedMethod, Method
+from semiseg_lib.methods.parts import cross_entropy
+from semiseg_lib.runs import RunFolder
+from semiseg_lib.train import TrainConfig, fit, make_accelerator
+
+CONFIG = TrainConfig(
+    steps=40, batch_labelled=4, batch_weak=0, log_every=3, lr=3e-2, checkpoint_seconds=0.0
+)
+CLASSES = 3
+
+
+class Tiny(AveragedMethod):
+    """Two convolutions with dropout, without batch statistics; its average is deployed."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, CLASSES, 1)
+        ), ema_decay=0.9)
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        part = batch.labelled
+        return {"labelled": cross_entropy(self.network(part.images), part.masks)}
+
+
+def pool(pictures: int = 10, size: int = 16) -> Pool:
+    """Pictures of noise; the class of a pixel is its brightest colour. Nothing is void."""
+    generator = torch.Generator().manual_seed(7)
+    images = torch.randint(
+        0, 256, (pictures, 3, size, size), generator=generator, dtype=torch.uint8
+    )
+    return Pool(tuple(f"noise {n}" for n in range(pictures)), images, images.argmax(dim=1).byte())
+
+
+def built() -> Tiny:
+    torch.manual_seed(3)
+    return Tiny()
+
+
+def loader(config: TrainConfig, process: int = 0, processes: int = 1, shift: int = 0):
+    """The batches; views are not shifted where the test must not have void pixels."""
+    return TrainingLoader(
+        pool(), None, config.batch_labelled, config.batch_weak, AugmentConfig(shift=shift), 5,
+        process, processes,
+    )
+
+
+def brightness(method: Method) -> float:
+    """A score to select by: any number that follows from the weights."""
+    return method(pool().part([0]).images).softmax(dim=1)[:, 0].mean().item() * 100
+
+
+def train(folder: Path, config: TrainConfig = CONFIG, method: Method | None = None, **options):
+    """Train in this process; return the method and its history."""
+    method = method or built()
+    accelerator = make_accelerator(config, "cpu")
+    batches = loader(config, accelerator.process_index, accelerator.num_processes)
+    history = fit(method, batches, config, RunFolder(folder), accelerator, **options)
+    return method, history
+
+
+def outcome(method: Method, history: list[dict]) -> dict[str, Any]:
+    """What two equal runs share: weights and history, without the seconds."""
+    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+    return {"history": rows, **{name: value.clone() for name, value in method.state_dict().items()}}
+
+
+def same(one: dict[str, Any], two: dict[str, Any]) -> bool:
+    """Equal to the last bit."""
+    return one.keys() == two.keys() and all(
+        torch.equal(value, two[name]) if isinstance(value, Tensor) else value == two[name]
+        for name, value in one.items()
+    )
+
+
+def process(folder: Path, config: TrainConfig, pause: float = 0.0, die_in: str = "",
+            die_at: int = 0, **options) -> None:
+    """What a started process does: train, slowly, perhaps kill itself, and store the outcome.
+
+    Args:
+        folder: the run's folder.
+        config: how to train.
+        pause: seconds to wait in each step.
+        die_in: ``rename`` or ``best``: die before a checkpoint gets its name, or right after it
+            has been written and before the best weights are.
+        die_at: the step at which to die.
+        options: of ``fit``.
+    """
+    os.setsid()
+    method = built()
+    after_step = method.after_step
+
+    def slowly(step: int) -> None:
+        after_step(step)
+        time.sleep(pause)
+
+    method.after_step = slowly
+    if die_in == "rename":
+        replace_file, calls = os.replace, []
+
+        def rename(*names) -> None:
+            calls.append(names)
+            if len(calls) == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace_file(*names)
+
+        os.replace = rename
+    if die_in == "best":
+        RunFolder.write_best = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    method, history = train(folder, config, method, **options)
+    RunFolder(folder).finish(method.state_dict(), {"history": history})
+
+
+def one_of_two(rank: int, port: int, folder: Path, config: TrainConfig, fault: str = "") -> None:
+    """One of two processes that train together over gloo; each stores its outcome.
+
+    Args:
+        rank: 0 or 1.
+        port: where they meet.
+        folder: the run's folder.
+        config: how to train, with the batch of both together.
+        fault: what goes wrong in process 1 at step 4: ``error``, ``nan`` or ``signal``.
+    """
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
+    }
+    method = built()
+    losses = method.losses
+
+    def faulty(batch: Batch, progress: float) -> dict[str, Tensor]:
+        if fault and rank == 1 and progress == 4 / config.steps:
+            if fault == "error":
+                raise OSError("the disk of process 1 is gone")
+            if fault == "signal":
+                os.kill(os.getpid(), signal.SIGTERM)
+            if fault == "nan":
+                images = torch.full_like(batch.labelled.images, float("nan"))
+                batch = replace(batch, labelled=replace(batch.labelled, images=images))
+        return losses(batch, progress)
+
+    method.losses = faulty
+    said = folder / f"said-{rank}.txt"
+    try:
+        scored = brightness if config.validate_every else None
+        outcome_ = outcome(*train(folder, config, method, score=scored))
+        torch.save(outcome_, folder / f"outcome-{rank}.pt")
+        said.write_text("done", encoding="utf-8")
+    except BaseException as error:
+        said.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+        raise
+    finally:
+        if torch.distributed.is_initialized() and not fault:
+            torch.distributed.destroy_process_group()
+
+
+def start(target, *arguments, **options):
+    """Start a process that runs ``target``."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    here = Path(__file__).parent
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent)])  # the server's
+    started = context.Process(target=target, args=arguments, kwargs=options)
+    started.start()
+    return started
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
