@@ -12,15 +12,18 @@ from semiseg_lib.profiles import Profile
 from semiseg_lib.train import make_accelerator
 
 
-def begin(chapter: str, profile: str | None = None, device: str | None = None) -> Profile:
+def begin(
+    chapter: str, profile: str | None = None, device: str | None = None, dataset: str = "minivoc"
+) -> Profile:
     """Load a profile and print device, profile and the minutes to expect.
 
     Args:
         chapter: the chapter's number or file name, as in ``book.yml``.
         profile: smoke, laptop ...; None asks ``SEMISEG_PROFILE``, and failing that means laptop.
         device: "cpu" to stay on the CPU; None takes the best device there is.
+        dataset: minivoc, voc ...: whose numbers the profile holds.
     """
-    chosen = profiles.load(profile)
+    chosen = profiles.load(profile, dataset)
     minutes = load().chapter(chapter).minutes.get(chosen.name)
     place = make_accelerator(chosen.train_primary, device).device
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type.upper()

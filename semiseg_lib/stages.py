@@ -63,17 +63,8 @@ class Pipeline:
         return self.train(self.config(profile.supervised, profile.train_supervised))
 
     def ancillary(self) -> Trained:
-        """The model that sees boxes: trained on the labelled pictures.
-
-        Raises:
-            ValueError: the dataset has no boxes.
-        """
+        """The model that sees boxes: trained on the labelled pictures."""
         profile = self.profile
-        if isinstance(self.data, PhotoData) and not self.data.source.has_boxes:
-            raise ValueError(
-                f"{profile.data.dataset} has no boxes, so no ancillary can be trained on it. Train "
-                "`supervised`, or a method that learns from unlabelled pictures."
-            )
         return self.train(self.config(profile.ancillary, profile.train_ancillary))
 
     def half_ancillary(self) -> Trained:
@@ -93,6 +84,9 @@ class Pipeline:
         Args:
             part: ``weak`` or ``labelled``.
             ancillary: whose; None takes :meth:`ancillary`, trained only if logits are missing.
+
+        Raises:
+            ValueError: the dataset has no boxes, or no such pictures.
         """
         config = (
             ancillary.config if ancillary
@@ -100,6 +94,12 @@ class Pipeline:
         )
         suffix = "" if part == "weak" else f"-{part}"
         pool = getattr(self.data, part)
+        if not len(pool) or (isinstance(pool, PhotoPool) and not self.data.source.has_boxes):
+            lack = "boxes" if len(pool) else f"{part} pictures"
+            raise ValueError(
+                f"{self.data.config.dataset} has no {lack}, so no ancillary can label them. Train "
+                "`supervised`, or a method that learns from unlabelled pictures."
+            )
         store = self._store(fingerprint(config) + suffix, pool)
         if not store.complete:
             ancillary = ancillary or self.ancillary()

@@ -103,7 +103,10 @@ def test_no_method_imports_another():
         assert others <= {"base", "parts"} - {path.stem}, dotted(path)
 
 
-@pytest.mark.parametrize("name", ["train.py", "evaluate.py", "logits.py", "runs.py"])
+@pytest.mark.parametrize("name", [
+    "train.py", "checkpoints.py", "optimisers.py", "evaluate.py", "inference.py", "memory.py",
+    "logits.py", "runs.py",
+])
 def test_what_serves_every_method_knows_none_by_name(name):
     path = LIBRARY / name
     imported = {n for n in imports_of(path) if n.startswith("semiseg_lib.methods")}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib import cli, paths, stages
+from semiseg_lib import cli, launch, paths
 from semiseg_lib.cli import main
 from semiseg_lib.datasets.labels import read_mask
 
@@ -58,15 +58,15 @@ def wrong_flags(capsys, arguments: list[str]) -> str:
     return said.err + said.out
 
 
-def test_the_pipeline_compares_four_models(runs, work, capsys):
+def test_the_pipeline_compares_five_models(runs, work, capsys):
     capsys.readouterr()
     assert main(["pipeline", *SMOKE]) == 0
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert len(table) == 6 and sum("primary" in line.split("|")[1] for line in table) == 2
+    assert len(table) == 7 and sum("primary" in line.split("|")[1] for line in table) == 3
     for line in table[2:]:
         name, score, _minutes, run = (cell.strip() for cell in line.strip("|").split("|"))
         assert 0 < float(score) < 100 and (Path(run) / "model.safetensors").is_file(), name
-    assert len(list((work / "runs").iterdir())) == 4
+    assert len(list((work / "runs").iterdir())) == 7  # conv has a start and a half ancillary
 
 
 @pytest.mark.parametrize("method", ["supervised", "ancillary", "primary"])
@@ -160,7 +160,7 @@ def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys):
     (["evaluate", "nowhere"], "config.json is missing"),
     (["data", "--profile", "desktop"], "no profile 'desktop'; there are smoke"),
     (["train", "supervised", "--profile", "desktop"], "no profile 'desktop'"),
-    (["study", "nonsense", "--profile", "smoke"], "no study 'nonsense'; there are tight"),
+    (["study", "nonsense", "--profile", "smoke"], "no study 'nonsense'; there are convolutional"),
     (["predict", "nowhere", "--run", "nowhere", "--out", "out"], "config.json is missing"),
     (["pipeline", *SMOKE, "--labelled", "999"], "999 labelled pictures wanted"),
     (["pipeline", *SMOKE, "--labelled", "1"], "Label more pictures"),
@@ -195,7 +195,7 @@ def test_an_interruption_says_how_to_go_on(work, capsys, monkeypatch):
     def interrupted(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "fit", interrupted)
+    monkeypatch.setattr(launch, "fit", interrupted)
     said = failed(capsys, ["train", "supervised", *SMOKE, "--seed", "77"], code=130)
     assert "continues from the last checkpoint" in said
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 import sys
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from semiseg_lib.profiles import LAPTOP, PROFILES, Profile, load
+from semiseg_lib.datasets.augment import AugmentConfig
+from semiseg_lib.datasets.catalogue import DataConfig
+from semiseg_lib.datasets.crop import CropConfig
+from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.profiles import DATASETS, PROFILES, Profile, for_dataset, load
 from semiseg_lib.runs import RunFolder, fingerprint
 from semiseg_lib.stages import Pipeline, RunConfig
 
 LIBRARY = Path(__file__).resolve().parents[1] / "semiseg_lib"
+ALL = {f"{name} {dataset}": profile
+       for name, chosen in PROFILES.items() for dataset, profile in chosen.items()}
+DRAWN = for_dataset("minivoc")
 
 
 def schema(value) -> dict:
@@ -30,17 +38,24 @@ def numbers_as_one(tree):
     return "number" if tree in ("int", "float") else tree
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+@pytest.mark.parametrize("profile", ALL.values(), ids=ALL)
 def test_all_profiles_have_the_schema_of_the_laptops(profile):
+    """Field by field, but for the pictures and their views, of which there are two kinds."""
     assert type(profile) is Profile
-    assert numbers_as_one(schema(profile)) == numbers_as_one(schema(LAPTOP))
+    laptop, own = numbers_as_one(schema(DRAWN["laptop"])), numbers_as_one(schema(profile))
+    for tree in (laptop, own):
+        del tree["data"], tree["augment"]
+    assert own == laptop
+    kinds = (type(profile.data), type(profile.augment))
+    assert kinds in ((DataConfig, AugmentConfig), (PhotoConfig, CropConfig))
     assert len(set(profile.seeds)) == len(profile.seeds) >= 2
     assert not profile.judges or len(profile.seeds) >= 3
 
 
 def test_the_profiles_of_the_book_are_there(checkout):
-    assert {"smoke", "laptop"} <= set(PROFILES)
-    assert all(profile.name == name for name, profile in PROFILES.items())
+    assert set(PROFILES) == {"smoke", "laptop", "gpu", "paper"} and set(DRAWN) == {"smoke", "laptop"}
+    assert all(key == f"{one.name} {getattr(one.data, 'dataset', 'minivoc')}"
+               for key, one in ALL.items())
     described = yaml.safe_load((checkout / "book.yml").read_text(encoding="utf-8"))
     assert set(PROFILES) <= set(described["profiles"])
 
@@ -73,9 +88,20 @@ def test_an_unknown_profile_lists_those_there_are(monkeypatch, variable):
         load(None if variable else "desktop")
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_a_profile_that_a_dataset_lacks_names_those_it_has():
+    with pytest.raises(ValueError, match="'paper' has nothing for 'camvid'.*: smoke, laptop, gpu"):
+        load("paper", "camvid")
+    with pytest.raises(ValueError, match="Datasets: minivoc, voc"):
+        load("gpu", "imagenet")
+    assert set(DATASETS) == {"minivoc", "voc", "cityscapes", "camvid", "folder"}
+    with pytest.raises(ValueError, match="come from no mini-VOC world"):
+        load("gpu", "voc").in_world("tight")
+
+
+@pytest.mark.parametrize("profile", ALL.values(), ids=ALL)
 def test_every_run_of_a_profile_survives_json(profile, tmp_path):
     pipeline = Pipeline(profile, seed=7)
+    pipeline.data = SimpleNamespace(digest="0123456789")  # the lists need no dataset here
     stages = ("supervised", "ancillary", "primary")
     configs = [
         pipeline.config(getattr(profile, stage), getattr(profile, f"train_{stage}"), "abc")

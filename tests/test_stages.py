@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from semiseg_lib import stages
-from semiseg_lib.datasets.labels import LabelError
+from semiseg_lib import launch, stages
+from semiseg_lib.datasets.labels import VOID, LabelError
+from semiseg_lib.datasets.photo_data import PhotoConfig
 from semiseg_lib.evaluate import predict_logits
+from semiseg_lib.launch import Machine
 from semiseg_lib.logits import StaleLogits
+from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.methods.self_correcting import linear_correction
 from semiseg_lib.profiles import load
+from semiseg_lib.runs import RunFolder
 from semiseg_lib.stages import Pipeline
 from semiseg_lib.studies import NONE
 
@@ -33,7 +39,7 @@ def pipeline(seed: int = 5) -> Pipeline:
 
 
 @pytest.fixture(scope="module")
-def primary(work) -> stages.Trained:
+def primary(work) -> launch.Trained:
     return pipeline().primary()
 
 
@@ -55,7 +61,7 @@ def test_what_is_on_disk_is_loaded_and_not_made_again(primary, monkeypatch):
     def forbidden(*_args, **_options):
         raise AssertionError("trained or predicted again")
 
-    monkeypatch.setattr(stages, "fit", forbidden)
+    monkeypatch.setattr(launch, "fit", forbidden)
     monkeypatch.setattr(stages, "predict_logits", forbidden)
     again = pipeline().primary()
     assert same_weights(again.method, primary.method) and again.record == primary.record
@@ -106,7 +112,7 @@ def test_logits_of_another_seed_are_refused(primary, work):
     ours, other = pipeline().logits(), pipeline(seed=6)
     foreign = other._store(stages.fingerprint(other.config(
         other.profile.ancillary, other.profile.train_ancillary
-    ))).folder
+    )), other.data.weak).folder
     shutil.copytree(ours.folder, foreign)
     try:
         with pytest.raises(StaleLogits, match=r"logits.* Delete the folder"):
@@ -158,10 +164,10 @@ def test_the_seed_and_nothing_else_decides_the_initial_weights(work, monkeypatch
     class Started(Exception):
         pass
 
-    def capture(method, loader, *_args):
+    def capture(method, loader, *_args, **_options):
         raise Started(method, loader.seed)
 
-    monkeypatch.setattr(stages, "fit", capture)
+    monkeypatch.setattr(launch, "fit", capture)
     started = []
     for seed, noise in ((50, 1), (50, 2), (51, 1)):
         torch.manual_seed(noise)
@@ -177,3 +183,73 @@ def test_a_run_tells_on_disk_how_it_was_made(primary):
     assert stored["seed"] == 5 and stored["method"]["correction"] == "linear"
     assert stored["train"]["steps"] == load("smoke").train_primary.steps
     assert isinstance(primary.folder.path, Path)
+
+
+def test_convolutional_correction_takes_three_stages(primary, work):
+    """Half of F trains an ancillary, F starts the correction, then F and W finish it."""
+    one = pipeline()
+    trained = one.primary(ConvPrimaryConfig(width=10))
+    runs = {path.name: json.loads((path / "config.json").read_text("utf-8"))
+            for path in (work / "runs").iterdir()}
+    start = next(name for name, run in runs.items() if run["method"].get("stage") == "start")
+    assert f"conv-primary-{trained.config.starts_from}" == start
+    half = one.half_ancillary()
+    assert runs[start]["labels_from"] == one.logits("labelled", half).source
+    assert trained.config.labels_from == one.logits().source
+    began = one.open(RunFolder(work / "runs" / start), replace(
+        trained.config, method=replace(trained.config.method, stage="start")
+    ))
+    assert not same_weights(began.method, trained.method)
+    assert same_weights(one.primary(ConvPrimaryConfig(width=10)).method, trained.method)
+    labels = torch.stack(list(one.corrected_logits(trained)))
+    assert labels.shape == one.logits().read().shape and labels.isfinite().all()
+
+
+def test_the_half_ancillary_sees_half_of_the_masks_and_the_whole_logits_all(work, monkeypatch):
+    one, seen = pipeline(8), []
+
+    def capture(_method, loader, *_args, **_options):
+        seen.append(loader.pools[0].names)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "fit", capture)
+    for stage in (one.half_ancillary, one.ancillary):
+        with pytest.raises(KeyboardInterrupt):
+            stage()
+    assert len(seen[0]) == 4 and set(seen[0]) < set(seen[1]) == set(one.data.labelled.names)
+
+
+def test_photographs_go_through_the_same_stages(tmp_path, monkeypatch):
+    """The drawn pictures, read from disk as photographs: every stage, and the scores' sizes."""
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    profile = load("smoke", "voc")
+    data = PhotoConfig("minivoc", labelled=8, at_most=6)
+    one = Pipeline(replace(profile, data=data), 5, "cpu")
+    trained = [one.supervised(), one.ancillary(), one.primary(NONE), one.primary(),
+               one.primary(ConvPrimaryConfig())]
+    pixels = sum(int((one.data.test.sample(i).mask != VOID).sum()) for i in range(6))
+    for run in trained:
+        assert one.evaluate(run).confusion.sum() == pixels
+        assert run.config.lists == one.data.digest and run.record["memory_gb"] > 0
+        assert run.record["best"]["step"] in (2, 4)
+    store = one.logits()
+    assert store.bits == 8 and store[0].shape == (5, 16, 16)
+    hidden = sum(int((mask != VOID).sum()) for mask in one.data.weak_truth)
+    assert one.evaluate_weak_labels(one.corrected_logits(trained[-1])).confusion.sum() == hidden
+
+
+def test_a_dataset_without_boxes_cannot_be_labelled_by_an_ancillary(tmp_path):
+    for split in ("train", "val", "test"):
+        for folder, size in ((split, (32, 32, 3)), (f"{split}_labels", (32, 32))):
+            (tmp_path / folder).mkdir()
+            for number in range(2):
+                picture = Image.fromarray(np.zeros(size, np.uint8))
+                picture.save(tmp_path / folder / f"{split}_{number}.png")
+    profile = load("smoke", "camvid")
+    one = Pipeline(replace(profile, data=PhotoConfig("camvid")), 5, Machine("cpu", tmp_path))
+    with pytest.raises(ValueError, match="camvid has no weak pictures"):
+        one.primary()
+    two = Pipeline(one.profile, 5, one.machine)
+    two.data.names.update(weak=("train_1",), labelled=("train_0",))
+    with pytest.raises(ValueError, match="camvid has no boxes"):
+        two.primary()

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +23,7 @@ from semiseg_lib.train import (
     TrainConfig,
     TrainingDiverged,
     fit,
-    learning_rate_curve,
     make_accelerator,
-    make_optimizer,
 )
 
 SMALL = TrainConfig(steps=10, batch_labelled=2, batch_weak=2, log_every=3, lr=5e-3)
@@ -149,69 +141,6 @@ def test_dropout_repeats_itself_on_resume(data, tmp_path):
     assert same(train(data, tmp_path / "stopped", config, dropout=0.5), whole)
 
 
-KILLED = """
-import time
-from semiseg_lib.methods import Supervised
-after_step = Supervised.after_step
-
-def slowly(self, step):
-    after_step(self, step)
-    time.sleep(0.05)
-
-Supervised.after_step = slowly
-from tests_kill import pipeline
-pipeline().supervised()
-"""
-
-PIPELINE = """
-from dataclasses import replace
-from semiseg_lib.profiles import load
-from semiseg_lib.stages import Pipeline
-
-def pipeline():
-    smoke = load("smoke")
-    train = replace(smoke.train_supervised, steps=40, checkpoint_seconds=0.0)
-    return Pipeline(replace(smoke, train_supervised=train), seed=5, device="cpu")
-"""
-
-
-def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path, monkeypatch, checkout):
-    """Killed with SIGKILL, at no chosen moment, while it writes a checkpoint after every step."""
-    (tmp_path / "tests_kill.py").write_text(PIPELINE, encoding="utf-8")
-    (tmp_path / "killed.py").write_text(KILLED, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    from tests_kill import pipeline
-
-    work = tmp_path / "work"
-    process = subprocess.Popen(
-        [sys.executable, tmp_path / "killed.py"], stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "SEMISEG_WORK": str(work), "PYTHONPATH": str(checkout)},
-    )
-    checkpoints = work / "runs"
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        found = list(checkpoints.glob("*/checkpoint.pt"))
-        if found and torch.load(found[0], weights_only=True)["step"] >= 5:
-            break
-        time.sleep(0.02)
-    assert process.poll() is None, process.stderr.read()
-    process.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
-    process.communicate()
-    (folder,) = checkpoints.iterdir()
-    step = RunFolder(folder).read_checkpoint()["step"]
-    assert 5 <= step < 40 and not RunFolder(folder).finished
-
-    monkeypatch.setenv("SEMISEG_WORK", str(work))
-    continued = pipeline().supervised()
-    assert continued.folder.path == folder and continued.history[-1]["step"] == 40
-    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "fresh"))
-    whole = pipeline().supervised()
-    for name, one in load_file(whole.folder.path / "model.safetensors").items():
-        assert torch.equal(load_file(folder / "model.safetensors")[name], one), name
-    assert same(({}, continued.history), ({}, whole.history))
-    assert not list(folder.glob("checkpoint.pt"))
-
-
 def test_the_history_has_a_row_every_few_steps_and_one_at_the_end(uninterrupted):
     _, history = uninterrupted
     assert [row["step"] for row in history] == [3, 6, 9, 10]
@@ -283,44 +212,3 @@ def test_a_batch_without_labels_does_not_stop_the_training(data, tmp_path):
     weights, history = train(data, tmp_path, replace(SMALL, steps=3), labelled=void)
     assert [row["loss_labelled"] for row in history] == [0]
     assert all(torch.isfinite(value).all() for value in weights.values())
-
-
-@pytest.mark.parametrize("schedule, expected", [
-    ("flat", {0: 1, 500: 1, 900: 1, 950: 0.5, 990: 0.1, 1000: 0}),
-    ("poly", {0: 1, 500: 0.5**0.9, 900: 0.1**0.9, 1000: 0}),
-    ("one_cycle", {0: 0, 125: 0.5, 250: 1, 625: 0.5, 1000: 0}),
-])
-def test_learning_rate_curves(schedule, expected):
-    factor = learning_rate_curve(TrainConfig(steps=1000, schedule=schedule))
-    assert {step: factor(step) for step in expected} == pytest.approx(expected, abs=1e-9)
-    assert all(0 <= factor(step) <= 1 and math.isfinite(factor(step)) for step in range(1001))
-
-
-def test_the_rate_of_a_step_is_the_one_of_its_curve(uninterrupted):
-    factor = learning_rate_curve(SMALL)
-    _, history = uninterrupted
-    for row in history:
-        rates = {SMALL.lr * factor(row["step"] - 1), SMALL.lr * factor(row["step"])}
-        assert any(row["lr"] == pytest.approx(rate) for rate in rates)
-
-
-@pytest.mark.parametrize("name, kind", [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
-def test_groups_scale_the_rate_and_every_parameter_decays(name, kind):
-    method = build()
-    head, rest = [], []
-    for parameter_name, parameter in method.network.named_parameters():
-        (head if "head" in parameter_name else rest).append(parameter)
-    method.parameter_groups = lambda: [
-        {"params": rest, "lr_scale": 0.1}, {"params": head, "lr_scale": 1.0}
-    ]
-    config = TrainConfig(optimizer=name, lr=0.02, weight_decay=0.3)
-    optimizer = make_optimizer(method, config)
-    assert isinstance(optimizer, kind)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.002, 0.02])
-    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.3}
-
-
-@pytest.mark.parametrize("name, value", [("steps", 0), ("steps", -1), ("accumulate", 0)])
-def test_a_training_of_no_steps_is_refused(name, value):
-    with pytest.raises(ValueError, match=rf"{name} is {value}"):
-        TrainConfig(**{name: value})

@@ -107,6 +107,7 @@ def process(folder: Path, config: TrainConfig, pause: float = 0.0, die_in: str =
         options: of ``fit``.
     """
     os.setsid()
+    multiprocessing.set_start_method("fork", force=True)  # processes that read ahead: at once
     method = built()
     after_step = method.after_step
 

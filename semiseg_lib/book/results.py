@@ -1,12 +1,22 @@
-"""The table of results in README.md, written from the stored records and never by hand."""
+"""The tables of README.md and of the results page, written from stored records, never by hand."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from semiseg_lib import profiles, studies
+from semiseg_lib.book import published
+from semiseg_lib.book.description import write_between
+from semiseg_lib.paths import CHECKOUT
+from semiseg_lib.profiles import Profile
+from semiseg_lib.studies import Records
 from semiseg_lib.tables import markdown_table, paired_interval
 
 RESULTS_START, RESULTS_END = "<!-- results:start -->", "<!-- results:end -->"
+RESULTS_PAGE = CHECKOUT / "notebooks" / "results.md"
 SHOWN = ("supervised", "none", "linear", "all masks")
+PHOTO_STUDY = "photographs"
+COSTS = {"minutes": "minutes", "pictures a second": "pictures a second", "memory GB": "memory (GB)"}
 
 
 def results_table() -> str:
@@ -33,3 +43,135 @@ _WORDS = {
     "linear": "800 pictures with loose boxes, **self-correcting**",
     "all masks": "800 more masks (the upper bound)",
 }
+
+
+def write_results_page(page: Path = RESULTS_PAGE) -> bool:
+    """Bring the marked regions of the results page up to date; True when the page changed.
+
+    Raises:
+        BookError: a region's marker lines are missing.
+    """
+    changed = [write_between(page, start, content, end)
+               for (start, end), content in regions().items()]
+    return any(changed)
+
+
+def regions() -> dict[tuple[str, str], str]:
+    """What stands between which marker lines of the results page."""
+    contents = {
+        "measured-gpu": measured("gpu"),
+        "measured-laptop": measured("laptop"),
+        "published-voc": published_table("voc"),
+        "published-cityscapes": published_table("cityscapes"),
+        "differences": differences(),
+    }
+    return {(f"<!-- {name}:start -->", f"<!-- {name}:end -->"): f"\n{content}\n"
+            for name, content in contents.items()}
+
+
+def measured(name: str) -> str:
+    """The records of the study of photographs under a profile; how to make them if there are none.
+
+    Args:
+        name: the profile.
+    """
+    profile = profiles.load(name, studies.dataset_of(PHOTO_STUDY))
+    try:
+        records = studies.read(PHOTO_STUDY, profile)
+    except FileNotFoundError:
+        return (f"*No record of this run is stored yet.* `semiseg study {PHOTO_STUDY} --profile "
+                f"{name} --root DIR` makes it.")
+    parts = [conditions(records, profile),
+             markdown_table(photo_rows(records), plain=["mIoU on test (%)", *COSTS.values(),
+                                                        "mIoU of weak labels (%)"])]
+    return "\n\n".join([*parts, *gains(records)])
+
+
+def photo_rows(records: Records) -> list[dict]:
+    """A row for each arm of the study that has records: scores in percent, and what it cost."""
+    rows = []
+    for key, arm in studies.STUDIES[PHOTO_STUDY].items():
+        if not records.seeds(key):
+            continue
+        row = {"masks": str(arm.labelled), "model": arm.text,
+               "mIoU on test (%)": records.scores(key),
+               "mIoU of weak labels (%)": records.scores(key, "weak labels") or None}
+        row |= {title: records.scores(key, score) or None for score, title in COSTS.items()}
+        rows.append({**row, "seeds": str(len(records.seeds(key)))})
+    return rows
+
+
+def conditions(records: Records, profile: Profile) -> str:
+    """One sentence: how large the run was and where it ran."""
+    seeds = sorted({row["seed"] for row in records.rows})
+    machine = records.machine
+    on_gpu = machine["gpu"] != "none"
+    kind = f"Run on {machine['gpu']}" if on_gpu else (
+        f"**Reduced run**, no graphics card: {machine['processor']}, PyTorch with "
+        f"{machine['threads']} thread{'s' * (machine['threads'] != '1')}"
+    )
+    weak = f"at most {profile.data.at_most}" if profile.data.at_most else "all"
+    return (
+        f"{kind}; profile {profile.name} ({profile.purpose}). {profile.augment.crop}-px crops, "
+        f"{profile.model.encoder}, {profile.train_primary.steps} steps of "
+        f"{profile.train_primary.pictures} pictures for the primary, {weak} weak pictures, "
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}), PyTorch "
+        f"{machine['torch']}. Mean ± sd over the seeds"
+        + ("." if len(seeds) > 1 else "; one seed has no spread.")
+    )
+
+
+def gains(records: Records) -> list[str]:
+    """A sentence for each labelled count: linear and convolutional minus none, where seeds pair."""
+    sentences = []
+    for key, arm in studies.STUDIES[PHOTO_STUDY].items():
+        correction = key.removeprefix(f"{arm.labelled} ")
+        none = f"{arm.labelled} none"
+        if correction not in ("linear", "conv") or len(records.seeds(key)) < 2:
+            continue
+        if records.seeds(key) == records.seeds(none):
+            gain = paired_interval(records.scores(key), records.scores(none))
+            sentences.append(
+                f"{arm.labelled} masks, {correction} minus none: {gain.mean:+.1f} points (95 % "
+                f"interval {gain.low:+.1f} to {gain.high:+.1f}, {gain.count} seeds, paired): "
+                f"{gain.verdict}."
+            )
+    return sentences
+
+
+def published_table(dataset: str) -> str:
+    """The published scores on one dataset, marked as such."""
+    content = published.read()
+    scores, source = content["results"][dataset], content["source"]
+    rows = [
+        {f"{scores['title']}: mIoU (%)": model,
+         **{f"{count} masks": f"{value:.2f}"
+            for count, value in zip(scores["labelled"], values, strict=True)}}
+        for model, values in scores["rows"].items()
+    ]
+    others = ", ".join(f"{name} {value:.2f}" for name, value in scores["others"].items())
+    return (
+        f"{markdown_table(rows)}\n\n"
+        f"**Published, not measured here**; source: [{source['text']}]({source['link']}). "
+        f"{scores['classes']} classes; {scores['pictures']}. In the same setting: {others}."
+    )
+
+
+def differences() -> str:
+    """What differs between this book's runs and the published ones."""
+    ours = {name: profiles.load(name, "voc") for name in ("laptop", "gpu", "paper")}
+    scores = published.read()["results"]["voc"]
+    few = len(ours["gpu"].data.keep)
+    return markdown_table([
+        {"": what, "published, VOC": theirs, **{name: show(p) for name, p in ours.items()}}
+        for what, theirs, show in (
+            ("classes", str(scores["classes"]),
+             lambda p: str(len(p.data.keep) or scores["classes"])),
+            ("pictures", "all of VOC and SBD",
+             lambda p: "with the animals" if len(p.data.keep) == few else "all of VOC and SBD"),
+            ("encoder", "Xception-65 (recalled)", lambda p: p.model.encoder),
+            ("crop", "513 (recalled)", lambda p: str(p.augment.crop)),
+            ("steps of the primary", "not given", lambda p: str(p.train_primary.steps)),
+            ("pictures a step", "16 (recalled)", lambda p: str(p.train_primary.pictures)),
+        )
+    ])

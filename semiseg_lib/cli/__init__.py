@@ -9,7 +9,7 @@ import tyro
 
 from semiseg_lib import doctor
 from semiseg_lib.book.__main__ import main as book_main
-from semiseg_lib.cli import commands
+from semiseg_lib.cli import commands, data
 
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
@@ -21,13 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command == "book":
             return book_main(rest)
+        if command == "data":
+            return data.run(rest)
         if command == "doctor":
             return doctor.main()
         if command == "train":
             commands.train(rest)
         else:
             listed = {
-                "train": _train, "logits": commands.logits,
+                "data": _data, "train": _train, "logits": commands.logits,
                 "evaluate": commands.evaluate, "predict": commands.predict,
                 "pipeline": commands.pipeline, "study": commands.study,
                 "book": _book, "doctor": _doctor,
@@ -44,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
               file=sys.stderr)
         return 130
     return 0
+
+
+def _data() -> None:
+    """Get a dataset, check its labels, draw a list of labelled pictures."""
 
 
 def _train() -> None:

@@ -28,7 +28,7 @@ def report(pipeline: Pipeline, trained: Trained, split: str) -> None:
         return
     last = pipeline.evaluate(trained, split)
     summary = f"mIoU on {split}: {100 * last.mean_iou:.1f} %"
-    scores = {"split": split, "last": _as_json(last)}
+    scores = {"split": split, **_as_json(last)}
     if best_step := trained.record.get("best"):
         best = pipeline.evaluate(pipeline.open(trained.folder, trained.config, "best"), split)
         summary += (

@@ -21,7 +21,6 @@ from PIL import Image
 
 from semiseg_lib.datasets.labels import (
     CAMVID_CLASSES,
-    VOID,
     LabelError,
     camvid_ids,
     check_same_size,
@@ -113,9 +112,8 @@ class CamVidDataset:
     def _read_mask(self, path: Path) -> np.ndarray:
         if self.original:
             return read_colour_mask(path, self.recipe)
-        # One common copy writes void as 11, one past the last class.
-        mask = read_mask(path, len(CAMVID_CLASSES) + 1)
-        return np.where(mask == len(CAMVID_CLASSES), VOID, mask).astype(np.uint8)
+        # One common copy writes void as 11, one past the last class; packed_ids makes it 255.
+        return read_mask(path, len(CAMVID_CLASSES) + 1)
 
 
 def camvid_names(root: Path, split: str) -> tuple[str, ...]:

@@ -227,8 +227,8 @@ def instance_boxes(ids: np.ndarray) -> Boxes:
     train_ids = cityscapes_train_ids()
     coordinates, classes = [], []
     for number, place in enumerate(ndimage.find_objects(ids), start=1):
-        label = int(train_ids[number // 1000])
-        if place is None or number < 1000 or label == VOID:
+        label = int(train_ids[number // 1000])  # void below 1000: 0 is "unlabeled"
+        if place is None or label == VOID:
             continue
         rows, columns = place
         coordinates.append((columns.start, rows.start, columns.stop, rows.stop))

@@ -88,8 +88,7 @@ def _open(path: Path) -> Image.Image:
         picture.load()
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{path} is missing. Add the file, or take its name out of the list in "
-            "ImageSets/Segmentation."
+            f"{path} is missing. Add the file, or take its name out of the list that names it."
         ) from None
     except (UnidentifiedImageError, OSError) as error:
         raise LabelError(f"{path} cannot be read ({error}). Copy or download it again.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from semiseg_lib.datasets.minivoc import BoxStyle
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
@@ -21,7 +22,7 @@ TIGHT = BoxStyle()
 MISSED = BoxStyle(missed=0.3)
 
 CONV = ConvPrimaryConfig()
-ISOLATED = ConvPrimaryConfig(through=False)
+SMALL = ConvPrimaryConfig(width=32)
 
 
 def photo_arms(labelled: int) -> dict[str, PhotoArm]:
@@ -42,9 +43,9 @@ def conv_arms(labelled: int) -> dict[str, Arm]:
     return {
         f"{labelled} none": Arm("no correction", "primary", NONE, labelled=labelled),
         f"{labelled} linear": Arm("linear", "primary", linear(), labelled=labelled),
-        f"{labelled} conv": Arm("convolutional", "primary", CONV, labelled=labelled),
+        f"{labelled} conv": Arm("convolutional", "primary", SMALL, labelled=labelled),
         f"{labelled} isolated": Arm(
-            "convolutional, isolated", "primary", ISOLATED, labelled=labelled
+            "convolutional, isolated", "primary", replace(SMALL, through=False), labelled=labelled
         ),
     }
 

@@ -26,6 +26,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.breaks, self.ranges, self.asked = CONTENT, [], True, []
         self.headers: dict[str, str] = {}
+        self.encodings: set[str | None] = set()
 
     def url(self, path: str = "file") -> str:
         return f"http://127.0.0.1:{self.server_port}/{path}"
@@ -36,6 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         asked = self.headers.get("Range")
         server.asked.append(asked)
+        server.encodings.add(self.headers.get("Accept-Encoding"))
         if self.path != "/file":
             return self.send_error(404)
         start = int(asked[6:-1]) if asked and server.ranges else 0
@@ -85,6 +87,7 @@ def test_a_broken_connection_goes_on_where_it_broke(server, tmp_path):
     path = get(archive(server.url()), tmp_path)
     assert path.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=100000-", "bytes=100000-", "bytes=150000-"]
+    assert server.encodings == {"identity"}, "a compressed transfer has no place to go on from"
     assert [p.name for p in tmp_path.iterdir()] == ["data.bin"]
 
 
