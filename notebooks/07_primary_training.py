@@ -468,9 +468,10 @@ for done, expected in {0.0: 8.0, 0.25: 2.0, 0.5: 0.5, 0.9: 0.5}.items():
     checks.same("7.2", geometric_alpha, lambda *_, e=expected: e, done, 8.0, 0.5, 0.5)
 
 # %% [markdown]
-# To train with it, give `AlphaSchedule` a field for the shape, run `semiseg study` on two arms
-# that differ in nothing else, and look at the paired difference. Choose on the validation
-# pictures.
+# The library has it as `AlphaSchedule(shape="geometric")`, beside `"cosine"` and `"constant"`. To
+# find out whether the shape matters, train two primaries that differ in nothing else, several
+# seeds each, and look at the paired difference. Choose on the validation pictures. [Chapter
+# 10](10_convolutional_self_correction.ipynb) draws all four shapes.
 #
 # ### 3. Investigate: where do the labels pull?
 #

@@ -212,7 +212,12 @@ class Interruption:
         self.since = now if self.since is None else self.since
 
 
-def ignore_signals(_worker: int = 0) -> None:
-    """For processes that read batches: only the process that trains decides when to stop."""
+def outlast_signals(_worker: int = 0) -> None:
+    """For processes that read batches: the one that trains decides when to stop.
+
+    A terminal or a cluster signals all processes of a job. Ctrl-C is ignored here, and SIGTERM
+    ends this process ten seconds late, when the training has had its last batches.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(10))

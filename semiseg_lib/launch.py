@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +17,14 @@ from semiseg_lib.datasets.crop import CropConfig
 from semiseg_lib.datasets.loaders import Pool, TrainingLoader
 from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
 from semiseg_lib.datasets.photographs import PhotoLoader, PhotoPool
+from semiseg_lib.datasets.published_lists import list_digest
 from semiseg_lib.logits import LogitsStore
+from semiseg_lib.memory import estimate, example_batch
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.options import added
+from semiseg_lib.paths import atomic_write
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.train import TrainConfig, fit, make_accelerator
 
@@ -134,6 +138,8 @@ def run(
         if not machine.resume:
             folder.delete()
         folder.write_config(config)
+        if isinstance(data, PhotoData):
+            _write_lists(data, folder)
     accelerator.wait_for_everyone()
     torch.manual_seed(config.seed)
     method = methods.build(config.method, config.model, len(data.classes))
@@ -144,6 +150,13 @@ def run(
             f"{config.method.name} learns from stored logits of the {' and '.join(missing)} "
             "pictures; pass them as labels."
         )
+    if isinstance(data, PhotoData) and accelerator.is_main_process:
+        batch = example_batch(
+            method, len(data.classes),
+            config.train.batch_labelled // accelerator.num_processes,
+            config.train.batch_weak // accelerator.num_processes, config.augment.crop,
+        )
+        print(estimate(method, batch, config.train.precision, config.train.optimizer))
     loader = make_loader(
         _with_logits(labelled or data.labelled, labels.get("labelled")),
         _with_logits(data.weak, labels.get("weak")) if "weak" in method.learns_from else None,
@@ -162,6 +175,14 @@ def run(
             "memory_gb": _memory(accelerator.device),
         })
     accelerator.wait_for_everyone()
+
+
+def _write_lists(data: PhotoData, folder: RunFolder) -> None:
+    """Leave the names of all pictures, and the digest of each list, beside the run."""
+    digests = {name: list_digest(members) for name, members in data.names.items()}
+    with atomic_write(folder.path / "lists.json") as temporary:
+        text = json.dumps({"digests": digests, **data.names}, indent=1)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _memory(device: torch.device) -> float:

@@ -63,7 +63,12 @@ class Pipeline:
         return self.train(self.config(profile.supervised, profile.train_supervised))
 
     def ancillary(self) -> Trained:
-        """The model that sees boxes: trained on the labelled pictures."""
+        """The model that sees boxes: trained on the labelled pictures.
+
+        Raises:
+            ValueError: the dataset has no boxes.
+        """
+        self._need_boxes("labelled")
         profile = self.profile
         return self.train(self.config(profile.ancillary, profile.train_ancillary))
 
@@ -94,12 +99,7 @@ class Pipeline:
         )
         suffix = "" if part == "weak" else f"-{part}"
         pool = getattr(self.data, part)
-        if not len(pool) or (isinstance(pool, PhotoPool) and not self.data.source.has_boxes):
-            lack = "boxes" if len(pool) else f"{part} pictures"
-            raise ValueError(
-                f"{self.data.config.dataset} has no {lack}, so no ancillary can label them. Train "
-                "`supervised`, or a method that learns from unlabelled pictures."
-            )
+        self._need_boxes(part)
         store = self._store(fingerprint(config) + suffix, pool)
         if not store.complete:
             ancillary = ancillary or self.ancillary()
@@ -236,6 +236,17 @@ class Pipeline:
         for number, one in zip(numbers, own, strict=True):
             both = (logits[None].float().to(device) for logits in (one, store[number]))
             yield correct(*both)[0].cpu()
+
+    def _need_boxes(self, part: str) -> None:
+        if not isinstance(self.profile.data, PhotoConfig):
+            return
+        pictures = getattr(self.data, part)
+        if not len(pictures) or not self.data.source.has_boxes:
+            lack = f"{part} pictures" if self.data.source.has_boxes else "boxes"
+            raise ValueError(
+                f"{self.data.config.dataset} has no {lack}, so no ancillary can label them. Train "
+                "`supervised`, or a method that learns from unlabelled pictures."
+            )
 
     def _store(self, source: str, pool: Pool | PhotoPool) -> LogitsStore:
         bits = 16 if isinstance(pool, Pool) else 8

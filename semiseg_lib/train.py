@@ -21,7 +21,7 @@ from semiseg_lib.checkpoints import (
     Progress,
     TrainingDiverged,
     blamed,
-    ignore_signals,
+    outlast_signals,
     refuse_broken,
 )
 from semiseg_lib.datasets.loaders import Batch, TrainingLoader
@@ -241,11 +241,15 @@ def _read(
     if workers == 0:
         yield from map(loader.batch, numbers)
     elif numbers:
-        yield from DataLoader(
+        batches = iter(DataLoader(
             _ByNumber(loader), sampler=numbers, batch_size=None, num_workers=workers,
-            pin_memory=device.type == "cuda", worker_init_fn=ignore_signals,
+            pin_memory=device.type == "cuda", worker_init_fn=outlast_signals,
             generator=torch.Generator(),  # the global one is the method's
-        )
+        ))
+        try:
+            yield from batches
+        finally:
+            batches._shutdown_workers()  # an error keeps its frames alive, and them with it
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from semiseg_lib.datasets.loaders import Batch, Part
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig, SupervisedConfig
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.profiles import load
-from semiseg_lib.runs import CheckpointMismatch, RunFolder, fingerprint
+from semiseg_lib.runs import CheckpointMismatch, RunFolder, best_of, fingerprint
 from semiseg_lib.stages import Pipeline, RunConfig
 
 
@@ -54,7 +54,7 @@ def changed(value, path: tuple[str, ...]):
     if rest:
         return replace(value, **{name: changed(old, tuple(rest))})
     others = {"correction": "linear", "world": "tight", "optimizer": "sgd", "schedule": "poly",
-              "precision": "bf16"}
+              "precision": "bf16", "lists": "abc", "starts_from": "abc"}
     if isinstance(old, bool):
         return replace(value, **{name: not old})
     if isinstance(old, int | float):
@@ -121,6 +121,23 @@ def test_weights_of_another_model_are_refused(tmp_path, other):
     RunFolder(tmp_path).finish(nn.Linear(2, 3).state_dict(), {})
     with pytest.raises(CheckpointMismatch, match=r"model\.safetensors.*config\.json.*train again"):
         RunFolder(tmp_path).load_weights(other)
+
+
+def test_best_weights_that_were_never_kept_are_missed_by_name(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.finish(nn.Linear(2, 3).state_dict(), {"history": [{"step": 1, "loss": 2.0}]})
+    assert "best" not in folder.read_record()
+    with pytest.raises(FileNotFoundError, match=r"best\.safetensors is missing.*validate_every"):
+        folder.load_weights(nn.Linear(2, 3), "best")
+
+
+@pytest.mark.parametrize("scores, best", [
+    ([], None), ([float("nan")], None), ([3.0, 5.0, 5.0, 1.0], {"step": 2, "score": 5.0}),
+    ([float("nan"), 0.0, float("inf")], {"step": 2, "score": 0.0}),
+])
+def test_the_best_row_is_the_first_with_the_highest_score(scores, best):
+    history = [{"step": n + 1, "score": score} for n, score in enumerate(scores)]
+    assert best_of([*history, {"step": 9, "loss": 0.0}]) == best
 
 
 @pytest.mark.parametrize("size", [0, 5, 100])

@@ -79,7 +79,7 @@ def act(options: argparse.Namespace, book: Book) -> None:
         print(f"{len(written)} exercise notebooks are in {shown(options.destination)}.")
     elif options.write:
         changed = build.write_readme(book)
-        print("README.md updated." if changed else "README.md was up to date.")
+        print("README.md and results.md: " + ("updated." if changed else "up to date."))
     else:
         print(chapter_table(book))
 

@@ -28,7 +28,12 @@ from semiseg_lib.book.notebook import (
     tagged_text,
     write_notebook,
 )
-from semiseg_lib.book.results import RESULTS_END, RESULTS_START, results_table
+from semiseg_lib.book.results import (
+    RESULTS_END,
+    RESULTS_START,
+    results_table,
+    write_results_page,
+)
 from semiseg_lib.paths import CHECKOUT, atomic_write, shown
 
 SOURCES = CHECKOUT / "notebooks"
@@ -171,12 +176,13 @@ def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
 
 
 def write_readme(book: Book, readme: Path = CHECKOUT / "README.md") -> bool:
-    """Bring the README in step: chapter table, results, figure; True when its text changed."""
+    """Bring README.md and the results page in step; True when the text of one changed."""
     first = nbformat.read(SOURCES / f"{book.chapters[0].file}.ipynb", as_version=4)
     with atomic_write(SOURCES / "_static" / "result.png") as temporary:
         temporary.write_bytes(first_figure(first))
     table = write_chapter_table(book, readme)
-    return write_between(readme, RESULTS_START, results_table(), RESULTS_END) or table
+    page = write_results_page()
+    return write_between(readme, RESULTS_START, results_table(), RESULTS_END) or table or page
 
 
 def write_toc(book: Book, path: Path) -> None:

@@ -10,8 +10,9 @@ from semiseg_lib.datasets.sample import Boxes
 def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndarray:
     """The box tensor of Self-Correcting Networks: which classes' boxes cover a pixel.
 
-    Channel c > 0 is 1 inside every box of class c; channel 0 (background) is 1 outside all boxes.
-    Boxes of different classes may overlap, so a pixel can be 1 in several channels.
+    Channel c > 0 is 1 inside every box of class c; channel 0 is 1 outside all boxes. Class 0 has no
+    boxes of its own: it is the background or, in Cityscapes, the road. Boxes of different classes
+    may overlap, so a pixel can be 1 in several channels.
 
     Args:
         boxes: N boxes, half-open pixel coordinates. A pixel belongs to a box when its centre does.
@@ -20,7 +21,12 @@ def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndar
 
     Returns:
         uint8 (C, H, W) of zeros and ones.
+
+    Raises:
+        ValueError: a box of class 0.
     """
+    if (boxes.classes == 0).any():
+        raise ValueError("a box of class 0: its channel says what lies outside every box.")
     maps = np.zeros((num_classes, *size), dtype=np.uint8)
     for (x0, y0, x1, y1), label in zip(boxes.coordinates, boxes.classes, strict=True):
         maps[label, _pixels(y0, y1, size[0]), _pixels(x0, x1, size[1])] = 1

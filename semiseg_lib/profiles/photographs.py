@@ -70,7 +70,7 @@ _LAPTOP = Profile(
         decoder_width=128, encoder_lr=0.1,
     ),
     augment=CropConfig(crop=192, scale=(0.5, 1.2), **COLOURS),
-    **_stages(replace(ADAM, precision="bf16"), steps=(240, 200, 120, 360), labelled=4, weak=4),
+    **_stages(replace(ADAM, precision="bf16"), steps=(160, 120, 80, 240), labelled=4, weak=4),
     **_averaged(0.99),
     primary=PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5, until=0.3)),
 )

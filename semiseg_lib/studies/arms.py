@@ -102,7 +102,7 @@ class _Recipe:
 
     @staticmethod
     def of(stage: str, options: Options, chosen: Profile) -> _Recipe:
-        starts = isinstance(options, ConvPrimaryConfig)
+        starts = isinstance(options, ConvPrimaryConfig) or stage == "warm primary"
         return _Recipe(
             stage, options, chosen.data, chosen.model, chosen.augment,
             chosen.train_supervised, chosen.train_ancillary, chosen.train_primary,

@@ -43,6 +43,9 @@ def conv_arms(labelled: int) -> dict[str, Arm]:
     return {
         f"{labelled} none": Arm("no correction", "primary", NONE, labelled=labelled),
         f"{labelled} linear": Arm("linear", "primary", linear(), labelled=labelled),
+        f"{labelled} warm linear": Arm(
+            "linear, started on the masks", "warm primary", linear(), labelled=labelled
+        ),
         f"{labelled} conv": Arm("convolutional", "primary", SMALL, labelled=labelled),
         f"{labelled} isolated": Arm(
             "convolutional, isolated", "primary", replace(SMALL, through=False), labelled=labelled

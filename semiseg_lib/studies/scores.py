@@ -10,6 +10,7 @@ from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.launch import Machine, Trained
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
 from semiseg_lib.profiles import Profile
+from semiseg_lib.runs import fingerprint
 from semiseg_lib.stages import Pipeline
 from semiseg_lib.studies.arms import Arm, Options, PhotoArm
 
@@ -61,6 +62,18 @@ def primary(pipeline: Pipeline, options: PrimaryConfig | ConvPrimaryConfig) -> S
     return {**scored(pipeline, trained), "weak labels": percent(weak)}
 
 
+def warm_primary(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
+    """A primary that starts, like a convolutional one, with steps on the masks alone."""
+    profile, labels = pipeline.profile, pipeline.logits()
+    first = pipeline.train(pipeline.config(profile.supervised, profile.train_start))
+    config = pipeline.config(
+        options, profile.train_primary, labels.source, fingerprint(first.config)
+    )
+    trained = pipeline.train(config, {"weak": labels}, start=first)
+    weak = pipeline.evaluate_weak_labels(pipeline.corrected_logits(trained))
+    return {**scored(pipeline, trained), "weak labels": percent(weak)}
+
+
 def second_round(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
     """A fresh primary learns, uncorrected, what the first one and the ancillary agree on."""
     labels = pipeline.mixed_logits(pipeline.primary(options), alpha=0.5)
@@ -82,6 +95,7 @@ SCORES: Mapping[str, Callable[[Pipeline, Options], Scores]] = {
     "supervised": supervised,
     "ancillary": ancillary,
     "primary": primary,
+    "warm primary": warm_primary,
     "second round": second_round,
     "all masks": all_masks,
 }

@@ -80,3 +80,9 @@ def test_a_box_thinner_than_a_pixel_keeps_one(low, high, pixel):
 def test_a_box_on_one_pixel_marks_that_pixel():
     maps = class_maps(boxes_of((2, 3, 2, 4, 3)), 3, SIZE)
     assert np.argwhere(maps[2]).tolist() == [[2, 3]] and not maps[1].any()
+
+
+def test_a_box_of_the_background_is_refused():
+    boxes = Boxes(np.array([[0, 0, 2, 2]], np.float32), np.array([0]))
+    with pytest.raises(ValueError, match="box of class 0"):
+        class_maps(boxes, 3, (4, 4))

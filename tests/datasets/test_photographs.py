@@ -161,7 +161,7 @@ def test_a_published_list_is_read_as_it_is(root):
     config = replace(CONFIG, published=str(path))
     assert PhotoData(config, 1, root).labelled.names == ("p3", "p0")
     path.write_text("p3\nq9\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="names 1 pictures that are not among .* such as q9"):
+    with pytest.raises(ValueError, match=r"names 1 pictures that are not among .* such as q9"):
         _ = PhotoData(config, 1, root).labelled
 
 

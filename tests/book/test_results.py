@@ -1,0 +1,105 @@
+"""The results page holds what the records hold, and no number that somebody typed."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from semiseg_lib import profiles, studies
+from semiseg_lib.book import BookError, results
+from semiseg_lib.studies import Records
+
+MACHINE = {"processor": "x86_64", "gpu": "none", "threads": "1", "torch": "2.13.0"}
+TYPED = re.compile(r"(?<![\w-])\d[\d.,]*")
+REGION = re.compile(r"<!-- ([\w-]+):start -->.*?<!-- \1:end -->", re.DOTALL)
+
+
+def typed_numbers(text: str) -> list[str]:
+    """Numbers outside the marked regions; chapter numbers, code and the name of VOC 2012 aside."""
+    text = re.sub(r"`[^`]*`|\[\d\d\]\([^)]*\)|VOC 2012", "", REGION.sub("", text))
+    return TYPED.findall(text)
+
+
+def record(arms: dict[str, list[float]]) -> Records:
+    rows = [
+        {"arm": arm, "seed": 11 + i, "config": "x", "test": score, "weak labels": score + 1,
+         "minutes": 2.0, "pictures a second": 10.0, "memory GB": 1.5}
+        for arm, scores in arms.items() for i, score in enumerate(scores)
+    ]
+    return Records(rows, "laptop", MACHINE)
+
+
+@pytest.fixture
+def stored(monkeypatch):
+    """Let the study of photographs have these records."""
+
+    def store(arms):
+        monkeypatch.setattr(results.studies, "read", lambda name, profile: record(arms))
+
+    return store
+
+
+def test_the_page_shows_the_records(checkout):
+    text = (checkout / "notebooks" / "results.md").read_text(encoding="utf-8")
+    for (start, end), content in results.regions().items():
+        shown = text.split(start)[1].split(end)[0]
+        assert shown.strip() == content.strip(), "python -m semiseg_lib.book table --write"
+
+
+def test_no_number_is_typed_in(checkout):
+    text = (checkout / "notebooks" / "results.md").read_text(encoding="utf-8")
+    assert typed_numbers(text) == []
+    assert typed_numbers(text + "\nIt reaches 71.3 %.") == ["71.3"]
+    assert typed_numbers(text.replace("# Results", "# 100 Results")) == ["100"]
+
+
+def test_every_stored_score_is_on_the_page(checkout):
+    text = (checkout / "notebooks" / "results.md").read_text(encoding="utf-8")
+    paths = sorted((checkout / "notebooks" / "records").glob("photographs-*.json"))
+    if not paths:
+        pytest.skip("no record of the study of photographs is stored yet")
+    for path in paths:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for row in content["rows"]:
+            if len([other for other in content["rows"] if other["arm"] == row["arm"]]) == 1:
+                assert f"{row['test']:.1f}" in text, f"{path.name}: {row['arm']}"
+
+
+def test_one_seed_has_no_spread_and_makes_no_difference(stored):
+    stored({"100 none": [60.04], "100 linear": [62.0]})
+    text = results.measured("laptop")
+    assert "**Reduced run**" in text and "1 seed (11)" in text and "no spread" in text
+    rows = [line for line in text.splitlines() if line.startswith("| 100")]
+    assert len(rows) == 2 and " 60.0 |" in rows[0] and " 61.0 |" in rows[0]
+    assert "±" not in "".join(rows) and "points" not in text
+
+
+def test_seeds_are_averaged_and_paired(stored):
+    stored({"100 none": [60.0, 61.0, 62.0], "100 linear": [62.0, 63.1, 63.9]})
+    text = results.measured("laptop")
+    assert "61.0 ± 1.0" in text and "63.0 ± 1.0" in text and "3 seeds (11, 12, 13)" in text
+    assert "linear minus none: +2.0 points (95 % interval +1.8 to +2.2, 3 seeds" in text
+    stored({"100 none": [60.0, 61.0], "100 linear": [62.0, 63.1, 63.9]})
+    assert "linear minus none" not in results.measured("laptop"), "other seeds do not pair"
+
+
+def test_a_missing_record_says_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(studies.records, "CHECKOUT", tmp_path)
+    assert "semiseg study photographs --profile gpu --root DIR" in results.measured("gpu")
+
+
+def test_the_conditions_come_from_profile_and_machine():
+    profile, records = profiles.load("laptop", "voc"), record({"100 none": [60.0]})
+    assert "192-px crops" in results.conditions(records, profile)
+    smaller = replace(profile, augment=replace(profile.augment, crop=96))
+    assert "96-px crops" in results.conditions(records, smaller)
+    lent = replace(records, machine={**MACHINE, "gpu": "a card"})
+    assert results.conditions(lent, profile).startswith("Run on a card")
+
+
+def test_a_page_without_its_regions_is_refused(tmp_path):
+    page = tmp_path / "results.md"
+    page.write_text("# Results\n", encoding="utf-8")
+    with pytest.raises(BookError, match="measured-gpu:start"):
+        results.write_results_page(page)

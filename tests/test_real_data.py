@@ -1,0 +1,47 @@
+"""Every stage on real photographs, by the command in README.md, where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from semiseg_lib.cli import main
+
+ROOT = os.environ.get("SEMISEG_DATA", "")
+SMOKE = ["--profile", "smoke", "--seed", "5", "--device", "cpu"]
+
+pytestmark = pytest.mark.skipif(
+    not (Path(ROOT) / "VOCdevkit").is_dir(),
+    reason="needs real photographs: SEMISEG_DATA names no folder with VOCdevkit",
+)
+
+
+def test_one_command_runs_all_stages_on_voc(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    monkeypatch.delenv("SEMISEG_DATA")
+    assert main(["pipeline", "--dataset", "voc", "--root", ROOT, *SMOKE]) == 0
+    printed = capsys.readouterr().out
+    table = [line for line in printed.splitlines() if line.startswith("|")]
+    assert len(table) == 7 and "about " in printed  # the memory estimate comes before each run
+    runs = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "runs").iterdir())
+    assert runs == ["ancillary"] * 2 + ["conv-primary"] * 2 + ["primary"] * 2 + ["supervised"]
+    assert all((run / "lists.json").is_file() for run in (tmp_path / "runs").iterdir())
+
+
+def test_voc_is_sound_in_the_checkers_eyes(capsys):
+    assert main(["data", "check", "voc", "--root", ROOT, "--sample", "40"]) == 0
+    printed = capsys.readouterr().out
+    assert "FAIL" not in printed.replace("0 FAIL", "") and "cat" in printed
+
+
+def test_camvid_trains_where_nothing_has_boxes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    if not (Path(ROOT) / "camvid").is_dir():
+        pytest.skip("needs CamVid under SEMISEG_DATA")
+    arguments = ["train", "supervised", "--dataset", "camvid", "--root", ROOT, *SMOKE]
+    assert main(arguments) == 0
+    assert "bicyclist" in capsys.readouterr().out.lower()
+    assert main(["pipeline", "--dataset", "camvid", "--root", ROOT, *SMOKE]) == 1
+    assert "camvid has no boxes" in capsys.readouterr().err
