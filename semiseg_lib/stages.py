@@ -72,14 +72,19 @@ class Pipeline:
         profile = self.profile
         return self.train(self.config(profile.ancillary, profile.train_ancillary))
 
+    def halves_of_labelled(self) -> tuple[Pool | PhotoPool, Pool | PhotoPool]:
+        """The labelled pictures in two halves; :meth:`half_ancillary` sees the first."""
+        labelled = self.data.labelled
+        order = np.random.default_rng([self.seed, 2]).permutation(len(labelled)).tolist()
+        middle = max(len(labelled) // 2, 1)
+        return labelled.take(sorted(order[:middle])), labelled.take(sorted(order[middle:]))
+
     def half_ancillary(self) -> Trained:
         """An ancillary that has seen only half of the labelled pictures.
 
         On the other half it errs as it does on new pictures: what a correction learns from.
         """
-        profile, labelled = self.profile, self.data.labelled
-        order = np.random.default_rng([self.seed, 2]).permutation(len(labelled))
-        half = labelled.take(sorted(order[: max(len(labelled) // 2, 1)].tolist()))
+        profile, (half, _) = self.profile, self.halves_of_labelled()
         config = self.config(profile.ancillary, profile.train_ancillary, "half of the masks")
         return self.train(config, labelled=half)
 

@@ -90,11 +90,20 @@ def recipe_rows(profile: Profile, lines: Sequence[Hyperparameter]) -> list[dict[
         {
             "hyper-parameter": line.what, "published": str(line.published),
             "how sure": SOURCES[line.source] or "–", "profile": _as_text(line.held_by(profile)),
-            "": "as published" if line.followed_by(profile) else
-            "DIFFERS" if line.value is not None else "the book's choice",
+            "": _verdict(line, profile),
         }
         for line in lines
     ]
+
+
+def _verdict(line: Hyperparameter, profile: Profile) -> str:
+    if line.value is None:
+        return "the book's choice"
+    if not line.followed_by(profile):
+        return "DIFFERS"
+    return {"recalled": "as recalled", "re-implementation": "as in that code"}.get(
+        line.source, "as published"
+    )
 
 
 def _as_text(value: Any) -> str:

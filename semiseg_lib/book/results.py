@@ -104,12 +104,10 @@ def photo_rows(records: Records) -> list[dict]:
 def conditions(records: Records, profile: Profile) -> str:
     """One sentence: how large the run was and where it ran."""
     seeds = sorted({row["seed"] for row in records.rows})
-    machine = records.machine
-    on_gpu = machine["gpu"] != "none"
-    kind = f"Run on {machine['gpu']}" if on_gpu else (
-        f"**Reduced run**, no graphics card: {machine['processor']}, PyTorch with "
-        f"{machine['threads']} thread{'s' * (machine['threads'] != '1')}"
-    )
+    machine, threads = records.machine, int(records.machine["threads"])
+    on_cpu = (f"**Reduced run**, no graphics card: {machine['processor']}, PyTorch with {threads} "
+              f"thread{'s' * (threads > 1)}")
+    kind = {"none": on_cpu}.get(machine["gpu"], f"Run on {machine['gpu']}")
     weak = f"at most {profile.data.at_most}" if profile.data.at_most else "all"
     return (
         f"{kind}; profile {profile.name} ({profile.purpose}). {profile.augment.crop}-px crops, "

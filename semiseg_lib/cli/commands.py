@@ -101,12 +101,14 @@ def predict(
 def pipeline(common: CommonFlags = Common()) -> None:
     """Run all stages: data, supervised baseline, ancillary, logits, primary; then compare them."""
     stages = common.pipeline()
+    own = stages.profile.primary
+    learnt = ConvPrimaryConfig(ema_decay=own.ema_decay)
     trained = {
         "supervised (masks alone)": stages.supervised(),
         "ancillary (sees boxes)": stages.ancillary(),
-        "primary, no correction": stages.primary(studies.NONE),
+        "primary, no correction": stages.primary(replace(own, correction="none")),
         "primary, linear correction": stages.primary(),
-        "primary, convolutional correction": stages.primary(ConvPrimaryConfig()),
+        "primary, convolutional correction": stages.primary(learnt),
     }
     rows = [
         {"model": name, "mIoU (%)": f"{studies.percent(stages.evaluate(one)):.1f}",

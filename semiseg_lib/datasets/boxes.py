@@ -21,12 +21,7 @@ def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndar
 
     Returns:
         uint8 (C, H, W) of zeros and ones.
-
-    Raises:
-        ValueError: a box of class 0.
     """
-    if (boxes.classes == 0).any():
-        raise ValueError("a box of class 0: its channel says what lies outside every box.")
     maps = np.zeros((num_classes, *size), dtype=np.uint8)
     for (x0, y0, x1, y1), label in zip(boxes.coordinates, boxes.classes, strict=True):
         maps[label, _pixels(y0, y1, size[0]), _pixels(x0, x1, size[1])] = 1

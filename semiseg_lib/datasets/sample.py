@@ -14,10 +14,17 @@ class Boxes:
     Attributes:
         coordinates: float32 (N, 4), x0 y0 x1 y1 in pixels; half-open, so x1 - x0 is the width.
         classes: int64 (N,), class ids; 0 (background) never occurs.
+
+    Raises:
+        ValueError: a box of class 0.
     """
 
     coordinates: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     classes: np.ndarray = field(default_factory=lambda: np.zeros((0,), np.int64))
+
+    def __post_init__(self) -> None:
+        if (self.classes == 0).any():
+            raise ValueError("a box of class 0: that channel says what lies outside every box.")
 
     def __len__(self) -> int:
         return len(self.classes)

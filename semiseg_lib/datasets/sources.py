@@ -83,14 +83,20 @@ _OFFICIAL = dict.fromkeys(("candidates", "labelled", "val", "test"), "Segmentati
 _HIDDEN = {"weak": "SegmentationClassAug", "hidden": "SegmentationClassAug"}
 
 
+SBD_LISTS = ("train_aug", "sbd_extra")
+"""Lists with pictures that only the Semantic Boundaries Dataset has masks for."""
+
+
 def _voc(config: Chosen, root: Path, seed: int) -> Source:
     lists = {
         "candidates": config.candidates or "train", "weak": config.weak or "train_aug",
         "val": config.val or "val", "test": config.test or "val",
     }
     masks = {**_OFFICIAL, **_HIDDEN}
-    if "aug" in lists["candidates"]:
-        masks.update(candidates="SegmentationClassAug", labelled="SegmentationClassAug")
+    for which in ("candidates", "val", "test"):
+        if lists[which] in SBD_LISTS:
+            masks[which] = "SegmentationClassAug"
+    masks["labelled"] = masks["candidates"]
     return _voc_layout(root / "VOCdevkit" / "VOC2012", VOC_CLASSES, config.keep, lists, masks)
 
 

@@ -26,6 +26,7 @@ SGD = TrainConfig(
 ADAM = TrainConfig(
     lr=1e-3, weight_decay=1e-2, schedule="poly", log_every=20, checkpoint_seconds=60.0,
 )
+_SHORT = replace(ADAM, lr=3e-3, precision="bf16")
 COLOURS = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3}
 
 
@@ -43,10 +44,13 @@ def _stages(
     }
 
 
-def _averaged(decay: float) -> dict:
+def _averaged(decay: float, until: float) -> dict:
+    """The methods' options: their moving average, and when alpha has fallen to its end."""
+    alpha = AlphaSchedule(start=30, end=0.5, until=until)
     return {
         "supervised": SupervisedConfig(ema_decay=decay),
         "ancillary": AncillaryConfig(ema_decay=decay),
+        "primary": PrimaryConfig(alpha=alpha, ema_decay=decay),
     }
 
 
@@ -64,15 +68,14 @@ _LAPTOP = Profile(
     purpose="real photographs on two CPU cores: small crops, few steps, one seed at a time",
     judges=False,
     seeds=(11, 12, 13),
-    data=PhotoConfig("voc", labelled=100, weak="sbd_extra", keep=ANIMALS, at_most=800),
+    data=PhotoConfig("voc", labelled=100, weak="sbd_extra", keep=ANIMALS, at_most=400),
     model=ModelConfig(
         architecture="deeplab", encoder="tf_efficientnet_lite0", weights="package",
         decoder_width=128, encoder_lr=0.1,
     ),
     augment=CropConfig(crop=192, scale=(0.5, 1.2), **COLOURS),
-    **_stages(replace(ADAM, precision="bf16"), steps=(160, 120, 80, 240), labelled=4, weak=4),
-    **_averaged(0.99),
-    primary=PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5, until=0.3)),
+    **_stages(_SHORT, steps=(160, 120, 80, 200), labelled=4, weak=4),
+    **_averaged(0.9, until=0.3),
 )
 _LAPTOP_DATA = {
     "voc": _LAPTOP.data,
@@ -109,7 +112,7 @@ _GPU = replace(
         replace(ADAM, precision="bf16", log_every=50, checkpoint_seconds=120, validate_every=1000),
         steps=(4000, 3000, 2000, 6000), labelled=8, weak=8,
     ),
-    **_averaged(0.999),
+    **_averaged(0.999, until=0.3),
 )
 _LARGE = replace(_GPU.model, encoder="resnet50", weights="hub")
 GPU = _profiles(
@@ -136,8 +139,7 @@ _PAPER = replace(
     ),
     augment=CropConfig(crop=513, scale=(0.5, 2.0)),
     **_stages(SGD, steps=(30_000, 30_000, 30_000, 30_000), labelled=8, weak=8),
-    **_averaged(0.0),
-    primary=PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5, until=1.0), ema_decay=0.0),
+    **_averaged(0.0, until=1.0),
 )
 PAPER = _profiles(
     _PAPER,

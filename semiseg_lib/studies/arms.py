@@ -55,6 +55,10 @@ class Arm:
         )
         return replace(profile, data=data)
 
+    def options_in(self, profile: Profile) -> Options:
+        """The primary's options under a profile: they are this arm's own."""
+        return self.options
+
     def fingerprint(self, profile: Profile) -> str:
         """Changes with everything that decides this arm's scores, the seed aside."""
         return fingerprint(_Recipe.of(self.stage, self.options, self.profile(profile)))
@@ -80,9 +84,17 @@ class PhotoArm:
         """The profile with this many labelled pictures."""
         return replace(profile, data=replace(profile.data, labelled=self.labelled))
 
+    def options_in(self, profile: Profile) -> Options:
+        """The primary's options under a profile: its moving average is the profile's."""
+        if self.options is None:
+            return None
+        return replace(self.options, ema_decay=profile.primary.ema_decay)
+
     def fingerprint(self, profile: Profile) -> str:
         """Changes with everything that decides this arm's scores, the seed aside."""
-        return fingerprint(_Recipe.of(self.stage, self.options, self.profile(profile)))
+        return fingerprint(
+            _Recipe.of(self.stage, self.options_in(profile), self.profile(profile))
+        )
 
 
 @dataclass(frozen=True)

@@ -39,22 +39,24 @@ def photo_arms(labelled: int) -> dict[str, PhotoArm]:
 
 
 def conv_arms(labelled: int) -> dict[str, Arm]:
-    """The corrections side by side on drawn pictures, with so many masks."""
-    return {
-        f"{labelled} none": Arm("no correction", "primary", NONE, labelled=labelled),
-        f"{labelled} linear": Arm("linear", "primary", linear(), labelled=labelled),
-        f"{labelled} warm linear": Arm(
-            "linear, started on the masks", "warm primary", linear(), labelled=labelled
-        ),
-        f"{labelled} conv": Arm("convolutional", "primary", SMALL, labelled=labelled),
-        f"{labelled} isolated": Arm(
-            "convolutional, isolated", "primary", replace(SMALL, through=False), labelled=labelled
-        ),
+    """Convolutional correction beside its controls on drawn pictures, with so many masks."""
+    arms = {
+        "none": Arm("no correction", "primary", NONE),
+        "warm linear": Arm("linear, started on the masks", "warm primary", linear()),
+        "conv": Arm("convolutional", "primary", SMALL),
     }
+    return {f"{labelled} {name}": replace(arm, labelled=labelled) for name, arm in arms.items()}
 
 
 STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
-    "convolutional": {**conv_arms(24), **conv_arms(96)},
+    "convolutional": {
+        **conv_arms(24),
+        "24 linear": Arm("linear", "primary", linear(), labelled=24),
+        "24 isolated": Arm(
+            "convolutional, isolated", "primary", replace(SMALL, through=False), labelled=24
+        ),
+        **conv_arms(96),
+    },
     "photographs": {k: arm for n in (50, 100, 200, 437) for k, arm in photo_arms(n).items()},
     "tight": {
         "supervised": Arm("masks alone", "supervised", world="tight"),

@@ -105,4 +105,4 @@ def run_arm(
     arm: Arm | PhotoArm, profile: Profile, seed: int, machine: Machine | str | None = None
 ) -> Scores:
     """Run one arm with one seed; runs that are on disk are loaded."""
-    return SCORES[arm.stage](Pipeline(arm.profile(profile), seed, machine), arm.options)
+    return SCORES[arm.stage](Pipeline(arm.profile(profile), seed, machine), arm.options_in(profile))

@@ -83,6 +83,5 @@ def test_a_box_on_one_pixel_marks_that_pixel():
 
 
 def test_a_box_of_the_background_is_refused():
-    boxes = Boxes(np.array([[0, 0, 2, 2]], np.float32), np.array([0]))
     with pytest.raises(ValueError, match="box of class 0"):
-        class_maps(boxes, 3, (4, 4))
+        boxes_of((0, 0, 0, 2, 2))
