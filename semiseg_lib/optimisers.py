@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from timm.layers import convert_sync_batchnorm
 
-from semiseg_lib.datasets.loaders import TrainingLoader
+from semiseg_lib.datasets.loaders import Loader
 from semiseg_lib.methods.base import Method
 from semiseg_lib.options import added
 
@@ -117,7 +117,7 @@ def learning_rate_curve(config: TrainConfig) -> Callable[[int], float]:
 
 
 def refuse_contradictions(
-    loader: TrainingLoader, config: TrainConfig, accelerator: Accelerator, score: Callable | None
+    loader: Loader, config: TrainConfig, accelerator: Accelerator, score: Callable | None
 ) -> None:
     """Raise ValueError where options, loader, processes and precision do not fit together."""
     processes = accelerator.num_processes

@@ -24,7 +24,7 @@ from semiseg_lib.checkpoints import (
     outlast_signals,
     refuse_broken,
 )
-from semiseg_lib.datasets.loaders import Batch, TrainingLoader
+from semiseg_lib.datasets.loaders import Batch, Loader
 from semiseg_lib.methods.base import Method
 from semiseg_lib.optimisers import (
     TrainConfig,
@@ -83,7 +83,7 @@ def make_accelerator(
 
 def fit(
     method: Method,
-    loader: TrainingLoader,
+    loader: Loader,
     config: TrainConfig,
     folder: RunFolder,
     accelerator: Accelerator,
@@ -227,7 +227,7 @@ class _LossModule(torch.nn.Module):
 class _ByNumber(Dataset):
     """A loader as the map from a number to its batch that torch's DataLoader reads."""
 
-    def __init__(self, loader: TrainingLoader) -> None:
+    def __init__(self, loader: Loader) -> None:
         self.loader = loader
 
     def __getitem__(self, number: int) -> Batch:
@@ -235,7 +235,7 @@ class _ByNumber(Dataset):
 
 
 def _read(
-    loader: TrainingLoader, numbers: Iterable[int], workers: int, device: torch.device
+    loader: Loader, numbers: Iterable[int], workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """The batches with these numbers, in this order."""
     if workers == 0:
@@ -281,6 +281,6 @@ def _forget_other_settings(config: TrainConfig, device: str | None) -> None:
         AcceleratorState._reset_state(reset_partial_state=moves)
 
 
-def _seed(loader: TrainingLoader, step: int, accelerator: Accelerator) -> None:
+def _seed(loader: Loader, step: int, accelerator: Accelerator) -> None:
     """Dropout repeats itself on resume, and differs between processes."""
     torch.manual_seed(loader.seed * 1_000_003 + step + (accelerator.process_index << 40))

@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EXPECTED as error:
         print(f"semiseg: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("semiseg: stopped; the same command continues from the last checkpoint.",
-              file=sys.stderr)
+    except KeyboardInterrupt as error:
+        said = str(error) or "the same command continues from the last checkpoint"
+        print(f"semiseg: stopped; {said}.", file=sys.stderr)
         return 130
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -157,7 +158,10 @@ def _order(pool_size: int, epoch: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch, pool_size]).permutation(pool_size)
 
 
-class TrainingLoader:
+Pictures, Views = TypeVar("Pictures"), TypeVar("Views")
+
+
+class Loader(Generic[Pictures, Views]):
     """Augmented batches with a fixed number of labelled and of weak pictures.
 
     Args:
@@ -170,11 +174,11 @@ class TrainingLoader:
 
     def __init__(
         self,
-        labelled: Pool,
-        weak: Pool | None,
+        labelled: Pictures,
+        weak: Pictures | None,
         batch_labelled: int,
         batch_weak: int,
-        augment: AugmentConfig,
+        augment: Views,
         seed: int,
         process: int = 0,
         processes: int = 1,
@@ -192,6 +196,14 @@ class TrainingLoader:
             for number, (pool, size) in enumerate(zip(self.pools, self.batch_sizes, strict=True))
         ]
         return Batch(*parts)
+
+    def _part(self, pool: Pictures, size: int, step: int, number: int) -> Part:
+        """This process's share of ``size`` pictures; ``number`` 0 is the labelled part, 1 weak."""
+        raise NotImplementedError
+
+
+class TrainingLoader(Loader[Pool, AugmentConfig]):
+    """Batches of pictures that are held in memory."""
 
     def _part(self, pool: Pool, size: int, step: int, number: int) -> Part:
         seed = int(np.random.SeedSequence([self.seed, step, number]).generate_state(1)[0])

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from tqdm import tqdm
+
 from semiseg_lib.datasets import sources
 from semiseg_lib.datasets.photographs import Masks, PhotoPool, joined
 from semiseg_lib.datasets.published_lists import read_published_list
@@ -134,6 +136,7 @@ class PhotoData:
         if not path.is_file():
             dataset = self.source.reader("candidates", masks=True, boxes=False, hidden=False)
             masks = Masks(PhotoPool(dataset, tuple(range(len(dataset)))))
+            masks = tqdm(masks, desc="which classes occur", unit="mask", leave=False)
             chosen = choose_labelled(masks, config.labelled, len(self.classes), self.seed)
             with atomic_write(path) as temporary:
                 lines = [candidates[i] for i in chosen]

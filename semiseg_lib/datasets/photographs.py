@@ -13,7 +13,7 @@ from torch import Tensor
 
 from semiseg_lib.datasets.boxes import class_maps
 from semiseg_lib.datasets.crop import CropConfig, colour_view, draw_view
-from semiseg_lib.datasets.loaders import Batch, Part, drawn_indices
+from semiseg_lib.datasets.loaders import Loader, Part, drawn_indices
 from semiseg_lib.datasets.sample import Sample
 
 
@@ -95,40 +95,11 @@ class Masks(Sequence):
         return self.pool.sample(number).mask
 
 
-class PhotoLoader:
-    """Batches of random views, the same ones whenever a step is asked for.
+class PhotoLoader(Loader[PhotoPool, CropConfig]):
+    """Batches of random views of photographs.
 
-    Args:
-        labelled, weak: the pools; ``weak`` None for supervised training.
-        batch_labelled, batch_weak: pictures of each in one step, over all processes together.
-        augment: how views are drawn.
-        seed: with the step and the place in the batch it decides every draw.
-        process, processes: this process takes every ``processes``-th picture of each batch.
+    Every picture has its own generator, seeded by run, step and place in the batch.
     """
-
-    def __init__(
-        self,
-        labelled: PhotoPool,
-        weak: PhotoPool | None,
-        batch_labelled: int,
-        batch_weak: int,
-        augment: CropConfig,
-        seed: int,
-        process: int = 0,
-        processes: int = 1,
-    ) -> None:
-        self.pools = (labelled, weak)
-        self.batch_sizes = (batch_labelled, batch_weak)
-        self.augment, self.seed = augment, seed
-        self.process, self.processes = process, processes
-
-    def batch(self, step: int) -> Batch:
-        """The batch of step ``step``, counted from 0."""
-        parts = [
-            self._part(pool, size, step, number) if pool is not None else None
-            for number, (pool, size) in enumerate(zip(self.pools, self.batch_sizes, strict=True))
-        ]
-        return Batch(*parts)
 
     def _part(self, pool: PhotoPool, size: int, step: int, number: int) -> Part:
         indices = drawn_indices(len(pool), size, step, seed=2 * self.seed + number)
