@@ -57,7 +57,8 @@ class Progress:
         state = self.folder.read_checkpoint()
         if state is not None:
             for name, part in self.parts.items():
-                part.load_state_dict(state[name])
+                if name in state:  # the scaler is missing where the run began without one
+                    part.load_state_dict(state[name])
             self.history, self.sums = state["history"], state["sums"]
             self.counted, self.seconds_before = state["counted"], state["seconds"]
         step = state["step"] if state else 0

@@ -84,7 +84,7 @@ class Machine:
         root: the folder that holds real datasets; None asks ``SEMISEG_DATA``.
         workers: processes that read batches ahead; 0 reads them in this one.
         trackers: names of experiment trackers, such as ``tensorboard``.
-        resume: continue interrupted runs; False starts them again.
+        resume: continue unfinished runs; False starts those again.
     """
 
     device: str | None = None
@@ -145,6 +145,12 @@ def run(
     method = methods.build(config.method, config.model, len(data.classes))
     if start is not None:
         start.folder.load_weights(method)
+    if ("weak" in method.learns_from) != (config.train.batch_weak > 0):
+        kind = "learns from" if "weak" in method.learns_from else "sees no"
+        raise ValueError(
+            f"{config.method.name} {kind} weak pictures, but train.batch_weak is "
+            f"{config.train.batch_weak}."
+        )
     if missing := set(method.needs_logits) - set(labels):
         raise ValueError(
             f"{config.method.name} learns from stored logits of the {' and '.join(missing)} "
@@ -158,8 +164,9 @@ def run(
         )
         print(estimate(method, batch, config.train.precision, config.train.optimizer))
     loader = make_loader(
-        _with_logits(labelled or data.labelled, labels.get("labelled")),
-        _with_logits(data.weak, labels.get("weak")) if "weak" in method.learns_from else None,
+        _for_method(labelled or data.labelled, method, labels.get("labelled")),
+        _for_method(data.weak, method, labels.get("weak"))
+        if "weak" in method.learns_from else None,
         config, accelerator.process_index, accelerator.num_processes,
     )
     if accelerator.device.type == "cuda":
@@ -205,10 +212,15 @@ def make_loader(
     )
 
 
-def _with_logits(pool: Pool | PhotoPool, store: LogitsStore | None) -> Pool | PhotoPool:
+def _for_method(
+    pool: Pool | PhotoPool, method: Method, store: LogitsStore | None
+) -> Pool | PhotoPool:
+    """The pictures with the stored logits, and for photographs with boxes only if they are read."""
+    if isinstance(pool, PhotoPool) and not method.uses_boxes:
+        pool = pool.without_boxes()
     if store is None:
         return pool
     if isinstance(pool, Pool):
         return pool.with_logits(store.read())
-    store.verify()  # once here, not in every worker
+    store.verify()  # once here, not in every worker that is forked from this process
     return pool.with_logits(store)

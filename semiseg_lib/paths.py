@@ -52,6 +52,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except FileNotFoundError:
+        raise  # something that was to be read
     except OSError as error:
         raise _could_not_write(path, error) from error
     finally:
@@ -72,6 +74,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         if not path.is_dir():
             os.replace(temporary, path)
+    except FileNotFoundError:
+        raise  # something that was to be read
     except OSError as error:
         raise _could_not_write(path, error) from error
     finally:

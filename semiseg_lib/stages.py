@@ -9,6 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 from semiseg_lib.datasets.catalogue import Data, open_data
 from semiseg_lib.datasets.crop import stored_stride
@@ -68,7 +69,7 @@ class Pipeline:
         Raises:
             ValueError: the dataset has no boxes.
         """
-        self._need_boxes("labelled")
+        self.need_boxes("labelled")
         profile = self.profile
         return self.train(self.config(profile.ancillary, profile.train_ancillary))
 
@@ -104,9 +105,9 @@ class Pipeline:
         )
         suffix = "" if part == "weak" else f"-{part}"
         pool = getattr(self.data, part)
-        self._need_boxes(part)
+        self.need_boxes(part)
         store = self._store(fingerprint(config) + suffix, pool)
-        if not store.complete:
+        if _incomplete(store):
             ancillary = ancillary or self.ancillary()
             with PartialState().main_process_first():
                 store.write(
@@ -121,13 +122,13 @@ class Pipeline:
         The corrected labels as fixed targets: what a second round learns from.
         """
         store = self._store(f"{fingerprint(primary.config)}-mixed-{alpha:g}", self.data.weak)
-        if not store.complete:
-            store.write(
-                lambda numbers: self._corrected(
-                    primary, partial(linear_correction, alpha=alpha), numbers
-                ),
-                title="mixed logits",
-            )
+        if _incomplete(store):
+            correct = partial(linear_correction, alpha=alpha)
+            with PartialState().main_process_first():
+                store.write(
+                    lambda numbers: self._corrected(primary, correct, numbers),
+                    title="mixed logits",
+                )
         return store
 
     def primary(
@@ -156,6 +157,8 @@ class Pipeline:
             replace(options, stage="start"), self.profile.train_start, seen.source
         )
         start = self.train(first, {"labelled": seen})
+        if options.stage == "start":
+            return start
         stores = {"labelled": self.logits("labelled"), "weak": self.logits()}
         config = self.config(
             options, self.profile.train_primary, stores["weak"].source, fingerprint(first)
@@ -164,10 +167,12 @@ class Pipeline:
 
     def evaluate(self, trained: Trained, split: str = "test") -> Evaluation:
         """Score the deployed model on ``val`` or ``test``."""
-        return evaluate(
-            trained.method, getattr(self.data, split), self.data.classes,
-            protocol=self.profile.protocol,
-        )
+        return self._evaluate(trained.method, split)
+
+    def judges_fairly(self, split: str) -> bool:
+        """Whether a choice made on the validation pictures can be scored on ``split``."""
+        pools = getattr(self.data, split).names, self.data.val.names
+        return split != "val" and not set(pools[0]) & set(pools[1])
 
     def corrected_logits(self, primary: Trained) -> Iterator[torch.Tensor]:
         """Logits (C, h, w) of the label that correction ends up with, one weak picture each."""
@@ -226,10 +231,13 @@ class Pipeline:
 
     def _validation_score(self, method: Method) -> float:
         """mIoU in percent on the validation pictures."""
-        scores = evaluate(
-            method, self.data.val, self.data.classes, protocol=self.profile.protocol
-        )
-        return 100 * scores.mean_iou
+        return 100 * self._evaluate(method, "val").mean_iou
+
+    def _evaluate(self, method: Method, split: str) -> Evaluation:
+        pool = getattr(self.data, split)
+        if isinstance(pool, PhotoPool) and not method.uses_boxes:
+            pool = pool.without_boxes()
+        return evaluate(method, pool, self.data.classes, protocol=self.profile.protocol)
 
     @torch.no_grad()
     def _corrected(
@@ -237,12 +245,15 @@ class Pipeline:
     ) -> Iterator[torch.Tensor]:
         store = self.logits()
         device = next(primary.method.parameters()).device
-        own = predict_logits(primary.method, self.data.weak.take(numbers))
+        pool = self.data.weak.take(numbers)
+        pool = pool.without_boxes() if isinstance(pool, PhotoPool) else pool
+        own = predict_logits(primary.method, pool)
         for number, one in zip(numbers, own, strict=True):
             both = (logits[None].float().to(device) for logits in (one, store[number]))
             yield correct(*both)[0].cpu()
 
-    def _need_boxes(self, part: str) -> None:
+    def need_boxes(self, part: str) -> None:
+        """Raise ValueError where a real dataset has no boxes, or no pictures of this part."""
         if not isinstance(self.profile.data, PhotoConfig):
             return
         pictures = getattr(self.data, part)
@@ -256,6 +267,13 @@ class Pipeline:
     def _store(self, source: str, pool: Pool | PhotoPool) -> LogitsStore:
         bits = 16 if isinstance(pool, Pool) else 8
         return LogitsStore(work_root() / "logits" / source, source, pool.names, bits)
+
+
+def _incomplete(store: LogitsStore) -> bool:
+    """Whether logits must be written; all processes get the main one's answer."""
+    answer = [not store.complete]
+    broadcast_object_list(answer)
+    return answer[0]
 
 
 def _correction(method: Primary | ConvPrimary) -> Correction:

@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, is_initialized
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import DataLoader, Dataset
@@ -76,8 +77,12 @@ def make_accelerator(
         mixed_precision=config.precision,
         log_with=list(trackers) or None,
         project_dir=folder,
-        # A method may leave out a term, and with it weights, in some of its steps.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=[
+            # A method may leave out a term, and with it weights, in some of its steps.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            # Others wait while the main process stores the logits of a whole dataset.
+            InitProcessGroupKwargs(timeout=timedelta(hours=6)),
+        ],
     )
 
 

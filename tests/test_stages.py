@@ -254,7 +254,7 @@ def test_a_dataset_without_boxes_cannot_be_labelled_by_an_ancillary(tmp_path):
 
 
 def test_without_weak_pictures_there_is_no_primary(work):
-    data = PhotoConfig("minivoc", labelled=8, at_most=6, weak="val")
+    data = PhotoConfig("minivoc", labelled=8, at_most=6)
     one = Pipeline(replace(load("smoke", "voc"), data=data), 5, "cpu")
     one.data.names.update(weak=())
     with pytest.raises(ValueError, match="minivoc has no weak pictures"):

@@ -59,7 +59,8 @@ class Hyperparameter:
         Raises:
             AttributeError: a profile has no such setting.
         """
-        settings = SimpleNamespace(**vars(profile), conv=ConvPrimaryConfig())
+        learnt = ConvPrimaryConfig(ema_decay=profile.primary.ema_decay)
+        settings = SimpleNamespace(**vars(profile), conv=learnt)
         return reduce(getattr, self.setting.split("."), settings)
 
     def followed_by(self, profile: Profile) -> bool:

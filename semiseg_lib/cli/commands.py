@@ -36,7 +36,8 @@ def train(arguments: Sequence[str]) -> None:
     chosen, rest = chooser.parse_known_args(arguments)
     profile, name = profiles.load(chosen.profile, chosen.dataset), chosen.method
     stage = name.removeprefix("conv-")
-    method = ConvPrimaryConfig() if name == "conv-primary" else getattr(profile, stage)
+    learnt = ConvPrimaryConfig(ema_decay=profile.primary.ema_decay)
+    method = learnt if name == "conv-primary" else getattr(profile, stage)
     default = TrainFlags(
         method, getattr(profile, f"train_{stage}"), profile.data, profile.model, profile.augment
     )
@@ -101,6 +102,7 @@ def predict(
 def pipeline(common: CommonFlags = Common()) -> None:
     """Run all stages: data, supervised baseline, ancillary, logits, primary; then compare them."""
     stages = common.pipeline()
+    stages.need_boxes("weak")
     own = stages.profile.primary
     learnt = ConvPrimaryConfig(ema_decay=own.ema_decay)
     trained = {
@@ -157,4 +159,9 @@ def _open(run: Path, machine: Machine, protocol: Protocol) -> tuple[Pipeline, Tr
         protocol=protocol,
     )
     pipeline = Pipeline(chosen, config.seed, machine)
+    if config.lists and pipeline.data.digest != config.lists:
+        raise ValueError(
+            f"the lists of {config.data.dataset} here are not those of the run; compare with "
+            f"{shown(folder.path / 'lists.json')}, or name the folder it was trained on (--root)."
+        )
     return pipeline, pipeline.open(folder, config)

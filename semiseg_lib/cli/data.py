@@ -148,7 +148,7 @@ def split(
         keep: the classes that must occur, background included; unset: all.
     """
     config = PhotoConfig(dataset, candidates=candidates, keep=keep)
-    source = open_source(config, _reading_root(root))
+    source = open_source(config, _reading_root(root), seed)
     reader = source.reader("candidates", True, False, False)
     # Only which ids occur matters for the draw; whole masks of Cityscapes would not fit in memory.
     present = [np.unique(reader[i].mask) for i in range(len(reader))]

@@ -9,6 +9,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 import tyro
 
 from semiseg_lib import profiles
+from semiseg_lib.datasets.photo_data import PhotoConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.launch import Machine
 from semiseg_lib.models import ModelConfig
@@ -64,6 +65,8 @@ class Common:
         if self.labelled is not None:
             data = replace(data, labelled=self.labelled)
         if self.published is not None:
+            if not isinstance(data, PhotoConfig):
+                raise ValueError("--published is for real datasets; the drawn pictures have none.")
             data = replace(data, published=self.published.as_posix())
         chosen = replace(chosen, data=data)
         if self.world is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from accelerate import PartialState
 
@@ -27,13 +28,17 @@ def report(pipeline: Pipeline, trained: Trained, split: str) -> None:
     if not PartialState().is_main_process:
         return
     last = pipeline.evaluate(trained, split)
+    protocol = asdict(pipeline.profile.protocol)
     summary = f"mIoU on {split}: {100 * last.mean_iou:.1f} %"
-    scores = {"split": split, **_as_json(last)}
+    scores = {
+        "split": split, "protocol": protocol, "lists": trained.config.lists, **_as_json(last)
+    }
     if best_step := trained.record.get("best"):
         best = pipeline.evaluate(pipeline.open(trained.folder, trained.config, "best"), split)
+        where = "val" if pipeline.judges_fairly(split) else "these same pictures, which flatters"
         summary += (
             f" (last weights); {100 * best.mean_iou:.1f} % with those of step "
-            f"{best_step['step']}, the best on val"
+            f"{best_step['step']}, the best on {where}"
         )
         scores["best"] = _as_json(best)
     table = markdown_table([
@@ -42,7 +47,8 @@ def report(pipeline: Pipeline, trained: Trained, split: str) -> None:
     ])
     folder = trained.folder.path
     with atomic_write(folder / f"evaluation-{split}.md") as temporary:
-        temporary.write_text(f"{table}\n\n{summary}\n", encoding="utf-8")
+        how = ", ".join(f"{name} {value}" for name, value in protocol.items())
+        temporary.write_text(f"{table}\n\n{summary}\n\nPredicted with {how}.\n", encoding="utf-8")
     with atomic_write(folder / f"evaluation-{split}.json") as temporary:
         temporary.write_text(json.dumps(scores), encoding="utf-8")
     print(f"{table}\n{summary}\nrun: {shown(folder)}")

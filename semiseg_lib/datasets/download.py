@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import pooch
 import requests
 import urllib3
+from pooch.hashes import hash_matches
 from tqdm.auto import tqdm
 
 from semiseg_lib.paths import atomic_folder, shown
@@ -59,12 +60,15 @@ class ResumingDownloader:
         tries: how often in a row a connection may bring nothing before it counts as down.
         wait: seconds before the second try; twice as long before each further one.
         progress: show a progress bar.
+        whole: hash of the whole file, by which one that was stopped after its last byte is known.
     """
 
     def __init__(
-        self, part: Path, tries: int = 4, wait: float = 1.0, progress: bool = True
+        self, part: Path, tries: int = 4, wait: float = 1.0, progress: bool = True,
+        whole: str | None = None,
     ) -> None:
         self.part, self.tries, self.wait, self.progress = Path(part), tries, wait, progress
+        self.whole = whole
 
     def __call__(self, url: str, output_file: str, _pooch: object) -> None:
         failed = 0
@@ -90,6 +94,8 @@ class ResumingDownloader:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
+                if self.whole is not None and hash_matches(self.part, self.whole):
+                    return  # it was stopped after the last byte
                 self.part.unlink()
                 raise requests.ConnectionError("the unfinished file is longer than the whole one")
             response.raise_for_status()
@@ -123,7 +129,7 @@ def fetch(
             try:
                 return Path(pooch.retrieve(
                     url, archive.known_hash, archive.name, folder,
-                    downloader=ResumingDownloader(part, tries, wait, progress),
+                    downloader=ResumingDownloader(part, tries, wait, progress, archive.known_hash),
                 ))
             except BROKEN as error:
                 said.append(f"{url}: {_reason(error)}")

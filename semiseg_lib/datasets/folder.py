@@ -188,7 +188,7 @@ def folder_lists(
             promises, or too few pictures have masks.
     """
     contents = look_through(root)
-    given = {name: read_published_list(contents.root / f"{name}.txt")
+    given = {name: read_published_list(contents.root / f"{name}.txt", contents.pictures)
              for name in LISTS if (contents.root / f"{name}.txt").is_file()}
     for name, members in given.items():
         _check_known(members, contents, f"{contents.root / name}.txt")

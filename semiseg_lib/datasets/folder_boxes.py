@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class FolderBoxes:
     xml: Mapping[str, Path]
     coco: Mapping[str, tuple[tuple[str, Box], ...]]
 
-    @property
+    @cached_property
     def names(self) -> set[str]:
         """The pictures that somebody looked through for boxes, also those without any object."""
         return {*self.xml, *self.coco}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +54,8 @@ class PhotoData:
     Args:
         config: which pictures.
         seed: draws the labelled ones.
-        root: the folder that holds the datasets; None asks ``SEMISEG_DATA``.
+        root: the folder that holds the datasets; None asks ``SEMISEG_DATA``, and failing that looks
+            where ``semiseg data`` downloads to.
 
     Raises:
         FileNotFoundError: the dataset is not there.
@@ -64,7 +64,7 @@ class PhotoData:
 
     def __init__(self, config: PhotoConfig, seed: int, root: Path | None = None) -> None:
         self.config, self.seed = config, seed
-        self.source = sources.open_source(config, root or dataset_root(), seed)
+        self.source = sources.open_source(config, root or dataset_root() or _downloaded(), seed)
         self.classes = self.source.classes
 
     @cached_property
@@ -76,7 +76,7 @@ class PhotoData:
         taken = {*labelled, *source.names("val"), *source.names("test")}
         weak = tuple(name for name in source.names("weak") if name not in taken)[:most]
         for name in ("val", "test"):
-            check_disjoint({"labelled": labelled, "weak": weak, name: held_out[name]})
+            check_disjoint({"labelled": labelled, "weak": weak, name: source.names(name)})
         return {"labelled": labelled, "weak": weak, **held_out}
 
     @cached_property
@@ -127,7 +127,7 @@ class PhotoData:
     def _labelled_names(self) -> tuple[str, ...]:
         config = self.config
         if config.published:
-            return self._published(read_published_list(Path(config.published)))
+            return self._published(Path(config.published))
         candidates = tuple(self.source.names("candidates"))
         if config.labelled in (0, len(candidates)):
             return candidates
@@ -141,10 +141,11 @@ class PhotoData:
             with atomic_write(path) as temporary:
                 lines = [candidates[i] for i in chosen]
                 temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return tuple(path.read_text(encoding="utf-8").split())
+        return tuple(path.read_text(encoding="utf-8").splitlines())
 
-    def _published(self, names: Sequence[str]) -> tuple[str, ...]:
+    def _published(self, path: Path) -> tuple[str, ...]:
         known = set(self.source.names("candidates"))
+        names = read_published_list(path, known)
         if unknown := [name for name in names if name not in known]:
             raise ValueError(
                 f"{self.config.published} names {len(unknown)} pictures that are not among the "
@@ -152,3 +153,9 @@ class PhotoData:
                 "Name the list that holds them (data.candidates), or complete the dataset."
             )
         return tuple(names)
+
+
+def _downloaded() -> Path | None:
+    """Where ``semiseg data`` puts datasets, if it has."""
+    folder = work_root() / "datasets"
+    return folder if folder.is_dir() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -22,6 +23,8 @@ class Reader(Protocol):
 
     names: Sequence[str]
     classes: tuple[str, ...]
+    boxes: bool
+    """Whether boxes are read; may be switched off on a copy."""
 
     def __len__(self) -> int: ...
 
@@ -57,6 +60,12 @@ class PhotoPool:
     def take(self, numbers: Sequence[int]) -> PhotoPool:
         """Some of the pictures, without their logits."""
         return PhotoPool(self.dataset, tuple(self.indices[i] for i in numbers))
+
+    def without_boxes(self) -> PhotoPool:
+        """The same pictures for a model that reads no boxes: none are read from disk either."""
+        dataset = copy(self.dataset)
+        dataset.boxes = False
+        return replace(self, dataset=dataset)
 
     def with_logits(self, logits: Sequence[Tensor] | None) -> PhotoPool:
         """The same pictures with stored logits."""
@@ -133,24 +142,25 @@ def view_of(
 
 
 class Joined:
-    """Several pools as one dataset, picture after picture."""
+    """Several pools as one dataset without boxes, picture after picture."""
 
     def __init__(self, pools: Sequence[PhotoPool]) -> None:
         self.places = [(pool, number) for pool in pools for number in range(len(pool))]
         self.names = tuple(name for pool in pools for name in pool.names)
         self.classes = pools[0].dataset.classes
+        self.boxes = False  # some of the pools may have been read without
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, index: int) -> Sample:
         pool, number = self.places[index]
-        return pool.sample(number)
+        return replace(pool.sample(number), boxes=None)
 
 
 def joined(*pools: PhotoPool) -> PhotoPool:
-    """One pool of all their pictures; without logits."""
-    dataset = Joined(pools)
+    """One pool of all their pictures, without boxes and logits."""
+    dataset = Joined([pool.without_boxes() for pool in pools])
     return PhotoPool(dataset, tuple(range(len(dataset))))
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from semiseg_lib.paths import atomic_write
@@ -32,11 +32,12 @@ _MASK_ENDINGS = (
 )
 
 
-def read_published_list(path: Path) -> tuple[str, ...]:
+def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, ...]:
     """The bare picture names of a list, in its order.
 
     One or two columns (picture, mask), parted by spaces or a tab; with or without folders, leading
-    slashes and file endings; blank lines and Windows line ends do not matter.
+    slashes and file endings; blank lines and Windows line ends do not matter. Where every line is,
+    as it stands, one of the ``known`` names, these are the names, spaces and all.
 
     Raises:
         FileNotFoundError: the list is missing.
@@ -53,6 +54,10 @@ def read_published_list(path: Path) -> tuple[str, ...]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file. Name a list, one picture a line.") from None
+    whole = tuple(line.strip() for line in lines if line.strip())
+    if whole and set(whole) <= set(known):
+        check_no_duplicates(whole, f"the list {path}")
+        return whole
     rows = [(number, _columns(line)) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise ValueError(f"the list {path} is empty. Download it again.")

@@ -34,7 +34,7 @@ class Source:
 
     Attributes:
         classes: C names.
-        has_boxes: whether its pictures come with boxes.
+        has_boxes: whether all its pictures that an ancillary is trained or scored on have boxes.
         names: the picture names of ``candidates`` (all that could be labelled), ``weak``, ``val``
             or ``test``.
         reader: ``reader(which, masks, boxes, hidden)``: the dataset that holds the pictures of
@@ -52,14 +52,20 @@ def open_source(config: Chosen, root: Path | None, seed: int = 0) -> Source:
 
     Raises:
         FileNotFoundError: there is no such folder; the message says how to name or get it.
+        ValueError: a list is named that this dataset does not read.
     """
+    ignored = {"candidates", "weak", "val", "test"} - set(_LISTS_READ.get(config.dataset, ()))
+    if named := sorted(name for name in ignored if getattr(config, name)):
+        raise ValueError(
+            f"{config.dataset} takes no list by the name data.{named[0]}; its lists are its own."
+        )
     if config.dataset == "minivoc":
         return _minivoc(config)
     if root is None or not Path(root).is_dir():
         where = "no folder was named" if root is None else f"{root} is no folder"
         raise FileNotFoundError(
             f"the dataset {config.dataset} is not there: {where}. Pass --root, or set SEMISEG_DATA "
-            f"to the folder that holds it; `semiseg data {config.dataset}` says how to get it."
+            f"to the folder that holds it{_HOW.get(config.dataset, '')}."
         )
     return _OPENERS[config.dataset](config, Path(root), seed)
 
@@ -144,7 +150,7 @@ def _camvid(config: Chosen, root: Path, seed: int) -> Source:
 
 def _folder(config: Chosen, root: Path, seed: int) -> Source:
     lists = folder_lists(root, seed)
-    every = FolderDataset(root, keep=config.keep or None)
+    every = FolderDataset(root, keep=config.keep or None, boxes=False)
 
     def names(which: str) -> Sequence[str]:
         return lists["labelled" if which == "candidates" else which]
@@ -152,9 +158,19 @@ def _folder(config: Chosen, root: Path, seed: int) -> Source:
     def reader(which: str, masks: bool, boxes: bool, hidden: bool) -> Reader:
         return FolderDataset(root, names(which), config.keep or None, masks, boxes)
 
-    labelled = FolderDataset(root, lists["labelled"], config.keep or None)
-    return Source(every.classes, labelled.has_boxes, names, reader)
+    boxed = every.contents.boxes.names
+    has_boxes = all(boxed.issuperset(lists[name]) for name in ("labelled", "val", "test"))
+    return Source(every.classes, has_boxes, names, reader)
 
+
+_HOW = {
+    name: f"; `semiseg data {name}` says how to get it" for name in ("voc", "cityscapes", "camvid")
+}
+_LISTS_READ = {
+    "voc": ("candidates", "weak", "val", "test"), "cityscapes": ("val", "test"),
+    "camvid": ("val", "test"),
+}
+"""The list names of a configuration that a dataset reads; its other lists are fixed."""
 
 _OPENERS: dict[str, Callable[[Chosen, Path, int], Source]] = {
     "voc": _voc, "cityscapes": _cityscapes, "camvid": _camvid, "folder": _folder,

@@ -44,7 +44,8 @@ class VOCDataset:
 
     Raises:
         FileNotFoundError: the list is missing.
-        ValueError: the list is empty or names a picture twice, or ``keep`` an unknown class.
+        ValueError: the list is empty or names a picture twice, or ``keep`` an unknown class;
+            or it does not start with the background, though boxes are read.
     """
 
     def __init__(
@@ -63,6 +64,11 @@ class VOCDataset:
         self.boxes = boxes
         self.names = read_list(self.folder / "ImageSets" / "Segmentation" / f"{image_set}.txt")
         self.classes, self._new_id = packed_ids(self.file_classes, keep, self.folder)
+        if boxes and self.classes[0] != self.file_classes[0]:
+            raise ValueError(
+                f"keep starts with {self.classes[0]}; with boxes it must start with the "
+                f"{self.file_classes[0]}, whose channel means 'outside every box'."
+            )
 
     def __len__(self) -> int:
         return len(self.names)

@@ -60,8 +60,11 @@ def run(
 
     Raises:
         KeyError: there is no such study.
+        ValueError: it has no arm of a name in ``only``.
     """
     arms, path = STUDIES[name], record_path(name, profile.name)
+    if unknown := [arm for arm in only if arm not in arms]:
+        raise ValueError(f"{name!r} has no arm {unknown[0]!r}; it has {', '.join(arms)}.")
     rows = _current(_stored_rows(path), name, profile)
     for seed in seeds or profile.seeds:
         for arm_name, arm in arms.items():
@@ -71,7 +74,10 @@ def run(
                 continue
             scores = run_arm(arm, profile, seed, machine)
             config = arm.fingerprint(profile)
-            rows = _current(_stored_rows(path), name, profile)  # another study may run beside
+            rows = [  # read again: another study may run beside
+                row for row in _current(_stored_rows(path), name, profile)
+                if (row["arm"], row["seed"]) != (arm_name, seed)
+            ]
             rows.append({"arm": arm_name, "seed": seed, "config": config, **scores})
             _store(path, Records(rows, profile.name, this_machine()))
     return read(name, profile)

@@ -28,14 +28,14 @@ def scored(pipeline: Pipeline, trained: Trained) -> Scores:
     scores = {"test": percent(pipeline.evaluate(trained))}
     if isinstance(pipeline.profile.data, PhotoConfig):
         scores |= cost(trained)
-        if "best" in trained.record:
+        if "best" in trained.record and pipeline.judges_fairly("test"):
             best = pipeline.open(trained.folder, trained.config, "best")
             scores["best"] = percent(pipeline.evaluate(best))
     return scores
 
 
 def cost(trained: Trained) -> Scores:
-    """Minutes of training, pictures a second, and gigabytes of memory."""
+    """Minutes of training (validation on the way included), pictures a second, and memory."""
     train, seconds = trained.config.train, trained.record["seconds"]
     pictures = train.steps * train.accumulate * (train.batch_labelled + train.batch_weak)
     return {

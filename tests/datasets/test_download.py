@@ -113,6 +113,12 @@ def test_a_part_of_another_file_is_not_kept(server, tmp_path):
         (tmp_path / "data.bin").unlink()
 
 
+def test_a_part_that_was_stopped_after_its_last_byte_is_not_fetched_again(server, tmp_path):
+    (tmp_path / ".data.bin.part").write_bytes(CONTENT)
+    assert get(archive(server.url()), tmp_path).read_bytes() == CONTENT
+    assert server.asked == [f"bytes={len(CONTENT)}-"]
+
+
 def test_a_wrong_hash_is_refused_and_leaves_nothing(server, tmp_path):
     wrong = "md5:" + "0" * 32
     with pytest.raises(RuntimeError, match="another hash") as said:

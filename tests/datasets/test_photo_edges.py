@@ -1,0 +1,91 @@
+"""Where real datasets differ from tidy ones: no boxes, odd names, lists that nobody reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from semiseg_lib.datasets.crop import CropConfig
+from semiseg_lib.datasets.labels import write_mask
+from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
+from semiseg_lib.datasets.photographs import PhotoLoader
+
+MINIVOC = PhotoConfig("minivoc", labelled=8, at_most=6)
+
+
+def own_folder(root, masks: int, boxed: range):
+    """Eight pictures whose names hold spaces, some with masks, some with boxes."""
+    (root / "images").mkdir(parents=True)
+    (root / "boxes").mkdir()
+    (root / "classes.txt").write_text("background\ncat\n", encoding="utf-8")
+    for i in range(8):
+        picture = Image.fromarray(np.full((32, 40, 3), 30 * i, np.uint8))
+        picture.save(root / f"images/my cat {i}.png")
+        if i < masks:
+            mask = np.zeros((32, 40), np.uint8)
+            mask[4:20, 4:20] = 1
+            write_mask(mask, root / f"masks/my cat {i}.png")
+        if i in boxed:
+            (root / f"boxes/my cat {i}.xml").write_text(
+                "<annotation><object><name>cat</name><bndbox><xmin>5</xmin><ymin>5</ymin>"
+                "<xmax>20</xmax><ymax>20</ymax></bndbox></object></annotation>", encoding="utf-8",
+            )
+    return root
+
+
+def test_the_upper_bound_learns_from_labelled_and_weak_pictures_in_one_batch():
+    data = PhotoData(MINIVOC, 5)
+    loader = PhotoLoader(data.everything, None, 14, 0, CropConfig(crop=32), seed=1)
+    part = loader.batch(0).labelled
+    assert set(part.names) == {*data.labelled.names, *data.weak.names}
+    assert part.masks.shape == (14, 32, 32) and part.box_maps is None
+
+
+def test_without_boxes_the_same_views_are_drawn():
+    data = PhotoData(MINIVOC, 5)
+    views = CropConfig(crop=32)
+    boxed = PhotoLoader(data.labelled, None, 4, 0, views, 1).batch(0).labelled
+    bare = PhotoLoader(data.labelled.without_boxes(), None, 4, 0, views, 1).batch(0).labelled
+    assert torch.equal(boxed.images, bare.images) and torch.equal(boxed.masks, bare.masks)
+    assert boxed.box_maps is not None and bare.box_maps is None
+    assert data.labelled.sample(0).boxes is not None  # the pool itself still reads them
+
+
+def test_names_with_spaces_survive_the_drawn_list_and_a_written_one(tmp_path):
+    root = own_folder(tmp_path / "own", masks=6, boxed=range(8))
+    config = PhotoConfig("folder", labelled=2)
+    for _ in range(2):  # drawn, then read back
+        names = PhotoData(config, 1, root).labelled.names
+        assert len(names) == 2 and all(name.startswith("my cat ") for name in names)
+    chosen = tmp_path / "mine.txt"
+    chosen.write_text("\n".join(names) + "\n", encoding="utf-8")
+    again = PhotoData(replace(config, labelled=0, published=str(chosen)), 1, root)
+    assert again.labelled.names == names
+
+
+def test_an_ancillary_needs_boxes_wherever_it_is_trained_or_scored(tmp_path):
+    everywhere = own_folder(tmp_path / "a", masks=6, boxed=range(8))
+    assert PhotoData(PhotoConfig("folder"), 1, everywhere).source.has_boxes
+    lists = PhotoData(PhotoConfig("folder"), 1, everywhere).names
+    test = int(lists["test"][0].split()[-1])
+    gaps = own_folder(tmp_path / "b", masks=6, boxed=[i for i in range(8) if i != test])
+    assert not PhotoData(PhotoConfig("folder"), 1, gaps).source.has_boxes
+
+
+@pytest.mark.parametrize("config, field", [
+    (replace(MINIVOC, weak="val"), "weak"), (PhotoConfig("folder", val="x"), "val"),
+    (PhotoConfig("cityscapes", candidates="x"), "candidates"),
+    (PhotoConfig("camvid", weak="x"), "weak"),
+])
+def test_a_list_that_a_dataset_does_not_read_is_refused(config, field, tmp_path):
+    with pytest.raises(ValueError, match=rf"{config.dataset} takes no list .* data\.{field}"):
+        PhotoData(config, 1, tmp_path)
+
+
+def test_boxes_need_the_background_to_be_kept():
+    with pytest.raises(ValueError, match="must start with the background"):
+        _ = PhotoData(replace(MINIVOC, keep=("car", "tree")), 1).labelled
