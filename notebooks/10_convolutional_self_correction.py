@@ -166,8 +166,7 @@ print("fresh module = alpha of 1:", torch.allclose(logits_q, alpha_one, atol=1e-
 # sensible one. (The mean $m$ gets through the ReLU as $\mathrm{ReLU}(m) - \mathrm{ReLU}(-m)$.)
 #
 # Logits go in and logits come out. One public reproduction feeds it probabilities, and ends in
-# another ReLU. Then a logit that is stuck at zero takes no gradient, and about half of them were
-# when we ran it.
+# another ReLU. Then a logit that is stuck at zero takes no gradient.
 #
 # Two 3 × 3 kernels see 5 × 5 logits, which is a window of 10 × 10 pixels here.
 
