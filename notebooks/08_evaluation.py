@@ -709,8 +709,9 @@ for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7), (1.0, 0.5, 18)):
 #
 # ## Next
 #
-# This ends the story of self-correction with boxes. The [notation](notation.md) and the
-# [glossary](glossary.md) collect its terms. [How this book is
+# [Real photographs](09_real_photographs.ipynb) takes the same code to PASCAL VOC. After that, the
+# correction itself is [learnt](10_convolutional_self_correction.ipynb). The
+# [notation](notation.md) and the [glossary](glossary.md) collect the terms. [How this book is
 # tested](how_this_book_is_tested.md) shows what stands behind its claims.
 #
 # ## References
