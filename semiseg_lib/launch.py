@@ -215,9 +215,8 @@ def make_loader(
 def _for_method(
     pool: Pool | PhotoPool, method: Method, store: LogitsStore | None
 ) -> Pool | PhotoPool:
-    """The pictures with the stored logits, and for photographs with boxes only if they are read."""
-    if isinstance(pool, PhotoPool) and not method.uses_boxes:
-        pool = pool.without_boxes()
+    """The pictures with the stored logits, and with boxes only if the method reads them."""
+    pool = pool if method.uses_boxes else pool.without_boxes()
     if store is None:
         return pool
     if isinstance(pool, Pool):

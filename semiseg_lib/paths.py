@@ -35,6 +35,15 @@ def dataset_root() -> Path | None:
     return Path(chosen) if chosen else None
 
 
+def reading_root(root: Path | None = None) -> Path | None:
+    """Where real datasets are looked for: ``root``, :func:`dataset_root`, or among the downloads.
+
+    ``semiseg data`` downloads to ``<work root>/datasets``. None where there is none of these.
+    """
+    downloaded = work_root() / "datasets"
+    return root or dataset_root() or (downloaded if downloaded.is_dir() else None)
+
+
 def shown(path: Path) -> str:
     """A path as it is printed: relative to the checkout where it lies inside it."""
     path = Path(path)

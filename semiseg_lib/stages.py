@@ -235,8 +235,7 @@ class Pipeline:
 
     def _evaluate(self, method: Method, split: str) -> Evaluation:
         pool = getattr(self.data, split)
-        if isinstance(pool, PhotoPool) and not method.uses_boxes:
-            pool = pool.without_boxes()
+        pool = pool if method.uses_boxes else pool.without_boxes()
         return evaluate(method, pool, self.data.classes, protocol=self.profile.protocol)
 
     @torch.no_grad()
@@ -245,9 +244,7 @@ class Pipeline:
     ) -> Iterator[torch.Tensor]:
         store = self.logits()
         device = next(primary.method.parameters()).device
-        pool = self.data.weak.take(numbers)
-        pool = pool.without_boxes() if isinstance(pool, PhotoPool) else pool
-        own = predict_logits(primary.method, pool)
+        own = predict_logits(primary.method, self.data.weak.take(numbers).without_boxes())
         for number, one in zip(numbers, own, strict=True):
             both = (logits[None].float().to(device) for logits in (one, store[number]))
             yield correct(*both)[0].cpu()

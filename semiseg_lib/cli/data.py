@@ -7,18 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import tyro
 
 from semiseg_lib.cli.flags import Common, CommonFlags
 from semiseg_lib.datasets import obtain
 from semiseg_lib.datasets.check import Report, check_layout
 from semiseg_lib.datasets.check_layouts import open_layout, voc_layout
-from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.datasets.photo_data import PhotoConfig, draw_labelled
 from semiseg_lib.datasets.published_lists import list_digest, write_list
 from semiseg_lib.datasets.sources import open_source
-from semiseg_lib.datasets.splits import choose_labelled
-from semiseg_lib.paths import dataset_root, shown, work_root
+from semiseg_lib.paths import reading_root, shown, work_root
 from semiseg_lib.tables import markdown_table
 
 Lists = Annotated[tuple[Path, ...], tyro.conf.arg(name="list"), tyro.conf.UseAppendAction]
@@ -106,7 +104,7 @@ def check(
         pools = Common().pipeline().data
         layout = voc_layout(root or pools.folder, pools.classes, lists)
     else:
-        layout = open_layout(dataset, _reading_root(root), lists)
+        layout = open_layout(dataset, reading_root(root), lists)
     report = check_layout(layout, sample, workers, progress=True)
     print(as_text(report))
     return int(report.failed)
@@ -148,15 +146,12 @@ def split(
         keep: the classes that must occur, background included; unset: all.
     """
     config = PhotoConfig(dataset, candidates=candidates, keep=keep)
-    source = open_source(config, _reading_root(root), seed)
-    reader = source.reader("candidates", True, False, False)
-    # Only which ids occur matters for the draw; whole masks of Cityscapes would not fit in memory.
-    present = [np.unique(reader[i].mask) for i in range(len(reader))]
-    chosen = choose_labelled(present, labelled, len(source.classes), seed)
-    names = [reader.names[i] for i in chosen]
+    source = open_source(config, reading_root(root), seed)
+    names = draw_labelled(source, labelled, seed)
     write_list(names, out)
-    print(f"{labelled} of {len(reader)} pictures, seed {seed}, all {len(source.classes)} classes "
-          f"occur\nlist:    {shown(out)}\nsha256:  {list_digest(names)} (of the sorted names)")
+    print(f"{labelled} of {len(source.names('candidates'))} pictures, seed {seed}, "
+          f"all {len(source.classes)} classes occur\nlist:    {shown(out)}\n"
+          f"sha256:  {list_digest(names)} (of the sorted names)")
 
 
 def _get(name: str, get: Callable[[Path], list[obtain.Count]], root: Path | None) -> int:
@@ -174,9 +169,3 @@ def _get(name: str, get: Callable[[Path], list[obtain.Count]], root: Path | None
     print(f"Next: semiseg data check {'voc' if name == 'sbd' else name} --root {shown(root)}\n"
           f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
     return int(not whole)
-
-
-def _reading_root(root: Path | None) -> Path | None:
-    """Where the datasets are looked for: the flag, the environment, the work folder."""
-    downloaded = work_root() / "datasets"
-    return root or dataset_root() or (downloaded if downloaded.is_dir() else None)

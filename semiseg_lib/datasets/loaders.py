@@ -99,6 +99,10 @@ class Pool:
             None if self.box_maps is None else self.box_maps[chosen],
         )
 
+    def without_boxes(self) -> Pool:
+        """The same pictures for a model that reads no boxes."""
+        return replace(self, box_maps=None)
+
     def with_logits(self, logits: Tensor | None) -> Pool:
         """The same pictures with stored logits (N, C, h, w), and without box maps."""
         return replace(self, box_maps=None, logits_ancillary=logits)

@@ -15,7 +15,7 @@ from semiseg_lib.datasets.photographs import Masks, PhotoPool, joined
 from semiseg_lib.datasets.published_lists import read_published_list
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
 from semiseg_lib.options import plain
-from semiseg_lib.paths import atomic_write, dataset_root, work_root
+from semiseg_lib.paths import atomic_write, reading_root, work_root
 
 LISTS = ("labelled", "weak", "val", "test")
 
@@ -64,7 +64,7 @@ class PhotoData:
 
     def __init__(self, config: PhotoConfig, seed: int, root: Path | None = None) -> None:
         self.config, self.seed = config, seed
-        self.source = sources.open_source(config, root or dataset_root() or _downloaded(), seed)
+        self.source = sources.open_source(config, reading_root(root), seed)
         self.classes = self.source.classes
 
     @cached_property
@@ -134,13 +134,9 @@ class PhotoData:
         key = hashlib.sha256(f"{plain(config)} {self.seed} {candidates}".encode()).hexdigest()[:16]
         path = work_root() / "splits" / f"{config.dataset}-{config.labelled}-{key}.txt"
         if not path.is_file():
-            dataset = self.source.reader("candidates", masks=True, boxes=False, hidden=False)
-            masks = Masks(PhotoPool(dataset, tuple(range(len(dataset)))))
-            masks = tqdm(masks, desc="which classes occur", unit="mask", leave=False)
-            chosen = choose_labelled(masks, config.labelled, len(self.classes), self.seed)
+            names = draw_labelled(self.source, config.labelled, self.seed)
             with atomic_write(path) as temporary:
-                lines = [candidates[i] for i in chosen]
-                temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+                temporary.write_text("\n".join(names) + "\n", encoding="utf-8")
         return tuple(path.read_text(encoding="utf-8").splitlines())
 
     def _published(self, path: Path) -> tuple[str, ...]:
@@ -155,7 +151,14 @@ class PhotoData:
         return tuple(names)
 
 
-def _downloaded() -> Path | None:
-    """Where ``semiseg data`` puts datasets, if it has."""
-    folder = work_root() / "datasets"
-    return folder if folder.is_dir() else None
+def draw_labelled(source: sources.Source, count: int, seed: int) -> tuple[str, ...]:
+    """Draw ``count`` names from a dataset's candidates, so that every class occurs.
+
+    Raises:
+        ValueError: see :func:`choose_labelled`.
+    """
+    reader = source.reader("candidates", masks=True, boxes=False, hidden=False)
+    masks = Masks(PhotoPool(reader, tuple(range(len(reader)))))  # read one by one
+    masks = tqdm(masks, desc="which classes occur", unit="mask", leave=False)
+    chosen = choose_labelled(masks, count, len(source.classes), seed)
+    return tuple(reader.names[i] for i in chosen)

@@ -28,6 +28,12 @@ class Chosen(Protocol):
     recipe: str
 
 
+class OpenReader(Protocol):
+    """Opens the dataset that holds the pictures of a list."""
+
+    def __call__(self, which: str, masks: bool, boxes: bool, hidden: bool) -> Reader: ...
+
+
 @dataclass(frozen=True)
 class Source:
     """A dataset on disk.
@@ -44,7 +50,7 @@ class Source:
     classes: tuple[str, ...]
     has_boxes: bool
     names: Callable[[str], Sequence[str]]
-    reader: Callable[[str, bool, bool, bool], Reader]
+    reader: OpenReader
 
 
 def open_source(config: Chosen, root: Path | None, seed: int = 0) -> Source:

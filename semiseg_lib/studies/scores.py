@@ -34,12 +34,17 @@ def scored(pipeline: Pipeline, trained: Trained) -> Scores:
     return scores
 
 
+def corrected(pipeline: Pipeline, trained: Trained) -> Scores:
+    """The test score of a primary, and that of the labels it and the ancillary end up with."""
+    weak = pipeline.evaluate_weak_labels(pipeline.corrected_logits(trained))
+    return {**scored(pipeline, trained), "weak labels": percent(weak)}
+
+
 def cost(trained: Trained) -> Scores:
     """Minutes of training (validation on the way included), pictures a second, and memory."""
     train, seconds = trained.config.train, trained.record["seconds"]
-    pictures = train.steps * train.accumulate * (train.batch_labelled + train.batch_weak)
     return {
-        "minutes": seconds / 60, "pictures a second": pictures / seconds,
+        "minutes": seconds / 60, "pictures a second": train.steps * train.pictures / seconds,
         "memory GB": trained.record["memory_gb"],
     }
 
@@ -57,9 +62,7 @@ def ancillary(pipeline: Pipeline, options: None = None) -> Scores:
 
 def primary(pipeline: Pipeline, options: PrimaryConfig | ConvPrimaryConfig) -> Scores:
     """The primary; also the labels that it and the ancillary end up agreeing on."""
-    trained = pipeline.primary(options)
-    weak = pipeline.evaluate_weak_labels(pipeline.corrected_logits(trained))
-    return {**scored(pipeline, trained), "weak labels": percent(weak)}
+    return corrected(pipeline, pipeline.primary(options))
 
 
 def warm_primary(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
@@ -69,9 +72,7 @@ def warm_primary(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
     config = pipeline.config(
         options, profile.train_primary, labels.source, fingerprint(first.config)
     )
-    trained = pipeline.train(config, {"weak": labels}, start=first)
-    weak = pipeline.evaluate_weak_labels(pipeline.corrected_logits(trained))
-    return {**scored(pipeline, trained), "weak labels": percent(weak)}
+    return corrected(pipeline, pipeline.train(config, {"weak": labels}, start=first))
 
 
 def second_round(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
