@@ -11,7 +11,13 @@ from torch import Tensor
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.loaders import Part, Pool
-from semiseg_lib.inference import WHOLE_PICTURE, Protocol, logits_one_by_one, predicted_parts
+from semiseg_lib.inference import (
+    WHOLE_PICTURE,
+    Protocol,
+    logits_one_by_one,
+    predict_one,
+    predicted_parts,
+)
 from semiseg_lib.methods.base import Method
 
 
@@ -169,6 +175,24 @@ def predict_logits(method: Method, pool, batch: int = 50) -> Tensor | Iterator[T
         for part in _in_evaluation(method, pool, batch)
     ]
     return torch.cat(logits)
+
+
+def predict_probabilities(
+    method: Method, pool, batch: int = 50, protocol: Protocol = WHOLE_PICTURE
+) -> Iterator[Tensor]:
+    """The probabilities of every class in every pixel, float32 (C, H, W) a picture, on the CPU.
+
+    Args:
+        method: its deployed model; it must need no boxes.
+        pool: a :class:`Pool` or a :class:`PhotoPool`.
+        batch, protocol: as for :func:`evaluate`.
+    """
+    if isinstance(pool, Pool) and protocol == WHOLE_PICTURE:
+        for part in _in_evaluation(method, pool, batch):
+            yield from method(part.images).float().softmax(dim=1).cpu()
+    else:
+        for number in range(len(pool)):
+            yield predict_one(method, pool.part([number]), protocol)[0].cpu()
 
 
 def _in_evaluation(method: Method, pool: Pool, batch: int) -> Iterator[Part]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from semiseg_lib import methods
 from semiseg_lib.datasets.augment import AugmentConfig
 from semiseg_lib.datasets.catalogue import Data, DataConfig
 from semiseg_lib.datasets.crop import CropConfig
-from semiseg_lib.datasets.loaders import Pool, TrainingLoader
+from semiseg_lib.datasets.loaders import Pool, TrainingLoader, drawn_seed
 from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
 from semiseg_lib.datasets.photographs import PhotoLoader, PhotoPool
 from semiseg_lib.datasets.published_lists import list_digest
+from semiseg_lib.datasets.whole_pictures import WholePictureConfig, WholePictureData
 from semiseg_lib.logits import LogitsStore
 from semiseg_lib.memory import estimate, example_batch
 from semiseg_lib.methods import MethodConfig
@@ -40,11 +41,12 @@ class RunConfig:
         labels_from: whose labels are learnt where they are not the seed's own masks: a logits
             store's source, or a word for another labelled pool; "" for none.
         lists: digest of the picture lists of a real dataset.
-        starts_from: fingerprint of the run whose weights this one starts with; "" for fresh ones.
+        starts_from: fingerprints of the runs whose weights this one starts with; "" for fresh ones.
+        draw: a number for further draws of fresh weights; 0 draws the seed's own.
     """
 
     method: MethodConfig
-    data: DataConfig | PhotoConfig
+    data: DataConfig | PhotoConfig | WholePictureConfig
     model: ModelConfig
     augment: AugmentConfig | CropConfig
     train: TrainConfig
@@ -52,6 +54,7 @@ class RunConfig:
     labels_from: str = ""
     lists: str = added("")
     starts_from: str = added("")
+    draw: int = added(0)
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,11 @@ def open_run(
 def run(
     config: RunConfig,
     folder: RunFolder,
-    data: Data | PhotoData,
+    data: Data | PhotoData | WholePictureData,
     machine: Machine,
     labels: Stores,
     labelled: Pool | PhotoPool | None = None,
-    start: Trained | None = None,
+    start: Sequence[Trained] = (),
     score: Callable[[Method], float] | None = None,
 ) -> None:
     """Train, from the folder's checkpoint where there is one, and store the result.
@@ -125,7 +128,7 @@ def run(
         machine: what it is computed on.
         labels: stored logits, for methods that need them.
         labelled: pictures with masks, where not the seed's own choice.
-        start: the run whose weights to start with.
+        start: the runs whose weights to start with, one for each network that the method trains.
         score: the validation mIoU in percent, for runs that are validated on the way.
 
     Raises:
@@ -141,10 +144,10 @@ def run(
         if isinstance(data, PhotoData):
             _write_lists(data, folder)
     accelerator.wait_for_everyone()
-    torch.manual_seed(config.seed)
+    torch.manual_seed(drawn_seed(config.seed, config.draw) if config.draw else config.seed)
     method = methods.build(config.method, config.model, len(data.classes))
-    if start is not None:
-        start.folder.load_weights(method)
+    if start:
+        method.begin_with([one.method for one in start])
     if ("weak" in method.learns_from) != (config.train.batch_weak > 0):
         kind = "learns from" if "weak" in method.learns_from else "sees no"
         raise ValueError(

@@ -16,7 +16,7 @@ from semiseg_lib.datasets.loaders import Batch, Part
 from semiseg_lib.methods.base import Method
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-STATES = {"adamw": 2, "sgd": 1}  # numbers an optimiser keeps for each learnt weight
+STATES = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers an optimiser keeps for each learnt weight
 Precision = Literal["no", "fp16", "bf16"]
 
 
@@ -56,7 +56,7 @@ def estimate(
     method: Method,
     batch: Batch,
     precision: Precision = "no",
-    optimizer: Literal["adamw", "sgd"] = "adamw",
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw",
 ) -> MemoryEstimate:
     """The memory of a training step of ``method`` on a batch of these shapes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -22,11 +23,13 @@ class TrainConfig:
     Attributes:
         steps: optimiser steps.
         batch_labelled, batch_weak: pictures of each in a step, over all processes together.
-        optimizer: ``adamw`` or ``sgd`` (with momentum 0.9).
+        optimizer: ``adamw``, ``sgd`` (with momentum 0.9) or ``adam``.
         lr: learning rate; a method may scale it by group.
-        weight_decay: of every parameter.
+        weight_decay: of every parameter. ``adamw`` shrinks the weights themselves; ``sgd`` and
+            ``adam`` add it to the gradient, which Adam then rescales with the rest.
         schedule: ``flat`` holds the rate and lets it fall to 0 over the last tenth; ``poly`` falls
-            as (1 - progress) ** 0.9; ``one_cycle`` rises and falls once.
+            as (1 - progress) ** 0.9; ``one_cycle`` rises and falls once; ``cosine`` falls from
+            ``lr`` to ``lr_end`` along half a cosine wave; ``constant`` holds the rate to the end.
         accumulate: forward passes whose gradients are added up for one step.
         precision: ``no``, ``fp16`` or ``bf16`` autocast.
         channels_last: keep tensors in NHWC order, which is faster on most devices.
@@ -40,15 +43,17 @@ class TrainConfig:
             for none.
         compile: compile the networks that are trained (slow to start, then faster).
         sync_batchnorm: with several processes on CUDA, batch statistics of all of them together.
+        lr_end: where ``cosine`` ends, 0 .. ``lr``; scaled as ``lr`` is, by batch and group. Only
+            ``cosine`` reads it.
     """
 
     steps: int = 1000
     batch_labelled: int = 6
     batch_weak: int = 10
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "adam"] = "adamw"
     lr: float = 1e-2
     weight_decay: float = 1e-2
-    schedule: Literal["flat", "poly", "one_cycle"] = "flat"
+    schedule: Literal["flat", "poly", "one_cycle", "cosine", "constant"] = "flat"
     accumulate: int = 1
     precision: Literal["no", "fp16", "bf16"] = "no"
     channels_last: bool = True
@@ -60,6 +65,7 @@ class TrainConfig:
     validate_every: int = added(0)
     compile: bool = added(False)
     sync_batchnorm: bool = added(True)
+    lr_end: float = added(0.0)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_labelled", "accumulate", "log_every"):
@@ -70,6 +76,13 @@ class TrainConfig:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 0.")
         if self.warmup > 1:
             raise ValueError(f"train.warmup is {self.warmup}, a share of the steps: at most 1.")
+        if not 0 <= self.lr_end <= self.lr:
+            raise ValueError(f"train.lr_end is {self.lr_end}; it must be in 0 .. lr = {self.lr}.")
+        if self.lr_end and self.schedule != "cosine":
+            raise ValueError(
+                f'train.lr_end is {self.lr_end}, but only schedule "cosine" ends at it, not '
+                f'"{self.schedule}".'
+            )
 
     @property
     def pictures(self) -> int:
@@ -94,7 +107,8 @@ def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Optimizer
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, rate, momentum=0.9, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(groups, rate, weight_decay=config.weight_decay)
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
+    return kind(groups, rate, weight_decay=config.weight_decay)
 
 
 def learning_rate_curve(config: TrainConfig) -> Callable[[int], float]:
@@ -107,6 +121,11 @@ def learning_rate_curve(config: TrainConfig) -> Callable[[int], float]:
         if config.schedule == "one_cycle":
             rise = 0.25
             return progress / rise if progress < rise else (1 - progress) / (1 - rise)
+        if config.schedule == "cosine":
+            end = config.lr_end / config.lr if config.lr_end else 0.0
+            return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
+        if config.schedule == "constant":
+            return 1.0
         return min(1.0, (1 - progress) / 0.1)
 
     def risen(step: int) -> float:

@@ -11,11 +11,12 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from semiseg_lib.datasets.catalogue import Data, open_data
+from semiseg_lib.datasets.catalogue import Data, DataConfig, open_data
 from semiseg_lib.datasets.crop import stored_stride
 from semiseg_lib.datasets.loaders import Pool
-from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
+from semiseg_lib.datasets.photo_data import PhotoData
 from semiseg_lib.datasets.photographs import PhotoPool
+from semiseg_lib.datasets.whole_pictures import WholePictureData
 from semiseg_lib.evaluate import Evaluation, evaluate, evaluate_labels, predict_logits
 from semiseg_lib.launch import Machine, RunConfig, Stores, Trained, open_run, run
 from semiseg_lib.logits import LogitsStore
@@ -25,6 +26,7 @@ from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.self_correcting import ConvPrimary, Primary, linear_correction
 from semiseg_lib.paths import work_root
 from semiseg_lib.profiles import Profile
+from semiseg_lib.pseudo_labels import PseudoLabelStore
 from semiseg_lib.runs import RunFolder, fingerprint
 from semiseg_lib.train import TrainConfig
 
@@ -54,14 +56,14 @@ class Pipeline:
         self.machine = machine if isinstance(machine, Machine) else Machine(machine)
 
     @cached_property
-    def data(self) -> Data | PhotoData:
+    def data(self) -> Data | PhotoData | WholePictureData:
         """The pictures; drawn or found on first use."""
         return open_data(self.profile.data, self.seed, self.machine.root)
 
-    def supervised(self) -> Trained:
-        """The model that learns from the masks alone."""
-        profile = self.profile
-        return self.train(self.config(profile.supervised, profile.train_supervised))
+    def supervised(self, draw: int = 0) -> Trained:
+        """The model that learns from the masks alone; further draws of its fresh weights differ."""
+        config = self.config(self.profile.supervised, self.profile.train_supervised)
+        return self.train(replace(config, draw=draw))
 
     def ancillary(self) -> Trained:
         """The model that sees boxes: trained on the labelled pictures.
@@ -107,7 +109,7 @@ class Pipeline:
         pool = getattr(self.data, part)
         self.need_boxes(part)
         store = self._store(fingerprint(config) + suffix, pool)
-        if _incomplete(store):
+        if incomplete(store):
             ancillary = ancillary or self.ancillary()
             with PartialState().main_process_first():
                 store.write(
@@ -122,7 +124,7 @@ class Pipeline:
         The corrected labels as fixed targets: what a second round learns from.
         """
         store = self._store(f"{fingerprint(primary.config)}-mixed-{alpha:g}", self.data.weak)
-        if _incomplete(store):
+        if incomplete(store):
             correct = partial(linear_correction, alpha=alpha)
             with PartialState().main_process_first():
                 store.write(
@@ -163,7 +165,7 @@ class Pipeline:
         config = self.config(
             options, self.profile.train_primary, stores["weak"].source, fingerprint(first)
         )
-        return self.train(config, stores, start=start)
+        return self.train(config, stores, start=[start])
 
     def evaluate(self, trained: Trained, split: str = "test") -> Evaluation:
         """Score the deployed model on ``val`` or ``test``."""
@@ -196,7 +198,7 @@ class Pipeline:
     ) -> RunConfig:
         """The run of a method under this profile and seed."""
         profile = self.profile
-        lists = self.data.digest if isinstance(profile.data, PhotoConfig) else ""
+        lists = "" if isinstance(profile.data, DataConfig) else self.data.digest
         return RunConfig(
             method, profile.data, profile.model, profile.augment, train, self.seed, labels_from,
             lists, starts_from,
@@ -207,7 +209,7 @@ class Pipeline:
         config: RunConfig,
         labels: Stores | None = None,
         labelled: Pool | PhotoPool | None = None,
-        start: Trained | None = None,
+        start: Sequence[Trained] = (),
     ) -> Trained:
         """Load the run of this configuration, or run it.
 
@@ -215,7 +217,7 @@ class Pipeline:
             config: the run.
             labels: stored logits, for methods that need them.
             labelled: pictures with masks, where not the seed's own choice.
-            start: the run whose weights to start with.
+            start: the runs whose weights to start with, one for each network of the method.
         """
         folder = RunFolder.of(config.method.name, config)
         if not folder.finished:
@@ -232,6 +234,12 @@ class Pipeline:
     def _validation_score(self, method: Method) -> float:
         """mIoU in percent on the validation pictures."""
         return 100 * self._evaluate(method, "val").mean_iou
+
+    def chosen(self, trained: Trained) -> Trained:
+        """A run with its best weights on the validation pictures, where it was validated."""
+        if "best" not in trained.record:
+            return trained
+        return self.open(trained.folder, trained.config, "best")
 
     def _evaluate(self, method: Method, split: str) -> Evaluation:
         pool = getattr(self.data, split)
@@ -251,11 +259,12 @@ class Pipeline:
 
     def need_boxes(self, part: str) -> None:
         """Raise ValueError where a real dataset has no boxes, or no pictures of this part."""
-        if not isinstance(self.profile.data, PhotoConfig):
+        if isinstance(self.profile.data, DataConfig):
             return
         pictures = getattr(self.data, part)
-        if not len(pictures) or not self.data.source.has_boxes:
-            lack = f"{part} pictures" if self.data.source.has_boxes else "boxes"
+        has_boxes = isinstance(self.data, PhotoData) and self.data.source.has_boxes
+        if not len(pictures) or not has_boxes:
+            lack = f"{part} pictures" if has_boxes else "boxes"
             raise ValueError(
                 f"{self.data.config.dataset} has no {lack}, so no ancillary can label them. Train "
                 "`supervised`, or a method that learns from unlabelled pictures."
@@ -266,8 +275,8 @@ class Pipeline:
         return LogitsStore(work_root() / "logits" / source, source, pool.names, bits)
 
 
-def _incomplete(store: LogitsStore) -> bool:
-    """Whether logits must be written; all processes get the main one's answer."""
+def incomplete(store: LogitsStore | PseudoLabelStore) -> bool:
+    """Whether a store must still be written; all processes get the main one's answer."""
     answer = [not store.complete]
     broadcast_object_list(answer)
     return answer[0]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from semiseg_lib.cli import data
-from semiseg_lib.datasets import obtain
+from semiseg_lib.datasets import cifar10, obtain
 from semiseg_lib.datasets.download import Archive
 from semiseg_lib.datasets.labels import VOC_CLASSES, read_mask, write_mask
 from semiseg_lib.paths import work_root
@@ -103,6 +107,42 @@ def test_what_is_not_whole_is_marked_and_exits_with_one(tmp_path, capsys):
     assert data.run(["voc", "--root", str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert "17125" in said and "not whole" in said and "semiseg data check voc" in said
+
+
+def cifar10_download(root: Path, monkeypatch, names: tuple[str, ...], prefix: str) -> None:
+    """Put a small archive where the download would go, two pictures a file, and expect its hash."""
+    monkeypatch.setattr(cifar10, "RECORDS", 2)
+    wanted = obtain.cifar10_archive()
+    assert wanted.known_hash == "md5:c32a1d4ab5d03f1284b67883e8d87530"
+    path = root / "downloads" / wanted.name
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w:gz") as packed:
+        for number, name in enumerate(names):
+            info = tarfile.TarInfo(prefix + name)
+            info.size = 2 * 3073
+            packed.addfile(info, io.BytesIO(bytes([number]) * info.size))
+    digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    mended = replace(wanted, known_hash=f"md5:{digest}")
+    monkeypatch.setattr(obtain, "cifar10_archive", lambda: mended)
+
+
+def test_cifar10_is_unpacked_counted_and_read(tmp_path, monkeypatch, capsys):
+    cifar10_download(tmp_path, monkeypatch, cifar10.BATCHES, "cifar-10-batches-bin/")
+    assert data.run(["cifar10", "--root", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "Terms: " in said and "All there." in said and "semiseg data check" not in said
+    read = cifar10.read_cifar10(cifar10.find_cifar10(tmp_path))
+    assert read.labels.tolist() == np.repeat(range(6), 2).tolist() and (read.images[-1] == 5).all()
+    (tmp_path / "cifar10" / "data_batch_3.bin").unlink()
+    assert data.run(["cifar10", "--root", str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize("prefix", ["../", "/", "cifar-10-batches-bin/../../"])
+def test_cifar10_cannot_write_elsewhere(tmp_path, monkeypatch, prefix):
+    cifar10_download(tmp_path / "root", monkeypatch, ("data_batch_1.bin",), prefix)
+    with pytest.raises(ValueError, match="leads out of the folder"):
+        data.run(["cifar10", "--root", str(tmp_path / "root")])
+    assert [path.name for path in tmp_path.rglob("*.bin")] == []
 
 
 @pytest.mark.skipif("SEMISEG_DATA" not in os.environ, reason="SEMISEG_DATA names no datasets")

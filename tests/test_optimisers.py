@@ -33,24 +33,6 @@ def whole(tmp_path_factory):
     return outcome(*train(tmp_path_factory.mktemp("whole"), SHORT))
 
 
-@pytest.mark.parametrize("schedule, expected", [
-    ("flat", {0: 1, 500: 1, 900: 1, 950: 0.5, 990: 0.1, 1000: 0}),
-    ("poly", {0: 1, 500: 0.5**0.9, 900: 0.1**0.9, 1000: 0}),
-    ("one_cycle", {0: 0, 125: 0.5, 250: 1, 625: 0.5, 1000: 0}),
-])
-def test_learning_rate_curves(schedule, expected):
-    factor = learning_rate_curve(TrainConfig(steps=1000, schedule=schedule))
-    assert {step: factor(step) for step in expected} == pytest.approx(expected, abs=1e-9)
-    assert all(0 <= factor(step) <= 1 and math.isfinite(factor(step)) for step in range(1001))
-
-
-def test_a_warm_up_rises_in_a_line_to_the_curve():
-    factor = learning_rate_curve(TrainConfig(steps=1000, warmup=0.1))
-    assert {n: factor(n) for n in (0, 49, 99, 100, 500)} == pytest.approx(
-        {0: 0.01, 49: 0.5, 99: 1, 100: 1, 500: 1}
-    )
-
-
 def test_the_rate_of_a_step_is_the_one_of_its_curve(whole):
     factor = learning_rate_curve(SHORT)
     for row in whole["history"]:
@@ -70,21 +52,6 @@ def test_the_rate_follows_the_total_batch_and_says_so(tmp_path, capsys):
     assert replace(config, lr_batch=4).learning_rate == pytest.approx(0.014)
 
 
-@pytest.mark.parametrize("name, kind", [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
-def test_groups_scale_the_rate_and_every_parameter_decays(name, kind):
-    method = built()
-    rest, head = list(method.network[0].parameters()), list(method.network[3].parameters())
-    method.parameter_groups = lambda: [
-        {"params": rest, "lr_scale": 0.1}, {"params": head, "lr_scale": 1.0}
-    ]
-    optimizer = make_optimizer(
-        method, TrainConfig(optimizer=name, lr=0.01, weight_decay=0.3, lr_batch=8)
-    )
-    assert isinstance(optimizer, kind)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.002, 0.02])
-    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.3}
-
-
 @pytest.mark.parametrize("name, value", [
     ("steps", 0), ("steps", -1), ("accumulate", 0), ("lr_batch", -1), ("clip", -1.0),
     ("warmup", 1.5), ("validate_every", -2), ("batch_weak", -1),
@@ -95,7 +62,8 @@ def test_impossible_options_are_refused(name, value):
 
 
 def test_options_that_came_later_do_not_rename_old_runs():
-    new = {"lr_batch", "warmup", "clip", "validate_every", "compile", "sync_batchnorm"}
+    new = {"lr_batch", "warmup", "clip", "validate_every", "compile", "sync_batchnorm",
+           "lr_end"}
     assert not new & set(plain(TrainConfig())) and len(plain(TrainConfig())) == 12
 
 

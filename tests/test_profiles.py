@@ -14,14 +14,20 @@ from semiseg_lib.datasets.augment import AugmentConfig
 from semiseg_lib.datasets.catalogue import DataConfig
 from semiseg_lib.datasets.crop import CropConfig
 from semiseg_lib.datasets.photo_data import PhotoConfig
-from semiseg_lib.profiles import DATASETS, PROFILES, Profile, for_dataset, load
+from semiseg_lib.datasets.whole_pictures import WholePictureConfig
+from semiseg_lib.profiles import DATASETS, PROFILES, RECIPES, Profile, for_dataset, load
 from semiseg_lib.runs import RunFolder, fingerprint
 from semiseg_lib.stages import Pipeline, RunConfig
 
 LIBRARY = Path(__file__).resolve().parents[1] / "semiseg_lib"
 ALL = {f"{name} {dataset}": profile
        for name, chosen in PROFILES.items() for dataset, profile in chosen.items()}
+ALL |= {f"paper {dataset} {method}": profile
+        for method, of in RECIPES.items() for dataset, profile in of.items()}
 DRAWN = for_dataset("minivoc")
+KINDS = (
+    (DataConfig, AugmentConfig), (PhotoConfig, CropConfig), (WholePictureConfig, AugmentConfig),
+)
 
 
 def schema(value) -> dict:
@@ -40,14 +46,14 @@ def numbers_as_one(tree):
 
 @pytest.mark.parametrize("profile", ALL.values(), ids=ALL)
 def test_all_profiles_have_the_schema_of_the_laptops(profile):
-    """Field by field, but for the pictures and their views, of which there are two kinds."""
+    """Field by field, but for the pictures and their views, of which there are three kinds."""
     assert type(profile) is Profile
     laptop, own = numbers_as_one(schema(DRAWN["laptop"])), numbers_as_one(schema(profile))
     for tree in (laptop, own):
         del tree["data"], tree["augment"]
     assert own == laptop
     kinds = (type(profile.data), type(profile.augment))
-    assert kinds in ((DataConfig, AugmentConfig), (PhotoConfig, CropConfig))
+    assert kinds in KINDS
     assert len(set(profile.seeds)) == len(profile.seeds) >= 2
     assert not profile.judges or len(profile.seeds) >= 3
 
@@ -55,7 +61,7 @@ def test_all_profiles_have_the_schema_of_the_laptops(profile):
 def test_the_profiles_of_the_book_are_there(checkout):
     assert set(PROFILES) == {"smoke", "laptop", "gpu", "paper"}
     assert set(DRAWN) == {"smoke", "laptop"}
-    assert all(key == f"{one.name} {getattr(one.data, 'dataset', 'minivoc')}"
+    assert all(f"{key} ".startswith(f"{one.name} {getattr(one.data, 'dataset', 'minivoc')} ")
                for key, one in ALL.items())
     described = yaml.safe_load((checkout / "book.yml").read_text(encoding="utf-8"))
     assert set(PROFILES) <= set(described["profiles"])
@@ -94,7 +100,9 @@ def test_a_profile_that_a_dataset_lacks_names_those_it_has():
         load("paper", "camvid")
     with pytest.raises(ValueError, match="Datasets: minivoc, voc"):
         load("gpu", "imagenet")
-    assert set(DATASETS) == {"minivoc", "voc", "cityscapes", "camvid", "folder"}
+    assert set(DATASETS) == {
+        "minivoc", "voc", "cityscapes", "camvid", "folder", "digits", "cifar10",
+    }
     with pytest.raises(ValueError, match="come from no mini-VOC world"):
         load("gpu", "voc").in_world("tight")
 

@@ -1,8 +1,9 @@
-"""What others published, read from notebooks/published.yml, beside what this book does."""
+"""What others published, read from notebooks/published*.yml, beside what this book does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -16,10 +17,13 @@ from semiseg_lib.paths import CHECKOUT
 from semiseg_lib.profiles import Profile
 
 PUBLISHED_FILE = CHECKOUT / "notebooks" / "published.yml"
+RECIPES_FILE = CHECKOUT / "notebooks" / "published_recipes.yml"
 SOURCES = {
     "slides": "read in the authors' slides",
     "issue thread": "read in an issue thread",
     "README": "read in a public README",
+    "log": "read in a public training log",
+    "code": "read in the system's public code",
     "re-implementation": "a third party's code",
     "recalled": "recalled, found in no copy",
     "none": "",
@@ -38,6 +42,7 @@ class Hyperparameter:
         setting: where a profile holds it, such as ``train_primary.lr``.
         value: what stands there if the recipe is followed; None where nothing was published.
         note: what one should know about it.
+        differs: in what the value, which stands for the published one, is not quite that.
     """
 
     what: str
@@ -46,6 +51,7 @@ class Hyperparameter:
     setting: str
     value: Any = None
     note: str = ""
+    differs: str = ""
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -61,28 +67,58 @@ class Hyperparameter:
         """
         learnt = ConvPrimaryConfig(ema_decay=profile.primary.ema_decay)
         settings = SimpleNamespace(**vars(profile), conv=learnt)
-        return reduce(getattr, self.setting.split("."), settings)
+        return reduce(_member, self.setting.split("."), settings)
 
     def followed_by(self, profile: Profile) -> bool:
         """Whether a profile has the published value; False where there is none."""
+        if self.value is None:
+            return False
         held = self.held_by(profile)
-        return self.value is not None and (list(held) if isinstance(held, tuple) else held) == (
-            self.value
-        )
+        if isinstance(held, float):
+            return math.isclose(held, self.value, rel_tol=1e-5)
+        return (list(held) if isinstance(held, tuple) else held) == self.value
 
 
 def read(path: Path = PUBLISHED_FILE) -> dict[str, Any]:
-    """The whole file: ``source``, ``results``, ``recipe``, ``labelled``."""
+    """A whole file; its head says what stands where."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def recipe(path: Path = PUBLISHED_FILE) -> list[Hyperparameter]:
+def recipe(method: str = "", dataset: str = "") -> list[Hyperparameter]:
     """The published hyper-parameters.
 
+    Args:
+        method: a method of ``profiles.RECIPES``; "" for Self-Correcting Networks.
+        dataset: a dataset that the method has a recipe for.
+
     Raises:
-        ValueError: an entry without a source, or of an unknown one.
+        ValueError: an entry without a source, or of an unknown one; no such recipe.
     """
-    return [Hyperparameter(**entry) for entry in read(path)["recipe"]]
+    if not method:
+        return [Hyperparameter(**entry) for entry in read()["recipe"]]
+    for group in read(RECIPES_FILE)["recipes"]:
+        if method in group["methods"] and dataset in group["datasets"]:
+            chosen = [_for(entry, method, dataset) for entry in group["lines"]]
+            return [Hyperparameter(**entry) for entry in chosen if entry]
+    raise ValueError(f"{RECIPES_FILE.name} has no recipe of {method} for {dataset!r}.")
+
+
+def unlabelled_rows(setting: str) -> list[dict[str, str]]:
+    """The rows of a table: published mIoU of systems without boxes, and how sure it is.
+
+    Args:
+        setting: a key of ``results_unlabelled``: voc classic, voc blended, cityscapes, camvid.
+    """
+    scores = read()["results_unlabelled"][setting]
+    return [
+        {
+            "published": row["method"], "encoder": row["encoder"],
+            **{f"{count} masks": "–" if score is None else f"{score:.1f}"
+               for count, score in zip(scores["labelled"], row["scores"], strict=True)},
+            "how sure": SOURCES[row["source"]], "note": row.get("note", ""),
+        }
+        for row in scores["rows"]
+    ]
 
 
 def recipe_rows(profile: Profile, lines: Sequence[Hyperparameter]) -> list[dict[str, str]]:
@@ -102,9 +138,30 @@ def _verdict(line: Hyperparameter, profile: Profile) -> str:
         return "the book's choice"
     if not line.followed_by(profile):
         return "DIFFERS"
+    if line.differs:
+        return f"differs: {line.differs}"
     return {"recalled": "as recalled", "re-implementation": "as in that code"}.get(
         line.source, "as published"
     )
+
+
+def _for(entry: dict[str, Any], method: str, dataset: str) -> dict[str, Any] | None:
+    """A line as it is for one recipe; None where that has no such line."""
+    keys = (f"{method} {dataset}", dataset, method)
+    line = {}
+    for name, given in entry.items():
+        if isinstance(given, dict):
+            given = next((given[key] for key in keys if key in given), None)
+            if given is None and name in ("source", "value"):
+                return None
+        if given is not None:
+            line[name] = given
+    line["setting"] = line["setting"].format(method=method)
+    return {"published": line.get("value"), **line}
+
+
+def _member(settings: Any, name: str) -> Any:
+    return settings[name] if isinstance(settings, Mapping) else getattr(settings, name)
 
 
 def _as_text(value: Any) -> str:

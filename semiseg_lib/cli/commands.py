@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import tyro
 
@@ -18,11 +18,17 @@ from semiseg_lib.launch import Machine, RunConfig, Trained, open_run
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.paths import shown
 from semiseg_lib.predicting import predict_files
+from semiseg_lib.profiles import Profile
+from semiseg_lib.rounds import Rounds
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.stages import Pipeline
 from semiseg_lib.tables import markdown_table
+from semiseg_lib.train import TrainConfig
+from semiseg_lib.unlabelled import learn
 
-TRAINABLE = ("supervised", "ancillary", "primary", "conv-primary")
+STAGES = ("supervised", "ancillary", "primary", "conv-primary")
+UNLABELLED = ("fixmatch", "cps", "cutmix-cps")
+TRAINABLE = (*STAGES, "pseudo-label", *UNLABELLED)
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -34,24 +40,54 @@ def train(arguments: Sequence[str]) -> None:
     chooser.add_argument("--dataset", default="minivoc", choices=get_args(Dataset),
                          help="minivoc (drawn), voc, cityscapes, camvid or your own folder")
     chosen, rest = chooser.parse_known_args(arguments)
-    profile, name = profiles.load(chosen.profile, chosen.dataset), chosen.method
+    profile = profiles.load(chosen.profile, chosen.dataset, chosen.method)
+    run = _train_stage if chosen.method in STAGES else _train_unlabelled
+    run(chosen.method, profile, rest)
+
+
+def _train_stage(name: str, profile: Profile, rest: Sequence[str]) -> None:
+    """A stage of the main storyline."""
     stage = name.removeprefix("conv-")
     learnt = ConvPrimaryConfig(ema_decay=profile.primary.ema_decay)
     method = learnt if name == "conv-primary" else getattr(profile, stage)
-    default = TrainFlags(
-        method, getattr(profile, f"train_{stage}"), profile.data, profile.model, profile.augment
-    )
-    kinds = tuple(type(value) for value in (method, profile.data, profile.augment))
-    flags = tyro.cli(
-        TrainFlags[kinds], default=default, args=rest, prog=f"semiseg train {name}",
-        description=f"{train.__doc__} Defaults are those of the profile {profile.name}.",
-    )
+    flags = _flags(name, profile, method, getattr(profile, f"train_{stage}"), rest)
     changed = {stage: flags.method, f"train_{stage}": flags.train}
-    pipeline = Pipeline(
-        replace(profile, data=flags.data, model=flags.model, augment=flags.augment, **changed),
-        flags.seed, flags.machine,
-    )
+    pipeline = _pipeline(profile, flags, changed)
     report(pipeline, getattr(pipeline, stage)(), "val")
+
+
+def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
+    """A method that learns from unlabelled pictures; what it starts from is trained first."""
+    if name == "pseudo-label":
+        flags = _flags(name, profile, profile.rounds, profile.train_supervised, rest)
+        pipeline = _pipeline(
+            profile, flags, {"rounds": flags.method, "train_supervised": flags.train}
+        )
+        report(pipeline, Rounds(pipeline).run()[-1].best, "val")
+        return
+    flags = _flags(name, profile, profile.unlabelled[name], profile.train_unlabelled, rest)
+    pipeline = _pipeline(profile, flags, {"train_unlabelled": flags.train})
+    report(pipeline, learn(pipeline, flags.method), "val")
+
+
+def _flags(
+    name: str, profile: Profile, method: Any, train: TrainConfig, rest: Sequence[str]
+) -> TrainFlags:
+    """The command line, with the profile's values where it says nothing."""
+    default = TrainFlags(method, train, profile.data, profile.model, profile.augment)
+    kinds = tuple(type(value) for value in (method, profile.data, profile.augment))
+    return tyro.cli(
+        TrainFlags[kinds], default=default, args=rest, prog=f"semiseg train {name}",
+        description=f"Train {name}, or continue; defaults are the profile's, {profile.name}.",
+    )
+
+
+def _pipeline(profile: Profile, flags: TrainFlags, changed: dict[str, Any]) -> Pipeline:
+    """The stages that a command line describes."""
+    profile = replace(
+        profile, data=flags.data, model=flags.model, augment=flags.augment, **changed
+    )
+    return Pipeline(profile, flags.seed, flags.machine)
 
 
 def logits(common: CommonFlags = Common()) -> None:
@@ -128,7 +164,8 @@ def study(
     """Run a study with several seeds and store its records.
 
     Args:
-        name: tight, hurried, schedules, controls, "label errors", convolutional or photographs.
+        name: tight, hurried, schedules, controls, "label errors", convolutional, unlabelled;
+            with photographs: photographs, "voc unlabelled", "camvid unlabelled".
         seeds: the seeds; none given: the profile's.
         only: the arms to run; none given: all.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.

@@ -11,8 +11,10 @@ import tyro
 
 from semiseg_lib.cli.flags import Common, CommonFlags
 from semiseg_lib.datasets import obtain
+from semiseg_lib.datasets.camvid import FRAMES
 from semiseg_lib.datasets.check import Report, check_layout
 from semiseg_lib.datasets.check_layouts import open_layout, voc_layout
+from semiseg_lib.datasets.frames import extract_frames
 from semiseg_lib.datasets.photo_data import PhotoConfig, draw_labelled
 from semiseg_lib.datasets.published_lists import list_digest, write_list
 from semiseg_lib.datasets.sources import open_source
@@ -29,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
         arguments = ["mini", *arguments]
     code = tyro.extras.subcommand_cli_from_dict(
         {"mini": mini, "voc": voc, "sbd": sbd, "cityscapes": cityscapes, "camvid": camvid,
-         "check": check, "split": split},
+         "cifar10": cifar10, "frames": frames, "check": check, "split": split},
         args=arguments, prog="semiseg data",
         description="Get a dataset, check it, draw a labelled list from it.",
     )
@@ -82,6 +84,35 @@ def camvid(root: Path | None = None) -> int:
         root: the folder to put it in; unset: datasets/ in the work folder.
     """
     return _get("camvid", obtain.get_camvid, root)
+
+
+def cifar10(root: Path | None = None) -> int:
+    """Download CIFAR-10, 60,000 pictures of 32x32, as plain bytes; unpack and count it (0.2 GB).
+
+    Args:
+        root: the folder to put it in; unset: datasets/ in the work folder.
+    """
+    return _get("cifar10", obtain.get_cifar10, root)
+
+
+def frames(
+    videos: tyro.conf.Positional[tuple[Path, ...]],
+    root: Path | None = None,
+    every: int = 1,
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Extract frames of CamVid's videos as further unlabelled pictures (data.weak = frames).
+
+    Args:
+        videos: the files, such as 0006R0.MXF and 0016E5.MXF; their names name the sequences.
+        root: the folder that holds camvid; unset: datasets/ in the work folder.
+        every: keep the frames 0, every, 2 every ...
+        size: columns and rows to resize to, as the labelled pictures have; unset: the video's own.
+    """
+    folder = (root or work_root() / "datasets") / "camvid" / FRAMES
+    for video in videos:
+        count = extract_frames(video, folder / video.stem, every, size)
+        print(f"{count} frames of {video.name} in {shown(folder / video.stem)}")
 
 
 def check(
@@ -166,6 +197,7 @@ def _get(name: str, get: Callable[[Path], list[obtain.Count]], root: Path | None
     whole = all(one.whole for one in counts)
     print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
           "folder away and run the same command again.")
-    print(f"Next: semiseg data check {'voc' if name == 'sbd' else name} --root {shown(root)}\n"
-          f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
+    if name != "cifar10":  # its hash has told that it is whole, and it has no masks to look into
+        print(f"Next: semiseg data check {'voc' if name == 'sbd' else name} --root {shown(root)}")
+    print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
     return int(not whole)

@@ -19,7 +19,9 @@ from semiseg_lib.train import TrainConfig
 Options = TypeVar("Options")
 Data = TypeVar("Data")
 Augment = TypeVar("Augment")
-Dataset = Literal["minivoc", "voc", "cityscapes", "camvid", "folder"]
+Dataset = Literal[
+    "minivoc", "voc", "cityscapes", "camvid", "folder", "digits", "cifar10"
+]
 STAGES = ("train_supervised", "train_ancillary", "train_start", "train_primary")
 
 
@@ -29,7 +31,8 @@ class Common:
 
     Attributes:
         profile: smoke, laptop, gpu or paper; unset: SEMISEG_PROFILE, else laptop.
-        dataset: minivoc (drawn), voc, cityscapes, camvid or folder (your own pictures).
+        dataset: minivoc (drawn), voc, cityscapes, camvid, folder (your own pictures); to classify
+            small ones: digits, cifar10.
         root: the folder that holds the dataset; unset: SEMISEG_DATA.
         world: the mini-VOC world; unset: the profile's.
         labelled: how many pictures have masks; unset: as in the profile.

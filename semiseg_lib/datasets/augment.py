@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2
@@ -82,7 +83,7 @@ def draw_colours(count: int, generator: torch.Generator) -> Tensor:
     return 2 * torch.rand(count, 4, generator=generator) - 1
 
 
-def recolour(images: Tensor, colours: Tensor, config: AugmentConfig) -> Tensor:
+def recolour(images: Tensor, colours: Tensor | np.ndarray, config: AugmentConfig) -> Tensor:
     """Jitter the colours of each picture (B, 3, H, W) in [0, 1] as ``colours`` (B, 4) say."""
     views = []
     for image, drawn in zip(images, colours.tolist(), strict=True):

@@ -7,10 +7,14 @@
 
     701_StillsRaw_full/NAME.png                 the original, 960x720
     LabeledApproved_full/NAME_L.png             colours
+
+    frames/.../SEQUENCE_NNNNN.png               further frames of the videos, in either layout
 """
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +25,7 @@ from PIL import Image
 
 from semiseg_lib.datasets.labels import (
     CAMVID_CLASSES,
+    VOID,
     LabelError,
     camvid_ids,
     check_same_size,
@@ -37,6 +42,10 @@ from semiseg_lib.datasets.sample import Sample
 
 SPLITS = ("train", "val", "test")
 ORIGINAL = ("701_StillsRaw_full", "LabeledApproved_full")
+SEQUENCES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
+FRAMES = "frames"
+NEAR = 30
+"""Frames within a second of a held-out one are left out: no labelled one is nearer either."""
 
 
 class CamVidDataset:
@@ -47,7 +56,8 @@ class CamVidDataset:
             ``LabeledApproved_full``.
         split: ``train`` (367 pictures), ``val`` (101) or ``test`` (233).
         names: which pictures; None for all of the split: those in ``SPLIT.txt``, else those in
-            the folder, else (for the original) the usual split by sequence and frame.
+            the folder, else (for the original) the usual split by sequence and frame. Names of
+            :func:`camvid_frames` may be among them: nobody labelled those, all is void.
         keep: the classes to tell apart, None for all 11; every other class becomes void.
         masks: read the masks.
         recipe: how 32 colours become 11 ids: ``merged`` or ``exact`` (see :func:`camvid_ids`).
@@ -88,6 +98,8 @@ class CamVidDataset:
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
+        if name.startswith(f"{FRAMES}/"):
+            return self._frame(name)
         image_path = _picture_path(self._images, name)
         image = read_picture(image_path)
         mask = None
@@ -96,6 +108,10 @@ class CamVidDataset:
             mask = self._new_id[self._read_mask(mask_path)]
             check_same_size(mask, image, mask_path, image_path)
         return Sample(name, image, mask)
+
+    def _frame(self, name: str) -> Sample:
+        image = read_picture(_picture_path(self.root, name))
+        return Sample(name, image, np.full(image.shape[1:], VOID, np.uint8) if self.masks else None)
 
     def _folders(self) -> tuple[Path, Path]:
         if self.original:
@@ -142,7 +158,7 @@ def usual_split(name: str) -> str:
     """
     sequence, _, frame = name.partition("_")
     number = frame.removeprefix("f")
-    if sequence not in ("0001TP", "0006R0", "0016E5", "Seq05VD") or not number.isdigit():
+    if sequence not in SEQUENCES or not number.isdigit():
         raise ValueError(
             f"{name} is no frame of CamVid (0001TP_006690, 0006R0_f00930, 0016E5_00390, "
             "Seq05VD_f00000 are). Take it out, or write train.txt, val.txt and test.txt."
@@ -151,6 +167,51 @@ def usual_split(name: str) -> str:
         return "test"
     # Frames 7959 to 8159 were labelled at every other frame; they are the validation pictures.
     return "val" if sequence == "0016E5" and 7959 <= int(number) <= 8159 else "train"
+
+
+def camvid_frames(root: Path) -> tuple[str, ...]:
+    """Names of the further video frames, ``frames/.../SEQUENCE_NNNNN``, that may be learnt from.
+
+    Left out are the pictures of train, val and test themselves, and every frame within 15 of a val
+    or test picture of its sequence. That goes by the numbers in the names, so they must count the
+    frames of the original video.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: a name does not say which frame it is.
+    """
+    root = Path(root)
+    found = sorted(
+        path.relative_to(root).with_suffix("").as_posix()
+        for path in (root / FRAMES).rglob("[!.]*") if path.suffix.lower() in PICTURE_SUFFIXES
+    )
+    if not found:
+        raise FileNotFoundError(
+            f"{root / FRAMES} holds no pictures. Extract them from the videos: "
+            "semiseg data frames 0006R0.MXF 0016E5.MXF."
+        )
+    check_no_duplicates(found, str(root / FRAMES))
+    banned = defaultdict(set)
+    for split in SPLITS:
+        reach = 0 if split == "train" else NEAR
+        for sequence, number in map(_frame_number, camvid_names(root, split)):
+            banned[sequence] |= set(range(number - reach, number + reach + 1))
+    places = map(_frame_number, found)
+    return tuple(name for name, (sequence, number) in zip(found, places, strict=True)
+                 if number not in banned[sequence])
+
+
+def _frame_number(name: str) -> tuple[str, int]:
+    """The sequence and frame number that a name ends with; ``0016E5_f00390`` is 0016E5_00390."""
+    known = re.fullmatch(r"(?:.*/)?([^/]+)_f?(\d+)", name)
+    sequence = {"0005VD": "Seq05VD"}.get(known[1], known[1]) if known else ""  # the video's name
+    if sequence not in SEQUENCES:
+        raise ValueError(
+            f"{name} names no frame of CamVid's sequences ({', '.join(SEQUENCES)}), so that it "
+            "may show what is held out. Name it SEQUENCE_NUMBER, such as 0016E5_00390, by its "
+            "number in the video, or take it out."
+        )
+    return sequence, int(known[2])
 
 
 def read_colour_mask(path: Path, recipe: str) -> np.ndarray:

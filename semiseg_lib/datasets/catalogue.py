@@ -15,6 +15,7 @@ from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, Sizes, World, prepare
 from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
 from semiseg_lib.datasets.voc import VOCDataset
+from semiseg_lib.datasets.whole_pictures import WholePictureConfig, WholePictureData
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,13 @@ class Data:
 
 
 def open_data(
-    config: DataConfig | PhotoConfig, seed: int, root: Path | None = None
-) -> Data | PhotoData:
-    """The pictures of a configuration: drawn ones, or photographs under ``root``."""
+    config: DataConfig | PhotoConfig | WholePictureConfig, seed: int, root: Path | None = None
+) -> Data | PhotoData | WholePictureData:
+    """The pictures of a configuration: drawn ones, or photographs or whole ones under ``root``."""
     if isinstance(config, PhotoConfig):
         return PhotoData(config, seed, root)
+    if isinstance(config, WholePictureConfig):
+        return WholePictureData(config, seed, root)
     return Data(config, seed)
 
 

@@ -62,18 +62,28 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method learns from in one step."""
+    """What a method learns from in one step.
+
+    Attributes:
+        labelled: pictures with masks.
+        weak: pictures with boxes only, or with nothing at all; None for methods that see none.
+        seed: of this step and process, for what a method draws by itself, such as strong views.
+    """
 
     labelled: Part
     weak: Part | None = None
+    seed: int = 0
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on ``device``."""
-        return Batch(self.labelled.to(device), self.weak and self.weak.to(device))
+        return self._changed(lambda part: part.to(device))
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory."""
-        return Batch(self.labelled.pin_memory(), self.weak and self.weak.pin_memory())
+        return self._changed(Part.pin_memory)
+
+    def _changed(self, change: Callable[[Part], Part]) -> Batch:
+        return replace(self, labelled=change(self.labelled), weak=self.weak and change(self.weak))
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,14 @@ class Pool:
         """The same pictures with stored logits (N, C, h, w), and without box maps."""
         return replace(self, box_maps=None, logits_ancillary=logits)
 
+    def with_masks(self, masks: Sequence[np.ndarray]) -> Pool:
+        """The same pictures with these masks, uint8 (H, W) each, and nothing else.
+
+        Raises:
+            ValueError: too many or too few masks, or one that does not fit its picture.
+        """
+        return Pool(self.names, self.images, torch.from_numpy(_fitting(masks, self)))
+
     def part(self, indices: Sequence[int]) -> Part:
         """The pictures at ``indices`` as they are, in the number formats that networks read."""
         chosen = torch.as_tensor(indices)
@@ -119,6 +137,22 @@ class Pool:
                 None if self.logits_ancillary is None else self.logits_ancillary[chosen].float()
             ),
         )
+
+
+def _fitting(masks: Sequence[np.ndarray], pool: Pool) -> np.ndarray:
+    """A mask for each picture of a pool, uint8 (N, H, W), checked for number and size."""
+    if len(masks) != len(pool):
+        raise ValueError(f"{len(masks)} masks do not fit {len(pool)} pictures.")
+    fitting = np.empty((len(pool), *pool.images.shape[-2:]), np.uint8)
+    for number, name in enumerate(pool.names):
+        mask = masks[number]
+        if mask.shape != fitting.shape[1:]:
+            raise ValueError(
+                f"the mask for {name} has {mask.shape} rows and columns, but the picture "
+                f"{fitting.shape[1:]}. Make the labels of these pictures again."
+            )
+        fitting[number] = mask
+    return fitting
 
 
 def load_pool(dataset, indices: Sequence[int] | None = None, boxes: bool = False) -> Pool:
@@ -155,6 +189,11 @@ def drawn_indices(pool_size: int, batch_size: int, step: int, seed: int) -> list
     """Which pictures step ``step`` (from 0) shows: epoch after epoch, each in a fresh order."""
     places = range(step * batch_size, (step + 1) * batch_size)
     return [int(_order(pool_size, p // pool_size, seed)[p % pool_size]) for p in places]
+
+
+def drawn_seed(*numbers: int) -> int:
+    """A seed of 32 bits that follows from all these numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 @lru_cache(maxsize=8)
@@ -199,7 +238,7 @@ class Loader(Generic[Pictures, Views]):
             self._part(pool, size, step, number) if pool is not None else None
             for number, (pool, size) in enumerate(zip(self.pools, self.batch_sizes, strict=True))
         ]
-        return Batch(*parts)
+        return Batch(*parts, seed=drawn_seed(self.seed, step, len(parts), self.process))
 
     def _part(self, pool: Pictures, size: int, step: int, number: int) -> Part:
         """This process's share of ``size`` pictures; ``number`` 0 is the labelled part, 1 weak."""
@@ -210,8 +249,7 @@ class TrainingLoader(Loader[Pool, AugmentConfig]):
     """Batches of pictures that are held in memory."""
 
     def _part(self, pool: Pool, size: int, step: int, number: int) -> Part:
-        seed = int(np.random.SeedSequence([self.seed, step, number]).generate_state(1)[0])
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(drawn_seed(self.seed, step, number))
         indices = drawn_indices(len(pool), size, step, seed=2 * self.seed + number)
         stride = _stride(pool)
         geometry = draw_geometry(size, self.augment, stride, generator)

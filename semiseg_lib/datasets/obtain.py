@@ -35,6 +35,8 @@ TERMS = {
                   "Cityscapes dataset (CVPR 2016).",
     "camvid": "for research; cite Semantic Object Classes in Video (Pattern Recognition Letters, "
               "2009).",
+    "cifar10": "for research; cite Learning Multiple Layers of Features from Tiny Images "
+               "(technical report, University of Toronto, 2009).",
 }
 
 
@@ -86,6 +88,18 @@ def camvid_archive() -> Archive:
         f"fetch 701_StillsRaw_full.zip and LabeledApproved_full.zip with a browser from {home} and "
         "unpack them as camvid/701_StillsRaw_full and camvid/LabeledApproved_full beside "
         "{folder}.",
+    )
+
+
+def cifar10_archive() -> Archive:
+    """CIFAR-10 in its binary form (0.2 GB): pictures and labels as plain bytes, no pickles."""
+    name, home = "cifar-10-binary.tar.gz", "https://www.cs.toronto.edu/~kriz/"
+    digest = "c32a1d4ab5d03f1284b67883e8d87530"
+    return Archive(
+        name, f"md5:{digest}", (home + name,),
+        f"fetch {name} ({digest} is its md5) with a browser from {home}cifar.html or from a copy "
+        "that you trust, put it into {folder} and run the same command again: it unpacks "
+        "from there.",
     )
 
 
@@ -145,6 +159,18 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
         labels = [p for name in SPLITS for p in (target / name).glob("*") if p.is_file()]
         return [Count(f"{shown(target)}/*/*", len(labels), 701)]
     return [_files(pictures, "*.png", 701), _files(masks, "*_L.png", 701)]
+
+
+def get_cifar10(root: Path, progress: bool = True) -> list[Count]:
+    """CIFAR-10's six binary files in ``cifar10`` below ``root``, downloaded unless they are there.
+
+    A copy as 20 mosaics that lies there already is only counted.
+    """
+    target = root / "cifar10"
+    _get(cifar10_archive(), "cifar-10-batches-bin", target, root, progress)
+    if any(target.glob("*_airplane.jpg")):
+        return [_files(target, "train_*.jpg", 10), _files(target, "test_*.jpg", 10)]
+    return [_files(target, "data_batch_[1-5].bin", 5), _files(target, "test_batch.bin", 1)]
 
 
 def _recolour(source: Path, target: Path, progress: bool) -> None:

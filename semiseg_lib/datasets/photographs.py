@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from semiseg_lib.datasets.boxes import class_maps
 from semiseg_lib.datasets.crop import CropConfig, colour_view, draw_view
-from semiseg_lib.datasets.loaders import Loader, Part, drawn_indices
+from semiseg_lib.datasets.loaders import Loader, Part, drawn_indices, drawn_seed
 from semiseg_lib.datasets.sample import Sample
 
 
@@ -25,6 +25,8 @@ class Reader(Protocol):
     classes: tuple[str, ...]
     boxes: bool
     """Whether boxes are read; may be switched off on a copy."""
+    masks: object
+    """Which masks are read; None on a copy reads none."""
 
     def __len__(self) -> int: ...
 
@@ -73,6 +75,18 @@ class PhotoPool:
             raise ValueError(f"{len(logits)} stored logits do not fit {len(self)} pictures.")
         return replace(self, logits=logits)
 
+    def with_masks(self, masks: Sequence[np.ndarray]) -> PhotoPool:
+        """The same pictures with these masks, uint8 (H, W) each, read when asked for.
+
+        The pictures' own masks and boxes are not read.
+
+        Raises:
+            ValueError: too many or too few masks; on reading, one that does not fit its picture.
+        """
+        if len(masks) != len(self):
+            raise ValueError(f"{len(masks)} masks do not fit {len(self)} pictures.")
+        return PhotoPool(Relabelled(self, masks), tuple(range(len(self))))
+
     def part(self, numbers: Sequence[int]) -> Part:
         """The pictures at ``numbers`` as they are; they must share one size (one always does)."""
         samples = [self.sample(i) for i in numbers]
@@ -114,8 +128,8 @@ class PhotoLoader(Loader[PhotoPool, CropConfig]):
         indices = drawn_indices(len(pool), size, step, seed=2 * self.seed + number)
         views = []
         for place in range(self.process, size, self.processes):
-            draw = np.random.SeedSequence([self.seed, step, number, place]).generate_state(1)[0]
-            generator = torch.Generator().manual_seed(int(draw))
+            draw = drawn_seed(self.seed, step, number, place)
+            generator = torch.Generator().manual_seed(draw)
             views.append(view_of(pool, indices[place], self.augment, generator))
         return _stack(views)
 
@@ -149,13 +163,47 @@ class Joined:
         self.names = tuple(name for pool in pools for name in pool.names)
         self.classes = pools[0].dataset.classes
         self.boxes = False  # some of the pools may have been read without
+        self.masks: Literal["own"] | None = "own"
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, index: int) -> Sample:
         pool, number = self.places[index]
+        pool = pool if self.masks else _unlabelled(pool)
         return replace(pool.sample(number), boxes=None)
+
+
+class Relabelled:
+    """The pictures of a pool with other masks; their own labels are never opened."""
+
+    def __init__(self, pool: PhotoPool, masks: Sequence[np.ndarray]) -> None:
+        self.pool = _unlabelled(pool)
+        self.names, self.classes = pool.names, pool.dataset.classes
+        self.masks: Sequence[np.ndarray] | None = masks
+        self.boxes = False
+
+    def __len__(self) -> int:
+        return len(self.pool)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.pool.sample(index)
+        if self.masks is None:
+            return sample
+        mask, size = self.masks[index], sample.image.shape[1:]
+        if mask.shape != size:
+            raise ValueError(
+                f"the mask for {sample.name} has {mask.shape} rows and columns, but the picture "
+                f"{size}. Make the labels of these pictures again."
+            )
+        return replace(sample, mask=mask)
+
+
+def _unlabelled(pool: PhotoPool) -> PhotoPool:
+    """The same pictures; neither masks nor boxes are read from disk."""
+    dataset = copy(pool.dataset)
+    dataset.masks, dataset.boxes = None, False
+    return PhotoPool(dataset, pool.indices)
 
 
 def joined(*pools: PhotoPool) -> PhotoPool:

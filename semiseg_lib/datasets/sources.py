@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from semiseg_lib.datasets.camvid import CamVidDataset, camvid_names
+from semiseg_lib.datasets.camvid import FRAMES, CamVidDataset, camvid_frames, camvid_names
 from semiseg_lib.datasets.cityscapes import CityscapesDataset, cityscapes_pictures
 from semiseg_lib.datasets.folder import FolderDataset, folder_lists
 from semiseg_lib.datasets.labels import CAMVID_CLASSES, CITYSCAPES_CLASSES, VOC_CLASSES
@@ -141,14 +141,20 @@ def _cityscapes(config: Chosen, root: Path, seed: int) -> Source:
 def _camvid(config: Chosen, root: Path, seed: int) -> Source:
     root = root / "camvid" if (root / "camvid").is_dir() else root
     splits = {"val": config.val or "val", "test": config.test or "test"}
+    if config.weak not in ("", FRAMES):
+        raise ValueError(
+            f"camvid takes no list {config.weak!r} as data.weak. Leave it out for the rest of "
+            f"train, or name {FRAMES!r} to add frames of the videos."
+        )
 
     def names(which: str) -> Sequence[str]:
-        return camvid_names(root, splits.get(which, "train"))
+        split = camvid_names(root, splits.get(which, "train"))
+        return split + camvid_frames(root) if which == "weak" and config.weak else split
 
     def reader(which: str, masks: bool, boxes: bool, hidden: bool) -> Reader:
         return CamVidDataset(
-            root, splits.get(which, "train"), keep=config.keep or None, masks=masks,
-            recipe=config.recipe,
+            root, splits.get(which, "train"), names(which), config.keep or None, masks,
+            config.recipe,
         )
 
     return Source(config.keep or CAMVID_CLASSES, False, names, reader)
@@ -174,7 +180,7 @@ _HOW = {
 }
 _LISTS_READ = {
     "voc": ("candidates", "weak", "val", "test"), "cityscapes": ("val", "test"),
-    "camvid": ("val", "test"),
+    "camvid": ("weak", "val", "test"),
 }
 """The list names of a configuration that a dataset reads; its other lists are fixed."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,21 +19,34 @@ class Method(nn.Module):
             tested on pictures without boxes must not see any.
         learns_from: the parts of a batch that :meth:`losses` reads.
         needs_logits: the parts of a batch whose stored ancillary logits :meth:`losses` reads.
+        networks: how many networks it trains.
     """
 
     uses_boxes: bool = False
     learns_from: frozenset[str] = frozenset({"labelled"})
     needs_logits: frozenset[str] = frozenset()
+    networks: int = 1
 
     @classmethod
-    def of(cls, config: Any, network: nn.Module, num_classes: int) -> Method:
-        """The method with these options around ``network``, which tells ``num_classes`` apart."""
-        return cls(config, network)
+    def of(cls, config: Any, build: Callable[[], nn.Module], num_classes: int) -> Method:
+        """The method with these options, around networks that ``build`` makes.
+
+        Args:
+            config: its options.
+            build: makes a fresh network each time.
+            num_classes: C, background included.
+        """
+        return cls(config, build())
 
     @classmethod
     def box_channels(cls, config: Any, num_classes: int) -> int:
         """How many channels of box maps the network reads beside the picture; 0 for none."""
         return num_classes if cls.uses_boxes else 0
+
+    def begin_with(self, finished: Sequence[Method]) -> None:
+        """Begin with the weights of finished methods, as many as :attr:`networks`."""
+        (method,) = finished
+        self.load_state_dict(method.state_dict())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """The terms to be summed and minimised, by name.

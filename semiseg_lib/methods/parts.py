@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.datasets.loaders import Part
 
 
 def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -16,16 +19,41 @@ def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
-def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class HardPixels:
+    """Online hard example mining: which labelled pixels a loss is the mean of.
+
+    Attributes:
+        below: pixels whose true class has at most this probability are hard.
+        least: if fewer are hard, so many of the hardest are taken, for each picture of the batch.
+    """
+
+    below: float = 0.7
+    least: int = 50_000
+
+
+def cross_entropy(logits: Tensor, masks: Tensor, hard: HardPixels | None = None) -> Tensor:
     """Mean cross-entropy over the labelled pixels; 0 if all are void.
 
     Args:
         logits: (B, C, h, w), enlarged to the masks' size first.
         masks: int64 (B, H, W), 255 = void.
+        hard: take the mean over the hard pixels only.
     """
     logits = enlarge(logits, masks.shape[-2:])
+    if hard:
+        masks = hard_masks(logits.detach(), masks, hard)
     total = nn.functional.cross_entropy(logits, masks, ignore_index=VOID, reduction="sum")
     return total / (masks != VOID).sum().clamp(min=1)
+
+
+def hard_masks(logits: Tensor, masks: Tensor, hard: HardPixels) -> Tensor:
+    """The masks (B, H, W) with void in place of all pixels that are not hard."""
+    losses = nn.functional.cross_entropy(logits, masks, ignore_index=VOID, reduction="none")
+    probability = torch.exp(-losses.float()).where(masks != VOID, torch.inf)
+    least = min(hard.least * len(masks), probability.numel())
+    hardest = probability.flatten().kthvalue(least).values
+    return masks.where(probability <= hardest.clamp(min=hard.below), VOID)
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -45,6 +73,29 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor | None = N
     kept = inside_at(inside, logits.shape[-2:])
     losses = nn.functional.cross_entropy(logits, target.detach(), reduction="none")
     return losses.where(kept, 0).sum() / kept.sum().clamp(min=1)
+
+
+def confident_cross_entropy(logits: Tensor, labels: Tensor, inside: Tensor) -> Tensor:
+    """Cross-entropy of the pixels that have a label, summed and divided by all that are shown.
+
+    So a picture that is labelled in few places teaches little.
+
+    Args:
+        logits: (B, C, h, w), enlarged to the labels' size first.
+        labels: int64 (B, H, W), 255 where there is none. They take no gradient.
+        inside: bool (B, H, W), False where a view shows padding, which is left out.
+    """
+    logits = enlarge(logits, labels.shape[-2:])
+    labels = labels.where(inside, VOID)
+    total = nn.functional.cross_entropy(logits, labels, ignore_index=VOID, reduction="sum")
+    return total / inside.sum().clamp(min=1)
+
+
+def shown_pixels(part: Part) -> Tensor:
+    """Bool (B, H, W), True where a view shows its picture: everywhere if there is no padding."""
+    if part.inside is not None:
+        return part.inside
+    return torch.ones_like(part.images[:, 0], dtype=torch.bool)
 
 
 def inside_at(inside: Tensor, size: tuple[int, int]) -> Tensor:
@@ -83,3 +134,8 @@ class MovingAverage(AveragedModel):
 
         super().__init__(network, multi_avg_fn=average, use_buffers=True)
         self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> MovingAverage:
+        """Nothing changes: an average does not train, so it keeps to its running statistics."""
+        return super().train(False)

@@ -11,6 +11,7 @@ Few pictures F come with masks y and boxes b, many pictures W with boxes only. T
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -227,8 +228,10 @@ class ConvPrimary(AveragedMethod):
         self.learns_from = self.needs_logits = frozenset(parts)
 
     @classmethod
-    def of(cls, config: ConvPrimaryConfig, network: nn.Module, num_classes: int) -> ConvPrimary:
-        return cls(config, network, ConvCorrection(num_classes, config.width))
+    def of(
+        cls, config: ConvPrimaryConfig, build: Callable[[], nn.Module], num_classes: int
+    ) -> ConvPrimary:
+        return cls(config, build(), ConvCorrection(num_classes, config.width))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, weak = batch.labelled, batch.weak

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from torch import Tensor, nn
 
 from semiseg_lib.datasets.loaders import Batch
+from semiseg_lib.datasets.mixing import CutMixConfig, draw_mix
+from semiseg_lib.datasets.strong import StrongConfig, strong_view
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import cross_entropy
+from semiseg_lib.options import added
 
 
 @dataclass(frozen=True)
@@ -18,10 +22,14 @@ class SupervisedConfig:
 
     Attributes:
         ema_decay: decay of the moving average that is deployed.
+        strong: learn from strong views, as the control of methods that do; None for weak ones.
+        cutmix: how strong views are mixed; None for not at all.
     """
 
     name: Literal["supervised"] = "supervised"
     ema_decay: float = 0.99
+    strong: StrongConfig | None = added(None)
+    cutmix: CutMixConfig | None = added(None)
 
 
 class Supervised(AveragedMethod):
@@ -29,7 +37,13 @@ class Supervised(AveragedMethod):
 
     def __init__(self, config: SupervisedConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
+        self.config = config
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        logits = self.network(batch.labelled.images)
-        return {"labelled": cross_entropy(logits, batch.labelled.masks)}
+        images, masks = batch.labelled.images, batch.labelled.masks
+        if self.config.strong:
+            rng = np.random.default_rng(batch.seed)
+            mix = draw_mix(images, self.config.cutmix, rng)
+            images = mix(strong_view(images, self.config.strong, rng))
+            masks = mix(masks)
+        return {"labelled": cross_entropy(self.network(images), masks)}

@@ -16,21 +16,26 @@ class ModelConfig:
     """Which network, and how wide.
 
     Attributes:
-        architecture: the network: a small U-Net from scratch, DeepLabv3+ on a convolutional
-            encoder, or a vision transformer with a small head.
+        architecture: the network: a small U-Net from scratch, DeepLabv3+ or SwiftNet on a
+            convolutional encoder, a vision transformer with a small head, or a classifier of whole
+            small pictures.
         width: channels of the U-Net's first stage.
-        encoder: timm's name of the encoder of "deeplab" and "vit": resnet50, resnet101,
-            tf_efficientnet_lite0, vit_small_patch14_dinov2.lvd142m.
+        encoder: timm's name of the encoder of every network but the U-Net: resnet18, resnet50,
+            resnet101, tf_efficientnet_lite0; "vit" takes vit_small_patch14_dinov2.lvd142m,
+            "classifier" a ResNet.
         weights: where the encoder starts: "" random, "hub" (timm's pretrained weights, needs
             internet once), "package" (tf_efficientnet_lite0, from a Python package), or the path
             of a .safetensors, .pth or .pt file.
         output_stride: stride of DeepLabv3+'s deepest feature; 8 sees finer and costs more.
-        decoder_width: channels of ASPP and decoder.
+        decoder_width: channels of ASPP and decoder; SwiftNet's published one is 128.
         encoder_lr: learning rate of the encoder relative to the rest of the network.
         norm: normalisation in the U-Net; "group" does not depend on the other pictures of a batch.
+        pyramid_momentum: how far the running statistics of SwiftNet's pyramid follow each batch,
+            above 0, up to 1. The published 0.005 needs long training; the statistics of a short
+            one would stay near their start.
     """
 
-    architecture: Literal["unet", "deeplab", "vit"] = "unet"
+    architecture: Literal["unet", "deeplab", "vit", "swiftnet", "classifier"] = "unet"
     width: int = 16
     encoder: str = added("")
     weights: str = added("")
@@ -38,19 +43,21 @@ class ModelConfig:
     decoder_width: int = added(256)
     encoder_lr: float = added(1.0)
     norm: Literal["batch", "group"] = added("batch")
+    pyramid_momentum: float = added(0.1)
 
 
 def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Module:
     """Build a network ``model(images, box_maps=None) -> logits (B, num_classes, h, w)``.
 
-    It has an attribute ``stride``, the picture's size over the logits'; and, where a part of it can
-    be pretrained, that part as ``encoder`` and its relative learning rate as ``encoder_lr``.
+    It has an attribute ``stride``, the picture's size over the logits' (None for the classifier,
+    whose logits are 1x1 for any picture); and, where a part of it can be pretrained, that part as
+    ``encoder`` and its relative learning rate as ``encoder_lr``.
 
     Args:
         config: which network.
         num_classes: C, background included.
         box_channels: channels of the box maps that it also reads; 0 for a network that sees
-            pictures only.
+            pictures only, as "swiftnet" and "classifier" must.
 
     Raises:
         ValueError: options that do not go together, an unknown encoder, weights that do not fit.
@@ -64,6 +71,8 @@ def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Mo
         raise ValueError('norm="group" is there for architecture "unet" only')
     if config.output_stride not in (8, 16):
         raise ValueError(f"output_stride is 8 or 16, not {config.output_stride}")
+    if config.architecture == "swiftnet" and config.output_stride != 16:
+        raise ValueError("SwiftNet's encoder has stride 32; output_stride is of no use to it")
     head = {
         "width": config.decoder_width,
         "box_channels": box_channels,
@@ -74,6 +83,15 @@ def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Mo
         from semiseg_lib.models.vit import ViTEncoder, ViTSegmenter
 
         return ViTSegmenter(ViTEncoder(config), num_classes, **head)
+    if config.architecture == "swiftnet":
+        from semiseg_lib.models.swiftnet import SkipEncoder, SwiftNet
+
+        momentum = config.pyramid_momentum
+        return SwiftNet(SkipEncoder(config), num_classes, **head, pyramid_momentum=momentum)
+    if config.architecture == "classifier":
+        from semiseg_lib.models.classifier import Classifier
+
+        return Classifier(config, num_classes, box_channels)
     from semiseg_lib.models.deeplab import DeepLab
     from semiseg_lib.models.encoders import build_encoder
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
@@ -83,7 +85,15 @@ class DeepLab(nn.Module):
             ValueError: box maps missing, or given to a network that reads pictures only.
         """
         check_box_maps(box_maps, self.box_channels)
-        low, deep = self.encoder(images)
+        return self.decode(self.encode(images), box_maps)
+
+    def encode(self, images: Tensor) -> Sequence[Tensor]:
+        """The encoder's features at stride 4 and at its output stride."""
+        return self.encoder(images)
+
+    def decode(self, features: Sequence[Tensor], box_maps: Tensor | None = None) -> Tensor:
+        """The logits that follow from the features of :meth:`encode`."""
+        low, deep = features
         deep = self.aspp(deep)
         if box_maps is not None:
             deep, low = self.attend_deep(deep, box_maps), self.attend_low(low, box_maps)

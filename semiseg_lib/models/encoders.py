@@ -63,9 +63,9 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderChoice) -> None:
         super().__init__()
         stride = config.output_stride
-        low, deep = _levels(config.encoder, stride)
         self.network = create(
-            config, features_only=True, output_stride=stride, out_indices=(low, deep)
+            config, features_only=True, output_stride=stride,
+            out_indices=levels(config.encoder, 4, stride),
         )
         self.normalise = statistics(config.encoder)
         self.channels: tuple[int, int] = tuple(self.network.feature_info.channels())
@@ -131,8 +131,17 @@ def statistics(encoder: str) -> Normalise:
     return Normalise(known.mean, known.std)
 
 
-def _levels(encoder: str, output_stride: int) -> tuple[int, int]:
-    """Numbers of the last timm feature at stride 4 and of the deepest one."""
+def levels(encoder: str, *strides: int) -> tuple[int, ...]:
+    """Numbers of the last timm feature at each of these strides.
+
+    Args:
+        encoder: timm's name.
+        strides: from the finest to the encoder's deepest, its output stride.
+
+    Raises:
+        ValueError: timm does not know the encoder, or it has no features at these strides.
+    """
+    *_, output_stride = strides
     try:
         with torch.device("meta"):
             features = timm.create_model(
@@ -144,13 +153,14 @@ def _levels(encoder: str, output_stride: int) -> tuple[int, int]:
             f"({error}); take a convolutional one such as {PACKAGE_ENCODER} or resnet50"
         )
         raise ValueError(message) from error
-    strides = features.feature_info.reduction()
-    if 4 not in strides or strides[-1] != output_stride:
+    found = features.feature_info.reduction()
+    if not set(strides) <= set(found) or found[-1] != output_stride:
         raise ValueError(
-            f"encoder {encoder} has features at strides {strides}; needed are 4 and, last, the "
-            f"output stride {output_stride}. Take another encoder, such as resnet50"
+            f"encoder {encoder} has features at strides {found}; needed are {list(strides)}, the "
+            "last as its deepest. Take another encoder, such as resnet50"
         )
-    return max(i for i, stride in enumerate(strides) if stride == 4), len(strides) - 1
+    fine = [max(i for i, one in enumerate(found) if one == stride) for stride in strides[:-1]]
+    return (*fine, len(found) - 1)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ convolution instead of two on the way up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from math import gcd
 from typing import Literal
@@ -64,6 +65,10 @@ class UNet(nn.Module):
         Raises:
             ValueError: box maps missing, or given to a network that reads pictures only.
         """
+        return self.decode(self.encode(images, box_maps))
+
+    def encode(self, images: Tensor, box_maps: Tensor | None = None) -> list[Tensor]:
+        """The features at strides 2, 4, 8 and 16 of what :meth:`forward` takes."""
         if (box_maps is None) != (self.box_channels == 0):
             raise ValueError(
                 "this network reads pictures only; leave the box maps out" if self.box_channels == 0
@@ -72,11 +77,14 @@ class UNet(nn.Module):
         features = (images - self.mean) / self.std
         if box_maps is not None:
             features = torch.cat([features, box_maps], dim=1)
-        features = self.stem(features)
-        skips = []
+        scales = [self.stem(features)]
         for stage in self.down:
-            skips.append(features)
-            features = stage(nn.functional.max_pool2d(features, 2))
+            scales.append(stage(nn.functional.max_pool2d(scales[-1], 2)))
+        return scales
+
+    def decode(self, scales: Sequence[Tensor]) -> Tensor:
+        """The logits that follow from the features of :meth:`encode`."""
+        *skips, features = scales
         for stage in self.up:
             skip = skips.pop()
             features = nn.functional.interpolate(features, size=skip.shape[-2:], mode="nearest")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from semiseg_lib.models.box_attention import BoxAttention, check_box_maps
@@ -101,6 +103,10 @@ class ViTSegmenter(nn.Module):
                 reads pictures only.
         """
         check_box_maps(box_maps, self.box_channels)
+        return self.decode(self.encode(images), box_maps)
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """The encoder's features, narrowed and enlarged to stride 4."""
         height, width = images.shape[-2:]
         if height % self.stride or width % self.stride:
             raise ValueError(f"pictures are {height}x{width}; pad them to multiples of 4")
@@ -108,7 +114,12 @@ class ViTSegmenter(nn.Module):
         features = nn.functional.interpolate(
             self.project(self.encoder(images)), scale_factor=self.encoder.patch / self.stride,
             mode="bilinear", align_corners=False,
-        )[..., : height // self.stride, : width // self.stride]
+        )
+        return [features[..., : height // self.stride, : width // self.stride]]
+
+    def decode(self, features: Sequence[Tensor], box_maps: Tensor | None = None) -> Tensor:
+        """The logits that follow from the features of :meth:`encode`."""
+        (features,) = features
         if box_maps is not None:
             features = self.attend(features, box_maps)
         return self.head(self.decoder(features))

@@ -5,29 +5,34 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from semiseg_lib.profiles import drawn, photographs
+from semiseg_lib.profiles import drawn, photographs, small_pictures
 from semiseg_lib.profiles.profile import Profile
+from semiseg_lib.profiles.published import RECIPES
 
-__all__ = ["DATASETS", "PROFILES", "Profile", "for_dataset", "load"]
+__all__ = ["DATASETS", "PROFILES", "RECIPES", "Profile", "for_dataset", "load"]
 
 PROFILES: Mapping[str, Mapping[str, Profile]] = {
-    "smoke": {"minivoc": drawn.SMOKE, **photographs.SMOKE},
-    "laptop": {"minivoc": drawn.LAPTOP, **photographs.LAPTOP},
-    "gpu": photographs.GPU,
-    "paper": photographs.PAPER,
+    "smoke": {"minivoc": drawn.SMOKE, **photographs.SMOKE, **small_pictures.SMOKE},
+    "laptop": {"minivoc": drawn.LAPTOP, **photographs.LAPTOP, **small_pictures.LAPTOP},
+    "gpu": {**photographs.GPU, **small_pictures.GPU},
+    "paper": {**photographs.PAPER, **small_pictures.PAPER},
 }
 """Every profile, by name and by the dataset that it is for."""
+
+_RECIPES_OF = {"paper": RECIPES}
 
 DATASETS = tuple(dict.fromkeys(name for chosen in PROFILES.values() for name in chosen))
 
 
-def load(name: str | None = None, dataset: str = "minivoc") -> Profile:
+def load(name: str | None = None, dataset: str = "minivoc", method: str = "") -> Profile:
     """The profile of that name for a dataset.
 
     Args:
         name: smoke, laptop, gpu or paper; None asks ``SEMISEG_PROFILE``, and failing that means
             laptop.
-        dataset: minivoc (drawn, the default), voc, cityscapes, camvid or folder.
+        dataset: minivoc (drawn, the default), voc, cityscapes, camvid, folder, digits or cifar10.
+        method: ``paper`` has a recipe of its own for each method of ``RECIPES``; every other
+            profile serves all methods.
 
     Raises:
         ValueError: there is no such profile, or none for this dataset.
@@ -35,6 +40,8 @@ def load(name: str | None = None, dataset: str = "minivoc") -> Profile:
     name = name or os.environ.get("SEMISEG_PROFILE") or "laptop"
     if name not in PROFILES:
         raise ValueError(f"there is no profile {name!r}; there are {', '.join(PROFILES)}.")
+    if method in _RECIPES_OF.get(name, {}):
+        return _recipe(method, dataset)
     if dataset not in PROFILES[name]:
         those = ", ".join(key for key, chosen in PROFILES.items() if dataset in chosen)
         raise ValueError(
@@ -47,3 +54,13 @@ def load(name: str | None = None, dataset: str = "minivoc") -> Profile:
 def for_dataset(dataset: str) -> dict[str, Profile]:
     """Every profile that there is for a dataset, by name."""
     return {name: chosen[dataset] for name, chosen in PROFILES.items() if dataset in chosen}
+
+
+def _recipe(method: str, dataset: str) -> Profile:
+    recipes = RECIPES[method]
+    if dataset not in recipes:
+        raise ValueError(
+            f"no recipe of {method} was published for {dataset!r}; the profile 'paper' has one "
+            f"for {', '.join(recipes)}."
+        )
+    return recipes[dataset]

@@ -7,11 +7,15 @@ from dataclasses import replace
 from semiseg_lib.datasets.augment import AugmentConfig
 from semiseg_lib.datasets.catalogue import DataConfig
 from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.methods import PrimaryConfig
+from semiseg_lib.datasets.mixing import THREE_BOXES
+from semiseg_lib.datasets.strong import StrongConfig
+from semiseg_lib.methods import CPSConfig, FixMatchConfig, PrimaryConfig
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.profiles.profile import Profile
+from semiseg_lib.profiles.profile import Profile, RoundsConfig
 from semiseg_lib.train import TrainConfig
+
+STRONG = StrongConfig(sigma=(0.1, 1.0))  # of 64 pixels, 2 would be a tenth of an object
 
 LAPTOP = Profile(
     name="laptop",
@@ -26,6 +30,17 @@ LAPTOP = Profile(
     train_primary=TrainConfig(steps=1000, batch_labelled=4, batch_weak=8),
     train_start=TrainConfig(steps=400, batch_labelled=12, batch_weak=0),
     primary=PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5, until=0.3)),
+    train_unlabelled=TrainConfig(steps=600, batch_labelled=4, batch_weak=8),
+    unlabelled={
+        "fixmatch": FixMatchConfig(strong=STRONG, threshold=0.8),
+        "cps": CPSConfig(weight=1.5),
+        "cutmix-cps": CPSConfig(weight=1.0, cutmix=THREE_BOXES),
+    },
+    rounds=RoundsConfig(
+        count=2,
+        pretrain=TrainConfig(steps=240, batch_labelled=12, batch_weak=0),
+        finetune=TrainConfig(steps=60, batch_labelled=12, batch_weak=0),
+    ),
 )
 
 SMOKE = replace(
@@ -42,4 +57,10 @@ SMOKE = replace(
     train_ancillary=TrainConfig(steps=6, batch_labelled=4, batch_weak=0, log_every=2),
     train_primary=TrainConfig(steps=6, batch_labelled=2, batch_weak=2, log_every=2),
     train_start=TrainConfig(steps=6, batch_labelled=4, batch_weak=0, log_every=2),
+    train_unlabelled=TrainConfig(steps=6, batch_labelled=2, batch_weak=2, log_every=2),
+    rounds=RoundsConfig(
+        count=2,
+        pretrain=TrainConfig(steps=4, batch_labelled=4, batch_weak=0, log_every=2),
+        finetune=TrainConfig(steps=2, batch_labelled=4, batch_weak=0, log_every=2),
+    ),
 )

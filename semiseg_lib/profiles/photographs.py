@@ -1,6 +1,8 @@
-"""The profiles of real photographs, from a smoke test to the published recipe.
+"""The profiles of real photographs, from a smoke test to a graphics card.
 
-Where a value of ``PAPER`` was published, chapter 09 names the source; the rest is this book's.
+``PAPER`` is the published recipe of Self-Correcting Networks: where a value of it was published,
+chapter 09 names the source; the rest is this book's. :mod:`semiseg_lib.profiles.published` has
+those of the other systems.
 """
 
 from __future__ import annotations
@@ -8,12 +10,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from semiseg_lib.datasets.crop import CropConfig
+from semiseg_lib.datasets.mixing import THREE_BOXES
 from semiseg_lib.datasets.photo_data import PhotoConfig
 from semiseg_lib.inference import Protocol
-from semiseg_lib.methods import AncillaryConfig, PrimaryConfig, SupervisedConfig
+from semiseg_lib.methods import (
+    AncillaryConfig,
+    CPSConfig,
+    FixMatchConfig,
+    PrimaryConfig,
+    SupervisedConfig,
+)
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.profiles.profile import Profile
+from semiseg_lib.profiles.profile import Profile, RoundsConfig
 from semiseg_lib.train import TrainConfig
 
 ANIMALS = ("background", "cat", "cow", "dog", "horse", "person", "sheep")
@@ -54,6 +63,34 @@ def _averaged(decay: float, until: float) -> dict:
     }
 
 
+def _unlabelled(
+    train: TrainConfig, steps: int, labelled: int, weak: int, decay: float, rounds: int
+) -> dict:
+    """Methods without boxes: each gets as many steps, with as many pictures, as the others.
+
+    The students of pseudo-labelling share the steps; of its own, each spends a quarter on the
+    masks.
+    """
+    alone = replace(train, batch_labelled=labelled + weak, batch_weak=0)
+    own = steps // rounds
+    return {
+        "train_unlabelled": replace(
+            train, steps=steps, batch_labelled=labelled, batch_weak=weak
+        ),
+        "unlabelled": {
+            "fixmatch": FixMatchConfig(ema_decay=decay),
+            "cps": CPSConfig(weight=1.5, ema_decay=decay),
+            "cutmix-cps": CPSConfig(weight=1.0, cutmix=THREE_BOXES, ema_decay=decay),
+        },
+        "rounds": RoundsConfig(
+            count=rounds,
+            pretrain=replace(alone, steps=own - own // 4),
+            finetune=replace(alone, steps=own // 4),
+            ema_decay=decay,
+        ),
+    }
+
+
 def _profiles(
     base: Profile, data: dict[str, PhotoConfig], **changed: dict[str, dict]
 ) -> dict[str, Profile]:
@@ -76,14 +113,20 @@ _LAPTOP = Profile(
     augment=CropConfig(crop=192, scale=(0.5, 1.2), **COLOURS),
     **_stages(_SHORT, steps=(160, 120, 80, 200), labelled=4, weak=4),
     **_averaged(0.9, until=0.3),
+    **_unlabelled(_SHORT, steps=100, labelled=4, weak=4, decay=0.9, rounds=1),
 )
+_STREET = {
+    "model": replace(_LAPTOP.model, architecture="swiftnet"),
+    "augment": replace(_LAPTOP.augment, crop=160),
+    "train_supervised": replace(_LAPTOP.train_supervised, steps=100),
+}
 _LAPTOP_DATA = {
     "voc": _LAPTOP.data,
     "camvid": PhotoConfig("camvid", labelled=46),
     "cityscapes": PhotoConfig("cityscapes", labelled=186),
     "folder": PhotoConfig("folder"),
 }
-LAPTOP = _profiles(_LAPTOP, _LAPTOP_DATA)
+LAPTOP = _profiles(_LAPTOP, _LAPTOP_DATA, camvid=_STREET)
 
 _SMOKE = replace(
     _LAPTOP,
@@ -95,12 +138,22 @@ _SMOKE = replace(
     **_stages(
         replace(ADAM, log_every=2, validate_every=2), steps=(4, 4, 4, 4), labelled=2, weak=2
     ),
+    **_unlabelled(
+        replace(ADAM, log_every=2), steps=4, labelled=2, weak=2, decay=0.9, rounds=1
+    ),
 )
-SMOKE = _profiles(_SMOKE, {
-    name: replace(config, labelled=min(config.labelled, 16), at_most=6)
-    for name, config in _LAPTOP_DATA.items()
-})
+SMOKE = _profiles(
+    _SMOKE,
+    {
+        name: replace(config, labelled=min(config.labelled, 16), at_most=6)
+        for name, config in _LAPTOP_DATA.items()
+    },
+    camvid={"model": replace(_SMOKE.model, architecture="swiftnet")},
+)
 
+_LONG = replace(
+    ADAM, precision="bf16", log_every=50, checkpoint_seconds=120, validate_every=1000
+)
 _GPU = replace(
     _LAPTOP,
     name="gpu",
@@ -108,21 +161,20 @@ _GPU = replace(
     data=replace(_LAPTOP.data, labelled=200, at_most=0),
     model=replace(_LAPTOP.model, decoder_width=256),
     augment=CropConfig(crop=320, scale=(0.5, 2.0), **COLOURS),
-    **_stages(
-        replace(ADAM, precision="bf16", log_every=50, checkpoint_seconds=120, validate_every=1000),
-        steps=(4000, 3000, 2000, 6000), labelled=8, weak=8,
-    ),
+    **_stages(_LONG, steps=(4000, 3000, 2000, 6000), labelled=8, weak=8),
     **_averaged(0.999, until=0.3),
+    **_unlabelled(_LONG, steps=6000, labelled=8, weak=8, decay=0.999, rounds=3),
 )
 _LARGE = replace(_GPU.model, encoder="resnet50", weights="hub")
 GPU = _profiles(
     _GPU,
     {
         "voc": _GPU.data,
-        "camvid": PhotoConfig("camvid", labelled=91),
+        "camvid": PhotoConfig("camvid", labelled=92),
         "cityscapes": PhotoConfig("cityscapes", labelled=372),
         "folder": PhotoConfig("folder"),
     },
+    camvid={"model": replace(_GPU.model, architecture="swiftnet", decoder_width=128)},
     cityscapes={
         "model": _LARGE, "augment": replace(_GPU.augment, crop=720),
         "protocol": Protocol(window=1024),

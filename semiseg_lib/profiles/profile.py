@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from semiseg_lib.datasets.augment import AugmentConfig
 from semiseg_lib.datasets.catalogue import DataConfig
 from semiseg_lib.datasets.crop import CropConfig
 from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.datasets.whole_pictures import WholePictureConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
     ConvPrimaryConfig,
+    CPSConfig,
+    FixMatchConfig,
     PrimaryConfig,
     SupervisedConfig,
 )
+from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class RoundsConfig:
+    """Iterated pseudo-labelling.
+
+    Attributes:
+        count: how many students there are, one after the other.
+        selection: which pixels of a teacher's label its student learns.
+        keep_better: a student that is worse than its teacher on the validation pictures does not
+            teach; False lets it, as published.
+        pretrain: the student's training on pseudo-labels.
+        finetune: its training on the masks that follows.
+        ema_decay: decay of the students' moving average.
+    """
+
+    count: int
+    pretrain: TrainConfig
+    finetune: TrainConfig
+    selection: Selection = Selection()
+    keep_better: bool = True
+    ema_decay: float = 0.99
 
 
 @dataclass(frozen=True)
@@ -31,25 +58,34 @@ class Profile:
         data, model, augment: shared by all stages.
         train_supervised, train_ancillary, train_primary: the training of each stage.
         train_start: the start of convolutional self-correction, on the labelled pictures.
+        train_unlabelled: the training of methods that learn from unlabelled pictures.
+        rounds: iterated pseudo-labelling, and the training of its students.
         supervised, ancillary, primary: the options of each stage's method.
         protocol: how pictures are predicted when they are scored.
+        unlabelled: the options of methods that learn from unlabelled pictures, by the names that
+            commands know them by.
+        warm: these start with the weights of the supervised run; else with fresh ones.
     """
 
     name: str
     purpose: str
     judges: bool
     seeds: tuple[int, ...]
-    data: DataConfig | PhotoConfig
+    data: DataConfig | PhotoConfig | WholePictureConfig
     model: ModelConfig
     augment: AugmentConfig | CropConfig
     train_supervised: TrainConfig
     train_ancillary: TrainConfig
     train_primary: TrainConfig
     train_start: TrainConfig
+    train_unlabelled: TrainConfig
+    rounds: RoundsConfig
     supervised: SupervisedConfig = SupervisedConfig()
     ancillary: AncillaryConfig = AncillaryConfig()
     primary: PrimaryConfig | ConvPrimaryConfig = PrimaryConfig()
     protocol: Protocol = Protocol()
+    unlabelled: Mapping[str, FixMatchConfig | CPSConfig] = field(default_factory=dict)
+    warm: bool = True
 
     def in_world(self, world: str) -> Profile:
         """The same profile on the pictures of another mini-VOC world.

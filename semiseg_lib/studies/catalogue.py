@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from semiseg_lib.datasets.minivoc import BoxStyle
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
+from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.studies.arms import Arm, PhotoArm
 from semiseg_lib.studies.scores import NONE
@@ -48,6 +49,22 @@ def conv_arms(labelled: int) -> dict[str, Arm]:
     return {f"{labelled} {name}": replace(arm, labelled=labelled) for name, arm in arms.items()}
 
 
+ALL, SURE, BALANCED = Selection(), Selection("confident"), Selection("balanced")
+
+
+def unlabelled_photo_arms(dataset: str, labelled: int) -> dict[str, PhotoArm]:
+    """Every method without boxes on real photographs, with so many masks."""
+    arms = {
+        "supervised": PhotoArm("masks alone", "supervised", labelled),
+        "longer": PhotoArm("masks alone, as many more steps", "longer", labelled),
+        "pseudo": PhotoArm("pseudo-labels", "rounds", labelled, ALL),
+        "fixmatch": PhotoArm("FixMatch", "unlabelled", labelled, method="fixmatch"),
+        "cps": PhotoArm("CPS", "unlabelled", labelled, method="cps"),
+        "cutmix-cps": PhotoArm("CutMix-CPS", "unlabelled", labelled, method="cutmix-cps"),
+    }
+    return {f"{labelled} {name}": replace(arm, dataset=dataset) for name, arm in arms.items()}
+
+
 STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
     "convolutional": {
         **conv_arms(24),
@@ -56,6 +73,38 @@ STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
             "convolutional, isolated", "primary", replace(SMALL, through=False), labelled=24
         ),
         **conv_arms(96),
+    },
+    "unlabelled": {
+        "supervised": Arm("masks alone", "supervised"),
+        "longer": Arm("masks alone, as many more steps", "longer"),
+        "strong": Arm(
+            "masks alone, strong views", "longer, strong views", method="fixmatch"
+        ),
+        "pseudo": Arm("pseudo-labels, every pixel", "rounds", ALL),
+        "pseudo sure": Arm("pseudo-labels, confidence 0.9", "rounds", SURE),
+        "pseudo balanced": Arm("pseudo-labels, half of each class", "rounds", BALANCED),
+        "fixmatch": Arm("FixMatch", "unlabelled", method="fixmatch"),
+        "fixmatch plain": Arm(
+            "FixMatch, no CutMix", "unlabelled", method="fixmatch", changed={"cutmix": None}
+        ),
+        "fixmatch all": Arm(
+            "FixMatch, no threshold", "unlabelled", method="fixmatch", changed={"threshold": 0.0}
+        ),
+        "unimatch": Arm(
+            "two strong views, dropped features", "unlabelled", method="fixmatch",
+            changed={"views": 2, "feature_dropout": 0.5},
+        ),
+        "cps": Arm("CPS", "unlabelled", method="cps"),
+        "cutmix-cps": Arm("CutMix-CPS", "unlabelled", method="cutmix-cps"),
+        "cutmix-cps clean": Arm(
+            "CutMix-CPS, labels in eval mode", "unlabelled", method="cutmix-cps",
+            changed={"label_passes": "eval"},
+        ),
+    },
+    "voc unlabelled": unlabelled_photo_arms("voc", 100),
+    "camvid unlabelled": {
+        key: arm for labelled in (23, 46, 92)
+        for key, arm in unlabelled_photo_arms("camvid", labelled).items()
     },
     "photographs": {k: arm for n in (50, 100, 200, 437) for k, arm in photo_arms(n).items()},
     "tight": {

@@ -112,8 +112,8 @@ def _stored_rows(path: Path) -> list[dict]:
 
 def dataset_of(name: str) -> str:
     """The dataset whose profile a study runs with."""
-    photographs = any(isinstance(arm, PhotoArm) for arm in STUDIES[name].values())
-    return "voc" if photographs else "minivoc"
+    first = next(iter(STUDIES[name].values()))
+    return first.dataset if isinstance(first, PhotoArm) else "minivoc"
 
 
 def record_path(name: str, profile: str) -> Path:

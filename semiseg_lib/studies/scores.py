@@ -8,11 +8,14 @@ from dataclasses import replace
 from semiseg_lib.datasets.photo_data import PhotoConfig
 from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.launch import Machine, Trained
-from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
+from semiseg_lib.methods import ConvPrimaryConfig, CPSConfig, FixMatchConfig, PrimaryConfig
+from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.profiles import Profile
+from semiseg_lib.rounds import Rounds
 from semiseg_lib.runs import fingerprint
 from semiseg_lib.stages import Pipeline
 from semiseg_lib.studies.arms import Arm, Options, PhotoArm
+from semiseg_lib.unlabelled import learn, supervised_longer
 
 Scores = dict[str, float]
 NONE = PrimaryConfig(correction="none")
@@ -72,7 +75,7 @@ def warm_primary(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
     config = pipeline.config(
         options, profile.train_primary, labels.source, fingerprint(first.config)
     )
-    return corrected(pipeline, pipeline.train(config, {"weak": labels}, start=first))
+    return corrected(pipeline, pipeline.train(config, {"weak": labels}, start=[first]))
 
 
 def second_round(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
@@ -92,6 +95,37 @@ def all_masks(pipeline: Pipeline, options: None = None) -> Scores:
     return scored(pipeline, pipeline.train(config, labelled=pipeline.data.everything))
 
 
+def without_boxes(pipeline: Pipeline, options: FixMatchConfig | CPSConfig) -> Scores:
+    """A method that learns from unlabelled pictures."""
+    return scored(pipeline, learn(pipeline, options))
+
+
+def longer(pipeline: Pipeline, options: None = None) -> Scores:
+    """Masks alone, for as many more steps as a method without boxes learns."""
+    return scored(pipeline, supervised_longer(pipeline))
+
+
+def longer_strong(pipeline: Pipeline, options: FixMatchConfig) -> Scores:
+    """The same, on strong views as FixMatch has them."""
+    supervised = replace(
+        pipeline.profile.supervised, strong=options.strong, cutmix=options.cutmix
+    )
+    return scored(pipeline, supervised_longer(pipeline, supervised))
+
+
+def rounds(pipeline: Pipeline, selection: Selection) -> Scores:
+    """Iterated pseudo-labelling: every student, and the labels that it learnt from."""
+    runner = Rounds(pipeline, replace(pipeline.profile.rounds, selection=selection))
+    scores, done = {}, runner.run()
+    for one in done:
+        labels = runner.evaluate_labels(one.labels)
+        scores |= {
+            f"student {one.number}": percent(pipeline.evaluate(one.student)),
+            f"labels {one.number}": percent(labels), f"kept {one.number}": 100 * one.labels.kept,
+        }
+    return scores | scored(pipeline, done[-1].best)
+
+
 SCORES: Mapping[str, Callable[[Pipeline, Options], Scores]] = {
     "supervised": supervised,
     "ancillary": ancillary,
@@ -99,6 +133,10 @@ SCORES: Mapping[str, Callable[[Pipeline, Options], Scores]] = {
     "warm primary": warm_primary,
     "second round": second_round,
     "all masks": all_masks,
+    "unlabelled": without_boxes,
+    "longer": longer,
+    "longer, strong views": longer_strong,
+    "rounds": rounds,
 }
 
 
@@ -106,4 +144,5 @@ def run_arm(
     arm: Arm | PhotoArm, profile: Profile, seed: int, machine: Machine | str | None = None
 ) -> Scores:
     """Run one arm with one seed; runs that are on disk are loaded."""
-    return SCORES[arm.stage](Pipeline(arm.profile(profile), seed, machine), arm.options_in(profile))
+    pipeline = Pipeline(arm.profile(profile), seed, machine)
+    return SCORES[arm.stage](pipeline, arm.options_in(profile))

@@ -1,6 +1,15 @@
 """Sliders that work live in JupyterLab and, with no kernel and no network, in the HTML book."""
 
 from semiseg_lib.widgets.alpha_explorer import AlphaExplorer
+from semiseg_lib.widgets.cutmix_sampler import CutMixSampler
+from semiseg_lib.widgets.pseudo_label_browser import PseudoLabelBrowser
 from semiseg_lib.widgets.static_widget import StaticWidget
+from semiseg_lib.widgets.threshold_explorer import ThresholdExplorer
 
-__all__ = ["AlphaExplorer", "StaticWidget"]
+__all__ = [
+    "AlphaExplorer",
+    "CutMixSampler",
+    "PseudoLabelBrowser",
+    "StaticWidget",
+    "ThresholdExplorer",
+]

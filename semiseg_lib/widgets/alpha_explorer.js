@@ -1,47 +1,14 @@
-// The alpha explorer: what is drawn; arithmetic.js goes before it, live.js or standalone.js behind.
-// It defines mount(root, payload, state).
+// The alpha explorer: what is drawn; arithmetic.js and drawing.js go before it,
+// live.js or standalone.js behind. It defines mount(root, payload, state).
 
 const LOG_ALPHA = { min: -1.3, max: 1.7, step: 0.02 }; // powers of ten: 0.05 to 50
 const CURVE_POINTS = 61;
 
-function element(tag, attributes = {}, ...children) {
-  const isSvg = ["svg", "path", "line", "circle", "text"].includes(tag);
-  const node = isSvg
-    ? document.createElementNS("http://www.w3.org/2000/svg", tag)
-    : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
-function makePanel(title, description, [height, width], scale = 1) {
-  const canvas = element("canvas", {
-    width: width * scale, height: height * scale, role: "img", "aria-label": description,
-  });
-  canvas.style.aspectRatio = `${width} / ${height}`;
-  const reading = element("div", { class: "reading" }, "\u00a0");
-  const panel = element("div", {}, canvas, element("div", { class: "title" }, title), reading);
-  return { panel, canvas, reading };
-}
-
-function paint(canvas, colourOf) {
-  const context = canvas.getContext("2d");
-  const pixels = context.createImageData(canvas.width, canvas.height);
-  for (let i = 0; i < canvas.width * canvas.height; i++) {
-    const [red, green, blue] = colourOf(i);
-    pixels.data.set([red, green, blue, 255], 4 * i);
-  }
-  context.putImageData(pixels, 0, 0);
-}
-
 async function paintPicture(canvas, picture, colours, scale, isCurrent) {
-  const image = new Image();
-  image.src = picture.image;
-  await image.decode();
+  const image = await loaded(picture.image);
   if (!isCurrent()) return;
+  fill(canvas, image);
   const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = false;
-  context.drawImage(image, 0, 0, canvas.width, canvas.height);
   for (const [x0, y0, x1, y1, label] of picture.boxes) {
     const corners = [x0 * scale, y0 * scale, (x1 - x0) * scale, (y1 - y0) * scale];
     for (const [width, colour] of [[8, "#1f2430"], [4.5, `rgb(${colours[label]})`]]) {
@@ -52,7 +19,6 @@ async function paintPicture(canvas, picture, colours, scale, isCurrent) {
   }
 }
 
-const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 const shownAlpha = (alpha) => (alpha < 10 ? alpha.toFixed(2) : alpha.toFixed(0));
 const shownScore = ({ accuracy, meanIoU }) => `mIoU ${percent(meanIoU)} · acc. ${percent(accuracy)}`;
 
@@ -68,22 +34,6 @@ function makePanels(hasTruth, size, scale) {
   if (!hasTruth) delete panels.truth;
   for (const [name, { panel }] of Object.entries(panels)) panel.className = `panel panel-${name}`;
   return panels;
-}
-
-function makeChooser(pictures, choose) {
-  const buttons = pictures.map((picture, index) => {
-    const name = `weak picture ${index + 1}`;
-    const button = element("button", { type: "button", "aria-label": name, title: name });
-    button.style.backgroundImage = `url("${picture.image}")`;
-    button.addEventListener("click", () => choose(index));
-    return button;
-  });
-  const bar = element("div", { class: "chooser", role: "toolbar", "aria-label": "weak picture" });
-  bar.append(...buttons);
-  const mark = (chosen) => buttons.forEach((button, index) => {
-    button.setAttribute("aria-pressed", String(index === chosen));
-  });
-  return { bar, mark };
 }
 
 // The mIoU of q along the slider, in a drawing as wide as the slider's track.
@@ -118,7 +68,7 @@ function makeCurve() {
   return { svg, draw, point };
 }
 
-function makeSlider() {
+function makeAlphaSlider() {
   const input = element("input", { type: "range", ...LOG_ALPHA, "aria-label": "alpha" });
   const readout = element("output", {});
   const ends = element("div", { class: "ends" },
@@ -126,33 +76,22 @@ function makeSlider() {
   return { input, readout, ends };
 }
 
-function makeLegend(classes, colours, voidColour) {
-  const legend = element("ul", { class: "legend", "aria-label": "colours of the classes" });
-  [...classes, "void"].forEach((name, index) => {
-    const swatch = element("i", {});
-    swatch.style.background = `rgb(${colours[index] ?? voidColour})`;
-    legend.append(element("li", {}, swatch, name));
-  });
-  return legend;
-}
-
 function mount(root, payload, state) {
   const { classes, colours, voidColour, size, headSize, pictures } = payload;
   const count = classes.length;
-  const scale = Math.max(1, Math.round(512 / size[1]));
+  const scale = scaleOf(size);
   const hasTruth = pictures[0].truth !== null;
   const panels = makePanels(hasTruth, size, scale);
-  const { input, readout, ends } = makeSlider();
+  const { input, readout, ends } = makeAlphaSlider();
   const curve = makeCurve();
-  const chooser = makeChooser(pictures, (index) => state.set("picture", index));
+  const images = pictures.map(({ image }) => image);
+  const chooser = makeChooser(images, "weak picture", (index) => state.set("picture", index));
   const grid = element("div", { class: "panels" });
   grid.append(...Object.values(panels).map(({ panel }) => panel));
-  const legend = makeLegend(classes, colours, voidColour);
+  const legend = makeLegend(classEntries(payload));
   const controls = element("div", { class: "controls" }, input, ends);
   if (hasTruth) controls.prepend(curve.svg);
-  root.classList.add("alpha-explorer");
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", payload.label);
+  dress(root, "alpha-explorer", payload);
   root.append(chooser.bar, grid, controls, legend);
 
   let current = {};
@@ -199,7 +138,7 @@ function mount(root, payload, state) {
     paint(panels.confidence.canvas, (i) => new Array(3).fill(255 * confidence[i]));
     const mean = confidence.reduce((a, b) => a + b, 0) / confidence.length;
     panels.confidence.reading.textContent = `mean ${mean.toFixed(2)}`;
-    if (scores) curve.point(Math.min(Math.max(power, LOG_ALPHA.min), LOG_ALPHA.max), scores.meanIoU);
+    if (scores) curve.point(clamp(power, LOG_ALPHA.min, LOG_ALPHA.max), scores.meanIoU);
     const weight = alpha / (1 + alpha);
     readout.textContent = `α = ${shownAlpha(alpha)}   weight α/(1+α) = ${weight.toFixed(2)}`;
     input.value = power;
@@ -209,7 +148,7 @@ function mount(root, payload, state) {
 
   input.addEventListener("input", () => {
     // The ends of the track are the ends of the range, 0.05 and 50.
-    state.set("alpha", Math.min(Math.max(10 ** Number(input.value), 0.05), 50));
+    state.set("alpha", clamp(10 ** Number(input.value), 0.05, 50));
   });
   state.onChange("alpha", showAlpha);
   state.onChange("picture", showPicture);

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import traitlets
-from PIL import Image
 from torch.nn.functional import interpolate
 
 from semiseg_lib import plots
-from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.plots.pictures import VOID_COLOUR
 from semiseg_lib.plots.style import png_bytes
+from semiseg_lib.widgets.encoding import data_url, encode_runs, quantise
+from semiseg_lib.widgets.inputs import as_labels, as_pictures
 from semiseg_lib.widgets.static_widget import StaticWidget
-
-LOSSLESS_PIXELS = 128 * 128  # larger pictures are photographs: JPEG
 
 
 class AlphaExplorer(StaticWidget):
@@ -42,8 +38,8 @@ class AlphaExplorer(StaticWidget):
         ValueError: shapes that do not belong together, or an alpha outside its range.
     """
 
-    scripts = ("arithmetic.js", "alpha_explorer.js")
-    sheet = "alpha_explorer.css"
+    scripts = ("arithmetic.js", "drawing.js", "alpha_explorer.js")
+    sheets = ("shared.css", "alpha_explorer.css")
     root_class = "alpha-explorer"
 
     alpha = traitlets.Float(1.0, min=0.05, max=50.0).tag(sync=True)
@@ -61,12 +57,13 @@ class AlphaExplorer(StaticWidget):
     ) -> None:
         if not 0.05 <= alpha <= 50:
             raise ValueError(f"alpha must lie in [0.05, 50], the slider's range; got {alpha}")
-        self._pictures = np.asarray(pictures)
+        self._pictures = as_pictures(pictures)
         self._boxes = list(boxes)
         self._ancillary = np.asarray(logits_ancillary, np.float32)
         self._primary = np.asarray(logits_primary, np.float32)
         self._classes = [str(name) for name in classes]
-        self._truth = None if truth is None else np.asarray(truth)
+        self._truth = None if truth is None else as_labels(
+            "truth", truth, self._pictures, len(self._classes))
         self._check_shapes()
         super().__init__(alpha=float(alpha))
 
@@ -110,7 +107,7 @@ class AlphaExplorer(StaticWidget):
     def _picture_payload(self, index: int) -> dict[str, Any]:
         boxes = self._boxes[index]
         return {
-            "image": _data_url(self._pictures[index]),
+            "image": data_url(self._pictures[index]),
             "boxes": [[*map(float, corners), int(label)] for corners, label in
                       zip(boxes.coordinates, boxes.classes, strict=True)],
             "ancillary": quantise(self._ancillary[index]),
@@ -119,10 +116,7 @@ class AlphaExplorer(StaticWidget):
         }
 
     def _check_shapes(self) -> None:
-        shape, count = self._pictures.shape, len(self._pictures)
-        if self._pictures.dtype != np.uint8 or len(shape) != 4 or shape[1] != 3 or not count:
-            raise ValueError(f"pictures must be uint8 (N, 3, H, W), N >= 1; got "
-                             f"{self._pictures.dtype} {shape}")
+        count = len(self._pictures)
         if len(self._boxes) != count:
             raise ValueError(f"{count} pictures need {count} Boxes, got {len(self._boxes)}")
         for name, logits in (("ancillary", self._ancillary), ("primary", self._primary)):
@@ -134,40 +128,3 @@ class AlphaExplorer(StaticWidget):
         if self._ancillary.shape != self._primary.shape:
             raise ValueError(f"logits of one size are needed, got {self._ancillary.shape} and "
                              f"{self._primary.shape}")
-        if self._truth is not None and self._truth.shape != (count, *shape[2:]):
-            raise ValueError(f"truth must be {(count, *shape[2:])}, got {self._truth.shape}")
-        if self._truth is not None:
-            ids = set(np.unique(self._truth).tolist()) - {VOID}
-            if ids and max(ids) >= len(self._classes):
-                raise ValueError(f"truth holds id {max(ids)}, but there are "
-                                 f"{len(self._classes)} classes")
-
-
-def quantise(logits: np.ndarray) -> dict[str, Any]:
-    """Logits (C, h, w) in 8 bits a value: value = -scale * byte.
-
-    The largest logit of each pixel is subtracted first: softmax does not notice, and neither does
-    bilinear enlargement followed by softmax.
-    """
-    lowered = logits.max(axis=0, keepdims=True) - logits
-    scale = max(float(lowered.max()) / 255, 1e-6)
-    levels = np.rint(lowered / scale).astype(np.uint8)
-    return {"scale": scale, "data": base64.b64encode(levels.tobytes()).decode()}
-
-
-def encode_runs(mask: np.ndarray) -> str:
-    """A mask (H, W) as (id, length) pairs of uint16, row by row, little-endian, in base64."""
-    flat = np.asarray(mask).ravel()
-    starts = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]])
-    lengths = np.diff(np.r_[starts, flat.size])
-    pairs = [(int(flat[start]), min(65535, length - done)) for start, length in
-             zip(starts, lengths, strict=True) for done in range(0, int(length), 65535)]
-    return base64.b64encode(np.array(pairs, "<u2").tobytes()).decode()
-
-
-def _data_url(picture: np.ndarray) -> str:
-    image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
-    kind = "png" if image.width * image.height <= LOSSLESS_PIXELS else "jpeg"
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **({"optimize": True} if kind == "png" else {"quality": 85}))
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,10 +1,17 @@
-// The arithmetic of self-correction as pure functions: decoding, enlarging, correcting, scoring.
+// The widgets' arithmetic as pure functions: decoding, enlarging, correcting, scoring.
 // A plain script: a widget's own script is put behind it.
 
 const VOID = 255;
 
 function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+}
+
+// Deflated bytes (zlib) in base64 -> the bytes.
+async function unpack(base64) {
+  const packed = new Blob([bytesOf(base64)]).stream();
+  const stream = packed.pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // value = -scale * byte; the largest logit of every pixel is 0.

@@ -23,21 +23,21 @@ def read_source(*names: str) -> str:
 class StaticWidget(anywidget.AnyWidget):
     """A widget that goes on working where there is no kernel.
 
-    A subclass names its ``scripts`` (defining ``mount(root, payload, state)``) and ``sheet`` beside
-    this module, and its ``root_class``; it keeps the traits that ``payload()["state"]`` lists in
-    step with the script. Its mime bundle carries, next to the live view, ``text/html`` with the
-    same script and all data embedded. No network is used by either.
+    A subclass names its ``scripts`` (defining ``mount(root, payload, state)``) and ``sheets``
+    beside this module, and its ``root_class``; it keeps the traits that ``payload()["state"]``
+    lists in step with the script. Its mime bundle carries, next to the live view, ``text/html``
+    with the same script and all data embedded. No network is used by either.
     """
 
     scripts: ClassVar[tuple[str, ...]]
-    sheet: ClassVar[str]
+    sheets: ClassVar[tuple[str, ...]]
     root_class: ClassVar[str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # traitlets subclasses on the fly when it adds traits; those keep what they inherit.
         if "scripts" in cls.__dict__:
             cls._esm = read_source(*cls.scripts, "live.js")
-            cls._css = read_source(cls.sheet)
+            cls._css = read_source(*cls.sheets)
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **traits: Any) -> None:
@@ -67,8 +67,9 @@ class StaticWidget(anywidget.AnyWidget):
         key = hashlib.sha256(data.encode()).hexdigest()[:12]
         fallback = base64.b64encode(self.fallback_png()).decode()
         label = html.escape(self.text())
-        page = f"""<style>{read_source(self.sheet)}</style>
-<div class="{self.root_class}" data-static-widget="{key}" role="group" aria-label="{label}">
+        page = f"""<style>{read_source(*self.sheets)}</style>
+<div class="static-widget {self.root_class}" data-static-widget="{key}"
+ role="group" aria-label="{label}">
 <img src="data:image/png;base64,{fallback}" alt="{label}" style="max-width:100%">
 <noscript><p>Run this cell, or allow JavaScript, to make the controls work.</p></noscript>
 </div>

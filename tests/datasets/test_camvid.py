@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.camvid import CamVidDataset, usual_split
+from semiseg_lib.datasets.camvid import CamVidDataset, camvid_frames, usual_split
 from semiseg_lib.datasets.labels import CAMVID_CLASSES, CAMVID_COLOURS, LabelError, camvid_ids
+from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
 
 # Colour, id when merged, id when exact: written out by hand from the dataset's page.
 BY_HAND = {
@@ -109,6 +110,76 @@ def test_ids_are_read_from_both_common_copies(tmp_path, folder, void):
 def test_neither_layout(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"neither train/.*nor 701_StillsRaw_full"):
         CamVidDataset(tmp_path, "train")
+
+
+@pytest.fixture
+def with_frames(tmp_path) -> Path:
+    """Four train pictures, two of 0016E5 held out, and frames of its video in folders of theirs."""
+    ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    ids[ids == 11] = 255
+    lists = {
+        "train": ("0016E5_00390", "0006R0_f00930", "0006R0_f00960", "0006R0_f00990"),
+        "val": ("0016E5_07959",), "test": ("0016E5_00500", "Seq05VD_f00030"),
+    }
+    for split, names in lists.items():
+        for name in names:
+            png(tmp_path / "camvid" / split / f"{name}.png", np.zeros((3, 4, 3), np.uint8))
+            png(tmp_path / "camvid" / f"{split}_labels" / f"{name}.png", ids)
+    numbers = {"0016E5": (389, 390, 391, 469, 470, 530, 531, 7928, 7929, 7989, 7990),
+               "0006R0": (930, 931, 7959), "0005VD": (31, 61)}
+    for sequence, frames in numbers.items():
+        for number in frames:
+            path = tmp_path / "camvid" / "frames" / sequence / f"{sequence}_{number:05d}.png"
+            png(path, np.full((3, 4, 3), number % 251, np.uint8))
+    return tmp_path
+
+
+def test_frames_come_along_but_no_picture_again_and_none_near_a_held_out_one(with_frames):
+    """30 to each side of 0016E5_07959, 0016E5_00500 and Seq05VD_f00030 are too near."""
+    kept = {"0016E5": (389, 391, 469, 531, 7928, 7990), "0006R0": (931, 7959), "0005VD": (61,)}
+    names = [f"frames/{s}/{s}_{n:05d}" for s in sorted(kept) for n in kept[s]]
+    assert list(camvid_frames(with_frames / "camvid")) == names
+    data = PhotoData(PhotoConfig("camvid", labelled=3, weak="frames"), 0, with_frames)
+    rest = {"0016E5_00390", "0006R0_f00930", "0006R0_f00960", "0006R0_f00990"}
+    rest -= set(data.labelled.names)
+    assert len(rest) == 1 and data.weak.names == (*rest, *names)
+    sample = data.weak.sample(1 + names.index("frames/0016E5/0016E5_00531"))
+    assert sample.name == "frames/0016E5/0016E5_00531" and (sample.image == 531 % 251).all()
+    assert sample.mask is None and sample.boxes is None
+    truth = data.weak_truth
+    assert (truth[0] != 255).any() and (truth[1] == 255).all() and truth[1].shape == (3, 4)
+    without = PhotoData(PhotoConfig("camvid", labelled=3), 0, with_frames)
+    assert without.weak.names == tuple(rest) and without.labelled.names == data.labelled.names
+
+
+@pytest.mark.parametrize("name", ["0016E5/00390", "holiday_00390", "0016E5_late", "01TP_extract_1"])
+def test_a_frame_that_may_be_held_out_is_refused(with_frames, name):
+    png(with_frames / "camvid" / "frames" / f"{name}.png", np.zeros((3, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match=rf"frames/{name} names no frame of .*take it out"):
+        camvid_frames(with_frames / "camvid")
+
+
+def test_frames_that_are_not_there_and_other_lists(original):
+    with pytest.raises(ValueError, match=r"camvid takes no list 'video'.*'frames'"):
+        PhotoData(PhotoConfig("camvid", weak="video"), 0, original)
+    (original / "val.txt").write_text(f"{TEST}\n", encoding="utf-8")
+    data = PhotoData(PhotoConfig("camvid", weak="frames"), 0, original)
+    with pytest.raises(FileNotFoundError, match=r"frames holds no pictures.*semiseg data frames"):
+        data.names  # noqa: B018
+
+
+def test_the_pools_of_the_copy_at_hand():
+    """The rest of train is unlabelled where no list is named, and nothing has boxes."""
+    root = Path(os.environ.get("SEMISEG_DATA", ""))
+    if not os.environ.get("SEMISEG_DATA") or not (root / "camvid").is_dir():
+        pytest.skip("SEMISEG_DATA names no folder with camvid")
+    data = PhotoData(PhotoConfig("camvid", labelled=23), 0, root)
+    pools = {name: getattr(data, name) for name in ("labelled", "weak", "val", "test")}
+    assert [len(pool) for pool in pools.values()] == [23, 344, 101, 233]
+    assert not set(pools["labelled"].names) & set(pools["weak"].names)
+    for name, pool in pools.items():
+        sample = pool.sample(0)
+        assert sample.boxes is None and (sample.mask is None) == (name == "weak")
 
 
 def test_the_copy_at_hand_has_the_usual_split_and_all_ids():

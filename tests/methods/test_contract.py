@@ -9,11 +9,31 @@ import pytest
 import torch
 
 from semiseg_lib import methods
-from semiseg_lib.methods import AncillaryConfig, ConvPrimaryConfig, MethodConfig, PrimaryConfig
+from semiseg_lib.datasets.mixing import THREE_BOXES, CutMixConfig
+from semiseg_lib.datasets.strong import StrongConfig
+from semiseg_lib.methods import (
+    AncillaryConfig,
+    ConvPrimaryConfig,
+    CPSConfig,
+    FixMatchConfig,
+    MethodConfig,
+    PrimaryConfig,
+    PseudoLabelConfig,
+    SupervisedConfig,
+)
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.runs import CheckpointMismatch, RunFolder
 
-CONFIGS = [kind() for kind in get_args(MethodConfig)] + [
+LEARNS_ALL = {"threshold": 0.0}  # a fresh network is never sure
+CONFIGS = [
+    kind(**LEARNS_ALL) if kind is FixMatchConfig else kind() for kind in get_args(MethodConfig)
+] + [
+    FixMatchConfig(threshold=0.0, cutmix=None, views=2, feature_dropout=0.5),
+    FixMatchConfig(weight=0.0),
+    CPSConfig(cutmix=THREE_BOXES),
+    CPSConfig(cutmix=THREE_BOXES, label_passes="eval"),
+    PseudoLabelConfig(stage="fine-tune"),
+    SupervisedConfig(strong=StrongConfig(), cutmix=CutMixConfig(chance=1.0)),
     PrimaryConfig(correction="none"),
     AncillaryConfig(boxes="heat map"),
     ConvPrimaryConfig(stage="start", width=8),

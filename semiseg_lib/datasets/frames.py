@@ -1,0 +1,94 @@
+"""Frames of a video as pictures: further unlabelled pictures of the places that were labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+from tqdm.auto import tqdm
+
+from semiseg_lib.paths import atomic_write, shown
+
+
+def extract_frames(
+    video: Path, folder: Path, every: int = 1, size: tuple[int, int] | None = None,
+    progress: bool = True,
+) -> int:
+    """Write frames of a video as ``STEM_NNNNN.png``, by their number in the video, from 0.
+
+    Those that are there already stay, so an interrupted extraction goes on.
+
+    Args:
+        video: the file; its name without the suffix is STEM.
+        folder: where the pictures go.
+        every: keep the frames 0, every, 2 every ...
+        size: columns and rows to resize to; None keeps the video's own.
+        progress: show a progress bar.
+
+    Returns:
+        How many pictures of this video there are now.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RuntimeError: the package ``av`` is missing.
+        ValueError: the file is no video, or it breaks off; or pictures of another size are there.
+    """
+    video, folder = Path(video), Path(folder)
+    if every < 1:
+        raise ValueError(f"every {every}th frame cannot be kept; choose 1 or more.")
+    count = 0
+    for number, picture in _decoded(video, every, progress):
+        path = folder / f"{video.stem}_{number:05d}.png"
+        wanted = size or picture.size
+        count += 1
+        if path.is_file():
+            _check_size(path, wanted)
+            continue
+        if picture.size != wanted:
+            picture = picture.resize(wanted, Image.Resampling.BICUBIC)
+        with atomic_write(path) as temporary:
+            picture.save(temporary, format="PNG")
+    return count
+
+
+def _decoded(video: Path, every: int, progress: bool) -> Iterator[tuple[int, Image.Image]]:
+    """Number and picture of every ``every``-th frame."""
+    try:
+        import av
+    except ImportError as error:
+        raise RuntimeError(
+            'the package av, which reads videos, is not installed: pip install "av>=14".'
+        ) from error
+    if not video.is_file():
+        raise FileNotFoundError(f"{shown(video)} is missing. Name the file of a video.")
+    number = 0
+    try:
+        with av.open(str(video), options={"protocol_whitelist": "file"}) as container:
+            if not container.streams.video:
+                raise ValueError(f"{shown(video)} holds no pictures, only sound. Name a video.")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            frames = tqdm(container.decode(stream), desc=video.name, unit="frame",
+                          total=stream.frames or None, disable=None if progress else True)
+            for frame in frames:
+                if number % every == 0:
+                    yield number, frame.to_image()
+                number += 1
+    except av.FFmpegError as error:
+        where = f"breaks off after frame {number - 1}" if number else "is no video that can be read"
+        raise ValueError(
+            f"{shown(video)} {where} ({error}). Copy or download it again."
+        ) from error
+    if not number:
+        raise ValueError(f"{shown(video)} holds no frame. Copy or download it again.")
+
+
+def _check_size(path: Path, wanted: tuple[int, int]) -> None:
+    with Image.open(path) as there:
+        size = there.size
+    if size != wanted:
+        raise ValueError(
+            f"{shown(path)} is there already with {size[0]}x{size[1]} pixels, not "
+            f"{wanted[0]}x{wanted[1]}. Move the folder away, or ask for the size that is there."
+        )

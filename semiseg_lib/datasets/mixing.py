@@ -1,0 +1,93 @@
+"""CutMix (Yun et al. 2019): rectangles of one picture pasted onto another, labels and all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CutMixConfig:
+    """How much of a picture is covered by another one. The defaults are FixMatch's single box.
+
+    Attributes:
+        chance: of a picture being mixed at all.
+        boxes: rectangles a mask is made of. Where two of them overlap, the covered picture shows
+            again (exclusive or).
+        area: the share of the picture that the rectangles cover together, overlaps counted twice;
+            drawn from this range.
+        aspect: the shorter side of a rectangle over the longer one is at least this, both taken as
+            shares of the picture's sides; 0 for any.
+    """
+
+    chance: float = 0.5
+    boxes: int = 1
+    area: tuple[float, float] = (0.02, 0.4)
+    aspect: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.area[0] <= self.area[1] <= 1:
+            raise ValueError(f"cutmix.area is {self.area}; it must be a range within 0 .. 1.")
+        if self.boxes < 1:
+            raise ValueError(f"cutmix.boxes is {self.boxes}; it must be at least 1.")
+        for name in ("chance", "aspect"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"cutmix.{name} is {getattr(self, name)}; it must be 0 .. 1.")
+
+
+THREE_BOXES = CutMixConfig(chance=1.0, boxes=3, area=(0.25, 0.5), aspect=0.0)
+"""The masks of CutMix-CPS (French et al. 2020; Chen et al. 2021)."""
+
+
+def draw_masks(
+    count: int, size: tuple[int, int], config: CutMixConfig, rng: np.random.Generator
+) -> Tensor:
+    """Draw which pixels of each picture are covered, bool (count, H, W).
+
+    A rectangle of area share a has the height exp(u), with u uniform between the logarithms of the
+    shortest and the longest side that a and ``aspect`` allow, and the width a / height; each side
+    is then divided by the root of the number of rectangles. It lies anywhere inside the picture.
+    """
+    boxes = (count, config.boxes)
+    area = np.log(rng.uniform(*config.area, boxes))
+    shortest = area
+    if config.aspect:
+        shortest = np.maximum(area, (area + np.log(config.aspect)) / 2)
+    height = rng.uniform(shortest, area - shortest)
+    shares = np.exp(np.stack([height, area - height], axis=-1)) / np.sqrt(config.boxes)
+    sides = np.rint(shares * size).astype(int)
+    corners = rng.integers(0, np.array(size) - sides, endpoint=True)
+    rows, columns = (
+        (corners[..., axis, None] <= places) & (places < (corners + sides)[..., axis, None])
+        for axis, places in enumerate(map(np.arange, size))
+    )
+    rectangles = rows[..., :, None] & columns[..., None, :]
+    mixed = rng.random(count) < config.chance
+    return torch.from_numpy((rectangles.sum(axis=1) % 2 == 1) & mixed[:, None, None])
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Each picture of a batch with parts of the next one, and of the first one on the last.
+
+    Attributes:
+        masks: bool (B, H, W), True where the next picture is pasted.
+    """
+
+    masks: Tensor
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Mix anything that lies on the pictures: (B, H, W) or (B, C, H, W)."""
+        masks = self.masks if maps.ndim == 3 else self.masks[:, None]
+        return torch.where(masks, maps.roll(-1, dims=0), maps)
+
+
+def draw_mix(images: Tensor, config: CutMixConfig | None, rng: np.random.Generator) -> Mix:
+    """Draw how the pictures (B, 3, H, W) of a batch are mixed; not at all without a ``config``."""
+    count, _, height, width = images.shape
+    if config is None:
+        return Mix(torch.zeros(count, height, width, dtype=torch.bool, device=images.device))
+    return Mix(draw_masks(count, (height, width), config, rng).to(images.device))

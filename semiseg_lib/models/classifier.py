@@ -1,0 +1,99 @@
+"""A residual network for small pictures (He et al. 2016, section 4.2): one answer a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import timm
+import torch
+from timm.models.resnet import ResNet
+from torch import Tensor, nn
+
+from semiseg_lib.models.box_attention import check_box_maps
+from semiseg_lib.models.encoders import EncoderChoice, check_name, statistics
+
+
+class Classifier(nn.Module):
+    """A ResNet of timm whose stem is one 3x3 convolution of stride 1, without max pooling.
+
+    For pictures of 32x32 pixels and less, such as CIFAR-10's: a stem of stride 4 would leave
+    nothing of them. The stages halve the picture three times. It always starts at random, for no
+    published weights belong to this stem.
+
+    ``stride`` is None: the answer is one for the whole picture, whatever its size, so the picture's
+    size over the logits' is no property of the network. Use it on pictures of one size that show
+    one thing; of a larger picture it does not tell the parts apart.
+
+    Args:
+        config: ``encoder`` of a ModelConfig, a ResNet of timm: resnet18, resnet50, test_resnet.
+        num_classes: C.
+        box_channels: must be 0: this network reads pictures only.
+
+    Raises:
+        ValueError: the encoder is unknown or no ResNet; weights or box channels are asked for.
+    """
+
+    stride = None
+
+    def __init__(self, config: EncoderChoice, num_classes: int, box_channels: int = 0) -> None:
+        super().__init__()
+        if box_channels:
+            raise ValueError(
+                'architecture "classifier" reads pictures only, no box maps; for a method that '
+                'uses boxes take "deeplab", "vit" or "unet"'
+            )
+        if config.weights:
+            raise ValueError(
+                'architecture "classifier" starts at random: no published weights fit its 3x3 '
+                f'stem. Set weights to "", not {config.weights!r}'
+            )
+        network = _with_small_stem(check_name(config.encoder), num_classes)
+        self.normalise = statistics(config.encoder)
+        self.network = network
+        self.reduction: int = network.feature_info[-1]["reduction"] // 4
+
+    def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
+        """Logits of every class for the whole picture.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            box_maps: must be None.
+
+        Returns:
+            logits (B, C, 1, 1).
+
+        Raises:
+            ValueError: box maps are given; or, while training, a single picture so small that its
+                deepest feature is one value a channel, of which batch norm has no variance.
+        """
+        check_box_maps(box_maps, 0)
+        return self.decode(self.encode(images))
+
+    def encode(self, images: Tensor) -> Sequence[Tensor]:
+        """The deepest feature (B, D, ceil(H/8), ceil(W/8)), the only one that is read again."""
+        if self.training and len(images) == 1 and max(images.shape[-2:]) <= self.reduction:
+            raise ValueError(
+                f"one picture of {images.shape[-2]}x{images.shape[-1]} a batch is too little for "
+                "batch norm while training; take at least 2 pictures a batch"
+            )
+        return [self.network.forward_features(self.normalise(images))]
+
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
+        """The logits that follow from the feature of :meth:`encode`."""
+        (deepest,) = features
+        return self.network.forward_head(deepest)[:, :, None, None]
+
+
+def _with_small_stem(encoder: str, num_classes: int) -> ResNet:
+    """The ResNet of this name with a 3x3 convolution of stride 1 in place of stem and pooling."""
+    with torch.device("meta"):
+        kind = type(timm.create_model(encoder))
+    if not issubclass(kind, ResNet):
+        raise ValueError(
+            f'architecture "classifier" needs a ResNet of timm, such as resnet18, not {encoder!r}'
+        )
+    network = timm.create_model(encoder, pretrained=False, num_classes=num_classes)
+    stem = nn.Conv2d(3, network.bn1.num_features, kernel_size=3, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")  # as timm's others
+    network.conv1, network.maxpool = stem, nn.Identity()
+    return network
