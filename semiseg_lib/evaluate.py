@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Part, Pool
+from semiseg_lib.datasets.loaders import Pool
 from semiseg_lib.inference import (
     WHOLE_PICTURE,
     Protocol,
+    evaluating,
     logits_one_by_one,
     predict_one,
     predicted_parts,
@@ -154,11 +155,8 @@ def predict(method: Method, pool: Pool, batch: int = 50) -> np.ndarray:
 
     For pictures of different sizes see :func:`semiseg_lib.inference.predictions`.
     """
-    labels = [
-        method(part.images, part.box_maps).argmax(dim=1).to(torch.uint8).cpu()
-        for part in _in_evaluation(method, pool, batch)
-    ]
-    return torch.cat(labels).numpy()
+    logits = _batch_by_batch(method.forward, method, pool, batch)
+    return torch.cat([one.argmax(dim=1).to(torch.uint8).cpu() for one in logits]).numpy()
 
 
 def predict_logits(method: Method, pool, batch: int = 50) -> Tensor | Iterator[Tensor]:
@@ -170,11 +168,8 @@ def predict_logits(method: Method, pool, batch: int = 50) -> Tensor | Iterator[T
     """
     if not isinstance(pool, Pool):
         return logits_one_by_one(method, pool)
-    logits = [
-        method.head_logits(part.images, part.box_maps).float().cpu()
-        for part in _in_evaluation(method, pool, batch)
-    ]
-    return torch.cat(logits)
+    logits = _batch_by_batch(method.head_logits, method, pool, batch)
+    return torch.cat([one.float().cpu() for one in logits])
 
 
 def predict_probabilities(
@@ -188,26 +183,20 @@ def predict_probabilities(
         batch, protocol: as for :func:`evaluate`.
     """
     if isinstance(pool, Pool) and protocol == WHOLE_PICTURE:
-        for part in _in_evaluation(method, pool, batch):
-            yield from method(part.images).float().softmax(dim=1).cpu()
+        for logits in _batch_by_batch(method.forward, method, pool, batch):
+            yield from logits.float().softmax(dim=1).cpu()
     else:
         for number in range(len(pool)):
             yield predict_one(method, pool.part([number]), protocol)[0].cpu()
 
 
-def _in_evaluation(method: Method, pool: Pool, batch: int) -> Iterator[Part]:
-    """The pool in batches on the method's device; evaluation mode and no gradients meanwhile."""
+def _batch_by_batch(
+    answer: Callable[[Tensor, Tensor | None], Tensor], method: Method, pool: Pool, batch: int
+) -> Iterator[Tensor]:
+    """What a method answers to a pool, in evaluation mode and without gradients."""
     device = next(method.parameters()).device
-    was_training = method.training
-    method.eval()
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(pool), batch):
-                part = pool.part(range(start, min(start + batch, len(pool)))).to(device)
-                yield part if method.uses_boxes else _without_boxes(part)
-    finally:
-        method.train(was_training)
-
-
-def _without_boxes(part: Part) -> Part:
-    return Part(part.names, part.images, part.masks)
+    for start in range(0, len(pool), batch):
+        part = pool.part(range(start, min(start + batch, len(pool)))).to(device)
+        with evaluating(method):
+            logits = answer(part.images, part.box_maps if method.uses_boxes else None)
+        yield logits

@@ -70,7 +70,7 @@ def predict_one(method: Method, part: Part, protocol: Protocol = WHOLE_PICTURE) 
     """
     maps = _box_maps(method, part)
     views = protocol.views()
-    with _evaluating(method):
+    with evaluating(method):
         total = sum(_view(method, part.images, maps, *view, protocol) for view in views)
     return total / len(views)
 
@@ -106,7 +106,7 @@ def logits_one_by_one(method: Method, pool, title: str = "logits") -> Iterator[T
     """
     for part in _one_by_one(pool, title, leave=False):
         maps = _box_maps(method, part)
-        with _evaluating(method):
+        with evaluating(method):
             images = _padded(part.images.to(_device(method)))
             logits = method.head_logits(images, _padded_maps(maps, _device(method)))
         stride = images.shape[-1] // logits.shape[-1]
@@ -196,7 +196,7 @@ def _device(method: Method) -> torch.device:
 
 
 @contextmanager
-def _evaluating(method: Method) -> Iterator[None]:
+def evaluating(method: Method) -> Iterator[None]:
     """Evaluation mode and no gradients meanwhile; the mode before comes back."""
     was_training = method.training
     method.eval()

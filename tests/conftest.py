@@ -1,5 +1,7 @@
 """Fixtures that several test files use."""
 
+import os
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -9,6 +11,10 @@ from nbformat import NotebookNode
 from semiseg_lib.book.notebook import as_stored
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+BROWSER_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +47,44 @@ def sound_notebook() -> NotebookNode:
         ),
     ]
     return as_stored(nbformat.v4.new_notebook(cells=cells))
+
+
+def skip_unless_ci(reason: str) -> None:
+    """Skip with the reason; under CI, where a skipped test would go unseen, fail."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason} (CI must not skip the browser tests)")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium with an empty profile; skipped where there is none, except under CI."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        skip_unless_ci("the Python package playwright is not installed")
+    with sync_playwright() as playwright:
+        names = ("chromium", "chromium-browser", "google-chrome")
+        found = [path for name in names if (path := shutil.which(name))]
+        executable = found[0] if found else playwright.chromium.executable_path
+        if not Path(executable).is_file():
+            skip_unless_ci("no Chromium: apt-get install chromium, or playwright install chromium")
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("chromium"), executable_path=executable, headless=True,
+            args=BROWSER_ARGUMENTS,
+        )
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that records every request but the one for itself, and every script error."""
+    page = browser.new_page()
+    page.troubles = []
+    page.on("request", lambda r: r.url.startswith(("file:", "data:", "blob:"))
+            or page.troubles.append(f"asked: {r.url}"))
+    page.on("requestfailed", lambda r: page.troubles.append(f"failed: {r.url}"))
+    page.on("pageerror", lambda error: page.troubles.append(f"script: {error}"))
+    yield page
+    page.close()

@@ -166,5 +166,5 @@ def _member(settings: Any, name: str) -> Any:
 
 def _as_text(value: Any) -> str:
     if isinstance(value, tuple):
-        return " to ".join(f"{one:g}" for one in value)
+        return (" to " if len(value) == 2 else ", ").join(f"{one:g}" for one in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,8 @@ from semiseg_lib.tables import markdown_table, paired_interval
 RESULTS_START, RESULTS_END = "<!-- results:start -->", "<!-- results:end -->"
 RESULTS_PAGE = CHECKOUT / "notebooks" / "results.md"
 SHOWN = ("supervised", "none", "linear", "all masks")
-PHOTO_STUDY = "photographs"
+PHOTO_STUDY, DRAWN_STUDY = "photographs", "unlabelled"
+WITHOUT_BOXES = ("voc unlabelled", "camvid unlabelled")
 COSTS = {"minutes": "minutes", "pictures a second": "pictures a second", "memory GB": "memory (GB)"}
 
 
@@ -64,44 +65,51 @@ def regions() -> dict[tuple[str, str], str]:
         "published-voc": published_table("voc"),
         "published-cityscapes": published_table("cityscapes"),
         "differences": differences(),
+        "unlabelled-drawn": drawn_without_boxes(),
     }
+    for study in WITHOUT_BOXES:
+        for name in ("gpu", "laptop"):
+            contents[f"{study.replace(' ', '-')}-{name}"] = measured(name, study)
     return {(f"<!-- {name}:start -->", f"<!-- {name}:end -->"): f"\n{content}\n"
             for name, content in contents.items()}
 
 
-def measured(name: str) -> str:
-    """The records of the study of photographs under a profile; how to make them if there are none.
+def measured(name: str, study: str = PHOTO_STUDY) -> str:
+    """The records of a study of photographs under a profile; how to make them if there are none.
 
     Args:
         name: the profile.
+        study: which one.
     """
-    profile = profiles.load(name, studies.dataset_of(PHOTO_STUDY))
+    profile = profiles.load(name, studies.dataset_of(study))
     try:
-        records = studies.read(PHOTO_STUDY, profile)
+        records = studies.read(study, profile)
     except FileNotFoundError:
-        return (f"*No record of this run is stored yet.* `semiseg study {PHOTO_STUDY} --profile "
+        quoted = f'"{study}"' if " " in study else study
+        return (f"*No record of this run is stored yet.* `semiseg study {quoted} --profile "
                 f"{name} --root DIR` makes it.")
-    parts = [conditions(records, profile),
-             markdown_table(photo_rows(records), plain=["mIoU on test (%)", *COSTS.values(),
-                                                        "mIoU of weak labels (%)"])]
-    return "\n\n".join([*parts, *gains(records)])
+    rows = photo_rows(records, study)
+    plain = ["mIoU on test (%)", *COSTS.values(), "mIoU of weak labels (%)"]
+    table = markdown_table(rows, plain=[title for title in plain if title in rows[0]])
+    return "\n\n".join([conditions(records, profile, study), table, *gains(records)])
 
 
-def photo_rows(records: Records) -> list[dict]:
+def photo_rows(records: Records, study: str = PHOTO_STUDY) -> list[dict]:
     """A row for each arm of the study that has records: scores in percent, and what it cost."""
-    rows = []
-    for key, arm in studies.STUDIES[PHOTO_STUDY].items():
+    rows, labels = [], any("weak labels" in row for row in records.rows)
+    for key, arm in studies.STUDIES[study].items():
         if not records.seeds(key):
             continue
         row = {"masks": str(arm.labelled), "model": arm.text,
-               "mIoU on test (%)": records.scores(key),
-               "mIoU of weak labels (%)": records.scores(key, "weak labels") or None}
+               "mIoU on test (%)": records.scores(key)}
+        if labels:
+            row["mIoU of weak labels (%)"] = records.scores(key, "weak labels") or None
         row |= {title: records.scores(key, score) or None for score, title in COSTS.items()}
         rows.append({**row, "seeds": str(len(records.seeds(key)))})
     return rows
 
 
-def conditions(records: Records, profile: Profile) -> str:
+def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> str:
     """One sentence: how large the run was and where it ran."""
     seeds = sorted({row["seed"] for row in records.rows})
     machine, threads = records.machine, int(records.machine["threads"])
@@ -109,13 +117,39 @@ def conditions(records: Records, profile: Profile) -> str:
               f"thread{'s' * (threads > 1)}")
     kind = {"none": on_cpu}.get(machine["gpu"], f"Run on {machine['gpu']}")
     weak = f"at most {profile.data.at_most}" if profile.data.at_most else "all"
+    train, pictures = {
+        PHOTO_STUDY: (profile.train_primary, "for the primary, {} weak pictures")
+    }.get(study, (profile.train_unlabelled, "after the supervised ones, {} unlabelled pictures"))
     return (
         f"{kind}; profile {profile.name} ({profile.purpose}). {profile.augment.crop}-px crops, "
-        f"{profile.model.encoder}, {profile.train_primary.steps} steps of "
-        f"{profile.train_primary.pictures} pictures for the primary, {weak} weak pictures, "
+        f"{profile.model.architecture} on {profile.model.encoder}, {train.steps} steps of "
+        f"{train.pictures} pictures {pictures.format(weak)}, "
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}), PyTorch "
         f"{machine['torch']}. Mean ± sd over the seeds"
         + ("." if len(seeds) > 1 else "; one seed has no spread.")
+    )
+
+
+def drawn_without_boxes() -> str:
+    """The methods without boxes on drawn pictures, each beside as many more steps on the masks."""
+    profile = profiles.load("laptop")
+    records, rows = studies.read(DRAWN_STUDY, profile), []
+    control = dict(zip(records.seeds("longer"), records.scores("longer"), strict=True))
+    for key, arm in studies.STUDIES[DRAWN_STUDY].items():
+        scores, difference, verdict = records.scores(key), "–", "–"
+        if key not in ("supervised", "longer") and records.seeds(key) == list(control):
+            gain = paired_interval(scores, list(control.values()))
+            difference = f"{gain.mean:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
+            verdict = gain.verdict
+        rows.append({"model": arm.text, "mIoU on test (%)": scores,
+                     "against as many more steps": difference, "verdict": verdict})
+    train, seeds = profile.train_unlabelled, sorted({row["seed"] for row in records.rows})
+    return (
+        f"{markdown_table(rows, plain=['mIoU on test (%)'])}\n\n"
+        f"Drawn pictures, world {profile.data.world}: {profile.data.labelled} masks; "
+        f"{profile.train_supervised.steps} steps on the masks, then {train.steps} steps of "
+        f"{train.pictures} pictures for every method. Seeds {', '.join(map(str, seeds))}; mean ± "
+        "sd, and the mean difference in points with its 95 % interval, paired by seed."
     )
 
 

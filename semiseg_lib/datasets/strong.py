@@ -38,6 +38,15 @@ class StrongConfig:
     blur: float = 0.5
     sigma: tuple[float, float] = (0.1, 2.0)
 
+    def __post_init__(self) -> None:
+        for name in ("jitter", "grey", "blur"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"strong.{name} is {getattr(self, name)}; it must be 0 .. 1.")
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"strong.hue is {self.hue}; it must be 0 .. 0.5, half a turn.")
+        if not 0 < self.sigma[0] <= self.sigma[1]:
+            raise ValueError(f"strong.sigma is {self.sigma}; it must be a range above 0.")
+
 
 def strong_view(images: Tensor, config: StrongConfig, rng: np.random.Generator) -> Tensor:
     """A strong view of each picture (B, 3, H, W) in [0, 1]; each has its own draws."""

@@ -31,6 +31,10 @@ class HardPixels:
     below: float = 0.7
     least: int = 50_000
 
+    def __post_init__(self) -> None:
+        if self.least < 1:
+            raise ValueError(f"hard.least is {self.least}; it must be at least 1.")
+
 
 def cross_entropy(logits: Tensor, masks: Tensor, hard: HardPixels | None = None) -> Tensor:
     """Mean cross-entropy over the labelled pixels; 0 if all are void.

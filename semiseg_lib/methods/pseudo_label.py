@@ -6,7 +6,7 @@ alone, is then fine-tuned on the labelled pictures, and becomes the next teacher
 pixels are here as options: a confidence threshold, and a share of each class (class-balanced
 self-training, Zou et al. 2018).
 
-The rounds themselves are in :mod:`semiseg_lib.unlabelled`.
+The rounds themselves are in :mod:`semiseg_lib.rounds`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def balanced_thresholds(
             (labels * (LEVELS + 1) + levels).flatten(), minlength=counts.numel()
         ).view_as(counts)
     reaching = counts.flip(1).cumsum(dim=1).flip(1)  # pixels of at least this confidence
-    enough = reaching >= share * reaching[:, :1]
+    enough = reaching >= share * reaching[:, :1].double()
     return (enough.sum(dim=1) - 1).double() / LEVELS
 
 

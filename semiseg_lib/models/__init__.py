@@ -33,6 +33,8 @@ class ModelConfig:
         pyramid_momentum: how far the running statistics of SwiftNet's pyramid follow each batch,
             above 0, up to 1. The published 0.005 needs long training; the statistics of a short
             one would stay near their start.
+        rates: dilation of the three branches of DeepLabv3+'s pyramid; () for those that belong to
+            the output stride.
     """
 
     architecture: Literal["unet", "deeplab", "vit", "swiftnet", "classifier"] = "unet"
@@ -44,6 +46,7 @@ class ModelConfig:
     encoder_lr: float = added(1.0)
     norm: Literal["batch", "group"] = added("batch")
     pyramid_momentum: float = added(0.1)
+    rates: tuple[int, ...] = added(())
 
 
 def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Module:
@@ -95,4 +98,6 @@ def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Mo
     from semiseg_lib.models.deeplab import DeepLab
     from semiseg_lib.models.encoders import build_encoder
 
-    return DeepLab(build_encoder(config), num_classes, config.output_stride, **head)
+    return DeepLab(
+        build_encoder(config), num_classes, config.output_stride, **head, rates=config.rates
+    )

@@ -37,6 +37,7 @@ class DeepLab(nn.Module):
         width: channels of ASPP and decoder.
         box_channels: channels of the box maps that it also reads; 0 for pictures only.
         encoder_lr: learning rate of the encoder relative to the rest.
+        rates: dilation of the pyramid's three branches; () for those of the output stride.
     """
 
     stride = 4
@@ -49,13 +50,14 @@ class DeepLab(nn.Module):
         width: int = 256,
         box_channels: int = 0,
         encoder_lr: float = 1.0,
+        rates: Sequence[int] = (),
     ) -> None:
         super().__init__()
         low, deep = encoder.channels
         self.box_channels = box_channels
         self.encoder_lr = encoder_lr
         self.encoder = encoder
-        self.aspp = ASPP(deep, RATES[output_stride], out_channels=width)
+        self.aspp = ASPP(deep, list(rates or RATES[output_stride]), out_channels=width)
         _, _, pooled_norm, _ = self.aspp.convs[-1]
         self.aspp.convs[-1][2] = nn.GroupNorm(1, pooled_norm.num_features)
         self.project = nn.Sequential(

@@ -30,7 +30,7 @@ LAPTOP = Profile(
     train_primary=TrainConfig(steps=1000, batch_labelled=4, batch_weak=8),
     train_start=TrainConfig(steps=400, batch_labelled=12, batch_weak=0),
     primary=PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5, until=0.3)),
-    train_unlabelled=TrainConfig(steps=600, batch_labelled=4, batch_weak=8),
+    train_unlabelled=TrainConfig(steps=1000, batch_labelled=4, batch_weak=8),
     unlabelled={
         "fixmatch": FixMatchConfig(strong=STRONG, threshold=0.8),
         "cps": CPSConfig(weight=1.5),
@@ -38,8 +38,8 @@ LAPTOP = Profile(
     },
     rounds=RoundsConfig(
         count=2,
-        pretrain=TrainConfig(steps=240, batch_labelled=12, batch_weak=0),
-        finetune=TrainConfig(steps=60, batch_labelled=12, batch_weak=0),
+        pretrain=TrainConfig(steps=400, batch_labelled=12, batch_weak=0),
+        finetune=TrainConfig(steps=100, batch_labelled=12, batch_weak=0),
     ),
 )
 

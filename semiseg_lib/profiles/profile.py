@@ -45,6 +45,10 @@ class RoundsConfig:
     keep_better: bool = True
     ema_decay: float = 0.99
 
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"rounds.count is {self.count}; it must be at least 1.")
+
 
 @dataclass(frozen=True)
 class Profile:

@@ -1,7 +1,7 @@
 """The published recipes of the systems that learn without boxes, as profiles.
 
-Chapters 11 to 13 name the source of every value (``notebooks/published_recipes.yml``). What no source
-gives is this book's choice, as is the rest of a profile: its stages with boxes are those of
+Chapters 11 to 13 name the source of every value (``notebooks/published_recipes.yml``). What no
+source gives is this book's choice, as is the rest of a profile: its stages with boxes are those of
 Self-Correcting Networks.
 
 Published epochs become steps (:func:`steps`), counted on the pictures that the system had. What the
@@ -139,8 +139,8 @@ def _in_pairs(name: str, profile: Profile, options: CPSConfig | FixMatchConfig) 
 
 
 # Cross pseudo supervision. Where it differs: the published code draws scales from 0.5, 0.75, 1,
-# 1.5, 1.75, 2; has ASPP rates 12, 24, 36; lets padding into the cross loss; mixes with a second
-# batch of unlabelled pictures; and decays neither biases nor batch norms. Its script's rate is for
+# 1.5, 1.75, 2; lets padding into the cross loss; mixes with a second batch of unlabelled pictures;
+# and decays neither biases nor batch norms. Its script's rate is for
 # 8 + 8 pictures, whatever the number of devices.
 _CPS_TRAIN = TrainConfig(
     optimizer="sgd", lr=0.0025, weight_decay=1e-4, schedule="poly", lr_batch=16,
@@ -151,7 +151,9 @@ _CPS_VOC = replace(
     PAPER["voc"], **_BASE,
     purpose="the published recipe of cross pseudo supervision",
     data=PhotoConfig("voc", labelled=EIGHTH_OF_TRAIN_AUG, candidates="train_aug"),
-    model=ModelConfig(architecture="deeplab", encoder="resnet50s.gluon_in1k", weights="hub"),
+    model=ModelConfig(
+        architecture="deeplab", encoder="resnet50s.gluon_in1k", weights="hub", rates=(12, 24, 36)
+    ),
     augment=CropConfig(crop=512, scale=(0.5, 2.0)),
     protocol=Protocol(window=512, overlap=1 / 3),
     train_unlabelled=_CPS_TRAIN,
@@ -188,7 +190,7 @@ _UNIMATCH_VOC = replace(
     _CPS_VOC,
     purpose="the published recipe of UniMatch, version 1",
     data=PhotoConfig("voc", labelled=EIGHTH_OF_TRAIN),
-    model=replace(_CPS_VOC.model, encoder="resnet101s.gluon_in1k", encoder_lr=0.1),
+    model=replace(_CPS_VOC.model, encoder="resnet101s.gluon_in1k", encoder_lr=0.1, rates=()),
     augment=CropConfig(crop=321, scale=(0.5, 2.0)),
     protocol=Protocol(),
     train_unlabelled=_UNIMATCH_TRAIN,

@@ -86,10 +86,10 @@ _CIFAR10 = replace(
     _DIGITS,
     purpose="CIFAR-10 on two CPU cores: a tiny network and few of the pictures",
     judges=False,
-    data=WholePictureConfig("cifar10", labelled=1_000, at_most=5_000),
+    data=WholePictureConfig("cifar10", labelled=1_000, at_most=2_000),
     augment=AugmentConfig(flip=0.5, shift=4, **NO_COLOURS),
     **_stages(
-        TrainConfig(lr=5e-3, log_every=20), steps=200, pictures=64, rounds=3,
+        TrainConfig(lr=5e-3, log_every=20), steps=200, pictures=32, rounds=3,
         pretrain=200, finetune=50, decay=0.95,
     ),
 )

@@ -36,9 +36,11 @@ def test_logits_come_at_a_quarter_of_the_size(encoder, stride, size):
     assert model.stride == 4
 
 
-@pytest.mark.parametrize(("stride", "rates"), [(16, [6, 12, 18]), (8, [12, 24, 36])])
-def test_the_pyramids_rates_follow_the_output_stride(stride, rates):
-    model = network(output_stride=stride)
+@pytest.mark.parametrize(("stride", "given", "rates"), [
+    (16, (), [6, 12, 18]), (8, (), [12, 24, 36]), (16, (2, 3, 5), [2, 3, 5]),
+])
+def test_the_pyramids_rates_follow_the_output_stride_where_none_are_given(stride, given, rates):
+    model = network(output_stride=stride, rates=given)
     assert [branch[0].dilation[0] for branch in model.aspp.convs[1:4]] == rates
 
 
