@@ -154,6 +154,11 @@ def run(
             f"{config.method.name} {kind} weak pictures, but train.batch_weak is "
             f"{config.train.batch_weak}."
         )
+    if "weak" in method.learns_from and not len(data.weak):
+        raise ValueError(
+            f"{config.method.name} learns from pictures without masks, but there are none: add "
+            "some, or name a list that holds some (data.weak), or label fewer (data.labelled)."
+        )
     if missing := set(method.needs_logits) - set(labels):
         raise ValueError(
             f"{config.method.name} learns from stored logits of the {' and '.join(missing)} "

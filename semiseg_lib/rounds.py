@@ -11,9 +11,10 @@ from accelerate import PartialState
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import Evaluation, evaluate_labels, predict_probabilities
+from semiseg_lib.inference import Protocol
 from semiseg_lib.launch import RunConfig, Trained
 from semiseg_lib.methods import PseudoLabelConfig
-from semiseg_lib.methods.pseudo_label import select
+from semiseg_lib.methods.pseudo_label import Selection, select
 from semiseg_lib.paths import work_root
 from semiseg_lib.profiles.profile import RoundsConfig
 from semiseg_lib.pseudo_labels import PseudoLabelStore
@@ -109,10 +110,10 @@ class Rounds:
         pipeline, plan = self.pipeline, self.plan
         pool = pipeline.data.weak.without_boxes()
         first = pipeline.config(pipeline.profile.supervised, pipeline.profile.train_supervised)
-        family = fingerprint(_Family(first, replace(plan, count=0)))
+        family = _Family(first, replace(plan, count=1), pipeline.profile.protocol)
         store = PseudoLabelStore(
-            work_root() / "pseudo_labels" / family / f"train_pseudoIt{number}",
-            f"{fingerprint(teacher.config)}-{fingerprint(plan.selection)}", pool.names,
+            work_root() / "pseudo_labels" / fingerprint(family) / f"train_pseudoIt{number}",
+            fingerprint(_Source(teacher.config, plan.selection, family.protocol)), pool.names,
             len(pipeline.data.classes),
         )
         if incomplete(store):
@@ -164,3 +165,13 @@ class _Family:
 
     first: RunConfig
     plan: RoundsConfig
+    protocol: Protocol
+
+
+@dataclass(frozen=True)
+class _Source:
+    """All that decides one round's labels."""
+
+    teacher: RunConfig
+    selection: Selection
+    protocol: Protocol

@@ -83,6 +83,38 @@ def test_training_leaves_a_run_with_its_scores(runs, capsys, method):
     assert all(name in report for name in scores["classes"])
 
 
+@pytest.mark.parametrize("method", ["pseudo-label", "fixmatch", "cps", "cutmix-cps"])
+def test_a_method_without_boxes_trains_from_one_command(work, capsys, method):
+    """What it starts from is made first; a second call only loads and says the same."""
+    assert main(["train", method, *SMOKE]) == 0
+    printed = capsys.readouterr().out
+    assert "mIoU on val:" in printed and "balloon" in printed
+    folder = Path(printed.split("run: ")[1].strip())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["starts_from"] or method == "pseudo-label"
+    assert (config["method"].get("cutmix") is not None) == (method in ("cutmix-cps", "fixmatch"))
+    assert (folder / "evaluation-val.json").is_file()
+    assert ("round 2: the teacher has" in printed) == (method == "pseudo-label")
+    assert main(["train", method, *SMOKE]) == 0
+    again = capsys.readouterr()
+    assert again.out == printed and "step/s" not in again.err
+
+
+def test_flags_of_methods_without_boxes_reach_the_run(work, capsys):
+    arguments = ["--method.weight", "0.5", "--method.threshold", "0.7", "--train.steps", "2",
+                 "--method.views", "2", "--method.feature-dropout", "0.25",
+                 "--method.cutmix", "None"]
+    assert main(["train", "fixmatch", *SMOKE, *arguments]) == 0
+    folder = Path(capsys.readouterr().out.split("run: ")[1].strip())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found = {key: config["method"][key]
+             for key in ("weight", "threshold", "views", "feature_dropout", "cutmix")}
+    assert found == {
+        "weight": 0.5, "threshold": 0.7, "views": 2, "feature_dropout": 0.25, "cutmix": None
+    }
+    assert config["train"]["steps"] == 2
+
+
 def test_flags_reach_the_run(work, capsys):
     before = set((work / "runs").iterdir()) if (work / "runs").is_dir() else set()
     arguments = ["train", "primary", *SMOKE, "--train.steps", "2", "--method.correction", "none",
@@ -167,6 +199,12 @@ def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys):
     (["pipeline", *SMOKE, "--labelled", "0"], "0"),
     (["pipeline", *SMOKE, "--steps", "0"], "steps is 0"),
     (["pipeline", *SMOKE, "--steps", "-1"], "steps is -1"),
+    (["train", "pseudo-label", *SMOKE, "--method.count", "0"], "count is 0"),
+    (["train", "fixmatch", *SMOKE, "--train.batch-weak", "0"], "learns from weak pictures"),
+    (["train", "cps", *SMOKE, "--method.weight", "0"], "sees no weak pictures"),
+    (["train", "fixmatch", *SMOKE, "--method.feature-dropout", "1"], "feature_dropout is 1"),
+    (["train", "pseudo-label", *SMOKE, "--method.selection.share", "2"], "selection.share is 2"),
+    (["train", "fixmatch", "--profile", "paper", "--dataset", "camvid"], "no recipe of fixmatch"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_what_cannot_be_done_is_said_in_a_line(work, capsys, arguments, words):
     assert words in failed(capsys, arguments)

@@ -10,12 +10,28 @@ from torch import nn
 
 from semiseg_lib import methods
 from semiseg_lib.datasets.loaders import Batch
+from semiseg_lib.datasets.mixing import THREE_BOXES, CutMixConfig
+from semiseg_lib.datasets.strong import StrongConfig
 from semiseg_lib.memory import MemoryEstimate, estimate, example_batch, saved_bytes
-from semiseg_lib.methods import AncillaryConfig, PrimaryConfig, SupervisedConfig
+from semiseg_lib.methods import (
+    AncillaryConfig,
+    CPSConfig,
+    FixMatchConfig,
+    PrimaryConfig,
+    PseudoLabelConfig,
+    SupervisedConfig,
+)
 from semiseg_lib.methods.base import Method
+from semiseg_lib.methods.parts import HardPixels
 from semiseg_lib.models import ModelConfig
 
 CONFIGS = [SupervisedConfig(), AncillaryConfig(), PrimaryConfig()]
+UNLABELLED = [
+    FixMatchConfig(), FixMatchConfig(views=2, feature_dropout=0.5, hard=HardPixels(least=100)),
+    CPSConfig(), CPSConfig(cutmix=THREE_BOXES), PseudoLabelConfig(),
+    CPSConfig(cutmix=THREE_BOXES, label_passes="eval", hard=HardPixels(least=100)),
+    SupervisedConfig(strong=StrongConfig(), cutmix=CutMixConfig()),
+]
 
 
 def build(config, width: int = 8) -> Method:
@@ -112,3 +128,27 @@ def test_losses_that_read_values_are_named():
     method = Reading()
     with pytest.raises(RuntimeError, match="memory of Reading cannot be counted"):
         estimate(method, example_batch(method, 3, 1, 0, 16))
+
+
+@pytest.mark.parametrize("config", UNLABELLED, ids=repr)
+def test_methods_without_boxes_can_be_counted(config):
+    """Their strong views and masks are drawn, and hard pixels sorted, without any values."""
+    method = build(config)
+    batch = example_batch(method, 6, labelled=2, weak=3, crop=64)
+    found = estimate(method, batch)
+    exact = saved_bytes(build(config).train(), real(batch))
+    assert found.activations == pytest.approx(exact, rel=0.02)
+    networks = 2 if config.name == "cps" else 1
+    learnt = 4 * sum(p.numel() for p in method.network.parameters())
+    assert found.weights == networks * learnt
+
+
+def test_a_second_network_and_a_second_view_cost_what_they_should():
+    def activations(config) -> int:
+        method = build(config)
+        return estimate(method, example_batch(method, 6, 4, 4, 64)).activations
+
+    supervised, cps = activations(SupervisedConfig()), activations(CPSConfig())
+    assert 3.5 < cps / supervised < 4.5, "two networks on twice the pictures"
+    one, two = (activations(FixMatchConfig(views=views)) for views in (1, 2))
+    assert 1.35 < two / one < 1.65, "three views of four pictures instead of two"

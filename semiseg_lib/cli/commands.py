@@ -13,6 +13,7 @@ import tyro
 from semiseg_lib import profiles, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, Dataset, ProtocolFlags, TrainFlags
 from semiseg_lib.cli.report import report, say
+from semiseg_lib.datasets.photo_data import PhotoConfig
 from semiseg_lib.inference import WHOLE_PICTURE, Protocol
 from semiseg_lib.launch import Machine, RunConfig, Trained, open_run
 from semiseg_lib.methods import ConvPrimaryConfig
@@ -58,6 +59,8 @@ def _train_stage(name: str, profile: Profile, rest: Sequence[str]) -> None:
 
 def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
     """A method that learns from unlabelled pictures; what it starts from is trained first."""
+    if isinstance(profile.data, PhotoConfig) and profile.data.dataset == "folder":
+        profile = replace(profile, data=replace(profile.data, weak="unlabelled"))
     if name == "pseudo-label":
         flags = _flags(name, profile, profile.rounds, profile.train_supervised, rest)
         pipeline = _pipeline(

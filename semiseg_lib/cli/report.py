@@ -51,7 +51,8 @@ def report(pipeline: Pipeline, trained: Trained, split: str) -> None:
         temporary.write_text(f"{table}\n\n{summary}\n\nPredicted with {how}.\n", encoding="utf-8")
     with atomic_write(folder / f"evaluation-{split}.json") as temporary:
         temporary.write_text(json.dumps(scores), encoding="utf-8")
-    print(f"{table}\n{summary}\nrun: {shown(folder)}")
+    accuracy = f"pixel accuracy: {100 * last.pixel_accuracy:.1f} %"
+    print(f"{table}\n{summary}\n{accuracy}\nrun: {shown(folder)}")
 
 
 def _as_json(scores: Evaluation) -> dict:

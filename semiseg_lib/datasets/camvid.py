@@ -172,7 +172,7 @@ def usual_split(name: str) -> str:
 def camvid_frames(root: Path) -> tuple[str, ...]:
     """Names of the further video frames, ``frames/.../SEQUENCE_NNNNN``, that may be learnt from.
 
-    Left out are the pictures of train, val and test themselves, and every frame within 15 of a val
+    Left out are the pictures of train, val and test themselves, and every frame within 30 of a val
     or test picture of its sequence. That goes by the numbers in the names, so they must count the
     frames of the original video.
 

@@ -31,7 +31,8 @@ class PhotoConfig:
         published: a published list of the labelled pictures, a file, in place of drawing them.
         candidates, weak, val, test: lists of the dataset; "" for its own default. Weak pictures
             that are labelled or held out are left out. CamVid takes ``frames`` for ``weak``: the
-            rest of train, and the frames of its videos.
+            rest of train, and the frames of its videos; a folder takes ``unlabelled``: also the
+            pictures with neither mask nor boxes.
         keep: the classes to tell apart, background included; () for all. Others become void.
         at_most: use only so many weak, val and test pictures; 0 for all.
         recipe: for the original CamVid: ``merged`` or ``exact`` reading of its 32 colours.

@@ -162,6 +162,13 @@ def _camvid(config: Chosen, root: Path, seed: int) -> Source:
 
 def _folder(config: Chosen, root: Path, seed: int) -> Source:
     lists = folder_lists(root, seed)
+    if config.weak not in ("", "unlabelled"):
+        raise ValueError(
+            f'data.weak is {config.weak!r}; for a folder it is "" (pictures with boxes only) or '
+            '"unlabelled" (those with neither mask nor boxes, too).'
+        )
+    if config.weak:
+        lists["weak"] += lists["unlabelled"]
     every = FolderDataset(root, keep=config.keep or None, boxes=False)
 
     def names(which: str) -> Sequence[str]:
@@ -180,7 +187,7 @@ _HOW = {
 }
 _LISTS_READ = {
     "voc": ("candidates", "weak", "val", "test"), "cityscapes": ("val", "test"),
-    "camvid": ("weak", "val", "test"),
+    "camvid": ("weak", "val", "test"), "folder": ("weak",),
 }
 """The list names of a configuration that a dataset reads; its other lists are fixed."""
 

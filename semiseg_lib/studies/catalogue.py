@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from semiseg_lib.datasets.minivoc import BoxStyle
+from semiseg_lib.datasets.mixing import THREE_BOXES
+from semiseg_lib.datasets.strong import StrongConfig
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.methods.self_correcting import AlphaSchedule
@@ -49,6 +51,7 @@ def conv_arms(labelled: int) -> dict[str, Arm]:
     return {f"{labelled} {name}": replace(arm, labelled=labelled) for name, arm in arms.items()}
 
 
+UNCHANGED = StrongConfig(jitter=0.0, grey=0.0, blur=0.0)
 ALL, SURE, BALANCED = Selection(), Selection("confident"), Selection("balanced")
 
 
@@ -93,6 +96,10 @@ STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
         "unimatch": Arm(
             "two strong views, dropped features", "unlabelled", method="fixmatch",
             changed={"views": 2, "feature_dropout": 0.5},
+        ),
+        "boxes alone": Arm(
+            "one network, three boxes", "unlabelled", method="fixmatch",
+            changed={"threshold": 0.0, "strong": UNCHANGED, "cutmix": THREE_BOXES},
         ),
         "cps": Arm("CPS", "unlabelled", method="cps"),
         "cutmix-cps": Arm("CutMix-CPS", "unlabelled", method="cutmix-cps"),

@@ -33,14 +33,14 @@ def published_mask(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def test_three_boxes_cover_what_the_published_masks_cover():
-    ours = drawn(THREE_BOXES, 3000, (96, 96)).mean(axis=(1, 2))
-    assert ours.mean() == pytest.approx(0.2508, abs=0.005)
-    assert ours.std() == pytest.approx(0.0685, abs=0.004)
-    assert np.quantile(ours, [0.05, 0.95]) == pytest.approx([0.145, 0.370], abs=0.01)
+    ours = drawn(THREE_BOXES, 1500, (64, 64)).mean(axis=(1, 2))
+    assert ours.mean() == pytest.approx(0.2508, abs=0.006)
+    assert ours.std() == pytest.approx(0.0685, abs=0.005)
+    assert np.quantile(ours, [0.05, 0.95]) == pytest.approx([0.145, 0.370], abs=0.012)
     assert ours.max() < 0.5 and ours.min() > 0.01
     rng = np.random.default_rng(1)
-    loops = np.array([published_mask(48, rng) for _ in range(250)])
-    masks = drawn(THREE_BOXES, 1000, (48, 48))
+    loops = np.array([published_mask(48, rng) for _ in range(120)])
+    masks = drawn(THREE_BOXES, 600, (48, 48))
     for statistic in (lambda m: m.mean(axis=(1, 2)), lambda m: m.any(axis=2).sum(axis=1)):
         assert ks_2samp(statistic(masks), statistic(loops)).pvalue > 0.01
 
@@ -95,23 +95,23 @@ def rectangle(mask: np.ndarray) -> tuple[int, int]:
 
 
 def test_one_box_has_the_area_and_the_aspect_that_were_asked_for():
-    height, width = 200, 400
-    sides = np.array([rectangle(mask) for mask in drawn(ONE_BOX, 400, (height, width))])
+    height, width = 100, 200
+    sides = np.array([rectangle(mask) for mask in drawn(ONE_BOX, 200, (height, width))])
     shares = sides / (height, width)
     area, aspect = shares.prod(axis=1), shares.min(axis=1) / shares.max(axis=1)
-    assert area.min() > 0.02 * 0.9 and area.max() < 0.4 * 1.02
+    assert area.min() > 0.02 * 0.85 and area.max() < 0.4 * 1.03
     assert np.quantile(area, [0.1, 0.5, 0.9]) == pytest.approx(
-        [0.02 + 0.38 * q for q in (0.1, 0.5, 0.9)], abs=0.04
+        [0.02 + 0.38 * q for q in (0.1, 0.5, 0.9)], abs=0.05
     )
-    assert 0.29 < aspect.min() < 0.4 and aspect.max() > 0.9
+    assert 0.27 < aspect.min() < 0.4 and aspect.max() > 0.9
     assert 0.4 < np.mean(shares[:, 0] > shares[:, 1]) < 0.6
     free = CutMixConfig(chance=1.0, aspect=0.0)
-    lean = np.array([rectangle(mask) for mask in drawn(free, 400, (200, 200))])
+    lean = np.array([rectangle(mask) for mask in drawn(free, 150, (100, 100))])
     assert (lean.min(axis=1) / lean.max(axis=1)).min() < 0.1
 
 
 def test_a_share_of_the_pictures_is_left_alone():
-    assert drawn(CutMixConfig(chance=0.5), 2000).any(axis=(1, 2)).mean() == pytest.approx(
+    assert drawn(CutMixConfig(chance=0.5), 2000, (16, 16)).any(axis=(1, 2)).mean() == pytest.approx(
         0.5, abs=0.04
     )
     assert not drawn(CutMixConfig(chance=0.0)).any()

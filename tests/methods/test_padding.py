@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
+from semiseg_lib.datasets.mixing import THREE_BOXES, CutMixConfig
+from semiseg_lib.datasets.strong import StrongConfig
+from semiseg_lib.methods import ConvPrimaryConfig, CPSConfig, FixMatchConfig, PrimaryConfig
+from semiseg_lib.methods.cps import CPS
+from semiseg_lib.methods.fixmatch import FixMatch
 from semiseg_lib.methods.parts import inside_at, soft_cross_entropy
 from semiseg_lib.methods.self_correcting import ConvPrimary, Primary
 from semiseg_lib.models.correction import ConvCorrection
+
+sys.path.append(str(Path(__file__).parent))
+
+from pixel_loops import Pixelwise
 
 
 def random_maps(seed: int, *shape: int) -> torch.Tensor:
@@ -129,4 +139,59 @@ def test_views_that_are_all_padding_teach_nothing_and_break_nothing(config, make
     weak = replace(batch.weak, inside=nothing)
     losses = built(config).losses(replace(batch, weak=weak), 0.5)
     assert losses["weak"].item() == 0
+    sum(losses.values()).backward()
+
+
+WITHIN = StrongConfig(brightness=0.3, contrast=0.0, blur=0.0)
+"""Strong views that look at one pixel at a time; contrast and blur look further."""
+UNLABELLED = [
+    FixMatchConfig(threshold=0.5, strong=WITHIN, cutmix=None),
+    FixMatchConfig(threshold=0.5, strong=WITHIN, cutmix=CutMixConfig(chance=1.0), views=2),
+    FixMatchConfig(threshold=0.5, strong=WITHIN, cutmix=None, feature_dropout=0.5),
+    CPSConfig(), CPSConfig(cutmix=THREE_BOXES), CPSConfig(cutmix=THREE_BOXES, label_passes="eval"),
+]
+
+
+def of_pixels(config) -> FixMatch | CPS:
+    networks = [Pixelwise(0), Pixelwise(1)][: 1 + isinstance(config, CPSConfig)]
+    return (CPS if isinstance(config, CPSConfig) else FixMatch)(config, *networks)
+
+
+@pytest.mark.parametrize("config", UNLABELLED, ids=repr)
+def test_padding_has_no_say_without_boxes(config, make_batch):
+    batch, inside = make_batch(), window()
+    masks = batch.labelled.masks.masked_fill(~inside.flip(0), VOID)
+    labelled = replace(batch.labelled, inside=inside.flip(0), masks=masks)
+    clean = replace(batch, labelled=labelled, weak=replace(batch.weak, inside=inside))
+    dark = {
+        name: replace(part, images=part.images.where(part.inside[:, None], 0.9))
+        for name, part in (("labelled", labelled), ("weak", clean.weak))
+    }
+    changed = replace(clean, **dark)
+    assert not torch.equal(changed.weak.images, clean.weak.images)
+    method = of_pixels(config)
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    expected, losses = method.losses(clean, 0.5), method.losses(changed, 0.5)
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss, expected[name], rtol=1e-12, atol=0)
+        teaching, before = (
+            torch.autograd.grad(one, parameters, retain_graph=True, allow_unused=True)
+            for one in (loss, expected[name])
+        )
+        torch.testing.assert_close(teaching, before, rtol=1e-9, atol=1e-12)
+    ignored = replace(changed, weak=replace(changed.weak, inside=None),
+                      labelled=replace(changed.labelled, inside=None))
+    assert not torch.isclose(method.losses(ignored, 0.5)["weak"], expected["weak"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("config", UNLABELLED, ids=repr)
+def test_pictures_that_are_all_padding_teach_nothing_without_boxes(config, make_batch):
+    batch = make_batch()
+    nothing = torch.zeros(3, 32, 32, dtype=torch.bool)
+    void = torch.full_like(batch.labelled.masks, VOID)
+    losses = of_pixels(config).losses(replace(
+        batch, labelled=replace(batch.labelled, inside=nothing, masks=void),
+        weak=replace(batch.weak, inside=nothing),
+    ), 0.5)
+    assert losses["weak"].item() == 0 == losses["labelled"].item()
     sum(losses.values()).backward()

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.methods.parts import MovingAverage, cross_entropy, enlarge, soft_cross_entropy
+from semiseg_lib.methods.parts import (
+    HardPixels,
+    MovingAverage,
+    confident_cross_entropy,
+    cross_entropy,
+    enlarge,
+    hard_masks,
+    soft_cross_entropy,
+)
 
 
 def logits(*shape: int, seed: int = 0, scale: float = 3.0) -> torch.Tensor:
@@ -167,3 +178,127 @@ def test_the_moving_average_goes_on_where_its_state_was_stored():
             fresh.load_state_dict(averages[1].state_dict())
             averages[1] = fresh
     assert torch.equal(averages[0].module.weight, averages[1].module.weight)
+
+
+def test_the_moving_average_keeps_to_evaluation_mode():
+    network = Tiny()
+    average = MovingAverage(network, 0.9)
+    holder = nn.ModuleList([network, average])
+    for change in (average.train, holder.train, holder.eval, holder.train):
+        change()
+        assert not any(module.training for module in average.modules())
+    assert network.training and average.train() is average
+    before = average.module.norm.running_mean.clone()
+    average(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(average.module.norm.running_mean, before)
+
+
+def test_confident_cross_entropy_is_a_sum_over_the_sure_and_a_mean_over_the_shown():
+    maps, labels = logits(2, 4, 6, 8), masks(2, 6, 8)
+    inside = torch.rand(2, 6, 8, generator=torch.Generator().manual_seed(3)) < 0.7
+    total, shown = 0.0, 0
+    for number, row, column in np.ndindex(2, 6, 8):
+        if not inside[number, row, column]:
+            continue
+        shown += 1
+        if (label := int(labels[number, row, column])) != VOID:
+            powers = [math.exp(value) for value in maps[number, :, row, column].tolist()]
+            total -= math.log(powers[label] / sum(powers))
+    found = confident_cross_entropy(maps, labels, inside).item()
+    assert found == pytest.approx(total / shown, rel=1e-12)
+    half = labels.clone()
+    half[1] = VOID
+    everywhere = torch.ones_like(inside)
+    one = confident_cross_entropy(maps[:1], labels[:1], everywhere[:1])
+    torch.testing.assert_close(confident_cross_entropy(maps, half, everywhere), one / 2)
+
+
+def test_confident_cross_entropy_is_taken_at_the_size_of_the_label():
+    maps, labels = logits(2, 4, 3, 4), masks(2, 6, 8)
+    everywhere = torch.ones(2, 6, 8, dtype=torch.bool)
+    large = functional.interpolate(maps, size=(6, 8), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(
+        confident_cross_entropy(maps, labels, everywhere),
+        confident_cross_entropy(large, labels, everywhere),
+    )
+
+
+@pytest.mark.parametrize("labels, inside", [(VOID, True), (1, False), (VOID, False)])
+def test_confident_cross_entropy_of_nothing_is_zero_and_teaches_nothing(labels, inside):
+    maps = logits(2, 4, 6, 8).requires_grad_()
+    loss = confident_cross_entropy(
+        maps, torch.full((2, 6, 8), labels), torch.full((2, 6, 8), inside)
+    )
+    loss.backward()
+    assert loss.item() == 0 and torch.equal(maps.grad, torch.zeros_like(maps))
+
+
+def hardest_by_sorting(maps: torch.Tensor, truth: torch.Tensor, hard: HardPixels) -> np.ndarray:
+    """True where a pixel is hard, found by sorting all labelled pixels of the batch."""
+    probability = maps.softmax(dim=1).float().numpy()
+    truth = truth.numpy()
+    places = [place for place in np.ndindex(*truth.shape) if truth[place] != VOID]
+    own = {place: probability[place[0], truth[place], place[1], place[2]] for place in places}
+    ranked = sorted(own.values())
+    least = min(hard.least * len(truth), len(ranked))
+    bound = max(hard.below, ranked[least - 1] if least else 0)
+    chosen = np.zeros(truth.shape, bool)
+    for place, value in own.items():
+        chosen[place] = value <= bound + 1e-7
+    return chosen
+
+
+@pytest.mark.parametrize("hard", [
+    HardPixels(below=0.7, least=1), HardPixels(below=0.0, least=7), HardPixels(below=0.2, least=20),
+    HardPixels(below=0.0, least=48), HardPixels(below=0.1, least=50_000), HardPixels(below=1.0),
+], ids=repr)
+@pytest.mark.parametrize("void", [0.0, 0.3, 0.9])
+def test_hard_pixels_are_those_found_by_sorting(hard, void):
+    maps, truth = logits(2, 4, 6, 8), masks(2, 6, 8, void=void)
+    found = hard_masks(maps, truth, hard)
+    expected = hardest_by_sorting(maps, truth, hard)
+    np.testing.assert_array_equal(found != VOID, expected)
+    assert torch.equal(found[found != VOID], truth[found != VOID])
+    assert not ((found != VOID) & (truth == VOID)).any()
+
+
+def test_of_pixels_that_are_equally_hard_all_are_taken():
+    maps = torch.zeros(1, 4, 2, 3, dtype=torch.float64)
+    maps[0, :, 0, 0] = torch.tensor([-9.0, 9, 0, 0])
+    truth = torch.zeros(1, 2, 3, dtype=torch.int64)
+    found = hard_masks(maps, truth, HardPixels(below=0.0, least=2))
+    assert (found != VOID).all(), "the wrong one, and five of one quarter each"
+    easy = maps.clone()
+    easy[0, 0, 1] = 20.0
+    found = hard_masks(easy, truth, HardPixels(below=0.3, least=1))
+    assert (found != VOID).tolist() == [[[True, True, True], [False, False, False]]]
+
+
+def test_fewer_labelled_pixels_than_are_wanted_are_all_taken_and_no_void_one():
+    maps = logits(2, 4, 6, 8)
+    truth = torch.full((2, 6, 8), VOID)
+    truth[0, 2, 3], truth[1, 5, 7] = 1, 3
+    assert torch.equal(hard_masks(maps, truth, HardPixels(below=0.0, least=30)), truth)
+    torch.testing.assert_close(
+        cross_entropy(maps, truth, HardPixels(below=0.0, least=30)), cross_entropy(maps, truth)
+    )
+
+
+def test_hard_pixels_of_nothing_labelled_are_none():
+    maps = logits(2, 4, 6, 8).requires_grad_()
+    loss = cross_entropy(maps, torch.full((2, 6, 8), VOID), HardPixels())
+    loss.backward()
+    assert loss.item() == 0 and torch.equal(maps.grad, torch.zeros_like(maps))
+
+
+def test_the_hard_loss_is_the_mean_over_the_hard_pixels_and_which_takes_no_gradient():
+    maps, truth = logits(2, 4, 6, 8).requires_grad_(), masks(2, 6, 8)
+    hard = HardPixels(below=0.05, least=10)
+    chosen = torch.from_numpy(hardest_by_sorting(maps.detach(), truth, hard))
+    losses = functional.cross_entropy(maps, truth, ignore_index=VOID, reduction="none")
+    expected = losses[chosen].mean()
+    loss = cross_entropy(maps, truth, hard)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(loss, maps)[0], torch.autograd.grad(expected, maps)[0]
+    )

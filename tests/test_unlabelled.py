@@ -1,0 +1,248 @@
+"""Stages without boxes: what they start with, what they see, and what they never open."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from semiseg_lib import launch
+from semiseg_lib.datasets.crop import CropConfig
+from semiseg_lib.datasets.labels import write_mask
+from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.launch import Machine
+from semiseg_lib.profiles import load
+from semiseg_lib.rounds import Rounds
+from semiseg_lib.stages import Pipeline
+from semiseg_lib.unlabelled import learn, supervised_longer
+
+SMOKE = load("smoke")
+METHODS = pytest.mark.parametrize("name", ["fixmatch", "cps", "cutmix-cps"])
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMISEG_WORK", str(folder))
+        _ = pipeline().data  # draws the pictures
+        yield folder
+
+
+def pipeline(profile=SMOKE, root: Path | None = None) -> Pipeline:
+    return Pipeline(profile, 5, Machine("cpu", root))
+
+
+def options(name: str):
+    """The profile's, but for a threshold that a network of six steps can reach."""
+    chosen = SMOKE.unlabelled[name]
+    return replace(chosen, threshold=0.2) if name == "fixmatch" else chosen
+
+
+@pytest.fixture
+def begun(work, monkeypatch) -> list[tuple]:
+    """What each training started with: its configuration, weights and loader."""
+    seen, fit = [], launch.fit
+
+    def noted(method, loader, config, *rest, **named):
+        weights = {name: value.clone() for name, value in method.state_dict().items()}
+        seen.append((config, weights, loader))
+        return fit(method, loader, config, *rest, **named)
+
+    monkeypatch.setattr(launch, "fit", noted)
+    return seen
+
+
+@pytest.fixture
+def fresh(work, tmp_path, monkeypatch):
+    """Another work folder, in which nothing but the drawn pictures lies yet."""
+    def change(name: str = "fresh") -> None:
+        shutil.copytree(work / "minivoc", tmp_path / name / "minivoc")
+        monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / name))
+
+    return change
+
+
+def same(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_fixmatch_goes_on_from_the_supervised_run_average_and_all(begun):
+    learn(pipeline(), options("fixmatch"))
+    start = pipeline().supervised().method.state_dict()
+    assert same(begun[-1][1], start)
+    assert start["average.n_averaged"] == SMOKE.train_supervised.steps
+    labelled, weak = begun[-1][2].pools
+    assert labelled.names == pipeline().data.labelled.names
+    assert weak.names == pipeline().data.weak.names
+    assert weak.masks is None and weak.box_maps is None
+
+
+@pytest.mark.parametrize("name", ["cps", "cutmix-cps"])
+def test_each_network_of_cps_goes_on_from_a_supervised_run_of_its_own(begun, name):
+    learn(pipeline(), options(name))
+    first, second = (pipeline().supervised(draw).method.state_dict() for draw in (0, 1))
+    start = begun[-1][1]
+    assert not same(first, second)
+    for key, value in first.items():
+        assert torch.equal(start[key], value), key
+        if key.startswith("network."):
+            assert torch.equal(start[key.replace("network", "second", 1)], second[key]), key
+
+
+def test_the_two_supervised_runs_differ_in_their_fresh_weights_alone(begun, fresh):
+    fresh()
+    for draw in (0, 1):
+        pipeline().supervised(draw)
+    (one, first, loader), (two, second, other) = begun
+    assert one == two and not same(first, second)
+    assert torch.equal(loader.batch(3).labelled.images, other.batch(3).labelled.images)
+
+
+def test_a_profile_that_is_not_warm_starts_afresh_and_trains_nothing_before(
+    begun, fresh
+):
+    fresh()
+    learn(pipeline(replace(SMOKE, warm=False)), options("cps"))
+    ((_, weights, _),) = begun
+    assert not same(
+        {k: v for k, v in weights.items() if k.startswith("network.")},
+        {k.replace("second", "network", 1): v for k, v in weights.items()
+         if k.startswith("second.")},
+    )
+
+
+def test_the_control_sees_as_many_pictures_for_as_many_steps(begun, fresh):
+    fresh()
+    trained = supervised_longer(pipeline())
+    config, start, loader = begun[-1]
+    wanted = SMOKE.train_unlabelled
+    assert config.steps == wanted.steps and config.batch_weak == 0
+    assert config.pictures == wanted.pictures == 4
+    assert same(start, pipeline().supervised().method.state_dict())
+    batch = loader.batch(0)
+    assert len(batch.labelled.images) == 4 and batch.weak is None
+    assert trained.method.state_dict()["average.n_averaged"] == 12
+
+
+def test_without_weight_a_stage_is_its_control_to_the_last_bit(work):
+    alone = replace(SMOKE.train_unlabelled, batch_labelled=4, batch_weak=0)
+    stages = pipeline(replace(SMOKE, train_unlabelled=alone))
+    expected = supervised_longer(stages).method.state_dict()
+    for name in ("fixmatch", "cutmix-cps"):
+        found = learn(stages, replace(options(name), weight=0.0)).method.state_dict()
+        assert all(torch.equal(found[key], value) for key, value in expected.items()), name
+
+
+@METHODS
+def test_what_is_on_disk_is_loaded_and_trains_to_other_weights(work, monkeypatch, name):
+    trained = learn(pipeline(), options(name))
+    start = pipeline().supervised().method.state_dict()
+    assert not same({k: trained.method.state_dict()[k] for k in start}, start)
+    assert trained.history[-1]["step"] == 6 and trained.history[-1]["loss_weak"] > 0
+    monkeypatch.setattr(launch, "fit", None)
+    assert same(learn(pipeline(), options(name)).method.state_dict(), trained.method.state_dict())
+
+
+def test_a_loss_of_weak_pictures_without_weak_pictures_is_refused(work):
+    alone = replace(SMOKE.train_unlabelled, batch_weak=0)
+    with pytest.raises(ValueError, match="fixmatch learns from weak pictures, but"):
+        learn(pipeline(replace(SMOKE, train_unlabelled=alone)), options("fixmatch"))
+    with pytest.raises(ValueError, match="cps sees no weak pictures, but"):
+        learn(pipeline(), replace(options("cps"), weight=0.0))
+
+
+OPENED: list[str] = []
+LISTENING = [False]
+
+
+@pytest.fixture
+def opened():
+    """The files that are opened meanwhile, by whatever means."""
+    if not any(LISTENING):
+        sys.addaudithook(lambda event, arguments: OPENED.append(str(arguments[0]))
+                         if event == "open" and LISTENING[0] else None)
+    OPENED.clear()
+    LISTENING[0] = True
+    yield OPENED
+    LISTENING[0] = False
+
+
+def all_methods(stages: Pipeline) -> list[dict]:
+    """The weights of every method without boxes."""
+    trained = [learn(stages, options(name)) for name in SMOKE.unlabelled]
+    trained.append(Rounds(stages).run(1)[0].student)
+    return [one.method.state_dict() for one in trained]
+
+
+def never_opened(opened: list[str], hidden: list[Path]) -> bool:
+    names = {str(path.resolve()) for path in hidden}
+    assert hidden and opened
+    return not names & {str(Path(name).resolve()) for name in opened if Path(name).is_file()}
+
+
+def spoil(masks: list[Path]) -> None:
+    for path in masks:
+        path.write_bytes(b"no picture at all")
+
+
+def test_hidden_masks_of_drawn_pictures_are_never_opened(fresh, opened):
+    weights = []
+    for name in ("sound", "spoiled"):
+        fresh(name)
+        stages = pipeline()
+        hidden = [stages.data.folder / "SegmentationClassAug" / f"{one}.png"
+                  for one in stages.data.weak.names]
+        assert all(path.is_file() for path in hidden)
+        if name == "spoiled":
+            spoil(hidden)
+        opened.clear()
+        weights.append(all_methods(stages))
+        assert never_opened(opened, hidden)
+    assert all(same(*pair) for pair in zip(*weights, strict=True))
+    assert not same(weights[0][1], weights[0][2])
+
+
+def own_folder(root: Path) -> list[Path]:
+    """Twelve pictures with masks; four of them are unlabelled, and their masks are returned."""
+    rng = np.random.default_rng(0)
+    (root / "images").mkdir(parents=True)
+    (root / "boxes").mkdir()
+    (root / "classes.txt").write_text("background\ncat\n", encoding="utf-8")
+    for number in range(12):
+        mask = np.zeros((40, 48), np.uint8)
+        top, left = rng.integers(0, 20, 2)
+        mask[top:top + 18, left:left + 18] = 1
+        colours = np.stack([90 * mask, 60 + 0 * mask, 180 - 120 * mask], axis=-1)
+        colours = colours + rng.integers(0, 50, colours.shape, dtype=np.uint8)
+        Image.fromarray(colours).save(root / "images" / f"p{number}.png")
+        write_mask(mask, root / "masks" / f"p{number}.png")
+        (root / "boxes" / f"p{number}.xml").write_text(
+            "<annotation><object><name>cat</name><bndbox><xmin>5</xmin><ymin>5</ymin>"
+            "<xmax>20</xmax><ymax>20</ymax></bndbox></object></annotation>", encoding="utf-8",
+        )
+    for name, numbers in {"labelled": range(4), "weak": range(4, 8), "val": range(8, 10),
+                          "test": range(10, 12)}.items():
+        text = "".join(f"p{number}\n" for number in numbers)
+        (root / f"{name}.txt").write_text(text, encoding="utf-8")
+    return [root / "masks" / f"p{number}.png" for number in range(4, 8)]
+
+
+def test_hidden_masks_of_a_folder_of_your_own_are_never_opened(tmp_path, fresh, opened):
+    profile = replace(SMOKE, data=PhotoConfig("folder"), augment=CropConfig(crop=32))
+    hidden = own_folder(tmp_path / "mine")
+    weights = []
+    for name in ("sound", "spoiled"):
+        fresh(name)
+        if name == "spoiled":
+            spoil(hidden)
+        opened.clear()
+        weights.append(all_methods(pipeline(profile, tmp_path / "mine")))
+        assert never_opened(opened, hidden)
+    assert all(same(*pair) for pair in zip(*weights, strict=True))
