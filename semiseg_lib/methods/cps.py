@@ -21,8 +21,8 @@ from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.parts import (
     HardPixels,
     confident_cross_entropy,
-    cross_entropy,
     enlarge,
+    hard_cross_entropy,
     shown_pixels,
 )
 
@@ -89,7 +89,7 @@ class CPS(AveragedMethod):
         }
 
     def _labelled(self, logits: Sequence[Tensor], part: Part) -> Tensor:
-        return sum(cross_entropy(one, part.masks, self.config.hard) for one in logits)
+        return sum(hard_cross_entropy(one, part.masks, self.config.hard) for one in logits)
 
     def _cross_plain(self, labelled: Part, weak: Part) -> tuple[list[Tensor], Tensor]:
         """Both networks' logits of the labelled pictures, and the cross loss of all pictures."""

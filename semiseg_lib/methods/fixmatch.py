@@ -25,8 +25,8 @@ from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,
     confident_cross_entropy,
-    cross_entropy,
     enlarge,
+    hard_cross_entropy,
     shown_pixels,
 )
 
@@ -99,7 +99,7 @@ class FixMatch(AveragedMethod):
         }
 
     def _labelled(self, logits: Tensor, part: Part) -> Tensor:
-        return cross_entropy(logits, part.masks, self.config.hard)
+        return hard_cross_entropy(logits, part.masks, self.config.hard)
 
     @torch.no_grad()
     def teach(self, images: Tensor) -> Tensor:

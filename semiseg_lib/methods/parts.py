@@ -19,45 +19,16 @@ def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
-@dataclass(frozen=True)
-class HardPixels:
-    """Online hard example mining: which labelled pixels a loss is the mean of.
-
-    Attributes:
-        below: pixels whose true class has at most this probability are hard.
-        least: if fewer are hard, so many of the hardest are taken, for each picture of the batch.
-    """
-
-    below: float = 0.7
-    least: int = 50_000
-
-    def __post_init__(self) -> None:
-        if self.least < 1:
-            raise ValueError(f"hard.least is {self.least}; it must be at least 1.")
-
-
-def cross_entropy(logits: Tensor, masks: Tensor, hard: HardPixels | None = None) -> Tensor:
+def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     """Mean cross-entropy over the labelled pixels; 0 if all are void.
 
     Args:
         logits: (B, C, h, w), enlarged to the masks' size first.
         masks: int64 (B, H, W), 255 = void.
-        hard: take the mean over the hard pixels only.
     """
     logits = enlarge(logits, masks.shape[-2:])
-    if hard:
-        masks = hard_masks(logits.detach(), masks, hard)
     total = nn.functional.cross_entropy(logits, masks, ignore_index=VOID, reduction="sum")
     return total / (masks != VOID).sum().clamp(min=1)
-
-
-def hard_masks(logits: Tensor, masks: Tensor, hard: HardPixels) -> Tensor:
-    """The masks (B, H, W) with void in place of all pixels that are not hard."""
-    losses = nn.functional.cross_entropy(logits, masks, ignore_index=VOID, reduction="none")
-    probability = torch.exp(-losses.float()).where(masks != VOID, torch.inf)
-    least = min(hard.least * len(masks), probability.numel())
-    hardest = probability.flatten().kthvalue(least).values
-    return masks.where(probability <= hardest.clamp(min=hard.below), VOID)
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -77,6 +48,44 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor | None = N
     kept = inside_at(inside, logits.shape[-2:])
     losses = nn.functional.cross_entropy(logits, target.detach(), reduction="none")
     return losses.where(kept, 0).sum() / kept.sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
+class HardPixels:
+    """Online hard example mining: which labelled pixels a loss is the mean of.
+
+    Attributes:
+        below: pixels whose true class has at most this probability are hard.
+        least: if fewer are hard, so many of the hardest are taken, for each picture of the batch.
+    """
+
+    below: float = 0.7
+    least: int = 50_000
+
+    def __post_init__(self) -> None:
+        if self.least < 1:
+            raise ValueError(f"hard.least is {self.least}; it must be at least 1.")
+
+
+def hard_cross_entropy(logits: Tensor, masks: Tensor, hard: HardPixels | None) -> Tensor:
+    """The mean :func:`cross_entropy` over the hard pixels only; over all of them without ``hard``.
+
+    Args:
+        logits: (B, C, h, w), enlarged to the masks' size first.
+        masks: int64 (B, H, W), 255 = void.
+        hard: which pixels are hard.
+    """
+    logits = enlarge(logits, masks.shape[-2:])
+    return cross_entropy(logits, hard_masks(logits.detach(), masks, hard) if hard else masks)
+
+
+def hard_masks(logits: Tensor, masks: Tensor, hard: HardPixels) -> Tensor:
+    """The masks (B, H, W) with void in place of all pixels that are not hard."""
+    losses = nn.functional.cross_entropy(logits, masks, ignore_index=VOID, reduction="none")
+    probability = torch.exp(-losses.float()).where(masks != VOID, torch.inf)
+    least = min(hard.least * len(masks), probability.numel())
+    hardest = probability.flatten().kthvalue(least).values
+    return masks.where(probability <= hardest.clamp(min=hard.below), VOID)
 
 
 def confident_cross_entropy(logits: Tensor, labels: Tensor, inside: Tensor) -> Tensor:

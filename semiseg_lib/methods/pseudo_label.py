@@ -24,7 +24,7 @@ from semiseg_lib.datasets.loaders import Batch
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import cross_entropy
 
-LEVELS = 1000  # steps of confidence that the thresholds of classes are read off
+LEVELS = 100_000  # steps of confidence that the thresholds of classes are read off
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def balanced_thresholds(
     """For each class the confidence that ``share`` of its pixels reach, float64 (C,).
 
     A pixel belongs to the class that is most likely there. Confidence is counted in steps of
-    1/1000 and rounded so that at least this share is kept.
+    1/100,000 and rounded so that at least this share is kept.
 
     Args:
         probabilities: of every picture, (C, H, W).

@@ -63,6 +63,7 @@ def cross_by_loop(method: CPS, batch) -> float:
         mix = draw_mix(weak.images, method.config.cutmix, np.random.default_rng(batch.seed))
         labels = [mixed_by_loop(sure_labels(net(weak.images)), mix) for net in nets]
         images, inside = mix(weak.images), mixed_by_loop(shown(weak), mix)
+    assert all({0, 1, 2} <= set(np.unique(one)) for one in labels)
     return sum(
         loss_by_loop(net(images), label, inside)
         for net, label in zip(nets, reversed(labels), strict=True)

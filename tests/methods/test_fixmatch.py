@@ -53,6 +53,7 @@ def by_loop(method: FixMatch, batch) -> float:
     config, images = method.config, batch.weak.images
     rng = np.random.default_rng(batch.seed)
     labels = sure_labels(method.average(images), config.threshold)
+    assert {0, 1, 2} <= set(np.unique(labels)), "labels that are all the same prove little"
     inside = np.ones(labels.shape, bool)
     if batch.weak.inside is not None:
         inside = batch.weak.inside.numpy()

@@ -17,6 +17,7 @@ from semiseg_lib.methods.parts import (
     confident_cross_entropy,
     cross_entropy,
     enlarge,
+    hard_cross_entropy,
     hard_masks,
     soft_cross_entropy,
 )
@@ -280,13 +281,13 @@ def test_fewer_labelled_pixels_than_are_wanted_are_all_taken_and_no_void_one():
     truth[0, 2, 3], truth[1, 5, 7] = 1, 3
     assert torch.equal(hard_masks(maps, truth, HardPixels(below=0.0, least=30)), truth)
     torch.testing.assert_close(
-        cross_entropy(maps, truth, HardPixels(below=0.0, least=30)), cross_entropy(maps, truth)
+        hard_cross_entropy(maps, truth, HardPixels(below=0.0, least=30)), cross_entropy(maps, truth)
     )
 
 
 def test_hard_pixels_of_nothing_labelled_are_none():
     maps = logits(2, 4, 6, 8).requires_grad_()
-    loss = cross_entropy(maps, torch.full((2, 6, 8), VOID), HardPixels())
+    loss = hard_cross_entropy(maps, torch.full((2, 6, 8), VOID), HardPixels())
     loss.backward()
     assert loss.item() == 0 and torch.equal(maps.grad, torch.zeros_like(maps))
 
@@ -297,7 +298,7 @@ def test_the_hard_loss_is_the_mean_over_the_hard_pixels_and_which_takes_no_gradi
     chosen = torch.from_numpy(hardest_by_sorting(maps.detach(), truth, hard))
     losses = functional.cross_entropy(maps, truth, ignore_index=VOID, reduction="none")
     expected = losses[chosen].mean()
-    loss = cross_entropy(maps, truth, hard)
+    loss = hard_cross_entropy(maps, truth, hard)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(
         torch.autograd.grad(loss, maps)[0], torch.autograd.grad(expected, maps)[0]

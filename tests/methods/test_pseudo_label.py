@@ -9,7 +9,7 @@ import torch
 from semiseg_lib import methods
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import PseudoLabelConfig, SupervisedConfig
-from semiseg_lib.methods.pseudo_label import Selection, balanced_thresholds, select
+from semiseg_lib.methods.pseudo_label import LEVELS, Selection, balanced_thresholds, select
 from semiseg_lib.models import ModelConfig
 
 CLASSES = 4
@@ -44,12 +44,10 @@ def test_balanced_thresholds_keep_the_share_and_one_step_more_would_not(share):
         threshold = thresholds[number].item()
         kept = sum(value >= threshold for value in confidence)
         assert kept >= share * len(confidence)
-        higher = (round(threshold * 1000) + 1) / 1000
+        step = round(threshold * LEVELS)
+        higher = (step + 1) / LEVELS
         assert higher > 1 or sum(value >= higher for value in confidence) < share * len(confidence)
-        assert threshold == pytest.approx(round(threshold * 1000) / 1000, abs=1e-12)
-        candidates = [k / 1000 for k in range(1001)
-                      if sum(v >= k / 1000 for v in confidence) >= share * len(confidence)]
-        assert threshold == pytest.approx(max(candidates), abs=1e-12)
+        assert threshold == pytest.approx(step / LEVELS, abs=1e-12)
 
 
 def test_a_class_that_nobody_takes_has_a_threshold_and_breaks_nothing():
