@@ -500,6 +500,15 @@ tables.results_table(rows(
     ("longer", "supervised"), ("strong", "longer"), ("fixmatch", "strong"), ("fixmatch", "longer"),
 ))
 
+# %%
+def gain(one: str, other: str) -> list[float]:
+    """The differences in points, seed by seed, of two arms with records of the same seeds."""
+    return [a - b for a, b in zip(records.scores(one), records.scores(other), strict=True)]
+
+
+checks.claim("fixmatch-beats-longer", gain("fixmatch", "longer"), judges=True)
+checks.claim("fixmatch-beats-strong-views", gain("fixmatch", "strong"), judges=True)
+
 # %% [markdown]
 # The third row is the one that counts: same steps, same strong views, same CutMix. What is left is
 # the unlabelled pictures. The last row is what papers call "gain over the baseline", if they

@@ -99,6 +99,10 @@ pairs = (("cps", "longer"), ("cutmix-cps", "longer"), ("cutmix-cps", "cps"),
          ("cutmix-cps", "fixmatch"))
 tables.results_table([compared(a, b, f"{ARMS[a]} − {ARMS[b]}") for a, b in pairs])
 
+# %%
+fair = zip(records.scores("cutmix-cps"), records.scores("longer"), strict=True)
+checks.claim("cutmix-cps-beats-longer", [ours - theirs for ours, theirs in fair], judges=True)
+
 # %% [markdown]
 # **What to notice.** The fair opponent is *masks alone, longer*, since everybody got further
 # steps. The third line asks what the pasted boxes of CutMix bring. The last one compares two

@@ -66,12 +66,14 @@ class Trained:
         folder: where it lies.
         method: the trained method, in evaluation mode.
         record: ``history`` (rows), ``seconds``, ``classes``.
+        which: the weights that the method holds: ``last`` or ``best``.
     """
 
     config: RunConfig
     folder: RunFolder
     method: Method
     record: dict
+    which: str = "last"
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -106,7 +108,7 @@ def open_run(
     method = methods.build(config.method, empty, len(record["classes"]))
     folder.load_weights(method, which)
     device = make_accelerator(config.train, device).device
-    return Trained(config, folder, method.to(device).eval(), record)
+    return Trained(config, folder, method.to(device).eval(), record, which)
 
 
 def run(
@@ -171,8 +173,9 @@ def run(
             config.train.batch_weak // accelerator.num_processes, config.augment.crop,
         )
         print(estimate(method, batch, config.train.precision, config.train.optimizer))
+    labelled = data.labelled if labelled is None else labelled
     loader = make_loader(
-        _for_method(labelled or data.labelled, method, labels.get("labelled")),
+        _for_method(labelled, method, labels.get("labelled")),
         _for_method(data.weak, method, labels.get("weak"))
         if "weak" in method.learns_from else None,
         config, accelerator.process_index, accelerator.num_processes,

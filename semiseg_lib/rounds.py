@@ -10,7 +10,7 @@ import torch
 from accelerate import PartialState
 
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import Evaluation, evaluate_labels, predict_probabilities
+from semiseg_lib.evaluate import Evaluation, confusion_matrix, predict_probabilities
 from semiseg_lib.inference import Protocol
 from semiseg_lib.launch import RunConfig, Trained
 from semiseg_lib.methods import PseudoLabelConfig
@@ -30,7 +30,8 @@ class Round:
         number: counted from 1.
         teacher: whose labels the student learns.
         labels: these labels.
-        student: pretrained on them, then fine-tuned on the masks.
+        pretrained: the student after it has learnt them.
+        student: the same, fine-tuned on the masks.
         teacher_score, student_score: mIoU in percent on the validation pictures.
         replaced: whether the student is the next teacher.
     """
@@ -38,6 +39,7 @@ class Round:
     number: int
     teacher: Trained
     labels: PseudoLabelStore
+    pretrained: Trained
     student: Trained
     teacher_score: float
     student_score: float
@@ -78,6 +80,11 @@ class Rounds:
 
     def rounds(self, count: int) -> Iterator[Round]:
         """One round after the other."""
+        if not len(self.pipeline.data.weak):
+            raise ValueError(
+                "pseudo-labels need pictures without masks, but there are none: add some, or label "
+                "fewer (data.labelled)."
+            )
         teacher = self.pipeline.chosen(self.pipeline.supervised())
         for number in range(1, count + 1):
             one = self._round(number, teacher)
@@ -90,20 +97,20 @@ class Rounds:
 
         A pixel without a label counts neither as right nor as wrong.
         """
-        data = self.pipeline.data
-        pairs = zip(data.weak_truth, (labels[i] for i in range(len(labels))), strict=True)
-        scored = [
-            (np.where(label == VOID, VOID, truth), np.where(label == VOID, 0, label))
-            for truth, label in pairs
-        ]
-        return evaluate_labels(*zip(*scored, strict=True), data.classes)
+        classes = self.pipeline.data.classes
+        total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        for number, truth in enumerate(self.pipeline.data.weak_truth):
+            label = labels[number]
+            known = np.where(label == VOID, VOID, truth)
+            total += confusion_matrix(known, np.where(label == VOID, 0, label), len(classes))
+        return Evaluation(total, classes)
 
     def _round(self, number: int, teacher: Trained) -> Round:
         labels = self._labels(number, teacher)
-        student = self._student(number, labels)
+        pretrained, student = self._student(number, labels)
         scores = [self._score(one) for one in (teacher, student)]
         replaced = not self.plan.keep_better or scores[1] >= scores[0]
-        return Round(number, teacher, labels, student, *scores, replaced)
+        return Round(number, teacher, labels, pretrained, student, *scores, replaced)
 
     def _labels(self, number: int, teacher: Trained) -> PseudoLabelStore:
         """The teacher's labels of all unlabelled pictures, written where they are missing."""
@@ -118,15 +125,18 @@ class Rounds:
         )
         if incomplete(store):
             with PartialState().main_process_first():
-                thresholds = self._thresholds(teacher)
-                store.write(
-                    lambda numbers: (
-                        select(one, thresholds)
-                        for one in self._probabilities(teacher, pool.take(numbers))
-                    ),
-                    title=f"pseudo-labels of round {number}",
-                )
+                if not store.complete:  # the main process writes, the others find it written
+                    self._write(store, teacher, pool)
         return store
+
+    def _write(self, store: PseudoLabelStore, teacher: Trained, pool) -> None:
+        thresholds = self._thresholds(teacher)
+        store.write(
+            lambda numbers: (
+                select(one, thresholds) for one in self._probabilities(teacher, pool.take(numbers))
+            ),
+            title=f"pseudo-labels for {len(pool)} pictures",
+        )
 
     def _thresholds(self, teacher: Trained) -> torch.Tensor:
         """The least confidence that is kept of each class, (C,)."""
@@ -139,8 +149,8 @@ class Rounds:
             teacher.method, pool, protocol=self.pipeline.profile.protocol
         )
 
-    def _student(self, number: int, labels: PseudoLabelStore) -> Trained:
-        """A fresh network, pretrained on the labels and fine-tuned on the masks."""
+    def _student(self, number: int, labels: PseudoLabelStore) -> tuple[Trained, Trained]:
+        """A fresh network, pretrained on the labels, and then fine-tuned on the masks."""
         pipeline, plan = self.pipeline, self.plan
         learnt = PseudoLabelConfig("pseudo-label", "pretrain", number, plan.ema_decay)
         pretrain = replace(pipeline.config(learnt, plan.pretrain, labels.source), draw=number)
@@ -149,7 +159,7 @@ class Rounds:
         tuned = replace(learnt, stage="fine-tune")
         finetune = pipeline.config(tuned, plan.finetune, starts_from=fingerprint(pretrain))
         student = pipeline.train(replace(finetune, draw=number), start=[pretrained])
-        return pipeline.chosen(student)
+        return pretrained, pipeline.chosen(student)
 
     def _score(self, trained: Trained) -> float:
         """mIoU in percent on the validation pictures."""

@@ -100,18 +100,30 @@ def test_a_method_without_boxes_trains_from_one_command(work, capsys, method):
     assert again.out == printed and "step/s" not in again.err
 
 
+def test_a_student_is_reported_with_its_last_weights_and_its_best(work, capsys):
+    """Its teacher-to-be is the best one on val; what is printed first is still the last."""
+    arguments = ["train", "pseudo-label", "--dataset", "digits", *SMOKE, "--method.count", "1",
+                 "--method.no-keep-better", "--method.finetune.steps", "8",
+                 "--method.finetune.validate-every", "1", "--method.finetune.lr", "0.1"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    folder = Path(printed.split("run: ")[1].strip())
+    assert main(["evaluate", str(folder), "--split", "val", "--device", "cpu"]) == 0
+    (summary,) = (line for line in printed.splitlines() if line.startswith("mIoU on val"))
+    assert summary in capsys.readouterr().out
+    last, best = summary.split(" (last weights); ")
+    assert last.split()[-2:] != best.split()[:2], "this run cannot tell the two apart"
+
+
 def test_flags_of_methods_without_boxes_reach_the_run(work, capsys):
     arguments = ["--method.weight", "0.5", "--method.threshold", "0.7", "--train.steps", "2",
-                 "--method.views", "2", "--method.feature-dropout", "0.25",
-                 "--method.cutmix", "None"]
+                 "--method.views", "2", "--method.feature-dropout", "0.25"]
     assert main(["train", "fixmatch", *SMOKE, *arguments]) == 0
     folder = Path(capsys.readouterr().out.split("run: ")[1].strip())
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     found = {key: config["method"][key]
-             for key in ("weight", "threshold", "views", "feature_dropout", "cutmix")}
-    assert found == {
-        "weight": 0.5, "threshold": 0.7, "views": 2, "feature_dropout": 0.25, "cutmix": None
-    }
+             for key in ("weight", "threshold", "views", "feature_dropout")}
+    assert found == {"weight": 0.5, "threshold": 0.7, "views": 2, "feature_dropout": 0.25}
     assert config["train"]["steps"] == 2
 
 
@@ -199,11 +211,8 @@ def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys):
     (["pipeline", *SMOKE, "--labelled", "0"], "0"),
     (["pipeline", *SMOKE, "--steps", "0"], "steps is 0"),
     (["pipeline", *SMOKE, "--steps", "-1"], "steps is -1"),
-    (["train", "pseudo-label", *SMOKE, "--method.count", "0"], "count is 0"),
     (["train", "fixmatch", *SMOKE, "--train.batch-weak", "0"], "learns from weak pictures"),
     (["train", "cps", *SMOKE, "--method.weight", "0"], "sees no weak pictures"),
-    (["train", "fixmatch", *SMOKE, "--method.feature-dropout", "1"], "feature_dropout is 1"),
-    (["train", "pseudo-label", *SMOKE, "--method.selection.share", "2"], "selection.share is 2"),
     (["train", "fixmatch", "--profile", "paper", "--dataset", "camvid"], "no recipe of fixmatch"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_what_cannot_be_done_is_said_in_a_line(work, capsys, arguments, words):
@@ -218,6 +227,15 @@ def test_what_cannot_be_done_is_said_in_a_line(work, capsys, arguments, words):
 def test_wrong_flags_end_with_two_and_show_the_usage(work, capsys, arguments):
     said = wrong_flags(capsys, arguments)
     assert "semiseg" in said and len(said) > 50
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["pseudo-label", "--method.count", "0"], "rounds.count is 0"),
+    (["pseudo-label", "--method.selection.share", "2"], "selection.share is 2"),
+    (["fixmatch", "--method.feature-dropout", "1"], "feature_dropout is 1"),
+], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_options_that_make_no_sense_are_named(work, capsys, arguments, words):
+    assert words in wrong_flags(capsys, ["train", arguments[0], *SMOKE, *arguments[1:]])
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["pipeline", "--help"],

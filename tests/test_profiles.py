@@ -96,8 +96,8 @@ def test_an_unknown_profile_lists_those_there_are(monkeypatch, variable):
 
 
 def test_a_profile_that_a_dataset_lacks_names_those_it_has():
-    with pytest.raises(ValueError, match=r"'paper' has nothing for 'camvid'.*: smoke, laptop, gpu"):
-        load("paper", "camvid")
+    with pytest.raises(ValueError, match=r"'paper' has nothing for 'folder'.*: smoke, laptop, gpu"):
+        load("paper", "folder")
     with pytest.raises(ValueError, match="Datasets: minivoc, voc"):
         load("gpu", "imagenet")
     assert set(DATASETS) == {

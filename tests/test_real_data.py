@@ -45,3 +45,17 @@ def test_camvid_trains_where_nothing_has_boxes(tmp_path, monkeypatch, capsys):
     assert "bicyclist" in capsys.readouterr().out.lower()
     assert main(["pipeline", "--dataset", "camvid", "--root", ROOT, *SMOKE]) == 1
     assert "camvid has no boxes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dataset", ["voc", "camvid"])
+def test_every_method_without_boxes_trains_from_one_command(
+    dataset, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    if dataset == "camvid" and not (Path(ROOT) / "camvid").is_dir():
+        pytest.skip("needs CamVid under SEMISEG_DATA")
+    for method in ("pseudo-label", "fixmatch", "cps", "cutmix-cps"):
+        assert main(["train", method, "--dataset", dataset, "--root", ROOT, *SMOKE]) == 0, method
+        assert "mIoU on val:" in capsys.readouterr().out
+    (labels,) = (tmp_path / "pseudo_labels").rglob("train_pseudoIt1")
+    assert len(list(labels.rglob("*.png"))) == 6

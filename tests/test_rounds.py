@@ -170,7 +170,8 @@ def test_rounds_that_are_done_are_loaded(two, monkeypatch):
     monkeypatch.setattr(launch, "fit", None)
     monkeypatch.setattr(module, "select", None)
     again = Rounds(pipeline(), AS_PUBLISHED).run()
-    assert all(same(weights(a.student), weights(b.student)) for a, b in zip(two, again, strict=True))
+    pairs = zip(two, again, strict=True)
+    assert all(same(weights(a.student), weights(b.student)) for a, b in pairs)
     assert [one.teacher_score for one in again] == [one.teacher_score for one in two]
     (first,) = Rounds(pipeline(), AS_PUBLISHED).run(1)
     assert same(weights(first.student), weights(two[0].student))
@@ -240,3 +241,10 @@ def test_labels_are_scored_on_the_hidden_masks_where_there_are_any(two):
 def test_no_rounds_are_refused():
     with pytest.raises(ValueError, match="count is 0"):
         replace(PLAN, count=0)
+
+
+def test_without_unlabelled_pictures_nothing_is_trained(work):
+    digits = load("smoke", "digits")
+    every = replace(digits, data=replace(digits.data, labelled=0))
+    with pytest.raises(ValueError, match="need pictures without masks, but there are none"):
+        Rounds(Pipeline(every, 5, "cpu")).run()

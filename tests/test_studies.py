@@ -12,10 +12,14 @@ from semiseg_lib.paths import CHECKOUT
 from semiseg_lib.profiles import load
 from semiseg_lib.stages import Pipeline
 from semiseg_lib.studies import records as stored_records
-from semiseg_lib.studies.catalogue import photo_arms
+from semiseg_lib.studies.catalogue import photo_arms, unlabelled_photo_arms
 
 RECORDS = CHECKOUT / "notebooks" / "records"
-REDUCED = {"photographs": (list(photo_arms(100)), 1)}
+REDUCED = {
+    "photographs": (list(photo_arms(100)), 1),
+    "voc unlabelled": (list(unlabelled_photo_arms("voc", 100)), 1),
+    "camvid unlabelled": (list(unlabelled_photo_arms("camvid", 46)), 1),
+}
 """Studies of which the laptop profile holds a part only: these arms, with so many seeds."""
 WITH_BOXES = ("ancillary", "primary", "warm primary", "second round")
 COMMITTED = {name: studies.record_path(name, "laptop") for name in studies.STUDIES}
@@ -141,9 +145,9 @@ def test_every_stage_scores_in_percent_and_the_record_says_where(records, tmp_pa
         assert 0 < row["test"] < 100 and row["seed"] == 5
         assert ("weak labels" in row) == (row["arm"] in WITH_BOXES)
     (rounds,) = (row for row in made.rows if row["arm"] == "rounds")
-    count = load("smoke").rounds.count
-    expected = {f"{what} {n}" for what in ("student", "labels", "kept") for n in range(1, count + 1)}
-    assert expected == set(rounds) - {"arm", "seed", "test"}
+    numbers = range(1, load("smoke").rounds.count + 1)
+    expected = {f"{what} {n}" for what in ("student", "labels", "kept") for n in numbers}
+    assert expected == set(rounds) - {"arm", "seed", "test", "config"}
     assert all(0 < rounds[key] <= 100 for key in expected)
     stored = json.loads((records / "all-smoke.json").read_text(encoding="utf-8"))
     assert stored["rows"] == made.rows and stored["machine"]["torch"]

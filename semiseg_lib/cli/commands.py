@@ -39,7 +39,8 @@ def train(arguments: Sequence[str]) -> None:
     chooser.add_argument("method", choices=TRAINABLE, help="what to train; then --help for more")
     chooser.add_argument("--profile", help="smoke, laptop ...: where the defaults come from")
     chooser.add_argument("--dataset", default="minivoc", choices=get_args(Dataset),
-                         help="minivoc (drawn), voc, cityscapes, camvid or your own folder")
+                         help="minivoc (drawn), voc, cityscapes, camvid, your own folder; and to "
+                              "classify small pictures: digits, cifar10")
     chosen, rest = chooser.parse_known_args(arguments)
     profile = profiles.load(chosen.profile, chosen.dataset, chosen.method)
     run = _train_stage if chosen.method in STAGES else _train_unlabelled
@@ -69,7 +70,14 @@ def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
         report(pipeline, Rounds(pipeline).run()[-1].best, "val")
         return
     flags = _flags(name, profile, profile.unlabelled[name], profile.train_unlabelled, rest)
-    pipeline = _pipeline(profile, flags, {"train_unlabelled": flags.train})
+    started = {  # what this machine can do holds for the supervised start as well
+        field: getattr(flags.train, field) for field in ("precision", "accumulate", "compile")
+        if getattr(flags.train, field) != getattr(profile.train_unlabelled, field)
+    }
+    pipeline = _pipeline(profile, flags, {
+        "train_unlabelled": flags.train,
+        "train_supervised": replace(profile.train_supervised, **started),
+    })
     report(pipeline, learn(pipeline, flags.method), "val")
 
 

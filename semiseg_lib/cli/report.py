@@ -27,6 +27,8 @@ def report(pipeline: Pipeline, trained: Trained, split: str) -> None:
     """
     if not PartialState().is_main_process:
         return
+    if trained.which != "last":
+        trained = pipeline.open(trained.folder, trained.config)
     last = pipeline.evaluate(trained, split)
     protocol = asdict(pipeline.profile.protocol)
     summary = f"mIoU on {split}: {100 * last.mean_iou:.1f} %"

@@ -226,6 +226,8 @@ class Loader(Generic[Pictures, Views]):
         process: int = 0,
         processes: int = 1,
     ) -> None:
+        if not len(labelled) or (weak is not None and not len(weak)):
+            raise ValueError("there are no pictures to learn from; add some, or name other lists.")
         self.pools = (labelled, weak)
         self.batch_sizes = (batch_labelled, batch_weak)
         self.augment = augment

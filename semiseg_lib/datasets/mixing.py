@@ -64,9 +64,9 @@ def draw_masks(
         (corners[..., axis, None] <= places) & (places < (corners + sides)[..., axis, None])
         for axis, places in enumerate(map(np.arange, size))
     )
-    rectangles = rows[..., :, None] & columns[..., None, :]
+    covered = np.logical_xor.reduce(rows[..., :, None] & columns[..., None, :], axis=1)
     mixed = rng.random(count) < config.chance
-    return torch.from_numpy((rectangles.sum(axis=1) % 2 == 1) & mixed[:, None, None])
+    return torch.from_numpy(covered & mixed[:, None, None])
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,17 @@ class Mix:
 
 
 def draw_mix(images: Tensor, config: CutMixConfig | None, rng: np.random.Generator) -> Mix:
-    """Draw how the pictures (B, 3, H, W) of a batch are mixed; not at all without a ``config``."""
+    """Draw how the pictures (B, 3, H, W) of a batch are mixed; not at all without a ``config``.
+
+    Raises:
+        ValueError: there is one picture only, and so none to paste.
+    """
     count, _, height, width = images.shape
     if config is None:
         return Mix(torch.zeros(count, height, width, dtype=torch.bool, device=images.device))
+    if count < 2:
+        raise ValueError(
+            "CutMix pastes one picture onto another, but a process has one only: give each at "
+            "least two (train.batch_weak), or leave CutMix out."
+        )
     return Mix(draw_masks(count, (height, width), config, rng).to(images.device))

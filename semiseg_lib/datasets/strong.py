@@ -49,7 +49,15 @@ class StrongConfig:
 
 
 def strong_view(images: Tensor, config: StrongConfig, rng: np.random.Generator) -> Tensor:
-    """A strong view of each picture (B, 3, H, W) in [0, 1]; each has its own draws."""
+    """A strong view of each picture (B, 3, H, W) in [0, 1]; each has its own draws.
+
+    In single precision also under autocast: half as exact would be a visible step of grey.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        return _views(images.float(), config, rng)
+
+
+def _views(images: Tensor, config: StrongConfig, rng: np.random.Generator) -> Tensor:
     views = []
     for image in images:
         jitter, grey, blur = rng.random(3) < (config.jitter, config.grey, config.blur)

@@ -50,6 +50,10 @@ class CPSConfig:
     ema_decay: float = 0.99
     hard: HardPixels | None = None
 
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"cps.weight is {self.weight}; it must be at least 0.")
+
 
 class CPS(AveragedMethod):
     """L = sum over both networks of CE(p_i, y) + lambda CE(p_i, argmax p_other)."""
@@ -75,6 +79,8 @@ class CPS(AveragedMethod):
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, weak, nets = batch.labelled, batch.weak, (self.network, self.second)
+        # Before any label is made: in older PyTorch, autocast keeps its first copy of a weight, and
+        # one made without gradients cuts the weight off (pytorch/pytorch#142234).
         if not self.config.weight or self.config.cutmix:
             logits = [net(labelled.images) for net in nets]
         if not self.config.weight:
@@ -120,7 +126,7 @@ class CPS(AveragedMethod):
 
 def _labels(logits: Tensor, images: Tensor) -> Tensor:
     """The most likely class of every pixel, int64 (B, H, W). It takes no gradient."""
-    return enlarge(logits, images.shape[-2:]).argmax(dim=1)
+    return enlarge(logits.float(), images.shape[-2:]).argmax(dim=1)
 
 
 def _cross(

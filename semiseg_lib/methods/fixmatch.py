@@ -60,6 +60,11 @@ class FixMatchConfig:
     hard: HardPixels | None = None
 
     def __post_init__(self) -> None:
+        if self.weight < 0 or not 0 <= self.threshold <= 1:
+            raise ValueError(
+                f"fixmatch.weight is {self.weight} and threshold {self.threshold}; they must be at "
+                "least 0, and the threshold at most 1."
+            )
         if not 0 <= self.feature_dropout < 1:
             raise ValueError(
                 f"fixmatch.feature_dropout is {self.feature_dropout}; it must be 0 up, below 1."
@@ -104,7 +109,7 @@ class FixMatch(AveragedMethod):
     @torch.no_grad()
     def teach(self, images: Tensor) -> Tensor:
         """The teacher's labels of weak views (B, 3, H, W): int64 (B, H, W), void where unsure."""
-        logits = enlarge(self.average(images), images.shape[-2:])
+        logits = enlarge(self.average(images).float(), images.shape[-2:])
         confidence, labels = logits.softmax(dim=1).max(dim=1)
         return labels.where(confidence >= self.config.threshold, VOID)
 

@@ -15,7 +15,9 @@ PROFILES: Mapping[str, Mapping[str, Profile]] = {
     "smoke": {"minivoc": drawn.SMOKE, **photographs.SMOKE, **small_pictures.SMOKE},
     "laptop": {"minivoc": drawn.LAPTOP, **photographs.LAPTOP, **small_pictures.LAPTOP},
     "gpu": {**photographs.GPU, **small_pictures.GPU},
-    "paper": {**photographs.PAPER, **small_pictures.PAPER},
+    "paper": {
+        **photographs.PAPER, "camvid": RECIPES["pseudo-label"]["camvid"], **small_pictures.PAPER
+    },
 }
 """Every profile, by name and by the dataset that it is for."""
 

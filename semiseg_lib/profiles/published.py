@@ -180,7 +180,9 @@ def _cps(name: str, voc: CPSConfig, cityscapes: CPSConfig) -> dict[str, Profile]
 # UniMatch, version 1. It halves the whole loss, labelled part and all; ours is not halved. With SGD
 # half the rate and twice the decay are the same step: lr (g/2 + d w) = lr/2 (g + 2 d w). Where it
 # differs: the published code labels the mixed-in pictures in evaluation mode and the others in
-# training mode, ours all in evaluation mode; and its best epoch on val is what it reports.
+# training mode, ours all in evaluation mode; ours passes strong views and labelled pictures through
+# the network together, so that they share batch statistics; and its best epoch on val is what it
+# reports.
 _UNIMATCH = FixMatchConfig(threshold=0.95, views=2, feature_dropout=0.5, ema_decay=0.0)
 _UNIMATCH_TRAIN = replace(
     _CPS_TRAIN, lr=0.01 / 2, weight_decay=2 * 1e-4,  # of the heads; the encoder has a tenth

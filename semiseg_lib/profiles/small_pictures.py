@@ -37,7 +37,7 @@ def _stages(
     """
     alone = replace(train, batch_labelled=pictures, batch_weak=0)
     half = replace(train, batch_labelled=pictures // 2, batch_weak=pictures // 2)
-    first, both = replace(alone, steps=steps), replace(half, steps=pretrain + finetune)
+    first, both = replace(alone, steps=steps), replace(half, steps=rounds * (pretrain + finetune))
     return {
         "train_supervised": first, "train_ancillary": first, "train_start": first,
         "train_primary": both, "train_unlabelled": both,

@@ -43,12 +43,13 @@ def corrected(pipeline: Pipeline, trained: Trained) -> Scores:
     return {**scored(pipeline, trained), "weak labels": percent(weak)}
 
 
-def cost(trained: Trained) -> Scores:
+def cost(*runs: Trained) -> Scores:
     """Minutes of training (validation on the way included), pictures a second, and memory."""
-    train, seconds = trained.config.train, trained.record["seconds"]
+    seconds = sum(one.record["seconds"] for one in runs)
+    pictures = sum(one.config.train.steps * one.config.train.pictures for one in runs)
     return {
-        "minutes": seconds / 60, "pictures a second": train.steps * train.pictures / seconds,
-        "memory GB": trained.record["memory_gb"],
+        "minutes": seconds / 60, "pictures a second": pictures / seconds,
+        "memory GB": max(one.record["memory_gb"] for one in runs),
     }
 
 
@@ -114,8 +115,15 @@ def longer_strong(pipeline: Pipeline, options: FixMatchConfig) -> Scores:
 
 
 def rounds(pipeline: Pipeline, selection: Selection) -> Scores:
-    """Iterated pseudo-labelling: every student, and the labels that it learnt from."""
-    runner = Rounds(pipeline, replace(pipeline.profile.rounds, selection=selection))
+    """Iterated pseudo-labelling: every student, and the labels that it learnt from.
+
+    Where no other pictures than the reported ones could say who is better, every student teaches,
+    as published: a choice made there would be rewarded there.
+    """
+    plan = replace(pipeline.profile.rounds, selection=selection)
+    if not pipeline.judges_fairly("test"):
+        plan = replace(plan, keep_better=False)
+    runner = Rounds(pipeline, plan)
     scores, done = {}, runner.run()
     for one in done:
         labels = runner.evaluate_labels(one.labels)
@@ -123,7 +131,11 @@ def rounds(pipeline: Pipeline, selection: Selection) -> Scores:
             f"student {one.number}": percent(pipeline.evaluate(one.student)),
             f"labels {one.number}": percent(labels), f"kept {one.number}": 100 * one.labels.kept,
         }
-    return scores | scored(pipeline, done[-1].best)
+    last = done[-1].best
+    scores |= scored(pipeline, pipeline.open(last.folder, last.config))
+    if isinstance(pipeline.profile.data, PhotoConfig):
+        scores |= cost(*(run for one in done for run in (one.pretrained, one.student)))
+    return scores
 
 
 SCORES: Mapping[str, Callable[[Pipeline, Options], Scores]] = {

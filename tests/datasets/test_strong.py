@@ -10,6 +10,7 @@ import torch
 
 from semiseg_lib.datasets.strong import StrongConfig, strong_view
 
+USUAL = StrongConfig()
 NOTHING = StrongConfig(jitter=0.0, grey=0.0, blur=0.0)
 COLOURS = replace(NOTHING, jitter=1.0)
 LUMA = torch.tensor([0.299, 0.587, 0.114])
@@ -19,7 +20,7 @@ def pictures(count: int = 4, size: int = 24, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def view(images: torch.Tensor, config: StrongConfig = StrongConfig(), seed: int = 0):
+def view(images: torch.Tensor, config: StrongConfig = USUAL, seed: int = 0):
     return strong_view(images, config, np.random.default_rng(seed))
 
 
