@@ -22,7 +22,7 @@ from semiseg_lib.stages import Pipeline, RunConfig
 def config(method=None) -> RunConfig:
     return Pipeline(load("smoke"), seed=5).config(
         method or PrimaryConfig(correction="none", alpha=AlphaSchedule(7, 0.25, 0.4)),
-        load("smoke").train_primary, labels_from="abc",
+        replace(load("smoke").train_primary, schedule="cosine"), labels_from="abc",
     )
 
 
@@ -54,12 +54,14 @@ def changed(value, path: tuple[str, ...]):
     if rest:
         return replace(value, **{name: changed(old, tuple(rest))})
     others = {"correction": "linear", "world": "tight", "optimizer": "sgd", "schedule": "poly",
-              "precision": "bf16", "lists": "abc", "starts_from": "abc"}
+              "precision": "bf16", "lists": "abc", "starts_from": "abc", "lr_end": 1e-3}
+    if name in others:
+        return replace(value, **{name: others[name]})
     if isinstance(old, bool):
         return replace(value, **{name: not old})
     if isinstance(old, int | float):
         return replace(value, **{name: old + 1})
-    return replace(value, **{name: others[name]}) if name in others else None
+    return None
 
 
 @pytest.mark.parametrize("path", list(leaves(config())), ids=".".join)
