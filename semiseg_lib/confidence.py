@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.evaluate import share
 from semiseg_lib.methods.parts import enlarge
 
 
@@ -59,7 +60,7 @@ class ConfidenceCounts:
         Raises:
             ValueError: the threshold is not an edge of the bins.
         """
-        return _share(self._from(threshold, self.total), self.total.sum(axis=1))
+        return share(self._from(threshold, self.total), self.total.sum(axis=1))
 
     def accuracy(self, threshold: float) -> np.ndarray:
         """Of the kept pixels called c, the share that is right: their precision.
@@ -70,16 +71,16 @@ class ConfidenceCounts:
         Raises:
             ValueError: the threshold is not an edge of the bins.
         """
-        return _share(self._from(threshold, self.right), self._from(threshold, self.total))
+        return share(self._from(threshold, self.right), self._from(threshold, self.total))
 
     def overall_kept(self, threshold: float) -> float:
         """The kept share of the pixels of all classes together; NaN if there are none."""
-        return float(_share(self._from(threshold, self.total).sum(), self.total.sum()))
+        return float(share(self._from(threshold, self.total).sum(), self.total.sum()))
 
     def overall_accuracy(self, threshold: float) -> float:
         """The share of all kept pixels that is right; NaN if nothing is kept."""
         kept = self._from(threshold, self.total).sum()
-        return float(_share(self._from(threshold, self.right).sum(), kept))
+        return float(share(self._from(threshold, self.right).sum(), kept))
 
     def rows(self, threshold: float) -> list[dict[str, float | int | str]]:
         """One row a class and a last one for all of them, percent: for tables."""
@@ -163,8 +164,3 @@ def _checked_mask(mask: np.ndarray, num_classes: int, number: int) -> np.ndarray
         raise ValueError(f"truth of picture {number} must be (H, W) with ids 0 to "
                          f"{num_classes - 1} or {VOID}; got {mask.shape} with ids {strange[:5]}")
     return mask
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)

@@ -88,12 +88,12 @@ class Evaluation:
     @property
     def precision(self) -> np.ndarray:
         """Of the pixels called c, the share that is c: float64 (C,), NaN where none is called c."""
-        return _share(np.diag(self.confusion), self.confusion.sum(0))
+        return share(np.diag(self.confusion), self.confusion.sum(0))
 
     @property
     def recall(self) -> np.ndarray:
         """Of the pixels that are c, the share called c: float64 (C,), NaN where there is none."""
-        return _share(np.diag(self.confusion), self.confusion.sum(1))
+        return share(np.diag(self.confusion), self.confusion.sum(1))
 
     def rows(self) -> list[dict[str, float | str]]:
         """One row a class, percent: for tables."""
@@ -104,8 +104,10 @@ class Evaluation:
         ]
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The part over the whole, float64 of any shape; NaN where there is no whole."""
+    whole = np.asarray(whole)
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
 def evaluate_labels(

@@ -130,19 +130,14 @@ class Rounds:
         return store
 
     def _write(self, store: PseudoLabelStore, teacher: Trained, pool) -> None:
-        thresholds = self._thresholds(teacher)
+        everything = self._probabilities(teacher, pool)
+        thresholds = self.plan.selection.thresholds(everything, store.num_classes)
         store.write(
             lambda numbers: (
                 select(one, thresholds) for one in self._probabilities(teacher, pool.take(numbers))
             ),
             title=f"pseudo-labels for {len(pool)} pictures",
         )
-
-    def _thresholds(self, teacher: Trained) -> torch.Tensor:
-        """The least confidence that is kept of each class, (C,)."""
-        data = self.pipeline.data
-        everything = self._probabilities(teacher, data.weak.without_boxes())
-        return self.plan.selection.thresholds(everything, len(data.classes))
 
     def _probabilities(self, teacher: Trained, pool) -> Iterator[torch.Tensor]:
         return predict_probabilities(
@@ -165,7 +160,7 @@ class Rounds:
         """mIoU in percent on the validation pictures."""
         key = fingerprint(trained.config)
         if key not in self._scores:
-            self._scores[key] = 100 * self.pipeline.evaluate(trained, "val").mean_iou
+            self._scores[key] = self.pipeline.validation_score(trained.method)
         return self._scores[key]
 
 

@@ -223,7 +223,7 @@ class Pipeline:
         if not folder.finished:
             run(
                 config, folder, self.data, self.machine, labels or {}, labelled, start,
-                self._validation_score,
+                self.validation_score,
             )
         return self.open(folder, config)
 
@@ -231,7 +231,7 @@ class Pipeline:
         """Load a finished run: its ``last`` weights, or the ``best`` on the validation pictures."""
         return open_run(folder, config, self.machine.device, which)
 
-    def _validation_score(self, method: Method) -> float:
+    def validation_score(self, method: Method) -> float:
         """mIoU in percent on the validation pictures."""
         return 100 * self._evaluate(method, "val").mean_iou
 

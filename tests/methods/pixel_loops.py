@@ -37,6 +37,20 @@ class Pixelwise(nn.Module):
         return self.decode(self.encode(images))
 
 
+def logits(*shape: int, seed: int = 0, scale: float = 3.0) -> torch.Tensor:
+    """Drawn logits in double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def masks(*shape: int, classes: int = 4, void: float = 0.3) -> torch.Tensor:
+    """Drawn masks, some of them void."""
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.randint(0, classes, shape, generator=generator)
+    drawn[torch.rand(shape, generator=generator) < void] = VOID
+    return drawn
+
+
 def sure_labels(logits: Tensor, threshold: float = 0.0) -> np.ndarray:
     """The most likely class of every pixel, VOID where it is less likely than the threshold."""
     labels = np.empty((len(logits), *logits.shape[-2:]), int)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,17 +13,9 @@ from torch.nn import functional
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.parts import HardPixels, cross_entropy, hard_cross_entropy, hard_masks
 
+sys.path.append(str(Path(__file__).parent))
 
-def logits(*shape: int, seed: int = 0, scale: float = 3.0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def masks(*shape: int, classes: int = 4, void: float = 0.3) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(1)
-    drawn = torch.randint(0, classes, shape, generator=generator)
-    drawn[torch.rand(shape, generator=generator) < void] = VOID
-    return drawn
+from pixel_loops import logits, masks
 
 
 def hardest_by_sorting(maps: torch.Tensor, truth: torch.Tensor, hard: HardPixels) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,17 +21,9 @@ from semiseg_lib.methods.parts import (
     soft_cross_entropy,
 )
 
+sys.path.append(str(Path(__file__).parent))
 
-def logits(*shape: int, seed: int = 0, scale: float = 3.0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def masks(*shape: int, classes: int = 4, void: float = 0.3) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(1)
-    drawn = torch.randint(0, classes, shape, generator=generator)
-    drawn[torch.rand(shape, generator=generator) < void] = VOID
-    return drawn
+from pixel_loops import logits, masks
 
 
 def test_cross_entropy_is_pytorchs_mean_over_the_labelled_pixels():
