@@ -56,6 +56,10 @@ def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Mo
     whose logits are 1x1 for any picture); and, where a part of it can be pretrained, that part as
     ``encoder`` and its relative learning rate as ``encoder_lr``.
 
+    It works in steps: ``encode(images)`` gives the encoder's features, ``decode(features)`` the
+    logits. All but the classifier split the second one: ``decode_features(features)`` gives
+    (B, ``feature_channels``, h, w) and ``head`` turns these into logits.
+
     Args:
         config: which network.
         num_classes: C, background included.
@@ -101,3 +105,14 @@ def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Mo
     return DeepLab(
         build_encoder(config), num_classes, config.output_stride, **head, rates=config.rates
     )
+
+
+def decoder_alone(network: nn.Module) -> nn.Module:
+    """What is left of a network without its encoder: it decodes features that another one gives.
+
+    Args:
+        network: from :func:`build`, any but the classifier; it is changed.
+    """
+    for name in network.encoder_parts:
+        setattr(network, name, nn.Identity())
+    return network

@@ -41,6 +41,7 @@ class DeepLab(nn.Module):
     """
 
     stride = 4
+    encoder_parts = ("encoder",)
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class DeepLab(nn.Module):
         self.decoder = nn.Sequential(
             separable_convolution(width + SKIP_WIDTH, width), separable_convolution(width, width)
         )
+        self.feature_channels = width
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
         if box_channels:
             self.attend_deep = BoxAttention(box_channels, width)
@@ -95,6 +97,12 @@ class DeepLab(nn.Module):
 
     def decode(self, features: Sequence[Tensor], box_maps: Tensor | None = None) -> Tensor:
         """The logits that follow from the features of :meth:`encode`."""
+        return self.head(self.decode_features(features, box_maps))
+
+    def decode_features(
+        self, features: Sequence[Tensor], box_maps: Tensor | None = None
+    ) -> Tensor:
+        """What :attr:`head` turns into logits: (B, feature_channels, h, w) at stride 4."""
         low, deep = features
         deep = self.aspp(deep)
         if box_maps is not None:
@@ -103,7 +111,7 @@ class DeepLab(nn.Module):
         deep = nn.functional.interpolate(
             deep, size=skip.shape[-2:], mode="bilinear", align_corners=False
         )
-        return self.head(self.decoder(torch.cat([deep, skip], dim=1)))
+        return self.decoder(torch.cat([deep, skip], dim=1))
 
 
 def separable_convolution(channels_in: int, channels_out: int) -> nn.Sequential:

@@ -150,6 +150,7 @@ class SwiftNet(nn.Module):
     """
 
     stride = 4
+    encoder_parts = ("encoder",)
 
     def __init__(
         self,
@@ -175,6 +176,7 @@ class SwiftNet(nn.Module):
         self.encoder = encoder
         self.pyramid = Pyramid(deepest, width, pyramid_momentum)
         self.up = nn.ModuleList(UpBlock(channels, width) for channels in reversed(skips))
+        self.feature_channels = width
         self.head = norm_relu_convolution(width, num_classes, bias=True)
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
@@ -200,11 +202,15 @@ class SwiftNet(nn.Module):
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """The logits that follow from the features of :meth:`encode`."""
+        return self.head(self.decode_features(features))
+
+    def decode_features(self, features: Sequence[Tensor]) -> Tensor:
+        """What :attr:`head` turns into logits: (B, feature_channels, h, w) at stride 4."""
         *skips, deepest = features
         features = self.pyramid(deepest)
         for block, skip in zip(self.up, reversed(skips), strict=True):
             features = block(features, skip)
-        return self.head(features)
+        return features
 
 
 def norm_relu_convolution(

@@ -30,6 +30,7 @@ class UNet(nn.Module):
     """
 
     stride = 2
+    encoder_parts = ("stem", "down")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(
             [convolution(a + b, a, norm=norm) for a, b in pairwise(widths)][::-1]
         )
+        self.feature_channels = width
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
@@ -84,12 +86,16 @@ class UNet(nn.Module):
 
     def decode(self, scales: Sequence[Tensor]) -> Tensor:
         """The logits that follow from the features of :meth:`encode`."""
+        return self.head(self.decode_features(scales))
+
+    def decode_features(self, scales: Sequence[Tensor]) -> Tensor:
+        """What :attr:`head` turns into logits: (B, feature_channels, H/2, W/2)."""
         *skips, features = scales
         for stage in self.up:
             skip = skips.pop()
             features = nn.functional.interpolate(features, size=skip.shape[-2:], mode="nearest")
             features = stage(torch.cat([skip, features], dim=1))
-        return self.head(features)
+        return features
 
 
 def convolution(

@@ -63,6 +63,7 @@ class ViTSegmenter(nn.Module):
     """
 
     stride = 4
+    encoder_parts = ("encoder", "project")
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class ViTSegmenter(nn.Module):
         self.decoder = nn.Sequential(
             separable_convolution(width, width), separable_convolution(width, width)
         )
+        self.feature_channels = width
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
         if box_channels:
             self.attend = BoxAttention(box_channels, width)
@@ -119,7 +121,13 @@ class ViTSegmenter(nn.Module):
 
     def decode(self, features: Sequence[Tensor], box_maps: Tensor | None = None) -> Tensor:
         """The logits that follow from the features of :meth:`encode`."""
+        return self.head(self.decode_features(features, box_maps))
+
+    def decode_features(
+        self, features: Sequence[Tensor], box_maps: Tensor | None = None
+    ) -> Tensor:
+        """What :attr:`head` turns into logits: (B, feature_channels, H/4, W/4)."""
         (features,) = features
         if box_maps is not None:
             features = self.attend(features, box_maps)
-        return self.head(self.decoder(features))
+        return self.decoder(features)
