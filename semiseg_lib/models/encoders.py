@@ -51,6 +51,7 @@ class Encoder(nn.Module):
 
     Args:
         config: ``encoder``, ``weights`` and ``output_stride`` of a ModelConfig.
+        further: channels that it reads behind the picture's three, as they are.
 
     Attributes:
         channels: channels of the two features.
@@ -60,19 +61,27 @@ class Encoder(nn.Module):
         FileNotFoundError, RuntimeError: see :func:`create`.
     """
 
-    def __init__(self, config: EncoderChoice) -> None:
+    def __init__(self, config: EncoderChoice, further: int = 0) -> None:
         super().__init__()
+        self.further = further
         stride = config.output_stride
+        wider = {"in_chans": 3 + further} if further else {}
         self.network = create(
             config, features_only=True, output_stride=stride,
-            out_indices=levels(config.encoder, 4, stride),
+            out_indices=levels(config.encoder, 4, stride), **wider,
         )
         self.normalise = statistics(config.encoder)
         self.channels: tuple[int, int] = tuple(self.network.feature_info.channels())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, H, W) in [0, 1] to features at stride 4 and at the output stride."""
-        low, deep = self.network(self.normalise(images))
+        """Pictures (B, 3, H, W) in [0, 1] to features at stride 4 and at the output stride.
+
+        Where it reads ``further`` channels, these follow the picture's: (B, 3 + further, H, W).
+        """
+        inputs = self.normalise(images[:, :3])
+        if self.further:
+            inputs = torch.cat([inputs, images[:, 3:]], dim=1)
+        low, deep = self.network(inputs)
         return low, deep
 
 
@@ -105,9 +114,12 @@ def create(config: EncoderChoice, **options: Any) -> nn.Module:
         raise ValueError(f'weights="package" has no weights for encoder {name}. {THREE_WAYS}')
     network = timm.create_model(name, pretrained=False, **options)
     if weights == "package":
-        load(network, package_weights(), f"package {PACKAGE}")
+        state, where = package_weights(), f"package {PACKAGE}"
     elif weights:
-        load(network, read_weights(Path(weights)), weights)
+        state, where = read_weights(Path(weights)), weights
+    else:
+        return network
+    load(network, _widened(state, name, options.get("in_chans", 3)), where)
     return network
 
 
@@ -242,6 +254,14 @@ def load(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
                 "another encoder"
             )
     network.load_state_dict(matched)
+
+
+def _widened(state: dict[str, Tensor], encoder: str, channels: int) -> dict[str, Tensor]:
+    """Weights whose first convolution reads so many channels: timm repeats those of the colours."""
+    first = f"{timm.get_pretrained_cfg(encoder).first_conv}.weight"
+    if channels == 3 or first not in state:
+        return state
+    return {**state, first: timm.models.adapt_input_conv(channels, state[first])}
 
 
 def _plain(name: str) -> str:

@@ -1,0 +1,80 @@
+"""A network that looks at a picture and at what was predicted for it, and says where that is right.
+
+The error-localisation network of ELN (Kwon & Kwak, CVPR 2022).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from semiseg_lib.models import ModelConfig
+from semiseg_lib.models.unet import UNet
+
+
+class ErrorNetwork(nn.Module):
+    """Picture, logits and their entropy to one logit a pixel: "the prediction is right here".
+
+    All that it reads is brought to the picture's size and detached: no gradient leaves it.
+
+    A U-Net reads the further maps where another one reads box maps. DeepLabv3+ (published: on a
+    ResNet-34) reads them as further channels of its first convolution.
+
+    Args:
+        config: which network, "unet" or "deeplab".
+        num_classes: C, background included.
+
+    Raises:
+        ValueError: another architecture. Else as :func:`semiseg_lib.models.build`.
+    """
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__()
+        maps = num_classes + 1
+        self.boxed = config.architecture == "unet"
+        if self.boxed:
+            self.network = UNet(1, width=config.width, box_channels=maps, norm=config.norm)
+        elif config.architecture == "deeplab":
+            # Imported late: timm and torchvision take seconds, and the U-Net needs neither.
+            from semiseg_lib.models.deeplab import DeepLab
+            from semiseg_lib.models.encoders import Encoder
+
+            self.network = DeepLab(
+                Encoder(config, further=maps), 1, config.output_stride,
+                width=config.decoder_width, encoder_lr=config.encoder_lr, rates=config.rates,
+            )
+        else:
+            raise ValueError(
+                'the error-localisation network (error.architecture) is a "unet" or a "deeplab", '
+                f'not {config.architecture!r}: the others cannot read more than a picture.'
+            )
+
+    def forward(self, images: Tensor, logits: Tensor) -> Tensor:
+        """How right the most likely class of each pixel is, as a logit.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1]; H and W divisible by 16.
+            logits: (B, C, h, w) of any size, enlarged to the pictures'.
+
+        Returns:
+            logits (B, H, W).
+        """
+        size = tuple(images.shape[-2:])
+        logits = _resized(logits.detach().float(), size)
+        maps = torch.cat([entropy(logits), logits], dim=1)
+        if self.boxed:
+            right = self.network(images, maps)
+        else:
+            right = self.network(torch.cat([images, maps], dim=1))
+        return _resized(right.float(), size)[:, 0]
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """The entropy of softmax(logits) (B, C, h, w), in nats, 0 .. log C: (B, 1, h, w)."""
+    logs = logits.float().log_softmax(dim=1)
+    return -(logs.exp() * logs).sum(dim=1, keepdim=True)
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (B, D, h, w) at another size, bilinearly, pixel areas aligned."""
+    return nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
