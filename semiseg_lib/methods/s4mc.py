@@ -1,0 +1,255 @@
+"""Keeping pixels that their neighbours support, S4MC (Kimhi et al., TMLR 2024).
+
+A threshold on confidence drops most pixels along outlines and many inside of objects. But labels of
+neighbouring pixels are mostly the same, so a neighbour's belief is evidence, too. S4MC lets it
+raise or lower a pixel's margin before the threshold, which itself sinks as the training goes on.
+The label stays the teacher's own; only whether it is kept changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.datasets.loaders import Batch, Part
+from semiseg_lib.datasets.mixing import CutMixConfig, Mix, draw_mix
+from semiseg_lib.datasets.neighbours import agreement, neighbours
+from semiseg_lib.datasets.strong import StrongConfig, strong_view
+from semiseg_lib.methods.base import AveragedMethod
+from semiseg_lib.methods.parts import (
+    HardPixels,
+    cross_entropy,
+    hard_cross_entropy,
+    shown_pixels,
+)
+
+Indicator = Literal["margin", "confidence", "entropy"]
+BETA = math.exp(-0.5)
+
+HALF_BOX = CutMixConfig(chance=0.5, boxes=1, area=(0.5, 0.5), aspect=0.25)
+"""One box over half of the picture, each side at least half of the picture's: as in S4MC's code."""
+
+
+@dataclass(frozen=True)
+class S4MCConfig:
+    """Options of S4MC. The defaults are the paper's on VOC, on top of FixMatch, but for ``start``.
+
+    Attributes:
+        weight: of the unlabelled loss. With 0 no unlabelled picture is looked at.
+        indicator: how sure a pixel is: the largest probability minus the second largest
+            (``margin``), the largest one (``confidence``), or minus the entropy (``entropy``).
+        neighbours: which pixels around may support a pixel, 4 or 8.
+        support: k, how many of them do: for each class those that believe in it most, in turn.
+        beta: how far a neighbour counts, 0 .. 1; with 0 nothing is refined.
+        expectation: E_c for each class, how often a neighbour of a pixel of the class has the
+            class, too; () measures it in the masks that training sees.
+        void_differs: in measuring, a void neighbour is one of another class; False leaves it out.
+        drop: alpha_0, the share of pixels that is dropped at the start, by unrefined indicators; it
+            falls linearly to 0.
+        start: share of the training that is over before unlabelled pictures are looked at.
+        strong: how far the student's view differs, as in FixMatch; None for not at all, as in
+            CutMix-Seg.
+        cutmix: how the student's views are mixed; None for not at all.
+        indicator_of: the teacher's predictions that say how sure a pixel is: of the ``mixed``
+            pictures, as published, in a second pass; or mixed from those of the ``unmixed`` ones.
+        by_kept: the loss is the mean over kept pixels, times all pixels over kept ones, as
+            published; False leaves the factor out.
+        list_ratio: a further factor: labelled over unlabelled pictures of a pass, which is 1 in the
+            published code.
+        ema_decay: decay of the moving average that teaches and is deployed.
+        hard: the labelled loss is the mean over hard pixels only; None for all of them.
+    """
+
+    name: Literal["s4mc"] = "s4mc"
+    weight: float = 1.0
+    indicator: Indicator = "margin"
+    neighbours: Literal[4, 8] = 4
+    support: int = 1
+    beta: float = BETA
+    expectation: tuple[float, ...] = ()
+    void_differs: bool = True
+    drop: float = 0.4
+    start: float = 0.0
+    strong: StrongConfig | None = StrongConfig()
+    cutmix: CutMixConfig | None = HALF_BOX
+    indicator_of: Literal["mixed", "unmixed"] = "mixed"
+    by_kept: bool = True
+    list_ratio: float = 1.0
+    ema_decay: float = 0.99
+    hard: HardPixels | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "list_ratio"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"s4mc.{name} is {getattr(self, name)}; it must be at least 0.")
+        for name in ("beta", "drop", "start"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"s4mc.{name} is {getattr(self, name)}; it must be 0 .. 1.")
+        if self.neighbours not in (4, 8) or not 1 <= self.support <= self.neighbours:
+            raise ValueError(
+                f"s4mc.neighbours is {self.neighbours} and support {self.support}; there are 4 or "
+                "8 neighbours, of which at least one gives support."
+            )
+        if not all(0 <= share <= 1 for share in self.expectation):
+            raise ValueError(f"s4mc.expectation is {self.expectation}; all must be 0 .. 1.")
+
+
+def refine(
+    probabilities: Tensor, expectation: Tensor, count: int = 4, support: int = 1,
+    beta: float = BETA,
+) -> Tensor:
+    """Probabilities (B, C, H, W) that the pixel or a supporting neighbour has the class.
+
+    P(A or B) = P(A) + P(B) - P(A and B), and where a pixel has class c, so has its neighbour with
+    probability E_c: P(A and B) is taken as p E_c, or as p n if that is more. With the neighbour n
+    that believes in the class most, p becomes p + beta [n - max(p n, p E)]; then the same with the
+    second, up to ``support``. Nothing is normalised: the sum over classes is not 1. Where n < p E
+    the probability falls, as in no union of events, for P(A and B) is taken to be above P(B).
+
+    Args:
+        probabilities: in [0, 1]; 0 where there is no picture.
+        expectation: E, (C,), in [0, 1].
+        count: 4 or 8 neighbours. Those beyond the border believe in nothing; they come last.
+        support: k, how many of them count.
+        beta: how much, in [0, 1]; then the result stays in [0, 1].
+    """
+    expected = expectation.to(probabilities).view(-1, 1, 1)
+    beside = neighbours(probabilities, count)
+    for believed in (
+        beside.amax(dim=0, keepdim=True) if support == 1  # much faster than sorting
+        else beside.topk(support, dim=0).values
+    ):
+        joint = probabilities * torch.maximum(believed, expected)
+        probabilities = probabilities + beta * (believed - joint)
+    return probabilities
+
+
+def indicator(probabilities: Tensor, kind: Indicator = "margin") -> Tensor:
+    """How sure each pixel is, (B, H, W), more is surer; refined (B, C, H, W) need not sum to 1.
+
+    ``margin``: the largest minus the second largest; ``confidence``: the largest; ``entropy``: the
+    sum of p log p, which is 0 at its best.
+    """
+    if kind == "entropy":
+        return -torch.special.entr(probabilities).sum(dim=1)
+    largest, second = probabilities.topk(2, dim=1).values.unbind(dim=1)
+    return largest - second if kind == "margin" else largest
+
+
+def threshold(indicators: Tensor, shown: Tensor, dropped: float) -> Tensor:
+    """What an indicator must exceed so that this share of the shown pixels is dropped: a scalar.
+
+    It is the value of rank ``dropped`` times the number of shown pixels, rounded; with rank 0 it is
+    minus infinity. Ties with that value are dropped, too.
+
+    Args:
+        indicators: (B, H, W), unrefined.
+        shown: bool (B, H, W), False where a view shows padding, which is not counted.
+        dropped: alpha_t, the share of pixels, in [0, 1].
+    """
+    ordered = indicators.where(shown, torch.inf).flatten().sort().values
+    rank = (shown.sum() * dropped).round().long()
+    value = ordered.gather(0, (rank - 1).clamp(min=0).view(1))[0]
+    return torch.where(rank > 0, value, -torch.inf)
+
+
+class S4MC(AveragedMethod):
+    """L = CE(labelled) + w (all / kept) mean over kept pixels of CE(teacher's label).
+
+    A pixel is kept if its refined indicator is above the threshold of the unrefined ones of this
+    process's batch; if none is, the loss is 0 (NaN in the published code). The teacher is always in
+    eval mode; the published code judges how sure it is in train mode, so that the pictures of a
+    batch depend on each other. At a pasted rectangle's edge, neighbours are of different pictures.
+
+    Attributes:
+        same, pairs: int64 (C,), what :func:`agreement` found in all labelled views up to now; with
+            several processes, in those of the main one.
+    """
+
+    def __init__(self, config: S4MCConfig, network: nn.Module, num_classes: int) -> None:
+        super().__init__(network, config.ema_decay)
+        if config.expectation and len(config.expectation) != num_classes:
+            raise ValueError(
+                f"s4mc.expectation has {len(config.expectation)} values for {num_classes} classes."
+            )
+        self.config = config
+        self.learns_from = frozenset({"labelled", "weak"} if config.weight else {"labelled"})
+        for name in ("same", "pairs"):
+            self.register_buffer(name, torch.zeros(num_classes, dtype=torch.int64))
+
+    @classmethod
+    def of(cls, config: S4MCConfig, build: Callable[[], nn.Module], num_classes: int) -> S4MC:
+        return cls(config, build(), num_classes)
+
+    def expectation(self) -> Tensor:
+        """E_c, (C,): as configured, or as counted; 1 for a class that was not seen yet."""
+        if self.config.expectation:
+            return torch.tensor(self.config.expectation, device=self.pairs.device)
+        return (self.same / self.pairs.clamp(min=1)).where(self.pairs > 0, 1.0)
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        config, labelled = self.config, batch.labelled
+        if not config.weight:
+            return {"labelled": self._labelled(self.network(labelled.images), labelled)}
+        if self.training:
+            self._count(labelled)
+        if progress < config.start:
+            logits = self.network(labelled.images)
+            return {"labelled": self._labelled(logits, labelled), "weak": logits.new_zeros(())}
+        view = self.student_part(batch.weak, progress, np.random.default_rng(batch.seed))
+        images = torch.cat([labelled.images, view.images])
+        logits, of_view = self.network(images).split([len(labelled.images), len(view.images)])
+        loss = config.weight * config.list_ratio * cross_entropy(of_view, view.masks)
+        if config.by_kept:
+            loss = loss * view.inside.sum() / (view.masks != VOID).sum().clamp(min=1)
+        return {"labelled": self._labelled(logits, labelled), "weak": loss}
+
+    def _count(self, part: Part) -> None:
+        same, pairs = agreement(
+            part.masks, len(self.pairs), self.config.neighbours, part.inside,
+            self.config.void_differs,
+        )
+        self.same += same
+        self.pairs += pairs
+
+    def _labelled(self, logits: Tensor, part: Part) -> Tensor:
+        return hard_cross_entropy(logits, part.masks, self.config.hard)
+
+    def student_part(self, weak: Part, progress: float, rng: np.random.Generator) -> Part:
+        """What the student sees and the labels of the pixels that are kept, the others void."""
+        mix = draw_mix(weak.images, self.config.cutmix, rng)
+        strong = self.config.strong
+        images = strong_view(weak.images, strong, rng) if strong else weak.images
+        shown = mix(shown_pixels(weak))
+        labels = self.teach(weak.images, mix, shown, progress)
+        return Part(weak.names, mix(images), labels, inside=shown)
+
+    @torch.no_grad()
+    def teach(self, images: Tensor, mix: Mix, shown: Tensor, progress: float) -> Tensor:
+        """The teacher's labels of mixed pictures, int64 (B, H, W), void where a pixel is dropped.
+
+        Args:
+            images: weak views (B, 3, H, W), not mixed; ``mix`` says how they will be.
+            shown: bool (B, H, W), which pixels of the mixed pictures are no padding.
+            progress: the share of the training that is done.
+        """
+        config = self.config
+        probabilities = self.probabilities(images)
+        labels = mix(probabilities.argmax(dim=1))
+        mixed = config.indicator_of == "mixed" and config.cutmix
+        probabilities = self.probabilities(mix(images)) if mixed else mix(probabilities)
+        probabilities = probabilities.where(shown[:, None], 0)
+        refined = refine(
+            probabilities, self.expectation(), config.neighbours, config.support, config.beta
+        )
+        least = threshold(
+            indicator(probabilities, config.indicator), shown, config.drop * (1 - progress)
+        )
+        return labels.where(shown & (indicator(refined, config.indicator) > least), VOID)
