@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import torch
+from accelerate import Accelerator
 
 from semiseg_lib import methods
 from semiseg_lib.datasets.augment import AugmentConfig
@@ -21,11 +23,11 @@ from semiseg_lib.datasets.published_lists import list_digest
 from semiseg_lib.datasets.whole_pictures import WholePictureConfig, WholePictureData
 from semiseg_lib.logits import LogitsStore
 from semiseg_lib.memory import estimate, example_batch
-from semiseg_lib.methods import MethodConfig
+from semiseg_lib.methods import AnyMethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.options import added
-from semiseg_lib.paths import atomic_write
+from semiseg_lib.paths import atomic_write, held
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.train import TrainConfig, fit, make_accelerator
 
@@ -45,7 +47,7 @@ class RunConfig:
         draw: a number for further draws of fresh weights; 0 draws the seed's own.
     """
 
-    method: MethodConfig
+    method: AnyMethodConfig
     data: DataConfig | PhotoConfig | WholePictureConfig
     model: ModelConfig
     augment: AugmentConfig | CropConfig
@@ -104,8 +106,13 @@ def open_run(
 ) -> Trained:
     """Load a finished run: its ``last`` weights, or the ``best`` on the validation pictures."""
     record = folder.read_record()
-    empty = replace(config.model, weights="")  # the run's own weights come next
-    method = methods.build(config.method, empty, len(record["classes"]))
+    # The run's own weights come next, so no other ones are fetched for any of its networks.
+    networks = {name: replace(value, weights="") for name, value in vars(config.method).items()
+                if isinstance(value, ModelConfig)}
+    method = methods.build(
+        replace(config.method, **networks), replace(config.model, weights=""),
+        len(record["classes"]),
+    )
     folder.load_weights(method, which)
     device = make_accelerator(config.train, device).device
     return Trained(config, folder, method.to(device).eval(), record, which)
@@ -123,6 +130,9 @@ def run(
 ) -> None:
     """Train, from the folder's checkpoint where there is one, and store the result.
 
+    Of several commands or chapters that ask for the same run, one trains it and the others wait.
+    The processes of one distributed job are no such rivals: they train it together.
+
     Args:
         config: the run.
         folder: where it goes.
@@ -139,6 +149,23 @@ def run(
     accelerator = make_accelerator(
         config.train, machine.device, trackers=machine.trackers, folder=folder.path
     )
+    alone = accelerator.num_processes == 1
+    with held(folder.path) if alone else nullcontext():
+        if not (alone and folder.finished):  # another command may have finished it meanwhile
+            _run(accelerator, config, folder, data, machine, labels, labelled, start, score)
+
+
+def _run(
+    accelerator: Accelerator,
+    config: RunConfig,
+    folder: RunFolder,
+    data: Data | PhotoData | WholePictureData,
+    machine: Machine,
+    labels: Stores,
+    labelled: Pool | PhotoPool | None,
+    start: Sequence[Trained],
+    score: Callable[[Method], float] | None,
+) -> None:
     if accelerator.is_main_process:
         if not machine.resume:
             folder.delete()

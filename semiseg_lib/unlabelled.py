@@ -7,16 +7,17 @@ from dataclasses import replace
 
 from semiseg_lib import methods
 from semiseg_lib.launch import Trained
-from semiseg_lib.methods import CPSConfig, FixMatchConfig, SupervisedConfig
+from semiseg_lib.methods import SupervisedConfig, UnlabelledConfig
 from semiseg_lib.runs import fingerprint
 from semiseg_lib.stages import Pipeline
 
 
-def learn(pipeline: Pipeline, options: FixMatchConfig | CPSConfig) -> Trained:
+def learn(pipeline: Pipeline, options: UnlabelledConfig) -> Trained:
     """A method that learns from labelled and unlabelled pictures together.
 
     Where the profile says so it goes on from the supervised run; a method with two networks from
-    two of them, which differ in the weights that they started with.
+    two of them, which differ in the weights that they started with. One whose option ``weight`` is
+    0 reads masks alone, so all pictures of a step are labelled: a control.
     """
     start = warm_starts(pipeline, methods.kind(options).networks)
     return _go_on(pipeline, options, start)
@@ -39,11 +40,11 @@ def warm_starts(pipeline: Pipeline, networks: int) -> list[Trained]:
 
 
 def _go_on(
-    pipeline: Pipeline, options: SupervisedConfig | FixMatchConfig | CPSConfig,
+    pipeline: Pipeline, options: SupervisedConfig | UnlabelledConfig,
     start: Sequence[Trained],
 ) -> Trained:
     train = pipeline.profile.train_unlabelled
-    if isinstance(options, SupervisedConfig):
+    if isinstance(options, SupervisedConfig) or getattr(options, "weight", 1) == 0:
         pictures = train.batch_labelled + train.batch_weak
         train = replace(train, batch_labelled=pictures, batch_weak=0)
     starts_from = "+".join(fingerprint(one.config) for one in start)

@@ -17,13 +17,15 @@ from semiseg_lib.datasets.crop import CropConfig
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.datasets.photo_data import PhotoConfig
 from semiseg_lib.launch import Machine
+from semiseg_lib.methods import ELNConfig
+from semiseg_lib.models import ModelConfig, encoders
 from semiseg_lib.profiles import load
 from semiseg_lib.rounds import Rounds
 from semiseg_lib.stages import Pipeline
 from semiseg_lib.unlabelled import learn, supervised_longer
 
 SMOKE = load("smoke")
-METHODS = pytest.mark.parametrize("name", ["fixmatch", "cps", "cutmix-cps"])
+METHODS = pytest.mark.parametrize("name", list(SMOKE.unlabelled))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,8 @@ def pipeline(profile=SMOKE, root: Path | None = None) -> Pipeline:
 def options(name: str):
     """The profile's, but for a threshold that a network of six steps can reach."""
     chosen = SMOKE.unlabelled[name]
-    return replace(chosen, threshold=0.2) if name == "fixmatch" else chosen
+    reached = {"fixmatch": 0.2, "cac": 0.0, "eln": 0.0}
+    return replace(chosen, threshold=reached[name]) if name in reached else chosen
 
 
 @pytest.fixture
@@ -154,8 +157,14 @@ def test_a_loss_of_weak_pictures_without_weak_pictures_is_refused(work):
     alone = replace(SMOKE.train_unlabelled, batch_weak=0)
     with pytest.raises(ValueError, match="fixmatch learns from weak pictures, but"):
         learn(pipeline(replace(SMOKE, train_unlabelled=alone)), options("fixmatch"))
-    with pytest.raises(ValueError, match="cps sees no weak pictures, but"):
-        learn(pipeline(), replace(options("cps"), weight=0.0))
+
+
+def test_a_method_whose_unlabelled_loss_weighs_nothing_is_its_control(work):
+    """As many pictures a step, all of them labelled: for FixMatch this is ``supervised_longer``."""
+    alone = learn(pipeline(), replace(options("fixmatch"), weight=0.0))
+    longer = supervised_longer(pipeline())
+    assert alone.config.train == longer.config.train and alone.config.train.batch_weak == 0
+    assert same(alone.method.state_dict(), longer.method.state_dict())
 
 
 OPENED: list[str] = []
@@ -247,3 +256,22 @@ def test_hidden_masks_of_a_folder_of_your_own_are_never_opened(tmp_path, fresh, 
         weights.append(all_methods(pipeline(profile, tmp_path / "mine")))
         assert never_opened(opened, hidden)
     assert all(same(*pair) for pair in zip(*weights, strict=True))
+
+
+def test_opening_a_finished_run_fetches_no_weights_for_any_of_its_networks(work, monkeypatch):
+    fetched, create = [], encoders.timm.create_model
+
+    def without_internet(name, pretrained=False, **options):
+        fetched.append(pretrained)
+        return create(name, pretrained=False, **options)
+
+    monkeypatch.setattr(encoders.timm, "create_model", without_internet)
+    error = ModelConfig(
+        architecture="deeplab", encoder="resnet18", weights="hub", decoder_width=8
+    )
+    stages = pipeline()
+    trained = learn(stages, ELNConfig(error=error, ratios=()))
+    assert any(fetched)
+    fetched.clear()
+    again = stages.open(trained.folder, trained.config)
+    assert again.config.method.error.weights == "hub" and not any(fetched)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from semiseg_lib.datasets.loaders import Batch
@@ -110,3 +111,21 @@ class AveragedMethod(Method):
 
     def after_step(self, step: int) -> None:
         self.average.update_parameters(self.network)
+
+    def begin_with(self, finished: Sequence[Method]) -> None:
+        """The network and its average go on from a finished method; all else begins afresh."""
+        (start,) = finished
+        self.begin_network_with(start)
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """What the average believes of pictures (B, 3, H, W): (B, C, H, W), without gradient.
+
+        In single precision also under autocast: thresholds and margins need it.
+        """
+        return enlarge(self.average(images).float(), images.shape[-2:]).softmax(dim=1)
+
+    def begin_network_with(self, finished: AveragedMethod) -> None:
+        """Begin with a finished method's network and average; what else this one has stays."""
+        self.network.load_state_dict(finished.network.state_dict())
+        self.average.load_state_dict(finished.average.state_dict())

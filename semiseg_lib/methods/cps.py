@@ -73,8 +73,7 @@ class CPS(AveragedMethod):
     def begin_with(self, finished: Sequence[Method]) -> None:
         """Each network begins with its own of two finished methods."""
         first, second = finished
-        self.network.load_state_dict(first.network.state_dict())
-        self.average.load_state_dict(first.average.state_dict())
+        self.begin_network_with(first)
         self.second.load_state_dict(second.network.state_dict())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:

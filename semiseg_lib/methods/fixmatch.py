@@ -25,7 +25,6 @@ from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,
     confident_cross_entropy,
-    enlarge,
     hard_cross_entropy,
     shown_pixels,
 )
@@ -109,8 +108,7 @@ class FixMatch(AveragedMethod):
     @torch.no_grad()
     def teach(self, images: Tensor) -> Tensor:
         """The teacher's labels of weak views (B, 3, H, W): int64 (B, H, W), void where unsure."""
-        logits = enlarge(self.average(images).float(), images.shape[-2:])
-        confidence, labels = logits.softmax(dim=1).max(dim=1)
+        confidence, labels = self.probabilities(images).max(dim=1)
         return labels.where(confidence >= self.config.threshold, VOID)
 
     def strong_part(self, weak: Part, labels: Tensor, rng: np.random.Generator) -> Part:

@@ -127,6 +127,23 @@ def inside_at(inside: Tensor, size: tuple[int, int]) -> Tensor:
     return nn.functional.adaptive_max_pool2d(padding, size)[:, 0] == 0
 
 
+class Projector(nn.Sequential):
+    """Features (B, D, h, w) to unit vectors (B, width, h, w), whose products are cosines.
+
+    Two 1x1 convolutions with a ReLU between them, then each pixel's vector divided by its length.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, channels, kernel_size=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, width, kernel_size=1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return nn.functional.normalize(super().forward(features), dim=1)
+
+
 class MovingAverage(AveragedModel):
     """An exponential moving average of a network's weights and batch statistics.
 

@@ -11,7 +11,7 @@ Few pictures F come with masks y and boxes b, many pictures W with boxes only. T
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.datasets.loaders import Batch, Part
-from semiseg_lib.methods.base import AveragedMethod
+from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.parts import cross_entropy, inside_at, soft_cross_entropy
 from semiseg_lib.models.correction import ConvCorrection
 from semiseg_lib.options import added
@@ -232,6 +232,11 @@ class ConvPrimary(AveragedMethod):
         cls, config: ConvPrimaryConfig, build: Callable[[], nn.Module], num_classes: int
     ) -> ConvPrimary:
         return cls(config, build(), ConvCorrection(num_classes, config.width))
+
+    def begin_with(self, finished: Sequence[Method]) -> None:
+        """Everything, the correction too, goes on from what the first stage has learnt."""
+        (start,) = finished
+        self.load_state_dict(start.state_dict())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, weak = batch.labelled, batch.weak
