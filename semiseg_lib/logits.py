@@ -23,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from semiseg_lib.paths import atomic_write, shown
+from semiseg_lib.paths import atomic_write, held, shown
 
 PICTURES_PER_FILE = 256
 LEVELS = 255  # steps between the lowest and the highest logit that 8 bits tell apart
@@ -73,6 +73,8 @@ class LogitsStore:
     ) -> None:
         """Compute and store what is still missing; files that are there and whole are kept.
 
+        Of several processes that ask for it one does the work, and the others wait.
+
         Args:
             logits_of: given picture numbers, the logits (C, h, w) of each, in this order; a tensor
                 (n, C, h, w) will do where they share one size.
@@ -81,6 +83,10 @@ class LogitsStore:
         Raises:
             ValueError: too few or too many logits, or some that are not finite in half precision.
         """
+        with held(self.folder):
+            self._write(logits_of, title)
+
+    def _write(self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str) -> None:
         files = self._read_index(self._blank())["files"]
         _forget()
         self.__dict__.pop("_digests", None)

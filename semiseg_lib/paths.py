@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+from filelock import FileLock, Timeout
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -89,6 +92,31 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise _could_not_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold ``path`` for this process alone: another one that asks for it waits here meanwhile.
+
+    For work that two processes may want done at the same time; look again, inside the block,
+    whether the other one has done it. The operating system lets go of what a killed process held.
+    """
+    path = Path(path).absolute()
+    digest = hashlib.sha256(path.as_posix().encode("utf-8")).hexdigest()[:10]
+    folder = work_root() / "locks"
+    lock = FileLock(folder / f"{path.name}-{digest}.lock", poll_interval=0.2)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another process is at work on {shown(path)}: waiting for it.", file=sys.stderr)
+        lock.acquire()
+    except OSError as error:
+        raise _could_not_write(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _could_not_write(path: Path, error: OSError) -> OSError:

@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from semiseg_lib.datasets.labels import VOID, write_mask
-from semiseg_lib.paths import atomic_write, shown
+from semiseg_lib.paths import atomic_write, held, shown
 
 PICTURES_PER_GROUP = 64
 INDEX_WRITES = 100  # of tens of thousands of files, the index is too long to write every time
@@ -83,6 +83,8 @@ class PseudoLabelStore:
     ) -> None:
         """Compute and store what is still missing; files that are there and whole are kept.
 
+        Of several processes that ask for it one does the work, and the others wait.
+
         Args:
             labels_of: given picture numbers (64 at most), the labels (H, W) of each, in this order.
             title: what the progress bar calls it.
@@ -91,6 +93,12 @@ class PseudoLabelStore:
             StalePseudoLabels: the folder holds labels of another run or of other pictures.
             ValueError: too few or too many labels, or ids that are no class.
         """
+        with held(self.folder):
+            self._write(labels_of, title)
+
+    def _write(
+        self, labels_of: Callable[[Sequence[int]], Iterable[np.ndarray]], title: str
+    ) -> None:
         files = self._read_index()
         self.__dict__.pop("_files", None)
         groups = range(0, len(self), PICTURES_PER_GROUP)

@@ -14,6 +14,7 @@ from semiseg_lib.book.description import Book, BookError, chapter_table, load
 from semiseg_lib.book.exercises import write_exercises
 from semiseg_lib.book.gates import book_complaints
 from semiseg_lib.book.notebook import ChapterFailed
+from semiseg_lib.book.schedule import default_jobs
 from semiseg_lib.paths import CHECKOUT, shown
 
 
@@ -29,6 +30,11 @@ def parser(profiles: Sequence[str]) -> argparse.ArgumentParser:
         default = os.environ.get("SEMISEG_PROFILE", "laptop")
         action.add_argument("--profile", choices=profiles, default=default)
         action.add_argument("--force", action="store_true", help="run again what is up to date")
+        action.add_argument(
+            "--jobs", type=_positive, metavar="N",
+            help="how many chapters at once, each with one thread (default: as many as there are "
+            "cores, at most 4); 1 runs one after the other, with all threads",
+        )
         if name == "execute":
             action.add_argument("chapters", nargs="*", help="for example 06; all without")
     page = actions.add_parser("html", help="build the HTML from stored outputs")
@@ -46,21 +52,33 @@ def parser(profiles: Sequence[str]) -> argparse.ArgumentParser:
     return root
 
 
-def announce(book: Book, profile: str) -> None:
-    """Say what a build is going to take."""
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} chapters at once: it must be at least 1")
+    return number
+
+
+def announce(book: Book, profile: str, jobs: int) -> None:
+    """Say what a build is going to take, with so many chapters at a time."""
     minutes = sum(chapter.minutes.get(profile, 0) for chapter in book.chapters)
     free = shutil.disk_usage(CHECKOUT).free / 1e9
     takes = f"about {minutes:.0f} minutes" if minutes else "a time that book.yml does not give"
-    print(f"{book.title}: {len(book.chapters)} chapters, profile {profile}: {takes},")
+    print(f"{book.title}: {len(book.chapters)} chapters, profile {profile}: {takes}")
+    print("one after the other; here one at a time," if jobs == 1
+          else f"one after the other, less with {jobs} at a time as here,")
     print(f"less than 1 GB of disk ({free:.0f} GB free). A chapter already run is not run again.")
 
 
 def act(options: argparse.Namespace, book: Book) -> None:
     """Do what the command line asked for."""
     if options.action in ("build", "execute"):
-        announce(book, options.profile)
+        jobs = options.jobs or default_jobs()
+        announce(book, options.profile, jobs)
         chapters = getattr(options, "chapters", None)
-        minutes = build.execute(book, options.profile, chapters=chapters, force=options.force)
+        minutes = build.execute(
+            book, options.profile, chapters=chapters, force=options.force, jobs=jobs
+        )
         if options.action == "build":
             notebooks = build.BUILD / "notebooks"
             page = build.html(notebooks)
@@ -85,13 +103,16 @@ def act(options: argparse.Namespace, book: Book) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one action; 0 when it worked, 1 with a message when it did not."""
+    """Run one action; 0 when it worked, 1 with a message when it did not, 130 after Ctrl-C."""
     try:
         book = load()
         act(parser(list(book.profiles)).parse_args(arguments), book)
     except (BookError, ChapterFailed, OSError, RuntimeError, ValueError) as error:
         print(f"\nStopped: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -8,9 +8,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from threading import Event
 
 import nbformat
+from tqdm import tqdm
 
 from semiseg_lib.book.description import (
     BOOK_FILE,
@@ -34,6 +37,7 @@ from semiseg_lib.book.results import (
     results_table,
     write_results_page,
 )
+from semiseg_lib.book.schedule import default_jobs, run_together
 from semiseg_lib.paths import CHECKOUT, atomic_write, shown
 
 SOURCES = CHECKOUT / "notebooks"
@@ -56,11 +60,24 @@ def execute(
     destination: Path = BUILD / "notebooks",
     chapters: Sequence[str] | None = None,
     force: bool = False,
+    jobs: int | None = None,
 ) -> dict[str, float]:
-    """Run chapters one after the other into `destination`; return the minutes of each.
+    """Run chapters into `destination`; return the minutes of each, in reading order.
 
     The committed notebooks stay as they are. A chapter that was run before with the same source,
-    library and profile is skipped unless `force`. Stops at the first failure: ChapterFailed.
+    library and profile is skipped unless `force`.
+
+    Args:
+        book: all chapters.
+        profile: how large their runs are.
+        destination: where the executed notebooks and the ledger of what was run go.
+        chapters: names or numbers; all without.
+        force: run again what is up to date.
+        jobs: how many to run at once, each with one thread; one alone takes all threads. None
+            takes what fits this machine.
+
+    Raises:
+        ChapterFailed: a cell raised an error. No further chapter was started.
     """
     if profile not in book.profiles:
         raise ValueError(f"no profile {profile!r}; book.yml has: {', '.join(book.profiles)}.")
@@ -69,22 +86,43 @@ def execute(
     ledger_path = destination / LEDGER
     ledger = json.loads(ledger_path.read_text(encoding="utf-8")) if ledger_path.is_file() else {}
     minutes: dict[str, float] = {}
-    for chapter in wanted:
+    states = {
+        chapter.file: {"profile": profile, "hash": _source_hash(SOURCES / f"{chapter.file}.py")}
+        for chapter in wanted
+    }
+    for name, state in states.items():
+        done = ledger.get(name, {})
+        unchanged = {key: done.get(key) for key in state} == state
+        if unchanged and not force and (destination / f"{name}.ipynb").is_file():
+            minutes[name] = done["minutes"]
+            _say(name, f"already run ({done['minutes']:.1f} min)")
+    missing = [chapter for chapter in wanted if chapter.file not in minutes]
+    jobs = max(min(jobs or default_jobs(), len(missing)), 1)
+    stop = Event()
+
+    def run(chapter: Chapter) -> float:
+        _say(chapter.file, f"expected {_expected(chapter, profile)}")
         source, target = SOURCES / f"{chapter.file}.py", destination / f"{chapter.file}.ipynb"
-        state = {"profile": profile, "hash": _source_hash(source)}
-        done = ledger.get(chapter.file, {})
-        unchanged = {key: done.get(key) for key in state} == state and target.is_file()
-        if unchanged and not force:
-            minutes[chapter.file] = done["minutes"]
-            print(f"{chapter.file:<28} already run ({done['minutes']:.1f} min)", flush=True)
-            continue
-        print(f"{chapter.file:<28} expected {_expected(chapter, profile)}", flush=True)
-        minutes[chapter.file] = _run_into(source, target, profile)
-        print(f"{chapter.file:<28} done in {minutes[chapter.file]:.1f} min", flush=True)
-        ledger[chapter.file] = {**state, "minutes": round(minutes[chapter.file], 2)}
-        with atomic_write(ledger_path) as temporary:
-            temporary.write_text(json.dumps(ledger, indent=1), encoding="utf-8")
-    return minutes
+        try:
+            return _run_into(source, target, profile, threads=1 if jobs > 1 else None, stop=stop)
+        except ChapterFailed:
+            _say(chapter.file, "failed; no further chapter is started")
+            raise
+
+    with closing(run_together(missing, run, jobs, stop)) as ended:
+        for chapter, spent in ended:
+            minutes[chapter.file] = spent
+            _say(chapter.file, f"done in {spent:.1f} min")
+            ledger[chapter.file] = {**states[chapter.file], "minutes": round(spent, 2)}
+            with atomic_write(ledger_path) as temporary:
+                temporary.write_text(json.dumps(ledger, indent=1), encoding="utf-8")
+    return {chapter.file: minutes[chapter.file] for chapter in wanted}
+
+
+def _say(chapter: str, what: str) -> None:
+    """Print a line about a chapter, above the progress bars of those that run."""
+    tqdm.write(f"{chapter:<28} {what}")
+    sys.stdout.flush()
 
 
 def _expected(chapter: Chapter, profile: str) -> str:
@@ -92,14 +130,20 @@ def _expected(chapter: Chapter, profile: str) -> str:
     return f"{minutes:g} min" if minutes else "time not known in this profile"
 
 
-def _run_into(source: Path, target: Path, profile: str) -> float:
+def _run_into(
+    source: Path,
+    target: Path,
+    profile: str,
+    threads: int | None = None,
+    stop: Event | None = None,
+) -> float:
     """Run one chapter, write it to `target`, and return its minutes."""
     if not source.is_file():
         raise FileNotFoundError(
             f"{shown(source)} is missing: write the chapter or take it out of book.yml."
         )
     try:
-        notebook, seconds = run_chapter(source, profile)
+        notebook, seconds = run_chapter(source, profile, threads, stop)
     except ChapterFailed as error:
         partial = target.with_suffix(".failed.ipynb")
         write_notebook(error.partial, partial)

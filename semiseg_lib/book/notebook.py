@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import os
@@ -9,6 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import jupytext
 import nbformat
@@ -22,6 +24,7 @@ from semiseg_lib.paths import atomic_write
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_SECONDS = 3600
 LONGEST_POSTFIX = 100  # characters of a training's own progress bar shown beside the chapter's
+THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -31,6 +34,10 @@ class ChapterFailed(RuntimeError):
     def __init__(self, message: str, partial: NotebookNode) -> None:
         super().__init__(message)
         self.partial = partial
+
+
+class ChapterStopped(RuntimeError):
+    """A chapter was told to stop before its end."""
 
 
 class _WatchedClient(NotebookClient):
@@ -52,12 +59,24 @@ def _last_line(text: str) -> str:
     return next((line for line in reversed(lines) if line), "")
 
 
-def run_chapter(source: Path, profile: str) -> tuple[NotebookNode, float]:
+def run_chapter(
+    source: Path, profile: str, threads: int | None = None, stop: Event | None = None
+) -> tuple[NotebookNode, float]:
     """Execute the percent notebook `source` in a new kernel; return it and the seconds it took.
 
-    The profile reaches the chapter through SEMISEG_PROFILE. Raises ChapterFailed with the cell,
-    its first line and the traceback.
+    The profile reaches the chapter through SEMISEG_PROFILE.
+
+    Args:
+        source: the chapter.
+        profile: how large its runs are.
+        threads: how many threads it computes with; None leaves that to the environment.
+        stop: set from another thread, it ends the kernel; a training saves a checkpoint before.
+
+    Raises:
+        ChapterFailed: with the cell, its first line and the traceback.
+        ChapterStopped: ``stop`` was set.
     """
+    stop = stop or Event()
     notebook = jupytext.read(source, fmt="py:percent")
     code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     client = _WatchedClient(
@@ -70,16 +89,30 @@ def run_chapter(source: Path, profile: str) -> tuple[NotebookNode, float]:
         resources={"metadata": {"path": str(source.parent)}},
     )
     environment = {**os.environ, "SEMISEG_PROFILE": profile}
+    if threads:
+        environment |= dict.fromkeys(THREAD_COUNTS, str(threads))
     started = time.monotonic()
     # disable=None: a moving bar on a terminal, nothing in a log file.
-    with tqdm(total=len(code_cells), desc=source.stem, unit="cell", disable=None) as bar:
+    with tqdm(total=len(code_cells), desc=source.stem, unit="cell", disable=None,
+              leave=False) as bar:
         client.on_cell_executed = lambda **_: bar.update()
         client.watch = lambda text: bar.set_postfix_str(_last_line(text)[:LONGEST_POSTFIX])
         try:
-            client.execute(env=environment)
+            asyncio.run(_execute(client, environment, stop))
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            if stop.is_set():
+                raise ChapterStopped(source.stem) from error
             raise ChapterFailed(_failure(source, code_cells, error), notebook) from error
     return as_stored(notebook), time.monotonic() - started
+
+
+async def _execute(client: NotebookClient, environment: dict[str, str], stop: Event) -> None:
+    task = asyncio.ensure_future(client.async_execute(env=environment))
+    while not task.done() and not stop.is_set():
+        await asyncio.wait({task}, timeout=0.2)
+    if not task.done():
+        task.cancel()
+    await task
 
 
 def _failure(source: Path, code_cells: list[NotebookNode], error: Exception) -> str:

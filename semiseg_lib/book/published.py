@@ -103,13 +103,23 @@ def recipe(method: str = "", dataset: str = "") -> list[Hyperparameter]:
     raise ValueError(f"{RECIPES_FILE.name} has no recipe of {method} for {dataset!r}.")
 
 
-def unlabelled_rows(setting: str) -> list[dict[str, str]]:
+def unlabelled_rows(setting: str, methods: Sequence[str] = ()) -> list[dict[str, str]]:
     """The rows of a table: published mIoU of systems without boxes, and how sure it is.
 
     Args:
         setting: a key of ``results_unlabelled``: voc classic, voc blended, cityscapes, camvid.
+        methods: only the rows of these, by their names in the file; () for all.
+
+    Raises:
+        ValueError: the setting has no row of one of these methods.
     """
     scores = read()["results_unlabelled"][setting]
+    there = [row["method"] for row in scores["rows"]]
+    if missing := set(methods) - set(there):
+        raise ValueError(
+            f"{setting!r} has no row of {', '.join(sorted(missing))}; it has "
+            f"{', '.join(dict.fromkeys(there))}."
+        )
     return [
         {
             "published": row["method"], "encoder": row["encoder"],
@@ -117,7 +127,7 @@ def unlabelled_rows(setting: str) -> list[dict[str, str]]:
                for count, score in zip(scores["labelled"], row["scores"], strict=True)},
             "how sure": SOURCES[row["source"]], "note": row.get("note", ""),
         }
-        for row in scores["rows"]
+        for row in scores["rows"] if row["method"] in (methods or there)
     ]
 
 
@@ -166,5 +176,7 @@ def _member(settings: Any, name: str) -> Any:
 
 def _as_text(value: Any) -> str:
     if isinstance(value, tuple):
-        return (" to " if len(value) == 2 else ", ").join(f"{one:g}" for one in value)
+        same = len(set(value)) == 1  # a range of one value
+        joined = (" to " if len(value) == 2 else ", ").join(f"{one:g}" for one in value)
+        return f"{value[0]:g}" if same else joined or "–"
     return f"{value:g}" if isinstance(value, float) else str(value)

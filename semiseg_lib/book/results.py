@@ -9,13 +9,16 @@ from semiseg_lib.book import published
 from semiseg_lib.book.description import write_between
 from semiseg_lib.paths import CHECKOUT
 from semiseg_lib.profiles import Profile
-from semiseg_lib.studies import Records
+from semiseg_lib.studies import Records, comparison
+from semiseg_lib.studies.comparison import FAIR, MASK_OVER_BOXES, Row
+from semiseg_lib.studies.contenders import Contender
 from semiseg_lib.tables import markdown_table, paired_interval
 
 RESULTS_START, RESULTS_END = "<!-- results:start -->", "<!-- results:end -->"
 RESULTS_PAGE = CHECKOUT / "notebooks" / "results.md"
 SHOWN = ("supervised", "none", "linear", "all masks")
-PHOTO_STUDY, DRAWN_STUDY = "photographs", "unlabelled"
+PHOTO_STUDY = "photographs"
+DRAWN_STUDIES = {"unlabelled": "unlabelled-drawn", "context": "context-drawn"}
 WITHOUT_BOXES = ("voc unlabelled", "camvid unlabelled")
 COSTS = {"minutes": "minutes", "pictures a second": "pictures a second", "memory GB": "memory (GB)"}
 
@@ -65,8 +68,9 @@ def regions() -> dict[tuple[str, str], str]:
         "published-voc": published_table("voc"),
         "published-cityscapes": published_table("cityscapes"),
         "differences": differences(),
-        "unlabelled-drawn": drawn_without_boxes(),
+        "comparison-drawn": compared(),
     }
+    contents |= {region: drawn_without_boxes(study) for study, region in DRAWN_STUDIES.items()}
     for study in WITHOUT_BOXES:
         for name in ("gpu", "laptop"):
             contents[f"{study.replace(' ', '-')}-{name}"] = measured(name, study)
@@ -130,28 +134,56 @@ def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> 
     )
 
 
-def drawn_without_boxes() -> str:
+def drawn_without_boxes(study: str = "unlabelled") -> str:
     """The methods without boxes on drawn pictures, each beside as many more steps on the masks."""
     profile = profiles.load("laptop")
-    records, rows = studies.read(DRAWN_STUDY, profile), []
-    control = dict(zip(records.seeds("longer"), records.scores("longer"), strict=True))
-    for key, arm in studies.STUDIES[DRAWN_STUDY].items():
-        scores, difference, verdict = records.scores(key), "–", "–"
-        fair = key not in ("supervised", "longer") and records.seeds(key) == list(control)
-        if fair and len(control) > 1:
-            gain = paired_interval(scores, list(control.values()))
-            difference = f"{gain.mean:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
-            verdict = gain.verdict
-        rows.append({"model": arm.text, "mIoU on test (%)": scores,
-                     "against as many more steps": difference, "verdict": verdict})
-    train, seeds = profile.train_unlabelled, sorted({row["seed"] for row in records.rows})
+    arms = studies.STUDIES[study]
+    contenders = {key: Contender(arm.text, study, key) for key, arm in arms.items()}
+    contenders.setdefault(FAIR, Contender("", "unlabelled", FAIR))
+    found = comparison.read("minivoc", profile, contenders)
+    rows = {key: row for key, row in found.rows.items() if row.contender.study == study}
+    if not rows:
+        return (f"*No record of these runs is stored yet.* `semiseg study {study} --profile "
+                f"{profile.name}` makes it.")
+    lines, control = [], found.rows.get(FAIR)
+    for key, row in rows.items():
+        gap = _fair_difference(key, row, control)
+        lines.append({"model": row.contender.text, "mIoU on test (%)": row.values,
+                      "seeds": str(len(row.scores)), "against as many more steps": gap[0],
+                      "verdict": gap[1]})
+    train = profile.train_unlabelled
+    seeds = sorted({seed for row in rows.values() for seed in row.scores})
     return (
-        f"{markdown_table(rows, plain=['mIoU on test (%)'])}\n\n"
+        f"{markdown_table(lines, plain=['mIoU on test (%)'])}\n\n"
         f"Drawn pictures, world {profile.data.world}: {profile.data.labelled} masks; "
         f"{profile.train_supervised.steps} steps on the masks, then {train.steps} steps of "
         f"{train.pictures} pictures for every method. Seeds {', '.join(map(str, seeds))}; mean ± "
-        "sd, and the mean difference in points with its 95 % interval, paired by seed."
+        "sd, and the mean difference in points with its 95 % interval, paired over the seeds that "
+        "both have."
     )
+
+
+def _fair_difference(key: str, row: Row, control: Row | None) -> tuple[str, str]:
+    """The difference to as many more steps on the masks, and its verdict; dashes without one."""
+    if control is None or key in ("supervised", FAIR):
+        return "–", "–"
+    gap = comparison.difference(row, control)
+    return str(gap), gap.verdict if gap.interval else "–"
+
+
+def compared() -> str:
+    """All methods on drawn pictures side by side; what makes the rows that are missing."""
+    found = comparison.read("minivoc", profiles.load("laptop"))
+    rows = [{key: value for key, value in line.items() if key != "masks"}
+            for line in found.table()]
+    missing = ["Not there yet:", *(f"`{line}`" for line in found.commands())]
+    return "\n\n".join([
+        markdown_table(rows, plain=["mIoU on test (%)"]),
+        f"Work of annotating in masks; {MASK_OVER_BOXES:g} pictures' boxes count as one. "
+        "Differences in points with their 95 % interval, paired over the seeds that both rows "
+        "have; each line is taken alone.",
+        *(missing if found.missing else []),
+    ])
 
 
 def gains(records: Records) -> list[str]:

@@ -57,7 +57,7 @@ def test_a_failing_cell_is_named_and_a_later_run_goes_on_from_there(small_book, 
 def test_what_is_run_again(small_book, tmp_path, monkeypatch):
     ran = []
 
-    def run_into(source, target, profile):
+    def run_into(source, target, profile, **options):
         ran.append(source.stem)
         target.touch()
         return 0.5

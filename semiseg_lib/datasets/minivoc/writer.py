@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from semiseg_lib.datasets.labels import voc_palette
-from semiseg_lib.paths import atomic_folder, work_root
+from semiseg_lib.paths import atomic_folder, held, work_root
 
 from .annotation import STEP, Box, annotate
 from .dice import STREAM_BOXES, generator_for
@@ -50,8 +50,10 @@ def prepare(
     root = work_root() if root is None else Path(root)
     home = root / "minivoc" / f"{world.name}-{_fingerprint(world, sizes)}"
     if not home.is_dir():
-        with atomic_folder(home) as temporary:
-            _write_world(world, sizes, temporary / "VOCdevkit" / "VOC2012", progress)
+        with held(home):
+            if not home.is_dir():  # another process may have drawn it meanwhile
+                with atomic_folder(home) as temporary:
+                    _write_world(world, sizes, temporary / "VOCdevkit" / "VOC2012", progress)
     return home / "VOCdevkit" / "VOC2012"
 
 

@@ -1,0 +1,103 @@
+"""Several processes that want the same thing at once: one makes it, the others wait and load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from semiseg_lib import paths
+
+RUN = """
+import sys
+from pathlib import Path
+from semiseg_lib import launch, profiles
+from semiseg_lib.stages import Pipeline
+inner = launch.fit
+def fit(method, loader, config, folder, *args, **kwargs):
+    print("trains", folder.path.name.split("-")[0], flush=True)
+    return inner(method, loader, config, folder, *args, **kwargs)
+launch.fit = fit
+pipeline = Pipeline(profiles.load("smoke"), 3, "cpu")
+pipeline.supervised()
+store = pipeline.logits()
+print("has", float(store.read().float().sum()), flush=True)
+"""
+HOLD = """
+import runpy, sys
+from pathlib import Path
+held = runpy.run_path(sys.argv[1])["held"]  # without the package, which takes seconds to import
+with held(Path(sys.argv[2])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def started(script, work, *arguments):
+    environment = {**os.environ, "SEMISEG_WORK": str(work)}
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)], env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+
+
+def test_two_processes_draw_train_and_label_everything_once(tmp_path):
+    printed = []
+    for process in [started(RUN, tmp_path) for _ in range(2)]:
+        out, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+        printed += out.splitlines()
+    assert sorted(line for line in printed if line.startswith("trains")) == [
+        "trains ancillary", "trains supervised"
+    ]
+    (one, other) = (line for line in printed if line.startswith("has"))
+    assert one == other
+    assert len(list((tmp_path / "minivoc").iterdir())) == 1
+
+
+@pytest.fixture
+def hold(tmp_path):
+    """Start a process that holds a path until it is told to go on."""
+    return lambda name: started(HOLD, tmp_path, paths.__file__, tmp_path / name)
+
+
+def test_another_process_waits_and_says_so(tmp_path, monkeypatch, capsys, hold):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    first = hold("thing")
+    assert first.stdout.readline() == "held\n"
+    with paths.held(tmp_path / "elsewhere" / "thing"):
+        assert capsys.readouterr().err == ""
+    threading.Timer(0.5, first.communicate, ["\n"]).start()
+    began = time.monotonic()
+    with paths.held(tmp_path / "thing"):
+        assert time.monotonic() - began > 0.4
+    assert "Another process is at work on" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_killed_process_leaves_nothing_held(hold):
+    first = hold("thing")
+    assert first.stdout.readline() == "held\n"
+    first.send_signal(signal.SIGKILL)
+    first.communicate(timeout=60)
+    assert hold("thing").communicate("\n", timeout=60)[0] == "held\n"
+
+
+def test_an_error_lets_go(tmp_path, monkeypatch, hold):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt), paths.held(tmp_path / "thing"):
+        raise KeyboardInterrupt
+    assert hold("thing").communicate("\n", timeout=60)[0] == "held\n"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "file"))
+    refused = pytest.raises(OSError, match=r"could not write .*locks.*SEMISEG_WORK")
+    with refused, paths.held(tmp_path / "thing"):
+        pass
