@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from semiseg_lib.cli import main
+from semiseg_lib.cli.commands import UNLABELLED
 from semiseg_lib.datasets.augment import AugmentConfig
 from semiseg_lib.datasets.catalogue import DataConfig
 from semiseg_lib.datasets.crop import CropConfig
@@ -105,6 +107,24 @@ def test_a_profile_that_a_dataset_lacks_names_those_it_has():
     }
     with pytest.raises(ValueError, match="come from no mini-VOC world"):
         load("gpu", "voc").in_world("tight")
+
+
+@pytest.mark.parametrize("name, dataset", [
+    (name, dataset) for name, chosen in PROFILES.items() for dataset in chosen
+])
+def test_a_profile_has_options_for_every_method_or_the_command_says_for_which(
+    name, dataset, capsys
+):
+    """A method that compares pixels has nothing to do where a picture has one label."""
+    there = load(name, dataset).unlabelled
+    assert set(there) <= set(UNLABELLED)
+    whole = isinstance(load(name, dataset).data, WholePictureConfig)
+    if not whole and name != "paper":
+        assert list(there) == list(UNLABELLED)
+    elif name == "smoke":
+        assert main(["train", "cac", "--dataset", dataset, "--profile", name]) == 1
+        said = capsys.readouterr().err
+        assert f"the profile 'smoke' has no cac for '{dataset}'; it has fixmatch" in said
 
 
 @pytest.mark.parametrize("profile", ALL.values(), ids=ALL)

@@ -9,13 +9,23 @@ from semiseg_lib.datasets.catalogue import DataConfig
 from semiseg_lib.datasets.minivoc import Sizes
 from semiseg_lib.datasets.mixing import THREE_BOXES
 from semiseg_lib.datasets.strong import StrongConfig
-from semiseg_lib.methods import CPSConfig, FixMatchConfig, PrimaryConfig
+from semiseg_lib.methods import (
+    CACConfig,
+    CPSConfig,
+    ELNConfig,
+    FixMatchConfig,
+    MeanTeacherConfig,
+    PrimaryConfig,
+    S4MCConfig,
+)
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles.profile import Profile, RoundsConfig
 from semiseg_lib.train import TrainConfig
 
 STRONG = StrongConfig(sigma=(0.1, 1.0))  # of 64 pixels, 2 would be a tenth of an object
+CROPS = CACConfig(crop=0.75, stride=4, negatives=256)
+CROPS = replace(CROPS, strong=replace(CROPS.strong, sigma=STRONG.sigma))
 
 LAPTOP = Profile(
     name="laptop",
@@ -35,6 +45,11 @@ LAPTOP = Profile(
         "fixmatch": FixMatchConfig(strong=STRONG, threshold=0.8),
         "cps": CPSConfig(weight=1.5),
         "cutmix-cps": CPSConfig(weight=1.0, cutmix=THREE_BOXES),
+        "cac": CROPS,
+        "eln": ELNConfig(ratios=(2.0, 5.0), auxiliary_from=0.0, unlabelled_from=0.3),
+        "s4mc": S4MCConfig(strong=STRONG),
+        "cutmix-s4mc": S4MCConfig(strong=None),
+        "mean-teacher": MeanTeacherConfig(strong=STRONG),
     },
     rounds=RoundsConfig(
         count=2,

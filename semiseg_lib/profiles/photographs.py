@@ -15,9 +15,13 @@ from semiseg_lib.datasets.photo_data import PhotoConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
+    CACConfig,
     CPSConfig,
+    ELNConfig,
     FixMatchConfig,
+    MeanTeacherConfig,
     PrimaryConfig,
+    S4MCConfig,
     SupervisedConfig,
 )
 from semiseg_lib.methods.self_correcting import AlphaSchedule
@@ -63,8 +67,16 @@ def _averaged(decay: float, until: float) -> dict:
     }
 
 
+ERROR = ModelConfig(
+    architecture="deeplab", encoder="tf_efficientnet_lite0", weights="package",
+    decoder_width=64, encoder_lr=0.1,
+)
+"""ELN's error-localisation network, which like the others begins with pretrained weights."""
+
+
 def _unlabelled(
-    train: TrainConfig, steps: int, labelled: int, weak: int, decay: float, rounds: int
+    train: TrainConfig, steps: int, labelled: int, weak: int, decay: float, rounds: int,
+    error: ModelConfig = ERROR,
 ) -> dict:
     """Methods without boxes: each gets as many steps, with as many pictures, as the others.
 
@@ -81,6 +93,14 @@ def _unlabelled(
             "fixmatch": FixMatchConfig(ema_decay=decay),
             "cps": CPSConfig(weight=1.5, ema_decay=decay),
             "cutmix-cps": CPSConfig(weight=1.0, cutmix=THREE_BOXES, ema_decay=decay),
+            "cac": CACConfig(ema_decay=decay),
+            "eln": ELNConfig(
+                ratios=(2.0, 5.0), auxiliary_from=0.0, unlabelled_from=0.3, error=error,
+                ema_decay=decay,
+            ),
+            "s4mc": S4MCConfig(ema_decay=decay),
+            "cutmix-s4mc": S4MCConfig(strong=None, ema_decay=decay),
+            "mean-teacher": MeanTeacherConfig(ema_decay=decay),
         },
         "rounds": RoundsConfig(
             count=rounds,
@@ -139,7 +159,8 @@ _SMOKE = replace(
         replace(ADAM, log_every=2, validate_every=2), steps=(4, 4, 4, 4), labelled=2, weak=2
     ),
     **_unlabelled(
-        replace(ADAM, log_every=2), steps=4, labelled=2, weak=2, decay=0.9, rounds=1
+        replace(ADAM, log_every=2), steps=4, labelled=2, weak=2, decay=0.9, rounds=1,
+        error=replace(ERROR, weights="", decoder_width=8),
     ),
 )
 SMOKE = _profiles(

@@ -14,10 +14,9 @@ from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
     ConvPrimaryConfig,
-    CPSConfig,
-    FixMatchConfig,
     PrimaryConfig,
     SupervisedConfig,
+    UnlabelledConfig,
 )
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
@@ -88,7 +87,7 @@ class Profile:
     ancillary: AncillaryConfig = AncillaryConfig()
     primary: PrimaryConfig | ConvPrimaryConfig = PrimaryConfig()
     protocol: Protocol = Protocol()
-    unlabelled: Mapping[str, FixMatchConfig | CPSConfig] = field(default_factory=dict)
+    unlabelled: Mapping[str, UnlabelledConfig] = field(default_factory=dict)
     warm: bool = True
 
     def in_world(self, world: str) -> Profile:
