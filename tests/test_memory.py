@@ -15,10 +15,14 @@ from semiseg_lib.datasets.strong import StrongConfig
 from semiseg_lib.memory import MemoryEstimate, estimate, example_batch, saved_bytes
 from semiseg_lib.methods import (
     AncillaryConfig,
+    CACConfig,
     CPSConfig,
+    ELNConfig,
     FixMatchConfig,
+    MeanTeacherConfig,
     PrimaryConfig,
     PseudoLabelConfig,
+    S4MCConfig,
     SupervisedConfig,
 )
 from semiseg_lib.methods.base import Method
@@ -31,6 +35,12 @@ UNLABELLED = [
     CPSConfig(), CPSConfig(cutmix=THREE_BOXES), PseudoLabelConfig(),
     CPSConfig(cutmix=THREE_BOXES, label_passes="eval", hard=HardPixels(least=100)),
     SupervisedConfig(strong=StrongConfig(), cutmix=CutMixConfig()),
+    MeanTeacherConfig(), S4MCConfig(), S4MCConfig(strong=None, hard=HardPixels(least=100)),
+    S4MCConfig(indicator_of="unmixed", indicator="entropy", neighbours=8, support=2),
+    CACConfig(crop=0.5, channels=8, negatives=100),
+    CACConfig(crop=0.75, stride=4, channels=8, bank=0, hard=HardPixels(least=100)),
+    ELNConfig(error=ModelConfig(width=4), unlabelled_from=0.3, channels=8),
+    ELNConfig(error=ModelConfig(width=4), contrast=0.0, unlabelled_from=0.3),
 ]
 
 
@@ -138,9 +148,13 @@ def test_methods_without_boxes_can_be_counted(config):
     found = estimate(method, batch)
     exact = saved_bytes(build(config).train(), real(batch))
     assert found.activations == pytest.approx(exact, rel=0.02)
-    networks = 2 if config.name == "cps" else 1
     learnt = 4 * sum(p.numel() for p in method.network.parameters())
-    assert found.weights == networks * learnt
+    beside = 4 * sum(
+        p.numel() for name, p in method.named_parameters()
+        if name.startswith(("projector", "auxiliary", "error"))
+    )
+    assert (beside > 0) == (config.name in ("cac", "eln"))
+    assert found.weights == (2 if config.name == "cps" else 1) * learnt + beside
 
 
 def test_a_second_network_and_a_second_view_cost_what_they_should():
@@ -152,3 +166,20 @@ def test_a_second_network_and_a_second_view_cost_what_they_should():
     assert 3.5 < cps / supervised < 4.5, "two networks on twice the pictures"
     one, two = (activations(FixMatchConfig(views=views)) for views in (1, 2))
     assert 1.35 < two / one < 1.65, "three views of four pictures instead of two"
+
+
+def test_smaller_crops_and_fewer_phases_cost_less():
+    def activations(config) -> int:
+        method = build(config)
+        return estimate(method, example_batch(method, 6, 4, 4, 64)).activations
+
+    half, whole = (
+        activations(CACConfig(crop=crop, channels=8, negatives=50, bank=0)) for crop in (0.5, 1.0)
+    )
+    assert 3.5 < whole / half < 4.5, "crops of a quarter of the pixels"
+    eln = ELNConfig(error=ModelConfig(width=4), channels=8)
+    before, after = (
+        activations(replace(eln, auxiliary_from=start, unlabelled_from=start))
+        for start in (0.9, 0.0)
+    )
+    assert before == activations(SupervisedConfig()) < after / 3

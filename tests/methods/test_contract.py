@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
-from typing import get_args
+from pathlib import Path
 
 import pytest
 import torch
 
-from semiseg_lib import methods
-from semiseg_lib.datasets.mixing import THREE_BOXES, CutMixConfig
-from semiseg_lib.datasets.strong import StrongConfig
-from semiseg_lib.methods import (
-    AncillaryConfig,
-    ConvPrimaryConfig,
-    CPSConfig,
-    FixMatchConfig,
-    MethodConfig,
-    PrimaryConfig,
-    PseudoLabelConfig,
-    SupervisedConfig,
-)
-from semiseg_lib.models import ModelConfig
+from semiseg_lib.methods import MethodConfig
 from semiseg_lib.runs import CheckpointMismatch, RunFolder
 
-LEARNS_ALL = {"threshold": 0.0}  # a fresh network is never sure
-CONFIGS = [
-    kind(**LEARNS_ALL) if kind is FixMatchConfig else kind() for kind in get_args(MethodConfig)
-] + [
-    FixMatchConfig(threshold=0.0, cutmix=None, views=2, feature_dropout=0.5),
-    FixMatchConfig(weight=0.0),
-    CPSConfig(cutmix=THREE_BOXES),
-    CPSConfig(cutmix=THREE_BOXES, label_passes="eval"),
-    PseudoLabelConfig(stage="fine-tune"),
-    SupervisedConfig(strong=StrongConfig(), cutmix=CutMixConfig(chance=1.0)),
-    PrimaryConfig(correction="none"),
-    AncillaryConfig(boxes="heat map"),
-    ConvPrimaryConfig(stage="start", width=8),
-    ConvPrimaryConfig(through=False, width=8),
-]
-MODEL, CLASSES, SIZE = ModelConfig(width=4), 3, 32
+sys.path.append(str(Path(__file__).parent))
 
-
-def build(config, seed: int = 0, width: int = 4):
-    torch.manual_seed(seed)
-    return methods.build(config, ModelConfig(width=width), CLASSES)
+from every_method import CLASSES, CONFIGS, SIZE, build
 
 
 def trained(config, make_batch, steps: int = 3):
