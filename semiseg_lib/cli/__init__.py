@@ -9,7 +9,7 @@ import tyro
 
 from semiseg_lib import doctor
 from semiseg_lib.book.__main__ import main as book_main
-from semiseg_lib.cli import commands, data
+from semiseg_lib.cli import commands, compare, data, visualize
 
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "data": _data, "train": _train, "logits": commands.logits,
                 "evaluate": commands.evaluate, "predict": commands.predict,
                 "pipeline": commands.pipeline, "study": commands.study,
+                "compare": compare.compare, "visualize": visualize.visualize,
                 "book": _book, "doctor": _doctor,
             }
             tyro.extras.subcommand_cli_from_dict(

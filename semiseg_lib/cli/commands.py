@@ -28,7 +28,9 @@ from semiseg_lib.train import TrainConfig
 from semiseg_lib.unlabelled import learn
 
 STAGES = ("supervised", "ancillary", "primary", "conv-primary")
-UNLABELLED = ("fixmatch", "cps", "cutmix-cps")
+UNLABELLED = (
+    "fixmatch", "cps", "cutmix-cps", "cac", "eln", "s4mc", "cutmix-s4mc", "mean-teacher",
+)
 TRAINABLE = (*STAGES, "pseudo-label", *UNLABELLED)
 
 
@@ -69,6 +71,11 @@ def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
         )
         report(pipeline, Rounds(pipeline).run()[-1].best, "val")
         return
+    if name not in profile.unlabelled:
+        raise ValueError(
+            f"the profile {profile.name!r} has no {name} for {profile.data.dataset!r}; it has "
+            f"{', '.join(profile.unlabelled)}."
+        )
     flags = _flags(name, profile, profile.unlabelled[name], profile.train_unlabelled, rest)
     started = {  # what this machine can do holds for the supervised start as well
         field: getattr(flags.train, field) for field in ("precision", "accumulate", "compile")
@@ -175,8 +182,9 @@ def study(
     """Run a study with several seeds and store its records.
 
     Args:
-        name: tight, hurried, schedules, controls, "label errors", convolutional, unlabelled;
-            with photographs: photographs, "voc unlabelled", "camvid unlabelled".
+        name: tight, hurried, schedules, controls, "label errors", convolutional, unlabelled,
+            context, annotation; with photographs: photographs, "voc unlabelled",
+            "camvid unlabelled".
         seeds: the seeds; none given: the profile's.
         only: the arms to run; none given: all.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.

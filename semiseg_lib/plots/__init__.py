@@ -3,6 +3,7 @@
 from semiseg_lib.plots.charts import alpha_schedules, class_bars, confusion, curves
 from semiseg_lib.plots.intervals import dots_with_intervals, paired_differences
 from semiseg_lib.plots.pictures import class_colours, colourise, heat, overlay
+from semiseg_lib.plots.scatter import score_against_cost
 from semiseg_lib.plots.side_by_side import gallery
 from semiseg_lib.plots.style import show
 
@@ -18,5 +19,6 @@ __all__ = [
     "heat",
     "overlay",
     "paired_differences",
+    "score_against_cost",
     "show",
 ]

@@ -15,10 +15,9 @@ from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
     ConvPrimaryConfig,
-    CPSConfig,
-    FixMatchConfig,
     PrimaryConfig,
     SupervisedConfig,
+    UnlabelledConfig,
 )
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
@@ -28,7 +27,7 @@ from semiseg_lib.profiles.profile import RoundsConfig
 from semiseg_lib.runs import fingerprint
 from semiseg_lib.train import TrainConfig
 
-Options = PrimaryConfig | ConvPrimaryConfig | FixMatchConfig | CPSConfig | Selection | None
+Options = PrimaryConfig | ConvPrimaryConfig | UnlabelledConfig | Selection | None
 
 WITHOUT_BOXES = ("unlabelled", "longer", "longer, strong views")
 """Stages that train as :mod:`semiseg_lib.unlabelled` does."""

@@ -52,6 +52,11 @@ def conv_arms(labelled: int) -> dict[str, Arm]:
 
 
 UNCHANGED = StrongConfig(jitter=0.0, grey=0.0, blur=0.0)
+EQUAL_COST = 124
+"""Masks that take as long to draw as 24 masks and the boxes of 800 weak pictures.
+
+This takes a picture's boxes for an eighth of the work of its mask.
+"""
 ALL, SURE, BALANCED = Selection(), Selection("confident"), Selection("balanced")
 
 
@@ -64,6 +69,9 @@ def unlabelled_photo_arms(dataset: str, labelled: int) -> dict[str, PhotoArm]:
         "fixmatch": PhotoArm("FixMatch", "unlabelled", labelled, method="fixmatch"),
         "cps": PhotoArm("CPS", "unlabelled", labelled, method="cps"),
         "cutmix-cps": PhotoArm("CutMix-CPS", "unlabelled", labelled, method="cutmix-cps"),
+        "cac": PhotoArm("CAC", "unlabelled", labelled, method="cac"),
+        "eln": PhotoArm("ELN", "unlabelled", labelled, method="eln"),
+        "s4mc": PhotoArm("S4MC on FixMatch", "unlabelled", labelled, method="s4mc"),
     }
     return {f"{labelled} {name}": replace(arm, dataset=dataset) for name, arm in arms.items()}
 
@@ -107,6 +115,41 @@ STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
             "CutMix-CPS, labels in eval mode", "unlabelled", method="cutmix-cps",
             changed={"label_passes": "eval"},
         ),
+    },
+    "context": {
+        "cac": Arm("CAC", "unlabelled", method="cac"),
+        "cac both ways": Arm(
+            "CAC, both cells move", "unlabelled", method="cac", changed={"directional": False}
+        ),
+        "cac unfiltered": Arm(
+            "CAC, negatives not filtered", "unlabelled", method="cac",
+            changed={"filtered": False},
+        ),
+        "crops alone": Arm(
+            "masks alone, CAC's crops", "unlabelled", method="cac", changed={"weight": 0.0}
+        ),
+        "eln": Arm("ELN", "unlabelled", method="eln"),
+        "eln all pixels": Arm(
+            "ELN, every pixel trusted", "unlabelled", method="eln", changed={"threshold": 0.0}
+        ),
+        "eln unheld": Arm(
+            "ELN, auxiliary decoders not held back", "unlabelled", method="eln",
+            changed={"ratios": (0.0, 0.0)},
+        ),
+        "s4mc": Arm("S4MC on FixMatch", "unlabelled", method="s4mc"),
+        "s4mc unrefined": Arm(
+            "S4MC, neighbours have no say", "unlabelled", method="s4mc", changed={"beta": 0.0}
+        ),
+        "s4mc all pixels": Arm(
+            "S4MC, nothing dropped", "unlabelled", method="s4mc",
+            changed={"beta": 0.0, "drop": 0.0},
+        ),
+        "cutmix-s4mc": Arm("S4MC on CutMix-Seg", "unlabelled", method="cutmix-s4mc"),
+        "mean-teacher": Arm("Mean Teacher", "unlabelled", method="mean-teacher"),
+    },
+    "annotation": {
+        "longer": Arm("masks alone", "longer", labelled=EQUAL_COST),
+        "fixmatch": Arm("FixMatch", "unlabelled", method="fixmatch", labelled=EQUAL_COST),
     },
     "voc unlabelled": unlabelled_photo_arms("voc", 100),
     "camvid unlabelled": {

@@ -8,7 +8,12 @@ from dataclasses import replace
 from semiseg_lib.datasets.photo_data import PhotoConfig
 from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.launch import Machine, Trained
-from semiseg_lib.methods import ConvPrimaryConfig, CPSConfig, FixMatchConfig, PrimaryConfig
+from semiseg_lib.methods import (
+    ConvPrimaryConfig,
+    FixMatchConfig,
+    PrimaryConfig,
+    UnlabelledConfig,
+)
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.profiles import Profile
 from semiseg_lib.rounds import Rounds
@@ -96,7 +101,7 @@ def all_masks(pipeline: Pipeline, options: None = None) -> Scores:
     return scored(pipeline, pipeline.train(config, labelled=pipeline.data.everything))
 
 
-def without_boxes(pipeline: Pipeline, options: FixMatchConfig | CPSConfig) -> Scores:
+def without_boxes(pipeline: Pipeline, options: UnlabelledConfig) -> Scores:
     """A method that learns from unlabelled pictures."""
     return scored(pipeline, learn(pipeline, options))
 

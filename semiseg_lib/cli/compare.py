@@ -1,0 +1,91 @@
+"""``semiseg compare``: all methods in one table, from the records of studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from semiseg_lib import profiles
+from semiseg_lib.paths import atomic_write, shown
+from semiseg_lib.studies import comparison
+from semiseg_lib.studies.comparison import FAIR, MASK_OVER_BOXES, Comparison
+from semiseg_lib.tables import markdown_table
+
+WRITERS = (".md", ".csv")
+
+
+def compare(
+    dataset: Literal["minivoc", "voc", "camvid"] = "minivoc", profile: str | None = None,
+    against: str = FAIR, ratio: float = MASK_OVER_BOXES, out: Path | None = None,
+) -> None:
+    """Print all methods side by side, from the records of studies; nothing is trained.
+
+    Args:
+        dataset: whose table.
+        profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
+        against: the row that the others are compared with, paired by seed.
+        ratio: how many times as long a mask takes to draw as a picture's boxes.
+        out: also write it there: FILE.md as it is printed, FILE.csv with every digit.
+    """
+    if out is not None and out.suffix not in WRITERS:
+        raise ValueError(f"{shown(out)}: the comparison is written as {' or '.join(WRITERS)}.")
+    found = comparison.read(dataset, profiles.load(profile, dataset))
+    if not found.rows:
+        raise FileNotFoundError("\n".join(["no record is stored yet. Make them:",
+                                           *found.commands()]))
+    if against not in found.rows:
+        raise ValueError(f"there is no row {against!r} with records; there are "
+                         f"{', '.join(found.rows)}.")
+    text = as_text(found, against, ratio)
+    print(text)
+    if out is not None:
+        with atomic_write(out) as temporary:
+            if out.suffix == ".csv":
+                as_frame(found, against, ratio).to_csv(temporary, index=False)
+            else:
+                temporary.write_text(text + "\n", encoding="utf-8")
+        print(f"written: {shown(out)}")
+
+
+def as_text(found: Comparison, against: str = FAIR, ratio: float = MASK_OVER_BOXES) -> str:
+    """The table in Markdown, how to read it, and what makes the rows that are missing."""
+    rows = found.table(against, ratio)
+    parts = [markdown_table(rows, plain=[title for row in rows for title in row])]
+    seeds = ", ".join(map(str, found.seeds))
+    parts.append(
+        f"{found.dataset}, profile {found.profile.name}; seeds {seeds}; mean ± sd over a row's "
+        f"seeds. Work: masks, and {ratio:g} pictures' boxes count as one mask."
+        + (" Differences in points with their 95 % interval, paired over the seeds that both "
+           "rows have." if len(found.seeds) > 1 else " One seed ranks nothing.")
+    )
+    if found.missing:
+        names = "; ".join(one.text for one in found.missing.values())
+        parts.append("\n".join([f"No records yet: {names}. Make them:", "",
+                                *(f"    {line}" for line in found.commands())]))
+    return "\n\n".join(parts)
+
+
+def as_frame(
+    found: Comparison, against: str = FAIR, ratio: float = MASK_OVER_BOXES
+) -> pd.DataFrame:
+    """One line a row, in full precision, for a spreadsheet."""
+    differences, lines = found.differences(against), []
+    for name, row in found.rows.items():
+        level = row.interval
+        line = {
+            "row": name, "text": row.contender.text, "study": row.contender.study,
+            "arm": row.contender.arm, "extra supervision": row.contender.extra,
+            "masks": row.masks, "pictures with boxes": row.boxes, "work in masks": row.cost(ratio),
+            "networks": row.networks, "steps": row.steps, "seeds": len(row.scores),
+            "mean": level.mean, "sd": level.sd, "low": level.low, "high": level.high,
+        }
+        against_it = differences.get(name)
+        if against_it and against_it.interval:
+            mean, low, high, _, verdict = against_it.interval
+            line |= {f"minus {against}": mean, "difference low": low, "difference high": high,
+                     "p": against_it.p, "verdict": verdict}
+        measured = {key: sum(values) / len(values) for key, values in row.measured.items()}
+        lines.append(line | measured)
+    return pd.DataFrame(lines)

@@ -1,0 +1,113 @@
+"""``semiseg visualize``: what an error-localisation run sees in one picture, as one figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+from matplotlib.figure import Figure
+from torch.nn.functional import pad
+
+from semiseg_lib import plots
+from semiseg_lib.datasets.labels import VOID, read_mask, read_picture
+from semiseg_lib.inference import MULTIPLE, evaluating
+from semiseg_lib.launch import RunConfig, open_run
+from semiseg_lib.methods import ELNConfig
+from semiseg_lib.methods.eln import ELN
+from semiseg_lib.paths import atomic_write, shown
+from semiseg_lib.plots.style import png_bytes
+from semiseg_lib.runs import RunFolder
+
+
+def visualize(
+    source: tyro.conf.Positional[Path], run: Path, out: Path, truth: Path | None = None,
+    device: Literal["cpu"] | None = None,
+) -> None:
+    """Draw where a run of `eln` believes itself wrong: picture, prediction, error map, kept labels.
+
+    Args:
+        source: a picture.
+        run: the folder of a finished run of eln.
+        out: the figure, a .png file.
+        truth: the picture's mask of class ids, drawn beside the prediction.
+        device: cpu, or unset for the best there is.
+    """
+    folder = RunFolder(run)
+    config = folder.read_config(RunConfig)
+    if not isinstance(config.method, ELNConfig):
+        raise ValueError(
+            f"{shown(run)} is a run of {config.method.name}, which has no error map; train one "
+            "with `semiseg train eln`."
+        )
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"{out}: the figure is written as a .png file.")
+    for path in (source, *([truth] if truth else [])):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: name a picture file.")
+    if out.resolve() in {path.resolve() for path in (source, truth) if path}:
+        raise ValueError(f"{out} is what is to be drawn; choose another name for the figure.")
+    trained = open_run(folder, config, device)
+    classes = trained.record["classes"]
+    image = read_picture(source)
+    mask = read_mask(truth, len(classes)) if truth else None
+    if mask is not None and mask.shape != image.shape[1:]:
+        raise ValueError(f"{truth} is {mask.shape} pixels, the picture {image.shape[1:]}.")
+    labels, right = judged(trained.method, image)
+    kept = right >= config.method.threshold
+    with atomic_write(out) as temporary:
+        temporary.write_bytes(png_bytes(drawn(image, labels, right, kept, classes, mask)))
+    print(summary(labels, kept, mask))
+    print(f"figure: {shown(out)}")
+
+
+def judged(method: ELN, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of a picture of any size, and how probably each of them is right.
+
+    Args:
+        method: a finished run's.
+        image: uint8 (3, H, W).
+
+    Returns:
+        (uint8 (H, W) class ids, float32 (H, W) in [0, 1])
+    """
+    height, width = image.shape[1:]
+    part = torch.from_numpy(image)[None].float() / 255
+    part = pad(part, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+    part = part.to(next(method.parameters()).device)
+    with evaluating(method):
+        labels, right = method(part).argmax(dim=1), method.error_map(part)
+    inside = (0, slice(height), slice(width))
+    return labels[inside].to(torch.uint8).cpu().numpy(), right[inside].cpu().numpy()
+
+
+def drawn(
+    image: np.ndarray, labels: np.ndarray, right: np.ndarray, kept: np.ndarray,
+    classes: list[str], mask: np.ndarray | None = None,
+) -> Figure:
+    """Picture, truth where there is one, prediction, chance of an error, labels that are kept."""
+    columns = {"picture": [image]} | ({} if mask is None else {"truth": [mask]}) | {
+        "prediction": [labels],
+        "chance of an error": [1 - right],  # dark 0, yellow 1
+        "labels kept": [np.where(kept, labels, VOID).astype(np.uint8)],
+    }
+    return plots.gallery(columns, classes)
+
+
+def summary(labels: np.ndarray, kept: np.ndarray, mask: np.ndarray | None) -> str:
+    """The share that is kept; with a truth also what is right, and which errors were found."""
+    if mask is None:
+        return f"{100 * kept.mean():.1f} % of the pixels are kept."
+    known = mask != VOID
+    wrong, kept = (labels != mask)[known], kept[known]
+
+    def percent(part: np.ndarray) -> str:
+        return f"{100 * part.mean():.1f} %" if part.size else "none"
+
+    return (
+        f"Of the pixels that are not void {percent(kept)} are kept. Right: {percent(~wrong)} of "
+        f"all, {percent(~wrong[kept])} of the kept. Errors that were found: "
+        f"{percent(~kept[wrong])} of them."
+    )

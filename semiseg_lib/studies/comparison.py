@@ -1,0 +1,298 @@
+"""All methods side by side: the records of several studies as the rows of one table.
+
+``semiseg compare`` prints it, the results page and chapter 17 draw from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from scipy import stats
+
+from semiseg_lib import methods
+from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.profiles import Profile
+from semiseg_lib.studies import records
+from semiseg_lib.studies.arms import Arm, PhotoArm
+from semiseg_lib.studies.catalogue import STUDIES
+from semiseg_lib.studies.contenders import COMPARISONS, Contender
+from semiseg_lib.tables import Interval, PairedInterval, mean_and_interval, paired_interval
+
+MASK_OVER_BOXES = 8.0
+"""How many times as long a picture's mask takes as its boxes. An assumption: time your own."""
+FAIR = "longer"
+"""The row that all others are compared with: masks alone, as many more steps."""
+MEASURED = {"minutes, last stage": "minutes", "pictures a second": "pictures a second",
+            "memory (GB)": "memory GB"}
+"""What some records hold of a run's cost: title in a table, key in the record."""
+LEARN_FROM_BOXES = ("ancillary", "primary", "warm primary", "second round")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row with its records.
+
+    Attributes:
+        contender: who it is.
+        scores: seed -> mIoU on the test pictures in percent.
+        masks: pictures whose masks it was given.
+        boxes: further pictures whose boxes it was given; None where nobody counted them.
+        networks: how many networks were trained in all; 0 where that is not known.
+        steps: training steps, stage by stage.
+        measured: what the records hold of its cost, a value a seed.
+    """
+
+    contender: Contender
+    scores: Mapping[int, float]
+    masks: int = 0
+    boxes: int | None = 0
+    networks: int = 0
+    steps: str = ""
+    measured: Mapping[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def values(self) -> list[float]:
+        """The scores, seeds ascending."""
+        return [self.scores[seed] for seed in sorted(self.scores)]
+
+    @property
+    def interval(self) -> Interval:
+        """Mean and 95 % interval over the seeds."""
+        return mean_and_interval(self.values)
+
+    def cost(self, ratio: float = MASK_OVER_BOXES) -> float | None:
+        """The work of annotating, in masks: masks + pictures with boxes / ``ratio``.
+
+        Boxes around masks that are there already are taken for free.
+        """
+        if ratio <= 0:
+            raise ValueError(f"a mask takes ratio times as long as boxes, so ratio > 0: {ratio}")
+        return None if self.boxes is None else self.masks + self.boxes / ratio
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What the seeds that two rows share say about their difference.
+
+    Attributes:
+        seeds: the shared ones.
+        interval: mean difference in points with its 95 % interval and verdict; None for one seed.
+        p: two-sided p-value of the paired t test; 1 for one seed.
+    """
+
+    seeds: tuple[int, ...]
+    interval: PairedInterval | None
+    p: float
+
+    @property
+    def verdict(self) -> str:
+        """What is shown: "better", "worse" or "cannot tell"."""
+        return self.interval.verdict if self.interval else "cannot tell"
+
+    def __str__(self) -> str:
+        if self.interval is None:
+            return "–"
+        mean, low, high = self.interval[:3]
+        return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows of one dataset's table.
+
+    Attributes:
+        dataset: minivoc, voc or camvid.
+        profile: the profile whose records these are.
+        rows: those that have records, by name.
+        missing: those that have none.
+    """
+
+    dataset: str
+    profile: Profile
+    rows: Mapping[str, Row]
+    missing: Mapping[str, Contender]
+
+    def with_row(self, name: str, row: Row) -> Comparison:
+        """The same with a further row, such as a method of your own."""
+        return replace(self, rows={**self.rows, name: row})
+
+    def of_role(self, *roles: str) -> dict[str, Row]:
+        """The rows that are methods, controls ..., in the table's order."""
+        return {name: row for name, row in self.rows.items() if row.contender.role in roles}
+
+    def differences(
+        self, against: str, names: Collection[str] | None = None
+    ) -> dict[str, Difference]:
+        """Each row minus one of them, by name; nothing where that one has no records."""
+        if against not in self.rows:
+            return {}
+        other = self.rows[against]
+        return {name: difference(row, other) for name, row in self.rows.items()
+                if name != against and (names is None or name in names)}
+
+    def commands(self) -> list[str]:
+        """What makes the missing rows, a line for each study."""
+        arms: dict[str, list[str]] = {}
+        for one in self.missing.values():
+            arms.setdefault(one.study, []).append(one.arm)
+        root = " --root DIR" if isinstance(self.profile.data, PhotoConfig) else ""
+        seeds = " ".join(map(str, self.seeds or self.profile.seeds))
+        return [
+            f"semiseg study {_quoted(study)} --profile {self.profile.name}{root} "
+            f"--seeds {seeds} --only {' '.join(map(_quoted, names))}"
+            for study, names in arms.items()
+        ]
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Every seed that some row has."""
+        return sorted({seed for row in self.rows.values() for seed in row.scores})
+
+    def table(self, against: str = FAIR, ratio: float = MASK_OVER_BOXES) -> list[dict]:
+        """Rows for :func:`~semiseg_lib.tables.results_table`; scores in percent.
+
+        Args:
+            against: the row that the others are compared with, paired by seed.
+            ratio: how many times as long a mask takes as a picture's boxes.
+        """
+        found, lines = self.differences(against), []
+        versus = self.rows[against].contender.text if against in self.rows else against
+        several = len(self.seeds) > 1
+        for name, row in self.rows.items():
+            cost = row.cost(ratio)
+            line = {
+                "trained with": row.contender.text, "extra supervision": row.contender.extra,
+                "masks": str(row.masks), "work, in masks": "–" if cost is None else f"{cost:.0f}",
+                "networks": str(row.networks or "–"), "steps": row.steps or "–",
+                "mIoU on test (%)": row.values, "seeds": str(len(row.scores)),
+            }
+            if several:
+                line[f"minus {versus}"] = str(found.get(name, "–"))
+                line["verdict"] = found[name].verdict if name in found else "–"
+            costs = {title: row.measured.get(key) for title, key in MEASURED.items()}
+            lines.append(line | {title: value for title, value in costs.items() if value})
+        return lines
+
+
+def read(
+    dataset: str, profile: Profile, contenders: Mapping[str, Contender] | None = None
+) -> Comparison:
+    """Read the records of every study that a comparison draws on.
+
+    Args:
+        dataset: minivoc, voc or camvid.
+        profile: whose records.
+        contenders: the rows; None takes the book's.
+
+    Raises:
+        ValueError: there is no comparison for this dataset.
+    """
+    if contenders is None:
+        if dataset not in COMPARISONS:
+            raise ValueError(
+                f"there is no comparison for {dataset!r}; there are {', '.join(COMPARISONS)}."
+            )
+        contenders = COMPARISONS[dataset]
+    stored = {study: _stored_rows(study, profile)
+              for study in {one.study for one in contenders.values()}}
+    rows = {}
+    for name, one in contenders.items():
+        own = sorted((r for r in stored[one.study] if r["arm"] == one.arm), key=_seed)
+        if own:
+            rows[name] = _row(one, own, profile)
+    missing = {name: one for name, one in contenders.items() if name not in rows}
+    return Comparison(dataset, profile, rows, missing)
+
+
+def difference(one: Row, other: Row) -> Difference:
+    """One row minus another, paired over the seeds that both have."""
+    seeds = tuple(sorted(one.scores.keys() & other.scores.keys()))
+    if len(seeds) < 2:
+        return Difference(seeds, None, 1.0)
+    pair = [[row.scores[seed] for seed in seeds] for row in (one, other)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = float(stats.ttest_rel(*pair).pvalue)
+    return Difference(seeds, paired_interval(*pair), p if np.isfinite(p) else 1.0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for being several, by Holm's step-down procedure.
+
+    The smallest of m is multiplied by m, the next by m − 1 and so on; none may fall below the one
+    before it. To reject where the adjusted value is at most 0.05 makes the chance of *any* false
+    rejection at most 5 %.
+    """
+    p = np.asarray(p_values, float)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted.tolist()
+
+
+def training_steps(arm: Arm | PhotoArm, profile: Profile) -> str:
+    """The steps of all stages that lead to an arm's model, such as ``600 + 1000``."""
+    start = profile.train_supervised.steps
+    further = profile.train_unlabelled.steps if profile.train_unlabelled else 0
+    if arm.stage in LEARN_FROM_BOXES:
+        stages = [profile.train_ancillary.steps]
+        return _sum(stages if arm.stage == "ancillary" else [*stages, profile.train_primary.steps])
+    if arm.stage == "all masks":
+        return _sum([profile.train_primary.steps])
+    if arm.stage == "rounds":
+        once = profile.rounds.pretrain.steps + profile.rounds.finetune.steps
+        return _sum([start, *[once] * profile.rounds.count])
+    if arm.stage == "supervised":
+        return _sum([start])
+    starts = _networks(arm, profile) if profile.warm else 0
+    return _sum([*[start] * starts, further])
+
+
+def _row(contender: Contender, own: list[dict], profile: Profile) -> Row:
+    arm = STUDIES[contender.study][contender.arm]
+    data = arm.profile(profile).data
+    weak = (data.at_most or None) if isinstance(data, PhotoConfig) else data.sizes.weak
+    masks = data.labelled
+    if arm.stage == "all masks":  # the hidden ones too
+        masks += weak or 0
+    return Row(
+        contender=contender, scores={row["seed"]: row["test"] for row in own}, masks=masks,
+        boxes=weak if arm.stage in LEARN_FROM_BOXES else 0,
+        networks=contender.networks or _networks(arm, profile),
+        steps=training_steps(arm, profile),
+        measured={key: [row[key] for row in own if key in row] for key in MEASURED.values()
+                  if any(key in row for row in own)},
+    )
+
+
+def _networks(arm: Arm | PhotoArm, profile: Profile) -> int:
+    """How many networks are trained, one after the other or together."""
+    if arm.stage == "rounds":
+        return 1 + profile.rounds.count
+    if arm.stage == "unlabelled":
+        return methods.kind(arm.options_in(profile)).networks
+    return {"primary": 2, "warm primary": 2, "second round": 3}.get(arm.stage, 1)
+
+
+def _stored_rows(study: str, profile: Profile) -> list[dict]:
+    if study not in STUDIES:
+        return []
+    try:
+        return records.read(study, profile).rows
+    except FileNotFoundError:
+        return []
+
+
+def _seed(row: dict) -> int:
+    return row["seed"]
+
+
+def _sum(steps: Sequence[int]) -> str:
+    return " + ".join(map(str, steps))
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if " " in name else name

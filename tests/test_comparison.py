@@ -1,0 +1,235 @@
+"""The comparison against numbers done by hand: pairs, p-values, work of annotating, gaps."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from semiseg_lib import methods, studies
+from semiseg_lib.book import results
+from semiseg_lib.cli import main
+from semiseg_lib.profiles import load
+from semiseg_lib.studies import comparison
+from semiseg_lib.studies import records as stored_records
+from semiseg_lib.studies.comparison import Row, difference, holm
+from semiseg_lib.studies.contenders import COMPARISONS, Contender
+
+LAPTOP = load("laptop")
+SCORES = {
+    ("unlabelled", "supervised"): {11: 50.0, 12: 52.0, 13: 51.0},
+    ("unlabelled", "longer"): {11: 55.0, 12: 56.0, 13: 54.5, 14: 60.0},
+    ("unlabelled", "fixmatch"): {14: 75.5, 13: 71.0, 12: 73.0, 11: 70.0},
+    ("unlabelled", "cutmix-cps"): {13: 54.0, 15: 99.0, 11: 56.0},
+    ("hurried", "linear"): {11: 75.0},
+}
+
+
+def store(folder, profile, scores) -> None:
+    """Write records as a study would."""
+    for study, group in itertools.groupby(scores.items(), key=lambda item: item[0][0]):
+        rows = [
+            {"arm": arm, "seed": seed, "test": score,
+             "config": studies.STUDIES[study][arm].fingerprint(profile),
+             **({"minutes": 2.0 * seed} if study.startswith("voc") else {})}
+            for (_, arm), by_seed in group for seed, score in by_seed.items()
+        ]
+        path = folder / "notebooks" / "records" / f"{study.replace(' ', '_')}-{profile.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"rows": rows, "profile": profile.name, "machine": {}}
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    """The records above, and no others."""
+    monkeypatch.setattr(stored_records, "CHECKOUT", tmp_path)
+    store(tmp_path, LAPTOP, SCORES)
+    return tmp_path
+
+
+@pytest.fixture
+def found(records):
+    return comparison.read("minivoc", LAPTOP)
+
+
+def row(scores: dict[int, float], **given) -> Row:
+    return Row(Contender("mine", "", ""), scores, **given)
+
+
+def test_differences_are_paired_by_seed(found):
+    """Against numpy: mean ± t · sd / √n of the differences of the shared seeds."""
+    gain = found.differences("longer")["fixmatch"]
+    by_hand = np.array([70.0, 73.0, 71.0, 75.5]) - np.array([55.0, 56.0, 54.5, 60.0])
+    half = 3.182446305 * by_hand.std(ddof=1) / 2  # t of 3 degrees of freedom, √4
+    assert gain.seeds == (11, 12, 13, 14) and gain.verdict == "better"
+    assert gain.interval.mean == pytest.approx(by_hand.mean())
+    assert gain.interval.low == pytest.approx(by_hand.mean() - half)
+    assert gain.interval.high == pytest.approx(by_hand.mean() + half)
+    t = by_hand.mean() / (by_hand.std(ddof=1) / 2)
+    assert gain.p == pytest.approx(2 * stats.t.sf(t, 3))
+
+
+def test_an_arm_in_fewer_seeds_is_compared_over_those_that_both_have(found):
+    assert found.differences("longer")["cutmix-cps"].seeds == (11, 13)
+    assert found.differences("longer")["cutmix-cps"].interval.mean == pytest.approx(0.25)
+    assert found.rows["cutmix-cps"].values == [56.0, 54.0, 99.0]
+    lines = {line["trained with"]: line for line in found.table()}
+    assert lines["CutMix-CPS"]["seeds"] == "3"
+    assert lines["CutMix-CPS"]["verdict"] == "cannot tell"
+
+
+def test_one_shared_seed_tells_nothing(found):
+    alone = found.differences("longer")["linear"]
+    assert alone.interval is None and alone.verdict == "cannot tell" and alone.p == 1
+    assert str(alone) == "–"
+
+
+def test_a_difference_turned_round_changes_its_sign():
+    one, other = row({1: 50.0, 2: 53.0, 3: 51.0}), row({1: 48.0, 2: 50.0, 3: 50.5})
+    there, back = difference(one, other), difference(other, one)
+    assert there.interval.mean == -back.interval.mean and there.p == pytest.approx(back.p)
+    assert there.interval.low == pytest.approx(-back.interval.high)
+    assert difference(one, one).p == 1 and difference(one, one).verdict == "cannot tell"
+
+
+def test_holm_by_hand():
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.2]) == [0.2] and holm([]) == []
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    p = np.random.default_rng(3).random(9) ** 3
+    adjusted = np.array(holm(p))
+    assert (adjusted >= p).all() and (adjusted <= np.minimum(9 * p, 1) + 1e-12).all()
+    assert (np.argsort(adjusted[np.argsort(p)], kind="stable") == np.arange(9)).all()
+
+
+def test_the_work_of_annotating_counts_boxes_by_their_share():
+    assert row({}, masks=24, boxes=800).cost() == 124
+    assert row({}, masks=24, boxes=800).cost(ratio=20) == 64
+    assert row({}, masks=24, boxes=0).cost() == 24
+    assert row({}, masks=24, boxes=None).cost() is None
+    with pytest.raises(ValueError, match="ratio > 0"):
+        row({}).cost(0)
+
+
+def test_who_was_given_what(records):
+    """In the hurried world: 24 masks for all, 800 weak pictures whose boxes cost 100 masks."""
+    store(records, LAPTOP, {
+        ("hurried", "none"): {11: 70.0}, ("hurried", "all masks"): {11: 88.0},
+        ("annotation", "longer"): {11: 65.0}, ("unlabelled", "supervised"): {11: 55.0},
+        ("unlabelled", "pseudo"): {11: 55.0}, ("unlabelled", "cps"): {11: 55.0},
+    })
+    rows = comparison.read("minivoc", LAPTOP).rows
+    assert {name: one.cost() for name, one in rows.items()} == {
+        "supervised": 24, "pseudo": 24, "cps": 24, "none": 124, "more masks": 124,
+        "all masks": 824,
+    }
+    assert {name: one.networks for name, one in rows.items()} == {
+        "supervised": 1, "pseudo": 3, "cps": 2, "none": 2, "more masks": 1, "all masks": 1,
+    }
+    assert {name: one.steps for name, one in rows.items()} == {
+        "supervised": "600", "pseudo": "600 + 500 + 500", "cps": "600 + 600 + 1000",
+        "none": "400 + 1000", "more masks": "600 + 1000", "all masks": "1000",
+    }
+
+
+def test_missing_arms_are_left_out_and_named_with_their_command(found):
+    assert set(found.rows) == {"supervised", "longer", "fixmatch", "cutmix-cps", "linear"}
+    assert set(found.rows) | set(found.missing) == set(COMPARISONS["minivoc"])
+    commands = found.commands()
+    assert 'semiseg study context --profile laptop --seeds 11 12 13 14 15 --only' in commands[1]
+    assert '"eln all pixels"' in commands[1] and "--root" not in "".join(commands)
+    (unlabelled,) = (line for line in commands if "study unlabelled" in line)
+    assert unlabelled.split("--only ")[1] == 'strong pseudo cps "boxes alone"'
+
+
+def test_rows_of_another_configuration_are_missing(records):
+    other = replace(
+        LAPTOP, train_unlabelled=replace(LAPTOP.train_unlabelled, steps=7)
+    )
+    assert set(comparison.read("minivoc", other).rows) == {"supervised", "linear"}
+
+
+def test_a_row_of_ones_own_takes_part(found):
+    mine = row({11: 60.0, 12: 62.0, 13: 59.0}, masks=24)
+    wider = found.with_row("mine", mine)
+    assert wider.differences("longer")["mine"].seeds == (11, 12, 13)
+    assert wider.table()[-1]["trained with"] == "mine" and "mine" not in found.rows
+
+
+def test_without_its_baseline_nothing_is_compared(found):
+    alone = replace(found, rows={"fixmatch": found.rows["fixmatch"]})
+    assert alone.differences("longer") == {} and alone.table()[0]["verdict"] == "–"
+
+
+@pytest.mark.parametrize("dataset", COMPARISONS)
+def test_every_row_names_an_arm_that_there_is_and_a_control_of_its_table(dataset):
+    contenders, profile = COMPARISONS[dataset], load("laptop", dataset)
+    assert len({(one.study, one.arm) for one in contenders.values()}) == len(contenders)
+    assert len({one.text for one in contenders.values()}) == len(contenders)
+    for name, one in contenders.items():
+        arm = studies.STUDIES[one.study][one.arm]
+        assert one.control in {"", *contenders} - {name}, name
+        sees_boxes = arm.stage in comparison.LEARN_FROM_BOXES
+        assert sees_boxes == ("boxes" in one.extra), name
+        if arm.method and one.networks:
+            assert one.networks > methods.kind(arm.options_in(profile)).networks, name
+
+
+def test_the_command_prints_and_writes_the_table(records, tmp_path, capsys):
+    out = tmp_path / "table.csv"
+    assert main(["compare", "--profile", "laptop", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 5 and "+16.0 (+14.5 to +17.5)" in printed
+    assert "semiseg study annotation" in printed and "Mean Teacher" in printed
+    frame = pd.read_csv(out).set_index("row")
+    assert frame.loc["fixmatch", "mean"] == np.mean([70.0, 73.0, 71.0, 75.5])
+    assert frame.loc["fixmatch", "minus longer"] == pytest.approx(16.0)
+    assert np.isnan(frame.loc["longer", "p"])
+    out = tmp_path / "table.md"
+    arguments = ["--against", "supervised", "--ratio", "20", "--out", str(out)]
+    assert main(["compare", "--profile", "laptop", *arguments]) == 0
+    assert out.read_text(encoding="utf-8").strip() in capsys.readouterr().out
+    assert "minus masks alone " in out.read_text(encoding="utf-8")
+
+
+def test_one_seed_of_photographs_shows_what_it_cost_and_ranks_nothing(records, capsys):
+    store(records, load("laptop", "voc"), {
+        ("voc unlabelled", "100 longer"): {11: 45.0}, ("voc unlabelled", "100 cps"): {11: 49.0},
+    })
+    assert main(["compare", "--dataset", "voc", "--profile", "laptop"]) == 0
+    printed = capsys.readouterr().out
+    assert "minutes" in printed and "22.0" in printed and "One seed ranks nothing" in printed
+    assert "verdict" not in printed and "--root DIR" in printed
+
+
+def test_the_results_page_pairs_the_seeds_that_both_have(records):
+    text = results.drawn_without_boxes("unlabelled")
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+    names = [line.split("|")[1].strip() for line in lines]
+    assert names == ["masks alone", "masks alone, as many more steps", "FixMatch", "CutMix-CPS"]
+    assert "+16.0 (+14.5 to +17.5)" in lines[2] and "better" in lines[2]
+    assert "better" not in lines[0] and "11, 12, 13, 14, 15" in text
+    assert "semiseg study context --profile laptop" in results.drawn_without_boxes("context")
+    assert "+16.0 (+14.5 to +17.5)" in results.compared()
+    store(records, LAPTOP, {("context", "cac"): {11: 65.0, 12: 67.0}})
+    assert "+10.5 (+4.1 to +16.9)" in results.drawn_without_boxes("context")
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--against", "nonsense"], "no row 'nonsense' with records; there are supervised"),
+    (["--out", "table.xls"], "table.xls: the comparison is written as .md or .csv"),
+    (["--ratio", "0"], "ratio > 0"),
+    (["--dataset", "camvid"], "no record is stored yet"),
+])
+def test_what_cannot_be_done_is_said(records, capsys, arguments, words):
+    assert main(["compare", "--profile", "laptop", *arguments]) == 1
+    assert words in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no comparison for 'mars'"):
+        comparison.read("mars", LAPTOP)
