@@ -480,9 +480,10 @@ costs_of("camvid")
 # %% [markdown]
 # With one seed there is no interval, and so no verdict. And the training is very short. Where a
 # method ends *below* the masks it started from, think of that first: the learning rate starts
-# again, and labels of a weak teacher come with it. What the tables do show is that every method runs on real data from one command, and
-# what it asks of a machine. Minutes count a row's last stage only. For scores on real data, look at
-# what others published.
+# again, and labels of a weak teacher come with it. What the tables do show is that every method
+# runs on real data from one command, and roughly what it asks of a machine. Minutes count a row's
+# last stage only, and some rows were made while the machine was busy with others; what a step
+# costs, the section before says better. For scores on real data, look at what others published.
 
 # %% [markdown]
 # ## The field's tables

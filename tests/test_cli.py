@@ -212,7 +212,6 @@ def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys):
     (["pipeline", *SMOKE, "--steps", "0"], "steps is 0"),
     (["pipeline", *SMOKE, "--steps", "-1"], "steps is -1"),
     (["train", "fixmatch", *SMOKE, "--train.batch-weak", "0"], "learns from weak pictures"),
-    (["train", "cps", *SMOKE, "--method.weight", "0"], "sees no weak pictures"),
     (["train", "fixmatch", "--profile", "paper", "--dataset", "camvid"], "no recipe of fixmatch"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_what_cannot_be_done_is_said_in_a_line(work, capsys, arguments, words):

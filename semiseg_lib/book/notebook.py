@@ -14,6 +14,7 @@ from threading import Event
 
 import jupytext
 import nbformat
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
@@ -98,7 +99,7 @@ def run_chapter(
         client.on_cell_executed = lambda **_: bar.update()
         client.watch = lambda text: bar.set_postfix_str(_last_line(text)[:LONGEST_POSTFIX])
         try:
-            asyncio.run(_execute(client, environment, stop))
+            run_sync(_execute)(client, environment, stop)  # also where a loop runs already
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             if stop.is_set():
                 raise ChapterStopped(source.stem) from error
