@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import SerializeAsAny, TypeAdapter, WrapValidator
+from pydantic import SerializeAsAny, WrapValidator
 
 from semiseg_lib import models
 from semiseg_lib.methods.base import Method
@@ -17,6 +14,7 @@ from semiseg_lib.methods.eln import ELN, ELNConfig
 from semiseg_lib.methods.fixmatch import FixMatch, FixMatchConfig
 from semiseg_lib.methods.mean_teacher import MeanTeacher, MeanTeacherConfig
 from semiseg_lib.methods.pseudo_label import PseudoLabel, PseudoLabelConfig
+from semiseg_lib.methods.registry import UnknownMethod, kind, read, register, ship
 from semiseg_lib.methods.s4mc import S4MC, S4MCConfig
 from semiseg_lib.methods.self_correcting import (
     Ancillary,
@@ -27,6 +25,13 @@ from semiseg_lib.methods.self_correcting import (
     PrimaryConfig,
 )
 from semiseg_lib.methods.supervised import Supervised, SupervisedConfig
+
+__all__ = [
+    "AncillaryConfig", "AnyMethodConfig", "CACConfig", "CPSConfig", "ConvPrimaryConfig",
+    "ELNConfig", "FixMatchConfig", "MeanTeacherConfig", "MethodConfig", "PrimaryConfig",
+    "PseudoLabelConfig", "S4MCConfig", "SupervisedConfig", "UnknownMethod", "UnlabelledConfig",
+    "build", "kind", "register",
+]
 
 UnlabelledConfig = (
     FixMatchConfig | CPSConfig | CACConfig | ELNConfig | S4MCConfig | MeanTeacherConfig
@@ -51,6 +56,10 @@ _METHODS: dict[type, type[Method]] = {
     S4MCConfig: S4MC,
     MeanTeacherConfig: MeanTeacher,
 }
+ship(_METHODS)
+
+AnyMethodConfig = Annotated[MethodConfig, WrapValidator(read), SerializeAsAny()]
+"""Options of a method in this folder, or of one that was registered."""
 
 
 def build(config: MethodConfig, model: models.ModelConfig, num_classes: int) -> Method:
@@ -66,90 +75,3 @@ def build(config: MethodConfig, model: models.ModelConfig, num_classes: int) -> 
     return method.of(
         config, lambda: models.build(model, num_classes, box_channels), num_classes
     )
-
-
-def kind(config: MethodConfig) -> type[Method]:
-    """The class of the method that these are options of.
-
-    Raises:
-        ValueError: they are no method's.
-    """
-    if type(config) not in _METHODS:
-        name = type(config).__name__
-        raise ValueError(
-            f"{name} are options of no method that is known here: call "
-            f"methods.register({name}, ...) with the class of your method first."
-        )
-    return _METHODS[type(config)]
-
-
-class UnknownMethod(RuntimeError):
-    """A stored run of a method that this process does not know."""
-
-
-def register(config: type, method: type[Method]) -> None:
-    """Make a method known, for as long as this process lives: from a notebook or a file of yours.
-
-    Its options can then be trained, scored and stored like those of the methods in this folder. A
-    notebook cell that is run again replaces what it had registered. A run is known by its options,
-    not by its code: after a change to the class, change an option too, or delete the run's folder.
-
-    Args:
-        config: the frozen dataclass of its options, with a field ``name`` that says what the method
-            is called.
-        method: ``method.of(config, build, num_classes)`` makes the method.
-
-    Raises:
-        ValueError: one of them is not as described, or the name is another method's.
-    """
-    is_frozen = (
-        isinstance(config, type) and is_dataclass(config) and config.__dataclass_params__.frozen
-    )
-    if not is_frozen or "name" not in {field.name for field in fields(config)}:
-        raise ValueError(
-            f"{config!r} is no frozen dataclass with a field name. Options look like this: "
-            '@dataclass(frozen=True) class MyConfig: name: Literal["mine"] = "mine" ...'
-        )
-    name = getattr(config, "name", None)
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-        raise ValueError(
-            f"the name of {config.__name__} is {name!r}; run folders are called after it, so give "
-            "it a default of small letters, digits and hyphens."
-        )
-    if not (isinstance(method, type) and issubclass(method, Method)):
-        raise ValueError(f"{method!r} is no class that is made from Method (methods/base.py).")
-    for known in list(_METHODS):
-        if known.name == name:
-            if _defined_at(known) != _defined_at(config) or _defined_at(known) in _OURS:
-                owner = ".".join(_defined_at(known))
-                raise ValueError(f"{name!r} is the name of {owner} already; choose another.")
-            del _METHODS[known]
-    _METHODS[config] = method
-
-
-def _defined_at(config: type) -> tuple[str, str]:
-    return config.__module__, config.__qualname__
-
-
-_OURS = {_defined_at(config) for config in _METHODS}
-
-
-def _read(value: Any, read_ours: Callable[[Any], MethodConfig]) -> Any:
-    """Stored options as those of the method that they name."""
-    if type(value) in _METHODS:
-        return value
-    name = value.get("name") if isinstance(value, dict) else None
-    by_name = {config.name: config for config in _METHODS}
-    if isinstance(name, str) and name not in by_name:
-        raise UnknownMethod(
-            f"this run is one of the method {name!r}, which is not known here. Run the code that "
-            "calls methods.register with its options first. A command knows the methods in "
-            "semiseg_lib/methods alone: to use one there, give it a file and a line there."
-        )
-    if name in by_name and _defined_at(by_name[name]) not in _OURS:
-        return TypeAdapter(by_name[name]).validate_python(value)
-    return read_ours(value)
-
-
-AnyMethodConfig = Annotated[MethodConfig, WrapValidator(_read), SerializeAsAny()]
-"""Options of a method in this folder, or of one that was registered."""

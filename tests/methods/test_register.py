@@ -11,7 +11,7 @@ import torch
 
 from semiseg_lib import methods, profiles, unlabelled
 from semiseg_lib.launch import RunConfig
-from semiseg_lib.methods import MeanTeacherConfig, SupervisedConfig
+from semiseg_lib.methods import MeanTeacherConfig, SupervisedConfig, registry
 from semiseg_lib.methods.mean_teacher import MeanTeacher
 from semiseg_lib.methods.supervised import Supervised
 from semiseg_lib.models import ModelConfig
@@ -39,7 +39,7 @@ class Softer(MeanTeacher):
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
     """What a test registers is forgotten after it."""
-    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
     methods.register(SofterConfig, Softer)
 
 
@@ -69,7 +69,7 @@ def test_its_run_is_stored_without_a_warning_and_read_back(tmp_path):
 
 def test_a_stored_run_of_an_unknown_method_says_how_to_make_it_known(tmp_path, monkeypatch):
     RunFolder(tmp_path).write_config(config(SofterConfig()))
-    monkeypatch.delitem(methods._METHODS, SofterConfig)
+    monkeypatch.delitem(registry.METHODS, SofterConfig)
     with pytest.raises(RuntimeError, match=r"method 'softer', which is not known.*register"):
         RunFolder(tmp_path).read_config(RunConfig)
     with pytest.raises(ValueError, match=r"methods\.register\(SofterConfig"):
@@ -116,7 +116,7 @@ def test_what_is_no_method_is_refused():
     class TakenToo:
         name: str = "softer"
 
-    before = dict(methods._METHODS)
+    before = dict(registry.METHODS)
     for wrong in (Nameless, Thawed, int, MeanTeacherConfig()):
         with pytest.raises(ValueError, match="no frozen dataclass with a field name"):
             methods.register(wrong, Softer)
@@ -128,7 +128,7 @@ def test_what_is_no_method_is_refused():
     for wrong in (torch.nn.Linear, Softer.__init__, None):
         with pytest.raises(ValueError, match="no class that is made from Method"):
             methods.register(SofterConfig, wrong)
-    assert before == methods._METHODS
+    assert before == registry.METHODS
 
 
 def test_it_is_trained_scored_and_loaded_like_the_others(tmp_path, monkeypatch):
