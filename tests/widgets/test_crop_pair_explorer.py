@@ -1,7 +1,9 @@
 """The crop pair explorer: what it is given against the method, and what it shows in a browser."""
 
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,10 @@ from semiseg_lib.plots import colourise
 from semiseg_lib.widgets import CropPairExplorer
 from semiseg_lib.widgets.crop_pair_explorer import cell_truth
 from semiseg_lib.widgets.static_widget import PAYLOAD_LIMIT
+
+sys.path.append(str(Path(__file__).parent))
+
+from browsing import live, pixels
 
 CLASSES = ("background", "balloon", "car")
 COUNT, SIZE, STRIDE, GRID = 3, (48, 64), 4, (8, 8)
@@ -122,22 +128,6 @@ def opened(page, tmp_path, html):
     return page.locator(".crop-pair-explorer")
 
 
-def colours(place, panel, grid):
-    """The colour in the middle of each cell, uint8 (rows, columns, 3)."""
-    flat = place.locator("canvas").nth(panel).evaluate("""(canvas, [rows, columns]) => {
-      const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-      const found = [];
-      for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) {
-        const row = Math.floor((y + 0.5) * canvas.height / rows);
-        const column = Math.floor((x + 0.5) * canvas.width / columns);
-        const at = 4 * (row * canvas.width + column);
-        found.push(data[at], data[at + 1], data[at + 2]);
-      }
-      return found;
-    }""", list(grid))
-    return np.array(flat, np.uint8).reshape(*grid, 3)
-
-
 def move(page, place, *keys):
     place.locator(GAMMA).focus()
     for key in keys:
@@ -160,7 +150,7 @@ def test_those_move_that_the_method_moves(page, tmp_path, given, widget):
         rows, columns = shared[1][:, 2:].T
         expected[rows[first], columns[first]] = (160, 215, 255)
         expected[rows[second], columns[second]] = (255, 146, 30)
-        found = colours(place, 3, whole)
+        found = pixels(place, 3, whole)
         still = np.zeros(whole, bool)
         still[rows, columns] = ~(first | second)
         assert (found == expected)[~still].all()
@@ -204,7 +194,7 @@ def test_a_click_picks_a_cell_and_keys_move_it(page, tmp_path, given, widget):
     counted = (labels != own) & (labels != VOID)
     assert f"negatives of crop 2’s: {counted.sum()} of {2 * PER_CROP} cells" in place.inner_text()
     for k, cell in enumerate((first, second)):
-        found = colours(place, 4 + k, GRID)
+        found = pixels(place, 4 + k, GRID)
         plain = (found == colourise(labels[k])).all(axis=2)
         expected = counted[k].copy()
         assert plain[expected].all()
@@ -219,24 +209,7 @@ def test_a_click_picks_a_cell_and_keys_move_it(page, tmp_path, given, widget):
 
 @pytest.mark.browser
 def test_a_live_view_and_its_kernel_stay_in_step(page, tmp_path, widget):
-    script = json.dumps(widget._esm).replace("</", "<\\/")
-    live = """<div id="place"></div><script type="module">
-const module = await import("data:text/javascript;base64," + btoa(String.fromCharCode(
-  ...new TextEncoder().encode(SCRIPT))));
-const [values, listeners] = [{ ...PAYLOAD.state }, {}];
-window.model = {
-  get: (name) => values[name],
-  set: (name, value) => {
-    values[name] = value;
-    (listeners["change:" + name] ?? []).forEach((f) => f());
-  },
-  save_changes: () => {}, off: () => {},
-  on: (name, react) => (listeners[name] ??= []).push(react),
-  send: () => listeners["msg:custom"].forEach((f) => f({ kind: "payload", payload: PAYLOAD })),
-};
-module.default.render({ model: window.model, el: document.getElementById("place") });
-</script>""".replace("SCRIPT", script).replace("PAYLOAD", json.dumps(widget.payload()))
-    place = opened(page, tmp_path, live)
+    place = opened(page, tmp_path, live(widget))
     move(page, place, "Home")
     assert page.evaluate("window.model.get('threshold')") == 0
     page.evaluate("window.model.set('threshold', 1)")

@@ -15,7 +15,8 @@ from semiseg_lib.widgets.static_widget import PAYLOAD_LIMIT
 
 sys.path.append(str(Path(__file__).parent))
 
-from test_in_browser import LIVE, SLIDER, is_striped, move, numbers, opened, pixels, written
+from browsing import live, opened, pixels
+from test_in_browser import SLIDER, is_striped, move, numbers, written
 from test_payloads import unpacked
 
 CLASSES = ("background", "balloon", "car")
@@ -137,9 +138,7 @@ def test_a_truth_that_is_all_void_shows_dashes(page, tmp_path, given):
 
 @pytest.mark.browser
 def test_a_live_view_and_its_kernel_stay_in_step(page, tmp_path, widget):
-    script, payload = json.dumps(widget._esm), json.dumps(widget.payload())
-    opened(page, tmp_path, LIVE.replace("SCRIPT", script.replace("</", "<\\/"))
-           .replace("PAYLOAD", payload))
+    opened(page, tmp_path, live(widget))
     place = page.locator(PLACE)
     move(page, place, "End")
     assert page.evaluate("window.model.get('threshold')") == THRESHOLDS[-1]

@@ -1,6 +1,7 @@
 """The widgets in a real browser: from a file with no kernel and no network, and as a live view."""
 
-import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,64 +11,12 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.plots import colourise
 from semiseg_lib.widgets import ThresholdExplorer
 
+sys.path.append(str(Path(__file__).parent))
+
+from browsing import live, opened, pixels
+
 NAMES = ("threshold-explorer", "pseudo-label-browser", "cutmix-sampler")
 SLIDER = "input[type=range]"
-WAITING = 15_000  # milliseconds
-
-# A kernel's side of a live view: answers with the payload and holds the traits.
-LIVE = """
-<!doctype html><meta charset="utf-8"><div id="place"></div><script type="module">
-const module = await import("data:text/javascript;base64," + btoa(String.fromCharCode(
-  ...new TextEncoder().encode(SCRIPT))));
-const [values, listeners] = [{ ...PAYLOAD.state }, {}];
-window.model = {
-  get: (name) => values[name],
-  set: (name, value) => {
-    values[name] = value;
-    (listeners["change:" + name] ?? []).forEach((f) => f());
-  },
-  save_changes: () => { window.saved = (window.saved ?? 0) + 1; },
-  on: (name, react) => (listeners[name] ??= []).push(react),
-  off: () => {},
-  send: () => listeners["msg:custom"].forEach((f) => f({ kind: "payload", payload: PAYLOAD })),
-};
-module.default.render({ model: window.model, el: document.getElementById("place") });
-</script>
-"""
-
-
-def opened(page, tmp_path, *fragments):
-    """Open a page of these pieces of HTML from the disk."""
-    target = tmp_path / "page.html"
-    target.write_text('<!doctype html><meta charset="utf-8">' + "".join(fragments),
-                      encoding="utf-8")
-    page.goto(target.as_uri())
-    return ready(page)
-
-
-def ready(page):
-    """Wait until every widget has drawn: then its readout has text."""
-    page.wait_for_function(
-        "() => { const all = [...document.querySelectorAll('output')];"
-        " return all.length && all.every((output) => output.textContent); }", timeout=WAITING)
-    return page
-
-
-def pixels(place, panel, size=(24, 32)):
-    """What a panel shows, one colour a picture pixel, uint8 (H, W, 3)."""
-    canvas = place.locator("canvas").nth(panel)
-    flat = canvas.evaluate("""(canvas, [height, width]) => {
-      const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-      const [down, right] = [canvas.height / height, canvas.width / width];
-      const found = [];
-      for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
-        const [row, column] = [Math.floor((y + 0.5) * down), Math.floor((x + 0.5) * right)];
-        const at = 4 * (row * canvas.width + column);
-        found.push(data[at], data[at + 1], data[at + 2]);
-      }
-      return found;
-    }""", list(size))
-    return np.array(flat, np.uint8).reshape(*size, 3)
 
 
 def move(page, place, *keys):
@@ -205,9 +154,7 @@ def test_a_live_view_and_its_kernel_stay_in_step(
     page, tmp_path, widgets, name, trait, last, first, place_of_first
 ):
     widget = widgets[name]
-    script, payload = json.dumps(widget._esm), json.dumps(widget.payload())
-    opened(page, tmp_path, LIVE.replace("SCRIPT", script.replace("</", "<\\/"))
-           .replace("PAYLOAD", payload))
+    opened(page, tmp_path, live(widget))
     place = page.locator(f".{name}")
     move(page, place, "End")
     assert page.evaluate("name => window.model.get(name)", trait) == last

@@ -4,6 +4,8 @@ import base64
 import json
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,10 @@ from semiseg_lib.plots import colourise
 from semiseg_lib.widgets import MarginExplorer
 from semiseg_lib.widgets.encoding import quantise
 from semiseg_lib.widgets.static_widget import PAYLOAD_LIMIT, read_source
+
+sys.path.append(str(Path(__file__).parent))
+
+from browsing import live, opened, pixels
 
 CLASSES = ("background", "balloon", "car")
 EXPECTED = (0.9, 0.6, 0.2)
@@ -125,28 +131,8 @@ def test_what_does_not_belong_together_is_refused(changes, complaint):
         MarginExplorer(**values)
 
 
-def opened(page, tmp_path, html):
-    target = tmp_path / "page.html"
-    target.write_text('<!doctype html><meta charset="utf-8">' + html, encoding="utf-8")
-    page.goto(target.as_uri())
-    page.wait_for_function("() => document.querySelector('output')?.textContent", timeout=15_000)
-    return page.locator(".margin-explorer")
-
-
-def colours(place, panel):
-    """The colour in the middle of each picture pixel, uint8 (H, W, 3)."""
-    flat = place.locator("canvas").nth(panel).evaluate("""(canvas, [height, width]) => {
-      const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-      const found = [];
-      for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
-        const row = Math.floor((y + 0.5) * canvas.height / height);
-        const column = Math.floor((x + 0.5) * canvas.width / width);
-        const at = 4 * (row * canvas.width + column);
-        found.push(data[at], data[at + 1], data[at + 2]);
-      }
-      return found;
-    }""", list(SIZE))
-    return np.array(flat, np.uint8).reshape(*SIZE, 3)
+def shown(page, tmp_path, html):
+    return opened(page, tmp_path, html).locator(".margin-explorer")
 
 
 def press(page, place, *keys):
@@ -158,7 +144,7 @@ def press(page, place, *keys):
 @pytest.mark.browser
 def test_the_maps_and_numbers_are_the_librarys(page, tmp_path, widget):
     _, logits, _ = scenes()
-    place = opened(page, tmp_path, widget.to_html())
+    place = shown(page, tmp_path, widget.to_html())
     place.get_by_role("button", name="picture 2").click()
     for count, beta, keys in ((4, BETA, ()), (8, 1.0, ("ArrowRight",) * 5), (8, 0.0, ("Home",)),
                               (4, 0.3, ("End",))):
@@ -168,18 +154,18 @@ def test_the_maps_and_numbers_are_the_librarys(page, tmp_path, widget):
         dropped = int(place.locator(SLIDER).input_value()) / 100
         kept, before = (one[1] for one in fates(logits, dropped, count, beta))
         label = probabilities(logits)[1].argmax(dim=0).numpy()
-        assert (colours(place, 1) == colourise(label))[kept].all()
-        assert not (colours(place, 1) == colourise(label)).all(axis=2)[~kept].any()
+        assert (pixels(place, 1, SIZE) == colourise(label))[kept].all()
+        assert not (pixels(place, 1, SIZE) == colourise(label)).all(axis=2)[~kept].any()
         for isin, colour in ((kept & before, (64, 80, 102)), (kept & ~before, (245, 241, 230)),
                              (~kept & before, (255, 146, 30))):
-            assert (colours(place, 2)[isin] == colour).all()
+            assert (pixels(place, 2, SIZE)[isin] == colour).all()
     assert page.troubles == []
 
 
 @pytest.mark.browser
 def test_a_click_and_arrow_keys_move_the_pixel(page, tmp_path, widget):
     _, logits, _ = scenes()
-    place = opened(page, tmp_path, widget.to_html())
+    place = shown(page, tmp_path, widget.to_html())
     canvas = place.locator("canvas").first
     box = canvas.bounding_box()
     canvas.click(position={"x": 5.5 / 16 * box["width"], "y": 7.5 / 12 * box["height"]})
@@ -204,24 +190,7 @@ def test_a_click_and_arrow_keys_move_the_pixel(page, tmp_path, widget):
 
 @pytest.mark.browser
 def test_a_live_view_and_its_kernel_stay_in_step(page, tmp_path, widget):
-    script = json.dumps(widget._esm).replace("</", "<\\/")
-    live = """<div id="place"></div><script type="module">
-const module = await import("data:text/javascript;base64," + btoa(String.fromCharCode(
-  ...new TextEncoder().encode(SCRIPT))));
-const [values, listeners] = [{ ...PAYLOAD.state }, {}];
-window.model = {
-  get: (name) => values[name],
-  set: (name, value) => {
-    values[name] = value;
-    (listeners["change:" + name] ?? []).forEach((f) => f());
-  },
-  save_changes: () => {}, off: () => {},
-  on: (name, react) => (listeners[name] ??= []).push(react),
-  send: () => listeners["msg:custom"].forEach((f) => f({ kind: "payload", payload: PAYLOAD })),
-};
-module.default.render({ model: window.model, el: document.getElementById("place") });
-</script>""".replace("SCRIPT", script).replace("PAYLOAD", json.dumps(widget.payload()))
-    place = opened(page, tmp_path, live)
+    place = shown(page, tmp_path, live(widget))
     press(page, place, "End")
     place.get_by_role("button", name="8 neighbours").click()
     assert page.evaluate("window.model.get('dropped')") == 0.6
