@@ -121,7 +121,7 @@ def execute(
 
 def _say(chapter: str, what: str) -> None:
     """Print a line about a chapter, above the progress bars of those that run."""
-    tqdm.write(f"{chapter:<28} {what}")
+    tqdm.write(f"{chapter:<32} {what}")
     sys.stdout.flush()
 
 
@@ -192,9 +192,9 @@ def html(notebooks: Path = SOURCES, destination: Path = BUILD / "html") -> Path:
 
 def summary(book: Book, minutes: dict[str, float], notebooks: Path, page: Path) -> str:
     """What a build ends with: minutes by chapter, the book's result table, where the HTML is."""
-    lines = ["", f"{'chapter':<28} minutes"]
-    lines += [f"{name:<28} {spent:7.1f}" for name, spent in minutes.items()]
-    lines += [f"{'together':<28} {sum(minutes.values()):7.1f}"]
+    lines = ["", f"{'chapter':<32} minutes"]
+    lines += [f"{name:<32} {spent:7.1f}" for name, spent in minutes.items()]
+    lines += [f"{'together':<32} {sum(minutes.values()):7.1f}"]
     for chapter in reversed(book.chapters):
         path = notebooks / f"{chapter.file}.ipynb"
         result = tagged_text(nbformat.read(path, as_version=4), RESULT_TAG)
@@ -215,7 +215,7 @@ def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
         minutes = _run_into(source, source.with_suffix(".ipynb"), "laptop")
         source.with_suffix(".failed.ipynb").unlink(missing_ok=True)
         expected = chapter.minutes["laptop"]
-        print(f"{chapter.file:<28} {minutes:5.1f} min (book.yml: {expected:g})", flush=True)
+        print(f"{chapter.file:<32} {minutes:5.1f} min (book.yml: {expected:g})", flush=True)
     write_readme(book)
 
 
