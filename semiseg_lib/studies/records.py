@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from semiseg_lib.launch import Machine
-from semiseg_lib.paths import CHECKOUT, atomic_write
+from semiseg_lib.paths import CHECKOUT, atomic_write, held
 from semiseg_lib.profiles import Profile
 from semiseg_lib.studies.arms import PhotoArm
 from semiseg_lib.studies.catalogue import STUDIES
@@ -74,12 +74,13 @@ def run(
                 continue
             scores = run_arm(arm, profile, seed, machine)
             config = arm.fingerprint(profile)
-            rows = [  # read again: another study may run beside
-                row for row in _current(_stored_rows(path), name, profile)
-                if (row["arm"], row["seed"]) != (arm_name, seed)
-            ]
-            rows.append({"arm": arm_name, "seed": seed, "config": config, **scores})
-            _store(path, Records(rows, profile.name, this_machine()))
+            with held(path):
+                rows = [  # read again: another study may run beside
+                    row for row in _current(_stored_rows(path), name, profile)
+                    if (row["arm"], row["seed"]) != (arm_name, seed)
+                ]
+                rows.append({"arm": arm_name, "seed": seed, "config": config, **scores})
+                _store(path, Records(rows, profile.name, this_machine()))
     return read(name, profile)
 
 
