@@ -107,7 +107,7 @@ def logits_one_by_one(method: Method, pool, title: str = "logits") -> Iterator[T
     for part in _one_by_one(pool, title, leave=False):
         maps = _box_maps(method, part)
         with evaluating(method):
-            images = _padded(part.images.to(_device(method)))
+            images = padded(part.images.to(_device(method)))
             logits = method.head_logits(images, _padded_maps(maps, _device(method)))
         stride = images.shape[-1] // logits.shape[-1]
         height, width = (math.ceil(side / stride) for side in part.images.shape[-2:])
@@ -167,18 +167,18 @@ def _slide(method: Method, images: Tensor, maps: Tensor | None, protocol: Protoc
 def _probabilities(method: Method, images: Tensor, maps: Tensor | None) -> Tensor:
     height, width = images.shape[-2:]
     device = _device(method)
-    logits = method(_padded(images.to(device)), _padded_maps(maps, device))
+    logits = method(padded(images.to(device)), _padded_maps(maps, device))
     return logits[..., :height, :width].float().softmax(dim=1)
 
 
-def _padded(images: Tensor) -> Tensor:
+def padded(images: Tensor) -> Tensor:
     """Enlarged to multiples of 16 at the right and at the bottom; edge pixels are repeated."""
     height, width = images.shape[-2:]
     return pad(images, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
 
 
 def _padded_maps(maps: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if maps is None else _padded(maps.to(device))
+    return None if maps is None else padded(maps.to(device))
 
 
 def _box_maps(method: Method, part: Part) -> Tensor | None:

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 import tyro
 from matplotlib.figure import Figure
-from torch.nn.functional import pad
 
 from semiseg_lib import plots
 from semiseg_lib.datasets.labels import VOID, read_mask, read_picture
-from semiseg_lib.inference import MULTIPLE, evaluating
+from semiseg_lib.inference import evaluating, padded
 from semiseg_lib.launch import RunConfig, open_run
 from semiseg_lib.methods import ELNConfig
 from semiseg_lib.methods.eln import ELN
@@ -75,8 +74,7 @@ def judged(method: ELN, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     height, width = image.shape[1:]
     part = torch.from_numpy(image)[None].float() / 255
-    part = pad(part, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-    part = part.to(next(method.parameters()).device)
+    part = padded(part.to(next(method.parameters()).device))
     with evaluating(method):
         labels, right = method(part).argmax(dim=1), method.error_map(part)
     inside = (0, slice(height), slice(width))

@@ -100,10 +100,7 @@ async function mount(root, payload, state) {
 
   const chosen = () => data[clamp(state.get("picture"), 0, data.length - 1)];
   const number = () => clamp(state.get("cell"), 0, chosen().shared.length - 1);
-  const place = () => {
-    const distances = thresholds.map((value) => Math.abs(value - state.get("threshold")));
-    return distances.indexOf(Math.min(...distances));
-  };
+  const place = () => nearest(thresholds, state.get("threshold"));
   const told = (one, k, cell) => `${classes[one.labels[k][cell]] ?? "padding"}, `
     + percent(one.confidence[k][cell]);
 

@@ -16,6 +16,12 @@ const inPercent = (share) => (Number.isFinite(share) ? (100 * share).toFixed(1) 
 const percent = (share) => `${inPercent(share)}${Number.isFinite(share) ? "\u00a0%" : ""}`;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+/** The place of the value in a list that is nearest to one that is wanted. */
+function nearest(list, wanted) {
+  const distances = list.map((value) => Math.abs(value - wanted));
+  return distances.indexOf(Math.min(...distances));
+}
+
 function dress(root, name, payload) {
   root.classList.add("static-widget", name);
   root.setAttribute("role", "group");

@@ -110,10 +110,6 @@ async function mount(root, payload, state) {
   const ordered = Float32Array.from(data.flatMap(({ plain }) => [...plain])).sort();
 
   const chosen = () => data[clamp(state.get("picture"), 0, data.length - 1)];
-  const nearest = (list, value) => {
-    const distances = list.map((one) => Math.abs(one - value));
-    return distances.indexOf(Math.min(...distances));
-  };
   const place = () => [clamp(state.get("row"), 0, height - 1),
     clamp(state.get("column"), 0, width - 1)];
   const coloursOf = (ids) => (i) => colours[ids[i]] ?? voidColour;

@@ -66,10 +66,7 @@ async function mount(root, payload, state) {
     label: await unpack(label), level: await unpack(level), truth: await unpack(truth),
   })));
 
-  const place = () => {
-    const distances = thresholds.map((value) => Math.abs(value - state.get("threshold")));
-    return distances.indexOf(Math.min(...distances));
-  };
+  const place = () => nearest(thresholds, state.get("threshold"));
   const chosen = () => clamp(state.get("picture"), 0, pictures.length - 1);
   const coloursOf = (ids) => (i) => colours[ids[i]] ?? voidColour;
 
