@@ -1,8 +1,8 @@
 """What the logits store costs and saves: size, labels, speed.
 
-    python benchmarks/logits_store.py [--steps 150] [--pictures 64] [--speed-pictures 1024]
+    python benchmarks/logits_store.py [--steps 150] [--images 64] [--speed-images 1024]
 
-Sizes are those of VOC: 10,582 pictures of 500 x 375 with 21 classes. Labels come from a DeepLabv3+
+Sizes are those of VOC: 10,582 images of 500 x 375 with 21 classes. Labels come from a DeepLabv3+
 (EfficientNet-Lite0) that is trained here for a few steps: on real VOC where SEMISEG_DATA holds it,
 else on mini-VOC. Speed is measured on smooth random logits of VOC's size.
 """
@@ -49,28 +49,28 @@ def main() -> None:
     """Print the three tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=150, help="of training")
-    parser.add_argument("--pictures", type=int, default=64, help="whose labels are compared")
-    parser.add_argument("--speed-pictures", type=int, default=1024)
+    parser.add_argument("--images", type=int, default=64, help="whose labels are compared")
+    parser.add_argument("--speed-images", type=int, default=1024)
     options = parser.parse_args()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         tables = [
             sizes(),
-            labels(options.steps, options.pictures, Path(folder)),
-            speeds(options.speed_pictures, Path(folder)),
+            labels(options.steps, options.images, Path(folder)),
+            speeds(options.speed_images, Path(folder)),
         ]
     print("\n\n".join(tables))
 
 
 def sizes() -> str:
-    """Bytes a picture and in total, from shapes alone; headers are counted as 200 bytes."""
-    rows = [{"what": name, "kB a picture": f"{size / 1e3:,.0f}", "GB in total":
+    """Bytes an image and in total, from shapes alone; headers are counted as 200 bytes."""
+    rows = [{"what": name, "kB an image": f"{size / 1e3:,.0f}", "GB in total":
              f"{size * COUNT / 1e9:.1f}"} for name, size in RAW.items()]
     for stride, bits in itertools.product((4, 8), (16, 8)):
         logits = CLASSES * math.ceil(HEIGHT / stride) * math.ceil(WIDTH / stride)
         size = logits * bits // 8 + 200 + (8 * CLASSES if bits == 8 else 0)
         rows.append({
-            "what": f"store, stride {stride}, {bits} bits", "kB a picture": f"{size / 1e3:,.0f}",
+            "what": f"store, stride {stride}, {bits} bits", "kB an image": f"{size / 1e3:,.0f}",
             "GB in total": f"{size * COUNT / 1e9:.1f}",
             **{f"smaller than {name}": f"{raw / size:.1f} x" for name, raw in RAW.items()},
         })
@@ -78,14 +78,14 @@ def sizes() -> str:
     return markdown_table([empty | row for row in rows])
 
 
-def labels(steps: int, pictures: int, folder: Path) -> str:
+def labels(steps: int, images: int, folder: Path) -> str:
     """Labels from stored logits against those from the same model's float32 logits at full size."""
     name, training, testing = datasets()
     config = ModelConfig("deeplab", encoder="tf_efficientnet_lite0", weights="package",
                          decoder_width=64, encoder_lr=0.1)
     method = methods.build(SupervisedConfig(), config, len(training.classes))
     train(method, training, steps)
-    pool = PhotoPool(testing, tuple(range(min(pictures, len(testing)))))
+    pool = PhotoPool(testing, tuple(range(min(images, len(testing)))))
     truth = [pool.sample(i).mask for i in range(len(pool))]
     head = list(predict_logits(method, pool))
     kept = {
@@ -108,11 +108,11 @@ def labels(steps: int, pictures: int, folder: Path) -> str:
             "logits": what, "mIoU (%)": f"{score[0]:.3f}",
             "difference": f"{score[0] - score[1]:+.3f}", "same label (%)": f"{100 * same:.3f}",
         })
-    return f"{name}, {len(pool)} pictures, {steps} steps of training\n\n" + markdown_table(rows)
+    return f"{name}, {len(pool)} images, {steps} steps of training\n\n" + markdown_table(rows)
 
 
 def datasets() -> tuple[str, VOCDataset, VOCDataset]:
-    """Real VOC where it is, else mini-VOC: its name, the labelled pictures, others to test on."""
+    """Real VOC where it is, else mini-VOC: its name, the labelled images, others to test on."""
     root = dataset_root()
     if root is not None and (folder := root / "VOCdevkit" / "VOC2012").is_dir():
         return f"PASCAL VOC 2012, {len(KEPT)} classes", *(
@@ -145,7 +145,7 @@ def train(method: Method, dataset: VOCDataset, steps: int, batch: int = 4, crop:
 
 
 def view(sample, crop: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random square of a picture and its mask; where the picture ends, black and void."""
+    """A random square of an image and its mask; where the image ends, black and void."""
     height, width = sample.mask.shape
     image = np.zeros((3, crop, crop), np.uint8)
     mask = np.full((crop, crop), VOID, np.uint8)
@@ -174,19 +174,19 @@ def label(logits: Tensor, truth: np.ndarray) -> np.ndarray:
     return full.argmax(dim=1)[0, :height, :width].numpy()
 
 
-def speeds(pictures: int, folder: Path) -> str:
+def speeds(images: int, folder: Path) -> str:
     """Writing, reading and checking, on logits that cost nothing to make."""
     generator = torch.Generator().manual_seed(0)
     size = (math.ceil(HEIGHT / 4), math.ceil(WIDTH / 4))
     few = [6 * interpolate(torch.randn(1, CLASSES, 7, 8, generator=generator), size,
                            mode="bicubic")[0] for _ in range(8)]
-    names = tuple(f"{i:06d}" for i in range(pictures))
+    names = tuple(f"{i:06d}" for i in range(images))
     rows = [
         {"bits": str(bits), **speed(LogitsStore(folder / f"speed{bits}", "benchmark", names, bits),
                                     few)}
         for bits in (16, 8)
     ]
-    return f"Speed on {pictures} pictures of {WIDTH} x {HEIGHT}\n\n" + markdown_table(rows)
+    return f"Speed on {images} images of {WIDTH} x {HEIGHT}\n\n" + markdown_table(rows)
 
 
 def speed(store: LogitsStore, few: list[Tensor]) -> dict[str, str]:
@@ -197,11 +197,11 @@ def speed(store: LogitsStore, few: list[Tensor]) -> dict[str, str]:
     order = np.random.default_rng(0).permutation(len(store)).tolist()
     reading = seconds(lambda: [again[i].sum() for i in order])
     return {
-        "kB a picture": f"{store.bytes_per_picture / 1e3:.1f}",
+        "kB an image": f"{store.bytes_per_image / 1e3:.1f}",
         "written / s": f"{len(store) / writing:.0f}",
         "read / s, any order": f"{len(store) / reading:.0f}",
-        "ms a picture": f"{1e3 * reading / len(store):.2f}",
-        "hash, s / GB": f"{1e9 * checking / len(store) / store.bytes_per_picture:.2f}",
+        "ms an image": f"{1e3 * reading / len(store):.2f}",
+        "hash, s / GB": f"{1e9 * checking / len(store) / store.bytes_per_image:.2f}",
     }
 
 

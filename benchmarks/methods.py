@@ -4,7 +4,7 @@
 
 All methods take turns in every block, so that a machine that slows down slows all of them; the
 ratio to the supervised step is taken within a block, and the median over the blocks is reported.
-Pictures are random: no dataset is needed, and reading pictures is not counted. Every term of the
+Images are random: no dataset is needed, and reading images is not counted. Every term of the
 losses is switched on (half of the training is done).
 """
 
@@ -72,10 +72,10 @@ def main() -> None:
 
 
 def contestants(profile: Profile) -> dict[str, tuple[MethodConfig, TrainConfig]]:
-    """Every method of the profile with as many pictures a step, the supervised one first."""
+    """Every method of the profile with as many images a step, the supervised one first."""
     train = profile.train_unlabelled
-    pictures = train.batch_labelled + train.batch_weak
-    alone = replace(train, batch_labelled=pictures, batch_weak=0)
+    images = train.batch_labelled + train.batch_unlabelled
+    alone = replace(train, batch_labelled=images, batch_unlabelled=0)
     found = {FIRST: (profile.supervised, alone)}
     if "fixmatch" in profile.unlabelled:
         views = profile.unlabelled["fixmatch"]
@@ -102,7 +102,7 @@ class Stepper:
         self.method: Method = methods.build(self.config, model, class_count(self.profile))
         self.shapes = memory.example_batch(
             self.method, class_count(self.profile), self.train.batch_labelled,
-            self.train.batch_weak, side(self.profile),
+            self.train.batch_unlabelled, side(self.profile),
         )
         self.estimate = memory.estimate(
             self.method, self.shapes, self.train.precision, self.train.optimizer
@@ -164,7 +164,7 @@ def side(profile: Profile) -> int:
 
 
 def filled(shapes: Batch, classes: int, inside: bool, seed: int) -> Batch:
-    """A batch of these shapes with random pictures; masks of blocks, as objects have."""
+    """A batch of these shapes with random images; masks of blocks, as objects have."""
     generator = torch.Generator().manual_seed(seed)
 
     def blocks(count: int, height: int, width: int) -> Tensor:
@@ -181,7 +181,7 @@ def filled(shapes: Batch, classes: int, inside: bool, seed: int) -> Batch:
             inside=torch.ones(one.inside.shape, dtype=torch.bool) if inside else None,
         )
 
-    return Batch(part(shapes.labelled), shapes.weak and part(shapes.weak))
+    return Batch(part(shapes.labelled), shapes.unlabelled and part(shapes.unlabelled))
 
 
 def measure(profile: Profile, entries: dict, options: argparse.Namespace) -> dict[str, dict]:
@@ -257,7 +257,7 @@ def write(out: Path, rows: dict, profile: Profile, options: argparse.Namespace) 
     content = {
         "rows": rows, "dataset": options.dataset, "profile": profile.name,
         "blocks": options.blocks, "steps": options.steps, "side": side(profile),
-        "pictures": f"{train.batch_labelled} + {train.batch_weak}", "precision": train.precision,
+        "images": f"{train.batch_labelled} + {train.batch_unlabelled}", "precision": train.precision,
         "machine": studies.this_machine(),
     }
     with atomic_write(out) as temporary:

@@ -62,7 +62,7 @@ primary = pipeline.primary()  # learns from the masks and from those labels, cor
 #
 # Two of these models are made for the real world: they read a picture and nothing else. Here they
 # are on test pictures that neither has seen. These are the four pictures on which the two models
-# differ most, so they are not typical. They show where the weak labels changed something.
+# differ most, so they are not typical. They show where the unlabelled labels changed something.
 
 # %%
 test = pipeline.data.test
@@ -100,7 +100,7 @@ plots.show(figure, alt="Four test pictures, one a row: the picture, its true mas
 # %%
 contestants = {
     "supervised": (supervised, "picture", "masks"),
-    "primary, self-correcting": (primary, "picture", "masks, boxes of the weak pictures"),
+    "primary, self-correcting": (primary, "picture", "masks, boxes of the unlabelled pictures"),
     "(ancillary)": (ancillary, "picture and boxes", "masks, their boxes"),
 }
 tables.results_table([
@@ -142,44 +142,44 @@ tables.results_table([
 # | | Stage | What it reads | Command | Chapter |
 # |---|---|---|---|---|
 # | 1 | train the **ancillary** | few pictures, masks, boxes | `semiseg train ancillary` | 04 |
-# | 2 | store its **logits** | many weak pictures, their boxes | `semiseg logits` | 05 |
-# | 3 | train the **primary** | masks; weak pictures, logits | `semiseg train primary` | 06, 07 |
+# | 2 | store its **logits** | many unlabelled pictures, their boxes | `semiseg logits` | 05 |
+# | 3 | train the **primary** | masks; unlabelled pictures, logits | `semiseg train primary` | 06, 07 |
 # | 4 | **evaluate** it | test pictures, no boxes | `semiseg evaluate` | 08 |
 #
 # The supervised model of chapter 03 stands beside them: it is the bar. The correction of stage 3
-# mixes the ancillary's logits with those of the primary itself. The next cell follows one weak
+# mixes the ancillary's logits with those of the primary itself. The next cell follows one unlabelled
 # picture through it. The picture was picked because the correction changes its label more than
 # any other's.
 
 # %%
-weak = pipeline.data.weak
+unlabelled = pipeline.data.unlabelled
 labels_ancillary = stored.read().float()
 alpha = profile.primary.alpha.end  # how much the ancillary still counts when training ends
-corrected = linear_correction(predict_logits(primary.method, weak), labels_ancillary, alpha)
+corrected = linear_correction(predict_logits(primary.method, unlabelled), labels_ancillary, alpha)
 changed = (corrected.argmax(1) != labels_ancillary.argmax(1)).float().mean(dim=(1, 2))
 one = int(changed.argmax())
 
 def label_of(logits):
     """The label map of the one picture, at full size."""
-    return enlarge(logits[one:one + 1], weak.images.shape[-2:]).argmax(1)[0].numpy()
+    return enlarge(logits[one:one + 1], unlabelled.images.shape[-2:]).argmax(1)[0].numpy()
 
 figure = plots.gallery(
     {
-        "picture, boxes": [weak.images[one].numpy()],
+        "picture, boxes": [unlabelled.images[one].numpy()],
         "ancillary": [label_of(labels_ancillary)],
         "corrected": [label_of(corrected)],
-        "hidden truth": [pipeline.data.weak_truth[one]],
+        "hidden truth": [pipeline.data.unlabelled_truth[one]],
     },
     pipeline.data.classes,
-    boxes=[pipeline.data.dataset("weak")[one].boxes],
+    boxes=[pipeline.data.dataset("unlabelled")[one].boxes],
 )
-plots.show(figure, alt="One weak picture with its loosely drawn boxes, the ancillary's label, the "
+plots.show(figure, alt="One unlabelled picture with its loosely drawn boxes, the ancillary's label, the "
            "corrected label, and the true mask that no model was shown.")
 
 # %% [markdown]
 # Compare the two labels in the middle with the hidden truth. The boxes were drawn too large. What
 # does the ancillary do with the extra room, and what does the correction do about it? Chapters 05
-# and 06 measure it on all weak pictures.
+# and 06 measure it on all unlabelled pictures.
 
 # %% [markdown]
 # ## The map
@@ -204,7 +204,7 @@ tables.results_table([
 
 # %% tags=["nbval-check-output"]
 tables.results_table([
-    {"profile": name, "labelled": entry.data.labelled, "weak": entry.data.sizes.weak,
+    {"profile": name, "labelled": entry.data.labelled, "unlabelled": entry.data.sizes.unlabelled,
      "test": entry.data.sizes.test, "steps of the primary": entry.train_primary.steps,
      "seeds": ", ".join(str(number) for number in entry.seeds)}
     for name, entry in profiles.for_dataset("minivoc").items()
@@ -297,7 +297,7 @@ for name, trained in {"primary": primary, "ancillary": ancillary}.items():
 # ## Key takeaways
 #
 # - Masks are dear and boxes are cheap. Semi-supervised methods learn from both.
-# - The ancillary sees boxes and labels the weak pictures. The primary sees pictures only, learns
+# - The ancillary sees boxes and labels the unlabelled pictures. The primary sees pictures only, learns
 #   from those labels, and helps to correct them.
 # - One run is an anecdote. Several seeds, an interval and a control make a result.
 # - Every stage is load-or-train, so chapters can be run in any order.

@@ -55,8 +55,8 @@ data = Pipeline(profile, seed, device).data
 
 # %%
 EXAMPLE = 6  # the picture that this chapter takes apart: two objects, one before the other
-shown = {name: data.dataset(name)[EXAMPLE] for name in ("labelled", "weak", "test")}
-silence = np.full(shown["weak"].mask.shape, VOID)
+shown = {name: data.dataset(name)[EXAMPLE] for name in ("labelled", "unlabelled", "test")}
+silence = np.full(shown["unlabelled"].mask.shape, VOID)
 
 figure = plots.gallery(
     {
@@ -65,14 +65,14 @@ figure = plots.gallery(
         "mask to learn from": [shown["labelled"].mask, silence, silence],
     },
     data.classes,
-    boxes={"boxes to learn from": [shown["labelled"].boxes, shown["weak"].boxes, None]},
+    boxes={"boxes to learn from": [shown["labelled"].boxes, shown["unlabelled"].boxes, None]},
     rows_titles=list(shown),
 )
-plots.show(figure, alt="One labelled, one weak and one test picture. The labelled one has tight "
+plots.show(figure, alt="One labelled, one unlabelled and one test picture. The labelled one has tight "
            "boxes and a mask, the weak one loose boxes and no mask, the test one neither.")
 
 # %% [markdown]
-# Notice the boxes. On the labelled picture they touch the objects. On the weak picture they were
+# Notice the boxes. On the labelled picture they touch the objects. On the unlabelled picture they were
 # drawn in a hurry. That difference drives the whole book. The test picture has a mask too, but it
 # belongs to the examiner.
 
@@ -93,7 +93,7 @@ for folder in sorted(path for path in data.folder.rglob("*") if path.is_dir()):
 
 # %% [markdown]
 # `SegmentationClassAug` deserves a word. Beside the real VOC, a folder of this name usually holds
-# the later masks of {cite:t}`hariharan2011sbd`. Here it holds the masks of the weak pictures. No
+# the later masks of {cite:t}`hariharan2011sbd`. Here it holds the masks of the unlabelled pictures. No
 # model may learn from them. They let us *measure* how good the made-up labels are, which nobody can
 # do with truly unlabelled pictures.
 
@@ -255,7 +255,7 @@ plots.show(figure, alt="The example picture with its two overlapping boxes, then
 #
 # mini-VOC comes in two *worlds*. In the **tight** world the pictures are hard (camouflage,
 # distractors, colours that say nothing), and everybody draws neat boxes. In the **hurried** world
-# the pictures are easier, but the boxes of the weak pictures were drawn loosely: each side lies 15
+# the pictures are easier, but the boxes of the unlabelled pictures were drawn loosely: each side lies 15
 # to 45 percent of the box's size too far out, and the hand shook. The book's main story plays in
 # the hurried world. A picture's tight boxes are known, since we drew it.
 
@@ -275,8 +275,8 @@ def outline(figure, panel, scene):
 
 # %%
 CHOSEN = (5, 6, 7)
-lists = {"tight: weak": ("tight", "weak"), "hurried: labelled": ("hurried", "labelled"),
-         "hurried: weak": ("hurried", "weak")}
+lists = {"tight: unlabelled": ("tight", "unlabelled"), "hurried: labelled": ("hurried", "labelled"),
+         "hurried: unlabelled": ("hurried", "unlabelled")}
 columns, drawn = {}, {}
 for title, (world, split) in lists.items():
     scenes = [draw_scene(WORLDS[world], split, i) for i in CHOSEN]
@@ -305,7 +305,7 @@ STYLES = {
     "shaky": BoxStyle(jitter=0.15),
     "missed": BoxStyle(missed=0.3),
 }
-scenes = {i: draw_scene(WORLDS["hurried"], "weak", i) for i in (23, 32, 33)}
+scenes = {i: draw_scene(WORLDS["hurried"], "unlabelled", i) for i in (23, 32, 33)}
 drawn = {
     title: [as_boxes(annotate(scene, style, np.random.default_rng([seed, i]), 64))
             for i, scene in scenes.items()]
@@ -332,7 +332,7 @@ plots.show(figure, alt="Three pictures, each with boxes drawn in four styles: ti
 # the luck of the draw matters.
 
 # %%
-pools = {"labelled": data.labelled, "weak": data.weak, "val": data.val, "test": data.test}
+pools = {"labelled": data.labelled, "unlabelled": data.unlabelled, "val": data.val, "test": data.test}
 jobs = ("masks and boxes to learn from", "boxes to learn from", "choices", "the reported score")
 tables.results_table([
     {"list": name, "pictures": len(pool), "masks": "yes" if pool.masks is not None else "–",
@@ -450,7 +450,7 @@ print(f"with the mask left behind, {100 * wrong.sum() / objects.sum():.0f} % of 
 # | $x_0, y_0, x_1, y_1$ | `boxes.coordinates` | `(K, 4)` | half-open pixel edges of K boxes |
 # | $b_c$ | `box_maps[:, c]` | `(N, H, W)` | 1 in boxes of class $c$; for $c = 0$, in no box |
 # | $F$ | `data.labelled` | | pictures with masks and boxes |
-# | $W$ | `data.weak` | | pictures with boxes only |
+# | $W$ | `data.unlabelled` | | pictures with boxes only |
 
 # %% [markdown]
 # ## Exercises
@@ -475,7 +475,7 @@ print("✓ exercise 1.1: right")
 # %% [markdown]
 # **1.2 Implement: how loose is loose?** The overlap of two boxes is measured like that of two
 # masks: the area of their intersection over the area of their union. Boxes that do not meet have 0.
-# Then the check compares the boxes that were drawn for the weak pictures with the tight ones.
+# Then the check compares the boxes that were drawn for the unlabelled pictures with the tight ones.
 
 # %% tags=["solution"]
 def box_iou(first: np.ndarray, second: np.ndarray) -> float:
@@ -492,9 +492,9 @@ assert box_iou(square, np.array([1, 1, 3, 3])) == 1 / 7, "1 of 7 pixels is in bo
 assert box_iou(square, np.array([5, 5, 6, 6])) == 0, "boxes that do not meet have an IoU of 0"
 overlaps = [
     box_iou(box, np.array(tight))
-    for i in range(len(data.weak))
-    for box, (_, tight) in zip(data.dataset("weak")[i].boxes.coordinates,
-                               draw_scene(data.world, "weak", i).boxes, strict=True)
+    for i in range(len(data.unlabelled))
+    for box, (_, tight) in zip(data.dataset("unlabelled")[i].boxes.coordinates,
+                               draw_scene(data.world, "unlabelled", i).boxes, strict=True)
 ]
 print(f"✓ exercise 1.2: right. Drawn and tight boxes overlap by {np.mean(overlaps):.2f}")
 
@@ -523,7 +523,7 @@ print("✓ exercise 1.3: right")
 # With the function, count over a hundred pictures:
 
 # %% tags=["check", "nbval-check-output"]
-scenes = [draw_scene(WORLDS["hurried"], "weak", i) for i in range(100)]
+scenes = [draw_scene(WORLDS["hurried"], "unlabelled", i) for i in range(100)]
 mistakes = {}
 for title, style in STYLES.items():
     generator = np.random.default_rng(0)
@@ -568,11 +568,11 @@ assert mistakes["missed"][0] == max(m[0] for m in mistakes.values()), "misses mu
 # shifted: 1-based and inclusive becomes 0-based and half-open.
 # ```
 #
-# **3.** Why may the hidden masks of the weak pictures be used to measure labels, and not to choose
+# **3.** Why may the hidden masks of the unlabelled pictures be used to measure labels, and not to choose
 # how many steps to train?
 #
 # ```{dropdown} Answer
-# With real weak pictures there are no such masks, so a choice made with them could not be made
+# With real unlabelled pictures there are no such masks, so a choice made with them could not be made
 # outside the book. Choices are made on val. The hidden masks only explain what happened.
 # ```
 
@@ -589,7 +589,7 @@ assert mistakes["missed"][0] == max(m[0] for m in mistakes.values()), "misses mu
 #
 # - **The mask was saved in colours**, or resized with interpolation: then ids appear that nobody
 #   drew.
-# - **Labelled and weak lists are the same list.** One public re-implementation reads one list of
+# - **Labelled and unlabelled lists are the same list.** One public re-implementation reads one list of
 #   pictures for both roles. It runs, but nothing about it is semi-supervised.
 # - **Boxes of the test pictures reach the model.** The same code feeds them to its primary, and so
 #   the score is no longer that of a model that sees pictures only.

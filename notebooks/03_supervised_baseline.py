@@ -203,7 +203,7 @@ from semiseg_lib.datasets.loaders import TrainingLoader, drawn_indices
 from semiseg_lib.train import TrainConfig, fit, make_accelerator, make_optimizer
 
 config = TrainConfig(
-    steps=12, batch_labelled=8, batch_weak=0, log_every=1, channels_last=False
+    steps=12, batch_labelled=8, batch_unlabelled=0, log_every=1, channels_last=False
 )
 accelerator = make_accelerator(config, device)
 loader = TrainingLoader(data.labelled, None, config.batch_labelled, 0, profile.augment, seed)
@@ -503,7 +503,7 @@ print(f"sd of the means over starts:   {table.mean(axis=0).std(ddof=1):.1f} poin
 # ## The room above
 #
 # What would the other pictures be worth if somebody drew all their masks? That is the ceiling for
-# everything that follows, for weak labels can hardly teach more than true ones. Training with every
+# everything that follows, for unlabelled labels can hardly teach more than true ones. Training with every
 # mask takes long, so we read the scores of stored laptop runs; they are the same whichever profile
 # you are in now. Between the two rows lies the room that the rest of the book works in.
 
@@ -514,7 +514,7 @@ figure = plots.dots_with_intervals(
     "test mIoU (%), stored laptop runs",
 )
 plots.show(figure, alt="Test mIoU of stored runs, one dot a seed: trained on a few masks and "
-           "trained on the masks of all pictures. The gap between the rows is the room for weak "
+           "trained on the masks of all pictures. The gap between the rows is the room for unlabelled "
            "labels.")
 
 # %% [markdown]

@@ -360,7 +360,7 @@ tables.results_table(rows)
 # %% [markdown]
 # ## Loose boxes
 #
-# The boxes of the *weak* pictures, which the ancillary is made for, were drawn in a hurry: each
+# The boxes of the *unlabelled* pictures, which the ancillary is made for, were drawn in a hurry: each
 # side lies too far out, by some 15 to 45 % of the box. The ancillary learnt from tight boxes. So we
 # move each side of the test boxes outwards step by step (below zero: inwards), and score it against
 # two references: filled boxes, which believe everything, and the supervised model, which believes
@@ -389,13 +389,13 @@ plots.show(figure, alt="mIoU of the ancillary, of filled boxes and of the superv
 # would mean that it reads a box as a hint and takes the outline from the picture. Following means
 # that it reads the side of a box as the side of an object, as tight boxes taught it to. Do filled
 # boxes peak at zero? An object fills less than its box, so a box that is a little too small can
-# lose less object than background. Between 15 and 45 you read off what to expect on the weak
+# lose less object than background. Between 15 and 45 you read off what to expect on the unlabelled
 # pictures. Chapter 05 measures it.
 
 # %% [markdown]
 # ## Not a model to deploy
 #
-# At test time nobody draws boxes. The ancillary is a labelling tool: it makes labels for the weak
+# At test time nobody draws boxes. The ancillary is a labelling tool: it makes labels for the unlabelled
 # pictures, and then the primary model, which sees pictures alone, learns from them. The library
 # keeps the two apart. A method says whether it reads boxes, `evaluate` hands box maps to no other,
 # and a network refuses what it was not built for.
@@ -539,7 +539,7 @@ for chance in (0, 0.3, 0.6, 1):
 # - **Box maps that stay behind.** If a flip moves the picture but not its box maps, the training
 #   runs without an error and the boxes lie.
 #
-# **Next:** [the ancillary's logits](05_ancillary_logits.ipynb) for the weak pictures, and where
+# **Next:** [the ancillary's logits](05_ancillary_logits.ipynb) for the unlabelled pictures, and where
 # they are wrong.
 #
 # ## References

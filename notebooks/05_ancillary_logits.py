@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Ancillary logits
 #
-# *What does the ancillary model say about the weak pictures, and where is it wrong?*
+# *What does the ancillary model say about the unlabelled pictures, and where is it wrong?*
 #
 # After this chapter you can
 #
@@ -52,7 +52,7 @@ profile = chapter.begin("05_ancillary_logits", profile, device)
 # %% [markdown]
 # ## The result first
 #
-# The trained ancillary now does what it is for: it labels the weak pictures. They have boxes, drawn
+# The trained ancillary now does what it is for: it labels the unlabelled pictures. They have boxes, drawn
 # in a hurry, and no masks. Because this world is drawn, masks of them exist all the same. We keep
 # them **hidden**: they measure the labels in this book and are never used to make or to choose any.
 #
@@ -60,10 +60,10 @@ profile = chapter.begin("05_ancillary_logits", profile, device)
 
 # %% tags=["nbval-ignore-output"]
 pipeline = Pipeline(profile, seed, device)
-store = pipeline.logits()  # runs the ancillary over the weak pictures, or finds its logits on disk
+store = pipeline.logits()  # runs the ancillary over the unlabelled pictures, or finds its logits on disk
 data, classes = pipeline.data, pipeline.data.classes
-side, truth = data.world.side, data.weak_truth
-weak_boxes = [sample.boxes for sample in data.dataset("weak")]
+side, truth = data.world.side, data.unlabelled_truth
+unlabelled_boxes = [sample.boxes for sample in data.dataset("unlabelled")]
 
 
 def labels_of(logits: Tensor) -> np.ndarray:
@@ -79,12 +79,12 @@ shown = from_most[[int(share * (len(truth) - 1)) for share in (0.02, 0.4, 0.8)]]
 
 # %%
 views = {
-    "loose boxes": data.weak.images[shown].numpy(), "ancillary": labels[shown],
+    "loose boxes": data.unlabelled.images[shown].numpy(), "ancillary": labels[shown],
     "hidden truth": truth[shown], "wrong": wrong[shown],
 }
-figure = plots.gallery(views, classes, boxes=[weak_boxes[i] for i in shown],
+figure = plots.gallery(views, classes, boxes=[unlabelled_boxes[i] for i in shown],
                        rows_titles=["much", "some", "little"])
-plots.show(figure, alt="Three weak pictures with their loose boxes, one a row: the ancillary's "
+plots.show(figure, alt="Three unlabelled pictures with their loose boxes, one a row: the ancillary's "
            "label, the hidden true mask, and the wrong pixels in white, most of them around the "
            "objects.")
 
@@ -133,10 +133,10 @@ for name, logits in {
 # %%
 example = shown[1]
 soft = enlarge(store.read()[[example]].float(), (side, side)).softmax(dim=1)[0].numpy()
-views = {"picture": [data.weak.images[example].numpy()], "hard label": [labels[example]]}
-views |= {classes[c]: [soft[c]] for c in [0, *sorted(set(weak_boxes[example].classes.tolist()))]}
-figure = plots.gallery(views, classes, boxes=[weak_boxes[example]])
-plots.show(figure, alt="One weak picture, its hard label, and the probability of the background "
+views = {"picture": [data.unlabelled.images[example].numpy()], "hard label": [labels[example]]}
+views |= {classes[c]: [soft[c]] for c in [0, *sorted(set(unlabelled_boxes[example].classes.tolist()))]}
+figure = plots.gallery(views, classes, boxes=[unlabelled_boxes[example]])
+plots.show(figure, alt="One unlabelled picture, its hard label, and the probability of the background "
            "and of each boxed class as a map from dark (0) to yellow (1). Along outlines the "
            "probability passes from one class to another.")
 
@@ -176,7 +176,7 @@ for name, size in {
 
 # %%
 formula = bytes_a_picture(len(classes), *store.read().shape[-2:], 2)
-print(f"on disk: {store.bytes_per_picture:,.0f} bytes a picture; by the formula: {formula:,}")
+print(f"on disk: {store.bytes_per_image:,.0f} bytes a picture; by the formula: {formula:,}")
 
 # %% [markdown]
 # ## What is lost
@@ -187,7 +187,7 @@ print(f"on disk: {store.bytes_per_picture:,.0f} bytes a picture; by the formula:
 # cheaper idea: keep only the hard label of each position at head resolution, and enlarge that.
 
 # %% tags=["nbval-ignore-output"]
-exact = predict_logits(pipeline.ancillary().method, data.weak)
+exact = predict_logits(pipeline.ancillary().method, data.unlabelled)
 blocks = exact.argmax(dim=1).to(torch.uint8).numpy().repeat(2, axis=1).repeat(2, axis=2)
 reference = labels_of(exact)
 for name, kept in {"float16 logits": labels, "hard labels of blocks": blocks}.items():
@@ -241,22 +241,22 @@ with TemporaryDirectory() as temporary:
 # ## How good are the labels?
 #
 # The ancillary learnt from tight boxes and now reads loose ones. How much of its score on the test
-# pictures survives? Two things differ between test and weak pictures: the pictures and the boxes. A
-# control takes them apart. Since this world is drawn, we can ask for the *tight* boxes of weak
+# pictures survives? Two things differ between test and unlabelled pictures: the pictures and the boxes. A
+# control takes them apart. Since this world is drawn, we can ask for the *tight* boxes of unlabelled
 # pictures, and change nothing but the boxes.
 
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib.datasets.minivoc import draw_scene
 
-few = min(200, len(data.weak))
-scenes = [draw_scene(data.world, "weak", number) for number in range(few)]
+few = min(200, len(data.unlabelled))
+scenes = [draw_scene(data.world, "unlabelled", number) for number in range(few)]
 tight_boxes = [
     Boxes(np.array([box for _, box in scene.boxes], np.float32),
           np.array([number for number, _ in scene.boxes]))
     for scene in scenes
 ]
-loose = replace(data.weak, names=data.weak.names[:few], images=data.weak.images[:few],
-                box_maps=data.weak.box_maps[:few])
+loose = replace(data.unlabelled, names=data.unlabelled.names[:few], images=data.unlabelled.images[:few],
+                box_maps=data.unlabelled.box_maps[:few])
 tight = replace(loose, box_maps=torch.from_numpy(np.stack(
     [class_maps(boxes, len(classes), (side, side)) for boxes in tight_boxes]
 )))
@@ -269,12 +269,12 @@ on_tight = {s: predict_logits(p.ancillary().method, tight) for s, p in pipelines
 # %%
 scores = {
     "test pictures, tight boxes": [p.evaluate(p.ancillary()) for p in pipelines.values()],
-    f"{few} weak pictures, tight boxes":
+    f"{few} unlabelled pictures, tight boxes":
         [evaluate_labels(truth[:few], labels_of(each), classes) for each in on_tight.values()],
     f"the same {few}, loose boxes":
         [evaluate_labels(truth[:few], labels_of(each), classes) for each in on_loose.values()],
-    "all weak pictures, loose boxes":
-        [p.evaluate_weak_labels(stores[s].read()) for s, p in pipelines.items()],
+    "all unlabelled pictures, loose boxes":
+        [p.evaluate_unlabelled(stores[s].read()) for s, p in pipelines.items()],
 }
 tables.results_table([
     {"the ancillary on": name, "mIoU": [one.mean_iou for one in group],
@@ -312,7 +312,7 @@ checks.claim("loose-boxes-cost", cost, profile.judges)
 
 # %%
 def kinds_of_error(labels: np.ndarray, box_maps: np.ndarray) -> dict[str, float]:
-    """The share of each kind among the non-void pixels of the first weak pictures."""
+    """The share of each kind among the non-void pixels of the first unlabelled pictures."""
     known, real = truth[:few] != VOID, truth[:few]
     boxed = box_maps[:, 1:].any(axis=1)
     kinds = {
@@ -437,12 +437,12 @@ confidence = probability.amax(dim=1).numpy()
 confident_mistakes = wrong & (confidence > 0.9)
 worst = (-confident_mistakes.sum((1, 2))).argsort(kind="stable")[:3]
 figure = plots.gallery(
-    {"picture, boxes": data.weak.images[worst].numpy(), "ancillary": labels[worst],
+    {"picture, boxes": data.unlabelled.images[worst].numpy(), "ancillary": labels[worst],
      "truth": truth[worst], "confidence": confidence[worst],
      "sure and wrong": confident_mistakes[worst]},
-    classes, boxes=[weak_boxes[i] for i in worst],
+    classes, boxes=[unlabelled_boxes[i] for i in worst],
 )
-plots.show(figure, alt="Three weak pictures with the most confident mistakes, one a row: boxes, "
+plots.show(figure, alt="Three unlabelled pictures with the most confident mistakes, one a row: boxes, "
            "the ancillary's label, the hidden truth, its confidence from dark to yellow, and in "
            "white the pixels where it is sure and wrong.")
 
@@ -510,8 +510,8 @@ toy_wrong = np.array([[[True, False]], [[True, True]], [[True, False]]])
 found = most_confident_mistake(toy_confidence, toy_wrong)
 assert found == 1, f"exercise 5.3: expected picture 1 of the toy example, got {found}"
 found = most_confident_mistake(confidence, wrong)
-print(f"picture {found}, {data.weak.names[found]}: {int(wrong[found].sum())} wrong pixels, "
-      f"boxes of {', '.join(classes[c] for c in weak_boxes[found].classes)}")
+print(f"picture {found}, {data.unlabelled.names[found]}: {int(wrong[found].sum())} wrong pixels, "
+      f"boxes of {', '.join(classes[c] for c in unlabelled_boxes[found].classes)}")
 
 # %% [markdown]
 # ## Quiz
@@ -554,7 +554,7 @@ print(f"picture {found}, {data.weak.names[found]}: {int(wrong[found].sum())} wro
 # - **Stale logits.** Retrained, not stored again: no error, wrong result.
 # - **Logits that do not move.** If a flip moves the picture but not its stored logits, each label
 #   lies mirrored. Shifts must be multiples of the stride, or the logits lie between positions.
-# - **Peeking at hidden truth.** Choosing a threshold or an $\alpha$ by the weak pictures' hidden
+# - **Peeking at hidden truth.** Choosing a threshold or an $\alpha$ by the unlabelled pictures' hidden
 #   masks uses labels that nobody has in practice.
 #
 # **Next:** [self-correction](06_self_correction.ipynb), where two models that disagree make one
@@ -562,6 +562,6 @@ print(f"picture {found}, {data.weak.names[found]}: {int(wrong[found].sum())} wro
 #
 # ## References
 #
-# {cite:t}`ibrahim2020selfcorrecting` label the weak set with the ancillary. Soft labels as
+# {cite:t}`ibrahim2020selfcorrecting` label the unlabelled set with the ancillary. Soft labels as
 # teachers: {cite:t}`hinton2015distilling`. VOC and its additional masks:
 # {cite:t}`everingham2015voc`, {cite:t}`hariharan2011sbd`.

@@ -46,7 +46,7 @@ profile = chapter.begin("06_self_correction", profile, device)
 # %% [markdown]
 # ## The result first
 #
-# Two models have an opinion on every weak picture. The **ancillary** saw the annotator's boxes;
+# Two models have an opinion on every unlabelled picture. The **ancillary** saw the annotator's boxes;
 # you stored its logits in chapter 05. The **primary** sees the picture alone. The one used here
 # has already learned from the ancillary's labels as they are. (Chapter 07 shows how it was
 # trained. Here we only need a second opinion.)
@@ -59,18 +59,18 @@ pipelines = {s: Pipeline(profile, s, device) for s in seeds}
 logits_ancillary = {s: pipelines[s].logits().read().float() for s in seeds}
 primaries = {s: pipelines[s].primary(studies.NONE) for s in seeds}
 logits_primary = {
-    s: predict_logits(primaries[s].method, pipelines[s].data.weak) for s in seeds
+    s: predict_logits(primaries[s].method, pipelines[s].data.unlabelled) for s in seeds
 }
-print("logits of the weak pictures:", tuple(logits_primary[seed].shape))
+print("logits of the unlabelled pictures:", tuple(logits_primary[seed].shape))
 
 # %% [markdown]
 # Now mix them. One line of arithmetic on logits, with the primary counting twice as much as the
-# ancillary, makes a third label: the corrected one. The hidden masks of the weak pictures serve
+# ancillary, makes a third label: the corrected one. The hidden masks of the unlabelled pictures serve
 # to measure it, and to pick the pictures shown below. Nothing learns from them.
 
 # %%
 data = pipelines[seed].data
-truth = data.weak_truth
+truth = data.unlabelled_truth
 mixed = (logits_primary[seed] + 0.5 * logits_ancillary[seed]) / 1.5
 
 
@@ -80,7 +80,7 @@ def labels_of(logits: Tensor) -> np.ndarray:
 
 
 def share_right(labels: np.ndarray) -> np.ndarray:
-    """The share of each weak picture's pixels that is labelled right, (N,); void is left out."""
+    """The share of each unlabelled picture's pixels that is labelled right, (N,); void is left out."""
     counted = truth != VOID
     return ((labels == truth) & counted).sum(axis=(1, 2)) / counted.sum(axis=(1, 2))
 
@@ -95,20 +95,20 @@ gain = share_right(views["corrected"]) - share_right(views["ancillary"])
 # %%
 order = np.argsort(-gain, kind="stable")
 chosen = [*order[:3], order[-1]]
-weak_samples = data.dataset("weak")
+unlabelled_samples = data.dataset("unlabelled")
 figure = plots.gallery(
     {
-        "picture": [weak_samples[int(i)].image for i in chosen],
+        "picture": [unlabelled_samples[int(i)].image for i in chosen],
         **{title: labels[chosen] for title, labels in views.items()},
         "truth": truth[chosen],
     },
     data.classes,
-    boxes=[weak_samples[int(i)].boxes for i in chosen],
+    boxes=[unlabelled_samples[int(i)].boxes for i in chosen],
     rows_titles=["most gained", "second", "third", "least gained"],
 )
 plots.show(
     figure,
-    alt="Four weak pictures with their loosely drawn boxes, each beside the labels of the "
+    alt="Four unlabelled pictures with their loosely drawn boxes, each beside the labels of the "
     "ancillary, the primary and the corrected mixture of both, and the hidden truth. The first "
     "three are the pictures on which the mixture gains most over the ancillary, the last the one "
     "on which it gains least.",
@@ -347,7 +347,7 @@ print("arithmetic mean:", [round(float(v), 2) for v in (first + second) / 2])
 # %% [markdown]
 # ## What the primary learns from it
 #
-# On the weak pictures the primary minimises the cross-entropy to $q$, and $q$ was made from the
+# On the unlabelled pictures the primary minimises the cross-entropy to $q$, and $q$ was made from the
 # primary itself. So **no gradient may flow through $q$**: it is a target, held fixed for the
 # step. We write $\mathrm{sg}[q]$, stop-gradient; the code says `detach()`.
 #
@@ -475,7 +475,7 @@ plots.show(
 # %% [markdown]
 # ## On real labels
 #
-# Back to the weak pictures. Their boxes were drawn in a hurry, so the ancillary's labels spill
+# Back to the unlabelled pictures. Their boxes were drawn in a hurry, so the ancillary's labels spill
 # over the objects' outlines. We mix its logits with those of the finished primary at many values
 # of $\alpha$, and score each label set on the hidden masks.
 #
@@ -495,9 +495,9 @@ ALPHAS = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, np.inf)
 def corrected_labels_miou(s: int, alpha: float) -> float:
     """mIoU in percent of the corrected labels of seed s; alpha may be infinite."""
     if np.isinf(alpha):
-        return studies.percent(pipelines[s].evaluate_weak_labels(logits_ancillary[s]))
+        return studies.percent(pipelines[s].evaluate_unlabelled(logits_ancillary[s]))
     mixed = linear_correction(logits_primary[s], logits_ancillary[s], alpha)
-    return studies.percent(pipelines[s].evaluate_weak_labels(mixed))
+    return studies.percent(pipelines[s].evaluate_unlabelled(mixed))
 
 
 label_scores = {s: [corrected_labels_miou(s, alpha) for alpha in ALPHAS] for s in seeds}
@@ -513,7 +513,7 @@ names = ["0:\nprimary", *(f"{alpha:g}" for alpha in ALPHAS[1:-1]), "∞:\nancill
 figure.axes[0].set_xticks(places, names)
 plots.show(
     figure,
-    alt="One curve a seed: the mIoU of corrected labels on the weak pictures against alpha on a "
+    alt="One curve a seed: the mIoU of corrected labels on the unlabelled pictures against alpha on a "
     "logarithmic axis. The left end is the label of the primary alone, the right end that of the "
     "ancillary alone.",
 )
@@ -539,7 +539,7 @@ figure = plots.paired_differences(
 )
 plots.show(
     figure,
-    alt="Paired differences of label mIoU to the ancillary's labels on the weak pictures, one row "
+    alt="Paired differences of label mIoU to the ancillary's labels on the unlabelled pictures, one row "
     "for the primary alone and one for each of five values of alpha, a mark a seed, with intervals "
     "and a verdict about a zero line.",
 )
@@ -553,7 +553,7 @@ checks.claim("corrected-beats-ancillary", gains(0.5), profile.judges)
 #
 # ### Move the slider yourself
 #
-# Eight weak pictures: those that gained most, those that gained least, and those on
+# Eight unlabelled pictures: those that gained most, those that gained least, and those on
 # which the two models differ most. Move $\alpha$ from the left (primary) to the right
 # (ancillary). Watch which pixels flip first, and compare with the truth. The widget also works
 # in the HTML book, where no Python runs.
@@ -564,8 +564,8 @@ by_disagreement = np.argsort(-disagreement, kind="stable")
 candidates = [*order[:3], *order[-3:], *by_disagreement]
 picked = list(dict.fromkeys(int(i) for i in candidates))[:8]
 AlphaExplorer(
-    pictures=data.weak.images[picked].numpy(),
-    boxes=[weak_samples[i].boxes for i in picked],
+    pictures=data.unlabelled.images[picked].numpy(),
+    boxes=[unlabelled_samples[i].boxes for i in picked],
     logits_ancillary=logits_ancillary[seed][picked].numpy(),
     logits_primary=logits_primary[seed][picked].numpy(),
     classes=data.classes,
@@ -641,7 +641,7 @@ expected = ((p + 0.5 * p_ancillary) / 1.5)[None, :, None, None]
 checks.same("6.2", arithmetic_correction, lambda *_: expected, *one_pixel, 0.5)
 
 # %% [markdown]
-# Which mean makes the better labels? The next cell scores both at $\alpha = 0.5$ on the weak set.
+# Which mean makes the better labels? The next cell scores both at $\alpha = 0.5$ on the unlabelled set.
 # They differ only where the models disagree, and there in how they treat near-certainty: in a
 # geometric mean one model can veto a class.
 
@@ -649,7 +649,7 @@ checks.same("6.2", arithmetic_correction, lambda *_: expected, *one_pixel, 0.5)
 def arithmetic_miou(s: int) -> float:
     """mIoU in percent of labels made with the arithmetic mean at alpha = 0.5."""
     mean = arithmetic_correction(logits_primary[s], logits_ancillary[s], 0.5)
-    return studies.percent(pipelines[s].evaluate_weak_labels(mean.log()))
+    return studies.percent(pipelines[s].evaluate_unlabelled(mean.log()))
 
 
 geometric = [label_scores[s][ALPHAS.index(0.5)] for s in profile.seeds]
@@ -700,7 +700,7 @@ print("✓ exercise 6.3: overconfidence and a smaller alpha are the same thing")
 # finds that the labelled pictures no longer matter. What happened?
 #
 # ```{dropdown} Answer
-# The weak term is 1024 times its per-pixel mean, so its gradient drowns the supervised one. Take
+# The unlabelled term is 1024 times its per-pixel mean, so its gradient drowns the supervised one. Take
 # the mean over pixels.
 # ```
 
@@ -717,7 +717,7 @@ print("✓ exercise 6.3: overconfidence and a smaller alpha are the same thing")
 #
 # ## What can go wrong
 #
-# - **A sum over pixels.** `batchmean` on label maps inflates the weak loss by the number of
+# - **A sum over pixels.** `batchmean` on label maps inflates the unlabelled loss by the number of
 #   pixels.
 # - **A forgotten `detach()`.** The loss then rewards certainty, whatever the label.
 # - **Probabilities where logits belong.** Feeding softmaxed scores into the formula flattens

@@ -14,8 +14,8 @@
 # After this chapter you can
 #
 # - write the loss of the primary, and one step of its training, without the library;
-# - say why labelled and weak pictures share every batch;
-# - explain why a lower weak loss does not mean a better model;
+# - say why labelled and unlabelled pictures share every batch;
+# - explain why a lower unlabelled loss does not mean a better model;
 # - compare schedules of $\alpha$ by paired differences over seeds, and accept "cannot tell".
 #
 # **You need** the corrected label $q$ of [chapter 06](06_self_correction.ipynb), and the
@@ -51,7 +51,7 @@ profile = chapter.begin("07_primary_training", profile, device)
 # ## The result first
 #
 # Three models, each trained once per seed. **Supervised** learns from the few masks alone. **No
-# correction** adds the weak pictures with the ancillary's labels as they are. **Linear
+# correction** adds the unlabelled pictures with the ancillary's labels as they are. **Linear
 # correction** lets the primary talk back. All three see pictures only when they are tested,
 # never boxes. The next cell loads the runs that are on disk and trains the others.
 
@@ -98,15 +98,15 @@ plots.show(
 
 # %%
 pipeline, train = pipelines[seed], profile.train_primary
-weak = replace(pipeline.data.weak, box_maps=None, logits_ancillary=pipeline.logits().read())
+unlabelled = replace(pipeline.data.unlabelled, box_maps=None, logits_ancillary=pipeline.logits().read())
 loader = TrainingLoader(
-    pipeline.data.labelled, weak, train.batch_labelled, train.batch_weak, profile.augment, seed
+    pipeline.data.labelled, unlabelled, train.batch_labelled, train.batch_unlabelled, profile.augment, seed
 )
 batch = loader.batch(step=0)
 print("labelled:", tuple(batch.labelled.images.shape), "with masks",
       tuple(batch.labelled.masks.shape))
-print("weak:    ", tuple(batch.weak.images.shape), "with ancillary logits",
-      tuple(batch.weak.logits_ancillary.shape))
+print("unlabelled:    ", tuple(batch.unlabelled.images.shape), "with ancillary logits",
+      tuple(batch.unlabelled.logits_ancillary.shape))
 
 
 # %%
@@ -121,10 +121,10 @@ def fullest(labels: Tensor, count: int) -> list[int]:
     return objects.argsort(descending=True)[:count].tolist()
 
 
-weak_labels = enlarge(batch.weak.logits_ancillary, batch.weak.images.shape[-2:]).argmax(dim=1)
+unlabelled_labels = enlarge(batch.unlabelled.logits_ancillary, batch.unlabelled.images.shape[-2:]).argmax(dim=1)
 columns = {}
 for kind, part, labels, count in (("labelled", batch.labelled, batch.labelled.masks, 2),
-                                  ("weak", batch.weak, weak_labels, 3)):
+                                  ("unlabelled", batch.unlabelled, unlabelled_labels, 3)):
     for number, i in enumerate(fullest(labels, count), start=1):
         columns[f"{kind} {number}"] = [pixels(part.images[i]), labels[i].numpy()]
 
@@ -141,7 +141,7 @@ plots.show(
 # The stored logits were computed once, on the pictures as they are. The views are flipped,
 # shifted and recoloured. Flips and shifts move the logits by the same indices as the picture,
 # and shifts are whole multiples of the logits' stride, so nothing is interpolated. Check it by
-# eye above: does each label lie on its object? The weak pictures bring no boxes into this batch.
+# eye above: does each label lie on its object? The unlabelled pictures bring no boxes into this batch.
 # The primary must not need them.
 
 # %% [markdown]
@@ -156,14 +156,14 @@ plots.show(
 # $$
 #
 # The first sum runs over the labelled pixels of the masks (void is left out), the second over the
-# pixels of the weak logits. Without correction, $q = p_\mathrm{anc}$. There is no weight between
+# pixels of the unlabelled logits. Without correction, $q = p_\mathrm{anc}$. There is no weight between
 # the terms, and no threshold. Each symbol is a tensor:
 #
 # | paper | in code | shape |
 # |-|-|-|
 # | $x_F$, $y$ | `batch.labelled.images`, `.masks` | `(B_F, 3, H, W)`, `(B_F, H, W)` |
-# | $x_W$ | `batch.weak.images` | `(B_W, 3, H, W)` |
-# | $\ell_\mathrm{anc}$ | `batch.weak.logits_ancillary` | `(B_W, C, h, w)` |
+# | $x_W$ | `batch.unlabelled.images` | `(B_W, 3, H, W)` |
+# | $\ell_\mathrm{anc}$ | `batch.unlabelled.logits_ancillary` | `(B_W, C, h, w)` |
 # | $\ell$ | `network(images)`, then split | `(B_F + B_W, C, h, w)` |
 # | $\alpha$ | `config.alpha.at(progress)` | a number |
 # | $\mathrm{sg}[q]$ | `target` | `(B_W, C, h, w)` |
@@ -178,19 +178,19 @@ method = methods.build(profile.primary, profile.model, len(pipeline.data.classes
 progress = 0.5
 alpha = profile.primary.alpha.at(progress)
 
-both = torch.cat([batch.labelled.images, batch.weak.images])
+both = torch.cat([batch.labelled.images, batch.unlabelled.images])
 logits = method.network(both)
-logits_labelled, logits_weak = logits.split([train.batch_labelled, train.batch_weak])
+logits_labelled, logits_unlabelled = logits.split([train.batch_labelled, train.batch_unlabelled])
 
 masks = batch.labelled.masks
 logits_large = functional.interpolate(logits_labelled, size=masks.shape[-2:], mode="bilinear")
 loss_labelled = functional.cross_entropy(logits_large, masks, ignore_index=VOID)
 
-logits_q = linear_correction(logits_weak.detach(), batch.weak.logits_ancillary, alpha)
+logits_q = linear_correction(logits_unlabelled.detach(), batch.unlabelled.logits_ancillary, alpha)
 target = logits_q.softmax(dim=1)
-loss_weak = -(target * logits_weak.log_softmax(dim=1)).sum(dim=1).mean()
+loss_unlabelled = -(target * logits_unlabelled.log_softmax(dim=1)).sum(dim=1).mean()
 
-(loss_labelled + loss_weak).backward()
+(loss_labelled + loss_unlabelled).backward()
 
 # %% [markdown]
 # Now the library's version on the same batch. Both numbers must agree. (`Primary.losses` runs the
@@ -200,7 +200,7 @@ loss_weak = -(target * logits_weak.log_softmax(dim=1)).sum(dim=1).mean()
 # %% tags=["nbval-check-output"]
 losses = method.losses(batch, progress)
 print("labelled term equal:", torch.allclose(losses["labelled"], loss_labelled, rtol=1e-4))
-print("weak term equal:    ", torch.allclose(losses["weak"], loss_weak, rtol=1e-4))
+print("unlabelled term equal:    ", torch.allclose(losses["unlabelled"], loss_unlabelled, rtol=1e-4))
 print("alpha at half time: ", alpha)
 
 # %% [markdown]
@@ -217,11 +217,11 @@ method.after_step(step=0)
 # One special case is worth knowing before the experiments.
 #
 # **Predict first.** With $\alpha = 0$ throughout, the primary is its own teacher on $W$. How
-# large is the gradient of the weak term?
+# large is the gradient of the unlabelled term?
 #
 # ```{dropdown} Answer
 # Zero, exactly, in every step. The target is the output of the same forward pass, and the
-# gradient is $p - q$. So "own labels" here means: learn from the masks, with the weak pictures
+# gradient is $p - q$. So "own labels" here means: learn from the masks, with the unlabelled pictures
 # in the batch but silent. They still take part in batch normalisation. (Methods that do learn
 # from their own labels need a gap between teacher and student: other weights, another view, or
 # hard labels.)
@@ -230,14 +230,14 @@ method.after_step(step=0)
 # %% tags=["nbval-check-output"]
 own_labels = replace(profile.primary, alpha=AlphaSchedule(start=0, end=0, until=0))
 silent = methods.build(own_labels, profile.model, len(pipeline.data.classes)).train()
-silent.losses(batch, progress=0.5)["weak"].backward()
+silent.losses(batch, progress=0.5)["unlabelled"].backward()
 largest = max(float(p.grad.abs().max()) for p in silent.network.parameters())
-print("largest gradient of the weak term is below 1e-5:", largest < 1e-5)
+print("largest gradient of the unlabelled term is below 1e-5:", largest < 1e-5)
 
 # %% [markdown]
 # ## Reading the curves
 #
-# The runs that you loaded above kept their losses. Look at the weak term of both primaries.
+# The runs that you loaded above kept their losses. Look at the unlabelled term of both primaries.
 #
 # **Predict first.** Which ends lower? And can you tell from that which model is better?
 #
@@ -249,18 +249,18 @@ print("largest gradient of the weak term is below 1e-5:", largest < 1e-5)
 # ```
 
 # %%
-entropy = torch.distributions.Categorical(logits=weak.logits_ancillary.float().movedim(1, -1))
+entropy = torch.distributions.Categorical(logits=unlabelled.logits_ancillary.float().movedim(1, -1))
 floor = float(entropy.entropy().mean())
 histories = {
-    name: [(row["step"], row["loss_weak"]) for row in runs[name][seed].history]
+    name: [(row["step"], row["loss_unlabelled"]) for row in runs[name][seed].history]
     for name in ("no correction", "linear correction")
 }
 steps = [step for step, _ in histories["no correction"]]
 histories["entropy of labels"] = [(steps[0], floor), (steps[-1], floor)]
-figure = plots.curves(histories, "training step", "weak loss (logarithmic)", logarithmic=True)
+figure = plots.curves(histories, "training step", "unlabelled loss (logarithmic)", logarithmic=True)
 plots.show(
     figure,
-    alt="The weak loss over the training steps on a logarithmic axis: one curve for the primary "
+    alt="The unlabelled loss over the training steps on a logarithmic axis: one curve for the primary "
     "without correction, one with linear correction, and a flat line at the entropy of the "
     "ancillary's labels.",
 )
@@ -306,7 +306,7 @@ checks.claim("linear-beats-none", recorded, judges=True)
 # %% [markdown]
 # And the labels? Chapter 06 mixed the ancillary with a primary that had learned from it without
 # correction. Now the primary was trained *on* its corrected labels. We score what the two agree
-# on at the end of the schedule, on the hidden masks of the weak pictures, beside the older
+# on at the end of the schedule, on the hidden masks of the unlabelled pictures, beside the older
 # mixture.
 
 # %%
@@ -315,12 +315,12 @@ store = {s: pipelines[s].logits().read().float() for s in profile.seeds}
 
 
 def label_miou(s: int, name: str | None) -> float:
-    """mIoU in percent of seed s's weak labels: the ancillary's, or mixed with a primary's."""
+    """mIoU in percent of seed s's unlabelled labels: the ancillary's, or mixed with a primary's."""
     logits = store[s]
     if name:
-        own = predict_logits(runs[name][s].method, pipelines[s].data.weak)
+        own = predict_logits(runs[name][s].method, pipelines[s].data.unlabelled)
         logits = linear_correction(own, logits, end)
-    return studies.percent(pipelines[s].evaluate_weak_labels(logits))
+    return studies.percent(pipelines[s].evaluate_unlabelled(logits))
 
 
 labels = {
@@ -330,10 +330,10 @@ labels = {
 }
 
 # %%
-figure = plots.dots_with_intervals(labels, "mIoU of the labels of the weak pictures (%)")
+figure = plots.dots_with_intervals(labels, "mIoU of the labels of the unlabelled pictures (%)")
 plots.show(
     figure,
-    alt="Three rows of dots, one a seed, with mean and interval: the mIoU of the weak pictures' "
+    alt="Three rows of dots, one a seed, with mean and interval: the mIoU of the unlabelled pictures' "
     "labels from the ancillary, from its mixture with the uncorrected primary, and from its "
     "mixture with the primary trained with linear correction.",
 )
@@ -353,7 +353,7 @@ checks.claim("corrected-beats-ancillary", gained, profile.judges)
 #
 # - *30 throughout*: the ancillary keeps 97 % of the weight. This is a control. It tests whether
 #   the machinery of correction changes anything by itself.
-# - *0 throughout*: the weak term is silent, as you saw.
+# - *0 throughout*: the unlabelled term is silent, as you saw.
 # - *0.5 throughout*: no annealing. From the first step, a random primary has two thirds of the
 #   say.
 # - *by 100 %*: the slow line that stays above 1 nearly to the end.
@@ -392,7 +392,7 @@ def row(arm: str, other: str) -> dict:
     return {
         "alpha": arms[arm],
         "test mIoU": [score / 100 for score in records.scores(arm)],
-        "label mIoU": [score / 100 for score in records.scores(arm, "weak labels")],
+        "label mIoU": [score / 100 for score in records.scores(arm, "labels")],
         "difference": f"{interval.mean:+.1f}",
         "95 % interval": f"{interval.low:+.1f} to {interval.high:+.1f}",
         "verdict": interval.verdict,
@@ -406,7 +406,7 @@ tables.results_table([row(name, "none") for name in arms if name != "none"])
 # primary and the ancillary agree on at the end of its schedule. How to read the table:
 #
 # - Start with *30 throughout*. If its verdict is "cannot tell", the control has passed.
-# - Then *0 throughout*. Whatever separates it from no correction is the worth of the weak labels.
+# - Then *0 throughout*. Whatever separates it from no correction is the worth of the unlabelled labels.
 # - Then *0.5 throughout*, in the table below. It is compared with the annealed schedule instead
 #   of with none. **Is annealing itself doing anything?** The paper anneals; the table says what
 #   these seeds can show.
@@ -493,7 +493,7 @@ checks.same("7.3", pull, lambda *_: np.array([0.0, 1.0]).reshape(2, 1, 1), sure,
 
 # %% tags=["check"]
 logits_ancillary = pipelines[seed].logits().read().float()
-logits = predict_logits(runs["linear correction"][seed].method, pipelines[seed].data.weak)
+logits = predict_logits(runs["linear correction"][seed].method, pipelines[seed].data.unlabelled)
 disagree = logits.argmax(dim=1) != logits_ancillary.argmax(dim=1)
 targets = {
     "uncorrected": logits_ancillary.softmax(dim=1),
@@ -507,7 +507,7 @@ for name, target in targets.items():
 # %% [markdown]
 # ## Quiz
 #
-# **1.** Your weak loss drops to a third when you switch correction on. Good news?
+# **1.** Your unlabelled loss drops to a third when you switch correction on. Good news?
 #
 # ```{dropdown} Answer
 # Neither good nor bad. The target moved towards the prediction, which lowers the loss by itself.
@@ -534,13 +534,13 @@ for name, target in targets.items():
 # - One batch, both kinds of pictures, one forward pass, two means, one sum.
 # - Learning from boxes beats learning from the few masks alone, and with loosely drawn boxes the
 #   corrected labels beat the uncorrected ones. Both are claims that this chapter checked.
-# - The weak loss is no yardstick: its target moves.
+# - The unlabelled loss is no yardstick: its target moves.
 # - Own labels from the same forward pass pull with zero force. Correction needs the disagreement.
 # - A schedule is a hypothesis. The verdict table says which of them these seeds support.
 #
 # ## What can go wrong
 #
-# - **No weak set at all.** One public version reads the same list for both sets, so that nothing
+# - **No unlabelled set at all.** One public version reads the same list for both sets, so that nothing
 #   is semi-supervised in it.
 # - **Boxes at test time.** The same version gives the primary a box channel, and the true boxes
 #   of the validation pictures to go with it.

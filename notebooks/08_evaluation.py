@@ -205,7 +205,7 @@ tables.results_table(together.rows())
 #
 # Leave the classes aside for a moment and ask only: object or background? **Recall** is the
 # share of object pixels that were called some object, **precision** the share of called pixels
-# that are one. The last row is the ancillary's labels of the weak pictures, which were drawn
+# that are one. The last row is the ancillary's labels of the unlabelled pictures, which were drawn
 # loosely.
 #
 # **Predict first.** Loose labels cover nearly all of each object, and much more. Which of the two
@@ -222,14 +222,14 @@ def objects(evaluations: list[Evaluation]) -> dict[str, list[float]]:
     }
 
 
-weak_logits = {s: pipelines[s].logits().read().float() for s in profile.seeds}
-taught = [pipelines[s].evaluate_weak_labels(weak_logits[s]) for s in profile.seeds]
+unlabelled_logits = {s: pipelines[s].logits().read().float() for s in profile.seeds}
+taught = [pipelines[s].evaluate_unlabelled(unlabelled_logits[s]) for s in profile.seeds]
 rows = [
     {"labels of": name, "measured on": "test pictures",
      **objects([by_run[s] for s in profile.seeds])}
     for name, by_run in scores.items()
 ]
-rows.append({"labels of": "ancillary", "measured on": "weak pictures", **objects(taught)})
+rows.append({"labels of": "ancillary", "measured on": "unlabelled pictures", **objects(taught)})
 tables.results_table(rows)
 
 # %% [markdown]
@@ -245,7 +245,7 @@ tables.results_table(rows)
 # signed distance to the nearest outline: negative inside an object, positive outside. The rim of
 # void pixels lies at zero and is not counted.
 #
-# The fourth curve is of another kind: the ancillary's labels **on the weak pictures**, from
+# The fourth curve is of another kind: the ancillary's labels **on the unlabelled pictures**, from
 # which both primaries learned.
 
 # %%
@@ -280,16 +280,16 @@ def error_by_distance(masks: np.ndarray, found: list[np.ndarray]) -> list[tuple[
 
 
 # %%
-weak_truth = data.weak_truth
-weak_labels = [
-    enlarge(weak_logits[s], weak_truth.shape[-2:]).argmax(dim=1).numpy()
+unlabelled_truth = data.unlabelled_truth
+unlabelled_labels = [
+    enlarge(unlabelled_logits[s], unlabelled_truth.shape[-2:]).argmax(dim=1).numpy()
     for s in profile.seeds
 ]
 curves = {
     name: error_by_distance(truth, [by_run[s] for s in profile.seeds])
     for name, by_run in predictions.items()
 }
-curves["weak labels"] = error_by_distance(weak_truth, weak_labels)
+curves["labels"] = error_by_distance(unlabelled_truth, unlabelled_labels)
 figure = plots.curves(
     curves, "distance to the outline (pixels): inside < 0 < outside", "pixels labelled wrong (%)"
 )
@@ -297,7 +297,7 @@ figure.axes[0].set_xticks(range(-8, 13, 4))
 plots.show(
     figure,
     alt="Four curves of the share of wrong pixels against the signed distance to the nearest "
-    "outline, for the supervised model, the two primaries and the ancillary's labels of the weak "
+    "outline, for the supervised model, the two primaries and the ancillary's labels of the unlabelled "
     "pictures. Left of zero lies inside objects, right of zero outside.",
 )
 
@@ -448,19 +448,19 @@ checks.claim("linear-beats-none", gain, judges=True)
 # %% [markdown]
 # ## What kind of label error can correction cure?
 #
-# So far all weak boxes were drawn loosely, and the labelled ones tightly. That is one kind of
+# So far all unlabelled boxes were drawn loosely, and the labelled ones tightly. That is one kind of
 # error. We now change only how boxes are drawn, and train with and without correction again. The
 # same pictures under each pen:
 
 # %%
-few = replace(profile.data, sizes=Sizes(labelled=24, weak=8, val=8, test=8))
+few = replace(profile.data, sizes=Sizes(labelled=24, unlabelled=8, val=8, test=8))
 pens = {
-    "tight": replace(few, weak_boxes=studies.TIGHT),
-    "loose": replace(few, weak_boxes=studies.LOOSE),
-    "missing": replace(few, weak_boxes=studies.MISSED),
-    "harder, tight": replace(few, world="tight", weak_boxes=None),
+    "tight": replace(few, unlabelled_boxes=studies.TIGHT),
+    "loose": replace(few, unlabelled_boxes=studies.LOOSE),
+    "missing": replace(few, unlabelled_boxes=studies.MISSED),
+    "harder, tight": replace(few, world="tight", unlabelled_boxes=None),
 }
-samples = {name: Data(config, seed).dataset("weak") for name, config in pens.items()}
+samples = {name: Data(config, seed).dataset("unlabelled") for name, config in pens.items()}
 numbers = sorted(range(8), key=lambda i: len(samples["missing"][i].boxes)
                  - len(samples["tight"][i].boxes))[:3]
 figure = plots.gallery(
@@ -471,7 +471,7 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Three weak pictures in four columns: with tight boxes, with loose boxes that reach far "
+    alt="Three unlabelled pictures in four columns: with tight boxes, with loose boxes that reach far "
     "beyond the objects, with some boxes missing, and three pictures of the harder world with "
     "tight boxes.",
 )
@@ -483,15 +483,15 @@ plots.show(
 # 1. Weak boxes loose, labelled boxes tight (the case so far).
 # 2. Weak and labelled boxes equally loose.
 # 3. All boxes tight.
-# 4. Three in ten weak boxes missing.
+# 4. Three in ten unlabelled boxes missing.
 # 5. The harder world of chapter 01, all boxes tight.
 
 # %%
 CASES = {
-    "weak boxes loose": ("label errors", "loose"),
+    "unlabelled boxes loose": ("label errors", "loose"),
     "all boxes loose": ("label errors", "equal"),
     "all boxes tight": ("label errors", "tight"),
-    "weak boxes missing": ("label errors", "missed"),
+    "unlabelled boxes missing": ("label errors", "missed"),
     "harder world, tight": ("tight", ""),
 }
 
@@ -512,7 +512,7 @@ figure = plots.paired_differences(
 plots.show(
     figure,
     alt="Five rows of paired differences in test mIoU, linear correction minus none, about a zero "
-    "line, with interval and verdict: weak boxes loose, all boxes loose, all boxes tight, weak "
+    "line, with interval and verdict: unlabelled boxes loose, all boxes loose, all boxes tight, unlabelled "
     "boxes missing, and the harder world with tight boxes.",
 )
 
@@ -569,7 +569,7 @@ tables.results_table(rows)
 # ## In context
 #
 # The authors' slides report the method on PASCAL VOC, with DeepLabv3+ and the remaining training
-# pictures as weak set. These numbers are **published, not ours**. They are on real photographs,
+# pictures as unlabelled set. These numbers are **published, not ours**. They are on real photographs,
 # with another network and another scale, and cannot be compared with mini-VOC (mIoU in %;
 # columns: number of masks on the validation set, and the test set):
 #
@@ -596,15 +596,15 @@ tables.results_table(rows)
 # have been drawn in the time that went into all masks and boxes?
 
 # %% tags=["solution"]
-def worth_in_masks(masks: int, weak: int, ratio: float = 8.0) -> float:
-    """Annotation time in units of one mask; every picture, labelled or weak, also got boxes.
+def worth_in_masks(masks: int, unlabelled: int, ratio: float = 8.0) -> float:
+    """Annotation time in units of one mask; every picture, labelled or unlabelled, also got boxes.
 
     Args:
         masks: pictures with mask and boxes.
-        weak: pictures with boxes only.
+        unlabelled: pictures with boxes only.
         ratio: the time of one mask over the time of one picture's boxes.
     """
-    return masks + (masks + weak) / ratio
+    return masks + (masks + unlabelled) / ratio
 
 
 # %% tags=["check", "nbval-check-output"]

@@ -143,7 +143,7 @@ settings = {
     "optimiser, rate": lambda p: f"{p.train_primary.optimizer}, {p.train_primary.learning_rate:g}",
     "encoder's rate": lambda p: f"{p.model.encoder_lr:g} x",
     "steps": lambda p: p.train_primary.steps,
-    "labelled + weak": lambda p: f"{p.train_primary.batch_labelled} + {p.train_primary.batch_weak}",
+    "labelled + unlabelled": lambda p: f"{p.train_primary.batch_labelled} + {p.train_primary.batch_unlabelled}",
     "α": lambda p: f"{p.primary.alpha.start:g} to {p.primary.alpha.end:g}",
     "α's end, share": lambda p: f"{p.primary.alpha.until:g}",
     "weight average": lambda p: f"{p.primary.ema_decay:g}",
@@ -214,9 +214,9 @@ print(f"{len(data.classes)} classes; pictures in each list: {counts}")
 
 # %% tags=["nbval-check-output"]
 train = profiles.load("paper", "voc").train_primary
-for labelled, weak, accumulate in ((8, 8, 1), (4, 4, 1), (2, 2, 4), (16, 16, 1)):
-    other = replace(train, batch_labelled=labelled, batch_weak=weak, accumulate=accumulate)
-    print(f"{labelled:2} + {weak:2} pictures, {accumulate} passes a step: "
+for labelled, unlabelled, accumulate in ((8, 8, 1), (4, 4, 1), (2, 2, 4), (16, 16, 1)):
+    other = replace(train, batch_labelled=labelled, batch_unlabelled=unlabelled, accumulate=accumulate)
+    print(f"{labelled:2} + {unlabelled:2} pictures, {accumulate} passes a step: "
           f"rate {other.learning_rate:g}")
 
 # %% [markdown]
@@ -230,7 +230,7 @@ for name, size in (("laptop", 7), ("gpu", 7), ("paper", 21)):
     train = chosen.train_primary
     method = methods.build(chosen.primary, replace(chosen.model, weights=""), size)
     batch = memory.example_batch(
-        method, size, train.batch_labelled, train.batch_weak, chosen.augment.crop
+        method, size, train.batch_labelled, train.batch_unlabelled, chosen.augment.crop
     )
     print(f"{name}: {memory.estimate(method, batch, train.precision, train.optimizer)}")
 
@@ -281,7 +281,7 @@ print(f"loaded here: {run.history[-1]['step']} steps, loss {run.history[-1]['los
 # factor, cut to a square, and perhaps mirrored. Whatever lies on the picture goes along: the
 # mask (nearest neighbour, for ids must not be averaged), the boxes (by their coordinates), and
 # stored logits (bilinear, at the view's own stride). Where the scaled picture is smaller than
-# the crop, the rest is **padding**. It is void in the mask, and the weak loss leaves it out too.
+# the crop, the rest is **padding**. It is void in the mask, and the unlabelled loss leaves it out too.
 
 # %%
 pool = data.labelled
@@ -416,7 +416,7 @@ trained = {
     "primary, linear": pipeline.primary(),
 }
 store = pipeline.logits()
-print(f"stored logits: {len(store)} pictures, {store.bytes_per_picture / 1000:.1f} kB each")
+print(f"stored logits: {len(store)} pictures, {store.bytes_per_image / 1000:.1f} kB each")
 tables.results_table([
     {"stage": name, "steps": str(one.config.train.steps),
      "pictures a second": studies.scores.cost(one)["pictures a second"]}
@@ -543,7 +543,7 @@ checks.claim("class-maps-beat-heat-map", gap, drawn.judges)
 # one mask are shifted, one mask is resized, and one picture is gone.
 
 # %% tags=["nbval-ignore-output"]
-folder = prepare(WORLDS["hurried"], Sizes(labelled=24, weak=16, val=16, test=16))
+folder = prepare(WORLDS["hurried"], Sizes(labelled=24, unlabelled=16, val=16, test=16))
 spoiled = work_root() / "chapter09"
 shutil.rmtree(spoiled, ignore_errors=True)
 shutil.copytree(folder, spoiled)
@@ -575,7 +575,7 @@ def rate_for(rate: float, meant_for: int, pictures: int, passes: int) -> float:
 def library_rate(rate: float, meant_for: int, pictures: int, passes: int) -> float:
     """The library's rule."""
     config = replace(profile.train_primary, lr=rate, lr_batch=meant_for, accumulate=passes,
-                     batch_labelled=pictures, batch_weak=0)
+                     batch_labelled=pictures, batch_unlabelled=0)
     return config.learning_rate
 
 
@@ -639,7 +639,7 @@ print(f"all:       {10_582 * ours / 1e9:.1f} GB against {10_582 * raw / 1e9:.1f}
 # size must be divisible by the number of processes.
 # ```
 #
-# **2.** Why is padding void in the mask of a labelled view, and masked out of the weak loss?
+# **2.** Why is padding void in the mask of a labelled view, and masked out of the unlabelled loss?
 #
 # ```{dropdown} Answer
 # There is no picture there. A label of "background" would teach the network to recognise the
@@ -681,5 +681,5 @@ print(f"all:       {10_582 * ours / 1e9:.1f} GB against {10_582 * raw / 1e9:.1f}
 # ## References
 #
 # The method: {cite:t}`ibrahim2020selfcorrecting`. The network: {cite:t}`chen2018deeplab`. The
-# pictures: {cite:t}`everingham2015voc`, and {cite:t}`hariharan2011sbd` for the masks of the weak
+# pictures: {cite:t}`everingham2015voc`, and {cite:t}`hariharan2011sbd` for the masks of the unlabelled
 # ones. The scaling rule: {cite:t}`goyal2017large`.

@@ -17,7 +17,7 @@
 # - say why it must learn from an ancillary that has seen only half of the masks, and measure it;
 # - write its three stages, and show which loss teaches which network;
 # - test whether a trained module looks around itself or only weighs two opinions;
-# - say when a trust that was learnt on $F$ carries over to the weak pictures, and when not.
+# - say when a trust that was learnt on $F$ carries over to the unlabelled pictures, and when not.
 #
 # **You need** the corrected label of [chapter 06](06_self_correction.ipynb) and the loss of
 # [chapter 07](07_primary_training.ipynb).
@@ -177,11 +177,11 @@ print("fresh module = alpha of 1:", torch.allclose(logits_q, alpha_one, atol=1e-
 # truth is known. Only $F$ has the truth, and on $F$ the ancillary was trained.
 #
 # **Predict first.** An ancillary learns from half of $F$. How does it score on that half, on the
-# other half, on new pictures with tight boxes, and on the weak pictures with loose ones?
+# other half, on new pictures with tight boxes, and on the unlabelled pictures with loose ones?
 #
 # ```{dropdown} Answer
 # Best on its own half, by far. The other half should look like the new pictures, since it is
-# new to this ancillary. The weak pictures are harder still, for another reason: nobody drew boxes
+# new to this ancillary. The unlabelled pictures are harder still, for another reason: nobody drew boxes
 # like theirs around the pictures in $F$.
 # ```
 #
@@ -205,18 +205,18 @@ def half_of(s: int, own: bool):
 
 
 # %%
-def on_new_and_weak(s: int, method) -> dict[str, float]:
+def on_new_and_unlabelled(s: int, method) -> dict[str, float]:
     """mIoU in percent on pictures that have no part in the training of seed s."""
     p = pipelines[s]
-    weak = p.evaluate_weak_labels(predict_logits(method, p.data.weak))
-    return {"test": score(s, method, p.data.test), "weak": studies.percent(weak)}
+    unlabelled = p.evaluate_unlabelled(predict_logits(method, p.data.unlabelled))
+    return {"test": score(s, method, p.data.test), "unlabelled": studies.percent(unlabelled)}
 
 
 half_scores = [
     {
         "own half": score(s, halves[s].method, half_of(s, own=True)),
         "other half": score(s, halves[s].method, half_of(s, own=False)),
-        **on_new_and_weak(s, halves[s].method),
+        **on_new_and_unlabelled(s, halves[s].method),
     }
     for s in seeds
 ]
@@ -227,7 +227,7 @@ figure = plots.dots_with_intervals(
         "own half of F": [row["own half"] for row in half_scores],
         "other half of F": [row["other half"] for row in half_scores],
         "test, tight boxes": [row["test"] for row in half_scores],
-        "weak, loose boxes": [row["weak"] for row in half_scores],
+        "unlabelled, loose boxes": [row["unlabelled"] for row in half_scores],
     },
     "mIoU of the half ancillary (%)",
 )
@@ -235,7 +235,7 @@ plots.show(
     figure,
     alt="Four rows of dots, one a seed, with mean and interval: the mIoU of an ancillary trained "
     "on half of the masks, on its own half, on the other half, on the test pictures with tight "
-    "boxes, and on the weak pictures with loose boxes.",
+    "boxes, and on the unlabelled pictures with loose boxes.",
 )
 
 # %%
@@ -245,7 +245,7 @@ checks.claim("half-ancillary-knows-its-half", excess, profile.judges)
 # %% [markdown]
 # The halves are small, so their scores are rough. Even so, two lessons stand out. **Half of $F$
 # does its work**: on the other half the ancillary errs much as it does on new pictures. And
-# **one gap stays open**: the weak pictures' boxes are loose, those of $F$ are tight. The module
+# **one gap stays open**: the unlabelled pictures' boxes are loose, those of $F$ are tight. The module
 # never sees what a loose box does to the ancillary with the truth beside it.
 
 # %% [markdown]
@@ -254,7 +254,7 @@ checks.claim("half-ancillary-knows-its-half", excess, profile.judges)
 # 1. Train the ancillary on half of $F$ and freeze it.
 # 2. *Start*: train primary and module together on $F$, with its logits $\ell_\mathrm{half}$:
 #    $\;L = \mathrm{CE}_F(y, p) + \mathrm{CE}_F(y, q)$.
-# 3. *Full*: take the ancillary that was trained on all of $F$, and go on with the weak pictures:
+# 3. *Full*: take the ancillary that was trained on all of $F$, and go on with the unlabelled pictures:
 #    $\;L = \mathrm{CE}_F(y, p) + \mathrm{CE}_W(\mathrm{sg}[q], p) + \mathrm{CE}_F(y, q)$.
 #
 # | paper | in code | shape |
@@ -287,7 +287,7 @@ print("test mIoU after the start:", f"{score(seed, start.method, data.test):.1f}
 # six is a choice that the paper's slides leave open. Which?
 #
 # ```{dropdown} Answer
-# The labelled term teaches the primary only; the module has no part in it. The weak term teaches
+# The labelled term teaches the primary only; the module has no part in it. The unlabelled term teaches
 # the primary only, because its target takes no gradient. The correction term teaches the module,
 # and, **if the gradient may pass on through $\ell$**, the primary as well. That is the choice:
 # the option `through`.
@@ -295,10 +295,10 @@ print("test mIoU after the start:", f"{score(seed, start.method, data.test):.1f}
 
 # %%
 labelled = data.labelled.with_logits(seen.read())
-weak = data.weak.with_logits(pipeline.logits().read())
+unlabelled = data.unlabelled.with_logits(pipeline.logits().read())
 train = profile.train_primary
 loader = TrainingLoader(
-    labelled, weak, train.batch_labelled, train.batch_weak, profile.augment, seed
+    labelled, unlabelled, train.batch_labelled, train.batch_unlabelled, profile.augment, seed
 )
 batch = loader.batch(step=0)
 
@@ -326,7 +326,7 @@ for through in (True, False):
         print(f"  {term:<10}", ", ".join(f"{name}: {how}" for name, how in taught.items()))
 
 # %% [markdown]
-# Why must the weak term not teach the module? It would be rewarded for any $q$ that $p$ finds
+# Why must the unlabelled term not teach the module? It would be rewarded for any $q$ that $p$ finds
 # easy, true or not. On $W$ nobody contradicts it.
 #
 # With `through`, the primary has a second teacher on $F$. It is asked to be right together with
@@ -337,7 +337,7 @@ for through in (True, False):
 figure = plots.paired_differences(
     {
         "test pictures": against("24 conv", "24 isolated"),
-        "labels of the weak pictures": against("24 conv", "24 isolated", "weak labels"),
+        "labels of the unlabelled pictures": against("24 conv", "24 isolated", "labels"),
     },
     "through minus isolated (points of mIoU)",
 )
@@ -345,7 +345,7 @@ plots.show(
     figure,
     alt="Two rows of paired differences about a zero line, with 24 masks: the gradient may pass "
     "through to the primary, minus the module is isolated; in test mIoU, and in the mIoU of the "
-    "weak pictures' labels.",
+    "unlabelled pictures' labels.",
 )
 
 # %% [markdown]
@@ -358,7 +358,7 @@ plots.show(
 # ## What has it learnt?
 #
 # Take one finished pair apart, that of `seed`. If the module does something that no $\alpha$ can
-# do, its labels of the weak pictures should beat those of linear correction, made from the
+# do, its labels of the unlabelled pictures should beat those of linear correction, made from the
 # **same** two sets of logits, at every $\alpha$.
 #
 # Two more modules stand beside it. One is the module **as it was after the start**. The other
@@ -395,16 +395,16 @@ TICKS = (0.01, 0.1, 0.5, 5, 30, 100)
 
 @torch.no_grad()
 def labels_by(module: ConvCorrection, logits: Tensor) -> Tensor:
-    """The module's logits of q for all weak pictures, (N, C, h, w), on the CPU."""
+    """The module's logits of q for all unlabelled pictures, (N, C, h, w), on the CPU."""
     return module.cpu()(logits, logits_ancillary)
 
 
 def label_score(logits: Tensor) -> float:
-    """mIoU in percent on the hidden masks of the weak pictures."""
-    return studies.percent(pipeline.evaluate_weak_labels(logits))
+    """mIoU in percent on the hidden masks of the unlabelled pictures."""
+    return studies.percent(pipeline.evaluate_unlabelled(logits))
 
 
-logits_primary = predict_logits(final.method, data.weak)
+logits_primary = predict_logits(final.method, data.unlabelled)
 module = deepcopy(final.method.correction)
 made = {
     "module": labels_by(module, logits_primary),
@@ -424,7 +424,7 @@ figure = plots.curves(lines, "α of the linear correction (logarithmic)", "mIoU 
 figure.axes[0].set_xticks(np.log10(TICKS), [f"{tick:g}" for tick in TICKS])
 plots.show(
     figure,
-    alt="The mIoU of labels of the weak pictures for one seed: a curve for linear correction over "
+    alt="The mIoU of labels of the unlabelled pictures for one seed: a curve for linear correction over "
     "alpha, and three level lines: the finished module, its folded copy, which sees no neighbours, "
     "and the module as it was after the start.",
 )
@@ -449,22 +449,22 @@ print(f"{'primary alone':<16} {label_score(logits_primary):.1f} %")
 figure = plots.paired_differences(
     {
         f"{masks} masks: conv − warm linear": against(
-            f"{masks} conv", f"{masks} warm linear", "weak labels"
+            f"{masks} conv", f"{masks} warm linear", "labels"
         )
         for masks in (24, 96)
     },
-    "difference in mIoU of the weak labels (points)",
+    "difference in mIoU of the unlabelled labels (points)",
 )
 plots.show(
     figure,
     alt="Two rows of paired differences about a zero line, for 24 and for 96 masks: the mIoU of "
-    "the weak pictures' labels at the end of convolutional correction minus that of warm linear "
+    "the unlabelled pictures' labels at the end of convolutional correction minus that of warm linear "
     "correction.",
 )
 
 # %%
 for masks in (24, 96):
-    ahead = against(f"{masks} warm linear", f"{masks} conv", "weak labels")
+    ahead = against(f"{masks} warm linear", f"{masks} conv", "labels")
     checks.claim("linear-labels-ahead-of-learnt", ahead, judges=True)
 
 # %% [markdown]
@@ -478,11 +478,11 @@ for masks in (24, 96):
 # third class. The last column is the share in which its choice is right.
 
 # %%
-true_class = torch.from_numpy(data.weak_truth.astype(np.int64))
+true_class = torch.from_numpy(data.unlabelled_truth.astype(np.int64))
 
 
 def classes_of(logits: Tensor) -> Tensor:
-    """The most likely class of every pixel of the weak pictures, (N, H, W)."""
+    """The most likely class of every pixel of the unlabelled pictures, (N, H, W)."""
     return enlarge(logits, true_class.shape[-2:]).argmax(dim=1)
 
 
@@ -513,12 +513,12 @@ tables.results_table([
 #
 # ### Look
 #
-# Two weak pictures on which the module's label gains most over linear correction at
+# Two unlabelled pictures on which the module's label gains most over linear correction at
 # $\alpha = 0.5$, and two on which it loses most.
 
 # %%
 def share_right(logits: Tensor) -> np.ndarray:
-    """The share of each weak picture's pixels that is labelled right, (N,); void is left out."""
+    """The share of each unlabelled picture's pixels that is labelled right, (N,); void is left out."""
     counted = true_class != VOID
     hits = (classes_of(logits) == true_class) & counted
     return (hits.sum(dim=(1, 2)) / counted.sum(dim=(1, 2))).numpy()
@@ -527,7 +527,7 @@ def share_right(logits: Tensor) -> np.ndarray:
 gain = share_right(made["module"]) - share_right(made["linear, α = 0.5"])
 order = np.argsort(-gain, kind="stable")
 chosen = [int(i) for i in (*order[:2], *order[-2:])]
-samples = data.dataset("weak")
+samples = data.dataset("unlabelled")
 views = {"primary": logits_primary, "ancillary": logits_ancillary,
          "linear": made["linear, α = 0.5"], "conv": made["module"]}
 
@@ -536,7 +536,7 @@ figure = plots.gallery(
     {
         "picture": [samples[i].image for i in chosen],
         **{name: classes_of(logits)[chosen].numpy() for name, logits in views.items()},
-        "truth": data.weak_truth[chosen],
+        "truth": data.unlabelled_truth[chosen],
     },
     data.classes,
     boxes=[samples[i].boxes for i in chosen],
@@ -544,7 +544,7 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Four weak pictures with their loose boxes, each beside the labels of primary and "
+    alt="Four unlabelled pictures with their loose boxes, each beside the labels of primary and "
     "ancillary, the linear and the convolutional correction of the two, and the hidden truth. On "
     "the first two the convolutional label gains most over the linear one, on the last two it "
     "loses most.",
@@ -578,7 +578,7 @@ tables.results_table([
         "model": name,
         "first half of F (%)": f"{score(seed, method, half_of(seed, own=True)):.1f}",
         "second half (%)": f"{score(seed, method, half_of(seed, own=False)):.1f}",
-        **{f"{key} (%)": f"{value:.1f}" for key, value in on_new_and_weak(seed, method).items()},
+        **{f"{key} (%)": f"{value:.1f}" for key, value in on_new_and_unlabelled(seed, method).items()},
     }
     for name, method in everyone.items()
 ])
@@ -587,7 +587,7 @@ tables.results_table([
 # **How to read it.** The first two columns are what the module can learn from, the last two are
 # where it is needed. Three things stand between them:
 #
-# - With tight boxes the ancillary deserves trust, even in its honest half. On the weak pictures,
+# - With tight boxes the ancillary deserves trust, even in its honest half. On the unlabelled pictures,
 #   with loose boxes, it deserves much less.
 # - **The primary has no honest half.** It knows $F$ by heart after the start, when it is still the
 #   weakest of the four on the test pictures.
@@ -626,7 +626,7 @@ figure.axes[0].set_xticks(np.log10(TICKS), [f"{tick:g}" for tick in TICKS])
 plots.show(
     figure,
     alt="The mIoU of labels against alpha for one seed: linear correction as a curve and the "
-    "module as a level line, once on the test pictures with tight boxes and once on the weak "
+    "module as a level line, once on the test pictures with tight boxes and once on the unlabelled "
     "pictures with loose boxes.",
 )
 for kind, curve, level in (("tight", tight_by_alpha, by_module),
@@ -675,7 +675,7 @@ plots.show(
 # So labels that are many points worse made models that are hardly worse, if at all. It is not a
 # contradiction. The label score asks what $q$ says at the end of the training. The model has
 # learnt from $q$ in all its steps, from the masks as well, and it need not believe all that it is
-# told: its own labels of the weak pictures are far better than $q$. **Score the thing that you want
+# told: its own labels of the unlabelled pictures are far better than $q$. **Score the thing that you want
 # to use.** A good label is a means.
 #
 # ### How many masks?
@@ -853,10 +853,10 @@ for name, one, expected in (
 # module cannot know.
 # ```
 #
-# **2.** Another lets the weak term teach the module as well, "for more data". What happens?
+# **2.** Another lets the unlabelled term teach the module as well, "for more data". What happens?
 #
 # ```{dropdown} Answer
-# The weak term is small when $q$ looks like $p$, and smaller still when both are certain. So the
+# The unlabelled term is small when $q$ looks like $p$, and smaller still when both are certain. So the
 # module is paid for following the primary and for certainty. No truth is involved.
 # ```
 #
@@ -875,7 +875,7 @@ for name, one, expected in (
 # - It learns from masks only. It needs pictures where the ancillary errs as it will on $W$, hence
 #   the half ancillary.
 # - Half of $F$ shows it *unfamiliar pictures*. It does not show it *hurried boxes*.
-# - Here the learnt labels of the weak pictures are worse than those of one fixed
+# - Here the learnt labels of the unlabelled pictures are worse than those of one fixed
 #   $\alpha$. The module learnt to trust an ancillary that sees tight boxes, and did not unlearn it
 #   where the boxes were loose.
 # - Context hardly mattered: without any neighbour, its labels were nearly as good.

@@ -163,7 +163,7 @@ if differences:
 #
 # | in the equation | in code | shape |
 # |-|-|-|
-# | $U$, without masks | `data.weak.without_boxes()` | `(N, 3, H, W)` |
+# | $U$, without masks | `data.unlabelled.without_boxes()` | `(N, 3, H, W)` |
 # | $p(x; \theta_{i-1})$ | `predict_probabilities(teacher, pool)` | `(C, H, W)` a picture |
 # | $\hat y$ | `round.labels[i]`, one PNG each | `(H, W)` |
 # | $\mathrm{CE}_U(\hat y, p)$ | `PseudoLabel.losses`, stage `pretrain` | a number |
@@ -245,7 +245,7 @@ digits = profiles.load(profile.name, "digits")
 warm_up = Pipeline(digits, seed, device)
 warm_rounds = Rounds(warm_up)
 warm = warm_rounds.run()
-print(f"{len(warm_up.data.labelled)} labelled digits, {len(warm_up.data.weak)} unlabelled, "
+print(f"{len(warm_up.data.labelled)} labelled digits, {len(warm_up.data.unlabelled)} unlabelled, "
       f"{len(warm)} rounds")
 
 
@@ -286,7 +286,7 @@ print(replace(example, replaced=True))
 # never seen the first one's labels. We look only at pictures that the first teacher got wrong.
 
 # %% tags=["nbval-ignore-output"]
-pool, truth = warm_up.data.weak, warm_up.data.weak_truth[:, 0, 0]
+pool, truth = warm_up.data.unlabelled, warm_up.data.unlabelled_truth[:, 0, 0]
 
 
 def answers(trained) -> np.ndarray:
@@ -367,12 +367,12 @@ for how, labels in {
 pipeline = Pipeline(profile, seed, device)
 runner = Rounds(pipeline)
 done = runner.run()
-print(f"{len(pipeline.data.labelled)} pictures with masks, {len(pipeline.data.weak)} without")
+print(f"{len(pipeline.data.labelled)} pictures with masks, {len(pipeline.data.unlabelled)} without")
 
 # %% tags=["nbval-ignore-output"]
 data, classes = pipeline.data, pipeline.data.classes
-unlabelled = data.weak.without_boxes()
-hidden = data.weak_truth
+unlabelled = data.unlabelled.without_boxes()
+hidden = data.unlabelled_truth
 stages = {"first teacher": done[0].teacher} | {f"student {r.number}": r.student for r in done}
 label_maps = {name: predict(one.method, unlabelled) for name, one in stages.items()}
 
@@ -717,7 +717,7 @@ tables.results_table([
 # ```bash
 # semiseg data camvid --root DIR
 # semiseg data frames 0006R0.MXF 0016E5.MXF --root DIR --size 960 720
-# semiseg train pseudo-label --dataset camvid --root DIR --data.weak frames
+# semiseg train pseudo-label --dataset camvid --root DIR --data.unlabelled frames
 # ```
 
 # %% [markdown]

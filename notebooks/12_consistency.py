@@ -55,7 +55,7 @@ profile = chapter.begin("12_consistency", profile, device)
 # %% [markdown]
 # ## The result first
 #
-# From here on the weak pictures have lost their boxes. They are **unlabelled**: pictures and
+# From here on the unlabelled pictures have lost their boxes. They are **unlabelled**: pictures and
 # nothing else. Four models, each trained once per seed. **Masks alone** is the baseline of chapter
 # 03. The next two go on from it, still on masks alone: the one for as many more steps as its rivals
 # get, the other in addition on strongly changed views. The last one, **FixMatch**, also looks at
@@ -106,7 +106,7 @@ plots.show(
 # ```{dropdown} Answer
 # Worse. It gives many pixels another class than before. For a pixel that gets two different
 # classes, at least one is wrong, and *to see this no label is needed*. That is the signal of this
-# chapter: a model should be **consistent** with itself. It is a weak signal, too. A model that says
+# chapter: a model should be **consistent** with itself. It is a unlabelled signal, too. A model that says
 # background everywhere is perfectly consistent.
 # ```
 
@@ -169,7 +169,7 @@ plots.show(
 #
 # FixMatch {cite:p}`sohn2020fixmatch` makes a training example of an unlabelled picture $u$:
 #
-# 1. A *weak* view of it (a flip, a shift, a little colour) goes to the **teacher**. Its most likely
+# 1. A *unlabelled* view of it (a flip, a shift, a little colour) goes to the **teacher**. Its most likely
 #    class in each pixel becomes the label $\hat y$.
 # 2. Pixels of which the teacher is less sure than a threshold $\tau$ become void.
 # 3. The *strong* view of the same weak view goes to the **student**, which learns $\hat y$.
@@ -181,18 +181,18 @@ plots.show(
 # %%
 train = profile.train_unlabelled
 loader = TrainingLoader(
-    data.labelled.without_boxes(), data.weak.without_boxes(),
-    train.batch_labelled, train.batch_weak, profile.augment, seed,
+    data.labelled.without_boxes(), data.unlabelled.without_boxes(),
+    train.batch_labelled, train.batch_unlabelled, profile.augment, seed,
 )
 batch = loader.batch(step=0)
 
 torch.manual_seed(seed)
 method = methods.build(options, profile.model, len(data.classes))
 method.begin_with([start.method])
-labels = method.teach(batch.weak.images)
+labels = method.teach(batch.unlabelled.images)
 rng = np.random.default_rng(batch.seed)
-view = method.strong_part(batch.weak, labels, rng)
-print("weak views:", tuple(batch.weak.images.shape), " labels:", tuple(labels.shape))
+view = method.strong_part(batch.unlabelled, labels, rng)
+print("weak views:", tuple(batch.unlabelled.images.shape), " labels:", tuple(labels.shape))
 print(f"kept at a confidence of {options.threshold:g}: {(labels != VOID).float().mean():.0%}")
 
 
@@ -203,11 +203,11 @@ def pixels(images: Tensor) -> np.ndarray:
 
 
 with torch.no_grad():
-    whole_label = method(batch.weak.images).argmax(dim=1)
+    whole_label = method(batch.unlabelled.images).argmax(dim=1)
 shown = slice(0, 4)
 figure = plots.gallery(
     {
-        "weak view": pixels(batch.weak.images[shown]),
+        "weak view": pixels(batch.unlabelled.images[shown]),
         "teacher's label": whole_label[shown].numpy(), "what is kept": labels[shown].numpy(),
         "strong, mixed": pixels(view.images[shown]), "its label": view.masks[shown].numpy(),
     },
@@ -244,7 +244,7 @@ drawn = {
     name: draw_masks(24, tuple(size), config, np.random.default_rng([seed, 13])).numpy()
     for name, config in {"one box": always, "three boxes, XOR": THREE_BOXES}.items()
 }
-CutMixSampler(data.weak.images[:4].numpy(), drawn)
+CutMixSampler(data.unlabelled.images[:4].numpy(), drawn)
 
 # %%
 for name, config in {"one box": always, "three boxes, XOR": THREE_BOXES}.items():
@@ -257,7 +257,7 @@ for name, config in {"one box": always, "three boxes, XOR": THREE_BOXES}.items()
 # ## What a threshold buys
 #
 # Nobody checks the teacher's labels. The one thing that we know about a pixel is how sure the
-# teacher is. So keep the sure ones. The weak pictures have hidden masks, which no training reads;
+# teacher is. So keep the sure ones. The unlabelled pictures have hidden masks, which no training reads;
 # with them we can look up what a threshold keeps of the supervised model's pixels, and how much of
 # that is right. At the start of the training, this model is the teacher.
 #
@@ -265,8 +265,8 @@ for name, config in {"one box": always, "three boxes, XOR": THREE_BOXES}.items()
 # do all classes lose alike?
 
 # %%
-truth = data.weak_truth
-logits = predict_logits(start.method, data.weak.without_boxes())
+truth = data.unlabelled_truth
+logits = predict_logits(start.method, data.unlabelled.without_boxes())
 counts = confidence_counts(logits, truth, data.classes)
 thresholds = np.arange(0.3, 1.0, 0.025).round(3).tolist()
 figure = plots.curves(
@@ -314,7 +314,7 @@ wrong = ((labelled_as != truth) & (truth != VOID)).mean(axis=(1, 2))
 ranked = np.argsort(wrong, kind="stable")
 picked = [int(ranked[int(share * (len(ranked) - 1))]) for share in (0.3, 0.5, 0.7, 0.8, 0.9, 1.0)]
 ThresholdExplorer(
-    data.weak.images[picked].numpy(), logits[picked], truth[picked], counts, data.classes,
+    data.unlabelled.images[picked].numpy(), logits[picked], truth[picked], counts, data.classes,
     threshold=options.threshold,
 )
 
@@ -336,9 +336,9 @@ ThresholdExplorer(
 # | in the text | in code | shape |
 # |-|-|-|
 # | $x$, $y$ | `batch.labelled.images`, `.masks` | `(B_L, 3, H, W)`, `(B_L, H, W)` |
-# | $u$ | `batch.weak.images` | `(B_U, 3, H, W)` |
+# | $u$ | `batch.unlabelled.images` | `(B_U, 3, H, W)` |
 # | $\bar p$, the teacher | `method.average(...).softmax(dim=1)` | `(B_U, C, h, w)` |
-# | $\hat y$, void below $\tau$ | `method.teach(batch.weak.images)` | `(B_U, H, W)` |
+# | $\hat y$, void below $\tau$ | `method.teach(batch.unlabelled.images)` | `(B_U, H, W)` |
 # | $\tilde u$ and its label | `view.images`, `view.masks` | `(B_U, 3, H, W)`, `(B_U, H, W)` |
 # | $\Omega$, pixels that show a picture | `view.inside` | `(B_U, H, W)` |
 # | $w$, $\tau$ | `options.weight`, `options.threshold` | numbers |
@@ -383,16 +383,16 @@ for sure in (1, 100):
 # %% tags=["nbval-check-output"]
 method.train()
 rng = np.random.default_rng(batch.seed)
-labels = method.teach(batch.weak.images)
-mix = draw_mix(batch.weak.images, options.cutmix, rng)
-images = mix(strong_view(batch.weak.images, options.strong, rng))
+labels = method.teach(batch.unlabelled.images)
+mix = draw_mix(batch.unlabelled.images, options.cutmix, rng)
+images = mix(strong_view(batch.unlabelled.images, options.strong, rng))
 
 both = method.network(torch.cat([batch.labelled.images, images]))
-logits_labelled, logits_strong = both.split([train.batch_labelled, train.batch_weak])
+logits_labelled, logits_strong = both.split([train.batch_labelled, train.batch_unlabelled])
 everywhere = torch.ones_like(labels, dtype=torch.bool)
 by_hand = {
     "labelled": cross_entropy(logits_labelled, batch.labelled.masks),
-    "weak": options.weight * confident_cross_entropy(logits_strong, mix(labels), everywhere),
+    "unlabelled": options.weight * confident_cross_entropy(logits_strong, mix(labels), everywhere),
 }
 for name, term in method.losses(batch, progress=0.0).items():
     print(f"{name} term equal:", torch.allclose(term, by_hand[name], rtol=1e-4))
@@ -526,7 +526,7 @@ fixmatch = learn(pipeline, options)
 figure = plots.curves(
     {
         name: [(entry["step"], entry[f"loss_{key}"]) for entry in fixmatch.history]
-        for name, key in {"labelled": "labelled", "unlabelled": "weak"}.items()
+        for name, key in {"labelled": "labelled", "unlabelled": "unlabelled"}.items()
     },
     "training step",
     "loss",
@@ -543,7 +543,7 @@ plots.show(
 # was meant to change: the consistency, the teacher's labels, and the score on masks.
 
 # %%
-logits_after = predict_logits(fixmatch.method, data.weak.without_boxes())
+logits_after = predict_logits(fixmatch.method, data.unlabelled.without_boxes())
 counts_after = confidence_counts(logits_after, truth, data.classes)
 
 
@@ -556,7 +556,7 @@ def line(name: str, consistent: dict[str, float], counted) -> dict:
 
 torch.manual_seed(seed)
 fresh = methods.build(options, profile.model, len(data.classes)).eval()
-logits_fresh = predict_logits(fresh, data.weak.without_boxes())
+logits_fresh = predict_logits(fresh, data.unlabelled.without_boxes())
 tables.results_table([
     line("fresh weights", consistency(fresh), confidence_counts(logits_fresh, truth, data.classes)),
     line("masks alone", before, counts),
@@ -608,9 +608,9 @@ for name, score in scores.items():
 unimatch = methods.build(
     replace(options, views=2, feature_dropout=0.5), profile.model, len(data.classes)
 ).train()
-features = unimatch.network.encode(batch.weak.images[:2])
+features = unimatch.network.encode(batch.unlabelled.images[:2])
 print("scales of the encoder that are dropped from:", len(features))
-print("strides:", [batch.weak.images.shape[-1] // one.shape[-1] for one in features])
+print("strides:", [batch.unlabelled.images.shape[-1] // one.shape[-1] for one in features])
 print("terms of the loss:", list(unimatch.losses(batch, progress=0.0)))
 
 # %% [markdown]

@@ -125,7 +125,7 @@ checks.claim("cutmix-cps-beats-longer", [ours - theirs for ours, theirs in fair]
 # %%
 pipeline = Pipeline(profile, seed, device)
 data, count = pipeline.data, len(pipeline.data.classes)
-unlabelled_pool = data.weak.without_boxes()
+unlabelled_pool = data.unlabelled.without_boxes()
 start = unlabelled.warm_starts(pipeline, networks=2)
 
 
@@ -150,8 +150,8 @@ def labels_of(probabilities: Tensor) -> np.ndarray:
 # %%
 def outcomes(one: np.ndarray, two: np.ndarray) -> dict[str, float]:
     """Shares of the unlabelled pictures' pixels by who is right, in percent; void is left out."""
-    known = data.weak_truth != VOID
-    one, two, truth = (labels[known] for labels in (one, two, data.weak_truth))
+    known = data.unlabelled_truth != VOID
+    one, two, truth = (labels[known] for labels in (one, two, data.unlabelled_truth))
     right, right_two, alike = one == truth, two == truth, one == two
     shares = {
         "both right": right & alike,
@@ -181,9 +181,9 @@ differ = before[0] != before[1]
 chosen = np.argsort(-differ.mean(axis=(1, 2)), kind="stable")[:4]
 figure = plots.gallery(
     {
-        "picture": data.weak.images[chosen].numpy(),
+        "picture": data.unlabelled.images[chosen].numpy(),
         "first": before[0][chosen], "second": before[1][chosen],
-        "they differ": differ[chosen], "truth": data.weak_truth[chosen],
+        "they differ": differ[chosen], "truth": data.unlabelled_truth[chosen],
     },
     data.classes,
 )
@@ -221,7 +221,7 @@ plots.show(
 #
 # | paper | in code | shape |
 # |-|-|-|
-# | $x_F$, $x_U$ | `labelled.images`, `weak.images` | `(B_F, 3, H, W)`, `(B_U, 3, H, W)` |
+# | $x_F$, $x_U$ | `labelled.images`, `unlabelled.images` | `(B_F, 3, H, W)`, `(B_U, 3, H, W)` |
 # | $p_1$, $p_2$ | softmax of `large[0]`, `large[1]` | `(B_F + B_U, C, H, W)` |
 # | $\hat y_1$, $\hat y_2$ | `labels[0]`, `labels[1]` | `(B_F + B_U, H, W)` |
 # | $\lambda$ | `cps.config.weight` | a number |
@@ -230,11 +230,11 @@ plots.show(
 # %%
 train = profile.train_unlabelled
 loader = TrainingLoader(
-    data.labelled.without_boxes(), unlabelled_pool, train.batch_labelled, train.batch_weak,
+    data.labelled.without_boxes(), unlabelled_pool, train.batch_labelled, train.batch_unlabelled,
     profile.augment, seed,
 )
 batch = loader.batch(step=0)
-labelled, weak = batch.labelled, batch.weak
+labelled, unlabelled = batch.labelled, batch.unlabelled
 
 
 def pair(options: CPSConfig, begin=start) -> CPS:
@@ -246,7 +246,7 @@ def pair(options: CPSConfig, begin=start) -> CPS:
 
 # %%
 cps = pair(profile.unlabelled["cps"])
-images = torch.cat([labelled.images, weak.images])
+images = torch.cat([labelled.images, unlabelled.images])
 size = images.shape[-2:]
 
 large = [enlarge(network(images), size) for network in (cps.network, cps.second)]
@@ -265,7 +265,7 @@ loss_labelled = sum(
 # %% tags=["nbval-check-output"]
 losses = cps.losses(batch, progress=0.5)
 print("labelled term equal:", torch.allclose(losses["labelled"], loss_labelled, rtol=1e-4))
-print("cross term equal:   ", torch.allclose(losses["weak"], loss_cross, rtol=1e-4))
+print("cross term equal:   ", torch.allclose(losses["unlabelled"], loss_cross, rtol=1e-4))
 
 # %% [markdown]
 # ### Three properties
@@ -346,11 +346,11 @@ print("two starts, labels differ after five steps:    ", label_differs(others))
 cutmix_options = profile.unlabelled["cutmix-cps"]
 cutmix_cps = pair(cutmix_options)
 networks = (cutmix_cps.network, cutmix_cps.second)
-mix = draw_mix(weak.images, cutmix_options.cutmix, np.random.default_rng(batch.seed))
+mix = draw_mix(unlabelled.images, cutmix_options.cutmix, np.random.default_rng(batch.seed))
 
 with torch.no_grad():
-    labels = [enlarge(network(weak.images), size).argmax(dim=1) for network in networks]
-mixed = mix(weak.images)
+    labels = [enlarge(network(unlabelled.images), size).argmax(dim=1) for network in networks]
+mixed = mix(unlabelled.images)
 large = [enlarge(network(mixed), size) for network in networks]
 loss_cross = cutmix_options.weight * sum(
     functional.cross_entropy(logits, mix(other))
@@ -359,7 +359,7 @@ loss_cross = cutmix_options.weight * sum(
 
 # %% tags=["nbval-check-output"]
 losses = cutmix_cps.losses(batch, progress=0.5)
-print("cross term equal:", torch.allclose(losses["weak"], loss_cross, rtol=1e-4))
+print("cross term equal:", torch.allclose(losses["unlabelled"], loss_cross, rtol=1e-4))
 
 
 # %%
@@ -371,8 +371,8 @@ def pixels(views: Tensor) -> np.ndarray:
 shown = mix.masks.float().mean(dim=(1, 2)).argsort(descending=True)[:3]
 figure = plots.gallery(
     {
-        "picture": pixels(weak.images[shown]),
-        "next": pixels(weak.images.roll(-1, dims=0)[shown]),
+        "picture": pixels(unlabelled.images[shown]),
+        "next": pixels(unlabelled.images.roll(-1, dims=0)[shown]),
         "pasted": mix.masks[shown].numpy(),
         "collage": pixels(mixed[shown]),
         "1st label": mix(labels[0])[shown].numpy(),
@@ -441,7 +441,7 @@ def first_norm(network: nn.Module) -> nn.BatchNorm2d:
 network = pair(cutmix_options).network
 mean = first_norm(network).running_mean.clone()
 with torch.no_grad():
-    in_training = enlarge(network(weak.images), size).argmax(dim=1)
+    in_training = enlarge(network(unlabelled.images), size).argmax(dim=1)
 print("labelling moved the running mean:", bool((first_norm(network).running_mean != mean).any()))
 
 for mode in ("train", "eval"):
@@ -454,7 +454,7 @@ for mode in ("train", "eval"):
 # %%
 with torch.no_grad():
     unmoved = pair(cutmix_options).network.eval()
-    in_evaluation = enlarge(unmoved(weak.images), size).argmax(dim=1)
+    in_evaluation = enlarge(unmoved(unlabelled.images), size).argmax(dim=1)
 share = float((in_training != in_evaluation).float().mean())
 print(f"one network, one batch, two modes: {share:.1%} of the pixels get another label")
 name = "CutMix-CPS, labels in training − in evaluation mode"
@@ -480,7 +480,7 @@ print("training took", f"{trained.record['seconds']:.0f} s on the machine that r
 # %%
 histories = {
     name: [(row["step"], row[f"loss_{term}"]) for row in trained.history]
-    for name, term in (("masks", "labelled"), ("cross", "weak"))
+    for name, term in (("masks", "labelled"), ("cross", "unlabelled"))
 }
 plots.show(
     plots.curves(histories, "training step", "loss of both networks (logarithmic)", True),
@@ -605,7 +605,7 @@ def seconds_a_step(name: str) -> float:
     return min(times)
 
 
-masks, pictures = train.batch_labelled, train.batch_weak
+masks, pictures = train.batch_labelled, train.batch_unlabelled
 passes = {"fixmatch": (masks + pictures, pictures), "cps": (2 * (masks + pictures), 0),
           "cutmix-cps": (2 * (masks + pictures), 2 * pictures)}
 times = {name: seconds_a_step(name) for name in passes}

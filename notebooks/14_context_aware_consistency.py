@@ -229,14 +229,14 @@ plots.show(
 # %%
 train = profile.train_unlabelled
 loader = TrainingLoader(
-    data.labelled.without_boxes(), data.weak.without_boxes(),
-    train.batch_labelled, train.batch_weak, profile.augment, seed,
+    data.labelled.without_boxes(), data.unlabelled.without_boxes(),
+    train.batch_labelled, train.batch_unlabelled, profile.augment, seed,
 )
 batch = loader.batch(step=0)
 torch.manual_seed(seed)
 method = methods.build(options, profile.model, len(data.classes))
 method.begin_with([start.method])
-(one, two), (view_one, view_two) = method.draw(batch.weak, np.random.default_rng(batch.seed))
+(one, two), (view_one, view_two) = method.draw(batch.unlabelled, np.random.default_rng(batch.seed))
 
 
 def framed(number: int) -> Boxes:
@@ -252,9 +252,9 @@ def pixels(images: Tensor) -> np.ndarray:
 
 
 # %%
-several = range(min(4, len(batch.weak.images)))
+several = range(min(4, len(batch.unlabelled.images)))
 figure = plots.gallery(
-    {"unlabelled": pixels(batch.weak.images)[: len(several)],
+    {"unlabelled": pixels(batch.unlabelled.images)[: len(several)],
      "crop 1": pixels(view_one.images)[: len(several)],
      "crop 2": pixels(view_two.images)[: len(several)]},
     data.classes, boxes=[framed(number) for number in several], legend=False,
@@ -352,7 +352,7 @@ def moving(mine: Tensor, other: Tensor, config: CACConfig) -> Tensor:
 method.train()
 rng = np.random.default_rng(batch.seed)  # draws in the library's order
 cut = draw_crops(batch.labelled.images, options.crop, options.stride, rng).cut(batch.labelled)
-(one, two), (view_one, view_two) = method.draw(batch.weak, rng)
+(one, two), (view_one, view_two) = method.draw(batch.unlabelled, rng)
 
 images = torch.cat([cut.images, view_one.images, view_two.images])
 features = method.network.decode_features(method.network.encode(images))
@@ -369,15 +369,15 @@ print("cells of this step:", len(f), " drawn as negatives:", len(drawn))
 # %% tags=["nbval-check-output"]
 first_one, first_two = shared_cells(one, two, options.stride)
 first_two = first_two + len(f) // 2  # the second crops come after the first ones
-weak = 0
+unlabelled = 0
 for mine, other in ((first_one, first_two), (first_two, first_one)):
     losses = contrast(
         f[mine], f[other].detach(), y[mine], f[drawn].detach(), y[drawn], options.temperature
     )
     moves = moving(c[mine], c[other], options)
-    weak = weak + (losses * moves).sum() / moves.sum().clamp(min=1)
+    unlabelled = unlabelled + (losses * moves).sum() / moves.sum().clamp(min=1)
 by_hand = {"labelled": cross_entropy(logits[:with_masks], cut.masks),
-           "weak": options.weight * weak}
+           "unlabelled": options.weight * unlabelled}
 
 for name, term in method.losses(batch, progress=0.5).items():
     print(f"{name} term equal:", torch.allclose(term, by_hand[name], rtol=1e-4))
@@ -408,7 +408,7 @@ print("the classifier learns from it:", reached[1] is not None)
 # %%
 def looked_at(trained: nn.Module, count: int = 4) -> CropPairExplorer:
     """The widget on some unlabelled pictures, seen by a trained network."""
-    some = data.weak.without_boxes().take(range(count))
+    some = data.unlabelled.without_boxes().take(range(count))
     views = some.part(range(count))
     rng = np.random.default_rng([seed, 141])
     pair, parts = method.draw(views, rng)
@@ -421,7 +421,7 @@ def looked_at(trained: nn.Module, count: int = 4) -> CropPairExplorer:
         cells = seeing.cells(features, seeing.network.head(features), inside)
     return CropPairExplorer(
         some.images.numpy(), pair, [pixels(part.images) for part in parts], cells,
-        np.asarray(data.weak_truth[:count]), data.classes, options.stride, options.threshold,
+        np.asarray(data.unlabelled_truth[:count]), data.classes, options.stride, options.threshold,
     )
 
 
@@ -551,7 +551,7 @@ tables.results_table([
 history = trained["CAC, short"].history
 figure = plots.curves(
     {name: [(entry["step"], entry[f"loss_{key}"]) for entry in history]
-     for name, key in {"labelled": "labelled", "unlabelled": "weak"}.items()},
+     for name, key in {"labelled": "labelled", "unlabelled": "unlabelled"}.items()},
     "training step", "loss",
 )
 plots.show(

@@ -133,9 +133,9 @@ checks.claim("eln-beats-longer", gain, judges=True)
 # %%
 pipeline = Pipeline(profile, seed, device)
 data, count = pipeline.data, len(pipeline.data.classes)
-weak = data.weak.without_boxes()
-few = range(min(len(weak), 300))  # enough to count on
-seen_pool, truth = weak.take(few), data.weak_truth[: len(few)]
+unlabelled = data.unlabelled.without_boxes()
+few = range(min(len(unlabelled), 300))  # enough to count on
+seen_pool, truth = unlabelled.take(few), data.unlabelled_truth[: len(few)]
 known = truth != VOID
 start = pipeline.supervised()
 
@@ -244,7 +244,7 @@ def error_loss(right: Tensor, labels: Tensor, masks: Tensor, balance: float) -> 
 # %%
 options, train = profile.unlabelled["eln"], profile.train_unlabelled
 loader = TrainingLoader(
-    data.labelled.without_boxes(), weak, train.batch_labelled, train.batch_weak,
+    data.labelled.without_boxes(), unlabelled, train.batch_labelled, train.batch_unlabelled,
     profile.augment, seed,
 )
 labelled = loader.batch(step=0).labelled
@@ -380,7 +380,7 @@ method = trained.method.eval()
 print("training took", f"{trained.record['seconds']:.0f} s on the machine that ran it")
 
 # %%
-terms = {"masks": "labelled", "auxiliary": "auxiliary", "error": "error", "unlabelled": "weak"}
+terms = {"masks": "labelled", "auxiliary": "auxiliary", "error": "error", "unlabelled": "unlabelled"}
 histories = {
     name: [(row["step"], row[f"loss_{term}"]) for row in trained.history
            if row[f"loss_{term}"] > 0]

@@ -292,13 +292,13 @@ for n in (0.9, 0.78, 0.5):
 # heard?
 
 # %%
-ENOUGH = range(min(200, len(data.weak)))  # unlabelled pictures that are looked at
+ENOUGH = range(min(200, len(data.unlabelled)))  # unlabelled pictures that are looked at
 KINDS = ("margin", "confidence", "entropy")
 
 
 def beliefs(s: int, method) -> Tensor:
     """A model's probabilities in every pixel of a seed's unlabelled pictures, (N, C, H, W)."""
-    pool = pipelines[s].data.weak.without_boxes().take(ENOUGH)
+    pool = pipelines[s].data.unlabelled.without_boxes().take(ENOUGH)
     logits = predict_logits(method, pool).float()
     return enlarge(logits, pool.images.shape[-2:]).softmax(dim=1)
 
@@ -349,7 +349,7 @@ tables.results_table([
 # %%
 def truth_of(s: int) -> Tensor:
     """The hidden masks of the same pictures, (N, H, W); for measuring only."""
-    return torch.as_tensor(pipelines[s].data.weak_truth[:len(ENOUGH)]).long()
+    return torch.as_tensor(pipelines[s].data.unlabelled_truth[:len(ENOUGH)]).long()
 
 
 truth = truth_of(seed)
@@ -393,7 +393,7 @@ shown = busy.argsort(descending=True, stable=True)[[0, 10, 20, 40]] if len(busy)
 label = maps.argmax(dim=1)
 figure = plots.gallery(
     {
-        "picture": data.weak.images[shown].numpy(), "label": label[shown].numpy(),
+        "picture": data.unlabelled.images[shown].numpy(), "label": label[shown].numpy(),
         "margin": plain["margin"][shown].numpy(), "refined": after["margin"][shown].numpy(),
         "lost": chosen["lost"][shown].numpy(), "added": chosen["added"][shown].numpy(),
     },
@@ -463,9 +463,9 @@ plots.show(
 
 # %%
 few = [int(i) for i in shown][:4]
-logits = predict_logits(start[seed].method, data.weak.without_boxes().take(few))
+logits = predict_logits(start[seed].method, data.unlabelled.without_boxes().take(few))
 MarginExplorer(
-    data.weak.images[few].numpy(), logits.float(), data.weak_truth[few], E, data.classes,
+    data.unlabelled.images[few].numpy(), logits.float(), data.unlabelled_truth[few], E, data.classes,
     dropped=profile.unlabelled["s4mc"].drop,
 )
 
@@ -518,7 +518,7 @@ plots.show(
 #
 # | in the text | in code | shape |
 # |-|-|-|
-# | $u$, $\tilde u$ mixed | `batch.weak.images`, `view.images` | `(B_U, 3, H, W)` |
+# | $u$, $\tilde u$ mixed | `batch.unlabelled.images`, `view.images` | `(B_U, 3, H, W)` |
 # | $\hat y$, void where dropped | `view.masks` | `(B_U, H, W)` |
 # | $p_c$, $\tilde p_c$ | `maps`, `refine(maps, E)` | `(B_U, C, H, W)` |
 # | $E_c$ | `method.expectation()` | `(C,)` |
@@ -529,15 +529,15 @@ plots.show(
 # %%
 train = profile.train_unlabelled
 loader = TrainingLoader(
-    data.labelled.without_boxes(), data.weak.without_boxes(),
-    train.batch_labelled, train.batch_weak, profile.augment, seed,
+    data.labelled.without_boxes(), data.unlabelled.without_boxes(),
+    train.batch_labelled, train.batch_unlabelled, profile.augment, seed,
 )
 batch = loader.batch(step=0)
 torch.manual_seed(seed)
 method = methods.build(options, profile.model, len(data.classes)).train()
 method.begin_with([start[seed].method])
 losses = method.losses(batch, progress=0.0)  # it counts what the masks' neighbours agree on
-view = method.student_part(batch.weak, 0.0, np.random.default_rng(batch.seed))
+view = method.student_part(batch.unlabelled, 0.0, np.random.default_rng(batch.seed))
 print("E, counted in one batch:", [round(float(e), 3) for e in method.expectation()])
 dropped = float((view.masks == VOID).float().mean())
 print(f"asked to drop {options.drop:.0%}, dropped {dropped:.0%}")
@@ -550,12 +550,12 @@ print(f"asked to drop {options.drop:.0%}, dropped {dropped:.0%}")
 
 # %% tags=["nbval-check-output"]
 with torch.no_grad():
-    size = batch.weak.images.shape[-2:]
+    size = batch.unlabelled.images.shape[-2:]
     rng = np.random.default_rng(batch.seed)
-    mix = draw_mix(batch.weak.images, options.cutmix, rng)
-    student = mix(strong_view(batch.weak.images, options.strong, rng))
-    labels = mix(enlarge(method.average(batch.weak.images), size).argmax(dim=1))
-    sure = enlarge(method.average(mix(batch.weak.images)), size).softmax(dim=1)
+    mix = draw_mix(batch.unlabelled.images, options.cutmix, rng)
+    student = mix(strong_view(batch.unlabelled.images, options.strong, rng))
+    labels = mix(enlarge(method.average(batch.unlabelled.images), size).argmax(dim=1))
+    sure = enlarge(method.average(mix(batch.unlabelled.images)), size).softmax(dim=1)
     everywhere = torch.ones_like(labels, dtype=torch.bool)
     least = threshold(indicator(sure), everywhere, options.drop)
     kept = indicator(refine(sure, method.expectation())) > least
@@ -565,7 +565,7 @@ of_student = enlarge(both[train.batch_labelled:], size)
 each = functional.cross_entropy(of_student, labels, reduction="none")
 by_hand = (kept.numel() / kept.sum()) * each[kept].mean()
 print("labels equal:   ", torch.equal(view.masks, labels.where(kept, VOID)))
-print("weak term equal:", torch.allclose(losses["weak"], by_hand, rtol=1e-4))
+print("unlabelled term equal:", torch.allclose(losses["unlabelled"], by_hand, rtol=1e-4))
 
 # %% [markdown]
 # **Predict first.** The teacher keeps one half of the pixels, or one tenth. What does a kept pixel
@@ -626,7 +626,7 @@ tables.results_table([
 
 # %% [markdown]
 # The same table as above, for the teacher that S4MC has made. Compare the lost pixels with the
-# earlier ones: how right are they now? A rule that took the worst pixels away from a weak teacher
+# earlier ones: how right are they now? A rule that took the worst pixels away from a unlabelled teacher
 # takes better ones from a stronger teacher. That is a reason to let the share sink.
 
 # %% [markdown]

@@ -75,7 +75,7 @@ plots.show(
     figure,
     alt="One row of dots for each control and each method, one dot a seed, with mean and interval "
     "of the test mIoU: first the controls that see the masks alone, then the methods that learn "
-    "from unlabelled pictures, at last those that also have boxes of the weak pictures.",
+    "from unlabelled pictures, at last those that also have boxes of the unlabelled pictures.",
 )
 
 # %% [markdown]
@@ -364,13 +364,13 @@ tables.results_table(lines)
 # - *All masks* was meant as an upper bound. But it learns for fewer steps than the rows with *more
 #   masks*, so nothing forbids them to come as high.
 #
-# How does it depend on the ratio? The same weak boxes, for other annotators:
+# How does it depend on the ratio? The same unlabelled boxes, for other annotators:
 
 # %%
 boxed = next((row for row in rows.values() if row.boxes), None)
 tables.results_table([
     {"a mask takes as long as the boxes of": f"{one:g} pictures",
-     "the weak pictures' boxes cost": f"{boxed.boxes / one:.0f} masks",
+     "the unlabelled pictures' boxes cost": f"{boxed.boxes / one:.0f} masks",
      "equal work, masks only": f"{boxed.cost(one):.0f} masks"}
     for one in (2, 4, 8, 16, 32)
 ]) if boxed else None
@@ -480,7 +480,7 @@ costs_of("camvid")
 # %% [markdown]
 # With one seed there is no interval, and so no verdict. And the training is very short. Where a
 # method ends *below* the masks it started from, think of that first: the learning rate starts
-# again, and labels of a weak teacher come with it. What the tables do show is that every method
+# again, and labels of a unlabelled teacher come with it. What the tables do show is that every method
 # runs on real data from one command, and roughly what it asks of a machine. Minutes count a row's
 # last stage only, and some rows were made while the machine was busy with others; what a step
 # costs, the section before says better. For scores on real data, look at what others published.
@@ -589,15 +589,15 @@ plots.show(
 )
 
 # %%
-weak, best = known["ResNet-101"], known["DINOv2-B"]
+unlabelled, best = known["ResNet-101"], known["DINOv2-B"]
 resnets = [row for row in classic["rows"] if row["encoder"].startswith("ResNet")]
 table = []
 for place, count in enumerate(classic["labelled"]):
     top = max(row["scores"][place] for row in resnets if row["scores"][place] is not None)
     table.append({
         "masks": str(count),
-        "encoder: DINOv2-B − ResNet-101": f"{best[count] - weak[count]:+.1f}",
-        "method on ResNet-101": f"{known['R101 + UniMatch 1'][count] - weak[count]:+.1f}",
+        "encoder: DINOv2-B − ResNet-101": f"{best[count] - unlabelled[count]:+.1f}",
+        "method on ResNet-101": f"{known['R101 + UniMatch 1'][count] - unlabelled[count]:+.1f}",
         "method on DINOv2-B": f"{known['B + UniMatch 2'][count] - best[count]:+.1f}",
         "best of all ResNet rows": f"{top:.1f}",
         "DINOv2-B, masks alone": f"{best[count]:.1f}",

@@ -143,7 +143,7 @@ for name in ("learns_from", "losses", "after_step", "forward", "head_logits", "o
 # |---|---|---|
 # | $p$ | the student's `softmax`, on the strong view | `(B, C, H, W)` |
 # | $q$ | `taught`, on the weak view, without gradient | `(B, C, H, W)` |
-# | $\Omega$ | `shown_pixels(weak)`: all that is no padding | `(B, H, W)` |
+# | $\Omega$ | `shown_pixels(unlabelled)`: all that is no padding | `(B, H, W)` |
 # | $w(t)$ | `weight * ramp_up(progress, ramp)` | one number |
 
 # %% tags=["nbval-check-output"]
@@ -219,20 +219,20 @@ class SoftTeacher(AveragedMethod):
     def __init__(self, config: SoftTeacherConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
-        self.learns_from = frozenset({"labelled", "weak"} if config.weight else {"labelled"})
+        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled, weak, config = batch.labelled, batch.weak, self.config
+        labelled, unlabelled, config = batch.labelled, batch.unlabelled, self.config
         if not config.weight:
             return {"labelled": cross_entropy(self.network(labelled.images), labelled.masks)}
-        taught = self.teach(weak.images)
-        views = strong_view(weak.images, config.strong, np.random.default_rng(batch.seed))
+        taught = self.teach(unlabelled.images)
+        views = strong_view(unlabelled.images, config.strong, np.random.default_rng(batch.seed))
         logits = self.network(torch.cat([labelled.images, views]))
         own, of_views = logits.split([len(labelled.images), len(views)])
         weight = config.weight * ramp_up(progress, config.ramp)
         return {
             "labelled": cross_entropy(own, labelled.masks),
-            "weak": weight * soft_cross_entropy(of_views, taught, shown_pixels(weak)),
+            "unlabelled": weight * soft_cross_entropy(of_views, taught, shown_pixels(unlabelled)),
         }
 
     @torch.no_grad()
@@ -251,8 +251,8 @@ pipeline = Pipeline(profile, seed, device)
 start, data = pipeline.supervised(), pipeline.data
 train = profile.train_unlabelled
 loader = TrainingLoader(
-    data.labelled.without_boxes(), data.weak.without_boxes(), train.batch_labelled,
-    train.batch_weak, profile.augment, seed,
+    data.labelled.without_boxes(), data.unlabelled.without_boxes(), train.batch_labelled,
+    train.batch_unlabelled, profile.augment, seed,
 )
 method = methods.build(options, profile.model, len(data.classes))
 method.begin_with([start.method])
@@ -274,18 +274,18 @@ except ValueError as refused:
 # student's loss lies.
 
 # %%
-weak = loader.batch(0).weak
-views = strong_view(weak.images, options.strong, np.random.default_rng(180))
+unlabelled = loader.batch(0).unlabelled
+views = strong_view(unlabelled.images, options.strong, np.random.default_rng(180))
 with torch.no_grad():
-    size = weak.images.shape[-2:]
-    taught = method.eval().teach(weak.images)
+    size = unlabelled.images.shape[-2:]
+    taught = method.eval().teach(unlabelled.images)
     own = method.network(views).log_softmax(dim=1)
     losses = enlarge(-(taught * own).sum(dim=1, keepdim=True), size)[:, 0]
     sure, labels = enlarge(taught, size).max(dim=1)
-chosen = range(min(4, len(weak.images)))
+chosen = range(min(4, len(unlabelled.images)))
 plots.show(
     plots.gallery({
-        "weak view": [(255 * weak.images[i]).byte().numpy() for i in chosen],
+        "weak view": [(255 * unlabelled.images[i]).byte().numpy() for i in chosen],
         "strong view": [(255 * views[i]).byte().numpy() for i in chosen],
         "taught": [labels[i].byte().numpy() for i in chosen],
         "how sure": [sure[i].numpy() for i in chosen],
@@ -371,7 +371,7 @@ def more_of_the_contract(config, batch: Batch, steps: int = 40) -> dict[str, boo
 
 # %%
 four = TrainingLoader(
-    data.labelled.without_boxes(), data.weak.without_boxes(), 4, 4, profile.augment, seed
+    data.labelled.without_boxes(), data.unlabelled.without_boxes(), 4, 4, profile.augment, seed
 ).batch(0)
 for promises in (contract_of(options, four), more_of_the_contract(options, four)):
     for text, kept in promises.items():
@@ -384,7 +384,7 @@ for promises in (contract_of(options, four), more_of_the_contract(options, four)
 
 # %%
 off, masks_alone = built(replace(options, weight=0.0)), built(SupervisedConfig())
-without = replace(four, weak=None)
+without = replace(four, unlabelled=None)
 same = torch.equal(*(one.losses(without, 0.5)["labelled"] for one in (off, masks_alone)))
 print("weight 0 is supervised training:", same)
 shapes = memory.example_batch(method, len(data.classes), 4, 8, crop=64)
@@ -411,7 +411,7 @@ for name, run in (("soft teacher", mine), ("masks alone, longer", longer)):
 # %%
 histories = {
     name: [(row["step"], row[f"loss_{term}"]) for row in mine.history]
-    for name, term in (("masks", "labelled"), ("unlabelled", "weak"))
+    for name, term in (("masks", "labelled"), ("unlabelled", "unlabelled"))
 }
 plots.show(
     plots.curves(histories, "training step", "loss"),
@@ -579,8 +579,8 @@ methods.register(CarelessConfig, Careless)
 broken = [text for text, kept in contract_of(careless, four).items() if not kept]
 print("not kept:", broken)
 repaired = [Repaired(careless, built(options).network).train() for _ in range(2)]
-checks.same("18.3", lambda: repaired[0].losses(four, 0.5)["weak"].detach(),
-            lambda: repaired[1].losses(four, 0.5)["weak"].detach())
+checks.same("18.3", lambda: repaired[0].losses(four, 0.5)["unlabelled"].detach(),
+            lambda: repaired[1].losses(four, 0.5)["unlabelled"].detach())
 
 # %% [markdown]
 # ```{dropdown} What you would notice

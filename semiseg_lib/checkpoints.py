@@ -170,8 +170,8 @@ def blamed(
         return f"step {step}: {terms} here, but no number in another process, which tells more."
     saved = folder.write_batch(batch, accelerator.process_index)
     return (
-        f"step {step}: {terms}. Stopped; the batch is saved in {saved}. Labelled pictures: "
-        f"{', '.join(batch.labelled.names)}. Lower lr, or look at these pictures and their labels."
+        f"step {step}: {terms}. Stopped; the batch is saved in {saved}. Labelled images: "
+        f"{', '.join(batch.labelled.names)}. Lower lr, or look at these images and their labels."
     )
 
 

@@ -108,11 +108,11 @@ def confidence_counts(
     logits: Iterable[Tensor], truth: Iterable[np.ndarray | Tensor], classes: Sequence[str],
     bins: int = 200,
 ) -> ConfidenceCounts:
-    """Count the pixels of many pictures, one picture in memory at a time.
+    """Count the pixels of many images, one image in memory at a time.
 
     Args:
-        logits: float (C, h, w) a picture, any floating type; enlarged to the mask's size.
-        truth: uint8 (H, W) a picture, 255 = void.
+        logits: float (C, h, w) an image, any floating type; enlarged to the mask's size.
+        truth: uint8 (H, W) an image, 255 = void.
         classes: C names.
         bins: equal bins between 0 and 1. A threshold must be a multiple of 1 / bins.
 
@@ -128,7 +128,7 @@ def confidence_counts(
     for number, (one_logits, one_truth) in enumerate(zip(logits, truth, strict=True)):
         mask = _checked_mask(np.asarray(one_truth), count, number)
         if one_logits.ndim != 3 or len(one_logits) != count:
-            raise ValueError(f"logits of picture {number} must be ({count}, h, w), one map a "
+            raise ValueError(f"logits of image {number} must be ({count}, h, w), one map a "
                              f"class; got {tuple(one_logits.shape)}")
         label, confidence = confident_labels(one_logits, mask.shape)
         level = np.searchsorted(edges, confidence, side="right") - 1
@@ -161,6 +161,6 @@ def confident_labels(logits: Tensor, size: tuple[int, int]) -> tuple[np.ndarray,
 def _checked_mask(mask: np.ndarray, num_classes: int, number: int) -> np.ndarray:
     strange = sorted(set(np.unique(mask).tolist()) - {*range(num_classes), VOID})
     if mask.ndim != 2 or strange:
-        raise ValueError(f"truth of picture {number} must be (H, W) with ids 0 to "
+        raise ValueError(f"truth of image {number} must be (H, W) with ids 0 to "
                          f"{num_classes - 1} or {VOID}; got {mask.shape} with ids {strange[:5]}")
     return mask

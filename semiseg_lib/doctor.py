@@ -163,7 +163,7 @@ def check_memory() -> Check:
 
 
 def check_disk(folder: Path | None = None) -> list[Check]:
-    """Room, and the right to write, where the book keeps its pictures, logits and runs."""
+    """Room, and the right to write, where the book keeps its images, logits and runs."""
     folder = work_root() if folder is None else folder
     where = "SEMISEG_WORK" if os.environ.get("SEMISEG_WORK") else "the book's data folder"
     existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())

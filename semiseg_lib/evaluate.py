@@ -12,7 +12,7 @@ from torch import Tensor
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.loaders import Pool
 from semiseg_lib.inference import (
-    WHOLE_PICTURE,
+    WHOLE_IMAGE,
     Protocol,
     evaluating,
     logits_one_by_one,
@@ -113,7 +113,7 @@ def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def evaluate_labels(
     truth: Iterable[np.ndarray], prediction: Iterable[np.ndarray], classes: tuple[str, ...]
 ) -> Evaluation:
-    """Score label maps against true masks, picture by picture."""
+    """Score label maps against true masks, image by image."""
     total = np.zeros((len(classes), len(classes)), dtype=np.int64)
     for one_truth, one_prediction in zip(truth, prediction, strict=True):
         total += confusion_matrix(one_truth, one_prediction, len(classes))
@@ -125,7 +125,7 @@ def evaluate(
     pool,
     classes: tuple[str, ...],
     batch: int = 50,
-    protocol: Protocol = WHOLE_PICTURE,
+    protocol: Protocol = WHOLE_IMAGE,
 ) -> Evaluation:
     """Score the deployed model on a pool that has masks.
 
@@ -133,16 +133,16 @@ def evaluate(
 
     Args:
         method: what to score.
-        pool: a :class:`Pool`, or a :class:`PhotoPool`, whose pictures are scored at their own
+        pool: a :class:`Pool`, or a :class:`PhotoPool`, whose images are scored at their own
             sizes.
         classes: C names.
-        batch: pictures in a forward pass, for a :class:`Pool` and the plain protocol; else 1.
+        batch: images in a forward pass, for a :class:`Pool` and the plain protocol; else 1.
         protocol: sliding window, flips and scales.
 
     Raises:
-        ValueError: a picture has no mask; the message names it.
+        ValueError: an image has no mask; the message names it.
     """
-    if isinstance(pool, Pool) and protocol == WHOLE_PICTURE:
+    if isinstance(pool, Pool) and protocol == WHOLE_IMAGE:
         return evaluate_labels(pool.masks.numpy(), predict(method, pool, batch), classes)
     total = np.zeros((len(classes), len(classes)), dtype=np.int64)
     for part, label in predicted_parts(method, pool, protocol, "evaluating"):
@@ -155,7 +155,7 @@ def evaluate(
 def predict(method: Method, pool: Pool, batch: int = 50) -> np.ndarray:
     """The most likely class of every pixel, uint8 (N, H, W).
 
-    For pictures of different sizes see :func:`semiseg_lib.inference.predictions`.
+    For images of different sizes see :func:`semiseg_lib.inference.predictions`.
     """
     logits = _batch_by_batch(method.forward, method, pool, batch)
     return torch.cat([one.argmax(dim=1).to(torch.uint8).cpu() for one in logits]).numpy()
@@ -165,7 +165,7 @@ def predict_logits(method: Method, pool, batch: int = 50) -> Tensor | Iterator[T
     """Logits at head resolution, float32, on the CPU.
 
     Returns:
-        (N, C, h, w) for a :class:`Pool`; for a :class:`PhotoPool` an iterator over its pictures,
+        (N, C, h, w) for a :class:`Pool`; for a :class:`PhotoPool` an iterator over its images,
         (C, ceil(H/s), ceil(W/s)) each, with s the network's stride.
     """
     if not isinstance(pool, Pool):
@@ -175,16 +175,16 @@ def predict_logits(method: Method, pool, batch: int = 50) -> Tensor | Iterator[T
 
 
 def predict_probabilities(
-    method: Method, pool, batch: int = 50, protocol: Protocol = WHOLE_PICTURE
+    method: Method, pool, batch: int = 50, protocol: Protocol = WHOLE_IMAGE
 ) -> Iterator[Tensor]:
-    """The probabilities of every class in every pixel, float32 (C, H, W) a picture, on the CPU.
+    """The probabilities of every class in every pixel, float32 (C, H, W) an image, on the CPU.
 
     Args:
         method: its deployed model; it must need no boxes.
         pool: a :class:`Pool` or a :class:`PhotoPool`.
         batch, protocol: as for :func:`evaluate`.
     """
-    if isinstance(pool, Pool) and protocol == WHOLE_PICTURE:
+    if isinstance(pool, Pool) and protocol == WHOLE_IMAGE:
         for logits in _batch_by_batch(method.forward, method, pool, batch):
             yield from logits.float().softmax(dim=1).cpu()
     else:

@@ -1,4 +1,4 @@
-"""Predicting at a picture's own size: whole or by sliding window, flipped, at several scales."""
+"""Predicting at an image's own size: whole or by sliding window, flipped, at several scales."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MULTIPLE = 16  # networks take sides that are multiples of it
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a picture is predicted; the default is one pass over the whole picture.
+    """How an image is predicted; the default is one pass over the whole image.
 
     Attributes:
-        window: 0 for the whole picture, else the side of a square sliding window, in pixels.
+        window: 0 for the whole image, else the side of a square sliding window, in pixels.
         overlap: the share of a window that it has in common with its neighbour, 0 <= share < 1.
-        flip: also predict the mirrored picture, and take the mean.
-        scales: sizes at which the picture is predicted, 1 = its own; the mean is taken.
+        flip: also predict the mirrored image, and take the mean.
+        scales: sizes at which the image is predicted, 1 = its own; the mean is taken.
 
     Raises:
         ValueError: a number out of its range.
@@ -51,18 +51,18 @@ class Protocol:
         return [(scale, flip) for scale in self.scales for flip in (False, True)[: 1 + self.flip]]
 
 
-WHOLE_PICTURE = Protocol()
+WHOLE_IMAGE = Protocol()
 
 
-def predict_one(method: Method, part: Part, protocol: Protocol = WHOLE_PICTURE) -> Tensor:
-    """The probabilities of every class in every pixel of one picture.
+def predict_one(method: Method, part: Part, protocol: Protocol = WHOLE_IMAGE) -> Tensor:
+    """The probabilities of every class in every pixel of one image.
 
     The mean of the softmax over the protocol's views and, where windows overlap, over the windows
     that see a pixel.
 
     Args:
         method: its deployed model is used, in evaluation mode, on the device where it lies.
-        part: one picture of any size, B = 1; box maps are read only by a method that uses boxes.
+        part: one image of any size, B = 1; box maps are read only by a method that uses boxes.
         protocol: views and windows.
 
     Returns:
@@ -76,9 +76,9 @@ def predict_one(method: Method, part: Part, protocol: Protocol = WHOLE_PICTURE) 
 
 
 def predictions(
-    method: Method, pool, protocol: Protocol = WHOLE_PICTURE, title: str = "predicting"
+    method: Method, pool, protocol: Protocol = WHOLE_IMAGE, title: str = "predicting"
 ) -> Iterator[np.ndarray]:
-    """The most likely class of every pixel, uint8 (H, W) a picture, at the pictures' own sizes.
+    """The most likely class of every pixel, uint8 (H, W) an image, at the images' own sizes.
 
     Args:
         method: as for :func:`predict_one`.
@@ -91,18 +91,18 @@ def predictions(
 
 
 def predicted_parts(
-    method: Method, pool, protocol: Protocol = WHOLE_PICTURE, title: str = "predicting"
+    method: Method, pool, protocol: Protocol = WHOLE_IMAGE, title: str = "predicting"
 ) -> Iterator[tuple[Part, np.ndarray]]:
-    """Each picture of a pool as it was read, with its label map (see :func:`predictions`)."""
+    """Each image of a pool as it was read, with its label map (see :func:`predictions`)."""
     for part in _one_by_one(pool, title):
         label = predict_one(method, part, protocol).argmax(dim=1)[0]
         yield part, label.to(torch.uint8).cpu().numpy()
 
 
 def logits_one_by_one(method: Method, pool, title: str = "logits") -> Iterator[Tensor]:
-    """Logits at head resolution, float32 (C, ceil(H/s), ceil(W/s)) a picture, on the CPU.
+    """Logits at head resolution, float32 (C, ceil(H/s), ceil(W/s)) an image, on the CPU.
 
-    s is the network's stride: how many pixels of the picture one logit covers.
+    s is the network's stride: how many pixels of the image one logit covers.
     """
     for part in _one_by_one(pool, title, leave=False):
         maps = _box_maps(method, part)
@@ -187,7 +187,7 @@ def _box_maps(method: Method, part: Part) -> Tensor | None:
 
 def _one_by_one(pool: Sequence, title: str, leave: bool = True) -> Iterator[Part]:
     numbers = range(len(pool))
-    for number in tqdm(numbers, desc=title, unit="picture", mininterval=0.5, leave=leave):
+    for number in tqdm(numbers, desc=title, unit="image", mininterval=0.5, leave=leave):
         yield pool.part([number])
 
 

@@ -20,7 +20,7 @@ from semiseg_lib.datasets.loaders import Pool, TrainingLoader, drawn_seed
 from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
 from semiseg_lib.datasets.photographs import PhotoLoader, PhotoPool
 from semiseg_lib.datasets.published_lists import list_digest
-from semiseg_lib.datasets.whole_pictures import WholePictureConfig, WholePictureData
+from semiseg_lib.datasets.whole_images import WholeImageConfig, WholeImageData
 from semiseg_lib.logits import LogitsStore
 from semiseg_lib.memory import estimate, example_batch
 from semiseg_lib.methods import AnyMethodConfig
@@ -32,7 +32,7 @@ from semiseg_lib.runs import RunFolder
 from semiseg_lib.train import TrainConfig, fit, make_accelerator
 
 Stores = Mapping[str, LogitsStore]
-"""Stored ancillary logits by the part of a batch that they belong to: ``labelled``, ``weak``."""
+"""Stored ancillary logits by the part of a batch that they belong to: ``labelled``, ``unlabelled``."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class RunConfig:
     Attributes:
         labels_from: whose labels are learnt where they are not the seed's own masks: a logits
             store's source, or a word for another labelled pool; "" for none.
-        lists: digest of the picture lists of a real dataset.
+        lists: digest of the image lists of a real dataset.
         starts_from: fingerprints of the runs whose weights this one starts with; "" for fresh ones.
         draw: a number for further draws of fresh weights; 0 draws the seed's own.
     """
 
     method: AnyMethodConfig
-    data: DataConfig | PhotoConfig | WholePictureConfig
+    data: DataConfig | PhotoConfig | WholeImageConfig
     model: ModelConfig
     augment: AugmentConfig | CropConfig
     train: TrainConfig
@@ -104,7 +104,7 @@ class Machine:
 def open_run(
     folder: RunFolder, config: RunConfig, device: str | None = None, which: str = "last"
 ) -> Trained:
-    """Load a finished run: its ``last`` weights, or the ``best`` on the validation pictures."""
+    """Load a finished run: its ``last`` weights, or the ``best`` on the validation images."""
     record = folder.read_record()
     # The run's own weights come next, so no other ones are fetched for any of its networks.
     networks = {name: replace(value, weights="") for name, value in vars(config.method).items()
@@ -121,7 +121,7 @@ def open_run(
 def run(
     config: RunConfig,
     folder: RunFolder,
-    data: Data | PhotoData | WholePictureData,
+    data: Data | PhotoData | WholeImageData,
     machine: Machine,
     labels: Stores,
     labelled: Pool | PhotoPool | None = None,
@@ -136,10 +136,10 @@ def run(
     Args:
         config: the run.
         folder: where it goes.
-        data: the pictures.
+        data: the images.
         machine: what it is computed on.
         labels: stored logits, for methods that need them.
-        labelled: pictures with masks, where not the seed's own choice.
+        labelled: images with masks, where not the seed's own choice.
         start: the runs whose weights to start with, one for each network that the method trains.
         score: the validation mIoU in percent, for runs that are validated on the way.
 
@@ -159,7 +159,7 @@ def _run(
     accelerator: Accelerator,
     config: RunConfig,
     folder: RunFolder,
-    data: Data | PhotoData | WholePictureData,
+    data: Data | PhotoData | WholeImageData,
     machine: Machine,
     labels: Stores,
     labelled: Pool | PhotoPool | None,
@@ -177,34 +177,34 @@ def _run(
     method = methods.build(config.method, config.model, len(data.classes))
     if start:
         method.begin_with([one.method for one in start])
-    if ("weak" in method.learns_from) != (config.train.batch_weak > 0):
-        kind = "learns from" if "weak" in method.learns_from else "sees no"
+    if ("unlabelled" in method.learns_from) != (config.train.batch_unlabelled > 0):
+        kind = "learns from" if "unlabelled" in method.learns_from else "sees no"
         raise ValueError(
-            f"{config.method.name} {kind} weak pictures, but train.batch_weak is "
-            f"{config.train.batch_weak}."
+            f"{config.method.name} {kind} unlabelled images, but train.batch_unlabelled is "
+            f"{config.train.batch_unlabelled}."
         )
-    if "weak" in method.learns_from and not len(data.weak):
+    if "unlabelled" in method.learns_from and not len(data.unlabelled):
         raise ValueError(
-            f"{config.method.name} learns from pictures without masks, but there are none: add "
-            "some, or name a list that holds some (data.weak), or label fewer (data.labelled)."
+            f"{config.method.name} learns from images without masks, but there are none: add "
+            "some, or name a list that holds some (data.unlabelled), or label fewer (data.labelled)."
         )
     if missing := set(method.needs_logits) - set(labels):
         raise ValueError(
             f"{config.method.name} learns from stored logits of the {' and '.join(missing)} "
-            "pictures; pass them as labels."
+            "images; pass them as labels."
         )
     if isinstance(data, PhotoData) and accelerator.is_main_process:
         batch = example_batch(
             method, len(data.classes),
             config.train.batch_labelled // accelerator.num_processes,
-            config.train.batch_weak // accelerator.num_processes, config.augment.crop,
+            config.train.batch_unlabelled // accelerator.num_processes, config.augment.crop,
         )
         print(estimate(method, batch, config.train.precision, config.train.optimizer))
     labelled = data.labelled if labelled is None else labelled
     loader = make_loader(
         _for_method(labelled, method, labels.get("labelled")),
-        _for_method(data.weak, method, labels.get("weak"))
-        if "weak" in method.learns_from else None,
+        _for_method(data.unlabelled, method, labels.get("unlabelled"))
+        if "unlabelled" in method.learns_from else None,
         config, accelerator.process_index, accelerator.num_processes,
     )
     if accelerator.device.type == "cuda":
@@ -223,7 +223,7 @@ def _run(
 
 
 def _write_lists(data: PhotoData, folder: RunFolder) -> None:
-    """Leave the names of all pictures, and the digest of each list, beside the run."""
+    """Leave the names of all images, and the digest of each list, beside the run."""
     digests = {name: list_digest(members) for name, members in data.names.items()}
     with atomic_write(folder.path / "lists.json") as temporary:
         text = json.dumps({"digests": digests, **data.names}, indent=1)
@@ -238,14 +238,14 @@ def _memory(device: torch.device) -> float:
 
 
 def make_loader(
-    labelled: Pool | PhotoPool, weak: Pool | PhotoPool | None, config: RunConfig,
+    labelled: Pool | PhotoPool, unlabelled: Pool | PhotoPool | None, config: RunConfig,
     process: int = 0, processes: int = 1,
 ) -> TrainingLoader | PhotoLoader:
     """The batches of a run, for this process's share of each."""
     loader = TrainingLoader if isinstance(labelled, Pool) else PhotoLoader
     train = config.train
     return loader(
-        labelled, weak, train.batch_labelled, train.batch_weak, config.augment, config.seed,
+        labelled, unlabelled, train.batch_labelled, train.batch_unlabelled, config.augment, config.seed,
         process, processes,
     )
 
@@ -253,7 +253,7 @@ def make_loader(
 def _for_method(
     pool: Pool | PhotoPool, method: Method, store: LogitsStore | None
 ) -> Pool | PhotoPool:
-    """The pictures with the stored logits, and with boxes only if the method reads them."""
+    """The images with the stored logits, and with boxes only if the method reads them."""
     pool = pool if method.uses_boxes else pool.without_boxes()
     if store is None:
         return pool

@@ -1,8 +1,8 @@
-"""The ancillary-logits store: what the ancillary thinks of every weak picture, written once.
+"""The ancillary-logits store: what the ancillary thinks of every unlabelled image, written once.
 
-Logits are kept at head resolution in half precision or in 8 bits, in files of 256 pictures each.
-Pictures may differ in size. An index ties the logits to the run that made them and to the pictures
-they belong to, and holds each file's SHA-256: logits of another model, of other pictures, or
+Logits are kept at head resolution in half precision or in 8 bits, in files of 256 images each.
+Images may differ in size. An index ties the logits to the run that made them and to the images
+they belong to, and holds each file's SHA-256: logits of another model, of other images, or
 damaged ones are refused.
 """
 
@@ -25,29 +25,29 @@ from tqdm import tqdm
 
 from semiseg_lib.paths import atomic_write, held, shown
 
-PICTURES_PER_FILE = 256
+IMAGES_PER_FILE = 256
 LEVELS = 255  # steps between the lowest and the highest logit that 8 bits tell apart
-GRID = ":grid"  # ends the key of a picture's lowest logits and step sizes
+GRID = ":grid"  # ends the key of an image's lowest logits and step sizes
 
 
 class StaleLogits(RuntimeError):
-    """Stored logits that do not belong to this ancillary or these pictures, or are damaged."""
+    """Stored logits that do not belong to this ancillary or these images, or are damaged."""
 
 
 @dataclass(frozen=True)
 class LogitsStore:
-    """Stored logits of a list of pictures: ``store[i]`` reads one, ``read()`` all of them.
+    """Stored logits of a list of images: ``store[i]`` reads one, ``read()`` all of them.
 
-    Reading one picture loads nothing else. A file is checked against its SHA-256 once in a process,
-    before the first of its pictures is read; processes that are forked later take the parent's
+    Reading one image loads nothing else. A file is checked against its SHA-256 once in a process,
+    before the first of its images is read; processes that are forked later take the parent's
     word for it (see :meth:`verify`).
 
     Attributes:
         folder: ``index.json`` and ``NNNN.safetensors``.
         source: fingerprint of the run whose logits these are.
-        names: the pictures, in order.
+        names: the images, in order.
         bits: 16 for half precision; 8 for 256 even levels between the lowest and the highest logit
-            of each class in each picture, which takes half the space.
+            of each class in each image, which takes half the space.
     """
 
     folder: Path
@@ -59,11 +59,11 @@ class LogitsStore:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
-        """The logits of one picture, float16 (C, h, w).
+        """The logits of one image, float16 (C, h, w).
 
         Raises:
-            IndexError: there is no such picture.
-            StaleLogits: another model's, another picture list's, incomplete or damaged.
+            IndexError: there is no such image.
+            StaleLogits: another model's, another image list's, incomplete or damaged.
         """
         number = range(len(self))[index]
         return self._one(self.names[number], self._file_name(number))
@@ -76,7 +76,7 @@ class LogitsStore:
         Of several processes that ask for it one does the work, and the others wait.
 
         Args:
-            logits_of: given picture numbers, the logits (C, h, w) of each, in this order; a tensor
+            logits_of: given image numbers, the logits (C, h, w) of each, in this order; a tensor
                 (n, C, h, w) will do where they share one size.
             title: what the progress bar calls it.
 
@@ -90,11 +90,11 @@ class LogitsStore:
         files = self._read_index(self._blank())["files"]
         _forget()
         self.__dict__.pop("_digests", None)
-        for start in tqdm(range(0, len(self), PICTURES_PER_FILE), desc=title, unit="file"):
+        for start in tqdm(range(0, len(self), IMAGES_PER_FILE), desc=title, unit="file"):
             path = self.folder / self._file_name(start)
             if path.name in files and files[path.name] == _sha256(path):
                 continue
-            numbers = range(start, min(start + PICTURES_PER_FILE, len(self)))
+            numbers = range(start, min(start + IMAGES_PER_FILE, len(self)))
             stored: dict[str, Tensor] = {}
             for number, logits in zip(numbers, logits_of(numbers), strict=True):
                 stored.update(self._packed(self.names[number], logits))
@@ -107,8 +107,8 @@ class LogitsStore:
         """All logits, float16 (N, C, h, w), in the order of ``names``.
 
         Raises:
-            StaleLogits: another model's, another picture list's, incomplete or damaged.
-            ValueError: the pictures differ in size.
+            StaleLogits: another model's, another image list's, incomplete or damaged.
+            ValueError: the images differ in size.
         """
         self.__dict__.pop("_digests", None)
         _forget()
@@ -139,18 +139,18 @@ class LogitsStore:
         return len(files) == self._file_count
 
     @property
-    def bytes_per_picture(self) -> float:
-        """Size on disk, in bytes a picture."""
+    def bytes_per_image(self) -> float:
+        """Size on disk, in bytes an image."""
         sizes = (path.stat().st_size for path in self.folder.glob("[0-9]*.safetensors"))
         return sum(sizes) / len(self)
 
     @property
     def _file_count(self) -> int:
-        return -(-len(self) // PICTURES_PER_FILE)
+        return -(-len(self) // IMAGES_PER_FILE)
 
     @staticmethod
     def _file_name(number: int) -> str:
-        return f"{number // PICTURES_PER_FILE:04d}.safetensors"
+        return f"{number // IMAGES_PER_FILE:04d}.safetensors"
 
     @cached_property
     def _digests(self) -> dict[str, str]:
@@ -175,7 +175,7 @@ class LogitsStore:
         return (lowest + step * stored).half()
 
     def _packed(self, name: str, logits: Tensor) -> dict[str, Tensor]:
-        """What is written for one picture (C, h, w)."""
+        """What is written for one image (C, h, w)."""
         half = logits.half()
         if not half.isfinite().all():
             raise ValueError(f"the logits of {name} are not finite: did the training diverge?")
@@ -190,7 +190,7 @@ class LogitsStore:
         digest = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
         bits = {} if self.bits == 16 else {"bits": self.bits}
         count = len(self)
-        return {"source": self.source, "pictures": digest, "count": count, **bits, "files": {}}
+        return {"source": self.source, "images": digest, "count": count, **bits, "files": {}}
 
     def _read_index(self, default: dict | None) -> dict:
         path = self.folder / "index.json"
@@ -208,8 +208,8 @@ class LogitsStore:
             raise StaleLogits(self._mend("its index is damaged"))
         if index["source"] != expected["source"]:
             raise StaleLogits(self._mend(f"they are those of run {index['source']}"))
-        if index["pictures"] != expected["pictures"]:
-            raise StaleLogits(self._mend("they belong to other pictures, or in another order"))
+        if index["images"] != expected["images"]:
+            raise StaleLogits(self._mend("they belong to other images, or in another order"))
         if (bits := index.get("bits", 16)) != self.bits:
             raise StaleLogits(self._mend(f"they have {bits} bits a logit, not {self.bits}"))
         return index

@@ -84,14 +84,14 @@ def estimate(
 
 
 def example_batch(
-    method: Method, num_classes: int, labelled: int, weak: int, crop: int
+    method: Method, num_classes: int, labelled: int, unlabelled: int, crop: int
 ) -> Batch:
     """The shapes of a batch, as tensors without memory.
 
     Args:
         method: the stored logits have the size of its own.
         num_classes: C, background included.
-        labelled, weak: pictures of one process in a forward pass; no weak part where it is 0.
+        labelled, unlabelled: images of one process in a forward pass; no unlabelled part where it is 0.
         crop: side of the views in pixels, a multiple of 16.
     """
     with torch.no_grad(), torch.device("meta"):
@@ -109,7 +109,7 @@ def example_batch(
                 inside=torch.empty(count, crop, crop, dtype=torch.bool),
             )
 
-    return Batch(part(labelled, True), part(weak, False) if weak else None)
+    return Batch(part(labelled, True), part(unlabelled, False) if unlabelled else None)
 
 
 def saved_bytes(method: Method, batch: Batch, precision: Precision = "no") -> int:
@@ -158,7 +158,7 @@ def _empty(batch: Batch) -> Batch:
             for name, value in vars(one).items()
         })
 
-    return Batch(part(batch.labelled), batch.weak and part(batch.weak))
+    return Batch(part(batch.labelled), batch.unlabelled and part(batch.unlabelled))
 
 
 def _size(tensor: Tensor) -> int:

@@ -22,7 +22,7 @@ class TrainConfig:
 
     Attributes:
         steps: optimiser steps.
-        batch_labelled, batch_weak: pictures of each in a step, over all processes together.
+        batch_labelled, batch_unlabelled: images of each in a step, over all processes together.
         optimizer: ``adamw``, ``sgd`` (with momentum 0.9) or ``adam``.
         lr: learning rate; a method may scale it by group.
         weight_decay: of every parameter. ``adamw`` shrinks the weights themselves; ``sgd`` and
@@ -35,11 +35,11 @@ class TrainConfig:
         channels_last: keep tensors in NHWC order, which is faster on most devices.
         log_every: steps between two rows of the history.
         checkpoint_seconds: seconds between two checkpoints.
-        lr_batch: the pictures a step for which ``lr`` is meant; 0 takes ``lr`` as it is. See
+        lr_batch: the images a step for which ``lr`` is meant; 0 takes ``lr`` as it is. See
             :attr:`learning_rate`.
         warmup: share of the steps over which the rate first rises from near 0, 0 .. 1.
         clip: largest L2 norm of the gradient of all parameters together; 0 for any.
-        validate_every: steps between two scores on the validation pictures, and one at the end; 0
+        validate_every: steps between two scores on the validation images, and one at the end; 0
             for none.
         compile: compile the networks that are trained (slow to start, then faster).
         sync_batchnorm: with several processes on CUDA, batch statistics of all of them together.
@@ -49,7 +49,7 @@ class TrainConfig:
 
     steps: int = 1000
     batch_labelled: int = 6
-    batch_weak: int = 10
+    batch_unlabelled: int = 10
     optimizer: Literal["adamw", "sgd", "adam"] = "adamw"
     lr: float = 1e-2
     weight_decay: float = 1e-2
@@ -71,7 +71,7 @@ class TrainConfig:
         for name in ("steps", "batch_labelled", "accumulate", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("batch_weak", "lr_batch", "warmup", "clip", "validate_every"):
+        for name in ("batch_unlabelled", "lr_batch", "warmup", "clip", "validate_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 0.")
         if self.warmup > 1:
@@ -85,17 +85,17 @@ class TrainConfig:
             )
 
     @property
-    def pictures(self) -> int:
-        """Pictures that one optimiser step learns from: all processes, all accumulated passes."""
-        return (self.batch_labelled + self.batch_weak) * self.accumulate
+    def images(self) -> int:
+        """Images that one optimiser step learns from: all processes, all accumulated passes."""
+        return (self.batch_labelled + self.batch_unlabelled) * self.accumulate
 
     @property
     def learning_rate(self) -> float:
-        """The rate for this batch: ``lr`` in proportion to its pictures where ``lr_batch`` is set.
+        """The rate for this batch: ``lr`` in proportion to its images where ``lr_batch`` is set.
 
         The linear scaling rule of arXiv 1706.02677, section 2.1, in both directions.
         """
-        return self.lr * self.pictures / self.lr_batch if self.lr_batch else self.lr
+        return self.lr * self.images / self.lr_batch if self.lr_batch else self.lr
 
 
 def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Optimizer:
@@ -140,7 +140,7 @@ def refuse_contradictions(
 ) -> None:
     """Raise ValueError where options, loader, processes and precision do not fit together."""
     processes = accelerator.num_processes
-    for name in ("batch_labelled", "batch_weak"):
+    for name in ("batch_labelled", "batch_unlabelled"):
         if getattr(config, name) % processes:
             raise ValueError(
                 f"train.{name} is {getattr(config, name)}, which {processes} processes cannot "
@@ -165,7 +165,7 @@ def announce(config: TrainConfig, accelerator: Accelerator) -> None:
     """Say what the run makes of its options."""
     if config.lr_batch:
         accelerator.print(
-            f"lr {config.lr:g} is for {config.lr_batch} pictures a step; {config.pictures} here, "
+            f"lr {config.lr:g} is for {config.lr_batch} images a step; {config.images} here, "
             f"so {config.learning_rate:g}"
         )
     if config.precision == "fp16" and accelerator.device.type == "cpu":

@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def work_root() -> Path:
-    """The folder for everything the book makes: drawn pictures, logits, runs.
+    """The folder for everything the book makes: drawn images, logits, runs.
 
     ``SEMISEG_WORK`` where it is set, else ``data/`` of the checkout, else the user's cache folder.
     """

@@ -1,4 +1,4 @@
-"""A trained model on a person's own pictures."""
+"""A trained model on a person's own images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from semiseg_lib.datasets.labels import read_picture, write_mask
+from semiseg_lib.datasets.labels import read_image, write_mask
 from semiseg_lib.datasets.loaders import Part
-from semiseg_lib.inference import WHOLE_PICTURE, Protocol, predict_one
+from semiseg_lib.inference import WHOLE_IMAGE, Protocol, predict_one
 from semiseg_lib.methods.base import Method
 from semiseg_lib.paths import atomic_write
 from semiseg_lib.plots import overlay
@@ -20,10 +20,10 @@ from semiseg_lib.plots import overlay
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
-def predict_picture(
-    method: Method, image: np.ndarray, protocol: Protocol = WHOLE_PICTURE
+def predict_image(
+    method: Method, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE
 ) -> np.ndarray:
-    """Segment one picture of any size.
+    """Segment one image of any size.
 
     Args:
         method: a model that needs no boxes.
@@ -38,7 +38,7 @@ def predict_picture(
     """
     if method.uses_boxes:
         raise ValueError("this run's model needs boxes; predict with a primary or supervised run.")
-    part = Part(names=("picture",), images=torch.from_numpy(image)[None].float() / 255)
+    part = Part(names=("image",), images=torch.from_numpy(image)[None].float() / 255)
     return predict_one(method, part, protocol).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
 
 
@@ -47,14 +47,14 @@ def predict_files(
     classes: Sequence[str],
     source: Path,
     out: Path,
-    protocol: Protocol = WHOLE_PICTURE,
+    protocol: Protocol = WHOLE_IMAGE,
 ) -> list[Path]:
-    """Segment a picture or a folder of pictures; write NAME.png (ids) and NAME_overlay.png.
+    """Segment an image or a folder of images; write NAME.png (ids) and NAME_overlay.png.
 
     Args:
         method: a model that needs no boxes.
         classes: C names; only their number matters here.
-        source: a picture file, or a folder whose pictures are taken in the order of their names.
+        source: an image file, or a folder whose images are taken in the order of their names.
         out: the folder to write to; made if missing.
         protocol: sliding window, flips and scales.
 
@@ -62,8 +62,8 @@ def predict_files(
         The label files written.
 
     Raises:
-        FileNotFoundError: the source is missing or holds no picture.
-        ValueError: writing would replace a picture, or one label another.
+        FileNotFoundError: the source is missing or holds no image.
+        ValueError: writing would replace an image, or one label another.
     """
     source, out = Path(source), Path(out)
     if source.is_dir():
@@ -72,18 +72,18 @@ def predict_files(
         files = [source] if source.is_file() else []
     if not files:
         kinds = ", ".join(sorted(SUFFIXES))
-        raise FileNotFoundError(f"no picture at {source}; pictures end in {kinds}.")
+        raise FileNotFoundError(f"no image at {source}; images end in {kinds}.")
     names = [name for file in files for name in (file.stem, f"{file.stem}_overlay")]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(
-            f"two results would be called {min(twice)}.png. Rename a picture or predict them apart."
+            f"two results would be called {min(twice)}.png. Rename an image or predict them apart."
         )
     if out.resolve() == files[0].parent.resolve():
-        raise ValueError(f"{out} holds the pictures themselves; choose another folder to write to.")
+        raise ValueError(f"{out} holds the images themselves; choose another folder to write to.")
     written = []
-    for file in tqdm(files, desc="predicting", unit="picture"):
-        image = read_picture(file)
-        label = predict_picture(method, image, protocol)
+    for file in tqdm(files, desc="predicting", unit="image"):
+        image = read_image(file)
+        label = predict_image(method, image, protocol)
         write_mask(label, out / f"{file.stem}.png")
         with atomic_write(out / f"{file.stem}_overlay.png") as temporary:
             Image.fromarray(overlay(image, label)).save(temporary, format="PNG")

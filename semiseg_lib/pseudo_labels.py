@@ -1,9 +1,9 @@
-"""The store of pseudo-labels: hard labels of unlabelled pictures, written once as palette PNGs.
+"""The store of pseudo-labels: hard labels of unlabelled images, written once as palette PNGs.
 
-Each picture has its file, as in the published layout ``train_pseudoIt1/NAME.png``, that any viewer
+Each image has its file, as in the published layout ``train_pseudoIt1/NAME.png``, that any viewer
 opens: pixel values are class ids, 255 where no label was kept. An index ties the files to the run
-that made them and to the pictures they belong to, and holds each file's SHA-256: labels of another
-run, of other pictures, or damaged ones are refused.
+that made them and to the images they belong to, and holds each file's SHA-256: labels of another
+run, of other images, or damaged ones are refused.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from tqdm import tqdm
 from semiseg_lib.datasets.labels import VOID, write_mask
 from semiseg_lib.paths import atomic_write, held, shown
 
-PICTURES_PER_GROUP = 64
+IMAGES_PER_GROUP = 64
 INDEX_WRITES = 100  # of tens of thousands of files, the index is too long to write every time
 
 
 class StalePseudoLabels(RuntimeError):
-    """Stored labels that do not belong to this run or these pictures, or are damaged."""
+    """Stored labels that do not belong to this run or these images, or are damaged."""
 
 
 @dataclass(frozen=True)
 class PseudoLabelStore:
-    """Stored labels of a list of pictures: ``store[i]`` reads those of one, uint8 (H, W).
+    """Stored labels of a list of images: ``store[i]`` reads those of one, uint8 (H, W).
 
     Attributes:
         folder: ``index.json`` and ``NAME.png``; names may hold slashes.
         source: fingerprint of what made the labels.
-        names: the pictures, in order.
+        names: the images, in order.
         num_classes: C; the labels are 0 .. C - 1, or 255 where none was kept.
 
     Raises:
@@ -52,7 +52,7 @@ class PseudoLabelStore:
 
     def __post_init__(self) -> None:
         if len(set(self.names)) < len(self.names):
-            raise ValueError("a picture is named twice; its labels need a file of their own.")
+            raise ValueError("an image is named twice; its labels need a file of their own.")
         for name in self.names:
             path = PurePosixPath(name)
             if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name:
@@ -62,11 +62,11 @@ class PseudoLabelStore:
         return len(self.names)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """The labels of one picture, uint8 (H, W), checked against their SHA-256.
+        """The labels of one image, uint8 (H, W), checked against their SHA-256.
 
         Raises:
-            IndexError: there is no such picture.
-            StalePseudoLabels: another run's, another picture list's, incomplete or damaged.
+            IndexError: there is no such image.
+            StalePseudoLabels: another run's, another image list's, incomplete or damaged.
         """
         name = self.names[range(len(self))[index]]
         expected = self._files[name]["sha256"]
@@ -86,11 +86,11 @@ class PseudoLabelStore:
         Of several processes that ask for it one does the work, and the others wait.
 
         Args:
-            labels_of: given picture numbers (64 at most), the labels (H, W) of each, in this order.
+            labels_of: given image numbers (64 at most), the labels (H, W) of each, in this order.
             title: what the progress bar calls it.
 
         Raises:
-            StalePseudoLabels: the folder holds labels of another run or of other pictures.
+            StalePseudoLabels: the folder holds labels of another run or of other images.
             ValueError: too few or too many labels, or ids that are no class.
         """
         with held(self.folder):
@@ -101,12 +101,12 @@ class PseudoLabelStore:
     ) -> None:
         files = self._read_index()
         self.__dict__.pop("_files", None)
-        groups = range(0, len(self), PICTURES_PER_GROUP)
+        groups = range(0, len(self), IMAGES_PER_GROUP)
         every = -(-len(groups) // INDEX_WRITES)
         unsaved = 0
-        with tqdm(total=len(self), desc=title, unit="picture") as bar:
+        with tqdm(total=len(self), desc=title, unit="image") as bar:
             for start in groups:
-                numbers = range(start, min(start + PICTURES_PER_GROUP, len(self)))
+                numbers = range(start, min(start + IMAGES_PER_GROUP, len(self)))
                 missing = [i for i in numbers if not self._is_whole(self.names[i], files)]
                 bar.update(len(numbers) - len(missing))
                 if not missing:
@@ -133,7 +133,7 @@ class PseudoLabelStore:
         """The share of all pixels that carry a label, 0 to 1.
 
         Raises:
-            StalePseudoLabels: as for reading a picture.
+            StalePseudoLabels: as for reading an image.
         """
         counts = [(one["kept"], one["pixels"]) for one in self._files.values()]
         kept, pixels = np.sum(counts, axis=0)
@@ -148,7 +148,7 @@ class PseudoLabelStore:
         files = self._read_index()
         if files.keys() != set(self.names):
             raise StalePseudoLabels(
-                self._mend(f"{len(files)} of {len(self)} pictures are labelled")
+                self._mend(f"{len(files)} of {len(self)} images are labelled")
             )
         return files
 
@@ -159,7 +159,7 @@ class PseudoLabelStore:
         return hashlib.sha256(path.read_bytes()).hexdigest() == files[name]["sha256"]
 
     def _write_one(self, name: str, labels: np.ndarray) -> dict:
-        """Write one picture's labels; return what the index says of them."""
+        """Write one image's labels; return what the index says of them."""
         labels = np.asarray(labels)
         if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(
@@ -178,7 +178,7 @@ class PseudoLabelStore:
 
     def _blank(self) -> dict:
         digest = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
-        return {"source": self.source, "pictures": digest, "count": len(self),
+        return {"source": self.source, "images": digest, "count": len(self),
                 "classes": self.num_classes}
 
     def _read_index(self) -> dict[str, dict]:
@@ -202,7 +202,7 @@ class PseudoLabelStore:
             )
         if found != expected:
             raise StalePseudoLabels(
-                self._mend("they belong to other pictures, or in another order")
+                self._mend("they belong to other images, or in another order")
             )
         return files
 

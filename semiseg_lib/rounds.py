@@ -32,7 +32,7 @@ class Round:
         labels: these labels.
         pretrained: the student after it has learnt them.
         student: the same, fine-tuned on the masks.
-        teacher_score, student_score: mIoU in percent on the validation pictures.
+        teacher_score, student_score: mIoU in percent on the validation images.
         replaced: whether the student is the next teacher.
     """
 
@@ -80,9 +80,9 @@ class Rounds:
 
     def rounds(self, count: int) -> Iterator[Round]:
         """One round after the other."""
-        if not len(self.pipeline.data.weak):
+        if not len(self.pipeline.data.unlabelled):
             raise ValueError(
-                "pseudo-labels need pictures without masks, but there are none: add some, or label "
+                "pseudo-labels need images without masks, but there are none: add some, or label "
                 "fewer (data.labelled)."
             )
         teacher = self.pipeline.chosen(self.pipeline.supervised())
@@ -99,7 +99,7 @@ class Rounds:
         """
         classes = self.pipeline.data.classes
         total = np.zeros((len(classes), len(classes)), dtype=np.int64)
-        for number, truth in enumerate(self.pipeline.data.weak_truth):
+        for number, truth in enumerate(self.pipeline.data.unlabelled_truth):
             label = labels[number]
             known = np.where(label == VOID, VOID, truth)
             total += confusion_matrix(known, np.where(label == VOID, 0, label), len(classes))
@@ -113,9 +113,9 @@ class Rounds:
         return Round(number, teacher, labels, pretrained, student, *scores, replaced)
 
     def _labels(self, number: int, teacher: Trained) -> PseudoLabelStore:
-        """The teacher's labels of all unlabelled pictures, written where they are missing."""
+        """The teacher's labels of all unlabelled images, written where they are missing."""
         pipeline, plan = self.pipeline, self.plan
-        pool = pipeline.data.weak.without_boxes()
+        pool = pipeline.data.unlabelled.without_boxes()
         first = pipeline.config(pipeline.profile.supervised, pipeline.profile.train_supervised)
         family = _Family(first, replace(plan, count=1), pipeline.profile.protocol)
         store = PseudoLabelStore(
@@ -136,7 +136,7 @@ class Rounds:
             lambda numbers: (
                 select(one, thresholds) for one in self._probabilities(teacher, pool.take(numbers))
             ),
-            title=f"pseudo-labels for {len(pool)} pictures",
+            title=f"pseudo-labels for {len(pool)} images",
         )
 
     def _probabilities(self, teacher: Trained, pool) -> Iterator[torch.Tensor]:
@@ -149,7 +149,7 @@ class Rounds:
         pipeline, plan = self.pipeline, self.plan
         learnt = PseudoLabelConfig("pseudo-label", "pretrain", number, plan.ema_decay)
         pretrain = replace(pipeline.config(learnt, plan.pretrain, labels.source), draw=number)
-        pool = pipeline.data.weak.without_boxes().with_masks(labels)
+        pool = pipeline.data.unlabelled.without_boxes().with_masks(labels)
         pretrained = pipeline.train(pretrain, labelled=pool)
         tuned = replace(learnt, stage="fine-tune")
         finetune = pipeline.config(tuned, plan.finetune, starts_from=fingerprint(pretrain))
@@ -157,7 +157,7 @@ class Rounds:
         return pretrained, pipeline.chosen(student)
 
     def _score(self, trained: Trained) -> float:
-        """mIoU in percent on the validation pictures."""
+        """mIoU in percent on the validation images."""
         key = fingerprint(trained.config)
         if key not in self._scores:
             self._scores[key] = self.pipeline.validation_score(trained.method)

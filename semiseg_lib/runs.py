@@ -168,7 +168,7 @@ class RunFolder:
 
     def write_batch(self, batch: Any, process: int = 0) -> str:
         """Keep a process's batch that broke the training; return where."""
-        parts = {"labelled": batch.labelled, "weak": batch.weak}
+        parts = {"labelled": batch.labelled, "unlabelled": batch.unlabelled}
         tensors = {
             f"{name}_{key}": value.detach().cpu().contiguous()
             for name, part in parts.items() if part is not None

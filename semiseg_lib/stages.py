@@ -16,7 +16,7 @@ from semiseg_lib.datasets.crop import stored_stride
 from semiseg_lib.datasets.loaders import Pool
 from semiseg_lib.datasets.photo_data import PhotoData
 from semiseg_lib.datasets.photographs import PhotoPool
-from semiseg_lib.datasets.whole_pictures import WholePictureData
+from semiseg_lib.datasets.whole_images import WholeImageData
 from semiseg_lib.evaluate import Evaluation, evaluate, evaluate_labels, predict_logits
 from semiseg_lib.launch import Machine, RunConfig, Stores, Trained, open_run, run
 from semiseg_lib.logits import LogitsStore
@@ -42,7 +42,7 @@ class Pipeline:
 
     Args:
         profile: the numbers.
-        seed: draws the labelled pictures, the initial weights and the batches.
+        seed: draws the labelled images, the initial weights and the batches.
         machine: what to compute on; also just a device's name.
     """
 
@@ -56,8 +56,8 @@ class Pipeline:
         self.machine = machine if isinstance(machine, Machine) else Machine(machine)
 
     @cached_property
-    def data(self) -> Data | PhotoData | WholePictureData:
-        """The pictures; drawn or found on first use."""
+    def data(self) -> Data | PhotoData | WholeImageData:
+        """The images; drawn or found on first use."""
         return open_data(self.profile.data, self.seed, self.machine.root)
 
     def supervised(self, draw: int = 0) -> Trained:
@@ -66,7 +66,7 @@ class Pipeline:
         return self.train(replace(config, draw=draw))
 
     def ancillary(self) -> Trained:
-        """The model that sees boxes: trained on the labelled pictures.
+        """The model that sees boxes: trained on the labelled images.
 
         Raises:
             ValueError: the dataset has no boxes.
@@ -76,36 +76,36 @@ class Pipeline:
         return self.train(self.config(profile.ancillary, profile.train_ancillary))
 
     def halves_of_labelled(self) -> tuple[Pool | PhotoPool, Pool | PhotoPool]:
-        """The labelled pictures in two halves; :meth:`half_ancillary` sees the first."""
+        """The labelled images in two halves; :meth:`half_ancillary` sees the first."""
         labelled = self.data.labelled
         order = np.random.default_rng([self.seed, 2]).permutation(len(labelled)).tolist()
         middle = max(len(labelled) // 2, 1)
         return labelled.take(sorted(order[:middle])), labelled.take(sorted(order[middle:]))
 
     def half_ancillary(self) -> Trained:
-        """An ancillary that has seen only half of the labelled pictures.
+        """An ancillary that has seen only half of the labelled images.
 
-        On the other half it errs as it does on new pictures: what a correction learns from.
+        On the other half it errs as it does on new images: what a correction learns from.
         """
         profile, (half, _) = self.profile, self.halves_of_labelled()
         config = self.config(profile.ancillary, profile.train_ancillary, "half of the masks")
         return self.train(config, labelled=half)
 
-    def logits(self, part: str = "weak", ancillary: Trained | None = None) -> LogitsStore:
-        """The ancillary's logits of every weak (or labelled) picture, stored.
+    def logits(self, part: str = "unlabelled", ancillary: Trained | None = None) -> LogitsStore:
+        """The ancillary's logits of every unlabelled (or labelled) image, stored.
 
         Args:
-            part: ``weak`` or ``labelled``.
+            part: ``unlabelled`` or ``labelled``.
             ancillary: whose; None takes :meth:`ancillary`, trained only if logits are missing.
 
         Raises:
-            ValueError: the dataset has no boxes, or no such pictures.
+            ValueError: the dataset has no boxes, or no such images.
         """
         config = (
             ancillary.config if ancillary
             else self.config(self.profile.ancillary, self.profile.train_ancillary)
         )
-        suffix = "" if part == "weak" else f"-{part}"
+        suffix = "" if part == "unlabelled" else f"-{part}"
         pool = getattr(self.data, part)
         self.need_boxes(part)
         store = self._store(fingerprint(config) + suffix, pool)
@@ -119,11 +119,11 @@ class Pipeline:
         return store
 
     def mixed_logits(self, primary: Trained, alpha: float) -> LogitsStore:
-        """What a finished primary and the ancillary agree on for the weak pictures, stored.
+        """What a finished primary and the ancillary agree on for the unlabelled images, stored.
 
         The corrected labels as fixed targets: what a second round learns from.
         """
-        store = self._store(f"{fingerprint(primary.config)}-mixed-{alpha:g}", self.data.weak)
+        store = self._store(f"{fingerprint(primary.config)}-mixed-{alpha:g}", self.data.unlabelled)
         if incomplete(store):
             correct = partial(linear_correction, alpha=alpha)
             with PartialState().main_process_first():
@@ -142,14 +142,14 @@ class Pipeline:
 
         Args:
             options: the correction; None takes the profile's.
-            labels: logits to learn the weak pictures from; None takes the ancillary's.
+            labels: logits to learn the unlabelled images from; None takes the ancillary's.
         """
         options = options or self.profile.primary
         if isinstance(options, ConvPrimaryConfig):
             return self._conv_primary(options)
         labels = labels or self.logits()
         config = self.config(options, self.profile.train_primary, labels.source)
-        return self.train(config, {"weak": labels})
+        return self.train(config, {"unlabelled": labels})
 
     def _conv_primary(self, options: ConvPrimaryConfig) -> Trained:
         """The three stages of convolutional self-correction."""
@@ -161,9 +161,9 @@ class Pipeline:
         start = self.train(first, {"labelled": seen})
         if options.stage == "start":
             return start
-        stores = {"labelled": self.logits("labelled"), "weak": self.logits()}
+        stores = {"labelled": self.logits("labelled"), "unlabelled": self.logits()}
         config = self.config(
-            options, self.profile.train_primary, stores["weak"].source, fingerprint(first)
+            options, self.profile.train_primary, stores["unlabelled"].source, fingerprint(first)
         )
         return self.train(config, stores, start=[start])
 
@@ -172,17 +172,17 @@ class Pipeline:
         return self._evaluate(trained.method, split)
 
     def judges_fairly(self, split: str) -> bool:
-        """Whether a choice made on the validation pictures can be scored on ``split``."""
+        """Whether a choice made on the validation images can be scored on ``split``."""
         pools = getattr(self.data, split).names, self.data.val.names
         return split != "val" and not set(pools[0]) & set(pools[1])
 
     def corrected_logits(self, primary: Trained) -> Iterator[torch.Tensor]:
-        """Logits (C, h, w) of the label that correction ends up with, one weak picture each."""
-        return self._corrected(primary, _correction(primary.method), range(len(self.data.weak)))
+        """Logits (C, h, w) of the label that correction ends up with, one unlabelled image each."""
+        return self._corrected(primary, _correction(primary.method), range(len(self.data.unlabelled)))
 
-    def evaluate_weak_labels(self, logits: Iterable[torch.Tensor]) -> Evaluation:
-        """Score labels of the weak pictures, as logits (C, h, w) each, on their hidden masks."""
-        pairs = zip(self.data.weak_truth, logits, strict=True)
+    def evaluate_unlabelled(self, logits: Iterable[torch.Tensor]) -> Evaluation:
+        """Score labels of the unlabelled images, as logits (C, h, w) each, on their hidden masks."""
+        pairs = zip(self.data.unlabelled_truth, logits, strict=True)
         total = sum(
             evaluate_labels([truth], [_label(one, truth.shape)], self.data.classes).confusion
             for truth, one in pairs
@@ -216,7 +216,7 @@ class Pipeline:
         Args:
             config: the run.
             labels: stored logits, for methods that need them.
-            labelled: pictures with masks, where not the seed's own choice.
+            labelled: images with masks, where not the seed's own choice.
             start: the runs whose weights to start with, one for each network of the method.
         """
         folder = RunFolder.of(config.method.name, config)
@@ -228,15 +228,15 @@ class Pipeline:
         return self.open(folder, config)
 
     def open(self, folder: RunFolder, config: RunConfig, which: str = "last") -> Trained:
-        """Load a finished run: its ``last`` weights, or the ``best`` on the validation pictures."""
+        """Load a finished run: its ``last`` weights, or the ``best`` on the validation images."""
         return open_run(folder, config, self.machine.device, which)
 
     def validation_score(self, method: Method) -> float:
-        """mIoU in percent on the validation pictures."""
+        """mIoU in percent on the validation images."""
         return 100 * self._evaluate(method, "val").mean_iou
 
     def chosen(self, trained: Trained) -> Trained:
-        """A run with its best weights on the validation pictures, where it was validated."""
+        """A run with its best weights on the validation images, where it was validated."""
         if "best" not in trained.record:
             return trained
         return self.open(trained.folder, trained.config, "best")
@@ -252,22 +252,22 @@ class Pipeline:
     ) -> Iterator[torch.Tensor]:
         store = self.logits()
         device = next(primary.method.parameters()).device
-        own = predict_logits(primary.method, self.data.weak.take(numbers).without_boxes())
+        own = predict_logits(primary.method, self.data.unlabelled.take(numbers).without_boxes())
         for number, one in zip(numbers, own, strict=True):
             both = (logits[None].float().to(device) for logits in (one, store[number]))
             yield correct(*both)[0].cpu()
 
     def need_boxes(self, part: str) -> None:
-        """Raise ValueError where a real dataset has no boxes, or no pictures of this part."""
+        """Raise ValueError where a real dataset has no boxes, or no images of this part."""
         if isinstance(self.profile.data, DataConfig):
             return
-        pictures = getattr(self.data, part)
+        images = getattr(self.data, part)
         has_boxes = isinstance(self.data, PhotoData) and self.data.source.has_boxes
-        if not len(pictures) or not has_boxes:
-            lack = f"{part} pictures" if has_boxes else "boxes"
+        if not len(images) or not has_boxes:
+            lack = f"{part} images" if has_boxes else "boxes"
             raise ValueError(
                 f"{self.data.config.dataset} has no {lack}, so no ancillary can label them. Train "
-                "`supervised`, or a method that learns from unlabelled pictures."
+                "`supervised`, or a method that learns from unlabelled images."
             )
 
     def _store(self, source: str, pool: Pool | PhotoPool) -> LogitsStore:
@@ -290,7 +290,7 @@ def _correction(method: Primary | ConvPrimary) -> Correction:
 
 
 def _label(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """The most likely class of every pixel of a picture (H, W), from stored logits (C, h, w)."""
+    """The most likely class of every pixel of an image (H, W), from stored logits (C, h, w)."""
     stride = stored_stride(size, logits.shape[-2:])
     covered = tuple(side * stride for side in logits.shape[-2:])
     large = enlarge(logits[None].float(), covered)[0, :, : size[0], : size[1]]

@@ -1,4 +1,4 @@
-"""Learning from pictures without any label: the stages of a pipeline that need no boxes."""
+"""Learning from images without any label: the stages of a pipeline that need no boxes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from semiseg_lib.stages import Pipeline
 
 
 def learn(pipeline: Pipeline, options: UnlabelledConfig) -> Trained:
-    """A method that learns from labelled and unlabelled pictures together.
+    """A method that learns from labelled and unlabelled images together.
 
     Where the profile says so it goes on from the supervised run; a method with two networks from
     two of them, which differ in the weights that they started with. One whose option ``weight`` is
-    0 reads masks alone, so all pictures of a step are labelled: a control.
+    0 reads masks alone, so all images of a step are labelled: a control.
     """
     start = warm_starts(pipeline, methods.kind(options).networks)
     return _go_on(pipeline, options, start)
 
 
 def supervised_longer(pipeline: Pipeline, options: SupervisedConfig | None = None) -> Trained:
-    """The control of :func:`learn`: as many more steps with as many pictures, all of them labelled.
+    """The control of :func:`learn`: as many more steps with as many images, all of them labelled.
 
     Args:
         pipeline: the stages.
@@ -45,8 +45,8 @@ def _go_on(
 ) -> Trained:
     train = pipeline.profile.train_unlabelled
     if isinstance(options, SupervisedConfig) or getattr(options, "weight", 1) == 0:
-        pictures = train.batch_labelled + train.batch_weak
-        train = replace(train, batch_labelled=pictures, batch_weak=0)
+        images = train.batch_labelled + train.batch_unlabelled
+        train = replace(train, batch_labelled=images, batch_unlabelled=0)
     starts_from = "+".join(fingerprint(one.config) for one in start)
     config = pipeline.config(options, train, starts_from=starts_from)
     return pipeline.train(config, start=start)

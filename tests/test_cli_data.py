@@ -110,7 +110,7 @@ def test_what_is_not_whole_is_marked_and_exits_with_one(tmp_path, capsys):
 
 
 def cifar10_download(root: Path, monkeypatch, names: tuple[str, ...], prefix: str) -> None:
-    """Put a small archive where the download would go, two pictures a file, and expect its hash."""
+    """Put a small archive where the download would go, two images a file, and expect its hash."""
     monkeypatch.setattr(cifar10, "RECORDS", 2)
     wanted = obtain.cifar10_archive()
     assert wanted.known_hash == "md5:c32a1d4ab5d03f1284b67883e8d87530"
@@ -146,7 +146,7 @@ def test_cifar10_cannot_write_elsewhere(tmp_path, monkeypatch, prefix):
 
 
 @pytest.mark.skipif("SEMISEG_DATA" not in os.environ, reason="SEMISEG_DATA names no datasets")
-def test_a_split_of_the_real_pictures_covers_the_seven_classes(tmp_path, capsys):
+def test_a_split_of_the_real_images_covers_the_seven_classes(tmp_path, capsys):
     if not (Path(os.environ["SEMISEG_DATA"]) / "VOCdevkit").is_dir():
         pytest.skip("no VOC in SEMISEG_DATA")
     keep = ["background", "cat", "cow", "dog", "horse", "person", "sheep"]

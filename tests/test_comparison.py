@@ -118,7 +118,7 @@ def test_the_work_of_annotating_counts_boxes_by_their_share():
 
 
 def test_who_was_given_what(records):
-    """In the hurried world: 24 masks for all, 800 weak pictures whose boxes cost 100 masks."""
+    """In the hurried world: 24 masks for all, 800 unlabelled images whose boxes cost 100 masks."""
     store(records, LAPTOP, {
         ("hurried", "none"): {11: 70.0}, ("hurried", "all masks"): {11: 88.0},
         ("annotation", "longer"): {11: 65.0}, ("unlabelled", "supervised"): {11: 55.0},

@@ -12,7 +12,7 @@ CLASSES = ("background", "balloon", "car")
 THRESHOLDS = [i / 100 for i in range(100)] + [0.995]
 
 
-def pictures(count=4, seed=3):
+def images(count=4, seed=3):
     """Logits at a quarter of the size and masks of different sizes; the truth has void."""
     rng = np.random.default_rng(seed)
     sizes = [(12, 16), (9, 11), (16, 16), (5, 7)][:count]
@@ -40,7 +40,7 @@ def by_hand(logits, truth, threshold):
 
 @pytest.mark.parametrize("threshold", [0.0, 0.29, 0.57, 0.58, 0.95, 0.99, 0.995])
 def test_counts_equal_a_loop_over_the_pixels(threshold):
-    logits, truth = pictures()
+    logits, truth = images()
     counts = confidence_counts(iter(logits), map(torch.from_numpy, truth), CLASSES)
     pixels, kept, right = by_hand(logits, truth, threshold)
     assert counts.kept(threshold) == pytest.approx(kept / pixels)
@@ -92,15 +92,15 @@ def test_nothing_to_count_gives_no_numbers():
 
 @pytest.mark.parametrize("threshold", [-0.01, 0.001, 0.9549, 1.0, float("nan")])
 def test_a_threshold_between_the_edges_is_refused(threshold):
-    counts = confidence_counts(*pictures(), CLASSES)
+    counts = confidence_counts(*images(), CLASSES)
     with pytest.raises(ValueError, match=r"multiples of 0\.005"):
         counts.kept(threshold)
 
 
 @pytest.mark.parametrize(("logits", "truth", "complaint"), [
     ([torch.zeros(3, 2, 2)], [], "zip"),
-    ([torch.zeros(2, 2, 2)], [np.zeros((4, 4))], r"picture 0 must be \(3, h, w\)"),
-    ([torch.zeros(1, 3, 2, 2)], [np.zeros((4, 4))], r"picture 0 must be \(3, h, w\)"),
+    ([torch.zeros(2, 2, 2)], [np.zeros((4, 4))], r"image 0 must be \(3, h, w\)"),
+    ([torch.zeros(1, 3, 2, 2)], [np.zeros((4, 4))], r"image 0 must be \(3, h, w\)"),
     ([torch.zeros(3, 2, 2)], [np.full((4, 4), 3)], r"ids \[3\]"),
     ([torch.zeros(3, 2, 2)], [np.zeros((1, 4, 4))], r"must be \(H, W\)"),
     ([torch.full((3, 2, 2), torch.nan)], [np.zeros((4, 4))], "not finite"),

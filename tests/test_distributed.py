@@ -49,7 +49,7 @@ def assert_close(one: dict, two: dict) -> None:
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_train_as_one_with_the_same_batch(tmp_path, accumulate):
-    """Four pictures in one process, two in each of two; losses are means over equal pixels."""
+    """Four images in one process, two in each of two; losses are means over equal pixels."""
     config = replace(TOGETHER, accumulate=accumulate)
     assert run_two(tmp_path, config) == ["done", "done"]
     two = [torch.load(tmp_path / f"outcome-{rank}.pt") for rank in (0, 1)]
@@ -96,7 +96,7 @@ class TwoProcesses:
     num_processes, process_index, mixed_precision = 2, 0, "no"
 
 
-@pytest.mark.parametrize("name, value", [("batch_labelled", 3), ("batch_weak", 5)])
+@pytest.mark.parametrize("name, value", [("batch_labelled", 3), ("batch_unlabelled", 5)])
 def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path, name, value):
     config = replace(CONFIG, **{name: value})
     with pytest.raises(ValueError, match=rf"{name} is {value}, which 2 processes.*multiple"):

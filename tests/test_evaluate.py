@@ -81,17 +81,17 @@ def test_the_scores_are_those_of_scikit_learn_and_torchmetrics(case):
     assert scores.mean_iou == pytest.approx(theirs[occurring].mean(), rel=1e-6)
 
 
-def test_the_score_is_of_the_dataset_and_no_mean_over_pictures():
+def test_the_score_is_of_the_dataset_and_no_mean_over_images():
     truth = np.array([[[0, 0, 0, 0]], [[0, 1, 1, 1]]], np.uint8)
     prediction = np.array([[[0, 0, 0, 1]], [[1, 1, 1, 1]]], np.uint8)
     scores = evaluate_labels(truth, prediction, ("a", "b"))
     assert scores.iou.tolist() == pytest.approx([3 / 5, 3 / 5])
     whole = Evaluation(confusion_matrix(truth, prediction, 2), ("a", "b"))
     assert np.array_equal(whole.confusion, scores.confusion)
-    per_picture = np.mean([
+    per_image = np.mean([
         evaluate_labels(truth[i:i + 1], prediction[i:i + 1], ("a", "b")).mean_iou for i in (0, 1)
     ])
-    assert per_picture != pytest.approx(scores.mean_iou)
+    assert per_image != pytest.approx(scores.mean_iou)
 
 
 def test_void_is_ignored_whatever_is_predicted_there():

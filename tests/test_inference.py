@@ -1,4 +1,4 @@
-"""Windows, flips and scales against what they must amount to, at pictures' own sizes."""
+"""Windows, flips and scales against what they must amount to, at images' own sizes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZES = [(37, 50), (64, 64), (15, 97), (130, 17)]
 
 
 class Filter(Method):
-    """One convolution over the picture, or over the box maps; all views of it are kept."""
+    """One convolution over the image, or over the box maps; all views of it are kept."""
 
     def __init__(self, kernel: int = 1, uses_boxes: bool = False) -> None:
         super().__init__()
@@ -39,8 +39,8 @@ class Filter(Method):
         return self.convolution(box_maps if self.uses_boxes else images)
 
 
-class Pictures:
-    """A pool of pictures of different sizes, as :class:`PhotoPool` is."""
+class Images:
+    """A pool of images of different sizes, as :class:`PhotoPool` is."""
 
     def __init__(self, sizes=SIZES) -> None:
         self.parts = [one(size, seed) for seed, size in enumerate(sizes)]
@@ -55,10 +55,10 @@ class Pictures:
 
 
 def one(size: tuple[int, int], seed: int = 0) -> Part:
-    """A picture of noise, with a mask and with box maps."""
+    """An image of noise, with a mask and with box maps."""
     generator = torch.Generator().manual_seed(seed)
     return Part(
-        names=(f"picture{seed}",),
+        names=(f"image{seed}",),
         images=torch.rand(1, 3, *size, generator=generator),
         masks=torch.randint(0, 3, (1, *size), generator=generator),
         box_maps=torch.randint(0, 2, (1, 3, *size), generator=generator).float(),
@@ -66,7 +66,7 @@ def one(size: tuple[int, int], seed: int = 0) -> Part:
 
 
 def plain(method: Method, images: torch.Tensor, maps=None) -> torch.Tensor:
-    """Whole-picture probabilities, written down once more."""
+    """Whole-image probabilities, written down once more."""
     height, width = images.shape[-2:]
     images, maps = (
         None if t is None else pad(t, (0, -width % 16, 0, -height % 16), mode="replicate")
@@ -91,7 +91,7 @@ def test_windows_see_every_pixel_and_share_what_was_asked(side, window, overlap)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_windows_of_a_pointwise_model_give_the_whole_pictures_answer(size):
+def test_windows_of_a_pointwise_model_give_the_whole_images_answer(size):
     part, method = one(size), Filter(kernel=1)
     whole = predict_one(method, part)
     assert whole.shape == (1, 3, *size)
@@ -115,7 +115,7 @@ def test_windows_change_what_a_model_with_a_neighbourhood_says_near_their_border
     assert set(np.flatnonzero(off.numpy())) == {16, 31}
 
 
-def test_a_window_larger_than_the_picture_is_the_whole_picture():
+def test_a_window_larger_than_the_image_is_the_whole_image():
     part, method = one((37, 50)), Filter(kernel=3)
     assert torch.equal(predict_one(method, part, Protocol(window=512)), predict_one(method, part))
 
@@ -153,14 +153,14 @@ def test_scales_are_resized_back_and_the_mean_taken():
     Protocol(), Protocol(32), Protocol(flip=True), Protocol(scales=(2.0,)),
     Protocol(32, flip=True, scales=(0.5, 2.0)),
 ], ids=str)
-def test_box_maps_move_with_the_picture(protocol):
-    """The picture is its own box map, so each view must show the same in both."""
+def test_box_maps_move_with_the_image(protocol):
+    """The image is its own box map, so each view must show the same in both."""
     maps = interpolate(one((9, 13)).box_maps, (36, 52), mode="nearest")  # 4 x 4 blocks
     part, method = replace(one((36, 52)), images=maps, box_maps=maps), Filter(uses_boxes=True)
     predict_one(method, part, protocol)
     for images, seen in method.seen:
         assert set(seen.unique().tolist()) == {0, 1}
-        assert (images - seen).abs().max() < 0.51  # edges blur where the picture is resized
+        assert (images - seen).abs().max() < 0.51  # edges blur where the image is resized
     if protocol.scales == (1.0,):
         assert all(torch.equal(*pair) for pair in method.seen)
 
@@ -172,10 +172,10 @@ def test_box_maps_never_reach_a_method_that_does_not_use_them():
 
 
 @pytest.mark.parametrize("config", [PrimaryConfig(), AncillaryConfig()])
-def test_pictures_of_all_sizes_are_scored_at_their_own(config):
+def test_images_of_all_sizes_are_scored_at_their_own(config):
     torch.manual_seed(0)
     method = methods.build(config, ModelConfig(width=4), 3).train()
-    pool = Pictures()
+    pool = Images()
     labels = list(predictions(method, pool))
     assert [label.shape for label in labels] == SIZES and labels[0].dtype == np.uint8
     assert method.training and torch.is_grad_enabled()
@@ -185,7 +185,7 @@ def test_pictures_of_all_sizes_are_scored_at_their_own(config):
     )
     assert np.array_equal(evaluate(method, pool, CLASSES).confusion, expected)
     pool.parts[2] = replace(pool.parts[2], masks=None)
-    with pytest.raises(ValueError, match="picture2 has no mask"):
+    with pytest.raises(ValueError, match="image2 has no mask"):
         evaluate(method, pool, CLASSES)
 
 
@@ -206,10 +206,10 @@ def test_one_by_one_says_what_a_batch_says():
 
 
 @pytest.mark.parametrize("config", [PrimaryConfig(), AncillaryConfig()])
-def test_logits_of_a_picture_cover_it_and_nothing_more(config):
+def test_logits_of_an_image_cover_it_and_nothing_more(config):
     torch.manual_seed(0)
     method = methods.build(config, ModelConfig(width=4), 3).eval()
-    pool = Pictures()
+    pool = Images()
     for part, logits in zip(pool.parts, predict_logits(method, pool), strict=True):
         height, width = part.images.shape[-2:]
         assert logits.shape == (3, -(-height // 2), -(-width // 2))

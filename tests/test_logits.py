@@ -10,14 +10,14 @@ import torch
 from semiseg_lib import logits as module
 from semiseg_lib.logits import LogitsStore, StaleLogits
 
-NAMES = tuple(f"picture{i}" for i in (4, 0, 3, 1, 2, 9, 7))
+NAMES = tuple(f"image{i}" for i in (4, 0, 3, 1, 2, 9, 7))
 LOGITS = 10 * torch.randn(len(NAMES), 3, 4, 5, generator=torch.Generator().manual_seed(0))
 MEND = r"Delete the folder and store them again \(semiseg logits\)"
 
 
 @pytest.fixture(autouse=True)
-def three_pictures_a_file(monkeypatch):
-    monkeypatch.setattr(module, "PICTURES_PER_FILE", 3)
+def three_images_a_file(monkeypatch):
+    monkeypatch.setattr(module, "IMAGES_PER_FILE", 3)
 
 
 def taken(numbers) -> torch.Tensor:
@@ -39,17 +39,17 @@ def test_logits_come_back_in_half_precision_in_the_order_of_the_names(store):
     assert len(list(store.folder.glob("*.safetensors"))) == 3
 
 
-def test_a_picture_takes_two_bytes_a_logit(store):
-    assert 3 * 4 * 5 * 2 <= store.bytes_per_picture < 3 * 4 * 5 * 2 + 200
+def test_a_image_takes_two_bytes_a_logit(store):
+    assert 3 * 4 * 5 * 2 <= store.bytes_per_image < 3 * 4 * 5 * 2 + 200
 
 
 @pytest.mark.parametrize("source, names, problem", [
     ("run2", NAMES, "they are those of run run1"),
-    ("run1", NAMES[::-1], "other pictures, or in another order"),
-    ("run1", NAMES[:-1], "other pictures"),
-    ("run1", (*NAMES[:-1], "stranger"), "other pictures"),
+    ("run1", NAMES[::-1], "other images, or in another order"),
+    ("run1", NAMES[:-1], "other images"),
+    ("run1", (*NAMES[:-1], "stranger"), "other images"),
 ], ids=["another run", "another order", "fewer", "a stranger"])
-def test_logits_of_another_model_or_other_pictures_are_refused(store, source, names, problem):
+def test_logits_of_another_model_or_other_images_are_refused(store, source, names, problem):
     stranger = LogitsStore(store.folder, source, names)
     assert not stranger.complete
     with pytest.raises(StaleLogits, match=rf"(?s)logits in .*ours .*{problem}.*{MEND}"):

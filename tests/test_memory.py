@@ -54,7 +54,7 @@ def real(batch: Batch) -> Batch:
     parts = [part and replace(part, **{
         name: torch.ones(value.shape, dtype=value.dtype)
         for name, value in vars(part).items() if isinstance(value, torch.Tensor)
-    }) for part in (batch.labelled, batch.weak)]
+    }) for part in (batch.labelled, batch.unlabelled)]
     return Batch(*parts)
 
 
@@ -62,13 +62,13 @@ def real(batch: Batch) -> Batch:
 @pytest.mark.parametrize("precision, off", [("no", 0), ("bf16", 0.01)])
 def test_the_activations_are_those_of_real_tensors(config, precision, off):
     method = build(config)
-    batch = example_batch(method, 6, labelled=2, weak=3, crop=64)
+    batch = example_batch(method, 6, labelled=2, unlabelled=3, crop=64)
     exact = saved_bytes(build(config).train(), real(batch), precision)
     assert estimate(method, batch, precision).activations == pytest.approx(exact, rel=off)
 
 
 def test_the_count_is_the_closed_form_of_a_chain():
-    """ReLU of a convolution: the picture and the ReLU's result are kept, and the loss's input."""
+    """ReLU of a convolution: the image and the ReLU's result are kept, and the loss's input."""
 
     class Chain(Method):
         def __init__(self):
@@ -82,14 +82,14 @@ def test_the_count_is_the_closed_form_of_a_chain():
             return {"square": self.head_logits(batch.labelled.images).square().sum()}
 
     method = Chain()
-    found = estimate(method, example_batch(method, 5, labelled=2, weak=0, crop=16))
+    found = estimate(method, example_batch(method, 5, labelled=2, unlabelled=0, crop=16))
     assert found.activations == 4 * 2 * 16 * 16 * (3 + 5)  # ReLU's result serves the square too
     weights = 4 * (3 * 5 + 5)
     assert found == MemoryEstimate(weights, weights, 2 * weights, 0, found.activations)
     assert found.total == 4 * weights + found.activations
 
 
-def test_activations_grow_by_the_same_amount_with_each_picture():
+def test_activations_grow_by_the_same_amount_with_each_image():
     method = build(PrimaryConfig())
     sizes = [estimate(method, example_batch(method, 6, n, n, 64)).activations for n in (1, 2, 3, 8)]
     assert sizes[2] - sizes[1] == sizes[1] - sizes[0] > 0
@@ -119,7 +119,7 @@ def test_the_method_stays_as_it_is():
 
 def test_a_batch_too_large_for_any_machine_costs_nothing_to_estimate():
     method = build(SupervisedConfig(), width=64)
-    found = estimate(method, example_batch(method, 6, labelled=4096, weak=0, crop=1024))
+    found = estimate(method, example_batch(method, 6, labelled=4096, unlabelled=0, crop=1024))
     assert found.total > 1e12 and str(found).startswith(f"about {found.total / 1e9:.1f} GB: act")
 
 
@@ -144,7 +144,7 @@ def test_losses_that_read_values_are_named():
 def test_methods_without_boxes_can_be_counted(config):
     """Their strong views and masks are drawn, and hard pixels sorted, without any values."""
     method = build(config)
-    batch = example_batch(method, 6, labelled=2, weak=3, crop=64)
+    batch = example_batch(method, 6, labelled=2, unlabelled=3, crop=64)
     found = estimate(method, batch)
     exact = saved_bytes(build(config).train(), real(batch))
     assert found.activations == pytest.approx(exact, rel=0.02)
@@ -163,9 +163,9 @@ def test_a_second_network_and_a_second_view_cost_what_they_should():
         return estimate(method, example_batch(method, 6, 4, 4, 64)).activations
 
     supervised, cps = activations(SupervisedConfig()), activations(CPSConfig())
-    assert 3.5 < cps / supervised < 4.5, "two networks on twice the pictures"
+    assert 3.5 < cps / supervised < 4.5, "two networks on twice the images"
     one, two = (activations(FixMatchConfig(views=views)) for views in (1, 2))
-    assert 1.35 < two / one < 1.65, "three views of four pictures instead of two"
+    assert 1.35 < two / one < 1.65, "three views of four images instead of two"
 
 
 def test_smaller_crops_and_fewer_phases_cost_less():

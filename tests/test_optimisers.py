@@ -40,13 +40,13 @@ def test_the_rate_of_a_step_is_the_one_of_its_curve(whole):
 
 
 def test_the_rate_follows_the_total_batch_and_says_so(tmp_path, capsys):
-    """The paper's rate is for 16 pictures; 2 + 2 twice make 8."""
-    config = TrainConfig(steps=1, batch_labelled=2, batch_weak=2, accumulate=2, lr=0.007,
+    """The paper's rate is for 16 images; 2 + 2 twice make 8."""
+    config = TrainConfig(steps=1, batch_labelled=2, batch_unlabelled=2, accumulate=2, lr=0.007,
                          lr_batch=16, schedule="poly")
-    assert config.pictures == 8 and config.learning_rate == pytest.approx(0.0035)
+    assert config.images == 8 and config.learning_rate == pytest.approx(0.0035)
     assert make_optimizer(built(), config).param_groups[0]["lr"] == pytest.approx(0.0035)
     train(tmp_path, config)
-    expected = "lr 0.007 is for 16 pictures a step; 8 here, so 0.0035\n"
+    expected = "lr 0.007 is for 16 images a step; 8 here, so 0.0035\n"
     assert capsys.readouterr().out == expected
     assert replace(config, lr_batch=0).learning_rate == 0.007
     assert replace(config, lr_batch=4).learning_rate == pytest.approx(0.014)
@@ -54,7 +54,7 @@ def test_the_rate_follows_the_total_batch_and_says_so(tmp_path, capsys):
 
 @pytest.mark.parametrize("name, value", [
     ("steps", 0), ("steps", -1), ("accumulate", 0), ("lr_batch", -1), ("clip", -1.0),
-    ("warmup", 1.5), ("validate_every", -2), ("batch_weak", -1),
+    ("warmup", 1.5), ("validate_every", -2), ("batch_unlabelled", -1),
 ])
 def test_impossible_options_are_refused(name, value):
     with pytest.raises(ValueError, match=rf"{name} is {value}"):

@@ -30,16 +30,16 @@ def test_the_values_that_the_book_relies_on_are_in_the_table():
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_every_stage_has_the_primarys_optimiser_and_as_many_pictures(dataset):
+def test_every_stage_has_the_primarys_optimiser_and_as_many_images(dataset):
     paper = profiles.load("paper", dataset)
     assert paper.data.labelled == published.read()["labelled"][dataset]
     for stage in ("supervised", "ancillary", "start"):
         train = getattr(paper, f"train_{stage}")
         assert replace(
             train, batch_labelled=paper.train_primary.batch_labelled,
-            batch_weak=paper.train_primary.batch_weak, steps=paper.train_primary.steps,
+            batch_unlabelled=paper.train_primary.batch_unlabelled, steps=paper.train_primary.steps,
         ) == paper.train_primary
-        assert train.pictures == paper.train_primary.pictures
+        assert train.images == paper.train_primary.images
         assert getattr(paper, stage, paper.supervised).ema_decay == 0
 
 

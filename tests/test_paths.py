@@ -77,10 +77,10 @@ def test_no_space_names_the_file_and_the_mend_and_keeps_the_old_one(tmp_path, mo
 
 @pytest.mark.parametrize("where", ["while writing", "while renaming"])
 def test_no_space_in_a_folder_names_it_and_the_mend(tmp_path, monkeypatch, where):
-    path = tmp_path / "pictures"
+    path = tmp_path / "images"
     if where == "while renaming":
         monkeypatch.setattr(paths.os, "replace", no_space)
-    with pytest.raises(OSError, match=r"pictures.*No space left.*Free some disk space"), \
+    with pytest.raises(OSError, match=r"images.*No space left.*Free some disk space"), \
             paths.atomic_folder(path) as temporary:
         (temporary / "one.txt").write_text("1", encoding="utf-8")
         if where == "while writing":
@@ -89,7 +89,7 @@ def test_no_space_in_a_folder_names_it_and_the_mend(tmp_path, monkeypatch, where
 
 
 def test_a_folder_appears_when_it_is_complete(tmp_path):
-    path = tmp_path / "deep" / "pictures"
+    path = tmp_path / "deep" / "images"
     with paths.atomic_folder(path) as temporary:
         (temporary / "sub").mkdir()
         (temporary / "sub" / "one.txt").write_text("1", encoding="utf-8")
@@ -98,14 +98,14 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
 
 
 def test_an_interrupted_folder_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), paths.atomic_folder(tmp_path / "pictures") as temporary:
+    with pytest.raises(KeyboardInterrupt), paths.atomic_folder(tmp_path / "images") as temporary:
         (temporary / "one.txt").write_text("1", encoding="utf-8")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
 def test_of_two_that_make_the_same_folder_the_first_stays(tmp_path):
-    path = tmp_path / "pictures"
+    path = tmp_path / "images"
     with paths.atomic_folder(path) as ours:
         (ours / "one.txt").write_text("ours", encoding="utf-8")
         with paths.atomic_folder(path) as theirs:

@@ -1,4 +1,4 @@
-"""The logits store for real datasets: sizes differ, pictures are read one by one, in workers."""
+"""The logits store for real datasets: sizes differ, images are read one by one, in workers."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ PHOTOS = tuple(f"2007_{i:06d}" for i in range(len(SIZES)))
 
 
 @pytest.fixture(autouse=True)
-def three_pictures_a_file(monkeypatch):
-    monkeypatch.setattr(module, "PICTURES_PER_FILE", 3)
+def three_images_a_file(monkeypatch):
+    monkeypatch.setattr(module, "IMAGES_PER_FILE", 3)
 
 
 def smooth(number: int) -> torch.Tensor:
@@ -41,7 +41,7 @@ def photos(tmp_path, request) -> LogitsStore:
     return store
 
 
-def test_pictures_of_different_sizes_come_back_one_by_one(photos):
+def test_images_of_different_sizes_come_back_one_by_one(photos):
     assert len(photos) == 5 and [tuple(one.shape) for one in photos] == SIZES
     for number in (3, 0, 4, 1, 2, -1):
         exact, stored = smooth(range(5)[number]), photos[number]
@@ -65,7 +65,7 @@ def test_eight_bits_keep_a_class_whose_logit_is_the_same_everywhere(tmp_path):
     torch.testing.assert_close(store[0][1].float(), torch.arange(6.).view(2, 3), atol=0.01, rtol=0)
 
 
-def test_one_picture_is_read_without_the_others(photos, monkeypatch):
+def test_one_image_is_read_without_the_others(photos, monkeypatch):
     opened, hashed = [], []
     real_open, real_hash = module.safe_open, module._sha256
 
@@ -86,7 +86,7 @@ def test_one_picture_is_read_without_the_others(photos, monkeypatch):
     assert hashed == ["0001.safetensors"], "a file is checked once, and no other is"
 
 
-def test_damage_is_noticed_before_the_first_picture_of_a_file_is_read(photos):
+def test_damage_is_noticed_before_the_first_image_of_a_file_is_read(photos):
     path = photos.folder / "0001.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -100,7 +100,7 @@ def test_damage_is_noticed_before_the_first_picture_of_a_file_is_read(photos):
     assert again[3].shape == SIZES[3]
 
 
-def test_an_incomplete_store_gives_no_picture(tmp_path):
+def test_an_incomplete_store_gives_no_image(tmp_path):
     store = LogitsStore(tmp_path / "ours", "run1", PHOTOS)
 
     def interrupted(numbers):
@@ -124,7 +124,7 @@ def test_eight_and_sixteen_bits_are_not_mixed(photos):
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e6])
-def test_logits_that_do_not_fit_are_refused_with_the_pictures_name(tmp_path, value):
+def test_logits_that_do_not_fit_are_refused_with_the_images_name(tmp_path, value):
     store = LogitsStore(tmp_path / "ours", "run1", PHOTOS)
     with pytest.raises(ValueError, match=f"{PHOTOS[0]} are not finite"):
         store.write(lambda numbers: [torch.full((2, 3, 4), value) for _ in numbers])
@@ -146,14 +146,14 @@ WRITER = """
 import sys, time, torch
 from pathlib import Path
 from semiseg_lib import logits
-logits.PICTURES_PER_FILE = 3
+logits.IMAGES_PER_FILE = 3
 def slowly(numbers):
     for number in numbers:
         if number == 4:
             print("in the middle of a file", flush=True)
             time.sleep(60)
         yield torch.full((3, 4, 5), float(number))
-names = tuple(f"picture{i}" for i in range(8))
+names = tuple(f"image{i}" for i in range(8))
 logits.LogitsStore(Path(sys.argv[1]), "run1", names).write(slowly)
 """
 
@@ -167,7 +167,7 @@ def test_a_killed_process_leaves_a_store_that_goes_on(tmp_path):
     process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
     process.wait(timeout=10)
     first = (tmp_path / "0000.safetensors").stat().st_mtime_ns
-    store, asked = LogitsStore(tmp_path, "run1", tuple(f"picture{i}" for i in range(8))), []
+    store, asked = LogitsStore(tmp_path, "run1", tuple(f"image{i}" for i in range(8))), []
     assert not store.complete
     store.write(lambda numbers: [
         asked.append(i) or torch.full((3, 4, 5), float(i)) for i in numbers
@@ -181,8 +181,8 @@ def test_the_size_is_the_closed_form_and_a_twentieth_of_raw_dumps(photos):
     """Against float32 at full size both fit; against float32 at 256 x 256 it takes 8 bits."""
     logits = [21 * h * w for _, h, w in SIZES]
     data = sum(logits) * photos.bits // 8 + (5 * 21 * 2 * 4 if photos.bits == 8 else 0)
-    size = 5 * photos.bytes_per_picture
-    assert data <= size < data + 5 * 400, "a header of less than 400 bytes a picture"
+    size = 5 * photos.bytes_per_image
+    assert data <= size < data + 5 * 400, "a header of less than 400 bytes an image"
     assert 16 * 4 * sum(logits) / size > 20
     one = logits[0] * photos.bits // 8
     assert (21 * 256 * 256 * 4 / one > 20) == (photos.bits == 8)

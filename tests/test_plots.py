@@ -15,7 +15,7 @@ from semiseg_lib import plots
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.plots.charts import spread_apart
-from semiseg_lib.plots.pictures import BACKGROUND_COLOUR, VOID_COLOUR
+from semiseg_lib.plots.images import BACKGROUND_COLOUR, VOID_COLOUR
 from semiseg_lib.plots.style import PUBLISHED_BYTES, SERIES_COLOURS, png_bytes, styled
 
 CLASSES = ("background", "balloon", "boat", "car", "fish", "house", "tree")
@@ -73,9 +73,9 @@ def test_class_colours_refuses_more_than_it_can_tell_apart():
 
 
 def test_colourise_gives_each_id_its_colour():
-    picture = plots.colourise(np.array([[0, 1], [6, VOID]], np.uint8))
+    image = plots.colourise(np.array([[0, 1], [6, VOID]], np.uint8))
     expected = [BACKGROUND_COLOUR, *plots.class_colours(7)[[1, 6]].tolist(), VOID_COLOUR]
-    assert picture.reshape(4, 3).tolist() == [list(colour) for colour in expected]
+    assert image.reshape(4, 3).tolist() == [list(colour) for colour in expected]
 
 
 @pytest.mark.parametrize("mask", [np.zeros((2, 2)), np.full((2, 2), 100), np.zeros((1, 2, 2), int)])
@@ -96,24 +96,24 @@ def test_overlay_tints_objects_only():
 
 def scenes(count, side=64, seed=0):
     rng = np.random.default_rng(seed)
-    pictures = rng.integers(0, 256, (count, 3, side, side), dtype=np.uint8)
+    images = rng.integers(0, 256, (count, 3, side, side), dtype=np.uint8)
     masks = np.zeros((count, side, side), np.uint8)
     masks[:, 10:30, 20:40], masks[:, 30:32, 20:40] = 3, VOID
     boxes = [Boxes(np.array([[20, 10, 40, 32]], np.float32), np.array([3]))] * count
-    return pictures, masks, boxes
+    return images, masks, boxes
 
 
 def some_figures():
     rng = np.random.default_rng(0)
-    pictures, masks, boxes = scenes(3)
-    six = {"picture": pictures, "truth": masks, "prediction": masks, "overlay": pictures,
+    images, masks, boxes = scenes(3)
+    six = {"image": images, "truth": masks, "prediction": masks, "overlay": images,
            "wrong": masks == 3, "confidence": rng.random((3, 64, 64))}  # fmt: skip
     steps = np.linspace(0, 1, 20)
     names = ("supervised, 24 masks", "no correction", "linear, 30 → 0.5", "linear, 30 → 0.25")
     seeds = {name: rng.normal(70 + 2 * i, 1, 4) for i, name in enumerate(names)}
     counts = rng.integers(0, 100, (7, 7)) + 500 * np.eye(7, dtype=int)
     yield "gallery", plots.gallery(six, CLASSES, boxes, rows_titles=["a", "camouflaged", "small"])
-    yield "one row", plots.gallery({"picture": pictures[:1], "truth": masks[:1]}, CLASSES)
+    yield "one row", plots.gallery({"image": images[:1], "truth": masks[:1]}, CLASSES)
     yield "curves", plots.curves({n: list(zip(steps, steps * i, strict=True))
                                   for i, n in enumerate(names, 1)}, "step", "mIoU (%)")
     yield "schedules", plots.alpha_schedules({n: (steps, 30 - steps * (25 + i))
@@ -142,12 +142,12 @@ def test_no_text_is_clipped_or_small(name, figure):
 @pytest.mark.parametrize(("name", "figure"), FIGURES, ids=[name for name, _ in FIGURES])
 def test_figures_stay_light(name, figure):
     limit = 2 * PUBLISHED_BYTES if name in ("gallery", "one row") else PUBLISHED_BYTES
-    assert len(png_bytes(figure)) < limit  # the pictures here are noise, which no format can shrink
+    assert len(png_bytes(figure)) < limit  # the images here are noise, which no format can shrink
 
 
-def test_small_pictures_are_enlarged_by_whole_numbers():
-    pictures, masks, _ = scenes(1)
-    figure = plots.gallery({"picture": pictures, "truth": masks}, CLASSES)
+def test_small_images_are_enlarged_by_whole_numbers():
+    images, masks, _ = scenes(1)
+    figure = plots.gallery({"image": images, "truth": masks}, CLASSES)
     png = np.asarray(Image.open(io.BytesIO(png_bytes(figure))).convert("RGB"))
     x0, y0, width, height = figure.axes[1].get_window_extent().bounds
     panel = png[png.shape[0] - round(y0 + height) : png.shape[0] - round(y0), round(x0) :]
@@ -158,8 +158,8 @@ def test_small_pictures_are_enlarged_by_whole_numbers():
 
 
 def test_a_heavy_figure_keeps_the_class_colours_exactly():
-    pictures, masks, _ = scenes(4)
-    views = {"first": pictures, "second": pictures[::-1], "truth": masks}
+    images, masks, _ = scenes(4)
+    views = {"first": images, "second": images[::-1], "truth": masks}
     full = plots.gallery(views, CLASSES)
     shown = Image.open(io.BytesIO(png_bytes(full)))
     assert shown.mode == "P"
@@ -169,13 +169,13 @@ def test_a_heavy_figure_keeps_the_class_colours_exactly():
 
 
 def test_gallery_refuses_columns_that_do_not_match():
-    pictures, masks, boxes = scenes(2)
+    images, masks, boxes = scenes(2)
     with pytest.raises(ValueError, match=r"equally long, got \[1, 2\]"):
-        plots.gallery({"picture": pictures, "truth": masks[:1]}, CLASSES)
+        plots.gallery({"image": images, "truth": masks[:1]}, CLASSES)
     with pytest.raises(ValueError, match=r"equally long"):
-        plots.gallery({"picture": pictures}, CLASSES, boxes[:1])
-    with pytest.raises(ValueError, match="a picture is uint8"):
-        plots.gallery({"picture": pictures / 255.0}, CLASSES)
+        plots.gallery({"image": images}, CLASSES, boxes[:1])
+    with pytest.raises(ValueError, match="an image is uint8"):
+        plots.gallery({"image": images / 255.0}, CLASSES)
 
 
 def test_charts_refuse_what_they_cannot_draw():

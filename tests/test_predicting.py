@@ -1,4 +1,4 @@
-"""A model on a person's own pictures: any size, any format, and nothing of theirs overwritten."""
+"""A model on a person's own images: any size, any format, and nothing of theirs overwritten."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semiseg_lib import methods
 from semiseg_lib.datasets.labels import LabelError, read_mask, voc_palette
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.predicting import predict_files, predict_picture
+from semiseg_lib.predicting import predict_files, predict_image
 
 CLASSES = ("background", "cat", "dog", "cow", "car")
 
@@ -25,15 +25,15 @@ def model():
     return method.eval()
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     coarse = np.random.default_rng(seed).integers(0, 256, (height // 4 + 1, width // 4 + 1, 3))
     return np.kron(coarse, np.ones((4, 4, 1)))[:height, :width].astype(np.uint8)
 
 
 @pytest.mark.parametrize("size", [(37, 50), (64, 64), (1, 1), (15, 33), (130, 17)])
-def test_a_picture_of_any_size_gets_a_label_of_its_size(model, size):
-    image = picture(*size).transpose(2, 0, 1).copy()
-    label = predict_picture(model, image)
+def test_a_image_of_any_size_gets_a_label_of_its_size(model, size):
+    image = photo(*size).transpose(2, 0, 1).copy()
+    label = predict_image(model, image)
     assert label.shape == size and label.dtype == np.uint8 and label.max() < len(CLASSES)
     height, width = (-(-side // 16) * 16 for side in size)
     padded = np.pad(image, ((0, 0), (0, height - size[0]), (0, width - size[1])), mode="edge")
@@ -43,14 +43,14 @@ def test_a_picture_of_any_size_gets_a_label_of_its_size(model, size):
     assert np.array_equal(label, expected)
 
 
-def test_a_folder_gives_a_palette_png_and_an_overlay_for_each_picture(model, tmp_path):
+def test_a_folder_gives_a_palette_png_and_an_overlay_for_each_image(model, tmp_path):
     source, out = tmp_path / "mine", tmp_path / "out" / "deep"
     source.mkdir()
     sizes = {"a.jpg": (37, 50), "b.PNG": (64, 48), "c.bmp": (20, 21)}
     for name, size in sizes.items():
-        Image.fromarray(picture(*size)).save(source / name)
-    Image.fromarray(picture(33, 18)).convert("RGBA").save(source / "d.png")
-    (source / "notes.txt").write_text("no picture", encoding="utf-8")
+        Image.fromarray(photo(*size)).save(source / name)
+    Image.fromarray(photo(33, 18)).convert("RGBA").save(source / "d.png")
+    (source / "notes.txt").write_text("no image", encoding="utf-8")
     written = predict_files(model, CLASSES, source, out)
     assert [path.name for path in written] == ["a.png", "b.png", "c.png", "d.png"]
     assert len(list(out.iterdir())) == 8 and len(list(source.iterdir())) == 5
@@ -61,24 +61,24 @@ def test_a_folder_gives_a_palette_png_and_an_overlay_for_each_picture(model, tmp
             assert overlay.mode == "RGB" and overlay.size == label.size
 
 
-def test_one_file_is_enough_and_its_label_is_that_of_the_picture(model, tmp_path):
-    Image.fromarray(picture(37, 50)).save(tmp_path / "a.png")
+def test_one_file_is_enough_and_its_label_is_that_of_the_image(model, tmp_path):
+    Image.fromarray(photo(37, 50)).save(tmp_path / "a.png")
     (written,) = predict_files(model, CLASSES, tmp_path / "a.png", tmp_path / "out")
-    expected = predict_picture(model, picture(37, 50).transpose(2, 0, 1).copy())
+    expected = predict_image(model, photo(37, 50).transpose(2, 0, 1).copy())
     assert np.array_equal(read_mask(written, 5), expected) and len(np.unique(expected)) > 1
 
 
 def test_nothing_to_predict_is_an_error(model, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no picture at .*nowhere.*end in .*\.jpg"):
+    with pytest.raises(FileNotFoundError, match=r"no image at .*nowhere.*end in .*\.jpg"):
         predict_files(model, CLASSES, tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no picture at .*empty"):
+    with pytest.raises(FileNotFoundError, match=r"no image at .*empty"):
         predict_files(model, CLASSES, tmp_path / "empty", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_the_source_folder_is_never_written_to(model, tmp_path):
-    Image.fromarray(picture(20, 20)).save(tmp_path / "a.png")
+    Image.fromarray(photo(20, 20)).save(tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
     for source in (tmp_path, tmp_path / "a.png"):
         with pytest.raises(ValueError, match="choose another folder"):
@@ -87,17 +87,17 @@ def test_the_source_folder_is_never_written_to(model, tmp_path):
 
 
 @pytest.mark.parametrize("names", [("a.jpg", "a.png"), ("a.jpg", "a_overlay.jpg")], ids=str)
-def test_two_pictures_whose_results_would_share_a_name_are_refused(model, tmp_path, names):
+def test_two_images_whose_results_would_share_a_name_are_refused(model, tmp_path, names):
     source = tmp_path / "mine"
     source.mkdir()
     for seed, name in enumerate(names):
-        Image.fromarray(picture(20, 20, seed)).save(source / name)
+        Image.fromarray(photo(20, 20, seed)).save(source / name)
     with pytest.raises(ValueError, match=r"\ba\b|a_overlay"):
         predict_files(model, CLASSES, source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_picture_is_named(model, tmp_path):
+def test_a_damaged_image_is_named(model, tmp_path):
     source = tmp_path / "mine"
     source.mkdir()
     (source / "broken.jpg").write_bytes(b"garbage")
@@ -108,4 +108,4 @@ def test_a_damaged_picture_is_named(model, tmp_path):
 def test_a_model_that_needs_boxes_is_refused(tmp_path):
     ancillary = methods.build(AncillaryConfig(), ModelConfig(width=4), len(CLASSES))
     with pytest.raises(ValueError, match="needs boxes; predict with a primary or supervised run"):
-        predict_picture(ancillary, np.zeros((3, 16, 16), np.uint8))
+        predict_image(ancillary, np.zeros((3, 16, 16), np.uint8))

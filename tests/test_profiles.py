@@ -16,7 +16,7 @@ from semiseg_lib.datasets.augment import AugmentConfig
 from semiseg_lib.datasets.catalogue import DataConfig
 from semiseg_lib.datasets.crop import CropConfig
 from semiseg_lib.datasets.photo_data import PhotoConfig
-from semiseg_lib.datasets.whole_pictures import WholePictureConfig
+from semiseg_lib.datasets.whole_images import WholeImageConfig
 from semiseg_lib.profiles import DATASETS, PROFILES, RECIPES, Profile, for_dataset, load
 from semiseg_lib.runs import RunFolder, fingerprint
 from semiseg_lib.stages import Pipeline, RunConfig
@@ -28,7 +28,7 @@ ALL |= {f"paper {dataset} {method}": profile
         for method, of in RECIPES.items() for dataset, profile in of.items()}
 DRAWN = for_dataset("minivoc")
 KINDS = (
-    (DataConfig, AugmentConfig), (PhotoConfig, CropConfig), (WholePictureConfig, AugmentConfig),
+    (DataConfig, AugmentConfig), (PhotoConfig, CropConfig), (WholeImageConfig, AugmentConfig),
 )
 
 
@@ -48,7 +48,7 @@ def numbers_as_one(tree):
 
 @pytest.mark.parametrize("profile", ALL.values(), ids=ALL)
 def test_all_profiles_have_the_schema_of_the_laptops(profile):
-    """Field by field, but for the pictures and their views, of which there are three kinds."""
+    """Field by field, but for the images and their views, of which there are three kinds."""
     assert type(profile) is Profile
     laptop, own = numbers_as_one(schema(DRAWN["laptop"])), numbers_as_one(schema(profile))
     for tree in (laptop, own):
@@ -115,10 +115,10 @@ def test_a_profile_that_a_dataset_lacks_names_those_it_has():
 def test_a_profile_has_options_for_every_method_or_the_command_says_for_which(
     name, dataset, capsys
 ):
-    """A method that compares pixels has nothing to do where a picture has one label."""
+    """A method that compares pixels has nothing to do where an image has one label."""
     there = load(name, dataset).unlabelled
     assert set(there) <= set(UNLABELLED)
-    whole = isinstance(load(name, dataset).data, WholePictureConfig)
+    whole = isinstance(load(name, dataset).data, WholeImageConfig)
     if not whole and name != "paper":
         assert list(there) == list(UNLABELLED)
     elif name == "smoke":

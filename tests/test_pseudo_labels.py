@@ -24,7 +24,7 @@ MEND = r"Delete the folder and run the same command again"
 
 
 def labels(number: int) -> np.ndarray:
-    """All ids and void, in a picture of a size of its own."""
+    """All ids and void, in an image of a size of its own."""
     generator = np.random.default_rng(number)
     mask = generator.integers(0, CLASSES, (5 + number, 9 - number), dtype=np.uint8)
     mask[:2] = 255
@@ -37,8 +37,8 @@ def taken(numbers):
 
 
 @pytest.fixture(autouse=True)
-def three_pictures_a_group(monkeypatch):
-    monkeypatch.setattr(module, "PICTURES_PER_GROUP", 3)
+def three_images_a_group(monkeypatch):
+    monkeypatch.setattr(module, "IMAGES_PER_GROUP", 3)
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def test_every_label_comes_back_whatever_the_size_and_the_name(store):
 
 def test_files_lie_in_the_published_layout_and_open_in_any_viewer(store):
     path = store.folder / "more" / "0006R0" / "frame_00004.png"
-    with Image.open(path) as picture:
-        assert picture.mode == "P" and picture.getpalette() == voc_palette()
-        np.testing.assert_array_equal(np.asarray(picture), labels(0))
+    with Image.open(path) as image:
+        assert image.mode == "P" and image.getpalette() == voc_palette()
+        np.testing.assert_array_equal(np.asarray(image), labels(0))
 
 
 def test_kept_is_the_share_of_pixels_that_carry_a_label(store):
@@ -84,7 +84,7 @@ def test_killed_in_the_middle_it_goes_on_where_whole_groups_ended(tmp_path, kill
     with pytest.raises(KeyboardInterrupt):
         store.write(dying)
     assert not store.complete
-    with pytest.raises(StalePseudoLabels, match=f"of {len(NAMES)} pictures are labelled"):
+    with pytest.raises(StalePseudoLabels, match=f"of {len(NAMES)} images are labelled"):
         store[0]
     asked = []
     store.write(lambda numbers: taken(asked.extend(numbers) or numbers))
@@ -105,8 +105,8 @@ def test_a_whole_store_is_left_alone_and_a_spoilt_file_is_made_again(store):
 
 @pytest.mark.parametrize("source, names, classes, problem", [
     ("run2", NAMES, CLASSES, "they are those of run1"),
-    ("run1", NAMES[::-1], CLASSES, "other pictures, or in another order"),
-    ("run1", NAMES[:-1], CLASSES, "other pictures"),
+    ("run1", NAMES[::-1], CLASSES, "other images, or in another order"),
+    ("run1", NAMES[:-1], CLASSES, "other images"),
     ("run1", NAMES, CLASSES + 1, "they tell 11 classes apart, not 12"),
 ], ids=["another source", "another order", "fewer", "more classes"])
 def test_strangers_are_refused_and_leave_what_is_there(store, source, names, classes, problem):
@@ -156,7 +156,7 @@ def test_what_is_no_label_is_refused(tmp_path):
 
 
 def test_the_index_is_written_a_hundred_times_at_most(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PICTURES_PER_GROUP", 1)
+    monkeypatch.setattr(module, "IMAGES_PER_GROUP", 1)
     written = []
     original = PseudoLabelStore._write_index
     monkeypatch.setattr(PseudoLabelStore, "_write_index",
@@ -171,7 +171,7 @@ def test_the_index_is_written_a_hundred_times_at_most(tmp_path, monkeypatch):
 
 @pytest.fixture
 def photographs(tmp_path) -> PhotoPool:
-    """CamVid pictures of two sizes; the masks on disk are no pictures at all."""
+    """CamVid images of two sizes; the masks on disk are no images at all."""
     for i in range(4):
         for folder in ("train", "train_labels"):
             path = tmp_path / "camvid" / folder / f"p{i}.png"
@@ -201,13 +201,13 @@ def test_photographs_learn_from_the_stored_labels_and_never_open_their_own(photo
     assert (joined(photographs.with_masks(store), relabelled).sample(4).mask == 1).all()
     twice = joined(photographs).with_masks(store).with_masks(list(made([0, 1, 2])))
     assert (twice.without_boxes().sample(2).mask == 2).all()
-    with pytest.raises(ValueError, match=r"\(7, 8\) rows and columns, but the picture \(9, 8\)"):
+    with pytest.raises(ValueError, match=r"\(7, 8\) rows and columns, but the image \(9, 8\)"):
         photographs.with_masks([store[1]] * 3).sample(0)
     with pytest.raises(ValueError, match="2 masks do not fit 3"):
         photographs.with_masks([store[0], store[1]])
 
 
-def test_pictures_in_memory_get_the_stored_labels_and_lose_boxes_and_logits():
+def test_images_in_memory_get_the_stored_labels_and_lose_boxes_and_logits():
     images = torch.zeros(2, 3, 4, 6, dtype=torch.uint8)
     pool = Pool(("a", "b"), images, torch.full((2, 4, 6), 9, dtype=torch.uint8),
                 torch.zeros(2, 5, 4, 6), torch.zeros(2, 5, 2, 3))

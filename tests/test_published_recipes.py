@@ -41,7 +41,7 @@ TYPED = {
         "train_supervised.weight_decay": 1e-4, "train_supervised.steps": 400 * 31,
         "rounds.pretrain.lr": 1e-4, "rounds.finetune.lr_end": 25.75e-6, "rounds.keep_better": False,
         "rounds.finetune.steps": 200 * 31, "model.decoder_width": 128, "rounds.count": 3,
-        "rounds.selection.keep": "all", "data.weak": "frames", "model.pyramid_momentum": 0.005,
+        "rounds.selection.keep": "all", "data.unlabelled": "frames", "model.pyramid_momentum": 0.005,
     },
     ("pseudo-label", "cifar10"): {
         "data.labelled": 1000, "train_supervised.lr": 0.01, "train_supervised.steps": 120 * 8,
@@ -87,7 +87,7 @@ TYPED = {
         "unlabelled.eln.auxiliary_from": 0.14, "unlabelled.eln.unlabelled_from": 0.24,
         "unlabelled.eln.temperature": 0.5, "train_unlabelled.steps": 500 * 266,
         "train_unlabelled.learning_rate": 1e-4, "train_unlabelled.weight_decay": 1e-5,
-        "train_unlabelled.schedule": "constant", "train_unlabelled.batch_weak": 6,
+        "train_unlabelled.schedule": "constant", "train_unlabelled.batch_unlabelled": 6,
     },
     ("eln", "cityscapes"): {
         "unlabelled.eln.auxiliary_from": 0.2, "unlabelled.eln.unlabelled_from": 0.316,
@@ -132,7 +132,7 @@ def test_every_recipe_builds_its_method(method, dataset):
     assert logits.shape == (1, CLASSES[dataset], side, side)
     assert built.networks == (2 if "cps" in method else 1)
     train = paper.rounds.pretrain if method == "pseudo-label" else paper.train_unlabelled
-    assert ("weak" in built.learns_from) == (train.batch_weak > 0)
+    assert ("unlabelled" in built.learns_from) == (train.batch_unlabelled > 0)
     scales = {group["lr_scale"] for group in built.parameter_groups()}
     assert scales == ({0.1, 1} if paper.model.encoder_lr == 0.1 else {1})
 

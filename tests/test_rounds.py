@@ -42,7 +42,7 @@ def two(work) -> list[module.Round]:
 
 @pytest.fixture
 def begun(work, monkeypatch) -> list[tuple]:
-    """Configuration, first weights and labelled pictures of each training."""
+    """Configuration, first weights and labelled images of each training."""
     seen, fit = [], launch.fit
 
     def noted(method, loader, config, *rest, **named):
@@ -81,7 +81,7 @@ def test_labels_lie_in_the_published_layout_as_the_teachers_own(two, work):
     family = two[0].labels.folder.parent
     assert family.parent == work / "pseudo_labels"
     assert {path.name for path in family.iterdir()} == {"train_pseudoIt1", "train_pseudoIt2"}
-    pool = pipeline().data.weak
+    pool = pipeline().data.unlabelled
     for number, (one, teacher) in enumerate(zip(two, teachers, strict=True), 1):
         assert one.number == number and one.labels.folder == family / f"train_pseudoIt{number}"
         assert same(weights(one.teacher), weights(teacher))
@@ -104,7 +104,7 @@ def test_a_student_is_fresh_learns_the_labels_and_then_the_masks(two, begun):
     assert all(not torch.equal(heads[i], heads[j]) for i in range(3) for j in range(i))
     for one, pretrain, tune in zip(done, pretrains, tunes, strict=True):
         data = pipeline().data
-        assert pretrain[2].names == data.weak.names and tune[2].names == data.labelled.names
+        assert pretrain[2].names == data.unlabelled.names and tune[2].names == data.labelled.names
         assert torch.equal(tune[2].masks, data.labelled.masks)
         stored = np.stack([one.labels[i] for i in range(len(one.labels))])
         np.testing.assert_array_equal(pretrain[2].masks.numpy(), stored)
@@ -185,7 +185,7 @@ def test_more_rounds_go_on_from_those_that_are_there(two, begun):
 
 def test_an_interrupted_round_writes_the_labels_that_are_missing(monkeypatch, work):
     plan = replace(AS_PUBLISHED, ema_decay=0.25)
-    monkeypatch.setattr("semiseg_lib.pseudo_labels.PICTURES_PER_GROUP", 4)
+    monkeypatch.setattr("semiseg_lib.pseudo_labels.IMAGES_PER_GROUP", 4)
     select, written = module.select, []
 
     def stopped(*arguments):
@@ -219,7 +219,7 @@ def test_another_selection_is_another_run(two, work):
 
 def test_labels_are_scored_on_the_hidden_masks_where_there_are_any(two):
     rounds, store = Rounds(pipeline(), AS_PUBLISHED), two[0].labels
-    truth = pipeline().data.weak_truth
+    truth = pipeline().data.unlabelled_truth
     confusion = np.zeros((5, 5), int)
     for number in range(len(store)):
         label = store[number]
@@ -243,8 +243,8 @@ def test_no_rounds_are_refused():
         replace(PLAN, count=0)
 
 
-def test_without_unlabelled_pictures_nothing_is_trained(work):
+def test_without_unlabelled_images_nothing_is_trained(work):
     digits = load("smoke", "digits")
     every = replace(digits, data=replace(digits.data, labelled=0))
-    with pytest.raises(ValueError, match="need pictures without masks, but there are none"):
+    with pytest.raises(ValueError, match="need images without masks, but there are none"):
         Rounds(Pipeline(every, 5, "cpu")).run()

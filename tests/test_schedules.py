@@ -32,7 +32,7 @@ def test_learning_rate_curves(schedule, expected):
 @pytest.mark.parametrize("lr_end", [0.0, 1e-6, 2e-3])
 def test_the_cosine_is_torchs_also_with_an_end_a_larger_batch_and_groups(lr_end):
     """lr_end is in units of lr: both are scaled by the batch, here to an eighth, and by group."""
-    config = TrainConfig(steps=40, batch_labelled=1, batch_weak=1, lr=4e-3, lr_batch=16,
+    config = TrainConfig(steps=40, batch_labelled=1, batch_unlabelled=1, lr=4e-3, lr_batch=16,
                          schedule="cosine", lr_end=lr_end)
     factor, method = learning_rate_curve(config), built()
     weights = list(method.parameters())

@@ -69,21 +69,21 @@ def test_what_is_on_disk_is_loaded_and_not_made_again(primary, monkeypatch):
         pipeline().primary(NONE)
 
 
-def test_the_weak_masks_have_no_part_in_training(primary, tmp_path, monkeypatch):
+def test_the_unlabelled_masks_have_no_part_in_training(primary, tmp_path, monkeypatch):
     """The hidden masks are overwritten with garbage before anything is trained."""
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
     poisoned = pipeline()
     masks = list((poisoned.data.folder / "SegmentationClassAug").glob("*.png"))
-    assert len(masks) == len(poisoned.data.weak) == 16
+    assert len(masks) == len(poisoned.data.unlabelled) == 16
     for path in masks:
         path.write_bytes(b"garbage")
     assert same_weights(poisoned.primary().method, primary.method)
-    assert poisoned.data.weak.masks is None
+    assert poisoned.data.unlabelled.masks is None
     with pytest.raises(LabelError, match="SegmentationClassAug"):
-        _ = poisoned.data.weak_truth
+        _ = poisoned.data.unlabelled_truth
 
 
-def test_the_boxes_of_the_test_pictures_have_no_part_in_the_primarys_score(
+def test_the_boxes_of_the_test_images_have_no_part_in_the_primarys_score(
     primary, tmp_path, monkeypatch
 ):
     """With every test box moved the ancillary's score changes, and the primary's does not."""
@@ -101,18 +101,18 @@ def test_the_boxes_of_the_test_pictures_have_no_part_in_the_primarys_score(
     assert not np.array_equal(moved.evaluate(moved.ancillary()).confusion, before["ancillary"])
 
 
-def test_the_stored_logits_are_the_ancillarys_of_the_weak_pictures(primary):
+def test_the_stored_logits_are_the_ancillarys_of_the_unlabelled_images(primary):
     one = pipeline()
-    expected = predict_logits(one.ancillary().method, one.data.weak)
+    expected = predict_logits(one.ancillary().method, one.data.unlabelled)
     torch.testing.assert_close(one.logits().read().float(), expected, rtol=1e-2, atol=1e-2)
-    assert one.logits().names == one.data.weak.names
+    assert one.logits().names == one.data.unlabelled.names
 
 
 def test_logits_of_another_seed_are_refused(primary, work):
     ours, other = pipeline().logits(), pipeline(seed=6)
     foreign = other._store(stages.fingerprint(other.config(
         other.profile.ancillary, other.profile.train_ancillary
-    )), other.data.weak).folder
+    )), other.data.unlabelled).folder
     shutil.copytree(ours.folder, foreign)
     try:
         with pytest.raises(StaleLogits, match=r"logits.* Delete the folder"):
@@ -135,28 +135,28 @@ def test_the_run_depends_on_whose_labels_it_learnt(primary):
 def test_mixed_logits_are_the_correction_of_the_two_models(primary):
     one = pipeline()
     expected = linear_correction(
-        predict_logits(primary.method, one.data.weak), one.logits().read().float(), 0.5
+        predict_logits(primary.method, one.data.unlabelled), one.logits().read().float(), 0.5
     )
     stored = one.mixed_logits(primary, alpha=0.5).read().float()
     torch.testing.assert_close(stored, expected, rtol=1e-2, atol=1e-2)
     assert one.mixed_logits(primary, 0.25).source != one.mixed_logits(primary, 0.5).source
 
 
-def test_weak_labels_are_measured_against_the_hidden_masks(primary):
+def test_unlabelled_labels_are_measured_against_the_hidden_masks(primary):
     one = pipeline()
-    truth = torch.from_numpy(one.data.weak_truth).long()
+    truth = torch.from_numpy(one.data.unlabelled_truth).long()
     perfect = torch.nn.functional.one_hot(truth.clamp(max=5), 6).movedim(-1, 1)[:, :5].float()
-    assert one.evaluate_weak_labels(perfect).mean_iou == 1
-    assert one.evaluate_weak_labels(perfect.roll(1, dims=1)).pixel_accuracy == 0
-    assert one.evaluate_weak_labels(perfect.half()).confusion.sum() == int((truth != 255).sum())
+    assert one.evaluate_unlabelled(perfect).mean_iou == 1
+    assert one.evaluate_unlabelled(perfect.roll(1, dims=1)).pixel_accuracy == 0
+    assert one.evaluate_unlabelled(perfect.half()).confusion.sum() == int((truth != 255).sum())
 
 
-def test_seeds_choose_other_labelled_pictures_and_the_same_weak_ones(work):
+def test_seeds_choose_other_labelled_images_and_the_same_unlabelled_ones(work):
     one, two = pipeline(5).data, pipeline(6).data
     assert one.labelled.names != two.labelled.names and len(one.labelled) == 8
-    assert one.weak.names == two.weak.names and one.test.names == two.test.names
+    assert one.unlabelled.names == two.unlabelled.names and one.test.names == two.test.names
     assert set(one.labelled.masks.unique().tolist()) >= set(range(len(one.classes)))
-    everyone = [set(pool.names) for pool in (one.labelled, one.weak, one.val, one.test)]
+    everyone = [set(pool.names) for pool in (one.labelled, one.unlabelled, one.val, one.test)]
     assert sum(map(len, everyone)) == len(set.union(*everyone))
 
 
@@ -220,7 +220,7 @@ def test_the_half_ancillary_sees_half_of_the_masks_and_the_whole_logits_all(work
 
 
 def test_photographs_go_through_the_same_stages(tmp_path, monkeypatch):
-    """The drawn pictures, read from disk as photographs: every stage, and the scores' sizes."""
+    """The drawn images, read from disk as photographs: every stage, and the scores' sizes."""
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
     profile = load("smoke", "voc")
     data = PhotoConfig("minivoc", labelled=8, at_most=6)
@@ -234,8 +234,8 @@ def test_photographs_go_through_the_same_stages(tmp_path, monkeypatch):
         assert run.record["best"]["step"] in (2, 4)
     store = one.logits()
     assert store.bits == 8 and store[0].shape == (5, 16, 16)
-    hidden = sum(int((mask != VOID).sum()) for mask in one.data.weak_truth)
-    assert one.evaluate_weak_labels(one.corrected_logits(trained[-1])).confusion.sum() == hidden
+    hidden = sum(int((mask != VOID).sum()) for mask in one.data.unlabelled_truth)
+    assert one.evaluate_unlabelled(one.corrected_logits(trained[-1])).confusion.sum() == hidden
 
 
 def test_a_dataset_without_boxes_cannot_be_labelled_by_an_ancillary(tmp_path):
@@ -243,8 +243,8 @@ def test_a_dataset_without_boxes_cannot_be_labelled_by_an_ancillary(tmp_path):
         for folder, size in ((split, (32, 32, 3)), (f"{split}_labels", (32, 32))):
             (tmp_path / folder).mkdir()
             for number in range(2):
-                picture = Image.fromarray(np.zeros(size, np.uint8))
-                picture.save(tmp_path / folder / f"{split}_{number}.png")
+                image = Image.fromarray(np.zeros(size, np.uint8))
+                image.save(tmp_path / folder / f"{split}_{number}.png")
     profile = load("smoke", "camvid")
     one = Pipeline(replace(profile, data=PhotoConfig("camvid")), 5, Machine("cpu", tmp_path))
     with pytest.raises(ValueError, match="camvid has no boxes"):
@@ -253,9 +253,9 @@ def test_a_dataset_without_boxes_cannot_be_labelled_by_an_ancillary(tmp_path):
         one.ancillary()
 
 
-def test_without_weak_pictures_there_is_no_primary(work):
+def test_without_unlabelled_images_there_is_no_primary(work):
     data = PhotoConfig("minivoc", labelled=8, at_most=6)
     one = Pipeline(replace(load("smoke", "voc"), data=data), 5, "cpu")
-    one.data.names.update(weak=())
-    with pytest.raises(ValueError, match="minivoc has no weak pictures"):
+    one.data.names.update(unlabelled=())
+    with pytest.raises(ValueError, match="minivoc has no unlabelled images"):
         one.primary()

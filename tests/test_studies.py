@@ -39,7 +39,7 @@ def runs(records, monkeypatch) -> list[tuple[str, int]]:
 
     def scores(arm, _profile, seed, _device=None):
         asked.append((arm.text, seed))
-        return {"test": 50.0 + seed, "weak labels": 40.0 + len(arm.text)}
+        return {"test": 50.0 + seed, "labels": 40.0 + len(arm.text)}
 
     monkeypatch.setattr(stored_records, "run_arm", scores)
     return asked
@@ -89,7 +89,7 @@ def test_records_go_stale_with_whatever_decides_the_scores(runs, monkeypatch, ch
     if change == "options":
         arms["linear"] = replace(arms["linear"], options=studies.linear(end=0.25))
     elif change == "boxes":
-        arms["linear"] = replace(arms["linear"], weak_boxes=studies.MISSED)
+        arms["linear"] = replace(arms["linear"], unlabelled_boxes=studies.MISSED)
     elif change == "steps":
         smoke = replace(smoke, train_primary=replace(smoke.train_primary, steps=7))
     else:
@@ -143,7 +143,7 @@ def test_every_stage_scores_in_percent_and_the_record_says_where(records, tmp_pa
     made = studies.run("all", load("smoke"), seeds=(5,), machine="cpu")
     for row in made.rows:
         assert 0 < row["test"] < 100 and row["seed"] == 5
-        assert ("weak labels" in row) == (row["arm"] in WITH_BOXES)
+        assert ("labels" in row) == (row["arm"] in WITH_BOXES)
     (rounds,) = (row for row in made.rows if row["arm"] == "rounds")
     numbers = range(1, load("smoke").rounds.count + 1)
     expected = {f"{what} {n}" for what in ("student", "labels", "kept") for n in numbers}

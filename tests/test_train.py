@@ -26,7 +26,7 @@ from semiseg_lib.train import (
     make_accelerator,
 )
 
-SMALL = TrainConfig(steps=10, batch_labelled=2, batch_weak=2, log_every=3, lr=5e-3)
+SMALL = TrainConfig(steps=10, batch_labelled=2, batch_unlabelled=2, log_every=3, lr=5e-3)
 STILL = AugmentConfig(flip=0, shift=0, brightness=0, contrast=0, saturation=0)
 
 
@@ -35,18 +35,18 @@ def data() -> Data:
     return Data(load("smoke").data, seed=5)
 
 
-def weak_pool(data: Data) -> Pool:
-    """The weak pictures with logits as an ancillary could have stored them."""
+def unlabelled_pool(data: Data) -> Pool:
+    """The unlabelled images with logits as an ancillary could have stored them."""
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(len(data.weak), 5, 32, 32, generator=generator)
-    return replace(data.weak, logits_ancillary=logits.half())
+    logits = torch.randn(len(data.unlabelled), 5, 32, 32, generator=generator)
+    return replace(data.unlabelled, logits_ancillary=logits.half())
 
 
 def loader(data: Data, config: TrainConfig, seed: int = 3, **changes) -> TrainingLoader:
-    options = {"labelled": data.labelled, "weak": weak_pool(data), "augment": AugmentConfig()}
+    options = {"labelled": data.labelled, "unlabelled": unlabelled_pool(data), "augment": AugmentConfig()}
     options |= changes
     return TrainingLoader(
-        batch_labelled=config.batch_labelled, batch_weak=config.batch_weak, seed=seed, **options
+        batch_labelled=config.batch_labelled, batch_unlabelled=config.batch_unlabelled, seed=seed, **options
     )
 
 
@@ -85,11 +85,11 @@ def uninterrupted(data, tmp_path_factory):
     return train(data, tmp_path_factory.mktemp("uninterrupted"))
 
 
-def test_training_overfits_a_handful_of_pictures(data, tmp_path):
+def test_training_overfits_a_handful_of_images(data, tmp_path):
     """Far above what a model reaches that paints everything as background (about 0.16)."""
-    config = TrainConfig(steps=70, batch_labelled=8, batch_weak=0, log_every=10)
+    config = TrainConfig(steps=70, batch_labelled=8, batch_unlabelled=0, log_every=10)
     method = build(SupervisedConfig(ema_decay=0.9), width=8)
-    still = loader(data, config, weak=None, augment=STILL)
+    still = loader(data, config, unlabelled=None, augment=STILL)
     history = fit(method, still, config, RunFolder(tmp_path), make_accelerator(config, "cpu"))
     losses = [row["loss_labelled"] for row in history]
     assert losses[-1] < losses[0] / 4 and losses[-1] < 0.35
@@ -144,7 +144,7 @@ def test_dropout_repeats_itself_on_resume(data, tmp_path):
 def test_the_history_has_a_row_every_few_steps_and_one_at_the_end(uninterrupted):
     _, history = uninterrupted
     assert [row["step"] for row in history] == [3, 6, 9, 10]
-    assert set(history[0]) == {"step", "seconds", "lr", "loss_labelled", "loss_weak"}
+    assert set(history[0]) == {"step", "seconds", "lr", "loss_labelled", "loss_unlabelled"}
     seconds = [row["seconds"] for row in history]
     assert seconds == sorted(seconds) and seconds[0] > 0
 
@@ -153,14 +153,14 @@ def test_a_row_holds_the_mean_over_its_steps(data, uninterrupted, tmp_path):
     _, single = train(data, tmp_path, replace(SMALL, log_every=1))
     _, rows = uninterrupted
     for row, places in zip(rows, ([0, 1, 2], [3, 4, 5], [6, 7, 8], [9]), strict=True):
-        for name in ("loss_labelled", "loss_weak"):
+        for name in ("loss_labelled", "loss_unlabelled"):
             mean = sum(single[place][name] for place in places) / len(places)
             assert row[name] == pytest.approx(mean, rel=1e-6)
 
 
 def test_accumulated_passes_make_the_step_of_their_mean_gradient(data, tmp_path):
     """One plain SGD step from two half batches, against autograd by hand."""
-    config = TrainConfig(steps=1, batch_labelled=2, batch_weak=2, accumulate=2, optimizer="sgd",
+    config = TrainConfig(steps=1, batch_labelled=2, batch_unlabelled=2, accumulate=2, optimizer="sgd",
                          weight_decay=0.0, schedule="poly", channels_last=False)
     by_hand = build()
     batches = loader(data, config)
@@ -189,19 +189,19 @@ def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_batch(data, t
         terms = losses(batch, progress)
         if progress >= 0.4:
             before.update({k: v.clone() for k, v in method.state_dict().items() if "num" not in k})
-            terms["weak"] = terms["weak"] * value
+            terms["unlabelled"] = terms["unlabelled"] * value
         return terms
 
     method.losses = broken
     batches = loader(data, SMALL)
-    with pytest.raises(TrainingDiverged, match=r"step 4: .*weak = (nan|inf).*Lower lr") as caught:
+    with pytest.raises(TrainingDiverged, match=r"step 4: .*unlabelled = (nan|inf).*Lower lr") as caught:
         fit(method, batches, SMALL, RunFolder(tmp_path), make_accelerator(SMALL, "cpu"))
     batch = batches.batch(4)
     assert all(name in str(caught.value) for name in batch.labelled.names)
     assert "bad_batch.safetensors" in str(caught.value)
     stored = load_file(tmp_path / "bad_batch.safetensors")
     assert torch.equal(stored["labelled_images"], batch.labelled.images)
-    assert torch.equal(stored["weak_logits_ancillary"], batch.weak.logits_ancillary)
+    assert torch.equal(stored["unlabelled_logits_ancillary"], batch.unlabelled.logits_ancillary)
     assert torch.equal(stored["labelled_masks"], batch.labelled.masks)
     for name, parameter in method.network.named_parameters():
         assert torch.equal(parameter, before[f"network.{name}"]), "the step must not be taken"

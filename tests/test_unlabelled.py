@@ -33,7 +33,7 @@ def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEMISEG_WORK", str(folder))
-        _ = pipeline().data  # draws the pictures
+        _ = pipeline().data  # draws the images
         yield folder
 
 
@@ -64,7 +64,7 @@ def begun(work, monkeypatch) -> list[tuple]:
 
 @pytest.fixture
 def fresh(work, tmp_path, monkeypatch):
-    """Another work folder, in which nothing but the drawn pictures lies yet."""
+    """Another work folder, in which nothing but the drawn images lies yet."""
     def change(name: str = "fresh") -> None:
         shutil.copytree(work / "minivoc", tmp_path / name / "minivoc")
         monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / name))
@@ -81,10 +81,10 @@ def test_fixmatch_goes_on_from_the_supervised_run_average_and_all(begun):
     start = pipeline().supervised().method.state_dict()
     assert same(begun[-1][1], start)
     assert start["average.n_averaged"] == SMOKE.train_supervised.steps
-    labelled, weak = begun[-1][2].pools
+    labelled, unlabelled = begun[-1][2].pools
     assert labelled.names == pipeline().data.labelled.names
-    assert weak.names == pipeline().data.weak.names
-    assert weak.masks is None and weak.box_maps is None
+    assert unlabelled.names == pipeline().data.unlabelled.names
+    assert unlabelled.masks is None and unlabelled.box_maps is None
 
 
 @pytest.mark.parametrize("name", ["cps", "cutmix-cps"])
@@ -121,21 +121,21 @@ def test_a_profile_that_is_not_warm_starts_afresh_and_trains_nothing_before(
     )
 
 
-def test_the_control_sees_as_many_pictures_for_as_many_steps(begun, fresh):
+def test_the_control_sees_as_many_images_for_as_many_steps(begun, fresh):
     fresh()
     trained = supervised_longer(pipeline())
     config, start, loader = begun[-1]
     wanted = SMOKE.train_unlabelled
-    assert config.steps == wanted.steps and config.batch_weak == 0
-    assert config.pictures == wanted.pictures == 4
+    assert config.steps == wanted.steps and config.batch_unlabelled == 0
+    assert config.images == wanted.images == 4
     assert same(start, pipeline().supervised().method.state_dict())
     batch = loader.batch(0)
-    assert len(batch.labelled.images) == 4 and batch.weak is None
+    assert len(batch.labelled.images) == 4 and batch.unlabelled is None
     assert trained.method.state_dict()["average.n_averaged"] == 12
 
 
 def test_without_weight_a_stage_is_its_control_to_the_last_bit(work):
-    alone = replace(SMOKE.train_unlabelled, batch_labelled=4, batch_weak=0)
+    alone = replace(SMOKE.train_unlabelled, batch_labelled=4, batch_unlabelled=0)
     stages = pipeline(replace(SMOKE, train_unlabelled=alone))
     expected = supervised_longer(stages).method.state_dict()
     for name in ("fixmatch", "cutmix-cps"):
@@ -148,22 +148,22 @@ def test_what_is_on_disk_is_loaded_and_trains_to_other_weights(work, monkeypatch
     trained = learn(pipeline(), options(name))
     start = pipeline().supervised().method.state_dict()
     assert not same({k: trained.method.state_dict()[k] for k in start}, start)
-    assert trained.history[-1]["step"] == 6 and trained.history[-1]["loss_weak"] > 0
+    assert trained.history[-1]["step"] == 6 and trained.history[-1]["loss_unlabelled"] > 0
     monkeypatch.setattr(launch, "fit", None)
     assert same(learn(pipeline(), options(name)).method.state_dict(), trained.method.state_dict())
 
 
-def test_a_loss_of_weak_pictures_without_weak_pictures_is_refused(work):
-    alone = replace(SMOKE.train_unlabelled, batch_weak=0)
-    with pytest.raises(ValueError, match="fixmatch learns from weak pictures, but"):
+def test_a_loss_of_unlabelled_images_without_unlabelled_images_is_refused(work):
+    alone = replace(SMOKE.train_unlabelled, batch_unlabelled=0)
+    with pytest.raises(ValueError, match="fixmatch learns from unlabelled images, but"):
         learn(pipeline(replace(SMOKE, train_unlabelled=alone)), options("fixmatch"))
 
 
 def test_a_method_whose_unlabelled_loss_weighs_nothing_is_its_control(work):
-    """As many pictures a step, all of them labelled: for FixMatch this is ``supervised_longer``."""
+    """As many images a step, all of them labelled: for FixMatch this is ``supervised_longer``."""
     alone = learn(pipeline(), replace(options("fixmatch"), weight=0.0))
     longer = supervised_longer(pipeline())
-    assert alone.config.train == longer.config.train and alone.config.train.batch_weak == 0
+    assert alone.config.train == longer.config.train and alone.config.train.batch_unlabelled == 0
     assert same(alone.method.state_dict(), longer.method.state_dict())
 
 
@@ -198,16 +198,16 @@ def never_opened(opened: list[str], hidden: list[Path]) -> bool:
 
 def spoil(masks: list[Path]) -> None:
     for path in masks:
-        path.write_bytes(b"no picture at all")
+        path.write_bytes(b"no image at all")
 
 
-def test_hidden_masks_of_drawn_pictures_are_never_opened(fresh, opened):
+def test_hidden_masks_of_drawn_images_are_never_opened(fresh, opened):
     weights = []
     for name in ("sound", "spoiled"):
         fresh(name)
         stages = pipeline()
         folder = stages.data.folder  # the list is read here: asking for a pool would open files
-        listed = (folder / "ImageSets" / "Segmentation" / "weak.txt").read_text(encoding="utf-8")
+        listed = (folder / "ImageSets" / "Segmentation" / "unlabelled.txt").read_text(encoding="utf-8")
         hidden = [folder / "SegmentationClassAug" / f"{one}.png" for one in listed.split()]
         assert all(path.is_file() for path in hidden)
         if name == "spoiled":
@@ -220,7 +220,7 @@ def test_hidden_masks_of_drawn_pictures_are_never_opened(fresh, opened):
 
 
 def own_folder(root: Path) -> list[Path]:
-    """Twelve pictures with masks; four of them are unlabelled, and their masks are returned."""
+    """Twelve images with masks; four of them are unlabelled, and their masks are returned."""
     rng = np.random.default_rng(0)
     (root / "images").mkdir(parents=True)
     (root / "boxes").mkdir()
@@ -237,7 +237,7 @@ def own_folder(root: Path) -> list[Path]:
             "<annotation><object><name>cat</name><bndbox><xmin>5</xmin><ymin>5</ymin>"
             "<xmax>20</xmax><ymax>20</ymax></bndbox></object></annotation>", encoding="utf-8",
         )
-    for name, numbers in {"labelled": range(4), "weak": range(4, 8), "val": range(8, 10),
+    for name, numbers in {"labelled": range(4), "unlabelled": range(4, 8), "val": range(8, 10),
                           "test": range(10, 12)}.items():
         text = "".join(f"p{number}\n" for number in numbers)
         (root / f"{name}.txt").write_text(text, encoding="utf-8")

@@ -32,9 +32,9 @@ def runs(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory) -> Path:
-    """A picture whose sides are no multiples of 16."""
-    path = tmp_path_factory.mktemp("mine") / "picture.png"
+def image(tmp_path_factory) -> Path:
+    """An image whose sides are no multiples of 16."""
+    path = tmp_path_factory.mktemp("mine") / "image.png"
     drawing = np.random.default_rng(0).integers(0, 256, (10, 13, 3), dtype=np.uint8)
     Image.fromarray(drawing.repeat(5, axis=0).repeat(5, axis=1)).save(path)
     return path
@@ -45,9 +45,9 @@ def opened(run: Path):
     return open_run(folder, folder.read_config(RunConfig), "cpu")
 
 
-def test_a_picture_of_any_size_is_drawn_with_and_without_its_mask(runs, picture, tmp_path, capsys):
+def test_a_image_of_any_size_is_drawn_with_and_without_its_mask(runs, image, tmp_path, capsys):
     out, mask = tmp_path / "deep" / "figure.png", tmp_path / "mask.png"
-    arguments = ["visualize", str(picture), "--run", str(runs["eln"]), "--device", "cpu"]
+    arguments = ["visualize", str(image), "--run", str(runs["eln"]), "--device", "cpu"]
     assert main([*arguments, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "% of the pixels are kept" in printed and "figure.png" in printed
@@ -60,17 +60,17 @@ def test_a_picture_of_any_size_is_drawn_with_and_without_its_mask(runs, picture,
         assert beside.size != alone.size and beside.width > 500
 
 
-def test_what_is_drawn_is_the_methods_own_labels_and_error_map(runs, picture):
+def test_what_is_drawn_is_the_methods_own_labels_and_error_map(runs, image):
     method = opened(runs["eln"]).method
-    image = np.asarray(Image.open(picture)).transpose(2, 0, 1).copy()
-    labels, right = judged(method, image)
-    padded = np.pad(image, ((0, 0), (0, 14), (0, 15)), mode="edge")
+    pixels = np.asarray(Image.open(image)).transpose(2, 0, 1).copy()
+    labels, right = judged(method, pixels)
+    padded = np.pad(pixels, ((0, 0), (0, 14), (0, 15)), mode="edge")
     part = torch.from_numpy(padded)[None].float() / 255
     assert np.array_equal(labels, method(part).argmax(dim=1)[0, :50, :65].numpy())
     assert np.array_equal(right, method.error_map(part)[0, :50, :65].numpy())
-    panels = drawn(image, labels, right, right >= np.median(right), ["a", "b", "c", "d", "e"])
+    panels = drawn(pixels, labels, right, right >= np.median(right), ["a", "b", "c", "d", "e"])
     titles = [axes.get_title() for axes in panels.axes]
-    assert titles == ["picture", "prediction", "chance of an error", "labels kept"]
+    assert titles == ["image", "prediction", "chance of an error", "labels kept"]
 
 
 def test_the_summary_counts_by_hand():
@@ -88,24 +88,24 @@ def test_the_summary_counts_by_hand():
     ({"run": "supervised"}, r"a run of supervised, which has no error map; train one with `semiseg "
                             r"train eln`"),
     ({"run": "nowhere"}, "is no run folder"),
-    ({"source": "nowhere.png"}, "nowhere.png is missing: name a picture"),
+    ({"source": "nowhere.png"}, "nowhere.png is missing: name an image"),
     ({"truth": "nowhere.png"}, "nowhere.png is missing"),
     ({"out": "figure.jpg"}, "figure.jpg: the figure is written as a .png"),
-    ({"truth": "small.png"}, r"small.png is \(4, 4\) pixels, the picture \(50, 65\)"),
+    ({"truth": "small.png"}, r"small.png is \(4, 4\) pixels, the image \(50, 65\)"),
     ({"out": "source"}, "is what is to be drawn"),
 ])
 def test_what_cannot_be_drawn_is_refused_in_a_line(
-    runs, picture, tmp_path, capsys, changes, message
+    runs, image, tmp_path, capsys, changes, message
 ):
     write_mask(np.zeros((4, 4), np.uint8), tmp_path / "small.png")
-    named = {"source": picture, "out": tmp_path / "figure.png", "run": runs["eln"]}
+    named = {"source": image, "out": tmp_path / "figure.png", "run": runs["eln"]}
     for name, value in changes.items():
-        known = {"supervised": runs["supervised"], "source": picture}
+        known = {"supervised": runs["supervised"], "source": image}
         named[name] = known.get(value, tmp_path / value)
     source = named.pop("source")
     flags = [text for name, value in named.items() for text in (f"--{name}", str(value))]
-    before = picture.read_bytes()
+    before = image.read_bytes()
     assert main(["visualize", str(source), *flags, "--device", "cpu"]) == 1
     said = capsys.readouterr().err
     assert re.search(message, said) and "Traceback" not in said
-    assert not (tmp_path / "figure.png").exists() and picture.read_bytes() == before
+    assert not (tmp_path / "figure.png").exists() and image.read_bytes() == before

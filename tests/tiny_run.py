@@ -1,4 +1,4 @@
-"""A small training on pictures of noise, for tests that start, stop and kill real processes.
+"""A small training on images of noise, for tests that start, stop and kill real processes.
 
 The processes are forked from a server that has imported everything, so each starts at once.
 """
@@ -25,7 +25,7 @@ from semiseg_lib.runs import RunFolder
 from semiseg_lib.train import TrainConfig, fit, make_accelerator
 
 CONFIG = TrainConfig(
-    steps=40, batch_labelled=4, batch_weak=0, log_every=3, lr=3e-2, checkpoint_seconds=0.0
+    steps=40, batch_labelled=4, batch_unlabelled=0, log_every=3, lr=3e-2, checkpoint_seconds=0.0
 )
 CLASSES = 3
 
@@ -53,7 +53,7 @@ class Tiny(AveragedMethod):
 
 
 def pool(pictures: int = 10, size: int = 16) -> Pool:
-    """Pictures of noise; the class of a pixel is its brightest colour. Nothing is void."""
+    """Images of noise; the class of a pixel is its brightest colour. Nothing is void."""
     generator = torch.Generator().manual_seed(7)
     images = torch.randint(
         0, 256, (pictures, 3, size, size), generator=generator, dtype=torch.uint8
@@ -69,7 +69,7 @@ def built() -> Tiny:
 def loader(config: TrainConfig, process: int = 0, processes: int = 1, shift: int = 0):
     """The batches; views are not shifted where the test must not have void pixels."""
     return TrainingLoader(
-        pool(), None, config.batch_labelled, config.batch_weak, AugmentConfig(shift=shift), 5,
+        pool(), None, config.batch_labelled, config.batch_unlabelled, AugmentConfig(shift=shift), 5,
         process, processes,
     )
 

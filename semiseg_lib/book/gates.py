@@ -19,7 +19,7 @@ LARGEST_NOTEBOOK_BYTES = 1_500_000
 SHORTEST_ALT = 15
 PARAMETERS = ("profile", "seed", "device")
 
-# A character of base64 before the slash means that it is picture data and not a path.
+# A character of base64 before the slash means that it is image data and not a path.
 MACHINE_PATH = re.compile(
     r"(?<![\w+/.=-])/(?:home|Users|tmp|root|work|private|var/folders)/\S*"
     r"|(?<!\w)[A-Z]:\\+(?:Users|Windows|Temp|Program)\S*"
@@ -50,7 +50,7 @@ def notebook_complaints(notebook: NotebookNode) -> Iterator[str]:
             yield f"cell {number} names a folder of one machine: {path}"
         if cell.cell_type == "code":
             yield from _size(number, cell.source.splitlines())
-        yield from _pictures(number, cell)
+        yield from _images(number, cell)
     if as_stored(notebook) != notebook:
         yield "volatile metadata, ids or progress bars are stored: make sync"
 
@@ -100,9 +100,9 @@ def _parameters(notebook: NotebookNode) -> Iterator[str]:
             yield f"the parameters cell does not set {name}"
 
 
-def _pictures(number: int, cell: NotebookNode) -> Iterator[str]:
+def _images(number: int, cell: NotebookNode) -> Iterator[str]:
     if cell.cell_type == "markdown" and re.search(r"!\[\s*\]\(", cell.source):
-        yield f"cell {number}: a picture in the text has no alt text"
+        yield f"cell {number}: an image in the text has no alt text"
     for output in cell.get("outputs", []):
         for mime in output.get("data", {}):
             alt = output.get("metadata", {}).get(mime, {}).get("alt", "")

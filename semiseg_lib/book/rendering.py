@@ -7,14 +7,14 @@ from myst_nb.core.render import MimeData, NbElementRenderer
 
 
 class DescribedFigureRenderer(NbElementRenderer):
-    """Give every stored picture the `alt` text that was published with it.
+    """Give every stored image the `alt` text that was published with it.
 
     `semiseg_lib.plots.show(figure, alt=...)` stores it in the output's metadata, under the mime
     type; myst-nb itself reads only width and height from there. Registered in pyproject.toml.
     """
 
     def render_image(self, data: MimeData) -> list[nodes.Element]:
-        """Render a picture; the description of the picture becomes the image's alt text."""
+        """Render an image; the description of the image becomes the image's alt text."""
         images = super().render_image(data)
         description = data.output_metadata.get(data.mime_type, {}).get("alt")
         if description:

@@ -20,7 +20,7 @@ SHOWN = ("supervised", "none", "linear", "all masks")
 PHOTO_STUDY = "photographs"
 DRAWN_STUDIES = {"unlabelled": "unlabelled-drawn", "context": "context-drawn"}
 WITHOUT_BOXES = ("voc unlabelled", "camvid unlabelled")
-COSTS = {"minutes": "minutes", "pictures a second": "pictures a second", "memory GB": "memory (GB)"}
+COSTS = {"minutes": "minutes", "images a second": "images a second", "memory GB": "memory (GB)"}
 
 
 def results_table() -> str:
@@ -43,8 +43,8 @@ def results_table() -> str:
 
 _WORDS = {
     "supervised": "nothing else",
-    "none": "800 pictures with loose boxes, labels uncorrected",
-    "linear": "800 pictures with loose boxes, **self-correcting**",
+    "none": "800 images with loose boxes, labels uncorrected",
+    "linear": "800 images with loose boxes, **self-correcting**",
     "all masks": "800 more masks (the upper bound)",
 }
 
@@ -93,21 +93,21 @@ def measured(name: str, study: str = PHOTO_STUDY) -> str:
         return (f"*No record of this run is stored yet.* `semiseg study {quoted} --profile "
                 f"{name} --root DIR` makes it.")
     rows = photo_rows(records, study)
-    plain = ["mIoU on test (%)", *COSTS.values(), "mIoU of weak labels (%)"]
+    plain = ["mIoU on test (%)", *COSTS.values(), "mIoU of unlabelled labels (%)"]
     table = markdown_table(rows, plain=[title for title in plain if title in rows[0]])
     return "\n\n".join([conditions(records, profile, study), table, *gains(records)])
 
 
 def photo_rows(records: Records, study: str = PHOTO_STUDY) -> list[dict]:
     """A row for each arm of the study that has records: scores in percent, and what it cost."""
-    rows, labels = [], any("weak labels" in row for row in records.rows)
+    rows, labels = [], any("labels" in row for row in records.rows)
     for key, arm in studies.STUDIES[study].items():
         if not records.seeds(key):
             continue
         row = {"masks": str(arm.labelled), "model": arm.text,
                "mIoU on test (%)": records.scores(key)}
         if labels:
-            row["mIoU of weak labels (%)"] = records.scores(key, "weak labels") or None
+            row["mIoU of unlabelled labels (%)"] = records.scores(key, "labels") or None
         row |= {title: records.scores(key, score) or None for score, title in COSTS.items()}
         rows.append({**row, "seeds": str(len(records.seeds(key)))})
     return rows
@@ -120,14 +120,14 @@ def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> 
     on_cpu = (f"**Reduced run**, no graphics card: {machine['processor']}, PyTorch with {threads} "
               f"thread{'s' * (threads > 1)}")
     kind = {"none": on_cpu}.get(machine["gpu"], f"Run on {machine['gpu']}")
-    weak = f"at most {profile.data.at_most}" if profile.data.at_most else "all"
-    train, pictures = {
-        PHOTO_STUDY: (profile.train_primary, "for the primary, {} weak pictures")
-    }.get(study, (profile.train_unlabelled, "after the supervised ones, {} unlabelled pictures"))
+    unlabelled = f"at most {profile.data.at_most}" if profile.data.at_most else "all"
+    train, images = {
+        PHOTO_STUDY: (profile.train_primary, "for the primary, {} unlabelled images")
+    }.get(study, (profile.train_unlabelled, "after the supervised ones, {} unlabelled images"))
     return (
         f"{kind}; profile {profile.name} ({profile.purpose}). {profile.augment.crop}-px crops, "
         f"{profile.model.architecture} on {profile.model.encoder}, {train.steps} steps of "
-        f"{train.pictures} pictures {pictures.format(weak)}, "
+        f"{train.images} images {images.format(unlabelled)}, "
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}), PyTorch "
         f"{machine['torch']}. Mean ± sd over the seeds"
         + ("." if len(seeds) > 1 else "; one seed has no spread.")
@@ -135,7 +135,7 @@ def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> 
 
 
 def drawn_without_boxes(study: str = "unlabelled") -> str:
-    """The methods without boxes on drawn pictures, each beside as many more steps on the masks."""
+    """The methods without boxes on drawn images, each beside as many more steps on the masks."""
     profile = profiles.load("laptop")
     arms = studies.STUDIES[study]
     contenders = {key: Contender(arm.text, study, key) for key, arm in arms.items()}
@@ -155,9 +155,9 @@ def drawn_without_boxes(study: str = "unlabelled") -> str:
     seeds = sorted({seed for row in rows.values() for seed in row.scores})
     return (
         f"{markdown_table(lines, plain=['mIoU on test (%)'])}\n\n"
-        f"Drawn pictures, world {profile.data.world}: {profile.data.labelled} masks; "
+        f"Drawn images, world {profile.data.world}: {profile.data.labelled} masks; "
         f"{profile.train_supervised.steps} steps on the masks, then {train.steps} steps of "
-        f"{train.pictures} pictures for every method. Seeds {', '.join(map(str, seeds))}; mean ± "
+        f"{train.images} images for every method. Seeds {', '.join(map(str, seeds))}; mean ± "
         "sd, and the mean difference in points with its 95 % interval, paired over the seeds that "
         "both have."
     )
@@ -172,14 +172,14 @@ def _fair_difference(key: str, row: Row, control: Row | None) -> tuple[str, str]
 
 
 def compared() -> str:
-    """All methods on drawn pictures side by side; what makes the rows that are missing."""
+    """All methods on drawn images side by side; what makes the rows that are missing."""
     found = comparison.read("minivoc", profiles.load("laptop"))
     rows = [{key: value for key, value in line.items() if key != "masks"}
             for line in found.table()]
     missing = ["Not there yet:", *(f"`{line}`" for line in found.commands())]
     return "\n\n".join([
         markdown_table(rows, plain=["mIoU on test (%)"]),
-        f"Work of annotating in masks; {MASK_OVER_BOXES:g} pictures' boxes count as one. "
+        f"Work of annotating in masks; {MASK_OVER_BOXES:g} images' boxes count as one. "
         "Differences in points with their 95 % interval, paired over the seeds that both rows "
         "have; each line is taken alone.",
         *(missing if found.missing else []),
@@ -231,11 +231,11 @@ def differences() -> str:
         for what, theirs, show in (
             ("classes", str(scores["classes"]),
              lambda p: str(len(p.data.keep) or scores["classes"])),
-            ("pictures", "all of VOC and SBD",
+            ("images", "all of VOC and SBD",
              lambda p: "those with the animals" if p.data.keep else "all of VOC and SBD"),
             ("encoder", "Xception-65 (recalled)", lambda p: p.model.encoder),
             ("crop", "513 (recalled)", lambda p: str(p.augment.crop)),
             ("steps of the primary", "not given", lambda p: str(p.train_primary.steps)),
-            ("pictures a step", "16 (recalled)", lambda p: str(p.train_primary.pictures)),
+            ("images a step", "16 (recalled)", lambda p: str(p.train_primary.images)),
         )
     ])

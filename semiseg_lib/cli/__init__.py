@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _data() -> None:
-    """Get a dataset, check its labels, draw a list of labelled pictures."""
+    """Get a dataset, check its labels, draw a list of labelled images."""
 
 
 def _train() -> None:

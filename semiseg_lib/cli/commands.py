@@ -14,7 +14,7 @@ from semiseg_lib import profiles, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, Dataset, ProtocolFlags, TrainFlags
 from semiseg_lib.cli.report import report, say
 from semiseg_lib.datasets.photo_data import PhotoConfig
-from semiseg_lib.inference import WHOLE_PICTURE, Protocol
+from semiseg_lib.inference import WHOLE_IMAGE, Protocol
 from semiseg_lib.launch import Machine, RunConfig, Trained, open_run
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.paths import shown
@@ -42,7 +42,7 @@ def train(arguments: Sequence[str]) -> None:
     chooser.add_argument("--profile", help="smoke, laptop ...: where the defaults come from")
     chooser.add_argument("--dataset", default="minivoc", choices=get_args(Dataset),
                          help="minivoc (drawn), voc, cityscapes, camvid, your own folder; and to "
-                              "classify small pictures: digits, cifar10")
+                              "classify small images: digits, cifar10")
     chosen, rest = chooser.parse_known_args(arguments)
     profile = profiles.load(chosen.profile, chosen.dataset, chosen.method)
     run = _train_stage if chosen.method in STAGES else _train_unlabelled
@@ -61,9 +61,9 @@ def _train_stage(name: str, profile: Profile, rest: Sequence[str]) -> None:
 
 
 def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
-    """A method that learns from unlabelled pictures; what it starts from is trained first."""
+    """A method that learns from unlabelled images; what it starts from is trained first."""
     if isinstance(profile.data, PhotoConfig) and profile.data.dataset == "folder":
-        profile = replace(profile, data=replace(profile.data, weak="unlabelled"))
+        profile = replace(profile, data=replace(profile.data, unlabelled="unlabelled"))
     if name == "pseudo-label":
         flags = _flags(name, profile, profile.rounds, profile.train_supervised, rest)
         pipeline = _pipeline(
@@ -109,23 +109,23 @@ def _pipeline(profile: Profile, flags: TrainFlags, changed: dict[str, Any]) -> P
 
 
 def logits(common: CommonFlags = Common()) -> None:
-    """Store the ancillary's logits of all weak pictures."""
+    """Store the ancillary's logits of all unlabelled images."""
     store = common.pipeline().logits()
-    print(f"{len(store.names)} pictures, {store.bytes_per_picture / 1000:.1f} kB each, in "
+    print(f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
           f"{shown(store.folder)}")
 
 
 def evaluate(
     run: tyro.conf.Positional[Path], split: Literal["val", "test"] = "test",
-    protocol: ProtocolFlags = WHOLE_PICTURE, root: Path | None = None,
+    protocol: ProtocolFlags = WHOLE_IMAGE, root: Path | None = None,
     device: Literal["cpu"] | None = None,
 ) -> None:
     """Score a finished run, last and best weights; writes evaluation-SPLIT.json and .md beside it.
 
     Args:
         run: the run's folder.
-        split: the pictures to score it on.
-        protocol: how a picture is predicted.
+        split: the images to score it on.
+        protocol: how an image is predicted.
         root: the folder that holds the dataset; unset: SEMISEG_DATA.
         device: cpu, or unset for the best there is.
     """
@@ -135,28 +135,28 @@ def evaluate(
 
 def predict(
     source: tyro.conf.Positional[Path], run: Path, out: Path,
-    protocol: ProtocolFlags = WHOLE_PICTURE,
+    protocol: ProtocolFlags = WHOLE_IMAGE,
     device: Literal["cpu"] | None = None,
 ) -> None:
-    """Segment pictures: for each a palette PNG of class ids and an overlay to look at.
+    """Segment images: for each a palette PNG of class ids and an overlay to look at.
 
     Args:
-        source: a picture, or a folder of pictures.
+        source: an image, or a folder of images.
         run: the folder of a finished run of a model that needs no boxes.
         out: where to write.
-        protocol: how a picture is predicted.
+        protocol: how an image is predicted.
         device: cpu, or unset for the best there is.
     """
     folder = RunFolder(run)
     trained = open_run(folder, folder.read_config(RunConfig), device)
     written = predict_files(trained.method, trained.record["classes"], source, out, protocol)
-    print(f"{len(written)} pictures segmented; labels and overlays are in {shown(out)}")
+    print(f"{len(written)} images segmented; labels and overlays are in {shown(out)}")
 
 
 def pipeline(common: CommonFlags = Common()) -> None:
     """Run all stages: data, supervised baseline, ancillary, logits, primary; then compare them."""
     stages = common.pipeline()
-    stages.need_boxes("weak")
+    stages.need_boxes("unlabelled")
     own = stages.profile.primary
     learnt = ConvPrimaryConfig(ema_decay=own.ema_decay)
     trained = {
@@ -189,7 +189,7 @@ def study(
         only: the arms to run; none given: all.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
         root: the folder that holds the dataset; unset: SEMISEG_DATA.
-        workers: processes that read pictures ahead.
+        workers: processes that read images ahead.
         device: cpu, or unset for the best there is.
     """
     if name not in studies.STUDIES:

@@ -26,7 +26,7 @@ def compare(
         dataset: whose table.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
         against: the row that the others are compared with, paired by seed.
-        ratio: how many times as long a mask takes to draw as a picture's boxes.
+        ratio: how many times as long a mask takes to draw as an image's boxes.
         out: also write it there: FILE.md as it is printed, FILE.csv with every digit.
     """
     if out is not None and out.suffix not in WRITERS:
@@ -56,7 +56,7 @@ def as_text(found: Comparison, against: str = FAIR, ratio: float = MASK_OVER_BOX
     seeds = ", ".join(map(str, found.seeds))
     parts.append(
         f"{found.dataset}, profile {found.profile.name}; seeds {seeds}; mean ± sd over a row's "
-        f"seeds. Work: masks, and {ratio:g} pictures' boxes count as one mask."
+        f"seeds. Work: masks, and {ratio:g} images' boxes count as one mask."
         + (" Differences in points with their 95 % interval, paired over the seeds that both "
            "rows have." if len(found.seeds) > 1 else " One seed ranks nothing.")
     )
@@ -77,7 +77,7 @@ def as_frame(
         line = {
             "row": name, "text": row.contender.text, "study": row.contender.study,
             "arm": row.contender.arm, "extra supervision": row.contender.extra,
-            "masks": row.masks, "pictures with boxes": row.boxes, "work in masks": row.cost(ratio),
+            "masks": row.masks, "images with boxes": row.boxes, "work in masks": row.cost(ratio),
             "networks": row.networks, "steps": row.steps, "seeds": len(row.scores),
             "mean": level.mean, "sd": level.sd, "low": level.low, "high": level.high,
         }

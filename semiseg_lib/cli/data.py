@@ -39,11 +39,11 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def mini(common: CommonFlags = Common()) -> None:
-    """Draw the pictures of mini-VOC (or find them drawn) and show what there is."""
+    """Draw the images of mini-VOC (or find them drawn) and show what there is."""
     pools = common.pipeline().data
     rows = [
-        {"list": name, "pictures": str(len(getattr(pools, name).names)), "masks": masks}
-        for name, masks in (("labelled", "yes"), ("weak", "no, boxes only"), ("val", "yes"),
+        {"list": name, "images": str(len(getattr(pools, name).names)), "masks": masks}
+        for name, masks in (("labelled", "yes"), ("unlabelled", "no, boxes only"), ("val", "yes"),
                             ("test", "yes"))
     ]
     print(markdown_table(rows))
@@ -78,7 +78,7 @@ def cityscapes(root: Path | None = None) -> int:
 
 
 def camvid(root: Path | None = None) -> int:
-    """Download CamVid, 701 pictures of 960x720, unpack and count it (0.6 GB).
+    """Download CamVid, 701 images of 960x720, unpack and count it (0.6 GB).
 
     Args:
         root: the folder to put it in; unset: datasets/ in the work folder.
@@ -87,7 +87,7 @@ def camvid(root: Path | None = None) -> int:
 
 
 def cifar10(root: Path | None = None) -> int:
-    """Download CIFAR-10, 60,000 pictures of 32x32, as plain bytes; unpack and count it (0.2 GB).
+    """Download CIFAR-10, 60,000 images of 32x32, as plain bytes; unpack and count it (0.2 GB).
 
     Args:
         root: the folder to put it in; unset: datasets/ in the work folder.
@@ -101,13 +101,13 @@ def frames(
     every: int = 1,
     size: tuple[int, int] | None = None,
 ) -> None:
-    """Extract frames of CamVid's videos as further unlabelled pictures (data.weak = frames).
+    """Extract frames of CamVid's videos as further unlabelled images (data.unlabelled = frames).
 
     Args:
         videos: the files, such as 0006R0.MXF and 0016E5.MXF; their names name the sequences.
         root: the folder that holds camvid; unset: datasets/ in the work folder.
         every: keep the frames 0, every, 2 every ...
-        size: columns and rows to resize to, as the labelled pictures have; unset: the video's own.
+        size: columns and rows to resize to, as the labelled images have; unset: the video's own.
     """
     folder = (root or work_root() / "datasets") / "camvid" / FRAMES
     for video in videos:
@@ -128,7 +128,7 @@ def check(
         dataset: which one.
         root: the folder that holds it; unset: SEMISEG_DATA, else datasets/ in the work folder.
         lists: a further list of names to check with it; may be given several times.
-        sample: look into so many pictures a list only.
+        sample: look into so many images a list only.
         workers: threads; unset: up to 4.
     """
     if dataset == "mini":
@@ -165,11 +165,11 @@ def split(
     candidates: str = "",
     keep: tuple[str, ...] = (),
 ) -> None:
-    """Draw a list of labelled pictures in which every class occurs, and write it.
+    """Draw a list of labelled images in which every class occurs, and write it.
 
     Args:
         dataset: which one.
-        labelled: how many pictures.
+        labelled: how many images.
         out: the list to write, one name a line.
         seed: the same seed gives the same list.
         root: the folder that holds it; unset: SEMISEG_DATA, else datasets/ in the work folder.
@@ -180,7 +180,7 @@ def split(
     source = open_source(config, reading_root(root), seed)
     names = draw_labelled(source, labelled, seed)
     write_list(names, out)
-    print(f"{labelled} of {len(source.names('candidates'))} pictures, seed {seed}, "
+    print(f"{labelled} of {len(source.names('candidates'))} images, seed {seed}, "
           f"all {len(source.classes)} classes occur\nlist:    {shown(out)}\n"
           f"sha256:  {list_digest(names)} (of the sorted names)")
 

@@ -31,16 +31,16 @@ class Common:
 
     Attributes:
         profile: smoke, laptop, gpu or paper; unset: SEMISEG_PROFILE, else laptop.
-        dataset: minivoc (drawn), voc, cityscapes, camvid, folder (your own pictures); to classify
+        dataset: minivoc (drawn), voc, cityscapes, camvid, folder (your own images); to classify
             small ones: digits, cifar10.
         root: the folder that holds the dataset; unset: SEMISEG_DATA.
         world: the mini-VOC world; unset: the profile's.
-        labelled: how many pictures have masks; unset: as in the profile.
-        published: a published list of the labelled pictures (a file), for real datasets.
+        labelled: how many images have masks; unset: as in the profile.
+        published: a published list of the labelled images (a file), for real datasets.
         steps: steps of every training; unset: as in the profile.
-        seed: draws the labelled pictures, the initial weights and the batches.
+        seed: draws the labelled images, the initial weights and the batches.
         device: cpu, or unset for the best there is.
-        workers: processes that read pictures ahead; 0 reads them in between the steps.
+        workers: processes that read images ahead; 0 reads them in between the steps.
         trackers: tensorboard, wandb ...: where the losses are shown while a run goes on.
     """
 
@@ -69,7 +69,7 @@ class Common:
             data = replace(data, labelled=self.labelled)
         if self.published is not None:
             if not isinstance(data, PhotoConfig):
-                raise ValueError("--published is for real datasets; the drawn pictures have none.")
+                raise ValueError("--published is for real datasets; the drawn images have none.")
             data = replace(data, published=self.published.as_posix())
         chosen = replace(chosen, data=data)
         if self.world is not None:
@@ -88,13 +88,13 @@ class TrainFlags(Generic[Options, Data, Augment]):
     Attributes:
         method: the options of the method.
         train: how long and how fast.
-        data: which pictures.
+        data: which images.
         model: which network.
-        augment: how views differ from their pictures.
-        seed: draws the labelled pictures, the initial weights and the batches.
+        augment: how views differ from their images.
+        seed: draws the labelled images, the initial weights and the batches.
         device: cpu, or unset for the best there is.
         root: the folder that holds the dataset; unset: SEMISEG_DATA.
-        workers: processes that read pictures ahead; 0 reads them in between the steps.
+        workers: processes that read images ahead; 0 reads them in between the steps.
         trackers: tensorboard, wandb ...: where the losses are shown while the run goes on.
         resume: continue an interrupted run; --no-resume drops what it had done.
     """

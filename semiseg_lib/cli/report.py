@@ -37,7 +37,7 @@ def report(pipeline: Pipeline, trained: Trained, split: str) -> None:
     }
     if best_step := trained.record.get("best"):
         best = pipeline.evaluate(pipeline.open(trained.folder, trained.config, "best"), split)
-        where = "val" if pipeline.judges_fairly(split) else "these same pictures, which flatters"
+        where = "val" if pipeline.judges_fairly(split) else "these same images, which flatters"
         summary += (
             f" (last weights); {100 * best.mean_iou:.1f} % with those of step "
             f"{best_step['step']}, the best on {where}"

@@ -1,4 +1,4 @@
-"""``semiseg visualize``: what an error-localisation run sees in one picture, as one figure."""
+"""``semiseg visualize``: what an error-localisation run sees in one image, as one figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from semiseg_lib import plots
-from semiseg_lib.datasets.labels import VOID, read_mask, read_picture
+from semiseg_lib.datasets.labels import VOID, read_image, read_mask
 from semiseg_lib.inference import evaluating, padded
 from semiseg_lib.launch import RunConfig, open_run
 from semiseg_lib.methods import ELNConfig
@@ -25,13 +25,13 @@ def visualize(
     source: tyro.conf.Positional[Path], run: Path, out: Path, truth: Path | None = None,
     device: Literal["cpu"] | None = None,
 ) -> None:
-    """Draw where a run of `eln` believes itself wrong: picture, prediction, error map, kept labels.
+    """Draw where a run of `eln` believes itself wrong: image, prediction, error map, kept labels.
 
     Args:
-        source: a picture.
+        source: an image.
         run: the folder of a finished run of eln.
         out: the figure, a .png file.
-        truth: the picture's mask of class ids, drawn beside the prediction.
+        truth: the image's mask of class ids, drawn beside the prediction.
         device: cpu, or unset for the best there is.
     """
     folder = RunFolder(run)
@@ -45,15 +45,15 @@ def visualize(
         raise ValueError(f"{out}: the figure is written as a .png file.")
     for path in (source, *([truth] if truth else [])):
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: name a picture file.")
+            raise FileNotFoundError(f"{path} is missing: name an image file.")
     if out.resolve() in {path.resolve() for path in (source, truth) if path}:
         raise ValueError(f"{out} is what is to be drawn; choose another name for the figure.")
     trained = open_run(folder, config, device)
     classes = trained.record["classes"]
-    image = read_picture(source)
+    image = read_image(source)
     mask = read_mask(truth, len(classes)) if truth else None
     if mask is not None and mask.shape != image.shape[1:]:
-        raise ValueError(f"{truth} is {mask.shape} pixels, the picture {image.shape[1:]}.")
+        raise ValueError(f"{truth} is {mask.shape} pixels, the image {image.shape[1:]}.")
     labels, right = judged(trained.method, image)
     kept = right >= config.method.threshold
     with atomic_write(out) as temporary:
@@ -63,7 +63,7 @@ def visualize(
 
 
 def judged(method: ELN, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of a picture of any size, and how probably each of them is right.
+    """The labels of an image of any size, and how probably each of them is right.
 
     Args:
         method: a finished run's.
@@ -85,8 +85,8 @@ def drawn(
     image: np.ndarray, labels: np.ndarray, right: np.ndarray, kept: np.ndarray,
     classes: list[str], mask: np.ndarray | None = None,
 ) -> Figure:
-    """Picture, truth where there is one, prediction, chance of an error, labels that are kept."""
-    columns = {"picture": [image]} | ({} if mask is None else {"truth": [mask]}) | {
+    """Image, truth where there is one, prediction, chance of an error, labels that are kept."""
+    columns = {"image": [image]} | ({} if mask is None else {"truth": [mask]}) | {
         "prediction": [labels],
         "chance of an error": [1 - right],  # dark 0, yellow 1
         "labels kept": [np.where(kept, labels, VOID).astype(np.uint8)],

@@ -1,6 +1,6 @@
-"""Random views of a batch: one geometry for everything that lies on the picture, colours apart.
+"""Random views of a batch: one geometry for everything that lies on the image, colours apart.
 
-A picture, its mask, its box maps and its stored logits must move together. All of them are moved
+An image, its mask, its box maps and its stored logits must move together. All of them are moved
 by the same row and column indices, so they cannot drift apart.
 """
 
@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as v2
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far a view may differ from its picture.
+    """How far a view may differ from its image.
 
     Attributes:
         flip: chance of a left-right flip.
@@ -35,7 +35,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where each picture of a batch is moved.
+    """Where each image of a batch is moved.
 
     Attributes:
         flips: bool (B,).
@@ -46,14 +46,14 @@ class Geometry:
     shifts: Tensor
 
     def select(self, places: Tensor) -> Geometry:
-        """The geometry of some pictures of the batch."""
+        """The geometry of some images of the batch."""
         return Geometry(self.flips[places], self.shifts[places])
 
 
 def draw_geometry(
     count: int, config: AugmentConfig, stride: int, generator: torch.Generator
 ) -> Geometry:
-    """Draw flips and shifts for ``count`` pictures.
+    """Draw flips and shifts for ``count`` images.
 
     Shifts are whole multiples of ``stride``, so that maps stored at H/stride x W/stride (the
     ancillary logits) can follow exactly.
@@ -73,18 +73,18 @@ def move(maps: Tensor, geometry: Geometry, stride: int = 1) -> Tensor:
     columns = torch.arange(width).expand(len(maps), width)
     columns = torch.where(geometry.flips[:, None], width - 1 - columns, columns)
     columns = _mirrored(columns - shifts[:, 1:], width)
-    picture = torch.arange(len(maps))[:, None, None]
-    moved = maps.movedim(0, -3)[..., picture, rows[:, :, None], columns[:, None, :]]
+    image = torch.arange(len(maps))[:, None, None]
+    moved = maps.movedim(0, -3)[..., image, rows[:, :, None], columns[:, None, :]]
     return moved.movedim(-3, 0)
 
 
 def draw_colours(count: int, generator: torch.Generator) -> Tensor:
-    """Draw each picture's change of brightness, contrast, saturation, hue: (B, 4) in -1 .. 1."""
+    """Draw each image's change of brightness, contrast, saturation, hue: (B, 4) in -1 .. 1."""
     return 2 * torch.rand(count, 4, generator=generator) - 1
 
 
 def recolour(images: Tensor, colours: Tensor | np.ndarray, config: AugmentConfig) -> Tensor:
-    """Jitter the colours of each picture (B, 3, H, W) in [0, 1] as ``colours`` (B, 4) say."""
+    """Jitter the colours of each image (B, 3, H, W) in [0, 1] as ``colours`` (B, 4) say."""
     views = []
     for image, drawn in zip(images, colours.tolist(), strict=True):
         brightness, contrast, saturation, hue = drawn

@@ -17,7 +17,7 @@ def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndar
     Args:
         boxes: N boxes, half-open pixel coordinates. A pixel belongs to a box when its centre does.
         num_classes: C, background included.
-        size: (H, W) of the picture.
+        size: (H, W) of the image.
 
     Returns:
         uint8 (C, H, W) of zeros and ones.

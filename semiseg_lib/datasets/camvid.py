@@ -30,11 +30,11 @@ from semiseg_lib.datasets.labels import (
     camvid_ids,
     check_same_size,
     packed_ids,
+    read_image,
     read_mask,
-    read_picture,
 )
 from semiseg_lib.datasets.published_lists import (
-    PICTURE_SUFFIXES,
+    IMAGE_SUFFIXES,
     check_no_duplicates,
     read_published_list,
 )
@@ -49,13 +49,13 @@ NEAR = 30
 
 
 class CamVidDataset:
-    """Pictures of one split as :class:`Sample`; masks of 11 classes, no background, no boxes.
+    """Images of one split as :class:`Sample`; masks of 11 classes, no background, no boxes.
 
     Args:
         root: the folder that holds ``train`` and ``train_labels``, or ``701_StillsRaw_full`` and
             ``LabeledApproved_full``.
-        split: ``train`` (367 pictures), ``val`` (101) or ``test`` (233).
-        names: which pictures; None for all of the split: those in ``SPLIT.txt``, else those in
+        split: ``train`` (367 images), ``val`` (101) or ``test`` (233).
+        names: which images; None for all of the split: those in ``SPLIT.txt``, else those in
             the folder, else (for the original) the usual split by sequence and frame. Names of
             :func:`camvid_frames` may be among them: nobody labelled those, all is void.
         keep: the classes to tell apart, None for all 11; every other class becomes void.
@@ -65,7 +65,7 @@ class CamVidDataset:
 
     Raises:
         FileNotFoundError: neither layout is there.
-        ValueError: a list is empty or names a picture twice, an unknown split, recipe or class, or
+        ValueError: a list is empty or names an image twice, an unknown split, recipe or class, or
             ``exact`` for masks that are ids already.
     """
 
@@ -100,8 +100,8 @@ class CamVidDataset:
         name = self.names[index]
         if name.startswith(f"{FRAMES}/"):
             return self._frame(name)
-        image_path = _picture_path(self._images, name)
-        image = read_picture(image_path)
+        image_path = _image_path(self._images, name)
+        image = read_image(image_path)
         mask = None
         if self.masks:
             mask_path = self._masks / f"{name}{'_L' if self.original else ''}.png"
@@ -110,7 +110,7 @@ class CamVidDataset:
         return Sample(name, image, mask)
 
     def _frame(self, name: str) -> Sample:
-        image = read_picture(_picture_path(self.root, name))
+        image = read_image(_image_path(self.root, name))
         return Sample(name, image, np.full(image.shape[1:], VOID, np.uint8) if self.masks else None)
 
     def _folders(self) -> tuple[Path, Path]:
@@ -143,10 +143,10 @@ def camvid_names(root: Path, split: str) -> tuple[str, ...]:
         return read_published_list(root / f"{split}.txt")
     original = (root / ORIGINAL[0]).is_dir()
     folder = root / (ORIGINAL[0] if original else split)
-    found = sorted(p.stem for p in folder.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    found = sorted(p.stem for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     names = tuple(name for name in found if not original or usual_split(name) == split)
     if not names:
-        raise ValueError(f"{folder} holds no picture of the {split} split. Unpack it again.")
+        raise ValueError(f"{folder} holds no image of the {split} split. Unpack it again.")
     return names
 
 
@@ -165,15 +165,15 @@ def usual_split(name: str) -> str:
         )
     if sequence == "Seq05VD" or (sequence == "0001TP" and int(number) >= 8550):
         return "test"
-    # Frames 7959 to 8159 were labelled at every other frame; they are the validation pictures.
+    # Frames 7959 to 8159 were labelled at every other frame; they are the validation images.
     return "val" if sequence == "0016E5" and 7959 <= int(number) <= 8159 else "train"
 
 
 def camvid_frames(root: Path) -> tuple[str, ...]:
     """Names of the further video frames, ``frames/.../SEQUENCE_NNNNN``, that may be learnt from.
 
-    Left out are the pictures of train, val and test themselves, and every frame within 30 of a val
-    or test picture of its sequence. That goes by the numbers in the names, so they must count the
+    Left out are the images of train, val and test themselves, and every frame within 30 of a val
+    or test image of its sequence. That goes by the numbers in the names, so they must count the
     frames of the original video.
 
     Raises:
@@ -183,11 +183,11 @@ def camvid_frames(root: Path) -> tuple[str, ...]:
     root = Path(root)
     found = sorted(
         path.relative_to(root).with_suffix("").as_posix()
-        for path in (root / FRAMES).rglob("[!.]*") if path.suffix.lower() in PICTURE_SUFFIXES
+        for path in (root / FRAMES).rglob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES
     )
     if not found:
         raise FileNotFoundError(
-            f"{root / FRAMES} holds no pictures. Extract them from the videos: "
+            f"{root / FRAMES} holds no images. Extract them from the videos: "
             "semiseg data frames 0006R0.MXF 0016E5.MXF."
         )
     check_no_duplicates(found, str(root / FRAMES))
@@ -223,14 +223,14 @@ def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing. Unpack {ORIGINAL[1]} again.")
-    with Image.open(path) as picture:
-        mode = picture.mode
+    with Image.open(path) as image:
+        mode = image.mode
     if mode in ("L", "1", "I"):
         raise LabelError(
-            f"{path} is a grey picture of ids, not of colours. Put it into train_labels, "
+            f"{path} is a grey image of ids, not of colours. Put it into train_labels, "
             f"val_labels or test_labels, or unpack {ORIGINAL[1]} again."
         )
-    red, green, blue = read_picture(path).astype(np.int32)
+    red, green, blue = read_image(path).astype(np.int32)
     codes = red << 16 | green << 8 | blue
     table_codes, table_ids = _code_table(recipe)
     places = np.searchsorted(table_codes, codes).clip(max=len(table_codes) - 1)
@@ -255,6 +255,6 @@ def _code_table(recipe: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array(codes), np.array([ids[code] for code in codes], dtype=np.uint8)
 
 
-def _picture_path(folder: Path, name: str) -> Path:
-    paths = [folder / f"{name}{suffix}" for suffix in PICTURE_SUFFIXES]
+def _image_path(folder: Path, name: str) -> Path:
+    paths = [folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
     return next((path for path in paths if path.is_file()), paths[2])

@@ -1,4 +1,4 @@
-"""From a data configuration to pools of pictures: who is labelled, weak, held out."""
+"""From a data configuration to pools of images: who is labelled, unlabelled, held out."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, Sizes, World, prepare
 from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
 from semiseg_lib.datasets.voc import VOCDataset
-from semiseg_lib.datasets.whole_pictures import WholePictureConfig, WholePictureData
+from semiseg_lib.datasets.whole_images import WholeImageConfig, WholeImageData
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which pictures, and how many have masks.
+    """Which images, and how many have masks.
 
     Attributes:
         world: the mini-VOC world.
-        labelled: how many pictures have masks; which ones is drawn by the run's seed.
-        sizes: how many pictures each list holds.
-        labelled_boxes, weak_boxes: how boxes are drawn, where not as the world says.
+        labelled: how many images have masks; which ones is drawn by the run's seed.
+        sizes: how many images each list holds.
+        labelled_boxes, unlabelled_boxes: how boxes are drawn, where not as the world says.
     """
 
     world: Literal["tight", "hurried"] = "hurried"
     labelled: int = 24
     sizes: Sizes = Sizes()
     labelled_boxes: BoxStyle | None = None
-    weak_boxes: BoxStyle | None = None
+    unlabelled_boxes: BoxStyle | None = None
 
     def drawn_world(self) -> World:
         """The world with this configuration's box styles."""
-        changed = {"labelled_boxes": self.labelled_boxes, "weak_boxes": self.weak_boxes}
+        changed = {"labelled_boxes": self.labelled_boxes, "unlabelled_boxes": self.unlabelled_boxes}
         return replace(WORLDS[self.world], **{k: v for k, v in changed.items() if v is not None})
 
 
@@ -45,7 +45,7 @@ class Data:
     """The pools of one configuration and seed, read when first asked for.
 
     Args:
-        config: which pictures.
+        config: which images.
         seed: draws the labelled ones.
     """
 
@@ -54,12 +54,12 @@ class Data:
         self.world = config.drawn_world()
         self.classes = ("background", *self.world.classes)
         self.folder = prepare(self.world, config.sizes)
-        names = {s: _read_names(self.folder, s) for s in ("labelled", "weak", "val", "test")}
+        names = {s: _read_names(self.folder, s) for s in ("labelled", "unlabelled", "val", "test")}
         check_disjoint(names)
 
     @cached_property
     def labelled(self) -> Pool:
-        """The pictures with masks and boxes; every class occurs in them."""
+        """The images with masks and boxes; every class occurs in them."""
         everything = self._pool("labelled", "SegmentationClass")
         chosen = choose_labelled(
             list(everything.masks.numpy()), self.config.labelled, len(self.classes), self.seed
@@ -67,37 +67,37 @@ class Data:
         return everything.take(chosen)
 
     @cached_property
-    def weak(self) -> Pool:
-        """The pictures with boxes only; their masks are not read."""
-        return self._pool("weak", None)
+    def unlabelled(self) -> Pool:
+        """The images with boxes only; their masks are not read."""
+        return self._pool("unlabelled", None)
 
     @cached_property
-    def weak_truth(self) -> np.ndarray:
-        """Hidden masks of the weak pictures, uint8 (N, H, W): to measure labels, not to learn."""
-        return self._pool("weak", "SegmentationClassAug").masks.numpy()
+    def unlabelled_truth(self) -> np.ndarray:
+        """Hidden masks of the unlabelled images, uint8 (N, H, W): to measure labels, not to learn."""
+        return self._pool("unlabelled", "SegmentationClassAug").masks.numpy()
 
     @property
     def everything(self) -> Pool:
-        """Labelled and weak pictures, all with their masks: the upper bound learns from these."""
+        """Labelled and unlabelled images, all with their masks: the upper bound learns from these."""
         return Pool(
-            names=self.labelled.names + self.weak.names,
-            images=torch.cat([self.labelled.images, self.weak.images]),
-            masks=torch.cat([self.labelled.masks, torch.from_numpy(self.weak_truth)]),
+            names=self.labelled.names + self.unlabelled.names,
+            images=torch.cat([self.labelled.images, self.unlabelled.images]),
+            masks=torch.cat([self.labelled.masks, torch.from_numpy(self.unlabelled_truth)]),
         )
 
     @cached_property
     def val(self) -> Pool:
-        """Pictures to make choices on."""
+        """Images to make choices on."""
         return self._pool("val", "SegmentationClass")
 
     @cached_property
     def test(self) -> Pool:
-        """Pictures to report on."""
+        """Images to report on."""
         return self._pool("test", "SegmentationClass")
 
     def dataset(self, image_set: str) -> VOCDataset:
-        """The pictures of one list, one by one, boxes and all."""
-        masks = "SegmentationClassAug" if image_set == "weak" else "SegmentationClass"
+        """The images of one list, one by one, boxes and all."""
+        masks = "SegmentationClassAug" if image_set == "unlabelled" else "SegmentationClass"
         return VOCDataset(self.folder, image_set, self.classes, masks=masks)
 
     def _pool(self, image_set: str, masks: str | None) -> Pool:
@@ -105,13 +105,13 @@ class Data:
 
 
 def open_data(
-    config: DataConfig | PhotoConfig | WholePictureConfig, seed: int, root: Path | None = None
-) -> Data | PhotoData | WholePictureData:
-    """The pictures of a configuration: drawn ones, or photographs or whole ones under ``root``."""
+    config: DataConfig | PhotoConfig | WholeImageConfig, seed: int, root: Path | None = None
+) -> Data | PhotoData | WholeImageData:
+    """The images of a configuration: drawn ones, or photographs or whole ones under ``root``."""
     if isinstance(config, PhotoConfig):
         return PhotoData(config, seed, root)
-    if isinstance(config, WholePictureConfig):
-        return WholePictureData(config, seed, root)
+    if isinstance(config, WholeImageConfig):
+        return WholeImageData(config, seed, root)
     return Data(config, seed)
 
 

@@ -1,7 +1,7 @@
 """Is a dataset what it should be? Every file looked at, every finding with its mend.
 
 Wrong ids, palettes and lists train without an error and cost points that nobody finds again; this
-is the first thing to run on a dataset, and on one's own pictures above all.
+is the first thing to run on a dataset, and on one's own images above all.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from semiseg_lib.datasets.check_findings import FAILS, MENDS, Histogram
+from semiseg_lib.datasets.check_image import look, missing
 from semiseg_lib.datasets.check_layouts import open_layout
 from semiseg_lib.datasets.check_parts import Entry, Finding, Layout, Look, Problem, Rules
-from semiseg_lib.datasets.check_picture import look, missing
 from semiseg_lib.paths import shown
 
 SHOWN = 3
@@ -51,13 +51,13 @@ def check_dataset(
     dataset: str, root: Path | None = None, lists: Sequence[Path] = (),
     sample: int | None = None, workers: int | None = None, progress: bool = False,
 ) -> Report:
-    """Look at every picture, mask and box that the lists of a dataset name.
+    """Look at every image, mask and box that the lists of a dataset name.
 
     Args:
         dataset: voc, cityscapes, camvid, folder or mini.
         root: the folder that holds the dataset, as for the readers.
         lists: further lists of names to check with it, such as one's own labelled list.
-        sample: look into so many pictures a list only; that files exist is checked for all.
+        sample: look into so many images a list only; that files exist is checked for all.
         workers: threads; None: up to 4.
         progress: show a progress bar.
 
@@ -76,7 +76,7 @@ def check_layout(
     distinct = list(dict.fromkeys(entry for entries in looked_at.values() for entry in entries))
     with ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1)) as pool:
         seen = tqdm(pool.map(look, distinct),
-                    total=len(distinct), unit=" pictures", disable=None if progress else True)
+                    total=len(distinct), unit=" images", disable=None if progress else True)
         looks = dict(zip(distinct, seen, strict=True))
     findings, histograms = [*layout.findings], {}
     for name, entries in layout.lists.items():
@@ -101,12 +101,12 @@ def histogram(looks: Iterable[Look], rules: Rules) -> Histogram:
     for value, name in rules.ids.items():
         row_of[value] = names.index(name)
     pixels = np.zeros(len(names) + 2, dtype=np.int64)
-    pictures, masks = pixels.copy(), 0
+    images, masks = pixels.copy(), 0
     for one in looks:
         if one.counts is not None:
             found = np.bincount(row_of, weights=one.counts, minlength=len(pixels)).astype(np.int64)
-            pixels, pictures, masks = pixels + found, pictures + (found > 0), masks + 1
-    return Histogram(names, pixels, pictures, masks)
+            pixels, images, masks = pixels + found, images + (found > 0), masks + 1
+    return Histogram(names, pixels, images, masks)
 
 
 def _sampled(entries: tuple[Entry, ...], sample: int | None) -> tuple[Entry, ...]:
@@ -131,7 +131,7 @@ def _of_list(
     stored = sorted({one.kind for one in looks if one.kind})
     masks = sum(one.counts is not None for one in looks)
     counted = (
-        f"{len(entries)} pictures, {len(looks)} looked at; {masks} masks"
+        f"{len(entries)} images, {len(looks)} looked at; {masks} masks"
         + (f" ({' and '.join(stored)})" if stored else "")
         + f", {sum(one.boxes for one in looks)} boxes"
     )
@@ -150,7 +150,7 @@ def _of_list(
 
 def _of_histogram(name: str, found: Histogram) -> list[Finding]:
     findings = []
-    absent = [one for one, count in zip(found.names, found.pictures, strict=False) if not count]
+    absent = [one for one, count in zip(found.names, found.images, strict=False) if not count]
     if absent:
         findings.append(Finding(
             "NOTE", name, f"no pixel of {', '.join(absent)}",
@@ -170,9 +170,9 @@ def _held_out(name: str) -> bool:
 
 
 def _same_names(layout: Layout) -> list[Finding]:
-    """Pictures that are learnt from in one list and measured on in another."""
+    """Images that are learnt from in one list and measured on in another."""
     findings = []
-    # A list in brackets is another kind of masks of the same pictures.
+    # A list in brackets is another kind of masks of the same images.
     for one, other in combinations([name for name in layout.lists if " (" not in name], 2):
         names = {entry.name for entry in layout.lists[other]}
         shared = [entry.name for entry in layout.lists[one] if entry.name in names]
@@ -181,7 +181,7 @@ def _same_names(layout: Layout) -> list[Finding]:
         joint = [name for name in (one, other) if name.startswith("trainval")]
         findings.append(Finding(
             "NOTE" if joint else "FAIL", f"{one} and {other}",
-            f"{len(shared)} pictures are in both", tuple(shared[:SHOWN]),
+            f"{len(shared)} images are in both", tuple(shared[:SHOWN]),
             f"By its name; never train on {joint[0]} and score on what it holds." if joint else
             "Take them out of one list, or the score is measured on what was learnt.",
         ))
@@ -191,7 +191,7 @@ def _same_names(layout: Layout) -> list[Finding]:
 def _same_content(
     looked_at: Mapping[str, Sequence[Entry]], looks: Mapping[Entry, Look]
 ) -> list[Finding]:
-    """The same pixels under two names; pictures that only look alike are not found."""
+    """The same pixels under two names; images that only look alike are not found."""
     owners: dict[bytes, dict[str, str]] = defaultdict(dict)
     for name, entries in looked_at.items():
         for entry in entries:
@@ -206,7 +206,7 @@ def _same_content(
     return [
         Finding(
             "FAIL" if leaks else "NOTE", "all lists",
-            f"{len(pairs)} pictures occur under two names"
+            f"{len(pairs)} images occur under two names"
             + (", learnt from under one and measured on under the other" if leaks else ""),
             tuple(pairs[:SHOWN]), "Take one of the two out of its list.",
         )

@@ -8,23 +8,23 @@ import numpy as np
 
 # What a kind of problem is called, and how to mend it.
 FAILS = {
-    "missing picture": ("pictures are missing",
+    "missing image": ("images are missing",
                         "Complete the copy, or take these names out of the list."),
     "missing mask": ("masks are missing",
-                     "Add the masks, or move these names to a list of pictures without masks."),
+                     "Add the masks, or move these names to a list of images without masks."),
     "missing boxes": ("files of boxes are missing",
                       "Add the annotations, or read the list without boxes."),
-    "unreadable picture": ("pictures cannot be read", "Copy or download them again."),
+    "unreadable image": ("images cannot be read", "Copy or download them again."),
     "unreadable mask": ("masks cannot be read", "Copy or download them again."),
     "unreadable boxes": ("files of boxes cannot be read",
                          "Each object needs a name and its four sides; correct the file."),
-    "size": ("masks differ in size from their pictures",
+    "size": ("masks differ in size from their images",
              "Resize the mask (nearest neighbour), or fetch the pair again."),
     "lossy mask": ("masks are JPEGs, whose compression changes the ids",
                    "Make them again as PNG, from the source."),
     "colour mask": ("masks hold colours where ids are expected",
                     "Save them as palette or grey PNGs whose pixel values are the ids."),
-    "grey mask": ("masks are grey pictures where colours are expected",
+    "grey mask": ("masks are grey images where colours are expected",
                   "Put masks of ids into train_labels, val_labels and test_labels."),
     "unknown colours": ("masks hold colours that belong to no class",
                         "Was the mask smoothed or resized? Resize masks with nearest neighbour."),
@@ -40,7 +40,7 @@ FAILS = {
                   "Make them again: the 34 ids must be mapped to 19 and 255 (void)."),
     "unknown box class": ("boxes have a class that the dataset does not know",
                           "Correct the name, or add the class."),
-    "box outside": ("boxes do not lie in their picture",
+    "box outside": ("boxes do not lie in their image",
                     "Correct the sides (VOC counts pixels from 1)."),
 }
 NOTES = {
@@ -58,13 +58,13 @@ class Histogram:
     Attributes:
         names: C class names; the last two rows count void and values that belong to no class.
         pixels: int64 (C + 2,).
-        pictures: int64 (C + 2,) pictures in which it occurs.
+        images: int64 (C + 2,) images in which it occurs.
         masks: how many masks were read.
     """
 
     names: tuple[str, ...]
     pixels: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     masks: int
 
     @property
@@ -76,10 +76,10 @@ class Histogram:
         """A table of what occurs, with bars of at most ``width`` characters."""
         longest = self.shares.max() or 1.0
         return [
-            {"class": name, "pixels": f"{100 * share:.2f} %", "pictures": str(count),
+            {"class": name, "pixels": f"{100 * share:.2f} %", "images": str(count),
              "share": ("█" * round(width * share / longest)).ljust(width)}
             for name, share, count in zip(
-                (*self.names, "void", "no class"), self.shares, self.pictures.tolist(), strict=True
+                (*self.names, "void", "no class"), self.shares, self.images.tolist(), strict=True
             )
             if count
         ]

@@ -63,7 +63,7 @@ def voc_layout(folder: Path, classes: Sequence[str], lists: Sequence[Path] = ())
         found[path.stem], findings = entries, findings + _other_folders(path.stem, entries, masks)
     if not found and not findings:
         raise FileNotFoundError(
-            f"{shown(folder)} holds no lists. Write one picture name a line into "
+            f"{shown(folder)} holds no lists. Write one image name a line into "
             "ImageSets/Segmentation/train.txt and val.txt."
         )
 
@@ -73,7 +73,7 @@ def voc_layout(folder: Path, classes: Sequence[str], lists: Sequence[Path] = ())
 def _mask_folders(folder: Path, image_set: str) -> list[str]:
     """SBD's masks for the lists that are made of them, the official ones for the others."""
     order = ["SegmentationClass", "SegmentationClassAug"]
-    augmented = any(word in image_set for word in ("aug", "sbd", "weak", "unlabel"))
+    augmented = any(word in image_set for word in ("aug", "sbd", "unlabelled", "unlabel"))
     order = order[::-1] if augmented else order
     return [name for name in order if (folder / name).is_dir()] or order[:1]
 
@@ -99,9 +99,9 @@ def _other_folders(
 
 
 def _own(folder: Path, lists: Sequence[Path]) -> Layout:
-    """A folder of one's own: what its reader refuses is a finding, then each picture is looked at.
+    """A folder of one's own: what its reader refuses is a finding, then each image is looked at.
     """
-    title, findings = f"Own pictures in {shown(folder)}", []
+    title, findings = f"Own images in {shown(folder)}", []
     try:
         contents = look_through(folder)
     except ValueError as error:
@@ -112,11 +112,11 @@ def _own(folder: Path, lists: Sequence[Path]) -> Layout:
         if drawn:
             findings.append(Finding(
                 "NOTE", ", ".join(drawn), "drawn by the seed of each run; here by seed 0",
-                mend=f"Write {'.txt and '.join(drawn)}.txt to measure on the same pictures always.",
+                mend=f"Write {'.txt and '.join(drawn)}.txt to measure on the same images always.",
             ))
     except ValueError as error:
         findings.append(Finding("FAIL", "lists", str(error)))
-        names = {"all pictures": tuple(contents.pictures)}
+        names = {"all images": tuple(contents.images)}
     names |= {Path(path).stem: read_published_list(Path(path)) for path in lists}
     rules = Rules(
         ids=dict(enumerate(contents.classes)), box_classes=frozenset(contents.classes[1:]),
@@ -130,7 +130,7 @@ def _own(folder: Path, lists: Sequence[Path]) -> Layout:
 
 
 def _own_entry(name: str, rules: Rules, contents: Contents) -> Entry:
-    image = contents.pictures.get(name, contents.root / "images" / f"{name}.jpg")
+    image = contents.images.get(name, contents.root / "images" / f"{name}.jpg")
     coco = contents.boxes.file if name in contents.boxes.coco else None
     return Entry(name, rules, image, contents.masks.get(name), contents.boxes.xml.get(name, coco))
 

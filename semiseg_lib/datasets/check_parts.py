@@ -22,7 +22,7 @@ class Rules:
     Attributes:
         ids: {value in a mask: class name}; other values but ``void`` are mistakes.
         void: values that mean "no label".
-        colours: {(red, green, blue): value} where the masks are colour pictures, else empty.
+        colours: {(red, green, blue): value} where the masks are colour images, else empty.
         palette: the (256, 3) colours that palette masks should have; None: any.
         read_boxes: reads an entry's boxes as [(class, (xmin, ymin, xmax, ymax))], counted from 1,
             both ends included, as VOC does.
@@ -41,7 +41,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Entry:
-    """The files of one picture in one list; None for what nobody promised.
+    """The files of one image in one list; None for what nobody promised.
 
     Attributes:
         name: as the list names it.
@@ -73,7 +73,7 @@ class Look:
         entry: where.
         counts: int64 (256,) pixels of each value in the mask, None without a readable mask.
         kind: how the mask is stored: palette, grey or colour.
-        digest: hash of the decoded picture, None where it cannot be read.
+        digest: hash of the decoded image, None where it cannot be read.
         boxes: how many.
         problems: what is wrong.
     """

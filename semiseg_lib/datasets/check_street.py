@@ -14,12 +14,12 @@ from semiseg_lib.datasets.labels import (
     VOID,
     camvid_ids,
 )
-from semiseg_lib.datasets.published_lists import PICTURE_SUFFIXES, read_published_list
+from semiseg_lib.datasets.published_lists import IMAGE_SUFFIXES, read_published_list
 from semiseg_lib.paths import shown
 
 
 def cityscapes_layout(folder: Path, lists: Sequence[Path]) -> Layout:
-    """Fine Cityscapes; the trainIds pictures that some code needs are lists of their own."""
+    """Fine Cityscapes; the trainIds images that some code needs are lists of their own."""
     found = {}
     for kind, rules in (("labelIds", _label_ids()), ("labelTrainIds", _train_ids())):
         for split in ("train", "val", "test"):
@@ -34,7 +34,7 @@ def cityscapes_layout(folder: Path, lists: Sequence[Path]) -> Layout:
 
 
 def _cityscapes_entries(folder: Path, split: str, kind: str, rules: Rules) -> tuple[Entry, ...]:
-    """Every picture that has a photograph or a mask: what lacks one of the two is found missing."""
+    """Every image that has a photograph or a mask: what lacks one of the two is found missing."""
     def files(what: str, suffix: str) -> dict[str, Path]:
         ending = f"_{suffix}.png"
         return {path.name.removesuffix(ending): path
@@ -91,7 +91,7 @@ def camvid_layout(folder: Path, lists: Sequence[Path]) -> Layout:
         masks = masks if masks.is_dir() else folder / f"{split}_labels"
         ending = "_L.png" if original else ".png"
         found[split] = tuple(
-            Entry(name, rules, _picture(images, name), masks / f"{name}{ending}") for name in names
+            Entry(name, rules, _image(images, name), masks / f"{name}{ending}") for name in names
         )
     by_name = {entry.name: entry for entries in found.values() for entry in entries}
     found |= _own_lists(lists, by_name, rules, folder)
@@ -99,8 +99,8 @@ def camvid_layout(folder: Path, lists: Sequence[Path]) -> Layout:
     return Layout(f"CamVid ({kind}) in {shown(folder)}", found, tuple(findings))
 
 
-def _picture(folder: Path, name: str) -> Path:
-    paths = [folder / f"{name}{suffix}" for suffix in PICTURE_SUFFIXES]
+def _image(folder: Path, name: str) -> Path:
+    paths = [folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
     return next((path for path in paths if path.is_file()), folder / f"{name}.png")
 
 

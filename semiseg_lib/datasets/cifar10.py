@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semiseg_lib.datasets.labels import read_picture
+from semiseg_lib.datasets.labels import read_image
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -31,14 +31,14 @@ _MEND = "Fetch it again (semiseg data cifar10)."
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures of one class each.
+class Images:
+    """Images of one class each.
 
     Attributes:
         names: N names.
         images: uint8 (N, 3, H, W).
         labels: uint8 (N,) class ids.
-        is_test: bool (N,), the dataset's own test pictures.
+        is_test: bool (N,), the dataset's own test images.
     """
 
     names: tuple[str, ...]
@@ -66,8 +66,8 @@ def find_cifar10(root: Path | None) -> Path:
 
 
 @lru_cache(maxsize=1)
-def read_cifar10(folder: Path) -> Pictures:
-    """All 60,000 pictures; 185 MB, kept for the next call.
+def read_cifar10(folder: Path) -> Images:
+    """All 60,000 images; 185 MB, kept for the next call.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -104,7 +104,7 @@ def read_mosaic(path: Path, count: int) -> np.ndarray:
         FileNotFoundError: it is missing.
         ValueError: it is damaged, or of another size.
     """
-    mosaic = read_picture(path)
+    mosaic = read_image(path)
     rows = count // TILES_A_ROW
     if mosaic.shape[1:] != (rows * SIDE, TILES_A_ROW * SIDE):
         raise ValueError(
@@ -115,14 +115,14 @@ def read_mosaic(path: Path, count: int) -> np.ndarray:
     return tiles.reshape(count, 3, SIDE, SIDE)
 
 
-def _read_batches(folder: Path) -> Pictures:
+def _read_batches(folder: Path) -> Images:
     images, labels = zip(*(read_batch(folder / name) for name in BATCHES), strict=True)
     names = [f"{name.removesuffix('.bin')}_{i:04d}" for name in BATCHES for i in range(RECORDS)]
     is_test = np.repeat([name == "test_batch.bin" for name in BATCHES], RECORDS)
-    return Pictures(tuple(names), np.concatenate(images), np.concatenate(labels), is_test)
+    return Images(tuple(names), np.concatenate(images), np.concatenate(labels), is_test)
 
 
-def _read_mosaics(folder: Path) -> Pictures:
+def _read_mosaics(folder: Path) -> Images:
     names: list[str] = []
     images, labels, is_test = [], [], []
     for split, count in TILES.items():
@@ -131,6 +131,6 @@ def _read_mosaics(folder: Path) -> Pictures:
             names += [f"{split}_{name}_{i:04d}" for i in range(count)]
             labels.append(np.full(count, label, np.uint8))
             is_test.append(np.full(count, split == "test"))
-    return Pictures(
+    return Images(
         tuple(names), np.concatenate(images), np.concatenate(labels), np.concatenate(is_test)
     )

@@ -2,7 +2,7 @@
 
 ::
 
-    leftImg8bit/train/CITY/NAME_leftImg8bit.png         the pictures, 2048x1024
+    leftImg8bit/train/CITY/NAME_leftImg8bit.png         the images, 2048x1024
     gtFine/train/CITY/NAME_gtFine_labelIds.png          masks of Cityscapes' own ids, 0 to 33
                       NAME_gtFine_labelTrainIds.png     the 19 train ids, where someone made them
                       NAME_gtFine_instanceIds.png       1000 * id + number for each object
@@ -31,8 +31,8 @@ from semiseg_lib.datasets.labels import (
     cityscapes_train_ids,
     kept_boxes,
     packed_ids,
+    read_image,
     read_mask,
-    read_picture,
 )
 from semiseg_lib.datasets.published_lists import check_no_duplicates
 from semiseg_lib.datasets.sample import Boxes, Sample
@@ -43,12 +43,12 @@ _CLASSES, _IDS = len(CITYSCAPES_CLASSES), len(CITYSCAPES_IDS)
 
 
 class CityscapesDataset:
-    """Pictures of one split as :class:`Sample`; masks of 19 classes, none of them a background.
+    """Images of one split as :class:`Sample`; masks of 19 classes, none of them a background.
 
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
-        split: ``train`` (2,975 pictures), ``val`` (500) or ``test`` (1,525, masks held back).
-        names: which pictures, as ``aachen_000000_000019``; None for all of the split.
+        split: ``train`` (2,975 images), ``val`` (500) or ``test`` (1,525, masks held back).
+        names: which images, as ``aachen_000000_000019``; None for all of the split.
         keep: the classes to tell apart, None for all 19. The ids are packed in this order, and
             every other class becomes void.
         masks: which masks to read; ``auto`` takes ``labelIds`` where there are any, else
@@ -87,12 +87,12 @@ class CityscapesDataset:
                 "Cityscapes keeps the masks of its test split (the files there are empty). Read "
                 "it with masks=None and boxes=False, and measure on val."
             )
-        self._cities = cityscapes_pictures(self.root, split)
+        self._cities = cityscapes_images(self.root, split)
         self.names = list(self._cities if names is None else names)
         check_no_duplicates(self.names, f"the choice from {self.root}")
         if unknown := [name for name in self.names if name not in self._cities]:
             raise ValueError(
-                f"{len(unknown)} pictures are not in {self.root / 'leftImg8bit' / split}, such as "
+                f"{len(unknown)} images are not in {self.root / 'leftImg8bit' / split}, such as "
                 f"{unknown[0]}. Names look like {next(iter(self._cities))}; check the split."
             )
 
@@ -103,7 +103,7 @@ class CityscapesDataset:
         name = self.names[index]
         city = self._cities[name]
         image_path = self.root / "leftImg8bit" / self.split / city / f"{name}_leftImg8bit.png"
-        image = read_picture(image_path)
+        image = read_image(image_path)
         mask, boxes = None, None
         if self.masks is not None:
             mask_path = self._mask_path(name)
@@ -133,12 +133,12 @@ class CityscapesDataset:
         )
 
 
-def cityscapes_pictures(root: Path, split: str) -> dict[str, str]:
-    """{picture name: city} of a split, sorted by name.
+def cityscapes_images(root: Path, split: str) -> dict[str, str]:
+    """{image name: city} of a split, sorted by name.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: there is no picture in it.
+        ValueError: there is no image in it.
     """
     folder = Path(root) / "leftImg8bit" / split
     if not folder.is_dir():
@@ -187,12 +187,12 @@ def read_instance_ids(path: Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: the file is missing.
-        LabelError: the file is no such picture.
+        LabelError: the file is no such image.
     """
     path = Path(path)
     try:
-        with Image.open(path) as picture:
-            mode, ids = picture.mode, np.asarray(picture)
+        with Image.open(path) as image:
+            mode, ids = image.mode, np.asarray(image)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path} is missing. Unpack gtFine_trainvaltest.zip, or read without boxes."

@@ -1,8 +1,8 @@
 """Random views of photographs: scaled, cropped to a square, flipped, recoloured.
 
-One :class:`View` is drawn a picture, and everything that lies on the picture follows it: the mask
+One :class:`View` is drawn an image, and everything that lies on the image follows it: the mask
 by nearest neighbour, the boxes by their coordinates, stored logits by bilinear sampling. Where the
-scaled picture is smaller than the crop, the rest is padding; it is void in the mask and False in
+scaled image is smaller than the crop, the rest is padding; it is void in the mask and False in
 ``inside``.
 """
 
@@ -21,7 +21,7 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 
 PADDING_COLOUR = (124, 116, 104)
-"""ImageNet's mean colour: what lies outside a picture looks like nothing in particular."""
+"""ImageNet's mean colour: what lies outside an image looks like nothing in particular."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CropConfig:
 
     Attributes:
         crop: height and width of a view in pixels, at least 16.
-        scale: the picture is enlarged by a factor drawn from this range first.
+        scale: the image is enlarged by a factor drawn from this range first.
         flip: chance of a left-right flip.
         brightness, contrast, saturation: factors are drawn from 1 - x .. 1 + x.
         hue: turn of the colour circle, drawn from -x .. x (1 is a full turn).
@@ -56,9 +56,9 @@ class View:
     """One drawn view.
 
     Attributes:
-        source: (H, W) of the picture.
+        source: (H, W) of the image.
         scaled: (H, W) it is resized to.
-        top, left: the crop's corner in the resized picture; negative where padding comes first.
+        top, left: the crop's corner in the resized image; negative where padding comes first.
         crop: side of the crop.
         flip: mirrored left to right after cropping.
     """
@@ -71,7 +71,7 @@ class View:
     flip: bool
 
     def image(self, image: Tensor) -> Tensor:
-        """The view of a picture uint8 (3, H, W): uint8 (3, crop, crop)."""
+        """The view of an image uint8 (3, H, W): uint8 (3, crop, crop)."""
         scaled = v2.resize(image, list(self.scaled), InterpolationMode.BILINEAR, antialias=True)
         colour = torch.tensor(PADDING_COLOUR, dtype=image.dtype).view(3, 1, 1)
         return self._window(scaled, colour)
@@ -82,7 +82,7 @@ class View:
         return self._window(scaled, torch.tensor(VOID, dtype=mask.dtype))[0]
 
     def inside(self) -> Tensor:
-        """Bool (crop, crop): True where the view shows the picture."""
+        """Bool (crop, crop): True where the view shows the image."""
         return self._window(torch.ones(1, *self.scaled, dtype=torch.bool), torch.tensor(False))[0]
 
     def boxes(self, boxes: Boxes) -> Boxes:
@@ -98,9 +98,9 @@ class View:
     def logits(self, logits: Tensor) -> Tensor:
         """The view of stored logits (C, h, w): float32 (C, n, n) with n = ceil(crop / stride).
 
-        One stored logit covers stride x stride pixels of the picture, the first of them from its
+        One stored logit covers stride x stride pixels of the image, the first of them from its
         upper left corner. They are sampled bilinearly at the centres of the view's own logits;
-        beyond the picture's edge the nearest one is repeated.
+        beyond the image's edge the nearest one is repeated.
         """
         stride = stored_stride(self.source, logits.shape[-2:])
         centres = (torch.arange(-(-self.crop // stride)) + 0.5) * stride
@@ -126,7 +126,7 @@ class View:
 
 
 def draw_view(size: tuple[int, int], config: CropConfig, generator: torch.Generator) -> View:
-    """Draw the view of a picture of ``size`` (H, W)."""
+    """Draw the view of an image of ``size`` (H, W)."""
     low, high = config.scale
     factor = low + (high - low) * float(torch.rand((), generator=generator))
     scaled = tuple(max(round(side * factor), 1) for side in size)
@@ -136,17 +136,17 @@ def draw_view(size: tuple[int, int], config: CropConfig, generator: torch.Genera
 
 
 def colour_view(image: Tensor, config: CropConfig, generator: torch.Generator) -> Tensor:
-    """Jitter the colours of one picture (3, H, W) in [0, 1]."""
+    """Jitter the colours of one image (3, H, W) in [0, 1]."""
     drawn = 2 * torch.rand(1, 4, generator=generator) - 1
     if not any((config.brightness, config.contrast, config.saturation, config.hue)):
         return image
     return recolour(image[None], drawn, config)[0]
 
 
-def stored_stride(picture: tuple[int, int], stored: tuple[int, int]) -> int:
+def stored_stride(image: tuple[int, int], stored: tuple[int, int]) -> int:
     """How many pixels one stored logit covers: h = ceil(H / stride), stride a power of two."""
-    longest = int(np.argmax(picture))
-    return 2 ** round(float(np.log2(picture[longest] / stored[longest])))
+    longest = int(np.argmax(image))
+    return 2 ** round(float(np.log2(image[longest] / stored[longest])))
 
 
 def _offset(room: int, generator: torch.Generator) -> int:

@@ -1,4 +1,4 @@
-"""Two overlapping crops of each picture of a batch, on one grid, so that their cells coincide."""
+"""Two overlapping crops of each image of a batch, on one grid, so that their cells coincide."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TRIES = 50  # for a second crop that overlaps enough
 
 @dataclass(frozen=True)
 class Crops:
-    """One crop of each picture of a batch, all of one size.
+    """One crop of each image of a batch, all of one size.
 
     Attributes:
-        corners: int (B, 2), top row and left column of each, in pixels of the picture.
+        corners: int (B, 2), top row and left column of each, in pixels of the image.
         size: rows and columns.
         flipped: bool (B,), which are mirrored left to right.
     """
@@ -31,7 +31,7 @@ class Crops:
     flipped: np.ndarray
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Cut anything that lies on the pictures, (B, ..., H, W)."""
+        """Cut anything that lies on the images, (B, ..., H, W)."""
         height, width = self.size
         pieces = []
         for one, (top, left), flip in zip(maps, self.corners.tolist(), self.flipped, strict=True):
@@ -40,17 +40,17 @@ class Crops:
         return torch.stack(pieces)
 
     def cut(self, part: Part) -> Part:
-        """The crops of a batch's pictures, with what is known of them; without boxes and logits."""
+        """The crops of a batch's images, with what is known of them; without boxes and logits."""
         masks, inside = (
             None if maps is None else self(maps) for maps in (part.masks, part.inside)
         )
         return Part(part.names, self(part.images), masks, inside=inside)
 
     def cells(self, number: int, rows: np.ndarray, columns: np.ndarray, stride: int) -> np.ndarray:
-        """Where pixels of picture ``number`` lie in the crops' flattened grids (B, h, w) of cells.
+        """Where pixels of image ``number`` lie in the crops' flattened grids (B, h, w) of cells.
 
         Args:
-            number: of the picture in the batch.
+            number: of the image in the batch.
             rows, columns: of its pixels, within its crop.
             stride: pixels a cell.
         """
@@ -83,11 +83,11 @@ def crop_size(view: Sequence[int], share: float, stride: int) -> tuple[int, int]
 def draw_crops(
     images: Tensor, share: float, stride: int, rng: np.random.Generator, flip: float = 0.0
 ) -> Crops:
-    """Draw a crop of each picture.
+    """Draw a crop of each image.
 
     Args:
         images: (B, 3, H, W).
-        share: side of a crop over that of its picture; see :func:`crop_size`.
+        share: side of a crop over that of its image; see :func:`crop_size`.
         stride: corners lie at multiples of it.
         rng: draws corners and flips.
         flip: chance of a left-right flip.
@@ -106,7 +106,7 @@ def draw_pair(
     flip: float = 0.0,
     overlap: float = 0.1,
 ) -> tuple[Crops, Crops]:
-    """Draw two crops of each picture, each as :func:`draw_crops` draws one.
+    """Draw two crops of each image, each as :func:`draw_crops` draws one.
 
     The second one is drawn anew until the intersection of both over their union is at least
     ``overlap``, at most 50 times; then it gets the first one's place.
@@ -130,11 +130,11 @@ def shared_share(corner: np.ndarray, other: np.ndarray, size: tuple[int, int]) -
 
 
 def shared_cells(one: Crops, two: Crops, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cells that both crops of a picture show, as places in either's grids.
+    """The cells that both crops of an image show, as places in either's grids.
 
     Returns:
         two int arrays (N,) of places in the flattened grids (B, h, w): entry i of both is the same
-        cell of the same picture. Pictures come one after the other, rows from top to bottom.
+        cell of the same image. Images come one after the other, rows from top to bottom.
     """
     places: tuple[list, list] = ([], [])
     for number, corners in enumerate(zip(one.corners, two.corners, strict=True)):

@@ -1,12 +1,12 @@
-"""Your own pictures: a folder with some masks, some boxes, and pictures with neither.
+"""Your own images: a folder with some masks, some boxes, and images with neither.
 
 ::
 
     classes.txt         a class a line; the first is the background, id 0
-    images/NAME.jpg     all pictures, in any usual format
-    masks/NAME.png      ids as pixel values, 255 = void; only for the pictures that have one
+    images/NAME.jpg     all images, in any usual format
+    masks/NAME.png      ids as pixel values, 255 = void; only for the images that have one
     boxes/NAME.xml      VOC's XML, counted from 1; or boxes.json / annotations.json in COCO's format
-    labelled.txt weak.txt unlabelled.txt val.txt test.txt       lists of names, each optional
+    labelled.txt boxed.txt unlabelled.txt val.txt test.txt       lists of names, each optional
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from semiseg_lib.datasets.labels import (
     check_same_size,
     kept_boxes,
     packed_ids,
+    read_image,
     read_mask,
-    read_picture,
 )
 from semiseg_lib.datasets.published_lists import (
-    PICTURE_SUFFIXES,
+    IMAGE_SUFFIXES,
     check_no_duplicates,
     read_published_list,
 )
 from semiseg_lib.datasets.sample import Sample
 from semiseg_lib.datasets.splits import check_disjoint
 
-LISTS = ("labelled", "weak", "unlabelled", "val", "test")
+LISTS = ("labelled", "boxed", "unlabelled", "val", "test")
 _IGNORED = ("thumbs.db", "desktop.ini")
 
 
@@ -46,26 +46,26 @@ class Contents:
     Attributes:
         root: the folder.
         classes: C names, the background first.
-        pictures, masks: {name: file}, sorted by name.
+        images, masks: {name: file}, sorted by name.
         boxes: where the boxes are.
     """
 
     root: Path
     classes: tuple[str, ...]
-    pictures: Mapping[str, Path]
+    images: Mapping[str, Path]
     masks: Mapping[str, Path]
     boxes: FolderBoxes
 
 
 class FolderDataset:
-    """Pictures of a folder as :class:`Sample`, each with the labels it has.
+    """Images of a folder as :class:`Sample`, each with the labels it has.
 
     Args:
         root: the folder.
-        names: which pictures; None for all.
+        names: which images; None for all.
         keep: the classes to tell apart, the background first; None for all. Others become void.
         masks: read the masks that are there.
-        boxes: read the boxes that are there. A picture that the COCO file lists, or that has an
+        boxes: read the boxes that are there. An image that the COCO file lists, or that has an
             XML, was looked through: it has no box where none is drawn, instead of None.
 
     Raises:
@@ -83,7 +83,7 @@ class FolderDataset:
         self.contents = look_through(root)
         self.masks, self.boxes = masks, boxes
         self.classes, self._new_id = packed_ids(self.contents.classes, keep, self.contents.root)
-        self.names = list(self.contents.pictures if names is None else names)
+        self.names = list(self.contents.images if names is None else names)
         _check_known(self.names, self.contents, "the choice")
         if boxes and self.classes[0] != self.contents.classes[0]:
             raise ValueError(
@@ -93,7 +93,7 @@ class FolderDataset:
 
     @property
     def has_boxes(self) -> bool:
-        """Whether every picture comes with boxes."""
+        """Whether every image comes with boxes."""
         return self.boxes and set(self.names) <= self.contents.boxes.names
 
     def __len__(self) -> int:
@@ -101,8 +101,8 @@ class FolderDataset:
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
-        image_path = self.contents.pictures[name]
-        image = read_picture(image_path)
+        image_path = self.contents.images[name]
+        image = read_image(image_path)
         mask, boxes = None, None
         if self.masks and name in self.contents.masks:
             mask_path = self.contents.masks[name]
@@ -116,30 +116,30 @@ class FolderDataset:
 
 
 def look_through(root: Path) -> Contents:
-    """List what is in a folder; no picture is opened.
+    """List what is in a folder; no image is opened.
 
     Raises:
         FileNotFoundError: ``images`` or ``classes.txt`` is missing.
-        ValueError: no pictures, two of one name, masks or boxes without a picture, files that are
-            no pictures, or a useless ``classes.txt``.
+        ValueError: no images, two of one name, masks or boxes without an image, files that are
+            no images, or a useless ``classes.txt``.
         LabelError: a COCO file that cannot be used.
     """
     root = Path(root)
     if not (root / "images").is_dir():
-        raise FileNotFoundError(f"{root} has no folder images. Put the pictures into it.")
+        raise FileNotFoundError(f"{root} has no folder images. Put the images into it.")
     classes = read_classes(root / "classes.txt")
-    pictures = _files(root / "images", PICTURE_SUFFIXES, "pictures; convert them to PNG or JPEG")
-    if not pictures:
-        raise ValueError(f"{root / 'images'} is empty. Put the pictures straight into it.")
+    images = _files(root / "images", IMAGE_SUFFIXES, "images; convert them to PNG or JPEG")
+    if not images:
+        raise ValueError(f"{root / 'images'} is empty. Put the images straight into it.")
     masks = {}
     if (root / "masks").is_dir():
         masks = _files(root / "masks", (".png",), "PNG files; JPEG would blur the ids")
-    if strangers := sorted(set(masks) - set(pictures)):
+    if strangers := sorted(set(masks) - set(images)):
         raise ValueError(
-            f"{len(strangers)} masks have no picture of the same name in images, such as "
-            f"{masks[strangers[0]]}. Name each mask like its picture (cat1.jpg, cat1.png)."
+            f"{len(strangers)} masks have no image of the same name in images, such as "
+            f"{masks[strangers[0]]}. Name each mask like its image (cat1.jpg, cat1.png)."
         )
-    return Contents(root, classes, pictures, masks, find_boxes(root, pictures))
+    return Contents(root, classes, images, masks, find_boxes(root, images))
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -170,37 +170,37 @@ def read_classes(path: Path) -> tuple[str, ...]:
 def folder_lists(
     root: Path, seed: int, val_share: float = 0.2, test_share: float = 0.2
 ) -> dict[str, tuple[str, ...]]:
-    """Who is labelled, weak, unlabelled, val and test.
+    """Who is labelled, boxed, unlabelled, val and test.
 
     A list that is there is taken as it is, and its group gets no more. Where ``val.txt`` or
-    ``test.txt`` is missing, it is drawn by ``seed`` from the pictures with masks that no list
-    names. All other pictures are sorted by what they have: with a mask labelled, with boxes only
-    weak, with nothing unlabelled. Where ``labelled.txt`` is there, more masks do not count.
+    ``test.txt`` is missing, it is drawn by ``seed`` from the images with masks that no list
+    names. All other images are sorted by what they have: with a mask labelled, with boxes only
+    boxed, with nothing unlabelled. Where ``labelled.txt`` is there, more masks do not count.
 
     Args:
         root: the folder.
         seed: the same seed gives the same lists.
-        val_share, test_share: of the pictures with masks that no list names; at least one each.
+        val_share, test_share: of the images with masks that no list names; at least one each.
 
     Raises:
         FileNotFoundError, ValueError, LabelError: see :func:`look_through`; or a list names an
-            unknown picture, a picture is in two lists, lacks the mask or boxes that its list
-            promises, or too few pictures have masks.
+            unknown image, an image is in two lists, lacks the mask or boxes that its list
+            promises, or too few images have masks.
     """
     contents = look_through(root)
-    given = {name: read_published_list(contents.root / f"{name}.txt", contents.pictures)
+    given = {name: read_published_list(contents.root / f"{name}.txt", contents.images)
              for name in LISTS if (contents.root / f"{name}.txt").is_file()}
     for name, members in given.items():
         _check_known(members, contents, f"{contents.root / name}.txt")
         _check_labels(members, contents, name)
     check_disjoint(given)
     taken = {member for members in given.values() for member in members}
-    free = [name for name in contents.pictures if name not in taken]
+    free = [name for name in contents.images if name not in taken]
     with_mask = [name for name in free if name in contents.masks]
     groups = _drawn(with_mask, given, seed, val_share, test_share, contents.root)
     used = {name for group in groups.values() for name in group}
     rest = [name for name in free if name not in used]
-    groups["weak"] = tuple(name for name in rest if name in contents.boxes.names)
+    groups["boxed"] = tuple(name for name in rest if name in contents.boxes.names)
     groups["unlabelled"] = tuple(name for name in rest if name not in contents.boxes.names)
     return {name: given[name] if name in given else groups[name] for name in LISTS}
 
@@ -209,7 +209,7 @@ def _drawn(
     with_mask: Sequence[str], given: Mapping[str, Sequence[str]], seed: int,
     val_share: float, test_share: float, root: Path,
 ) -> dict[str, tuple[str, ...]]:
-    """Labelled, val and test pictures, where no list gives them, from those with masks."""
+    """Labelled, val and test images, where no list gives them, from those with masks."""
     shares = {"val": val_share, "test": test_share}
     wanted = {name: max(1, round(share * len(with_mask)))
               for name, share in shares.items() if name not in given}
@@ -217,7 +217,7 @@ def _drawn(
     if needed > len(with_mask):
         missing = ", ".join([*wanted, *(["labelled"] if "labelled" not in given else [])])
         raise ValueError(
-            f"{len(with_mask)} pictures of {root} have a mask and are in no list, but {missing} "
+            f"{len(with_mask)} images of {root} have a mask and are in no list, but {missing} "
             f"need {needed}. Draw more masks, or write {missing.replace(', ', '.txt, ')}.txt."
         )
     order = np.random.default_rng([seed, 78]).permutation(len(with_mask))
@@ -246,20 +246,20 @@ def _files(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
 
 def _check_known(names: Sequence[str], contents: Contents, what: str) -> None:
     check_no_duplicates(names, what)
-    if unknown := [name for name in names if name not in contents.pictures]:
+    if unknown := [name for name in names if name not in contents.images]:
         raise ValueError(
-            f"{what} names {len(unknown)} pictures that are not in {contents.root / 'images'}, "
+            f"{what} names {len(unknown)} images that are not in {contents.root / 'images'}, "
             f"such as {unknown[0]}. Names are written without folder and ending."
         )
 
 
 def _check_labels(members: Sequence[str], contents: Contents, name: str) -> None:
     have = {"labelled": contents.masks, "val": contents.masks, "test": contents.masks,
-            "weak": contents.boxes.names}.get(name, contents.pictures)
+            "boxed": contents.boxes.names}.get(name, contents.images)
     if without := [member for member in members if member not in have]:
-        kind = "boxes" if name == "weak" else "mask"
+        kind = "boxes" if name == "boxed" else "mask"
         raise ValueError(
-            f"{contents.root / name}.txt names {len(without)} pictures without {kind}, such as "
+            f"{contents.root / name}.txt names {len(without)} images without {kind}, such as "
             f"{without[0]}. Add the {kind}, or take the names out."
         )
 

@@ -1,4 +1,4 @@
-"""Boxes of your own pictures: one VOC XML a picture, or one COCO JSON for all."""
+"""Boxes of your own images: one VOC XML an image, or one COCO JSON for all."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class FolderBoxes:
 
     Attributes:
         file: the COCO file, or the folder of XML files; None where there are no boxes.
-        xml: {picture name: XML file}.
-        coco: {picture name: ((class name, half-open box), ...)}.
+        xml: {image name: XML file}.
+        coco: {image name: ((class name, half-open box), ...)}.
     """
 
     file: Path | None
@@ -36,16 +36,16 @@ class FolderBoxes:
 
     @cached_property
     def names(self) -> set[str]:
-        """The pictures that somebody looked through for boxes, also those without any object."""
+        """The images that somebody looked through for boxes, also those without any object."""
         return {*self.xml, *self.coco}
 
     def read(self, name: str, classes: Sequence[str], size: tuple[int, int]) -> Boxes | None:
-        """The boxes of a picture of ``size`` (H, W), classes as places in ``classes``.
+        """The boxes of an image of ``size`` (H, W), classes as places in ``classes``.
 
         None where nobody drew any.
 
         Raises:
-            LabelError: a box of an unknown class, or one that does not lie in its picture.
+            LabelError: a box of an unknown class, or one that does not lie in its image.
         """
         if name not in self.names:
             return None
@@ -68,11 +68,11 @@ class FolderBoxes:
         )
 
 
-def find_boxes(root: Path, pictures: Mapping[str, Path]) -> FolderBoxes:
-    """The boxes of the pictures of ``root``.
+def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
+    """The boxes of the images of ``root``.
 
     Raises:
-        ValueError: there are several sources, or boxes of pictures that are not there.
+        ValueError: there are several sources, or boxes of images that are not there.
         LabelError: the COCO file cannot be used.
     """
     folder = root / "boxes"
@@ -89,22 +89,22 @@ def find_boxes(root: Path, pictures: Mapping[str, Path]) -> FolderBoxes:
         )
     coco = read_coco(files[0]) if files else {}
     boxes = FolderBoxes(files[0] if files else folder if xml else None, xml, coco)
-    if strangers := sorted(boxes.names - set(pictures)):
+    if strangers := sorted(boxes.names - set(images)):
         raise ValueError(
-            f"{boxes.file} has boxes of {len(strangers)} pictures that are not in "
-            f"{root / 'images'}, such as {strangers[0]}. Add the pictures, or remove the boxes."
+            f"{boxes.file} has boxes of {len(strangers)} images that are not in "
+            f"{root / 'images'}, such as {strangers[0]}. Add the images, or remove the boxes."
         )
     return boxes
 
 
 def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
-    """Read COCO's (x, y, width, height) boxes as {picture name: ((class, half-open box), ...)}.
+    """Read COCO's (x, y, width, height) boxes as {image name: ((class, half-open box), ...)}.
 
     COCO counts pixels from 0, so x + width is the open end. Crowds are left out: their box is
     around many objects.
 
     Raises:
-        LabelError: it is no COCO file, or two pictures share a name.
+        LabelError: it is no COCO file, or two images share a name.
     """
     path = Path(path)
     try:
@@ -124,7 +124,7 @@ def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
             "categories (id, name) and annotations (image_id, category_id, bbox of four numbers)."
         ) from error
     if len(drawn) < len(names):
-        raise LabelError(f"{path} lists two pictures of one name; rename one of the two files.")
+        raise LabelError(f"{path} lists two images of one name; rename one of the two files.")
     return {name: tuple(boxes) for name, boxes in drawn.items()}
 
 
@@ -138,13 +138,13 @@ def _corners(entry: Mapping[str, Any]) -> Box:
 
 
 def _inside(box: Box, size: tuple[int, int], name: str, path: Path) -> Box:
-    """A box cut at the edge of its picture; less than a pixel outside is rounding."""
+    """A box cut at the edge of its image; less than a pixel outside is rounding."""
     height, width = size
     x0, y0, x1, y1 = box
     if not (-1 < x0 < x1 < width + 1 and -1 < y0 < y1 < height + 1):
         raise LabelError(
             f"{path} has the box x {x0:g}, y {y0:g}, width {x1 - x0:g}, height {y1 - y0:g} on "
-            f"{name}, which does not lie in its picture of {width}x{height} pixels. COCO's bbox "
+            f"{name}, which does not lie in its image of {width}x{height} pixels. COCO's bbox "
             "is (x, y, width, height) in pixels, not two corners and not shares of the width."
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))

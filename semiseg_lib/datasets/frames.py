@@ -1,4 +1,4 @@
-"""Frames of a video as pictures: further unlabelled pictures of the places that were labelled."""
+"""Frames of a video as images: further unlabelled images of the places that were labelled."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ def extract_frames(
 
     Args:
         video: the file; its name without the suffix is STEM.
-        folder: where the pictures go.
+        folder: where the images go.
         every: keep the frames 0, every, 2 every ...
         size: columns and rows to resize to; None keeps the video's own.
         progress: show a progress bar.
 
     Returns:
-        How many pictures of this video there are now.
+        How many images of this video there are now.
 
     Raises:
         FileNotFoundError: there is no such file.
         RuntimeError: the package ``av`` is missing.
-        ValueError: the file is no video, or it breaks off; or pictures of another size are there.
+        ValueError: the file is no video, or it breaks off; or images of another size are there.
     """
     video, folder = Path(video), Path(folder)
     if every < 1:
         raise ValueError(f"every {every}th frame cannot be kept; choose 1 or more.")
     count = 0
-    for number, picture in _decoded(video, every, progress):
+    for number, image in _decoded(video, every, progress):
         path = folder / f"{video.stem}_{number:05d}.png"
-        wanted = size or picture.size
+        wanted = size or image.size
         count += 1
         if path.is_file():
             _check_size(path, wanted)
             continue
-        if picture.size != wanted:
-            picture = picture.resize(wanted, Image.Resampling.BICUBIC)
+        if image.size != wanted:
+            image = image.resize(wanted, Image.Resampling.BICUBIC)
         with atomic_write(path) as temporary:
-            picture.save(temporary, format="PNG")
+            image.save(temporary, format="PNG")
     return count
 
 
 def _decoded(video: Path, every: int, progress: bool) -> Iterator[tuple[int, Image.Image]]:
-    """Number and picture of every ``every``-th frame."""
+    """Number and image of every ``every``-th frame."""
     try:
         import av
     except ImportError as error:
@@ -66,7 +66,7 @@ def _decoded(video: Path, every: int, progress: bool) -> Iterator[tuple[int, Ima
     try:
         with av.open(str(video), options={"protocol_whitelist": "file"}) as container:
             if not container.streams.video:
-                raise ValueError(f"{shown(video)} holds no pictures, only sound. Name a video.")
+                raise ValueError(f"{shown(video)} holds no images, only sound. Name a video.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             frames = tqdm(container.decode(stream), desc=video.name, unit="frame",

@@ -39,12 +39,12 @@ def voc_palette() -> list[int]:
     return colours.reshape(-1).tolist()
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """Read a picture as uint8 (3, H, W).
+def read_image(path: Path) -> np.ndarray:
+    """Read an image as uint8 (3, H, W).
 
     Raises:
         FileNotFoundError: the file is missing.
-        LabelError: the file is truncated or no picture.
+        LabelError: the file is truncated or no image.
     """
     return np.ascontiguousarray(np.asarray(_open(path).convert("RGB")).transpose(2, 0, 1))
 
@@ -56,13 +56,13 @@ def read_mask(path: Path, num_classes: int) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: the file is truncated, holds colours instead of ids, or an id out of range.
     """
-    picture = _open(path)
-    if picture.mode not in ("P", "L", "1"):
+    image = _open(path)
+    if image.mode not in ("P", "L", "1"):
         raise LabelError(
-            f"{path} is a colour picture (mode {picture.mode}), not a mask of class ids. "
+            f"{path} is a colour image (mode {image.mode}), not a mask of class ids. "
             "Save it as a palette or grey PNG whose pixel values are the ids."
         )
-    mask = np.asarray(picture, dtype=np.uint8)
+    mask = np.asarray(image, dtype=np.uint8)
     unknown = np.setdiff1d(np.unique(mask), [*range(num_classes), VOID])
     if unknown.size:
         raise LabelError(
@@ -76,23 +76,23 @@ def write_mask(mask: np.ndarray, path: Path) -> None:
     """Write uint8 (H, W) ids as a PNG with VOC's palette, so that viewers show it in colour."""
     from semiseg_lib.paths import atomic_write
 
-    picture = Image.fromarray(np.asarray(mask, dtype=np.uint8), mode="P")
-    picture.putpalette(voc_palette())
+    image = Image.fromarray(np.asarray(mask, dtype=np.uint8), mode="P")
+    image.putpalette(voc_palette())
     with atomic_write(Path(path)) as temporary:
-        picture.save(temporary, format="PNG")
+        image.save(temporary, format="PNG")
 
 
 def _open(path: Path) -> Image.Image:
     try:
-        picture = Image.open(path)
-        picture.load()
+        image = Image.open(path)
+        image.load()
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path} is missing. Add the file, or take its name out of the list that names it."
         ) from None
     except (UnidentifiedImageError, OSError) as error:
         raise LabelError(f"{path} cannot be read ({error}). Copy or download it again.") from error
-    return picture
+    return image
 
 
 CITYSCAPES_IDS = (
@@ -139,7 +139,7 @@ CAMVID_COLOURS = {
     "Tree": (128, 128, 0), "Truck_Bus": (192, 128, 192), "Tunnel": (64, 0, 64),
     "VegetationMisc": (192, 192, 0), "Void": (0, 0, 0), "Wall": (64, 192, 0),
 }
-"""The 32 colours of CamVid's own label pictures."""
+"""The 32 colours of CamVid's own label images."""
 
 CAMVID_MERGED = {
     "sky": ("Sky",),
@@ -223,11 +223,11 @@ def kept_boxes(boxes: Boxes, new_id: np.ndarray) -> Boxes:
 def check_same_size(
     mask: np.ndarray, image: np.ndarray, mask_path: Path, image_path: Path
 ) -> None:
-    """Raise LabelError where a mask (H, W) does not fit its picture (3, H, W)."""
+    """Raise LabelError where a mask (H, W) does not fit its image (3, H, W)."""
     if mask.shape == image.shape[1:]:
         return
     turned = mask.shape[::-1] == image.shape[1:]
-    hint = "Save the picture turned: its EXIF data turn it only in viewers. " if turned else ""
+    hint = "Save the image turned: its EXIF data turn it only in viewers. " if turned else ""
     raise LabelError(
         f"{mask_path} is {mask.shape[1]}x{mask.shape[0]} pixels, but {image_path} is "
         f"{image.shape[2]}x{image.shape[1]}. {hint}Resize the mask (nearest neighbour) or "

@@ -1,4 +1,4 @@
-"""Batches of labelled and weak pictures side by side, the same ones whenever a step is asked for.
+"""Batches of labelled and unlabelled images side by side, the same ones whenever a step is asked for.
 
 Every draw depends on (seed, step) alone. So a run that was interrupted continues with the batches
 it would have had, and several processes can each take their share of one batch.
@@ -28,15 +28,15 @@ from semiseg_lib.datasets.boxes import class_maps
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a batch, labelled or weak.
+    """One part of a batch, labelled or unlabelled.
 
     Attributes:
-        names: B picture names.
+        names: B image names.
         images: float32 (B, 3, H, W) in [0, 1].
-        masks: int64 (B, H, W) class ids, 255 = void; None for weak pictures.
+        masks: int64 (B, H, W) class ids, 255 = void; None for unlabelled images.
         box_maps: float32 (B, C, H, W) of zeros and ones; None where not asked for.
         logits_ancillary: float32 (B, C, h, w) at head resolution; None where not asked for.
-        inside: bool (B, H, W), False where a view shows padding instead of its picture; None where
+        inside: bool (B, H, W), False where a view shows padding instead of its image; None where
             there is no padding. Masks are void there.
     """
 
@@ -65,13 +65,13 @@ class Batch:
     """What a method learns from in one step.
 
     Attributes:
-        labelled: pictures with masks.
-        weak: pictures with boxes only, or with nothing at all; None for methods that see none.
+        labelled: images with masks.
+        unlabelled: images with boxes only, or with nothing at all; None for methods that see none.
         seed: of this step and process, for what a method draws by itself, such as strong views.
     """
 
     labelled: Part
-    weak: Part | None = None
+    unlabelled: Part | None = None
     seed: int = 0
 
     def to(self, device: torch.device) -> Batch:
@@ -83,12 +83,12 @@ class Batch:
         return self._changed(Part.pin_memory)
 
     def _changed(self, change: Callable[[Part], Part]) -> Batch:
-        return replace(self, labelled=change(self.labelled), weak=self.weak and change(self.weak))
+        return replace(self, labelled=change(self.labelled), unlabelled=self.unlabelled and change(self.unlabelled))
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Pictures of one size, held in memory: uint8 tensors, logits in half precision."""
+    """Images of one size, held in memory: uint8 tensors, logits in half precision."""
 
     names: tuple[str, ...]
     images: Tensor
@@ -100,7 +100,7 @@ class Pool:
         return len(self.names)
 
     def take(self, numbers: Sequence[int]) -> Pool:
-        """Some of the pictures, without their logits."""
+        """Some of the images, without their logits."""
         chosen = list(numbers)
         return Pool(
             tuple(self.names[i] for i in chosen),
@@ -110,23 +110,23 @@ class Pool:
         )
 
     def without_boxes(self) -> Pool:
-        """The same pictures for a model that reads no boxes."""
+        """The same images for a model that reads no boxes."""
         return replace(self, box_maps=None)
 
     def with_logits(self, logits: Tensor | None) -> Pool:
-        """The same pictures with stored logits (N, C, h, w), and without box maps."""
+        """The same images with stored logits (N, C, h, w), and without box maps."""
         return replace(self, box_maps=None, logits_ancillary=logits)
 
     def with_masks(self, masks: Sequence[np.ndarray]) -> Pool:
-        """The same pictures with these masks, uint8 (H, W) each, and nothing else.
+        """The same images with these masks, uint8 (H, W) each, and nothing else.
 
         Raises:
-            ValueError: too many or too few masks, or one that does not fit its picture.
+            ValueError: too many or too few masks, or one that does not fit its image.
         """
         return Pool(self.names, self.images, torch.from_numpy(_fitting(masks, self)))
 
     def part(self, indices: Sequence[int]) -> Part:
-        """The pictures at ``indices`` as they are, in the number formats that networks read."""
+        """The images at ``indices`` as they are, in the number formats that networks read."""
         chosen = torch.as_tensor(indices)
         return Part(
             names=tuple(self.names[i] for i in indices),
@@ -140,37 +140,37 @@ class Pool:
 
 
 def _fitting(masks: Sequence[np.ndarray], pool: Pool) -> np.ndarray:
-    """A mask for each picture of a pool, uint8 (N, H, W), checked for number and size."""
+    """A mask for each image of a pool, uint8 (N, H, W), checked for number and size."""
     if len(masks) != len(pool):
-        raise ValueError(f"{len(masks)} masks do not fit {len(pool)} pictures.")
+        raise ValueError(f"{len(masks)} masks do not fit {len(pool)} images.")
     fitting = np.empty((len(pool), *pool.images.shape[-2:]), np.uint8)
     for number, name in enumerate(pool.names):
         mask = masks[number]
         if mask.shape != fitting.shape[1:]:
             raise ValueError(
-                f"the mask for {name} has {mask.shape} rows and columns, but the picture "
-                f"{fitting.shape[1:]}. Make the labels of these pictures again."
+                f"the mask for {name} has {mask.shape} rows and columns, but the image "
+                f"{fitting.shape[1:]}. Make the labels of these images again."
             )
         fitting[number] = mask
     return fitting
 
 
 def load_pool(dataset, indices: Sequence[int] | None = None, boxes: bool = False) -> Pool:
-    """Read pictures of one size into memory.
+    """Read images of one size into memory.
 
     Args:
         dataset: anything that yields :class:`Sample` by index and has ``classes``.
-        indices: which pictures; None for all.
+        indices: which images; None for all.
         boxes: also make the box maps (needs ``Sample.boxes``).
 
     Raises:
-        ValueError: two pictures differ in size.
+        ValueError: two images differ in size.
     """
     samples = [dataset[i] for i in (range(len(dataset)) if indices is None else indices)]
     sizes = {sample.image.shape[1:] for sample in samples}
     if len(sizes) > 1:
         raise ValueError(
-            f"the pictures come in {len(sizes)} sizes, such as {sorted(sizes)[:3]} (rows, "
+            f"the images come in {len(sizes)} sizes, such as {sorted(sizes)[:3]} (rows, "
             "columns); held in memory they must share one. Resize or crop them first."
         )
     num_classes = len(dataset.classes)
@@ -186,7 +186,7 @@ def load_pool(dataset, indices: Sequence[int] | None = None, boxes: bool = False
 
 
 def drawn_indices(pool_size: int, batch_size: int, step: int, seed: int) -> list[int]:
-    """Which pictures step ``step`` (from 0) shows: epoch after epoch, each in a fresh order."""
+    """Which images step ``step`` (from 0) shows: epoch after epoch, each in a fresh order."""
     places = range(step * batch_size, (step + 1) * batch_size)
     return [int(_order(pool_size, p // pool_size, seed)[p % pool_size]) for p in places]
 
@@ -201,35 +201,35 @@ def _order(pool_size: int, epoch: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch, pool_size]).permutation(pool_size)
 
 
-Pictures, Views = TypeVar("Pictures"), TypeVar("Views")
+Images, Views = TypeVar("Images"), TypeVar("Views")
 
 
-class Loader(Generic[Pictures, Views]):
-    """Augmented batches with a fixed number of labelled and of weak pictures.
+class Loader(Generic[Images, Views]):
+    """Augmented batches with a fixed number of labelled and of unlabelled images.
 
     Args:
-        labelled, weak: the pools; ``weak`` None for supervised training.
-        batch_labelled, batch_weak: pictures of each in one step, over all processes together.
-        augment: how views differ from their pictures.
+        labelled, unlabelled: the pools; ``unlabelled`` None for supervised training.
+        batch_labelled, batch_unlabelled: images of each in one step, over all processes together.
+        augment: how views differ from their images.
         seed: with the step it decides every draw.
-        process, processes: this process takes every ``processes``-th picture of each batch.
+        process, processes: this process takes every ``processes``-th image of each batch.
     """
 
     def __init__(
         self,
-        labelled: Pictures,
-        weak: Pictures | None,
+        labelled: Images,
+        unlabelled: Images | None,
         batch_labelled: int,
-        batch_weak: int,
+        batch_unlabelled: int,
         augment: Views,
         seed: int,
         process: int = 0,
         processes: int = 1,
     ) -> None:
-        if not len(labelled) or (weak is not None and not len(weak)):
-            raise ValueError("there are no pictures to learn from; add some, or name other lists.")
-        self.pools = (labelled, weak)
-        self.batch_sizes = (batch_labelled, batch_weak)
+        if not len(labelled) or (unlabelled is not None and not len(unlabelled)):
+            raise ValueError("there are no images to learn from; add some, or name other lists.")
+        self.pools = (labelled, unlabelled)
+        self.batch_sizes = (batch_labelled, batch_unlabelled)
         self.augment = augment
         self.seed = seed
         self.process, self.processes = process, processes
@@ -242,13 +242,13 @@ class Loader(Generic[Pictures, Views]):
         ]
         return Batch(*parts, seed=drawn_seed(self.seed, step, len(parts), self.process))
 
-    def _part(self, pool: Pictures, size: int, step: int, number: int) -> Part:
-        """This process's share of ``size`` pictures; ``number`` 0 is the labelled part, 1 weak."""
+    def _part(self, pool: Images, size: int, step: int, number: int) -> Part:
+        """This process's share of ``size`` images; ``number`` 0 is the labelled part, 1 unlabelled."""
         raise NotImplementedError
 
 
 class TrainingLoader(Loader[Pool, AugmentConfig]):
-    """Batches of pictures that are held in memory."""
+    """Batches of images that are held in memory."""
 
     def _part(self, pool: Pool, size: int, step: int, number: int) -> Part:
         generator = torch.Generator().manual_seed(drawn_seed(self.seed, step, number))
@@ -277,7 +277,7 @@ def _view(
 
 
 def _stride(pool: Pool) -> int:
-    """How many picture pixels one stored logit covers."""
+    """How many image pixels one stored logit covers."""
     if pool.logits_ancillary is None:
         return 1
     return pool.images.shape[-1] // pool.logits_ancillary.shape[-1]

@@ -1,4 +1,4 @@
-"""CutMix (Yun et al. 2019): rectangles of one picture pasted onto another, labels and all."""
+"""CutMix (Yun et al. 2019): rectangles of one image pasted onto another, labels and all."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CutMixConfig:
-    """How much of a picture is covered by another one. The defaults are FixMatch's single box.
+    """How much of an image is covered by another one. The defaults are FixMatch's single box.
 
     Attributes:
-        chance: of a picture being mixed at all.
-        boxes: rectangles a mask is made of. Where two of them overlap, the covered picture shows
+        chance: of an image being mixed at all.
+        boxes: rectangles a mask is made of. Where two of them overlap, the covered image shows
             again (exclusive or).
-        area: the share of the picture that the rectangles cover together, overlaps counted twice;
+        area: the share of the image that the rectangles cover together, overlaps counted twice;
             drawn from this range.
         aspect: the shorter side of a rectangle over the longer one is at least this, both taken as
-            shares of the picture's sides; 0 for any.
+            shares of the image's sides; 0 for any.
     """
 
     chance: float = 0.5
@@ -45,11 +45,11 @@ THREE_BOXES = CutMixConfig(chance=1.0, boxes=3, area=(0.25, 0.5), aspect=0.0)
 def draw_masks(
     count: int, size: tuple[int, int], config: CutMixConfig, rng: np.random.Generator
 ) -> Tensor:
-    """Draw which pixels of each picture are covered, bool (count, H, W).
+    """Draw which pixels of each image are covered, bool (count, H, W).
 
     A rectangle of area share a has the height exp(u), with u uniform between the logarithms of the
     shortest and the longest side that a and ``aspect`` allow, and the width a / height; each side
-    is then divided by the root of the number of rectangles. It lies anywhere inside the picture.
+    is then divided by the root of the number of rectangles. It lies anywhere inside the image.
     """
     boxes = (count, config.boxes)
     area = np.log(rng.uniform(*config.area, boxes))
@@ -71,32 +71,32 @@ def draw_masks(
 
 @dataclass(frozen=True)
 class Mix:
-    """Each picture of a batch with parts of the next one, and of the first one on the last.
+    """Each image of a batch with parts of the next one, and of the first one on the last.
 
     Attributes:
-        masks: bool (B, H, W), True where the next picture is pasted.
+        masks: bool (B, H, W), True where the next image is pasted.
     """
 
     masks: Tensor
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Mix anything that lies on the pictures: (B, H, W) or (B, C, H, W)."""
+        """Mix anything that lies on the images: (B, H, W) or (B, C, H, W)."""
         masks = self.masks if maps.ndim == 3 else self.masks[:, None]
         return torch.where(masks, maps.roll(-1, dims=0), maps)
 
 
 def draw_mix(images: Tensor, config: CutMixConfig | None, rng: np.random.Generator) -> Mix:
-    """Draw how the pictures (B, 3, H, W) of a batch are mixed; not at all without a ``config``.
+    """Draw how the images (B, 3, H, W) of a batch are mixed; not at all without a ``config``.
 
     Raises:
-        ValueError: there is one picture only, and so none to paste.
+        ValueError: there is one image only, and so none to paste.
     """
     count, _, height, width = images.shape
     if config is None:
         return Mix(torch.zeros(count, height, width, dtype=torch.bool, device=images.device))
     if count < 2:
         raise ValueError(
-            "CutMix pastes one picture onto another, but a process has one only: give each at "
-            "least two (train.batch_weak), or leave CutMix out."
+            "CutMix pastes one image onto another, but a process has one only: give each at "
+            "least two (train.batch_unlabelled), or leave CutMix out."
         )
     return Mix(draw_masks(count, (height, width), config, rng).to(images.device))

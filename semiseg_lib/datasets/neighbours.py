@@ -15,9 +15,9 @@ def neighbours(maps: Tensor, count: int = 4, outside: float = 0) -> Tensor:
     """What the pixels beside each pixel hold: (count, B, C, H, W) of maps (B, C, H, W).
 
     Args:
-        maps: anything that lies on pictures.
+        maps: anything that lies on images.
         count: 4 for those that share an edge with the pixel, 8 for its whole 3x3 window.
-        outside: what is found beyond the picture's borders.
+        outside: what is found beyond the image's borders.
     """
     height, width = maps.shape[-2:]
     padded = nn.functional.pad(maps, (1, 1, 1, 1), value=outside)

@@ -27,9 +27,9 @@ from semiseg_lib.paths import atomic_folder, shown
 VOC_HOME = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
 CITYSCAPES = {"gtFine_trainvaltest.zip": "gtFine", "leftImg8bit_trainvaltest.zip": "leftImg8bit"}
 TERMS = {
-    "voc": "pictures come from flickr and stay under its terms; annotations for research; cite the "
+    "voc": "images come from flickr and stay under its terms; annotations for research; cite the "
            "PASCAL VOC challenge 2012.",
-    "sbd": "for research; the pictures are VOC's; cite Semantic Contours from Inverse Detectors "
+    "sbd": "for research; the images are VOC's; cite Semantic Contours from Inverse Detectors "
            "(ICCV 2011).",
     "cityscapes": "non-commercial research, by its licence; it may not be passed on; cite the "
                   "Cityscapes dataset (CVPR 2016).",
@@ -92,7 +92,7 @@ def camvid_archive() -> Archive:
 
 
 def cifar10_archive() -> Archive:
-    """CIFAR-10 in its binary form (0.2 GB): pictures and labels as plain bytes, no pickles."""
+    """CIFAR-10 in its binary form (0.2 GB): images and labels as plain bytes, no pickles."""
     name, home = "cifar-10-binary.tar.gz", "https://www.cs.toronto.edu/~kriz/"
     digest = "c32a1d4ab5d03f1284b67883e8d87530"
     return Archive(
@@ -121,12 +121,12 @@ def get_sbd(root: Path, progress: bool = True) -> list[Count]:
     """SBD below ``root``, and its masks as PNGs beside VOC's, with the list ``train_aug``.
 
     Raises:
-        FileNotFoundError: VOC is not there; SBD's masks belong to its pictures.
+        FileNotFoundError: VOC is not there; SBD's masks belong to its images.
     """
     target, voc = root / "sbd", root / "VOCdevkit" / "VOC2012"
     if not voc.is_dir():
         raise FileNotFoundError(
-            f"{shown(voc)} is not there, and SBD's masks belong to its pictures. Get it first: "
+            f"{shown(voc)} is not there, and SBD's masks belong to its images. Get it first: "
             "semiseg data voc."
         )
     _get(sbd_archive(), "benchmark_RELEASE/dataset", target, root, progress)
@@ -139,7 +139,7 @@ def get_sbd(root: Path, progress: bool = True) -> list[Count]:
 
 
 def get_camvid(root: Path, progress: bool = True) -> list[Count]:
-    """CamVid's 701 pictures and 32-colour masks in ``camvid`` below ``root``.
+    """CamVid's 701 images and 32-colour masks in ``camvid`` below ``root``.
 
     The copy that is downloaded numbers the 32 classes; their colours are put back, so that what
     lies on the disk is as its owner hands it out.
@@ -148,7 +148,7 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
         ValueError: the copy has other classes than CamVid.
     """
     target = root / "camvid"
-    pictures, masks = (target / name for name in ORIGINAL)
+    images, masks = (target / name for name in ORIGINAL)
     if not target.is_dir():
         scratch = root / "downloads" / "camvid"
         _get(camvid_archive(), "camvid", scratch, root, progress)
@@ -158,7 +158,7 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
     if (target / "train").is_dir():
         labels = [p for name in SPLITS for p in (target / name).glob("*") if p.is_file()]
         return [Count(f"{shown(target)}/*/*", len(labels), 701)]
-    return [_files(pictures, "*.png", 701), _files(masks, "*_L.png", 701)]
+    return [_files(images, "*.png", 701), _files(masks, "*_L.png", 701)]
 
 
 def get_cifar10(root: Path, progress: bool = True) -> list[Count]:
@@ -174,17 +174,17 @@ def get_cifar10(root: Path, progress: bool = True) -> list[Count]:
 
 
 def _recolour(source: Path, target: Path, progress: bool) -> None:
-    """Copy pictures; turn masks of ids into CamVid's own colours."""
+    """Copy images; turn masks of ids into CamVid's own colours."""
     names = (source / "codes.txt").read_text(encoding="utf-8").split()
     if unknown := [name for name in names if name not in CAMVID_COLOURS]:
         raise ValueError(f"{shown(source)}/codes.txt names {unknown[0]}, which is no CamVid class.")
     colours = np.array([CAMVID_COLOURS[name] for name in names], dtype=np.uint8)
-    pictures, masks = (target / name for name in ORIGINAL)
-    pictures.mkdir()
+    images, masks = (target / name for name in ORIGINAL)
+    images.mkdir()
     masks.mkdir()
     for path in tqdm(sorted((source / "images").glob("*.png")), desc="colours",
                      disable=None if progress else True):
-        shutil.copyfile(path, pictures / path.name)
+        shutil.copyfile(path, images / path.name)
         ids = read_mask(source / "labels" / f"{path.stem}_P.png", len(names))
         Image.fromarray(colours[ids]).save(masks / f"{path.stem}_L.png")
 

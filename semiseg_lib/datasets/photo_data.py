@@ -1,4 +1,4 @@
-"""From the name of a real dataset to its pools: who is labelled, weak, held out."""
+"""From the name of a real dataset to its pools: who is labelled, unlabelled, held out."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
 from semiseg_lib.options import plain
 from semiseg_lib.paths import atomic_write, reading_root, work_root
 
-LISTS = ("labelled", "weak", "val", "test")
+LISTS = ("labelled", "unlabelled", "val", "test")
 
 
 @dataclass(frozen=True)
 class PhotoConfig:
-    """Which real pictures, and how many of them have masks.
+    """Which real images, and how many of them have masks.
 
     Attributes:
-        dataset: ``minivoc`` reads the drawn pictures from disk as if they were photographs.
+        dataset: ``minivoc`` reads the drawn images from disk as if they were photographs.
         labelled: how many of the ``candidates`` have masks; drawn by the run's seed so that every
             class occurs. 0 for all.
-        published: a published list of the labelled pictures, a file, in place of drawing them.
-        candidates, weak, val, test: lists of the dataset; "" for its own default. Weak pictures
-            that are labelled or held out are left out. CamVid takes ``frames`` for ``weak``: the
+        published: a published list of the labelled images, a file, in place of drawing them.
+        candidates, unlabelled, val, test: lists of the dataset; "" for its own default. Weak images
+            that are labelled or held out are left out. CamVid takes ``frames`` for ``unlabelled``: the
             rest of train, and the frames of its videos; a folder takes ``unlabelled``: also the
-            pictures with neither mask nor boxes.
+            images with neither mask nor boxes.
         keep: the classes to tell apart, background included; () for all. Others become void.
-        at_most: use only so many weak, val and test pictures; 0 for all.
+        at_most: use only so many unlabelled, val and test images; 0 for all.
         recipe: for the original CamVid: ``merged`` or ``exact`` reading of its 32 colours.
     """
 
@@ -42,7 +42,7 @@ class PhotoConfig:
     labelled: int = 0
     published: str = ""
     candidates: str = ""
-    weak: str = ""
+    unlabelled: str = ""
     val: str = ""
     test: str = ""
     keep: tuple[str, ...] = ()
@@ -54,14 +54,14 @@ class PhotoData:
     """The pools of one configuration and seed.
 
     Args:
-        config: which pictures.
+        config: which images.
         seed: draws the labelled ones.
         root: the folder that holds the datasets; None asks ``SEMISEG_DATA``, and failing that looks
             where ``semiseg data`` downloads to.
 
     Raises:
         FileNotFoundError: the dataset is not there.
-        ValueError: a list is empty, or a picture is in two lists.
+        ValueError: a list is empty, or an image is in two lists.
     """
 
     def __init__(self, config: PhotoConfig, seed: int, root: Path | None = None) -> None:
@@ -71,15 +71,15 @@ class PhotoData:
 
     @cached_property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """The picture names of each list; val and test may be the same list."""
+        """The image names of each list; val and test may be the same list."""
         source, most = self.source, self.config.at_most or None
         held_out = {name: tuple(source.names(name))[:most] for name in ("val", "test")}
         labelled = self._labelled_names()
         taken = {*labelled, *source.names("val"), *source.names("test")}
-        weak = tuple(name for name in source.names("weak") if name not in taken)[:most]
+        unlabelled = tuple(name for name in source.names("unlabelled") if name not in taken)[:most]
         for name in ("val", "test"):
-            check_disjoint({"labelled": labelled, "weak": weak, name: source.names(name)})
-        return {"labelled": labelled, "weak": weak, **held_out}
+            check_disjoint({"labelled": labelled, "unlabelled": unlabelled, name: source.names(name)})
+        return {"labelled": labelled, "unlabelled": unlabelled, **held_out}
 
     @cached_property
     def digest(self) -> str:
@@ -89,42 +89,42 @@ class PhotoData:
 
     @cached_property
     def labelled(self) -> PhotoPool:
-        """The pictures with masks and boxes."""
+        """The images with masks and boxes."""
         return self._pool("labelled", masks=True, boxes=True)
 
     @cached_property
-    def weak(self) -> PhotoPool:
-        """The pictures with boxes only, or with nothing; their masks are not read."""
-        return self._pool("weak", masks=False, boxes=True)
+    def unlabelled(self) -> PhotoPool:
+        """The images with boxes only, or with nothing; their masks are not read."""
+        return self._pool("unlabelled", masks=False, boxes=True)
 
     @cached_property
-    def weak_truth(self) -> Masks:
-        """Hidden masks of the weak pictures: to measure labels, not to learn."""
-        return Masks(self._weak_with_masks)
+    def unlabelled_truth(self) -> Masks:
+        """Hidden masks of the unlabelled images: to measure labels, not to learn."""
+        return Masks(self._unlabelled_with_masks)
 
     @property
     def everything(self) -> PhotoPool:
-        """Labelled and weak pictures, all with their masks: the upper bound learns from these."""
-        return joined(self.labelled, self._weak_with_masks)
+        """Labelled and unlabelled images, all with their masks: the upper bound learns from these."""
+        return joined(self.labelled, self._unlabelled_with_masks)
 
     @cached_property
     def val(self) -> PhotoPool:
-        """Pictures to make choices on."""
+        """Images to make choices on."""
         return self._pool("val", masks=True, boxes=True)
 
     @cached_property
     def test(self) -> PhotoPool:
-        """Pictures to report on."""
+        """Images to report on."""
         return self._pool("test", masks=True, boxes=True)
 
     @cached_property
-    def _weak_with_masks(self) -> PhotoPool:
-        return self._pool("weak", masks=True, boxes=False, hidden=True)
+    def _unlabelled_with_masks(self) -> PhotoPool:
+        return self._pool("unlabelled", masks=True, boxes=False, hidden=True)
 
     def _pool(self, name: str, masks: bool, boxes: bool, hidden: bool = False) -> PhotoPool:
         dataset = self.source.reader(name, masks, boxes and self.source.has_boxes, hidden)
-        places = {picture: number for number, picture in enumerate(dataset.names)}
-        return PhotoPool(dataset, tuple(places[picture] for picture in self.names[name]))
+        places = {image: number for number, image in enumerate(dataset.names)}
+        return PhotoPool(dataset, tuple(places[image] for image in self.names[name]))
 
     def _labelled_names(self) -> tuple[str, ...]:
         config = self.config
@@ -146,8 +146,8 @@ class PhotoData:
         names = read_published_list(path, known)
         if unknown := [name for name in names if name not in known]:
             raise ValueError(
-                f"{self.config.published} names {len(unknown)} pictures that are not among the "
-                f"{self.config.dataset} pictures that could be labelled, such as {unknown[0]}. "
+                f"{self.config.published} names {len(unknown)} images that are not among the "
+                f"{self.config.dataset} images that could be labelled, such as {unknown[0]}. "
                 "Name the list that holds them (data.candidates), or complete the dataset."
             )
         return tuple(names)

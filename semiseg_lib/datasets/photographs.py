@@ -1,4 +1,4 @@
-"""Photographs: pictures of any size, read from disk when a batch needs them."""
+"""Photographs: images of any size, read from disk when a batch needs them."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class PhotoPool:
-    """Some pictures of a dataset; nothing is held in memory.
+    """Some images of a dataset; nothing is held in memory.
 
     Attributes:
         dataset: where they are read.
         indices: which of them.
-        logits: stored ancillary logits, float16 (C, h, w) a picture, in the order of ``indices``.
+        logits: stored ancillary logits, float16 (C, h, w) an image, in the order of ``indices``.
     """
 
     dataset: Reader
@@ -52,43 +52,43 @@ class PhotoPool:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The pictures' names, in order."""
+        """The images' names, in order."""
         return tuple(self.dataset.names[i] for i in self.indices)
 
     def sample(self, number: int) -> Sample:
-        """One picture with its labels, as it lies on disk."""
+        """One image with its labels, as it lies on disk."""
         return self.dataset[self.indices[number]]
 
     def take(self, numbers: Sequence[int]) -> PhotoPool:
-        """Some of the pictures, without their logits."""
+        """Some of the images, without their logits."""
         return PhotoPool(self.dataset, tuple(self.indices[i] for i in numbers))
 
     def without_boxes(self) -> PhotoPool:
-        """The same pictures for a model that reads no boxes: none are read from disk either."""
+        """The same images for a model that reads no boxes: none are read from disk either."""
         dataset = copy(self.dataset)
         dataset.boxes = False
         return replace(self, dataset=dataset)
 
     def with_logits(self, logits: Sequence[Tensor] | None) -> PhotoPool:
-        """The same pictures with stored logits."""
+        """The same images with stored logits."""
         if logits is not None and len(logits) != len(self):
-            raise ValueError(f"{len(logits)} stored logits do not fit {len(self)} pictures.")
+            raise ValueError(f"{len(logits)} stored logits do not fit {len(self)} images.")
         return replace(self, logits=logits)
 
     def with_masks(self, masks: Sequence[np.ndarray]) -> PhotoPool:
-        """The same pictures with these masks, uint8 (H, W) each, read when asked for.
+        """The same images with these masks, uint8 (H, W) each, read when asked for.
 
-        The pictures' own masks and boxes are not read.
+        The images' own masks and boxes are not read.
 
         Raises:
-            ValueError: too many or too few masks; on reading, one that does not fit its picture.
+            ValueError: too many or too few masks; on reading, one that does not fit its image.
         """
         if len(masks) != len(self):
-            raise ValueError(f"{len(masks)} masks do not fit {len(self)} pictures.")
+            raise ValueError(f"{len(masks)} masks do not fit {len(self)} images.")
         return PhotoPool(Relabelled(self, masks), tuple(range(len(self))))
 
     def part(self, numbers: Sequence[int]) -> Part:
-        """The pictures at ``numbers`` as they are; they must share one size (one always does)."""
+        """The images at ``numbers`` as they are; they must share one size (one always does)."""
         samples = [self.sample(i) for i in numbers]
         masks, boxes = samples[0].mask is not None, samples[0].boxes is not None
         return Part(
@@ -121,7 +121,7 @@ class Masks(Sequence):
 class PhotoLoader(Loader[PhotoPool, CropConfig]):
     """Batches of random views of photographs.
 
-    Every picture has its own generator, seeded by run, step and place in the batch.
+    Every image has its own generator, seeded by run, step and place in the batch.
     """
 
     def _part(self, pool: PhotoPool, size: int, step: int, number: int) -> Part:
@@ -137,7 +137,7 @@ class PhotoLoader(Loader[PhotoPool, CropConfig]):
 def view_of(
     pool: PhotoPool, number: int, config: CropConfig, generator: torch.Generator
 ) -> Part:
-    """A random view of one picture and its labels: a part with B = 1."""
+    """A random view of one image and its labels: a part with B = 1."""
     sample = pool.sample(number)
     view = draw_view(sample.image.shape[1:], config, generator)
     image = view.image(torch.from_numpy(sample.image)).float() / 255
@@ -156,7 +156,7 @@ def view_of(
 
 
 class Joined:
-    """Several pools as one dataset without boxes, picture after picture."""
+    """Several pools as one dataset without boxes, image after image."""
 
     def __init__(self, pools: Sequence[PhotoPool]) -> None:
         self.places = [(pool, number) for pool in pools for number in range(len(pool))]
@@ -175,7 +175,7 @@ class Joined:
 
 
 class Relabelled:
-    """The pictures of a pool with other masks; their own labels are never opened."""
+    """The images of a pool with other masks; their own labels are never opened."""
 
     def __init__(self, pool: PhotoPool, masks: Sequence[np.ndarray]) -> None:
         self.pool = _unlabelled(pool)
@@ -193,21 +193,21 @@ class Relabelled:
         mask, size = self.masks[index], sample.image.shape[1:]
         if mask.shape != size:
             raise ValueError(
-                f"the mask for {sample.name} has {mask.shape} rows and columns, but the picture "
-                f"{size}. Make the labels of these pictures again."
+                f"the mask for {sample.name} has {mask.shape} rows and columns, but the image "
+                f"{size}. Make the labels of these images again."
             )
         return replace(sample, mask=mask)
 
 
 def _unlabelled(pool: PhotoPool) -> PhotoPool:
-    """The same pictures; neither masks nor boxes are read from disk."""
+    """The same images; neither masks nor boxes are read from disk."""
     dataset = copy(pool.dataset)
     dataset.masks, dataset.boxes = None, False
     return PhotoPool(dataset, pool.indices)
 
 
 def joined(*pools: PhotoPool) -> PhotoPool:
-    """One pool of all their pictures, without boxes and logits."""
+    """One pool of all their images, without boxes and logits."""
     dataset = Joined([pool.without_boxes() for pool in pools])
     return PhotoPool(dataset, tuple(range(len(dataset))))
 

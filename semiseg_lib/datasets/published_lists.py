@@ -1,6 +1,6 @@
-"""Published lists of labelled pictures, read as they are, and the digest that names a split.
+"""Published lists of labelled images, read as they are, and the digest that names a split.
 
-Every repository writes its lists in its own way. All of these lines name one picture::
+Every repository writes its lists in its own way. All of these lines name one image::
 
     2007_000032                                                      TorchSemiSeg, U2PL, S4MC: VOC
     JPEGImages/2007_000032.jpg SegmentationClass/2007_000032.png     UniMatch: VOC
@@ -22,10 +22,10 @@ from pathlib import Path
 
 from semiseg_lib.paths import atomic_write
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""What pictures are called here."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""What images are called here."""
 
-_PICTURE_ENDINGS = ("_leftImg8bit",)
+_IMAGE_ENDINGS = ("_leftImg8bit",)
 _MASK_ENDINGS = (
     "_gtFine_labelIds", "_gtFine_labelTrainIds", "_gtCoarse_labelIds", "_gtCoarse_labelTrainIds",
     "_gtFine", "_gtCoarse", "_L",
@@ -33,27 +33,27 @@ _MASK_ENDINGS = (
 
 
 def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, ...]:
-    """The bare picture names of a list, in its order.
+    """The bare image names of a list, in its order.
 
-    One or two columns (picture, mask), parted by spaces or a tab; with or without folders, leading
+    One or two columns (image, mask), parted by spaces or a tab; with or without folders, leading
     slashes and file endings; blank lines and Windows line ends do not matter. Where every line is,
     as it stands, one of the ``known`` names, these are the names, spaces and all.
 
     Raises:
         FileNotFoundError: the list is missing.
-        ValueError: it is empty, names a picture twice, changes its format on the way, or a line
-            names a picture and the mask of another.
+        ValueError: it is empty, names an image twice, changes its format on the way, or a line
+            names an image and the mask of another.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"the list {path} is missing. Download it from its repository (published lists are "
-            "not part of this library), or leave it out to draw the labelled pictures by seed."
+            "not part of this library), or leave it out to draw the labelled images by seed."
         )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file. Name a list, one picture a line.") from None
+        raise ValueError(f"{path} is not a text file. Name a list, one image a line.") from None
     whole = tuple(line.strip() for line in lines if line.strip())
     if whole and set(whole) <= set(known):
         check_no_duplicates(whole, f"the list {path}")
@@ -76,7 +76,7 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
 def list_digest(names: Sequence[str]) -> str:
     """SHA-256 of a split, 64 hexadecimal digits.
 
-    The order does not count: the same pictures are the same split, whoever wrote the list. (It
+    The order does not count: the same images are the same split, whoever wrote the list. (It
     does count for the draws of a training run: batches follow the order of the list.)
     """
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
@@ -99,20 +99,20 @@ def check_no_duplicates(names: Sequence[str], what: str) -> None:
     """Raise ValueError where a name occurs twice."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(
-            f"{what} names {len(twice)} pictures twice, such as {twice[0]}. Take one out of each "
+            f"{what} names {len(twice)} images twice, such as {twice[0]}. Take one out of each "
             "pair; two files of one name in two folders cannot be told apart."
         )
 
 
 def bare_name(entry: str) -> str:
     """``/JPEGImages/NAME.jpg``, ``city/NAME_leftImg8bit.png`` or ``NAME`` as ``NAME``."""
-    return _without(_stem(entry), _PICTURE_ENDINGS)
+    return _without(_stem(entry), _IMAGE_ENDINGS)
 
 
 def _stem(entry: str) -> str:
     last = entry.replace("\\", "/").rstrip("/").rpartition("/")[2]
     stem, dot, suffix = last.rpartition(".")
-    return stem if dot + suffix.lower() in PICTURE_SUFFIXES else last
+    return stem if dot + suffix.lower() in IMAGE_SUFFIXES else last
 
 
 def _without(stem: str, endings: Sequence[str]) -> str:
@@ -137,15 +137,15 @@ def _form(columns: Sequence[str]) -> str:
 def _name(columns: Sequence[str], path: Path, number: int) -> str:
     if len(columns) > 2:
         raise ValueError(
-            f"line {number} of {path} has {len(columns)} columns; one (the picture) or two (the "
-            "picture and its mask) can be read. Part columns by tabs where names hold spaces."
+            f"line {number} of {path} has {len(columns)} columns; one (the image) or two (the "
+            "image and its mask) can be read. Part columns by tabs where names hold spaces."
         )
     name = bare_name(columns[0])
     if len(columns) == 2:
         mask = _stem(columns[1])
         if name not in (mask, _without(mask, _MASK_ENDINGS)):
             raise ValueError(
-                f"line {number} of {path} pairs the picture {columns[0]} with the mask "
-                f"{columns[1]} of another picture. Download the list again, or correct the line."
+                f"line {number} of {path} pairs the image {columns[0]} with the mask "
+                f"{columns[1]} of another image. Download the list again, or correct the line."
             )
     return name

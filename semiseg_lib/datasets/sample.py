@@ -1,4 +1,4 @@
-"""The one shape in which every dataset hands out its pictures."""
+"""The one shape in which every dataset hands out its images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Boxes:
-    """The boxes drawn around the objects of one picture.
+    """The boxes drawn around the objects of one image.
 
     Attributes:
         coordinates: float32 (N, 4), x0 y0 x1 y1 in pixels; half-open, so x1 - x0 is the width.
@@ -32,7 +32,7 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture and whatever labels it has.
+    """One image and whatever labels it has.
 
     Attributes:
         name: its name in the dataset's lists.

@@ -1,11 +1,11 @@
-"""The Semantic Boundaries Dataset (SBD): 9,118 more masks for PASCAL VOC's training pictures.
+"""The Semantic Boundaries Dataset (SBD): 9,118 more masks for PASCAL VOC's training images.
 
 ::
 
     benchmark_RELEASE/dataset/train.txt, val.txt    names
                               cls/NAME.mat          masks of VOC's class ids, without a void rim
 
-:func:`make_aug` turns them into VOC's own layout, the "augmented" set of 10,582 pictures that
+:func:`make_aug` turns them into VOC's own layout, the "augmented" set of 10,582 images that
 the field trains on: VOC's 1,464 plus all of SBD that VOC does not hold out.
 """
 
@@ -31,7 +31,7 @@ class Augmented:
     """What :func:`make_aug` made.
 
     Attributes:
-        train_aug: VOC's train pictures, then SBD's; 10,582 names of the full datasets.
+        train_aug: VOC's train images, then SBD's; 10,582 names of the full datasets.
         sbd_extra: SBD's alone, 9,118 names.
         written: how many masks were written by this call; the others were there.
     """
@@ -75,7 +75,7 @@ def make_aug(
 ) -> Augmented:
     """Write ``SegmentationClassAug`` and the lists ``train_aug.txt`` and ``sbd_extra.txt``.
 
-    Pictures of VOC's train list keep VOC's better mask, those of its val list are left out. Masks
+    Images of VOC's train list keep VOC's better mask, those of its val list are left out. Masks
     that are there already are not written again, so an interrupted call can simply be repeated;
     the lists come last.
 
@@ -86,7 +86,7 @@ def make_aug(
         progress: show a bar.
 
     Raises:
-        FileNotFoundError: a list, a picture or a mask is missing.
+        FileNotFoundError: a list, an image or a mask is missing.
         LabelError: a mask cannot be used.
     """
     dataset, voc_root = _dataset_folder(Path(sbd_root)), Path(voc_root)
@@ -96,7 +96,7 @@ def make_aug(
     known = {*train, *held_out}
     in_sbd = sorted({*read_list(dataset / "train.txt"), *read_list(dataset / "val.txt")})
     extra = tuple(name for name in in_sbd if name not in known)
-    _check_pictures(extra, voc_root, dataset)
+    _check_images(extra, voc_root, dataset)
 
     masks = out / AUG_FOLDER
     missing = [name for name in (*train, *extra) if not (masks / f"{name}.png").is_file()]
@@ -125,10 +125,10 @@ def _dataset_folder(root: Path) -> Path:
     )
 
 
-def _check_pictures(names: tuple[str, ...], voc_root: Path, dataset: Path) -> None:
+def _check_images(names: tuple[str, ...], voc_root: Path, dataset: Path) -> None:
     absent = [n for n in names if not (voc_root / "JPEGImages" / f"{n}.jpg").is_file()]
     if absent:
         raise FileNotFoundError(
-            f"{len(absent)} pictures of SBD are not in {voc_root / 'JPEGImages'}, such as "
+            f"{len(absent)} images of SBD are not in {voc_root / 'JPEGImages'}, such as "
             f"{absent[0]}.jpg. Use VOC 2012 (not 2007), or copy them from {dataset / 'img'}."
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from semiseg_lib.datasets.camvid import FRAMES, CamVidDataset, camvid_frames, camvid_names
-from semiseg_lib.datasets.cityscapes import CityscapesDataset, cityscapes_pictures
+from semiseg_lib.datasets.cityscapes import CityscapesDataset, cityscapes_images
 from semiseg_lib.datasets.folder import FolderDataset, folder_lists
 from semiseg_lib.datasets.labels import CAMVID_CLASSES, CITYSCAPES_CLASSES, VOC_CLASSES
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
@@ -21,7 +21,7 @@ class Chosen(Protocol):
 
     dataset: str
     candidates: str
-    weak: str
+    unlabelled: str
     val: str
     test: str
     keep: tuple[str, ...]
@@ -29,7 +29,7 @@ class Chosen(Protocol):
 
 
 class OpenReader(Protocol):
-    """Opens the dataset that holds the pictures of a list."""
+    """Opens the dataset that holds the images of a list."""
 
     def __call__(self, which: str, masks: bool, boxes: bool, hidden: bool) -> Reader: ...
 
@@ -40,11 +40,11 @@ class Source:
 
     Attributes:
         classes: C names.
-        has_boxes: whether all its pictures that an ancillary is trained or scored on have boxes.
-        names: the picture names of ``candidates`` (all that could be labelled), ``weak``, ``val``
+        has_boxes: whether all its images that an ancillary is trained or scored on have boxes.
+        names: the image names of ``candidates`` (all that could be labelled), ``unlabelled``, ``val``
             or ``test``.
-        reader: ``reader(which, masks, boxes, hidden)``: the dataset that holds the pictures of
-            ``which``; ``hidden`` reads the masks that weak pictures are measured on.
+        reader: ``reader(which, masks, boxes, hidden)``: the dataset that holds the images of
+            ``which``; ``hidden`` reads the masks that unlabelled images are measured on.
     """
 
     classes: tuple[str, ...]
@@ -54,13 +54,13 @@ class Source:
 
 
 def open_source(config: Chosen, root: Path | None, seed: int = 0) -> Source:
-    """Open the dataset that a configuration names; ``seed`` holds out pictures of a bare folder.
+    """Open the dataset that a configuration names; ``seed`` holds out images of a bare folder.
 
     Raises:
         FileNotFoundError: there is no such folder; the message says how to name or get it.
         ValueError: a list is named that this dataset does not read.
     """
-    ignored = {"candidates", "weak", "val", "test"} - set(_LISTS_READ.get(config.dataset, ()))
+    ignored = {"candidates", "unlabelled", "val", "test"} - set(_LISTS_READ.get(config.dataset, ()))
     if named := sorted(name for name in ignored if getattr(config, name)):
         raise ValueError(
             f"{config.dataset} takes no list by the name data.{named[0]}; its lists are its own."
@@ -92,16 +92,16 @@ def _voc_layout(
 
 
 _OFFICIAL = dict.fromkeys(("candidates", "labelled", "val", "test"), "SegmentationClass")
-_HIDDEN = {"weak": "SegmentationClassAug", "hidden": "SegmentationClassAug"}
+_HIDDEN = {"unlabelled": "SegmentationClassAug", "hidden": "SegmentationClassAug"}
 
 
 SBD_LISTS = ("train_aug", "sbd_extra")
-"""Lists with pictures that only the Semantic Boundaries Dataset has masks for."""
+"""Lists with images that only the Semantic Boundaries Dataset has masks for."""
 
 
 def _voc(config: Chosen, root: Path, seed: int) -> Source:
     lists = {
-        "candidates": config.candidates or "train", "weak": config.weak or "train_aug",
+        "candidates": config.candidates or "train", "unlabelled": config.unlabelled or "train_aug",
         "val": config.val or "val", "test": config.test or "val",
     }
     masks = {**_OFFICIAL, **_HIDDEN}
@@ -113,9 +113,9 @@ def _voc(config: Chosen, root: Path, seed: int) -> Source:
 
 
 def _minivoc(config: Chosen) -> Source:
-    sizes = Sizes(labelled=24, weak=16, val=16, test=16) if config.at_most else Sizes()
+    sizes = Sizes(labelled=24, unlabelled=16, val=16, test=16) if config.at_most else Sizes()
     world = WORLDS["hurried"]
-    lists = {"candidates": "labelled", "weak": "weak", "val": "val", "test": "test"}
+    lists = {"candidates": "labelled", "unlabelled": "unlabelled", "val": "val", "test": "test"}
     classes = ("background", *world.classes)
     return _voc_layout(
         prepare(world, sizes), classes, config.keep, lists, {**_OFFICIAL, **_HIDDEN}
@@ -127,7 +127,7 @@ def _cityscapes(config: Chosen, root: Path, seed: int) -> Source:
     splits = {"val": config.val or "val", "test": config.test or "val"}
 
     def names(which: str) -> Sequence[str]:
-        return tuple(cityscapes_pictures(root, splits.get(which, "train")))
+        return tuple(cityscapes_images(root, splits.get(which, "train")))
 
     def reader(which: str, masks: bool, boxes: bool, hidden: bool) -> Reader:
         return CityscapesDataset(
@@ -141,15 +141,15 @@ def _cityscapes(config: Chosen, root: Path, seed: int) -> Source:
 def _camvid(config: Chosen, root: Path, seed: int) -> Source:
     root = root / "camvid" if (root / "camvid").is_dir() else root
     splits = {"val": config.val or "val", "test": config.test or "test"}
-    if config.weak not in ("", FRAMES):
+    if config.unlabelled not in ("", FRAMES):
         raise ValueError(
-            f"camvid takes no list {config.weak!r} as data.weak. Leave it out for the rest of "
+            f"camvid takes no list {config.unlabelled!r} as data.unlabelled. Leave it out for the rest of "
             f"train, or name {FRAMES!r} to add frames of the videos."
         )
 
     def names(which: str) -> Sequence[str]:
         split = camvid_names(root, splits.get(which, "train"))
-        return split + camvid_frames(root) if which == "weak" and config.weak else split
+        return split + camvid_frames(root) if which == "unlabelled" and config.unlabelled else split
 
     def reader(which: str, masks: bool, boxes: bool, hidden: bool) -> Reader:
         return CamVidDataset(
@@ -162,13 +162,13 @@ def _camvid(config: Chosen, root: Path, seed: int) -> Source:
 
 def _folder(config: Chosen, root: Path, seed: int) -> Source:
     lists = folder_lists(root, seed)
-    if config.weak not in ("", "unlabelled"):
+    if config.unlabelled not in ("", "unlabelled"):
         raise ValueError(
-            f'data.weak is {config.weak!r}; for a folder it is "" (pictures with boxes only) or '
+            f'data.unlabelled is {config.unlabelled!r}; for a folder it is "" (images with boxes only) or '
             '"unlabelled" (those with neither mask nor boxes, too).'
         )
-    if config.weak:
-        lists["weak"] += lists["unlabelled"]
+    if config.unlabelled:
+        lists["unlabelled"] += lists["unlabelled"]
     every = FolderDataset(root, keep=config.keep or None, boxes=False)
 
     def names(which: str) -> Sequence[str]:
@@ -186,8 +186,8 @@ _HOW = {
     name: f"; `semiseg data {name}` says how to get it" for name in ("voc", "cityscapes", "camvid")
 }
 _LISTS_READ = {
-    "voc": ("candidates", "weak", "val", "test"), "cityscapes": ("val", "test"),
-    "camvid": ("weak", "val", "test"), "folder": ("weak",),
+    "voc": ("candidates", "unlabelled", "val", "test"), "cityscapes": ("val", "test"),
+    "camvid": ("unlabelled", "val", "test"), "folder": ("unlabelled",),
 }
 """The list names of a configuration that a dataset reads; its other lists are fixed."""
 

@@ -12,10 +12,10 @@ from semiseg_lib.datasets.labels import VOID
 def choose_labelled(
     masks: Sequence[np.ndarray], count: int, num_classes: int, seed: int
 ) -> list[int]:
-    """Draw ``count`` pictures to be the labelled set, so that every class occurs in one of them.
+    """Draw ``count`` images to be the labelled set, so that every class occurs in one of them.
 
     Args:
-        masks: (H, W) ids of every picture that could be chosen.
+        masks: (H, W) ids of every image that could be chosen.
         count: how many to choose.
         num_classes: classes that must occur, background included.
         seed: the same seed gives the same choice.
@@ -24,12 +24,12 @@ def choose_labelled(
         Their indices, ascending.
 
     Raises:
-        ValueError: more pictures wanted than there are, or no draw in 1000 covers the classes.
+        ValueError: more images wanted than there are, or no draw in 1000 covers the classes.
     """
     if count < 1:
-        raise ValueError(f"{count} labelled pictures wanted; at least one needs a mask.")
+        raise ValueError(f"{count} labelled images wanted; at least one needs a mask.")
     if count > len(masks):
-        raise ValueError(f"{count} labelled pictures wanted, but only {len(masks)} have a mask.")
+        raise ValueError(f"{count} labelled images wanted, but only {len(masks)} have a mask.")
     counts = [np.bincount(mask.ravel(), minlength=256)[:num_classes] for mask in masks]
     present = np.array(counts) > 0
     generator = np.random.default_rng([seed, 77])
@@ -39,19 +39,19 @@ def choose_labelled(
             return chosen.tolist()
     rarest = int(present.sum(axis=0).argmin())
     raise ValueError(
-        f"1000 draws of {count} pictures never covered all {num_classes} classes; class {rarest} "
-        f"occurs in {int(present[:, rarest].sum())} of {len(masks)}. Label more pictures."
+        f"1000 draws of {count} images never covered all {num_classes} classes; class {rarest} "
+        f"occurs in {int(present[:, rarest].sum())} of {len(masks)}. Label more images."
     )
 
 
 def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:
-    """Raise ValueError if a picture is in two of the named lists: the score would flatter."""
+    """Raise ValueError if an image is in two of the named lists: the score would flatter."""
     owner: dict[str, str] = {}
     for list_name, names in lists.items():
         for name in names:
             if owner.setdefault(name, list_name) != list_name:
                 raise ValueError(
-                    f"the picture {name} is in both {owner[name]!r} and {list_name!r}. "
+                    f"the image {name} is in both {owner[name]!r} and {list_name!r}. "
                     "Take it out of one list, or the score is measured on what was learnt."
                 )
 

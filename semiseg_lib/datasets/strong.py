@@ -1,4 +1,4 @@
-"""Strong views: the same picture with its colours changed much more than for a weak view."""
+"""Strong views: the same image with its colours changed much more than for a weak view."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class StrongConfig:
 
 
 def strong_view(images: Tensor, config: StrongConfig, rng: np.random.Generator) -> Tensor:
-    """A strong view of each picture (B, 3, H, W) in [0, 1]; each has its own draws.
+    """A strong view of each image (B, 3, H, W) in [0, 1]; each has its own draws.
 
     In single precision also under autocast: half as exact would be a visible step of grey.
     """

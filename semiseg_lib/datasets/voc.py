@@ -1,10 +1,10 @@
-"""The reader of PASCAL VOC's folder layout, for the real pictures and for mini-VOC alike.
+"""The reader of PASCAL VOC's folder layout, for the real images and for mini-VOC alike.
 
 ::
 
-    VOC2012/JPEGImages/NAME.jpg             the pictures
+    VOC2012/JPEGImages/NAME.jpg             the images
             SegmentationClass/NAME.png      masks of class ids, 255 = void
-            SegmentationClassAug/NAME.png   hidden truth of the weak pictures, to measure only
+            SegmentationClassAug/NAME.png   hidden truth of the unlabelled images, to measure only
             Annotations/NAME.xml            boxes
             ImageSets/Segmentation/SET.txt  lists of names
 """
@@ -24,14 +24,14 @@ from semiseg_lib.datasets.labels import (
     LabelError,
     check_same_size,
     packed_ids,
+    read_image,
     read_mask,
-    read_picture,
 )
 from semiseg_lib.datasets.sample import Boxes, Sample
 
 
 class VOCDataset:
-    """The pictures that one list of a VOC folder names, as :class:`Sample`.
+    """The images that one list of a VOC folder names, as :class:`Sample`.
 
     Args:
         folder: the year's folder, such as ``VOCdevkit/VOC2012``.
@@ -39,12 +39,12 @@ class VOCDataset:
         classes: names in the order of the ids in the masks; the first is the background.
         keep: the classes to tell apart (background included), None for all. The ids are packed
             in this order, and every other class becomes void.
-        masks: the folder to read masks from; None to read none (weak and unlabelled pictures).
+        masks: the folder to read masks from; None to read none (unlabelled and unlabelled images).
         boxes: read ``Annotations`` too.
 
     Raises:
         FileNotFoundError: the list is missing.
-        ValueError: the list is empty or names a picture twice, or ``keep`` an unknown class;
+        ValueError: the list is empty or names an image twice, or ``keep`` an unknown class;
             or it does not start with the background, though boxes are read.
     """
 
@@ -76,7 +76,7 @@ class VOCDataset:
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
         image_path = self.folder / "JPEGImages" / f"{name}.jpg"
-        image = read_picture(image_path)
+        image = read_image(image_path)
         mask, boxes = None, None
         if self.masks is not None:
             mask_path = self.folder / self.masks / f"{name}.png"
@@ -106,11 +106,11 @@ class VOCDataset:
 
 
 def read_list(path: Path) -> list[str]:
-    """Read a list of picture names, one a line.
+    """Read a list of image names, one a line.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: it is empty or names a picture twice.
+        ValueError: it is empty or names an image twice.
     """
     if not path.is_file():
         there = sorted(p.stem for p in path.parent.glob("*.txt"))
@@ -118,7 +118,7 @@ def read_list(path: Path) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines()
     names = [line.split()[0] for line in lines if line.strip()]
     if not names:
-        raise ValueError(f"the list {path} is empty. Write one picture name a line.")
+        raise ValueError(f"the list {path} is empty. Write one image name a line.")
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})[:3]
         raise ValueError(f"the list {path} names {', '.join(twice)} twice. Take one out.")
@@ -159,13 +159,13 @@ def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tupl
     """A box as VOC counts it (from 1, both ends included) as a half-open one that counts from 0.
 
     Raises:
-        LabelError: it does not lie in its picture of ``size`` (H, W).
+        LabelError: it does not lie in its image of ``size`` (H, W).
     """
     height, width = size
     x0, y0, x1, y1 = box[0] - 1, box[1] - 1, box[2], box[3]
     if not (-1 < x0 < x1 < width + 1 and -1 < y0 < y1 < height + 1):
         raise LabelError(
-            f"{path} has the box {box}, which does not lie in its picture of {width}x{height} "
+            f"{path} has the box {box}, which does not lie in its image of {width}x{height} "
             "pixels (VOC counts from 1). Correct the coordinates."
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)

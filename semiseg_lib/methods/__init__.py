@@ -36,7 +36,7 @@ __all__ = [
 UnlabelledConfig = (
     FixMatchConfig | CPSConfig | CACConfig | ELNConfig | S4MCConfig | MeanTeacherConfig
 )
-"""Methods that learn from labelled and unlabelled pictures together."""
+"""Methods that learn from labelled and unlabelled images together."""
 
 MethodConfig = (
     SupervisedConfig | AncillaryConfig | PrimaryConfig | ConvPrimaryConfig | PseudoLabelConfig

@@ -13,11 +13,11 @@ from semiseg_lib.methods.parts import MovingAverage, enlarge
 
 
 class Method(nn.Module):
-    """A way to learn segmentation, from labelled and perhaps from weak or unlabelled pictures.
+    """A way to learn segmentation, from labelled and perhaps from unlabelled or unlabelled images.
 
     Attributes:
         uses_boxes: the deployed forward pass reads box maps. True for the ancillary alone: what is
-            tested on pictures without boxes must not see any.
+            tested on images without boxes must not see any.
         learns_from: the parts of a batch that :meth:`losses` reads.
         needs_logits: the parts of a batch whose stored ancillary logits :meth:`losses` reads.
         networks: how many networks it trains.
@@ -41,7 +41,7 @@ class Method(nn.Module):
 
     @classmethod
     def box_channels(cls, config: Any, num_classes: int) -> int:
-        """How many channels of box maps the network reads beside the picture; 0 for none."""
+        """How many channels of box maps the network reads beside the image; 0 for none."""
         return num_classes if cls.uses_boxes else 0
 
     def begin_with(self, finished: Sequence[Method]) -> None:
@@ -53,7 +53,7 @@ class Method(nn.Module):
         """The terms to be summed and minimised, by name.
 
         Args:
-            batch: labelled and perhaps weak pictures.
+            batch: labelled and perhaps unlabelled images.
             progress: the share of the training that is done, 0 .. 1.
 
         Returns:
@@ -62,11 +62,11 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """The deployed model: pictures (B, 3, H, W) in [0, 1] to logits (B, C, H, W)."""
+        """The deployed model: images (B, 3, H, W) in [0, 1] to logits (B, C, H, W)."""
         raise NotImplementedError
 
     def head_logits(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """The deployed model's logits (B, C, h, w), before they are enlarged to the picture."""
+        """The deployed model's logits (B, C, h, w), before they are enlarged to the image."""
         raise NotImplementedError
 
     def after_step(self, step: int) -> None:
@@ -119,7 +119,7 @@ class AveragedMethod(Method):
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """What the average believes of pictures (B, 3, H, W): (B, C, H, W), without gradient.
+        """What the average believes of images (B, 3, H, W): (B, C, H, W), without gradient.
 
         In single precision also under autocast: thresholds and margins need it.
         """

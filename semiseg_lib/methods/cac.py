@@ -1,6 +1,6 @@
 """Directional context-aware consistency, CAC (Lai et al., CVPR 2021).
 
-Two overlapping crops of an unlabelled picture show the same pixels in different surroundings. A
+Two overlapping crops of an unlabelled image show the same pixels in different surroundings. A
 pixel's feature should depend on the pixel and not on where the crop happens to end, so the features
 of both crops are pulled together where they overlap: the less confident one towards the other, and
 away from pixels that are taken for another class.
@@ -41,13 +41,13 @@ class CACConfig:
     The defaults are the paper's on VOC, but for ``start``, ``negatives`` and ``ema_decay``.
 
     Attributes:
-        weight: of the contrast. With 0 no unlabelled picture is looked at.
+        weight: of the contrast. With 0 no unlabelled image is looked at.
         temperature: tau, by which cosines are divided.
         threshold: gamma; only what the other crop is surer of than this is worth moving towards.
-        start: share of the training that is over before unlabelled pictures are looked at.
+        start: share of the training that is over before unlabelled images are looked at.
         crop: side of a crop over the side of the view that it is cut from, above 0, up to 1.
             Labelled views are cut once, unlabelled ones twice.
-        stride: pixels of the picture a cell of the feature grid; crops lie on this grid, so that
+        stride: pixels of the image a cell of the feature grid; crops lie on this grid, so that
             their cells do. A multiple of the network's stride.
         overlap: the two crops' intersection over union is at least this.
         flip: chance of a left-right flip of each crop; it is undone on the features.
@@ -130,7 +130,7 @@ class CAC(AveragedMethod):
     Where it differs from the published system: padding is left out; a batch of fewer cells than
     ``negatives`` gives all it has; a step's negatives are drawn from both crops together; crops are
     cut from a view that has been scaled already; the moving average is deployed. Several processes
-    do not exchange cells: each contrasts with the cells of its own pictures, and the bank of
+    do not exchange cells: each contrasts with the cells of its own images, and the bank of
     earlier steps is the main process's.
 
     Raises:
@@ -140,7 +140,7 @@ class CAC(AveragedMethod):
     def __init__(self, config: CACConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
-        self.learns_from = frozenset({"labelled", "weak"} if config.weight else {"labelled"})
+        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
         if not network.stride or config.stride % network.stride:
             raise ValueError(
                 f"cac.stride is {config.stride}; it must be a multiple of the network's stride, "
@@ -159,9 +159,9 @@ class CAC(AveragedMethod):
         if not config.weight or progress < config.start:
             logits = self.network(labelled.images)
             loss = hard_cross_entropy(logits, labelled.masks, config.hard)
-            nothing = {"weak": torch.zeros_like(loss)} if config.weight else {}
+            nothing = {"unlabelled": torch.zeros_like(loss)} if config.weight else {}
             return {"labelled": loss, **nothing}
-        pair, parts = self.draw(batch.weak, rng)
+        pair, parts = self.draw(batch.unlabelled, rng)
         count = len(labelled.images)
         images = torch.cat([labelled.images, *(part.images for part in parts)])
         features = self.network.decode_features(self.network.encode(images))
@@ -170,14 +170,14 @@ class CAC(AveragedMethod):
         cells = self.cells(features[count:], logits[count:].detach(), inside)
         return {
             "labelled": hard_cross_entropy(logits[:count], labelled.masks, config.hard),
-            "weak": config.weight * self.consistency(cells, pair, rng),
+            "unlabelled": config.weight * self.consistency(cells, pair, rng),
         }
 
-    def draw(self, weak: Part, rng: np.random.Generator) -> tuple[Pair, list[Part]]:
-        """Two crops of every picture: where they lie, and what they show in their own colours."""
+    def draw(self, unlabelled: Part, rng: np.random.Generator) -> tuple[Pair, list[Part]]:
+        """Two crops of every image: where they lie, and what they show in their own colours."""
         config = self.config
-        pair = draw_pair(weak.images, config.crop, config.stride, rng, config.flip, config.overlap)
-        parts = [crops.cut(weak) for crops in pair]
+        pair = draw_pair(unlabelled.images, config.crop, config.stride, rng, config.flip, config.overlap)
+        parts = [crops.cut(unlabelled) for crops in pair]
         return pair, [
             replace(part, images=strong_view(part.images, config.strong, rng)) for part in parts
         ]

@@ -1,7 +1,7 @@
 """Cross pseudo supervision, with and without CutMix (Chen et al., CVPR 2021).
 
 Two networks of one kind that start from different weights. Each learns the masks, and each learns
-the label that the other one gives to a picture: all of it, with no threshold. Where both err alike
+the label that the other one gives to an image: all of it, with no threshold. Where both err alike
 they confirm each other; where they differ, they correct each other. The first one is deployed.
 """
 
@@ -32,11 +32,11 @@ class CPSConfig:
     """Options of cross pseudo supervision.
 
     Attributes:
-        weight: lambda, of the cross loss. With 0 no unlabelled picture is looked at.
-        cutmix: how unlabelled pictures are mixed, ``THREE_BOXES`` in the paper; None for plain
-            CPS, whose cross loss takes in the labelled pictures too.
-        label_passes: with CutMix, the mode in which the networks label the unmixed pictures:
-            ``train`` as published, so that these pictures too enter the running batch statistics;
+        weight: lambda, of the cross loss. With 0 no unlabelled image is looked at.
+        cutmix: how unlabelled images are mixed, ``THREE_BOXES`` in the paper; None for plain
+            CPS, whose cross loss takes in the labelled images too.
+        label_passes: with CutMix, the mode in which the networks label the unmixed images:
+            ``train`` as published, so that these images too enter the running batch statistics;
             or ``eval``, which leaves no trace and drops no features.
         ema_decay: decay of the first network's moving average, which is deployed; 0 deploys the
             network itself, as published.
@@ -64,7 +64,7 @@ class CPS(AveragedMethod):
         super().__init__(network, config.ema_decay)
         self.second = second
         self.config = config
-        self.learns_from = frozenset({"labelled", "weak"} if config.weight else {"labelled"})
+        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
 
     @classmethod
     def of(cls, config: CPSConfig, build: Callable[[], nn.Module], num_classes: int) -> CPS:
@@ -77,7 +77,7 @@ class CPS(AveragedMethod):
         self.second.load_state_dict(second.network.state_dict())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled, weak, nets = batch.labelled, batch.weak, (self.network, self.second)
+        labelled, unlabelled, nets = batch.labelled, batch.unlabelled, (self.network, self.second)
         # Before any label is made: in older PyTorch, autocast keeps its first copy of a weight, and
         # one made without gradients cuts the weight off (pytorch/pytorch#142234).
         if not self.config.weight or self.config.cutmix:
@@ -85,33 +85,33 @@ class CPS(AveragedMethod):
         if not self.config.weight:
             return {"labelled": self._labelled(logits, labelled)}
         if self.config.cutmix:
-            cross = self._cross_mixed(weak, batch.seed)
+            cross = self._cross_mixed(unlabelled, batch.seed)
         else:
-            logits, cross = self._cross_plain(labelled, weak)
+            logits, cross = self._cross_plain(labelled, unlabelled)
         return {
             "labelled": self._labelled(logits, labelled),
-            "weak": self.config.weight * cross,
+            "unlabelled": self.config.weight * cross,
         }
 
     def _labelled(self, logits: Sequence[Tensor], part: Part) -> Tensor:
         return sum(hard_cross_entropy(one, part.masks, self.config.hard) for one in logits)
 
-    def _cross_plain(self, labelled: Part, weak: Part) -> tuple[list[Tensor], Tensor]:
-        """Both networks' logits of the labelled pictures, and the cross loss of all pictures."""
-        images = torch.cat([labelled.images, weak.images])
-        inside = torch.cat([shown_pixels(labelled), shown_pixels(weak)])
+    def _cross_plain(self, labelled: Part, unlabelled: Part) -> tuple[list[Tensor], Tensor]:
+        """Both networks' logits of the labelled images, and the cross loss of all images."""
+        images = torch.cat([labelled.images, unlabelled.images])
+        inside = torch.cat([shown_pixels(labelled), shown_pixels(unlabelled)])
         one, two = self.network(images), self.second(images)
         cross = _cross(one, two, _labels(one, images), _labels(two, images), inside)
         return [logits[: len(labelled.images)] for logits in (one, two)], cross
 
-    def _cross_mixed(self, weak: Part, seed: int) -> Tensor:
-        """The cross loss of mixed pictures, whose labels are mixed from those of the unmixed."""
-        mix = draw_mix(weak.images, self.config.cutmix, np.random.default_rng(seed))
-        labels = [mix(self._labels_of_unmixed(net, weak.images))
+    def _cross_mixed(self, unlabelled: Part, seed: int) -> Tensor:
+        """The cross loss of mixed images, whose labels are mixed from those of the unmixed."""
+        mix = draw_mix(unlabelled.images, self.config.cutmix, np.random.default_rng(seed))
+        labels = [mix(self._labels_of_unmixed(net, unlabelled.images))
                   for net in (self.network, self.second)]
-        mixed = mix(weak.images)
+        mixed = mix(unlabelled.images)
         return _cross(
-            self.network(mixed), self.second(mixed), *labels, mix(shown_pixels(weak))
+            self.network(mixed), self.second(mixed), *labels, mix(shown_pixels(unlabelled))
         )
 
     @torch.no_grad()

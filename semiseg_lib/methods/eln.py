@@ -1,8 +1,8 @@
 """Learning from pixels that an error-localisation network trusts, ELN (Kwon & Kwak, CVPR 2022).
 
-A second network looks at a picture and at what was predicted for it, and says where that is wrong.
+A second network looks at an image and at what was predicted for it, and says where that is wrong.
 It learns this from the masks. So that it has errors to learn from, two auxiliary decoders are held
-at a loss several times worse than the main one's. On unlabelled pictures it then decides which of
+at a loss several times worse than the main one's. On unlabelled images it then decides which of
 the teacher's pixels the student may learn.
 
 Where this differs from the published code: void is left out of the error loss (there it counts as
@@ -45,7 +45,7 @@ class ELNConfig:
     The defaults are the paper's on VOC, but for ``error``, ``pixels``, ``reset`` and ``ema_decay``.
 
     Attributes:
-        weight: of all that is learnt from unlabelled pictures. With 0 none is looked at: the
+        weight: of all that is learnt from unlabelled images. With 0 none is looked at: the
             network learns the masks alone, and the error network what is wrong with it.
         contrast: weight of the pixel contrast beside the cross-entropy; 0 for none.
         ratios: K of each auxiliary decoder: it learns only while its loss is at least K times the
@@ -53,17 +53,17 @@ class ELNConfig:
         threshold: a pixel is trusted if it is right with at least this probability.
         auxiliary_from: share of the training after which auxiliary decoders and the
             error-localisation network learn.
-        unlabelled_from: share of the training after which unlabelled pictures are learnt.
+        unlabelled_from: share of the training after which unlabelled images are learnt.
         error: the error-localisation network, "unet" or "deeplab".
         balance: largest weight of a wrong pixel, and one over the smallest; between them the weight
             is the number of right pixels over that of wrong ones.
         temperature: by which cosines are divided.
-        pixels: cells of the features that are drawn for the contrast in a step, from all pictures
+        pixels: cells of the features that are drawn for the contrast in a step, from all images
             together. Those of them that are not trusted count for nothing.
         channels: of the vectors that are compared.
         strong: how far the photometric view differs.
         reset: steps after which the student is overwritten with its teacher, again and again, once
-            unlabelled pictures are learnt; 0 for never.
+            unlabelled images are learnt; 0 for never.
         ema_decay: decay of the moving average that teaches and is deployed.
         hard: the labelled loss is the mean over hard pixels only; None for all of them.
     """
@@ -119,7 +119,7 @@ class ELN(AveragedMethod):
         self.projector = None
         if config.weight and config.contrast:
             self.projector = Projector(network.feature_channels, config.channels)
-        self.learns_from = frozenset({"labelled", "weak"} if config.weight else {"labelled"})
+        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
         self.resets = False
 
     @classmethod
@@ -134,11 +134,11 @@ class ELN(AveragedMethod):
         return cls(config, network, auxiliary, ErrorNetwork(config.error, num_classes))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled, weak, config = batch.labelled, batch.weak, self.config
-        self.resets = learns_weak = bool(config.weight) and progress >= config.unlabelled_from
+        labelled, unlabelled, config = batch.labelled, batch.unlabelled, self.config
+        self.resets = learns_unlabelled = bool(config.weight) and progress >= config.unlabelled_from
         rng, images = np.random.default_rng(batch.seed), [labelled.images]
-        if learns_weak:
-            images += [weak.images, strong_view(weak.images, config.strong, rng)]
+        if learns_unlabelled:
+            images += [unlabelled.images, strong_view(unlabelled.images, config.strong, rng)]
         scales = self.network.encode(torch.cat(images))
         features = self.network.decode_features(scales)
         logits = self.network.head(features)
@@ -152,10 +152,10 @@ class ELN(AveragedMethod):
             # and one made without gradients cuts the weight off (pytorch/pytorch#142234).
             terms |= self._of_errors(labelled, [one[:count] for one in scales], logits[:count])
         if config.weight:
-            terms["weak"] = zero
-        if learns_weak:
-            terms["weak"] = config.weight * self._unlabelled(
-                weak, logits[count:].chunk(2), features[count:].chunk(2), rng
+            terms["unlabelled"] = zero
+        if learns_unlabelled:
+            terms["unlabelled"] = config.weight * self._unlabelled(
+                unlabelled, logits[count:].chunk(2), features[count:].chunk(2), rng
             )
         return terms
 
@@ -181,11 +181,11 @@ class ELN(AveragedMethod):
         return {"auxiliary": sum(held, main.new_zeros(())), "error": sum(wrong)}
 
     def _unlabelled(
-        self, weak: Part, logits: Sequence[Tensor], features: Sequence[Tensor],
+        self, unlabelled: Part, logits: Sequence[Tensor], features: Sequence[Tensor],
         rng: np.random.Generator,
     ) -> Tensor:
-        """The loss of both views of the unlabelled pictures."""
-        labels, cells, anchors = self.teach(weak)
+        """The loss of both views of the unlabelled images."""
+        labels, cells, anchors = self.teach(unlabelled)
         loss = sum(cross_entropy(one, labels) for one in logits)
         if self.projector is None:
             return loss
@@ -204,7 +204,7 @@ class ELN(AveragedMethod):
         return self.projector(drawn.T[None, :, :, None])[0, :, :, 0].T
 
     @torch.no_grad()
-    def teach(self, weak: Part) -> tuple[Tensor, Tensor, Tensor]:
+    def teach(self, unlabelled: Part) -> tuple[Tensor, Tensor, Tensor]:
         """What the teacher says of weak views, as far as the error network trusts it.
 
         Returns:
@@ -212,11 +212,11 @@ class ELN(AveragedMethod):
             features' cells (B, h, w), each trusted if all of its pixels are; features (B, D, h, w))
         """
         teacher = self.average.module
-        features = teacher.decode_features(teacher.encode(weak.images))
+        features = teacher.decode_features(teacher.encode(unlabelled.images))
         logits = teacher.head(features).float()
-        labels = enlarge(logits, weak.images.shape[-2:]).argmax(dim=1)
-        kept = self._right(weak.images, logits) >= self.config.threshold
-        kept = kept & shown_pixels(weak)
+        labels = enlarge(logits, unlabelled.images.shape[-2:]).argmax(dim=1)
+        kept = self._right(unlabelled.images, logits) >= self.config.threshold
+        kept = kept & shown_pixels(unlabelled)
         cells = logits.argmax(dim=1).where(inside_at(kept, logits.shape[-2:]), VOID)
         return labels.where(kept, VOID), cells, features
 

@@ -1,7 +1,7 @@
 """FixMatch for segmentation (Sohn et al. 2020; Yang et al., "UniMatch", CVPR 2023).
 
-A teacher labels a weak view of an unlabelled picture; the student learns the confident part of that
-label on a strong view of the same picture. The teacher is the moving average of the student, and
+A teacher labels a weak view of an unlabelled image; the student learns the confident part of that
+label on a strong view of the same image. The teacher is the moving average of the student, and
 the average is what is deployed.
 
 With a second strong view and dropped features this is UniMatch's recipe (its version 2 has the
@@ -35,12 +35,12 @@ class FixMatchConfig:
     """Options of FixMatch.
 
     Attributes:
-        weight: of the unlabelled loss. With 0 no unlabelled picture is looked at, and this is
+        weight: of the unlabelled loss. With 0 no unlabelled image is looked at, and this is
             supervised training to the last bit.
         threshold: a pixel is learnt if the teacher's largest probability is at least this.
         strong: how far a strong view differs.
         cutmix: how strong views are mixed; None for not at all.
-        views: strong views a picture; their losses are averaged.
+        views: strong views an image; their losses are averaged.
         feature_dropout: share of the feature maps that is dropped in a further, weak view (0.5 in
             UniMatch), which then makes up half of the unlabelled loss; 0 for no such view.
         ema_decay: decay of the moving average that teaches and is deployed; with 0 the student
@@ -73,22 +73,22 @@ class FixMatchConfig:
 class FixMatch(AveragedMethod):
     """L = CE(labelled) + w [(1 - f) mean over strong views of CE_conf + f CE_conf(dropped)].
 
-    CE_conf is summed over the pixels that the teacher is sure of and divided by all of the picture,
+    CE_conf is summed over the pixels that the teacher is sure of and divided by all of the image,
     so few sure pixels weigh little. f is 1/2 with dropped features and 0 without.
     """
 
     def __init__(self, config: FixMatchConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
-        self.learns_from = frozenset({"labelled", "weak"} if config.weight else {"labelled"})
+        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled, weak = batch.labelled, batch.weak
+        labelled, unlabelled = batch.labelled, batch.unlabelled
         if not self.config.weight:
             return {"labelled": self._labelled(self.network(labelled.images), labelled)}
         rng = np.random.default_rng(batch.seed)
-        labels = self.teach(weak.images)
-        views = [self.strong_part(weak, labels, rng) for _ in range(self.config.views)]
+        labels = self.teach(unlabelled.images)
+        views = [self.strong_part(unlabelled, labels, rng) for _ in range(self.config.views)]
         images = torch.cat([labelled.images, *(view.images for view in views)])
         logits, *of_views = self.network(images).split(
             [len(labelled.images), *(len(view.images) for view in views)]
@@ -99,7 +99,7 @@ class FixMatch(AveragedMethod):
         ) / len(views)
         return {
             "labelled": self._labelled(logits, labelled),
-            "weak": self.config.weight * self._with_dropped(strong, weak, labels, rng),
+            "unlabelled": self.config.weight * self._with_dropped(strong, unlabelled, labels, rng),
         }
 
     def _labelled(self, logits: Tensor, part: Part) -> Tensor:
@@ -111,22 +111,22 @@ class FixMatch(AveragedMethod):
         confidence, labels = self.probabilities(images).max(dim=1)
         return labels.where(confidence >= self.config.threshold, VOID)
 
-    def strong_part(self, weak: Part, labels: Tensor, rng: np.random.Generator) -> Part:
-        """A strong view of every picture, mixed with its neighbour's, and its labels as masks."""
-        mix = draw_mix(weak.images, self.config.cutmix, rng)
-        strong = strong_view(weak.images, self.config.strong, rng)
-        return Part(weak.names, mix(strong), mix(labels), inside=mix(shown_pixels(weak)))
+    def strong_part(self, unlabelled: Part, labels: Tensor, rng: np.random.Generator) -> Part:
+        """A strong view of every image, mixed with its neighbour's, and its labels as masks."""
+        mix = draw_mix(unlabelled.images, self.config.cutmix, rng)
+        strong = strong_view(unlabelled.images, self.config.strong, rng)
+        return Part(unlabelled.names, mix(strong), mix(labels), inside=mix(shown_pixels(unlabelled)))
 
     def _with_dropped(
-        self, strong: Tensor, weak: Part, labels: Tensor, rng: np.random.Generator
+        self, strong: Tensor, unlabelled: Part, labels: Tensor, rng: np.random.Generator
     ) -> Tensor:
         """Mean of the strong views' loss and that of a weak view some of whose features go."""
         share = self.config.feature_dropout
         if not share:
             return strong
-        features = [_dropped(one, share, rng) for one in self.network.encode(weak.images)]
+        features = [_dropped(one, share, rng) for one in self.network.encode(unlabelled.images)]
         logits = self.network.decode(features)
-        return (strong + confident_cross_entropy(logits, labels, shown_pixels(weak))) / 2
+        return (strong + confident_cross_entropy(logits, labels, shown_pixels(unlabelled))) / 2
 
 
 def _dropped(features: Tensor, share: float, rng: np.random.Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """Mean Teacher (Tarvainen & Valpola 2017), pixel by pixel: the plainest consistency method.
 
-The moving average of a student's weights is its teacher. On an unlabelled picture the student is to
+The moving average of a student's weights is its teacher. On an unlabelled image the student is to
 give the probabilities that the teacher gives, though it sees a stronger view. There is no label, no
 threshold and no second network in it, so this file is also the template for methods of your own.
 """
@@ -26,7 +26,7 @@ class MeanTeacherConfig:
     """Options of Mean Teacher.
 
     Attributes:
-        weight: of the squared difference, once it has risen. With 0 no unlabelled picture is
+        weight: of the squared difference, once it has risen. With 0 no unlabelled image is
             looked at.
         ramp: share of the training in which the weight rises; 0 for none.
         strong: how far the student's view differs from the teacher's; None for not at all.
@@ -59,22 +59,22 @@ class MeanTeacher(AveragedMethod):
     def __init__(self, config: MeanTeacherConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
-        self.learns_from = frozenset({"labelled", "weak"} if config.weight else {"labelled"})
+        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled, weak, config = batch.labelled, batch.weak, self.config
+        labelled, unlabelled, config = batch.labelled, batch.unlabelled, self.config
         if not config.weight:
             logits = self.network(labelled.images)
             return {"labelled": hard_cross_entropy(logits, labelled.masks, config.hard)}
-        taught = self.probabilities(weak.images)
+        taught = self.probabilities(unlabelled.images)
         rng = np.random.default_rng(batch.seed)
-        views = strong_view(weak.images, config.strong, rng) if config.strong else weak.images
+        views = strong_view(unlabelled.images, config.strong, rng) if config.strong else unlabelled.images
         logits = self.network(torch.cat([labelled.images, views]))
         own, of_views = logits.split([len(labelled.images), len(views)])
-        difference = squared_difference(of_views, taught, shown_pixels(weak))
+        difference = squared_difference(of_views, taught, shown_pixels(unlabelled))
         return {
             "labelled": hard_cross_entropy(own, labelled.masks, config.hard),
-            "weak": config.weight * ramp_up(progress, config.ramp) * difference,
+            "unlabelled": config.weight * ramp_up(progress, config.ramp) * difference,
         }
 
 

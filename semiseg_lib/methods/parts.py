@@ -56,7 +56,7 @@ class HardPixels:
 
     Attributes:
         below: pixels whose true class has at most this probability are hard.
-        least: if fewer are hard, so many of the hardest are taken, for each picture of the batch.
+        least: if fewer are hard, so many of the hardest are taken, for each image of the batch.
     """
 
     below: float = 0.7
@@ -91,7 +91,7 @@ def hard_masks(logits: Tensor, masks: Tensor, hard: HardPixels) -> Tensor:
 def confident_cross_entropy(logits: Tensor, labels: Tensor, inside: Tensor) -> Tensor:
     """Cross-entropy of the pixels that have a label, summed and divided by all that are shown.
 
-    So a picture that is labelled in few places teaches little.
+    So an image that is labelled in few places teaches little.
 
     Args:
         logits: (B, C, h, w), enlarged to the labels' size first.
@@ -105,14 +105,14 @@ def confident_cross_entropy(logits: Tensor, labels: Tensor, inside: Tensor) -> T
 
 
 def shown_pixels(part: Part) -> Tensor:
-    """Bool (B, H, W), True where a view shows its picture: everywhere if there is no padding."""
+    """Bool (B, H, W), True where a view shows its image: everywhere if there is no padding."""
     if part.inside is not None:
         return part.inside
     return torch.ones_like(part.images[:, 0], dtype=torch.bool)
 
 
 def inside_at(inside: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which pixels at head resolution show nothing but the picture.
+    """Which pixels at head resolution show nothing but the image.
 
     One that covers even a single pixel of padding counts as padding, for its logits mix both.
 

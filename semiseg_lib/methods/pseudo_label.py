@@ -1,8 +1,8 @@
 """Iterated pseudo-labelling: a teacher labels, a fresh student learns, and teaches in its turn.
 
 As published for SwiftNet on CamVid (a master's thesis with public code): every round labels all
-unlabelled pictures, every pixel of them; a new student with ImageNet weights learns these labels
-alone, is then fine-tuned on the labelled pictures, and becomes the next teacher. Two ways to select
+unlabelled images, every pixel of them; a new student with ImageNet weights learns these labels
+alone, is then fine-tuned on the labelled images, and becomes the next teacher. Two ways to select
 pixels are here as options: a confidence threshold, and a share of each class (class-balanced
 self-training, Zou et al. 2018).
 
@@ -51,7 +51,7 @@ class Selection:
         """The least confidence that is kept of each class, float64 (C,).
 
         Args:
-            probabilities: of every unlabelled picture, (C, H, W); only ``balanced`` reads them.
+            probabilities: of every unlabelled image, (C, H, W); only ``balanced`` reads them.
             num_classes: C.
         """
         if self.keep == "balanced":
@@ -69,7 +69,7 @@ def balanced_thresholds(
     1/100,000 and rounded so that at least this share is kept.
 
     Args:
-        probabilities: of every picture, (C, H, W).
+        probabilities: of every image, (C, H, W).
         num_classes: C.
         share: 0 .. 1.
     """
@@ -86,7 +86,7 @@ def balanced_thresholds(
 
 
 def select(probabilities: Tensor, thresholds: Tensor) -> np.ndarray:
-    """The pseudo-label of one picture.
+    """The pseudo-label of one image.
 
     Args:
         probabilities: the teacher's, (C, H, W).
@@ -117,9 +117,9 @@ class PseudoLabelConfig:
 
 
 class PseudoLabel(AveragedMethod):
-    """A student: cross-entropy on pictures whose masks a teacher wrote, later on real masks.
+    """A student: cross-entropy on images whose masks a teacher wrote, later on real masks.
 
-    Its pictures come as the labelled part of a batch in either stage: what tells the stages apart
+    Its images come as the labelled part of a batch in either stage: what tells the stages apart
     is who labelled them.
     """
 

@@ -34,7 +34,7 @@ Indicator = Literal["margin", "confidence", "entropy"]
 BETA = math.exp(-0.5)
 
 HALF_BOX = CutMixConfig(chance=0.5, boxes=1, area=(0.5, 0.5), aspect=0.25)
-"""One box over half of the picture, each side at least half of the picture's: as in S4MC's code."""
+"""One box over half of the image, each side at least half of the image's: as in S4MC's code."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class S4MCConfig:
     """Options of S4MC. The defaults are the paper's on VOC, on top of FixMatch, but for ``start``.
 
     Attributes:
-        weight: of the unlabelled loss. With 0 no unlabelled picture is looked at.
+        weight: of the unlabelled loss. With 0 no unlabelled image is looked at.
         indicator: how sure a pixel is: the largest probability minus the second largest
             (``margin``), the largest one (``confidence``), or minus the entropy (``entropy``).
         neighbours: which pixels around may support a pixel, 4 or 8.
@@ -53,15 +53,15 @@ class S4MCConfig:
         void_differs: in measuring, a void neighbour is one of another class; False leaves it out.
         drop: alpha_0, the share of pixels that is dropped at the start, by unrefined indicators; it
             falls linearly to 0.
-        start: share of the training that is over before unlabelled pictures are looked at.
+        start: share of the training that is over before unlabelled images are looked at.
         strong: how far the student's view differs, as in FixMatch; None for not at all, as in
             CutMix-Seg.
         cutmix: how the student's views are mixed; None for not at all.
         indicator_of: the teacher's predictions that say how sure a pixel is: of the ``mixed``
-            pictures, as published, in a second pass; or mixed from those of the ``unmixed`` ones.
+            images, as published, in a second pass; or mixed from those of the ``unmixed`` ones.
         by_kept: the loss is the mean over kept pixels, times all pixels over kept ones, as
             published; False leaves the factor out.
-        list_ratio: a further factor: labelled over unlabelled pictures of a pass, which is 1 in the
+        list_ratio: a further factor: labelled over unlabelled images of a pass, which is 1 in the
             published code.
         ema_decay: decay of the moving average that teaches and is deployed.
         hard: the labelled loss is the mean over hard pixels only; None for all of them.
@@ -114,7 +114,7 @@ def refine(
     the probability falls, as in no union of events, for P(A and B) is taken to be above P(B).
 
     Args:
-        probabilities: in [0, 1]; 0 where there is no picture.
+        probabilities: in [0, 1]; 0 where there is no image.
         expectation: E, (C,), in [0, 1].
         count: 4 or 8 neighbours. Those beyond the border believe in nothing; they come last.
         support: k, how many of them count.
@@ -165,8 +165,8 @@ class S4MC(AveragedMethod):
 
     A pixel is kept if its refined indicator is above the threshold of the unrefined ones of this
     process's batch; if none is, the loss is 0 (NaN in the published code). The teacher is always in
-    eval mode; the published code judges how sure it is in train mode, so that the pictures of a
-    batch depend on each other. At a pasted rectangle's edge, neighbours are of different pictures.
+    eval mode; the published code judges how sure it is in train mode, so that the images of a
+    batch depend on each other. At a pasted rectangle's edge, neighbours are of different images.
 
     Attributes:
         same, pairs: int64 (C,), what :func:`agreement` found in all labelled views up to now; with
@@ -180,7 +180,7 @@ class S4MC(AveragedMethod):
                 f"s4mc.expectation has {len(config.expectation)} values for {num_classes} classes."
             )
         self.config = config
-        self.learns_from = frozenset({"labelled", "weak"} if config.weight else {"labelled"})
+        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
         for name in ("same", "pairs"):
             self.register_buffer(name, torch.zeros(num_classes, dtype=torch.int64))
 
@@ -202,14 +202,14 @@ class S4MC(AveragedMethod):
             self._count(labelled)
         if progress < config.start:
             logits = self.network(labelled.images)
-            return {"labelled": self._labelled(logits, labelled), "weak": logits.new_zeros(())}
-        view = self.student_part(batch.weak, progress, np.random.default_rng(batch.seed))
+            return {"labelled": self._labelled(logits, labelled), "unlabelled": logits.new_zeros(())}
+        view = self.student_part(batch.unlabelled, progress, np.random.default_rng(batch.seed))
         images = torch.cat([labelled.images, view.images])
         logits, of_view = self.network(images).split([len(labelled.images), len(view.images)])
         loss = config.weight * config.list_ratio * cross_entropy(of_view, view.masks)
         if config.by_kept:
             loss = loss * view.inside.sum() / (view.masks != VOID).sum().clamp(min=1)
-        return {"labelled": self._labelled(logits, labelled), "weak": loss}
+        return {"labelled": self._labelled(logits, labelled), "unlabelled": loss}
 
     def _count(self, part: Part) -> None:
         same, pairs = agreement(
@@ -222,22 +222,22 @@ class S4MC(AveragedMethod):
     def _labelled(self, logits: Tensor, part: Part) -> Tensor:
         return hard_cross_entropy(logits, part.masks, self.config.hard)
 
-    def student_part(self, weak: Part, progress: float, rng: np.random.Generator) -> Part:
+    def student_part(self, unlabelled: Part, progress: float, rng: np.random.Generator) -> Part:
         """What the student sees and the labels of the pixels that are kept, the others void."""
-        mix = draw_mix(weak.images, self.config.cutmix, rng)
+        mix = draw_mix(unlabelled.images, self.config.cutmix, rng)
         strong = self.config.strong
-        images = strong_view(weak.images, strong, rng) if strong else weak.images
-        shown = mix(shown_pixels(weak))
-        labels = self.teach(weak.images, mix, shown, progress)
-        return Part(weak.names, mix(images), labels, inside=shown)
+        images = strong_view(unlabelled.images, strong, rng) if strong else unlabelled.images
+        shown = mix(shown_pixels(unlabelled))
+        labels = self.teach(unlabelled.images, mix, shown, progress)
+        return Part(unlabelled.names, mix(images), labels, inside=shown)
 
     @torch.no_grad()
     def teach(self, images: Tensor, mix: Mix, shown: Tensor, progress: float) -> Tensor:
-        """The teacher's labels of mixed pictures, int64 (B, H, W), void where a pixel is dropped.
+        """The teacher's labels of mixed images, int64 (B, H, W), void where a pixel is dropped.
 
         Args:
             images: weak views (B, 3, H, W), not mixed; ``mix`` says how they will be.
-            shown: bool (B, H, W), which pixels of the mixed pictures are no padding.
+            shown: bool (B, H, W), which pixels of the mixed images are no padding.
             progress: the share of the training that is done.
         """
         config = self.config

@@ -1,9 +1,9 @@
 """Self-Correcting Networks (Ibrahim, Vahdat, Ranjbar and Macready, CVPR 2020).
 
-Few pictures F come with masks y and boxes b, many pictures W with boxes only. Three parts:
+Few images F come with masks y and boxes b, many images W with boxes only. Three parts:
 
-- the **ancillary** p_anc(y | x, b) sees picture and boxes, learns from F, and labels W;
-- the **primary** p(y | x) sees the picture alone and is what is deployed;
+- the **ancillary** p_anc(y | x, b) sees image and boxes, learns from F, and labels W;
+- the **primary** p(y | x) sees the image alone and is what is deployed;
 - the **self-correction** q mixes the two on W, so that the primary can overrule the ancillary:
   by a closed form (:class:`Primary`) or by a small network (:class:`ConvPrimary`).
 """
@@ -131,8 +131,8 @@ class ConvPrimaryConfig:
     """Options of the primary model with convolutional self-correction.
 
     Attributes:
-        stage: ``start`` learns from the labelled pictures alone, with the logits of an ancillary
-            that was trained on half of them; ``full`` goes on with the weak pictures.
+        stage: ``start`` learns from the labelled images alone, with the logits of an ancillary
+            that was trained on half of them; ``full`` goes on with the unlabelled images.
         through: the correction's loss also teaches the primary, through the primary's logits, as
             in a public reproduction; False leaves it to the correction alone. The paper's slides
             leave this open.
@@ -148,7 +148,7 @@ class ConvPrimaryConfig:
 
 
 class Ancillary(AveragedMethod):
-    """p_anc(y | x, b): supervised on the pictures that have masks and boxes."""
+    """p_anc(y | x, b): supervised on the images that have masks and boxes."""
 
     uses_boxes = True
 
@@ -182,25 +182,25 @@ class Primary(AveragedMethod):
     every forward pass, so batch normalisation sees both.
     """
 
-    learns_from = frozenset({"labelled", "weak"})
-    needs_logits = frozenset({"weak"})
+    learns_from = frozenset({"labelled", "unlabelled"})
+    needs_logits = frozenset({"unlabelled"})
 
     def __init__(self, config: PrimaryConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled, weak = batch.labelled, batch.weak
-        logits = self.network(torch.cat([labelled.images, weak.images]))
-        logits_labelled, logits_weak = logits.split([len(labelled.images), len(weak.images)])
-        target = self.weak_target(logits_weak, weak.logits_ancillary, progress)
+        labelled, unlabelled = batch.labelled, batch.unlabelled
+        logits = self.network(torch.cat([labelled.images, unlabelled.images]))
+        logits_labelled, logits_unlabelled = logits.split([len(labelled.images), len(unlabelled.images)])
+        target = self.unlabelled_target(logits_unlabelled, unlabelled.logits_ancillary, progress)
         return {
             "labelled": cross_entropy(logits_labelled, labelled.masks),
-            "weak": soft_cross_entropy(logits_weak, target, weak.inside),
+            "unlabelled": soft_cross_entropy(logits_unlabelled, target, unlabelled.inside),
         }
 
-    def weak_target(self, logits: Tensor, logits_ancillary: Tensor, progress: float) -> Tensor:
-        """The probabilities q (B, C, h, w) to learn on the weak pictures; they take no gradient."""
+    def unlabelled_target(self, logits: Tensor, logits_ancillary: Tensor, progress: float) -> Tensor:
+        """The probabilities q (B, C, h, w) to learn on the unlabelled images; they take no gradient."""
         if self.config.correction == "none":
             return logits_ancillary.softmax(dim=1)
         alpha = self.config.alpha.at(progress)
@@ -224,7 +224,7 @@ class ConvPrimary(AveragedMethod):
         super().__init__(network, config.ema_decay)
         self.config = config
         self.correction = correction
-        parts = {"start": {"labelled"}, "full": {"labelled", "weak"}}[config.stage]
+        parts = {"start": {"labelled"}, "full": {"labelled", "unlabelled"}}[config.stage]
         self.learns_from = self.needs_logits = frozenset(parts)
 
     @classmethod
@@ -239,17 +239,17 @@ class ConvPrimary(AveragedMethod):
         self.load_state_dict(start.state_dict())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled, weak = batch.labelled, batch.weak
+        labelled, unlabelled = batch.labelled, batch.unlabelled
         if self.config.stage == "start":
             return self._labelled_losses(self.network(labelled.images), labelled)
-        logits = self.network(torch.cat([labelled.images, weak.images]))
-        logits_labelled, logits_weak = logits.split([len(labelled.images), len(weak.images)])
+        logits = self.network(torch.cat([labelled.images, unlabelled.images]))
+        logits_labelled, logits_unlabelled = logits.split([len(labelled.images), len(unlabelled.images)])
         losses = self._labelled_losses(logits_labelled, labelled)
         # After the labelled losses: in older PyTorch, autocast keeps its first copy of a weight,
         # and one made without gradients cuts the weight off (pytorch/pytorch#142234).
         with torch.no_grad():
-            q = self.corrected(logits_weak, weak.logits_ancillary, weak.inside).softmax(dim=1)
-        return {**losses, "weak": soft_cross_entropy(logits_weak, q, weak.inside)}
+            q = self.corrected(logits_unlabelled, unlabelled.logits_ancillary, unlabelled.inside).softmax(dim=1)
+        return {**losses, "unlabelled": soft_cross_entropy(logits_unlabelled, q, unlabelled.inside)}
 
     def _labelled_losses(self, logits: Tensor, part: Part) -> dict[str, Tensor]:
         source = logits if self.config.through else logits.detach()
@@ -268,7 +268,7 @@ class ConvPrimary(AveragedMethod):
             logits: l, the primary's, (B, C, h, w).
             logits_ancillary: l_anc, of the same shape.
             inside: bool (B, H, W), False where a view shows padding: there the correction reads
-                zeros, as beyond the edge of a picture. None where there is no padding.
+                zeros, as beyond the edge of an image. None where there is no padding.
         """
         if inside is not None:
             kept = inside_at(inside, logits.shape[-2:])[:, None]

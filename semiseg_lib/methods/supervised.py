@@ -33,7 +33,7 @@ class SupervisedConfig:
 
 
 class Supervised(AveragedMethod):
-    """Cross-entropy on the labelled pictures."""
+    """Cross-entropy on the labelled images."""
 
     def __init__(self, config: SupervisedConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)

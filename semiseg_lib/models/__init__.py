@@ -1,4 +1,4 @@
-"""Segmentation networks: pictures in, logits at head resolution out."""
+"""Segmentation networks: images in, logits at head resolution out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ModelConfig:
     Attributes:
         architecture: the network: a small U-Net from scratch, DeepLabv3+ or SwiftNet on a
             convolutional encoder, a vision transformer with a small head, or a classifier of whole
-            small pictures.
+            small images.
         width: channels of the U-Net's first stage.
         encoder: timm's name of the encoder of every network but the U-Net: resnet18, resnet50,
             resnet101, tf_efficientnet_lite0; "vit" takes vit_small_patch14_dinov2.lvd142m,
@@ -29,7 +29,7 @@ class ModelConfig:
         output_stride: stride of DeepLabv3+'s deepest feature; 8 sees finer and costs more.
         decoder_width: channels of ASPP and decoder; SwiftNet's published one is 128.
         encoder_lr: learning rate of the encoder relative to the rest of the network.
-        norm: normalisation in the U-Net; "group" does not depend on the other pictures of a batch.
+        norm: normalisation in the U-Net; "group" does not depend on the other images of a batch.
         pyramid_momentum: how far the running statistics of SwiftNet's pyramid follow each batch,
             above 0, up to 1. The published 0.005 needs long training; the statistics of a short
             one would stay near their start.
@@ -52,8 +52,8 @@ class ModelConfig:
 def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Module:
     """Build a network ``model(images, box_maps=None) -> logits (B, num_classes, h, w)``.
 
-    It has an attribute ``stride``, the picture's size over the logits' (None for the classifier,
-    whose logits are 1x1 for any picture); and, where a part of it can be pretrained, that part as
+    It has an attribute ``stride``, the image's size over the logits' (None for the classifier,
+    whose logits are 1x1 for any image); and, where a part of it can be pretrained, that part as
     ``encoder`` and its relative learning rate as ``encoder_lr``.
 
     It works in steps: ``encode(images)`` gives the encoder's features, ``decode(features)`` the
@@ -64,7 +64,7 @@ def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Mo
         config: which network.
         num_classes: C, background included.
         box_channels: channels of the box maps that it also reads; 0 for a network that sees
-            pictures only, as "swiftnet" and "classifier" must.
+            images only, as "swiftnet" and "classifier" must.
 
     Raises:
         ValueError: options that do not go together, an unknown encoder, weights that do not fit.

@@ -11,7 +11,7 @@ class BoxAttention(nn.Module):
     The box maps are resized to the features by area, so that a map's value is the share of the
     cell that lies in a box and small boxes do not vanish. A 3x3 convolution makes one attention
     map for each feature channel. The pretrained encoder lies before this module and sees
-    pictures only.
+    images only.
 
     The bias starts at 0 and the weights small, so attention starts near sigmoid(0) = 1/2. That
     common factor costs nothing where the features next pass a convolution without bias and a
@@ -40,8 +40,8 @@ class BoxAttention(nn.Module):
 
 
 def check_box_maps(box_maps: Tensor | None, box_channels: int) -> None:
-    """ValueError where box maps are missing, or given to a network that reads pictures only."""
+    """ValueError where box maps are missing, or given to a network that reads images only."""
     if box_channels == 0 and box_maps is not None:
-        raise ValueError("this network reads pictures only; leave the box maps out")
+        raise ValueError("this network reads images only; leave the box maps out")
     if box_channels and box_maps is None:
         raise ValueError(f"this network also reads {box_channels} box maps; pass box_maps")

@@ -1,4 +1,4 @@
-"""A residual network for small pictures (He et al. 2016, section 4.2): one answer a picture."""
+"""A residual network for small images (He et al. 2016, section 4.2): one answer an image."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from semiseg_lib.models.encoders import EncoderChoice, check_name, statistics
 class Classifier(nn.Module):
     """A ResNet of timm whose stem is one 3x3 convolution of stride 1, without max pooling.
 
-    For pictures of 32x32 pixels and less, such as CIFAR-10's: a stem of stride 4 would leave
-    nothing of them. The stages halve the picture three times. It always starts at random, for no
+    For images of 32x32 pixels and less, such as CIFAR-10's: a stem of stride 4 would leave
+    nothing of them. The stages halve the image three times. It always starts at random, for no
     published weights belong to this stem.
 
-    ``stride`` is None: the answer is one for the whole picture, whatever its size, so the picture's
-    size over the logits' is no property of the network. Use it on pictures of one size that show
-    one thing; of a larger picture it does not tell the parts apart.
+    ``stride`` is None: the answer is one for the whole image, whatever its size, so the image's
+    size over the logits' is no property of the network. Use it on images of one size that show
+    one thing; of a larger image it does not tell the parts apart.
 
     Args:
         config: ``encoder`` of a ModelConfig, a ResNet of timm: resnet18, resnet50, test_resnet.
         num_classes: C.
-        box_channels: must be 0: this network reads pictures only.
+        box_channels: must be 0: this network reads images only.
 
     Raises:
         ValueError: the encoder is unknown or no ResNet; weights or box channels are asked for.
@@ -39,7 +39,7 @@ class Classifier(nn.Module):
         super().__init__()
         if box_channels:
             raise ValueError(
-                'architecture "classifier" reads pictures only, no box maps; for a method that '
+                'architecture "classifier" reads images only, no box maps; for a method that '
                 'uses boxes take "deeplab", "vit" or "unet"'
             )
         if config.weights:
@@ -53,7 +53,7 @@ class Classifier(nn.Module):
         self.reduction: int = network.feature_info[-1]["reduction"] // 4
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """Logits of every class for the whole picture.
+        """Logits of every class for the whole image.
 
         Args:
             images: (B, 3, H, W) in [0, 1].
@@ -63,7 +63,7 @@ class Classifier(nn.Module):
             logits (B, C, 1, 1).
 
         Raises:
-            ValueError: box maps are given; or, while training, a single picture so small that its
+            ValueError: box maps are given; or, while training, a single image so small that its
                 deepest feature is one value a channel, of which batch norm has no variance.
         """
         check_box_maps(box_maps, 0)
@@ -73,8 +73,8 @@ class Classifier(nn.Module):
         """The deepest feature (B, D, ceil(H/8), ceil(W/8)), the only one that is read again."""
         if self.training and len(images) == 1 and max(images.shape[-2:]) <= self.reduction:
             raise ValueError(
-                f"one picture of {images.shape[-2]}x{images.shape[-1]} a batch is too little for "
-                "batch norm while training; take at least 2 pictures a batch"
+                f"one image of {images.shape[-2]}x{images.shape[-1]} a batch is too little for "
+                "batch norm while training; take at least 2 images a batch"
             )
         return [self.network.forward_features(self.normalise(images))]
 

@@ -23,19 +23,19 @@ class DeepLab(nn.Module):
     feature at stride 4, which a 1x1 convolution has narrowed to 48 channels, and passes two 3x3
     depthwise-separable convolutions and the 1x1 classifier.
 
-    Where it differs: ASPP's branch of the picture's mean is normalised over its channels, not over
-    the batch. A batch norm of 1x1 maps fails for one picture, and is all noise for a few.
+    Where it differs: ASPP's branch of the image's mean is normalised over its channels, not over
+    the batch. A batch norm of 1x1 maps fails for one image, and is all noise for a few.
 
     With box maps (the ancillary of Self-Correcting Networks) two features are multiplied by
     attention maps, each from its own :class:`BoxAttention`: the ASPP's output, and the skip at
     stride 4 before its 48-channel projection.
 
     Args:
-        encoder: pictures (B, 3, H, W) to features at stride 4 and at ``output_stride``.
+        encoder: images (B, 3, H, W) to features at stride 4 and at ``output_stride``.
         num_classes: C, background included.
         output_stride: 16, with rates 6, 12, 18; or 8, with 12, 24, 36.
         width: channels of ASPP and decoder.
-        box_channels: channels of the box maps that it also reads; 0 for pictures only.
+        box_channels: channels of the box maps that it also reads; 0 for images only.
         encoder_lr: learning rate of the encoder relative to the rest.
         rates: dilation of the pyramid's three branches; () for those of the output stride.
     """
@@ -76,7 +76,7 @@ class DeepLab(nn.Module):
             self.attend_low = BoxAttention(box_channels, low)
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """Logits of every class at a quarter of the picture's resolution.
+        """Logits of every class at a quarter of the image's resolution.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; the encoder normalises them.
@@ -86,7 +86,7 @@ class DeepLab(nn.Module):
             logits (B, C, ceil(H/4), ceil(W/4)).
 
         Raises:
-            ValueError: box maps missing, or given to a network that reads pictures only.
+            ValueError: box maps missing, or given to a network that reads images only.
         """
         check_box_maps(box_maps, self.box_channels)
         return self.decode(self.encode(images), box_maps)

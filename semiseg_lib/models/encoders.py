@@ -1,4 +1,4 @@
-"""Encoders from timm, their weights, and the picture statistics that they were trained with."""
+"""Encoders from timm, their weights, and the image statistics that they were trained with."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EncoderChoice(Protocol):
 
 
 class Normalise(nn.Module):
-    """Pictures (B, 3, H, W) in [0, 1] to what an encoder was trained on: (x - mean) / std.
+    """Images (B, 3, H, W) in [0, 1] to what an encoder was trained on: (x - mean) / std.
 
     Its constants are not stored with the weights: they follow from the encoder's name.
     """
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
 
     Args:
         config: ``encoder``, ``weights`` and ``output_stride`` of a ModelConfig.
-        further: channels that it reads behind the picture's three, as they are.
+        further: channels that it reads behind the image's three, as they are.
 
     Attributes:
         channels: channels of the two features.
@@ -74,9 +74,9 @@ class Encoder(nn.Module):
         self.channels: tuple[int, int] = tuple(self.network.feature_info.channels())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, H, W) in [0, 1] to features at stride 4 and at the output stride.
+        """Images (B, 3, H, W) in [0, 1] to features at stride 4 and at the output stride.
 
-        Where it reads ``further`` channels, these follow the picture's: (B, 3 + further, H, W).
+        Where it reads ``further`` channels, these follow the image's: (B, 3 + further, H, W).
         """
         inputs = self.normalise(images[:, :3])
         if self.further:

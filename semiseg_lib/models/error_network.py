@@ -1,4 +1,4 @@
-"""A network that looks at a picture and at what was predicted for it, and says where that is right.
+"""A network that looks at an image and at what was predicted for it, and says where that is right.
 
 The error-localisation network of ELN (Kwon & Kwak, CVPR 2022).
 """
@@ -13,9 +13,9 @@ from semiseg_lib.models.unet import UNet
 
 
 class ErrorNetwork(nn.Module):
-    """Picture, logits and their entropy to one logit a pixel: "the prediction is right here".
+    """Image, logits and their entropy to one logit a pixel: "the prediction is right here".
 
-    All that it reads is brought to the picture's size and detached: no gradient leaves it.
+    All that it reads is brought to the image's size and detached: no gradient leaves it.
 
     A U-Net reads the further maps where another one reads box maps. DeepLabv3+ (published: on a
     ResNet-34) reads them as further channels of its first convolution.
@@ -46,7 +46,7 @@ class ErrorNetwork(nn.Module):
         else:
             raise ValueError(
                 'the error-localisation network (error.architecture) is a "unet" or a "deeplab", '
-                f'not {config.architecture!r}: the others cannot read more than a picture.'
+                f'not {config.architecture!r}: the others cannot read more than an image.'
             )
 
     def forward(self, images: Tensor, logits: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class ErrorNetwork(nn.Module):
 
         Args:
             images: (B, 3, H, W) in [0, 1]; H and W divisible by 16.
-            logits: (B, C, h, w) of any size, enlarged to the pictures'.
+            logits: (B, C, h, w) of any size, enlarged to the images'.
 
         Returns:
             logits (B, H, W).

@@ -48,7 +48,7 @@ class SkipEncoder(nn.Module):
         self.before_activation = _drop_last_activations(self.network)
 
     def forward(self, images: Tensor) -> Sequence[Tensor]:
-        """Pictures (B, 3, H, W) in [0, 1] to four features, the largest first."""
+        """Images (B, 3, H, W) in [0, 1] to four features, the largest first."""
         features = self.normalise(images)
         if not self.before_activation:
             return self.network(features)
@@ -138,10 +138,10 @@ class SwiftNet(nn.Module):
     from would be left, and the deployed model would normalise with statistics of no data.
 
     Args:
-        encoder: pictures (B, 3, H, W) to features at strides 4, 8, 16 and 32.
+        encoder: images (B, 3, H, W) to features at strides 4, 8, 16 and 32.
         num_classes: C, background included.
         width: channels of pyramid and up-blocks, at least 3.
-        box_channels: must be 0: this network reads pictures only.
+        box_channels: must be 0: this network reads images only.
         encoder_lr: learning rate of the encoder relative to the rest.
         pyramid_momentum: of the running statistics of the pyramid's batch norms, 0 .. 1.
 
@@ -164,7 +164,7 @@ class SwiftNet(nn.Module):
         super().__init__()
         if box_channels:
             raise ValueError(
-                'architecture "swiftnet" reads pictures only, no box maps; for a method that uses '
+                'architecture "swiftnet" reads images only, no box maps; for a method that uses '
                 'boxes take "deeplab", "vit" or "unet"'
             )
         if width < len(GRID_ROWS):
@@ -180,7 +180,7 @@ class SwiftNet(nn.Module):
         self.head = norm_relu_convolution(width, num_classes, bias=True)
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """Logits of every class at a quarter of the picture's resolution.
+        """Logits of every class at a quarter of the image's resolution.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; the encoder normalises a copy of them.

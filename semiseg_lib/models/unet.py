@@ -1,7 +1,7 @@
 """A small U-Net (Ronneberger et al. 2015) that trains in seconds on a laptop.
 
 Where it differs from the original: half the resolution already in the stem, batch normalisation,
-padded convolutions, so that logits come out at exactly half the picture's height and width, and one
+padded convolutions, so that logits come out at exactly half the image's height and width, and one
 convolution instead of two on the way up.
 """
 
@@ -25,8 +25,8 @@ class UNet(nn.Module):
     Args:
         num_classes: C, background included.
         width: channels at stride 2; doubled at each of the next two scales.
-        box_channels: extra input channels for box maps; 0 for pictures only.
-        norm: "batch", or "group", which does not depend on the other pictures of a batch.
+        box_channels: extra input channels for box maps; 0 for images only.
+        norm: "batch", or "group", which does not depend on the other images of a batch.
     """
 
     stride = 2
@@ -55,7 +55,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """Logits of every class at half the picture's resolution.
+        """Logits of every class at half the image's resolution.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; H and W divisible by 16.
@@ -65,7 +65,7 @@ class UNet(nn.Module):
             logits (B, C, H/2, W/2).
 
         Raises:
-            ValueError: box maps missing, or given to a network that reads pictures only.
+            ValueError: box maps missing, or given to a network that reads images only.
         """
         return self.decode(self.encode(images, box_maps))
 
@@ -73,7 +73,7 @@ class UNet(nn.Module):
         """The features at strides 2, 4, 8 and 16 of what :meth:`forward` takes."""
         if (box_maps is None) != (self.box_channels == 0):
             raise ValueError(
-                "this network reads pictures only; leave the box maps out" if self.box_channels == 0
+                "this network reads images only; leave the box maps out" if self.box_channels == 0
                 else f"this network also reads {self.box_channels} box maps; pass box_maps"
             )
         features = (images - self.mean) / self.std

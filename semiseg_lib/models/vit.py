@@ -14,7 +14,7 @@ from semiseg_lib.models.encoders import EncoderChoice, create, statistics
 class ViTEncoder(nn.Module):
     """A transformer from timm that gives its last patch features, after the final norm.
 
-    Pictures of any size: the position embedding is interpolated, and pictures are padded at the
+    Images of any size: the position embedding is interpolated, and images are padded at the
     right and at the bottom to whole patches.
 
     Args:
@@ -42,7 +42,7 @@ class ViTEncoder(nn.Module):
         self.channels: int = self.network.embed_dim
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [0, 1] to features (B, D, ceil(H/patch), ceil(W/patch))."""
+        """Images (B, 3, H, W) in [0, 1] to features (B, D, ceil(H/patch), ceil(W/patch))."""
         return self.network.forward_intermediates(
             self.normalise(images), indices=1, norm=True, intermediates_only=True
         )[0]
@@ -58,7 +58,7 @@ class ViTSegmenter(nn.Module):
         encoder: gives the patch features.
         num_classes: C, background included.
         width: channels of the head.
-        box_channels: channels of the box maps that it also reads; 0 for pictures only.
+        box_channels: channels of the box maps that it also reads; 0 for images only.
         encoder_lr: learning rate of the encoder relative to the rest.
     """
 
@@ -91,7 +91,7 @@ class ViTSegmenter(nn.Module):
             self.attend = BoxAttention(box_channels, width)
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """Logits of every class at a quarter of the picture's resolution.
+        """Logits of every class at a quarter of the image's resolution.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; H and W divisible by 4.
@@ -102,7 +102,7 @@ class ViTSegmenter(nn.Module):
 
         Raises:
             ValueError: a size not divisible by 4; box maps missing, or given to a network that
-                reads pictures only.
+                reads images only.
         """
         check_box_maps(box_maps, self.box_channels)
         return self.decode(self.encode(images), box_maps)
@@ -111,8 +111,8 @@ class ViTSegmenter(nn.Module):
         """The encoder's features, narrowed and enlarged to stride 4."""
         height, width = images.shape[-2:]
         if height % self.stride or width % self.stride:
-            raise ValueError(f"pictures are {height}x{width}; pad them to multiples of 4")
-        # The scale, not the size, is given: the grid may reach beyond the picture, which is cut.
+            raise ValueError(f"images are {height}x{width}; pad them to multiples of 4")
+        # The scale, not the size, is given: the grid may reach beyond the image, which is cut.
         features = nn.functional.interpolate(
             self.project(self.encoder(images)), scale_factor=self.encoder.patch / self.stride,
             mode="bilinear", align_corners=False,

@@ -1,8 +1,8 @@
 """Figures in one style: every function returns a matplotlib Figure; ``show`` publishes it."""
 
 from semiseg_lib.plots.charts import alpha_schedules, class_bars, confusion, curves
+from semiseg_lib.plots.images import class_colours, colourise, heat, overlay
 from semiseg_lib.plots.intervals import dots_with_intervals, paired_differences
-from semiseg_lib.plots.pictures import class_colours, colourise, heat, overlay
 from semiseg_lib.plots.scatter import score_against_cost
 from semiseg_lib.plots.side_by_side import gallery
 from semiseg_lib.plots.style import show

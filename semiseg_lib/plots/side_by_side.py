@@ -1,4 +1,4 @@
-"""Pictures side by side, with boxes, titles and a legend of the classes."""
+"""Images side by side, with boxes, titles and a legend of the classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.patheffects import Normal, Stroke
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.plots.pictures import VOID_COLOUR, class_colours, drawable
+from semiseg_lib.plots.images import VOID_COLOUR, class_colours, drawable
 from semiseg_lib.plots.style import DOTS_PER_INCH, INK, QUIET, WIDTH, new_figure, styled, text_width
 
 EVERY_CLASS_IN_LEGEND = 9
@@ -29,10 +29,10 @@ def gallery(
     rows_titles: Sequence[str] | None = None,
     legend: bool = True,
 ) -> Figure:
-    """Pictures side by side: one row a picture, one column a view of it.
+    """Images side by side: one row an image, one column a view of it.
 
     Args:
-        columns: column title -> one entry a row: a picture uint8 (3, H, W) or (H, W, 3), a mask of
+        columns: column title -> one entry a row: an image uint8 (3, H, W) or (H, W, 3), a mask of
             integers (H, W), a yes/no map bool (H, W), or a map of floats in [0, 1] (H, W).
         classes: class names, for the legend.
         boxes: one Boxes a row, drawn on the first column; or column title -> one Boxes a row.
@@ -51,13 +51,13 @@ def gallery(
         raise ValueError(
             f"columns, boxes and row titles must be equally long, got {sorted(counts)}"
         )
-    pictures = {title: [drawable(entry) for entry in column] for title, column in columns.items()}
+    images = {title: [drawable(entry) for entry in column] for title, column in columns.items()}
     names = _legend_names(columns, boxes, classes) if legend else []
     with styled():
-        layout = _layout(pictures, rows_titles)
+        layout = _layout(images, rows_titles)
         figure, grid = _grid(layout, names)
         _write_row_titles(grid, layout, rows_titles)
-        for column, (title, entries) in enumerate(pictures.items()):
+        for column, (title, entries) in enumerate(images.items()):
             grid[0][column].set_title(title, pad=7)
             for row, entry in enumerate(entries):
                 axes = grid[row][column]
@@ -96,13 +96,13 @@ class _Layout:
     titles_lie: bool
 
 
-def _layout(pictures: Mapping, rows_titles: Sequence[str] | None) -> _Layout:
+def _layout(images: Mapping, rows_titles: Sequence[str] | None) -> _Layout:
     """Panels as wide as the page allows; row titles stand beside them where they fit, else lie."""
-    columns, first = len(pictures), next(iter(pictures.values()))
-    aspects = [max(column[row].shape[0] / column[row].shape[1] for column in pictures.values())
+    columns, first = len(images), next(iter(images.values()))
+    aspects = [max(column[row].shape[0] / column[row].shape[1] for column in images.values())
                for row in range(len(first))]
     pixels = max(entry.shape[1] for entry in first)
-    widest = max(text_width(title, 13) for title in pictures)
+    widest = max(text_width(title, 13) for title in images)
     longest = max((text_width(title, 13) for title in rows_titles or []), default=0)
 
     def panel_width(left: float) -> float:
@@ -130,7 +130,7 @@ def _layout(pictures: Mapping, rows_titles: Sequence[str] | None) -> _Layout:
 
 
 def _grid(layout: _Layout, names: list) -> tuple[Figure, list[list[Axes]]]:
-    """Axes placed by hand, so that small pictures are enlarged by whole numbers and stay crisp."""
+    """Axes placed by hand, so that small images are enlarged by whole numbers and stay crisp."""
     full_width = layout.left + (layout.columns - 1) * layout.pitch + layout.width + layout.right
     full_width = max(full_width, 4.2 if names else 0)
     entry_width = max((text_width(name, 12) for _, name in names), default=1) + 0.5

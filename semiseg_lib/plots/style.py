@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from semiseg_lib import paths
-from semiseg_lib.plots.pictures import VOID_COLOUR, class_colours
+from semiseg_lib.plots.images import VOID_COLOUR, class_colours
 
 DOTS_PER_INCH = 150
 SHOWN_PER_INCH = 100  # pixels an inch on the page: the file is 1.5 times finer than shown
@@ -126,15 +126,15 @@ def png_bytes(figure: Figure) -> bytes:
     return buffer_of_few.getvalue()
 
 
-def _in_few_colours(picture: Image.Image) -> Image.Image:
-    """The picture with a palette of 256, in which classes, text and flat areas stay exact."""
-    pixels = np.asarray(picture)
+def _in_few_colours(image: Image.Image) -> Image.Image:
+    """The image with a palette of 256, in which classes, text and flat areas stay exact."""
+    pixels = np.asarray(image)
     colours, where, counts = np.unique(
         pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
     )
     frequent = colours[np.argsort(-counts, kind="stable")[:48]]
     kept = np.unique(np.vstack([frequent, class_colours(21), [VOID_COLOUR]]), axis=0)
-    rest = picture.quantize(256 - len(kept), method=Image.Quantize.MEDIANCUT).getpalette()
+    rest = image.quantize(256 - len(kept), method=Image.Quantize.MEDIANCUT).getpalette()
     palette = np.vstack([kept, np.reshape(rest, (-1, 3))])[:256].astype(np.uint8)
     # Pillow's own look-up is a coarse one and would shift the exact colours.
     nearest = cKDTree(palette).query(colours)[1].astype(np.uint8)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from semiseg_lib.profiles import drawn, photographs, small_pictures
+from semiseg_lib.profiles import drawn, photographs, small_images
 from semiseg_lib.profiles.profile import Profile
 from semiseg_lib.profiles.published import RECIPES
 
 __all__ = ["DATASETS", "PROFILES", "RECIPES", "Profile", "for_dataset", "load"]
 
 PROFILES: Mapping[str, Mapping[str, Profile]] = {
-    "smoke": {"minivoc": drawn.SMOKE, **photographs.SMOKE, **small_pictures.SMOKE},
-    "laptop": {"minivoc": drawn.LAPTOP, **photographs.LAPTOP, **small_pictures.LAPTOP},
-    "gpu": {**photographs.GPU, **small_pictures.GPU},
+    "smoke": {"minivoc": drawn.SMOKE, **photographs.SMOKE, **small_images.SMOKE},
+    "laptop": {"minivoc": drawn.LAPTOP, **photographs.LAPTOP, **small_images.LAPTOP},
+    "gpu": {**photographs.GPU, **small_images.GPU},
     "paper": {
-        **photographs.PAPER, "camvid": RECIPES["pseudo-label"]["camvid"], **small_pictures.PAPER
+        **photographs.PAPER, "camvid": RECIPES["pseudo-label"]["camvid"], **small_images.PAPER
     },
 }
 """Every profile, by name and by the dataset that it is for."""

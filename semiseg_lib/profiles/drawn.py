@@ -1,4 +1,4 @@
-"""The profiles of the drawn pictures: what the first chapters run."""
+"""The profiles of the drawn images: what the first chapters run."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ LAPTOP = Profile(
     data=DataConfig(world="hurried", labelled=24),
     model=ModelConfig(),
     augment=AugmentConfig(),
-    train_supervised=TrainConfig(steps=600, batch_labelled=12, batch_weak=0),
-    train_ancillary=TrainConfig(steps=400, batch_labelled=12, batch_weak=0),
-    train_primary=TrainConfig(steps=1000, batch_labelled=4, batch_weak=8),
-    train_start=TrainConfig(steps=400, batch_labelled=12, batch_weak=0),
+    train_supervised=TrainConfig(steps=600, batch_labelled=12, batch_unlabelled=0),
+    train_ancillary=TrainConfig(steps=400, batch_labelled=12, batch_unlabelled=0),
+    train_primary=TrainConfig(steps=1000, batch_labelled=4, batch_unlabelled=8),
+    train_start=TrainConfig(steps=400, batch_labelled=12, batch_unlabelled=0),
     primary=PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5, until=0.3)),
-    train_unlabelled=TrainConfig(steps=1000, batch_labelled=4, batch_weak=8),
+    train_unlabelled=TrainConfig(steps=1000, batch_labelled=4, batch_unlabelled=8),
     unlabelled={
         "fixmatch": FixMatchConfig(strong=STRONG, threshold=0.8),
         "cps": CPSConfig(weight=1.5),
@@ -53,8 +53,8 @@ LAPTOP = Profile(
     },
     rounds=RoundsConfig(
         count=2,
-        pretrain=TrainConfig(steps=400, batch_labelled=12, batch_weak=0),
-        finetune=TrainConfig(steps=100, batch_labelled=12, batch_weak=0),
+        pretrain=TrainConfig(steps=400, batch_labelled=12, batch_unlabelled=0),
+        finetune=TrainConfig(steps=100, batch_labelled=12, batch_unlabelled=0),
     ),
 )
 
@@ -65,17 +65,17 @@ SMOKE = replace(
     judges=False,
     seeds=(11, 12),
     data=DataConfig(
-        world="hurried", labelled=8, sizes=Sizes(labelled=24, weak=16, val=16, test=16)
+        world="hurried", labelled=8, sizes=Sizes(labelled=24, unlabelled=16, val=16, test=16)
     ),
     model=ModelConfig(width=4),
-    train_supervised=TrainConfig(steps=6, batch_labelled=4, batch_weak=0, log_every=2),
-    train_ancillary=TrainConfig(steps=6, batch_labelled=4, batch_weak=0, log_every=2),
-    train_primary=TrainConfig(steps=6, batch_labelled=2, batch_weak=2, log_every=2),
-    train_start=TrainConfig(steps=6, batch_labelled=4, batch_weak=0, log_every=2),
-    train_unlabelled=TrainConfig(steps=6, batch_labelled=2, batch_weak=2, log_every=2),
+    train_supervised=TrainConfig(steps=6, batch_labelled=4, batch_unlabelled=0, log_every=2),
+    train_ancillary=TrainConfig(steps=6, batch_labelled=4, batch_unlabelled=0, log_every=2),
+    train_primary=TrainConfig(steps=6, batch_labelled=2, batch_unlabelled=2, log_every=2),
+    train_start=TrainConfig(steps=6, batch_labelled=4, batch_unlabelled=0, log_every=2),
+    train_unlabelled=TrainConfig(steps=6, batch_labelled=2, batch_unlabelled=2, log_every=2),
     rounds=RoundsConfig(
         count=2,
-        pretrain=TrainConfig(steps=4, batch_labelled=4, batch_weak=0, log_every=2),
-        finetune=TrainConfig(steps=2, batch_labelled=4, batch_weak=0, log_every=2),
+        pretrain=TrainConfig(steps=4, batch_labelled=4, batch_unlabelled=0, log_every=2),
+        finetune=TrainConfig(steps=2, batch_labelled=4, batch_unlabelled=0, log_every=2),
     ),
 )

@@ -30,7 +30,7 @@ from semiseg_lib.profiles.profile import Profile, RoundsConfig
 from semiseg_lib.train import TrainConfig
 
 ANIMALS = ("background", "cat", "cow", "dog", "horse", "person", "sheep")
-"""The classes of VOC that its pictures of cats, cows, dogs, horses and sheep hold often enough."""
+"""The classes of VOC that its images of cats, cows, dogs, horses and sheep hold often enough."""
 
 SGD = TrainConfig(
     optimizer="sgd", lr=0.007, weight_decay=4e-5, schedule="poly",
@@ -44,11 +44,11 @@ COLOURS = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3}
 
 
 def _stages(
-    train: TrainConfig, steps: tuple[int, int, int, int], labelled: int, weak: int
+    train: TrainConfig, steps: tuple[int, int, int, int], labelled: int, unlabelled: int
 ) -> dict[str, TrainConfig]:
-    """The training of the four stages; those that learn from masks alone see as many pictures."""
-    alone = replace(train, batch_labelled=labelled + weak, batch_weak=0)
-    both = replace(train, batch_labelled=labelled, batch_weak=weak)
+    """The training of the four stages; those that learn from masks alone see as many images."""
+    alone = replace(train, batch_labelled=labelled + unlabelled, batch_unlabelled=0)
+    both = replace(train, batch_labelled=labelled, batch_unlabelled=unlabelled)
     return {
         "train_supervised": replace(alone, steps=steps[0]),
         "train_ancillary": replace(alone, steps=steps[1]),
@@ -75,19 +75,19 @@ ERROR = ModelConfig(
 
 
 def _unlabelled(
-    train: TrainConfig, steps: int, labelled: int, weak: int, decay: float, rounds: int,
+    train: TrainConfig, steps: int, labelled: int, unlabelled: int, decay: float, rounds: int,
     error: ModelConfig = ERROR,
 ) -> dict:
-    """Methods without boxes: each gets as many steps, with as many pictures, as the others.
+    """Methods without boxes: each gets as many steps, with as many images, as the others.
 
     The students of pseudo-labelling share the steps; of its own, each spends a quarter on the
     masks.
     """
-    alone = replace(train, batch_labelled=labelled + weak, batch_weak=0)
+    alone = replace(train, batch_labelled=labelled + unlabelled, batch_unlabelled=0)
     own = steps // rounds
     return {
         "train_unlabelled": replace(
-            train, steps=steps, batch_labelled=labelled, batch_weak=weak
+            train, steps=steps, batch_labelled=labelled, batch_unlabelled=unlabelled
         ),
         "unlabelled": {
             "fixmatch": FixMatchConfig(ema_decay=decay),
@@ -114,7 +114,7 @@ def _unlabelled(
 def _profiles(
     base: Profile, data: dict[str, PhotoConfig], **changed: dict[str, dict]
 ) -> dict[str, Profile]:
-    """One profile a dataset: the base with its pictures and what else it needs."""
+    """One profile a dataset: the base with its images and what else it needs."""
     return {
         name: replace(base, data=config, **changed.get(name, {})) for name, config in data.items()
     }
@@ -125,15 +125,15 @@ _LAPTOP = Profile(
     purpose="real photographs on two CPU cores: small crops, few steps, one seed at a time",
     judges=False,
     seeds=(11, 12, 13),
-    data=PhotoConfig("voc", labelled=100, weak="sbd_extra", keep=ANIMALS, at_most=400),
+    data=PhotoConfig("voc", labelled=100, unlabelled="sbd_extra", keep=ANIMALS, at_most=400),
     model=ModelConfig(
         architecture="deeplab", encoder="tf_efficientnet_lite0", weights="package",
         decoder_width=128, encoder_lr=0.1,
     ),
     augment=CropConfig(crop=192, scale=(0.5, 1.2), **COLOURS),
-    **_stages(_SHORT, steps=(160, 120, 80, 200), labelled=4, weak=4),
+    **_stages(_SHORT, steps=(160, 120, 80, 200), labelled=4, unlabelled=4),
     **_averaged(0.9, until=0.3),
-    **_unlabelled(_SHORT, steps=100, labelled=4, weak=4, decay=0.9, rounds=1),
+    **_unlabelled(_SHORT, steps=100, labelled=4, unlabelled=4, decay=0.9, rounds=1),
 )
 _STREET = {
     "model": replace(_LAPTOP.model, architecture="swiftnet"),
@@ -156,10 +156,10 @@ _SMOKE = replace(
     model=replace(_LAPTOP.model, weights="", decoder_width=8),
     augment=CropConfig(crop=48, scale=(0.5, 1.0), **COLOURS),
     **_stages(
-        replace(ADAM, log_every=2, validate_every=2), steps=(4, 4, 4, 4), labelled=2, weak=2
+        replace(ADAM, log_every=2, validate_every=2), steps=(4, 4, 4, 4), labelled=2, unlabelled=2
     ),
     **_unlabelled(
-        replace(ADAM, log_every=2), steps=4, labelled=2, weak=2, decay=0.9, rounds=1,
+        replace(ADAM, log_every=2), steps=4, labelled=2, unlabelled=2, decay=0.9, rounds=1,
         error=replace(ERROR, weights="", decoder_width=8),
     ),
 )
@@ -182,9 +182,9 @@ _GPU = replace(
     data=replace(_LAPTOP.data, labelled=200, at_most=0),
     model=replace(_LAPTOP.model, decoder_width=256),
     augment=CropConfig(crop=320, scale=(0.5, 2.0), **COLOURS),
-    **_stages(_LONG, steps=(4000, 3000, 2000, 6000), labelled=8, weak=8),
+    **_stages(_LONG, steps=(4000, 3000, 2000, 6000), labelled=8, unlabelled=8),
     **_averaged(0.999, until=0.3),
-    **_unlabelled(_LONG, steps=6000, labelled=8, weak=8, decay=0.999, rounds=3),
+    **_unlabelled(_LONG, steps=6000, labelled=8, unlabelled=8, decay=0.999, rounds=3),
 )
 _LARGE = replace(_GPU.model, encoder="resnet50", weights="hub")
 GPU = _profiles(
@@ -211,7 +211,7 @@ _PAPER = replace(
         architecture="deeplab", encoder="xception65.tf_in1k", weights="hub", encoder_lr=1.0,
     ),
     augment=CropConfig(crop=513, scale=(0.5, 2.0)),
-    **_stages(SGD, steps=(30_000, 30_000, 30_000, 30_000), labelled=8, weak=8),
+    **_stages(SGD, steps=(30_000, 30_000, 30_000, 30_000), labelled=8, unlabelled=8),
     **_averaged(0.0, until=1.0),
 )
 PAPER = _profiles(

@@ -9,7 +9,7 @@ from semiseg_lib.datasets.augment import AugmentConfig
 from semiseg_lib.datasets.catalogue import DataConfig
 from semiseg_lib.datasets.crop import CropConfig
 from semiseg_lib.datasets.photo_data import PhotoConfig
-from semiseg_lib.datasets.whole_pictures import WholePictureConfig
+from semiseg_lib.datasets.whole_images import WholeImageConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
@@ -30,7 +30,7 @@ class RoundsConfig:
     Attributes:
         count: how many students there are, one after the other.
         selection: which pixels of a teacher's label its student learns.
-        keep_better: a student that is worse than its teacher on the validation pictures does not
+        keep_better: a student that is worse than its teacher on the validation images does not
             teach; False lets it, as published.
         pretrain: the student's training on pseudo-labels.
         finetune: its training on the masks that follows.
@@ -60,12 +60,12 @@ class Profile:
         seeds: the seeds that the chapters report; not the ones that anything was tuned on.
         data, model, augment: shared by all stages.
         train_supervised, train_ancillary, train_primary: the training of each stage.
-        train_start: the start of convolutional self-correction, on the labelled pictures.
-        train_unlabelled: the training of methods that learn from unlabelled pictures.
+        train_start: the start of convolutional self-correction, on the labelled images.
+        train_unlabelled: the training of methods that learn from unlabelled images.
         rounds: iterated pseudo-labelling, and the training of its students.
         supervised, ancillary, primary: the options of each stage's method.
-        protocol: how pictures are predicted when they are scored.
-        unlabelled: the options of methods that learn from unlabelled pictures, by the names that
+        protocol: how images are predicted when they are scored.
+        unlabelled: the options of methods that learn from unlabelled images, by the names that
             commands know them by.
         warm: these start with the weights of the supervised run; else with fresh ones.
     """
@@ -74,7 +74,7 @@ class Profile:
     purpose: str
     judges: bool
     seeds: tuple[int, ...]
-    data: DataConfig | PhotoConfig | WholePictureConfig
+    data: DataConfig | PhotoConfig | WholeImageConfig
     model: ModelConfig
     augment: AugmentConfig | CropConfig
     train_supervised: TrainConfig
@@ -91,11 +91,11 @@ class Profile:
     warm: bool = True
 
     def in_world(self, world: str) -> Profile:
-        """The same profile on the pictures of another mini-VOC world.
+        """The same profile on the images of another mini-VOC world.
 
         Raises:
-            ValueError: its pictures are photographs.
+            ValueError: its images are photographs.
         """
         if not isinstance(self.data, DataConfig):
-            raise ValueError(f"the pictures of {self.data.dataset} come from no mini-VOC world.")
+            raise ValueError(f"the images of {self.data.dataset} come from no mini-VOC world.")
         return replace(self, data=replace(self.data, world=world))

@@ -4,7 +4,7 @@
 book's choice, as is the rest of a profile: its stages with boxes are those of Self-Correcting
 Networks.
 
-Published epochs become steps, counted on the pictures that the system had
+Published epochs become steps, counted on the images that the system had
 (:func:`semiseg_lib.profiles.published_shared.steps`). What the profiles cannot express stands
 beside them.
 """

@@ -30,11 +30,11 @@ _VOC = PhotoConfig("voc", labelled=EIGHTH_OF_TRAIN_AUG, candidates="train_aug")
 _CITYSCAPES = PhotoConfig("cityscapes", labelled=EIGHTH_OF_CITYSCAPES)
 
 # Context-aware consistency. A crop is two thirds of a view: 320 of 480, 720 of 1,080. Where it
-# differs: the published code resizes the long side, of unlabelled pictures to 0.8 and not to 0.5 of
-# its base at least, and cuts two crops of the whole resized picture, so that they may lie further
+# differs: the published code resizes the long side, of unlabelled images to 0.8 and not to 0.5 of
+# its base at least, and cuts two crops of the whole resized image, so that they may lie further
 # apart than ours; takes the negatives of every crop and device, together all cells of a step; drops
 # a tenth of the features before the classifier, where our pyramid drops half; dilates the last
-# blocks of the encoder by 1, 2 and 4; and pads pictures for scoring by reflection.
+# blocks of the encoder by 1, 2 and 4; and pads images for scoring by reflection.
 _CAC_EPOCH = 1_157  # steps, written into the code whatever the dataset
 _CAC = CACConfig(
     weight=0.1, temperature=0.1, threshold=0.75, start=5 / 80, crop=2 / 3, stride=8, overlap=0.1,
@@ -50,7 +50,7 @@ _CAC_VOC = replace(
     augment=CropConfig(crop=480, scale=(0.4, 1.6)),  # of 500 pixels: a long side of 200 to 800
     train_unlabelled=TrainConfig(
         optimizer="sgd", lr=0.01, weight_decay=1e-4, schedule="poly", lr_batch=16,
-        batch_labelled=8, batch_weak=8, log_every=50, checkpoint_seconds=120,
+        batch_labelled=8, batch_unlabelled=8, log_every=50, checkpoint_seconds=120,
         steps=80 * _CAC_EPOCH,
     ),
 )
@@ -63,10 +63,10 @@ _CAC_CITYSCAPES = replace(
     train_unlabelled=replace(_CAC_VOC.train_unlabelled, lr=0.1),
 )
 
-# Error localisation. Where it differs: the published code resizes every picture of VOC to 505 x 505
+# Error localisation. Where it differs: the published code resizes every image of VOC to 505 x 505
 # whatever its shape, to learn and to score, where ours keeps its shape and is padded; and cuts
 # 512 x 1,024 of Cityscapes, of which our square has nearly as many pixels. An epoch ends after 266
-# steps whatever the number of pictures. Its encoders dilate their last blocks by 1, 2 and 4; its
+# steps whatever the number of images. Its encoders dilate their last blocks by 1, 2 and 4; its
 # decoders have dropout of their own, which the teacher's labels go without; its moving average
 # takes in no batch statistics.
 _ELN_EPOCH = 266
@@ -83,7 +83,7 @@ _ELN_VOC = replace(
     augment=CropConfig(crop=505, scale=(1.0, 1.0)),
     train_unlabelled=TrainConfig(
         optimizer="adamw", lr=1e-4, weight_decay=1e-5, schedule="constant", precision="fp16",
-        lr_batch=12, batch_labelled=6, batch_weak=6, log_every=50, checkpoint_seconds=120,
+        lr_batch=12, batch_labelled=6, batch_unlabelled=6, log_every=50, checkpoint_seconds=120,
         steps=500 * _ELN_EPOCH,
     ),
 )
@@ -92,7 +92,7 @@ _ELN_CITYSCAPES = replace(
     data=_CITYSCAPES,
     augment=CropConfig(crop=720, scale=(1.0, 1.0)),
     train_unlabelled=replace(
-        _ELN_VOC.train_unlabelled, lr_batch=8, batch_labelled=4, batch_weak=4
+        _ELN_VOC.train_unlabelled, lr_batch=8, batch_labelled=4, batch_unlabelled=4
     ),
 )
 
@@ -123,7 +123,7 @@ _S4MC_VOC = replace(
     augment=CropConfig(crop=513, scale=(0.5, 2.0)),
     train_unlabelled=TrainConfig(
         optimizer="sgd", lr=0.01, weight_decay=1e-4, schedule="poly", lr_batch=8,
-        batch_labelled=4, batch_weak=4, log_every=50, checkpoint_seconds=120,
+        batch_labelled=4, batch_unlabelled=4, log_every=50, checkpoint_seconds=120,
         steps=steps(80, TRAIN_AUG - EIGHTH_OF_TRAIN, 4),
     ),
 )
@@ -135,7 +135,7 @@ _S4MC_CITYSCAPES = replace(
     protocol=Protocol(window=769, overlap=1 / 3),
     train_unlabelled=replace(
         _S4MC_VOC.train_unlabelled, lr=0.005 / 2, weight_decay=2 * 1e-4, lr_batch=16,
-        batch_labelled=8, batch_weak=8,
+        batch_labelled=8, batch_unlabelled=8,
         steps=steps(240, CITYSCAPES - EIGHTH_OF_CITYSCAPES, 8),
     ),
 )

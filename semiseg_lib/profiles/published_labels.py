@@ -9,7 +9,7 @@ from semiseg_lib.datasets.augment import AugmentConfig
 from semiseg_lib.datasets.crop import CropConfig
 from semiseg_lib.datasets.mixing import THREE_BOXES
 from semiseg_lib.datasets.photo_data import PhotoConfig
-from semiseg_lib.datasets.whole_pictures import WholePictureConfig
+from semiseg_lib.datasets.whole_images import WholeImageConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import CPSConfig, FixMatchConfig
 from semiseg_lib.methods.parts import HardPixels
@@ -37,17 +37,17 @@ No source at hand gives their number. By the numbers of the labelled frames it i
 
 # Pseudo-labelling. Where it differs: the published code lets Adam keep its moments from the
 # pseudo-labels to the masks, normalises with constants of its own, draws the view's size and not
-# the picture's scale evenly, and pads with those constants' colour.
+# the image's scale evenly, and pads with those constants' colour.
 _THESIS = TrainConfig(
     optimizer="adam", lr=4e-3, lr_end=1e-5, weight_decay=1e-4, schedule="cosine",
-    batch_labelled=12, batch_weak=0, log_every=50, checkpoint_seconds=120,
+    batch_labelled=12, batch_unlabelled=0, log_every=50, checkpoint_seconds=120,
     steps=steps(400, 367, 12, keep_last=True), validate_every=steps(10, 367, 12, keep_last=True),
 )
 _STUDENT = replace(_THESIS, lr=1e-4, lr_end=0.0, weight_decay=0.0)
 _CAMVID = replace(
     PAPER["voc"], **BASE,
     purpose="the published recipe of iterated pseudo-labelling with SwiftNet",
-    data=PhotoConfig("camvid", weak="frames", recipe="exact"),
+    data=PhotoConfig("camvid", unlabelled="frames", recipe="exact"),
     model=ModelConfig(
         architecture="swiftnet", encoder="resnet18", weights="hub", decoder_width=128,
         pyramid_momentum=0.005,
@@ -70,18 +70,18 @@ _CAMVID = replace(
 )
 
 # The same on CIFAR-10. Where it differs: the published code chooses and scores on the test
-# pictures, and labels views instead of pictures; here 5,000 of train are held out to choose on.
+# images, and labels views instead of images; here 5,000 of train are held out to choose on.
 _SGD = TrainConfig(
     optimizer="sgd", lr=0.01, weight_decay=5e-4, schedule="cosine",
-    batch_labelled=128, batch_weak=0, log_every=50,
+    batch_labelled=128, batch_unlabelled=0, log_every=50,
     lr_end=broken_off(0.01, 0.0, epochs=120, wave=200),
     steps=steps(120, 1_000, 128, keep_last=True),
     validate_every=steps(1, 1_000, 128, keep_last=True),
 )
 _CIFAR10 = replace(
     _CAMVID,
-    purpose="the published recipe of iterated pseudo-labelling on whole pictures",
-    data=WholePictureConfig("cifar10", labelled=1_000),
+    purpose="the published recipe of iterated pseudo-labelling on whole images",
+    data=WholeImageConfig("cifar10", labelled=1_000),
     model=ModelConfig(architecture="classifier", encoder="resnet18"),
     augment=AugmentConfig(flip=0.5, shift=4, brightness=0.0, contrast=0.0, saturation=0.0),
     train_supervised=_SGD,
@@ -100,12 +100,12 @@ _CIFAR10 = replace(
 
 
 # Cross pseudo supervision. Where it differs: the published code draws scales from 0.5, 0.75, 1,
-# 1.5, 1.75, 2; lets padding into the cross loss; mixes with a second batch of unlabelled pictures;
+# 1.5, 1.75, 2; lets padding into the cross loss; mixes with a second batch of unlabelled images;
 # and decays neither biases nor batch norms. Its script's rate is for
-# 8 + 8 pictures, whatever the number of devices.
+# 8 + 8 images, whatever the number of devices.
 _CPS_TRAIN = TrainConfig(
     optimizer="sgd", lr=0.0025, weight_decay=1e-4, schedule="poly", lr_batch=16,
-    batch_labelled=8, batch_weak=8, log_every=50, checkpoint_seconds=120,
+    batch_labelled=8, batch_unlabelled=8, log_every=50, checkpoint_seconds=120,
     steps=steps(34, TRAIN_AUG - EIGHTH_OF_TRAIN_AUG, 8),
 )
 _CPS_VOC = replace(
@@ -140,8 +140,8 @@ def _cps(name: str, voc: CPSConfig, cityscapes: CPSConfig) -> dict[str, Profile]
 
 # UniMatch, version 1. It halves the whole loss, labelled part and all; ours is not halved. With SGD
 # half the rate and twice the decay are the same step: lr (g/2 + d w) = lr/2 (g + 2 d w). Where it
-# differs: the published code labels the mixed-in pictures in evaluation mode and the others in
-# training mode, ours all in evaluation mode; ours passes strong views and labelled pictures through
+# differs: the published code labels the mixed-in images in evaluation mode and the others in
+# training mode, ours all in evaluation mode; ours passes strong views and labelled images through
 # the network together, so that they share batch statistics; and its best epoch on val is what it
 # reports.
 _UNIMATCH = FixMatchConfig(threshold=0.95, views=2, feature_dropout=0.5, ema_decay=0.0)

@@ -1,4 +1,4 @@
-"""What the published recipes share: how epochs become steps, how many pictures systems had."""
+"""What the published recipes share: how epochs become steps, how many images systems had."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ EIGHTH_OF_TRAIN = 183  # of VOC's own 1,464
 CITYSCAPES, EIGHTH_OF_CITYSCAPES = 2_975, 372
 
 
-def steps(epochs: int, pictures: int, batch: int, keep_last: bool = False) -> int:
+def steps(epochs: int, images: int, batch: int, keep_last: bool = False) -> int:
     """The steps of so many epochs.
 
     Args:
-        epochs: passes over the pictures.
-        pictures: pictures of one pass.
-        batch: pictures a step.
-        keep_last: a pass ends with an incomplete batch; else its pictures are left out.
+        epochs: passes over the images.
+        images: images of one pass.
+        batch: images a step.
+        keep_last: a pass ends with an incomplete batch; else its images are left out.
     """
-    return epochs * (math.ceil(pictures / batch) if keep_last else pictures // batch)
+    return epochs * (math.ceil(images / batch) if keep_last else images // batch)
 
 
 def broken_off(lr: float, lr_end: float, epochs: int, wave: int) -> float:
@@ -41,10 +41,10 @@ BASE = {
 
 
 def in_pairs(name: str, profile: Profile, options: UnlabelledConfig) -> Profile:
-    """The recipe of a method that learns from labelled and unlabelled pictures together.
+    """The recipe of a method that learns from labelled and unlabelled images together.
 
-    Its supervised baseline sees twice as many labelled pictures a step in place of both.
+    Its supervised baseline sees twice as many labelled images a step in place of both.
     """
     both = profile.train_unlabelled
-    alone = replace(both, batch_labelled=both.batch_labelled + both.batch_weak, batch_weak=0)
+    alone = replace(both, batch_labelled=both.batch_labelled + both.batch_unlabelled, batch_unlabelled=0)
     return replace(profile, train_supervised=alone, unlabelled={name: options})

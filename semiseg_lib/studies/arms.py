@@ -44,8 +44,8 @@ class Arm:
         method: a method without boxes, by its name in the profile, for stages that read it.
         changed: options of this method that are not the profile's.
         world: the mini-VOC world.
-        labelled_boxes, weak_boxes: how boxes are drawn, where not as the world says.
-        labelled: how many pictures have masks; None: as in the profile.
+        labelled_boxes, unlabelled_boxes: how boxes are drawn, where not as the world says.
+        labelled: how many images have masks; None: as in the profile.
     """
 
     text: str
@@ -55,14 +55,14 @@ class Arm:
     changed: Mapping[str, Any] = field(default_factory=dict)
     world: str = "hurried"
     labelled_boxes: BoxStyle | None = None
-    weak_boxes: BoxStyle | None = None
+    unlabelled_boxes: BoxStyle | None = None
     labelled: int | None = None
 
     def profile(self, profile: Profile) -> Profile:
-        """The profile on this arm's pictures and boxes."""
+        """The profile on this arm's images and boxes."""
         data = replace(
             profile.data,
-            world=self.world, labelled_boxes=self.labelled_boxes, weak_boxes=self.weak_boxes,
+            world=self.world, labelled_boxes=self.labelled_boxes, unlabelled_boxes=self.unlabelled_boxes,
             labelled=self.labelled or profile.data.labelled,
         )
         return replace(profile, data=data)
@@ -85,7 +85,7 @@ class PhotoArm:
     Attributes:
         text: what is done, for tables.
         stage: what is trained and scored, a key of ``SCORES``.
-        labelled: how many pictures have masks.
+        labelled: how many images have masks.
         options: the primary's options, or which pseudo-labels are kept, for stages that read them.
         method: a method without boxes, by its name in the profile, for stages that read it.
         dataset: whose profile it runs with.
@@ -99,7 +99,7 @@ class PhotoArm:
     dataset: str = "voc"
 
     def profile(self, profile: Profile) -> Profile:
-        """The profile with this many labelled pictures."""
+        """The profile with this many labelled images."""
         return replace(profile, data=replace(profile.data, labelled=self.labelled))
 
     def options_in(self, profile: Profile) -> Options:

@@ -36,13 +36,13 @@ def photo_arms(labelled: int) -> dict[str, PhotoArm]:
         "none": PhotoArm("primary, no correction", "primary", labelled, NONE),
         "linear": PhotoArm("primary, linear, α 30 → 0.5", "primary", labelled, linear()),
         "conv": PhotoArm("primary, convolutional", "primary", labelled, CONV),
-        "all masks": PhotoArm("all pictures labelled", "all masks", labelled),
+        "all masks": PhotoArm("all images labelled", "all masks", labelled),
     }
     return {f"{labelled} {name}": arm for name, arm in stages.items()}
 
 
 def conv_arms(labelled: int) -> dict[str, Arm]:
-    """Convolutional correction beside its controls on drawn pictures, with so many masks."""
+    """Convolutional correction beside its controls on drawn images, with so many masks."""
     arms = {
         "none": Arm("no correction", "primary", NONE),
         "warm linear": Arm("linear, started on the masks", "warm primary", linear()),
@@ -53,9 +53,9 @@ def conv_arms(labelled: int) -> dict[str, Arm]:
 
 UNCHANGED = StrongConfig(jitter=0.0, grey=0.0, blur=0.0)
 EQUAL_COST = 124
-"""Masks that take as long to draw as 24 masks and the boxes of 800 weak pictures.
+"""Masks that take as long to draw as 24 masks and the boxes of 800 unlabelled images.
 
-This takes a picture's boxes for an eighth of the work of its mask.
+This takes an image's boxes for an eighth of the work of its mask.
 """
 ALL, SURE, BALANCED = Selection(), Selection("confident"), Selection("balanced")
 
@@ -163,14 +163,14 @@ STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
         "none": Arm("primary, no correction", "primary", NONE, world="tight"),
         "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear(), world="tight"),
         "constant": Arm("primary, linear, α = 0.5", "primary", linear(until=0), world="tight"),
-        "all masks": Arm("all pictures labelled", "all masks", world="tight"),
+        "all masks": Arm("all images labelled", "all masks", world="tight"),
     },
     "hurried": {
         "supervised": Arm("masks alone", "supervised"),
         "ancillary": Arm("ancillary (sees boxes)", "ancillary"),
         "none": Arm("primary, no correction", "primary", NONE),
         "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear()),
-        "all masks": Arm("all pictures labelled", "all masks"),
+        "all masks": Arm("all images labelled", "all masks"),
     },
     "schedules": {
         "none": Arm("no correction", "primary", NONE),
@@ -187,15 +187,15 @@ STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
         "second round": Arm("linear, then retrained on its labels", "second round", linear()),
     },
     "label errors": {
-        "loose none": Arm("weak boxes loose, no correction", "primary", NONE),
-        "loose linear": Arm("weak boxes loose, linear", "primary", linear()),
-        "tight none": Arm("all boxes tight, no correction", "primary", NONE, weak_boxes=TIGHT),
-        "tight linear": Arm("all boxes tight, linear", "primary", linear(), weak_boxes=TIGHT),
+        "loose none": Arm("unlabelled boxes loose, no correction", "primary", NONE),
+        "loose linear": Arm("unlabelled boxes loose, linear", "primary", linear()),
+        "tight none": Arm("all boxes tight, no correction", "primary", NONE, unlabelled_boxes=TIGHT),
+        "tight linear": Arm("all boxes tight, linear", "primary", linear(), unlabelled_boxes=TIGHT),
         "equal none": Arm(
             "all boxes loose, no correction", "primary", NONE, labelled_boxes=LOOSE
         ),
         "equal linear": Arm("all boxes loose, linear", "primary", linear(), labelled_boxes=LOOSE),
-        "missed none": Arm("weak boxes missing, no correction", "primary", NONE, weak_boxes=MISSED),
-        "missed linear": Arm("weak boxes missing, linear", "primary", linear(), weak_boxes=MISSED),
+        "missed none": Arm("unlabelled boxes missing, no correction", "primary", NONE, unlabelled_boxes=MISSED),
+        "missed linear": Arm("unlabelled boxes missing, linear", "primary", linear(), unlabelled_boxes=MISSED),
     },
 }

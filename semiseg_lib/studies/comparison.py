@@ -22,10 +22,10 @@ from semiseg_lib.studies.contenders import COMPARISONS, Contender
 from semiseg_lib.tables import Interval, PairedInterval, mean_and_interval, paired_interval
 
 MASK_OVER_BOXES = 8.0
-"""How many times as long a picture's mask takes as its boxes. An assumption: time your own."""
+"""How many times as long an image's mask takes as its boxes. An assumption: time your own."""
 FAIR = "longer"
 """The row that all others are compared with: masks alone, as many more steps."""
-MEASURED = {"minutes, last stage": "minutes", "pictures a second": "pictures a second",
+MEASURED = {"minutes, last stage": "minutes", "images a second": "images a second",
             "memory (GB)": "memory GB"}
 """What some records hold of a run's cost: title in a table, key in the record."""
 LEARN_FROM_BOXES = ("ancillary", "primary", "warm primary", "second round")
@@ -37,9 +37,9 @@ class Row:
 
     Attributes:
         contender: who it is.
-        scores: seed -> mIoU on the test pictures in percent.
-        masks: pictures whose masks it was given.
-        boxes: further pictures whose boxes it was given; None where nobody counted them.
+        scores: seed -> mIoU on the test images in percent.
+        masks: images whose masks it was given.
+        boxes: further images whose boxes it was given; None where nobody counted them.
         networks: how many networks were trained in all; 0 where that is not known.
         steps: training steps, stage by stage.
         measured: what the records hold of its cost, a value a seed.
@@ -64,7 +64,7 @@ class Row:
         return mean_and_interval(self.values)
 
     def cost(self, ratio: float = MASK_OVER_BOXES) -> float | None:
-        """The work of annotating, in masks: masks + pictures with boxes / ``ratio``.
+        """The work of annotating, in masks: masks + images with boxes / ``ratio``.
 
         Boxes around masks that are there already are taken for free.
         """
@@ -156,7 +156,7 @@ class Comparison:
 
         Args:
             against: the row that the others are compared with, paired by seed.
-            ratio: how many times as long a mask takes as a picture's boxes.
+            ratio: how many times as long a mask takes as an image's boxes.
         """
         found, lines = self.differences(against), []
         versus = self.rows[against].contender.text if against in self.rows else against
@@ -254,13 +254,13 @@ def training_steps(arm: Arm | PhotoArm, profile: Profile) -> str:
 def _row(contender: Contender, own: list[dict], profile: Profile) -> Row:
     arm = STUDIES[contender.study][contender.arm]
     data = arm.profile(profile).data
-    weak = (data.at_most or None) if isinstance(data, PhotoConfig) else data.sizes.weak
+    unlabelled = (data.at_most or None) if isinstance(data, PhotoConfig) else data.sizes.unlabelled
     masks = data.labelled
     if arm.stage == "all masks":  # the hidden ones too
-        masks += weak or 0
+        masks += unlabelled or 0
     return Row(
         contender=contender, scores={row["seed"]: row["test"] for row in own}, masks=masks,
-        boxes=weak if arm.stage in LEARN_FROM_BOXES else 0,
+        boxes=unlabelled if arm.stage in LEARN_FROM_BOXES else 0,
         networks=contender.networks or _networks(arm, profile),
         steps=training_steps(arm, profile),
         measured={key: [row[key] for row in own if key in row] for key in MEASURED.values()

@@ -8,8 +8,8 @@ from typing import Literal
 
 Role = Literal["control", "method", "part", "bound"]
 Extra = Literal[
-    "nothing", "unlabelled pictures", "boxes of the weak pictures", "more masks",
-    "more masks, unlabelled pictures", "all masks",
+    "nothing", "unlabelled images", "boxes of the unlabelled images", "more masks",
+    "more masks, unlabelled images", "all masks",
 ]
 
 
@@ -21,7 +21,7 @@ class Contender:
         text: its short name, for tables and figures.
         study, arm: where its records are.
         extra: what it learns from beyond the masks that all rows share.
-        role: a method; a control without any further picture; a part of a method, which says
+        role: a method; a control without any further image; a part of a method, which says
             where its gain comes from; or an upper bound.
         control: the row that has all of this one but its idea, or where none was run, ``longer``,
             from which it differs in everything; "" for none.
@@ -31,7 +31,7 @@ class Contender:
     text: str
     study: str
     arm: str
-    extra: Extra = "unlabelled pictures"
+    extra: Extra = "unlabelled images"
     role: Role = "method"
     control: str = ""
     networks: int | None = None
@@ -53,13 +53,13 @@ def _drawn() -> dict[str, Contender]:
         "s4mc": Contender("S4MC on FixMatch", "context", "s4mc", control="s4mc unrefined"),
         "cutmix-s4mc": Contender("S4MC on CutMix", "context", "cutmix-s4mc", control="longer"),
         "none": Contender("boxes, uncorrected", "hurried", "none",
-                          "boxes of the weak pictures", control="longer"),
+                          "boxes of the unlabelled images", control="longer"),
         "linear": Contender("boxes, linear corr.", "hurried", "linear",
-                            "boxes of the weak pictures", control="none"),
+                            "boxes of the unlabelled images", control="none"),
         "more masks": Contender("more masks, longer", "annotation", "longer", "more masks",
                                 "control"),
         "more masks, fixmatch": Contender(
-            "more masks, FixMatch", "annotation", "fixmatch", "more masks, unlabelled pictures",
+            "more masks, FixMatch", "annotation", "fixmatch", "more masks, unlabelled images",
             control="more masks",
         ),
         "boxes alone": Contender("one network, pasted boxes", "unlabelled", "boxes alone",
@@ -75,7 +75,7 @@ def _drawn() -> dict[str, Contender]:
 
 
 def _photographs(study: str, labelled: int, boxes: str = "") -> dict[str, Contender]:
-    """The same masks for everybody, on real pictures; ``boxes`` is the study with boxes."""
+    """The same masks for everybody, on real images; ``boxes`` is the study with boxes."""
     names = {
         "supervised": "masks alone", "longer": "masks alone, longer", "pseudo": "pseudo-labels",
         "fixmatch": "FixMatch", "cps": "CPS", "cutmix-cps": "CutMix-CPS", "cac": "CAC",
@@ -91,7 +91,7 @@ def _photographs(study: str, labelled: int, boxes: str = "") -> dict[str, Conten
     if boxes:
         for name, text in {"none": "boxes, uncorrected", "linear": "boxes, linear corr."}.items():
             rows[name] = Contender(text, boxes, f"{labelled} {name}",
-                                   "boxes of the weak pictures", control="longer")
+                                   "boxes of the unlabelled images", control="longer")
     return rows
 
 

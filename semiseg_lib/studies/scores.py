@@ -44,16 +44,16 @@ def scored(pipeline: Pipeline, trained: Trained) -> Scores:
 
 def corrected(pipeline: Pipeline, trained: Trained) -> Scores:
     """The test score of a primary, and that of the labels it and the ancillary end up with."""
-    weak = pipeline.evaluate_weak_labels(pipeline.corrected_logits(trained))
-    return {**scored(pipeline, trained), "weak labels": percent(weak)}
+    unlabelled = pipeline.evaluate_unlabelled(pipeline.corrected_logits(trained))
+    return {**scored(pipeline, trained), "labels": percent(unlabelled)}
 
 
 def cost(*runs: Trained) -> Scores:
-    """Minutes of training (validation on the way included), pictures a second, and memory."""
+    """Minutes of training (validation on the way included), images a second, and memory."""
     seconds = sum(one.record["seconds"] for one in runs)
-    pictures = sum(one.config.train.steps * one.config.train.pictures for one in runs)
+    images = sum(one.config.train.steps * one.config.train.images for one in runs)
     return {
-        "minutes": seconds / 60, "pictures a second": pictures / seconds,
+        "minutes": seconds / 60, "images a second": images / seconds,
         "memory GB": max(one.record["memory_gb"] for one in runs),
     }
 
@@ -64,9 +64,9 @@ def supervised(pipeline: Pipeline, options: None = None) -> Scores:
 
 
 def ancillary(pipeline: Pipeline, options: None = None) -> Scores:
-    """The ancillary, which sees boxes: on the test pictures' boxes and on the weak pictures'."""
-    weak = pipeline.evaluate_weak_labels(pipeline.logits())
-    return {**scored(pipeline, pipeline.ancillary()), "weak labels": percent(weak)}
+    """The ancillary, which sees boxes: on the test images' boxes and on the unlabelled images'."""
+    unlabelled = pipeline.evaluate_unlabelled(pipeline.logits())
+    return {**scored(pipeline, pipeline.ancillary()), "labels": percent(unlabelled)}
 
 
 def primary(pipeline: Pipeline, options: PrimaryConfig | ConvPrimaryConfig) -> Scores:
@@ -81,7 +81,7 @@ def warm_primary(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
     config = pipeline.config(
         options, profile.train_primary, labels.source, fingerprint(first.config)
     )
-    return corrected(pipeline, pipeline.train(config, {"weak": labels}, start=[first]))
+    return corrected(pipeline, pipeline.train(config, {"unlabelled": labels}, start=[first]))
 
 
 def second_round(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
@@ -89,20 +89,20 @@ def second_round(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
     labels = pipeline.mixed_logits(pipeline.primary(options), alpha=0.5)
     return {
         "test": percent(pipeline.evaluate(pipeline.primary(NONE, labels))),
-        "weak labels": percent(pipeline.evaluate_weak_labels(labels.read())),
+        "labels": percent(pipeline.evaluate_unlabelled(labels.read())),
     }
 
 
 def all_masks(pipeline: Pipeline, options: None = None) -> Scores:
-    """What the hidden masks would be worth: every picture labelled, as many steps as a primary."""
+    """What the hidden masks would be worth: every image labelled, as many steps as a primary."""
     profile, train = pipeline.profile, pipeline.profile.train_primary
-    train = replace(train, batch_labelled=train.batch_labelled + train.batch_weak, batch_weak=0)
+    train = replace(train, batch_labelled=train.batch_labelled + train.batch_unlabelled, batch_unlabelled=0)
     config = pipeline.config(profile.supervised, train, labels_from="hidden masks")
     return scored(pipeline, pipeline.train(config, labelled=pipeline.data.everything))
 
 
 def without_boxes(pipeline: Pipeline, options: UnlabelledConfig) -> Scores:
-    """A method that learns from unlabelled pictures."""
+    """A method that learns from unlabelled images."""
     return scored(pipeline, learn(pipeline, options))
 
 
@@ -122,7 +122,7 @@ def longer_strong(pipeline: Pipeline, options: FixMatchConfig) -> Scores:
 def rounds(pipeline: Pipeline, selection: Selection) -> Scores:
     """Iterated pseudo-labelling: every student, and the labels that it learnt from.
 
-    Where no other pictures than the reported ones could say who is better, every student teaches,
+    Where no other images than the reported ones could say who is better, every student teaches,
     as published: a choice made there would be rewarded there.
     """
     plan = replace(pipeline.profile.rounds, selection=selection)

@@ -12,10 +12,10 @@ from torch.nn.functional import interpolate
 
 from semiseg_lib import plots
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.plots.pictures import VOID_COLOUR
+from semiseg_lib.plots.images import VOID_COLOUR
 from semiseg_lib.plots.style import png_bytes
 from semiseg_lib.widgets.encoding import data_url, encode_runs, quantise
-from semiseg_lib.widgets.inputs import as_labels, as_pictures
+from semiseg_lib.widgets.inputs import as_images, as_labels
 from semiseg_lib.widgets.static_widget import StaticWidget
 
 
@@ -57,7 +57,7 @@ class AlphaExplorer(StaticWidget):
     ) -> None:
         if not 0.05 <= alpha <= 50:
             raise ValueError(f"alpha must lie in [0.05, 50], the slider's range; got {alpha}")
-        self._pictures = as_pictures(pictures)
+        self._pictures = as_images(pictures)
         self._boxes = list(boxes)
         self._ancillary = np.asarray(logits_ancillary, np.float32)
         self._primary = np.asarray(logits_primary, np.float32)
@@ -94,7 +94,7 @@ class AlphaExplorer(StaticWidget):
     def text(self) -> str:
         """One sentence that stands for the widget; the same in every run."""
         return (
-            f"Alpha explorer: {len(self._pictures)} weak pictures; a slider over alpha moves the "
+            f"Alpha explorer: {len(self._pictures)} unlabelled pictures; a slider over alpha moves the "
             "corrected label from the primary's to the ancillary's."
         )
 

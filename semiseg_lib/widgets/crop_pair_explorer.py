@@ -12,10 +12,10 @@ from semiseg_lib import plots
 from semiseg_lib.datasets.crop_pairs import Crops, shared_cells
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.cac import Cells
-from semiseg_lib.plots.pictures import VOID_COLOUR
+from semiseg_lib.plots.images import VOID_COLOUR
 from semiseg_lib.plots.style import png_bytes
 from semiseg_lib.widgets.encoding import data_url, pack
-from semiseg_lib.widgets.inputs import as_labels, as_pictures
+from semiseg_lib.widgets.inputs import as_images, as_labels
 from semiseg_lib.widgets.static_widget import StaticWidget
 
 THRESHOLDS = tuple(i / 100 for i in range(101))
@@ -84,9 +84,9 @@ class CropPairExplorer(StaticWidget):
         threshold: float = 0.75,
     ) -> None:
         self._classes = [str(name) for name in classes]
-        self._pictures = as_pictures(pictures)
+        self._pictures = as_images(pictures)
         self._truth = as_labels("truth", truth, self._pictures, len(self._classes))
-        self._views = [as_pictures(view) for view in views]
+        self._views = [as_images(view) for view in views]
         self._pair, self._stride = pair, stride
         size = pair[0].size
         expected = (len(self._pictures), 3, *size)

@@ -11,7 +11,7 @@ import traitlets
 from semiseg_lib import plots
 from semiseg_lib.plots.style import png_bytes
 from semiseg_lib.widgets.encoding import data_url, pack
-from semiseg_lib.widgets.inputs import as_pictures
+from semiseg_lib.widgets.inputs import as_images
 from semiseg_lib.widgets.static_widget import StaticWidget
 
 
@@ -41,7 +41,7 @@ class CutMixSampler(StaticWidget):
     picture = traitlets.Int(0, min=0).tag(sync=True)
 
     def __init__(self, pictures: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
-        self._pictures = as_pictures(pictures, at_least=2)
+        self._pictures = as_images(pictures, at_least=2)
         self._masks = {str(kind): np.asarray(drawn) for kind, drawn in masks.items()}
         if not self._masks:
             raise ValueError("masks of at least one kind are needed")

@@ -10,10 +10,10 @@ import traitlets
 
 from semiseg_lib import plots
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.plots.pictures import VOID_COLOUR
+from semiseg_lib.plots.images import VOID_COLOUR
 from semiseg_lib.plots.style import png_bytes
 from semiseg_lib.widgets.encoding import data_url, pack
-from semiseg_lib.widgets.inputs import as_labels, as_pictures
+from semiseg_lib.widgets.inputs import as_images, as_labels
 from semiseg_lib.widgets.static_widget import StaticWidget
 
 THRESHOLDS = tuple(i / 50 for i in range(50)) + (0.99,)
@@ -61,7 +61,7 @@ class ErrorMapExplorer(StaticWidget):
         threshold: float = 0.5,
     ) -> None:
         self._classes = [str(name) for name in classes]
-        self._pictures = as_pictures(pictures)
+        self._pictures = as_images(pictures)
         count = len(self._classes)
         self._labels = as_labels("labels", labels, self._pictures, count)
         self._truth = as_labels("truth", truth, self._pictures, count)

@@ -9,7 +9,7 @@ import numpy as np
 from semiseg_lib.datasets.labels import VOID
 
 
-def as_pictures(pictures: Any, at_least: int = 1) -> np.ndarray:
+def as_images(pictures: Any, at_least: int = 1) -> np.ndarray:
     """The pictures as an array uint8 (N, 3, H, W).
 
     Raises:

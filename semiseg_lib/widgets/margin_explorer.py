@@ -13,10 +13,10 @@ from semiseg_lib import plots
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.s4mc import BETA, indicator, refine, threshold
-from semiseg_lib.plots.pictures import VOID_COLOUR
+from semiseg_lib.plots.images import VOID_COLOUR
 from semiseg_lib.plots.style import png_bytes
 from semiseg_lib.widgets.encoding import data_url, pack, quantise
-from semiseg_lib.widgets.inputs import as_labels, as_pictures
+from semiseg_lib.widgets.inputs import as_images, as_labels
 from semiseg_lib.widgets.static_widget import StaticWidget
 
 SHARES = tuple(i / 100 for i in range(61))
@@ -69,7 +69,7 @@ class MarginExplorer(StaticWidget):
         dropped: float = 0.4,
     ) -> None:
         self._classes = [str(name) for name in classes]
-        self._pictures = as_pictures(pictures)
+        self._pictures = as_images(pictures)
         self._truth = as_labels("truth", truth, self._pictures, len(self._classes))
         self._logits = torch.as_tensor(logits).float()
         self._expectation = torch.as_tensor(expectation).float()

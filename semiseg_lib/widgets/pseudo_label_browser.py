@@ -11,10 +11,10 @@ import traitlets
 from semiseg_lib import plots
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import evaluate_labels
-from semiseg_lib.plots.pictures import VOID_COLOUR
+from semiseg_lib.plots.images import VOID_COLOUR
 from semiseg_lib.plots.style import png_bytes
 from semiseg_lib.widgets.encoding import data_url, pack
-from semiseg_lib.widgets.inputs import as_labels, as_pictures
+from semiseg_lib.widgets.inputs import as_images, as_labels
 from semiseg_lib.widgets.static_widget import StaticWidget
 
 
@@ -49,7 +49,7 @@ class PseudoLabelBrowser(StaticWidget):
         classes: Sequence[str],
     ) -> None:
         self._classes = [str(name) for name in classes]
-        self._pictures = as_pictures(pictures)
+        self._pictures = as_images(pictures)
         self._truth = as_labels("truth", truth, self._pictures, len(self._classes))
         self._labels = {
             str(name): as_labels(f"the labels of {name!r}", ids, self._pictures, len(self._classes))

@@ -12,10 +12,10 @@ import traitlets
 from semiseg_lib import plots
 from semiseg_lib.confidence import ConfidenceCounts, confident_labels
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.plots.pictures import VOID_COLOUR
+from semiseg_lib.plots.images import VOID_COLOUR
 from semiseg_lib.plots.style import png_bytes
 from semiseg_lib.widgets.encoding import data_url, pack
-from semiseg_lib.widgets.inputs import as_labels, as_pictures
+from semiseg_lib.widgets.inputs import as_images, as_labels
 from semiseg_lib.widgets.static_widget import StaticWidget
 
 # Coarse where hardly a pixel lies, fine near 1; each is written as it would be in code.
@@ -68,7 +68,7 @@ class ThresholdExplorer(StaticWidget):
         threshold: float = 0.95,
     ) -> None:
         self._classes = [str(name) for name in classes]
-        self._pictures = as_pictures(pictures)
+        self._pictures = as_images(pictures)
         self._truth = as_labels("truth", truth, self._pictures, len(self._classes))
         self._logits = torch.as_tensor(logits)
         count, expected = len(self._pictures), len(self._classes)

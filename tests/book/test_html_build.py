@@ -24,7 +24,7 @@ REMOTE = re.compile(r"^(https?:)?//")
 
 
 class Page(HTMLParser):
-    """What a page loads, links to, and how its pictures are described."""
+    """What a page loads, links to, and how its images are described."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ def test_no_page_loads_anything_from_another_machine(site):
         assert not re.search(r"""(url\(|@import)\s*["']?(https?:)?//""", text), sheet.name
 
 
-def test_every_picture_is_described(site):
+def test_every_image_is_described(site):
     for chapter in load().chapters:
         page = read(site / f"{chapter.file}.html")
         assert all(page.alts)
@@ -120,20 +120,20 @@ def test_the_alt_text_comes_from_the_output(sound_notebook, tmp_path):
     assert "A line that rises from one to two" not in alts["default"]
 
 
-def slider_changes_the_picture(widget) -> bool:
+def slider_changes_the_image(widget) -> bool:
     """Move the widget's slider to each end with the keyboard; does a canvas look different?"""
     page = widget.page
     slider = widget.locator("input[type=range]").first
     slider.wait_for(timeout=15_000)
-    pictures = []
+    images = []
     for key in ("Home", "End"):
         slider.focus()
         page.keyboard.press(key)
         page.wait_for_timeout(500)
         # Every canvas' own pixels: a screenshot would also change with the focus ring.
-        pictures.append(widget.locator("canvas").evaluate_all("all => all.map(c => c.toDataURL())"))
-    assert pictures[0], "the widget has no canvas"
-    return pictures[0] != pictures[1]
+        images.append(widget.locator("canvas").evaluate_all("all => all.map(c => c.toDataURL())"))
+    assert images[0], "the widget has no canvas"
+    return images[0] != images[1]
 
 
 def widget_page(script: str) -> str:
@@ -152,9 +152,9 @@ slider.addEventListener("input", () => document.querySelector("canvas").getConte
 @pytest.mark.browser
 def test_a_dead_widget_and_a_network_request_would_be_noticed(page):
     page.goto(widget_page(ALIVE))
-    assert slider_changes_the_picture(page.locator(WIDGET))
+    assert slider_changes_the_image(page.locator(WIDGET))
     page.goto(widget_page(""))
-    assert not slider_changes_the_picture(page.locator(WIDGET))
+    assert not slider_changes_the_image(page.locator(WIDGET))
     assert page.troubles == []
     # Port 9 of this machine answers nothing.
     page.goto(widget_page("fetch('http://127.0.0.1:9/').catch(() => 0)"))
@@ -174,7 +174,7 @@ def test_every_widget_works_without_kernel_and_network(page, site):
         page.wait_for_load_state("load")
         for widget in page.locator(WIDGET).all():
             name = widget.get_attribute("class")
-            assert slider_changes_the_picture(widget), f"{chapter.file}: {name}"
+            assert slider_changes_the_image(widget), f"{chapter.file}: {name}"
             seen.add(name.split()[-1])
     assert seen >= WIDGETS and page.troubles == []
 

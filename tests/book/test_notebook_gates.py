@@ -69,7 +69,7 @@ def empty_alt(cells):
 
 
 def no_alt_in_text(cells):
-    cells[0].source = "# A chapter\n\n![](picture.png)"
+    cells[0].source = "# A chapter\n\n![](image.png)"
 
 
 def no_parameters(cells):
@@ -98,7 +98,7 @@ SPOILED = {
     long_line: "a line of 125 characters",
     no_alt: "has no alt text",
     empty_alt: "has no alt text",
-    no_alt_in_text: "picture in the text has no alt",
+    no_alt_in_text: "image in the text has no alt",
     no_parameters: "0 cells have the tag parameters",
     seed_not_a_parameter: "does not set seed",
     progress_bar: "progress bars are stored",
@@ -114,7 +114,7 @@ def test_a_spoiled_notebook_is_noticed(sound_notebook, spoil, complaint):
     assert any(complaint in found for found in notebook_complaints(sound_notebook))
 
 
-@pytest.mark.parametrize("text", ["10/12 pictures", "data/minivoc/train", "iVBOR/tmp/w0KG"])
+@pytest.mark.parametrize("text", ["10/12 images", "data/minivoc/train", "iVBOR/tmp/w0KG"])
 def test_what_only_looks_like_a_path_is_let_through(text):
     assert not MACHINE_PATH.search(text)
 

@@ -23,8 +23,8 @@ def typed_numbers(text: str) -> list[str]:
 
 def record(arms: dict[str, list[float]]) -> Records:
     rows = [
-        {"arm": arm, "seed": 11 + i, "config": "x", "test": score, "weak labels": score + 1,
-         "minutes": 2.0, "pictures a second": 10.0, "memory GB": 1.5}
+        {"arm": arm, "seed": 11 + i, "config": "x", "test": score, "labels": score + 1,
+         "minutes": 2.0, "images a second": 10.0, "memory GB": 1.5}
         for arm, scores in arms.items() for i, score in enumerate(scores)
     ]
     return Records(rows, "laptop", MACHINE)

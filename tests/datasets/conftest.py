@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 14, 10
 
 @dataclass(frozen=True)
 class VOCFolder:
-    """A folder with the pictures ``one`` and ``two`` of 14x10 pixels."""
+    """A folder with the images ``one`` and ``two`` of 14x10 pixels."""
 
     path: Path
     classes: tuple[str, ...] = CLASSES

@@ -59,7 +59,7 @@ def test_class_maps_are_those_of_a_loop_over_pixels(whole):
     assert overlaps > 5, "the boxes of different classes were meant to overlap"
 
 
-def test_a_picture_without_boxes_is_all_background():
+def test_a_image_without_boxes_is_all_background():
     assert np.array_equal(class_maps(Boxes(), 3, SIZE)[0], np.ones(SIZE))
     assert not class_maps(Boxes(), 3, SIZE)[1:].any() and not heat_map(Boxes(), SIZE).any()
 
@@ -68,7 +68,7 @@ def test_a_picture_without_boxes_is_all_background():
     (3.6, 3.9, 4), (3.1, 3.4, 3), (4.0, 4.2, 4), (0.0, 0.1, 0), (9.9, 10.0, 9), (9.6, 9.7, 9),
 ])
 def test_a_box_thinner_than_a_pixel_keeps_one(low, high, pixel):
-    """Also where it lies at the far edge: 9.9 to 10 in a picture of 10 pixels."""
+    """Also where it lies at the far edge: 9.9 to 10 in an image of 10 pixels."""
     across = class_maps(boxes_of((1, low, 0, high, 10)), 2, (10, 10))
     down = class_maps(boxes_of((1, 0, low, 10, high)), 2, (10, 10))
     for maps in (across, down.swapaxes(1, 2)):

@@ -37,7 +37,7 @@ def png(path: Path, pixels: np.ndarray) -> Path:
 
 @pytest.fixture
 def original(tmp_path) -> Path:
-    """The original layout: one picture a split but val, all 32 colours in each mask."""
+    """The original layout: one image a split but val, all 32 colours in each mask."""
     colours = np.array(list(BY_HAND), np.uint8).reshape(4, 8, 3)
     for name in (TRAIN, TEST):
         png(tmp_path / "701_StillsRaw_full" / f"{name}.png", np.zeros((4, 8, 3), np.uint8))
@@ -70,14 +70,14 @@ def test_an_unknown_colour_is_named(original):
 
 def test_ids_among_the_colours_are_refused(original):
     png(original / "LabeledApproved_full" / f"{TRAIN}_L.png", np.zeros((4, 8), np.uint8))
-    with pytest.raises(LabelError, match=r"grey picture of ids.*train_labels"):
+    with pytest.raises(LabelError, match=r"grey image of ids.*train_labels"):
         CamVidDataset(original, "train")[0]
 
 
 def test_the_original_is_split_by_sequence_and_frame(original):
     assert CamVidDataset(original, "train").names == [TRAIN]
     assert CamVidDataset(original, "test").names == [TEST]
-    with pytest.raises(ValueError, match="holds no picture of the val split"):
+    with pytest.raises(ValueError, match="holds no image of the val split"):
         CamVidDataset(original, "val")
     (original / "val.txt").write_text(f"{TEST}\n", encoding="utf-8")
     assert CamVidDataset(original, "val").names == [TEST], "a list goes before the rule"
@@ -114,7 +114,7 @@ def test_neither_layout(tmp_path):
 
 @pytest.fixture
 def with_frames(tmp_path) -> Path:
-    """Four train pictures, two of 0016E5 held out, and frames of its video in folders of theirs."""
+    """Four train images, two of 0016E5 held out, and frames of its video in folders of theirs."""
     ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
     ids[ids == 11] = 255
     lists = {
@@ -134,22 +134,22 @@ def with_frames(tmp_path) -> Path:
     return tmp_path
 
 
-def test_frames_come_along_but_no_picture_again_and_none_near_a_held_out_one(with_frames):
+def test_frames_come_along_but_no_image_again_and_none_near_a_held_out_one(with_frames):
     """30 to each side of 0016E5_07959, 0016E5_00500 and Seq05VD_f00030 are too near."""
     kept = {"0016E5": (389, 391, 469, 531, 7928, 7990), "0006R0": (931, 7959), "0005VD": (61,)}
     names = [f"frames/{s}/{s}_{n:05d}" for s in sorted(kept) for n in kept[s]]
     assert list(camvid_frames(with_frames / "camvid")) == names
-    data = PhotoData(PhotoConfig("camvid", labelled=3, weak="frames"), 0, with_frames)
+    data = PhotoData(PhotoConfig("camvid", labelled=3, unlabelled="frames"), 0, with_frames)
     rest = {"0016E5_00390", "0006R0_f00930", "0006R0_f00960", "0006R0_f00990"}
     rest -= set(data.labelled.names)
-    assert len(rest) == 1 and data.weak.names == (*rest, *names)
-    sample = data.weak.sample(1 + names.index("frames/0016E5/0016E5_00531"))
+    assert len(rest) == 1 and data.unlabelled.names == (*rest, *names)
+    sample = data.unlabelled.sample(1 + names.index("frames/0016E5/0016E5_00531"))
     assert sample.name == "frames/0016E5/0016E5_00531" and (sample.image == 531 % 251).all()
     assert sample.mask is None and sample.boxes is None
-    truth = data.weak_truth
+    truth = data.unlabelled_truth
     assert (truth[0] != 255).any() and (truth[1] == 255).all() and truth[1].shape == (3, 4)
     without = PhotoData(PhotoConfig("camvid", labelled=3), 0, with_frames)
-    assert without.weak.names == tuple(rest) and without.labelled.names == data.labelled.names
+    assert without.unlabelled.names == tuple(rest) and without.labelled.names == data.labelled.names
 
 
 @pytest.mark.parametrize("name", ["0016E5/00390", "holiday_00390", "0016E5_late", "01TP_extract_1"])
@@ -161,10 +161,10 @@ def test_a_frame_that_may_be_held_out_is_refused(with_frames, name):
 
 def test_frames_that_are_not_there_and_other_lists(original):
     with pytest.raises(ValueError, match=r"camvid takes no list 'video'.*'frames'"):
-        PhotoData(PhotoConfig("camvid", weak="video"), 0, original)
+        PhotoData(PhotoConfig("camvid", unlabelled="video"), 0, original)
     (original / "val.txt").write_text(f"{TEST}\n", encoding="utf-8")
-    data = PhotoData(PhotoConfig("camvid", weak="frames"), 0, original)
-    with pytest.raises(FileNotFoundError, match=r"frames holds no pictures.*semiseg data frames"):
+    data = PhotoData(PhotoConfig("camvid", unlabelled="frames"), 0, original)
+    with pytest.raises(FileNotFoundError, match=r"frames holds no images.*semiseg data frames"):
         data.names  # noqa: B018
 
 
@@ -174,12 +174,12 @@ def test_the_pools_of_the_copy_at_hand():
     if not os.environ.get("SEMISEG_DATA") or not (root / "camvid").is_dir():
         pytest.skip("SEMISEG_DATA names no folder with camvid")
     data = PhotoData(PhotoConfig("camvid", labelled=23), 0, root)
-    pools = {name: getattr(data, name) for name in ("labelled", "weak", "val", "test")}
+    pools = {name: getattr(data, name) for name in ("labelled", "unlabelled", "val", "test")}
     assert [len(pool) for pool in pools.values()] == [23, 344, 101, 233]
-    assert not set(pools["labelled"].names) & set(pools["weak"].names)
+    assert not set(pools["labelled"].names) & set(pools["unlabelled"].names)
     for name, pool in pools.items():
         sample = pool.sample(0)
-        assert sample.boxes is None and (sample.mask is None) == (name == "weak")
+        assert sample.boxes is None and (sample.mask is None) == (name == "unlabelled")
 
 
 def test_the_copy_at_hand_has_the_usual_split_and_all_ids():

@@ -43,15 +43,15 @@ def test_a_clean_tree_has_no_fail_and_its_histogram_is_exact(voc):
     found = report.histograms["train"]
     counted = [sum(int((mask == i).sum()) for mask in masks) for i in (0, 1, 2, 255)]
     assert found.names == voc.classes and found.pixels.tolist() == [*counted, 0]
-    assert found.pictures.tolist() == [2, 2, 2, 2, 0] and found.masks == 2
+    assert found.images.tolist() == [2, 2, 2, 2, 0] and found.masks == 2
     assert found.shares.sum() == pytest.approx(1)
     (ok,) = [finding for finding in report.findings if finding.severity == "OK"]
-    assert "2 pictures, 2 looked at; 2 masks (palette), 4 boxes" in ok.what
+    assert "2 images, 2 looked at; 2 masks (palette), 4 boxes" in ok.what
     read(voc)
 
 
 @pytest.mark.parametrize("kind, word", [
-    ("JPEGImages", "pictures are missing"), ("SegmentationClass", "masks are missing"),
+    ("JPEGImages", "images are missing"), ("SegmentationClass", "masks are missing"),
     ("Annotations", "files of boxes are missing"),
 ])
 def test_missing_files_are_named(voc, kind, word):
@@ -63,7 +63,7 @@ def test_missing_files_are_named(voc, kind, word):
 
 
 @pytest.mark.parametrize("kind, word", [
-    ("JPEGImages", "pictures cannot be read"), ("SegmentationClass", "masks cannot be read"),
+    ("JPEGImages", "images cannot be read"), ("SegmentationClass", "masks cannot be read"),
     ("Annotations", "files of boxes cannot be read"),
 ])
 @pytest.mark.parametrize("spoil", ["cut", "empty", "other"])
@@ -91,16 +91,16 @@ def ids_of(voc) -> np.ndarray:
 
 def test_a_mask_of_another_size(voc):
     turned = Image.fromarray(ids_of(voc).T)
-    assert "10x14, the picture 14x10" in spoil_mask(voc, turned)
+    assert "10x14, the image 14x10" in spoil_mask(voc, turned)
 
 
 def test_a_photograph_that_the_camera_turned(voc):
     """Label tools follow the EXIF note, the readers do not: the sizes differ and say why."""
     path = voc.file("JPEGImages", "two")
-    with Image.open(path) as picture:
-        exif = picture.getexif()
+    with Image.open(path) as image:
+        exif = image.getexif()
         exif[0x0112] = 6
-        picture.save(path, exif=exif)
+        image.save(path, exif=exif)
     assert "EXIF" in spoil_mask(voc, Image.fromarray(ids_of(voc).T))
 
 
@@ -108,7 +108,7 @@ def test_colours_in_place_of_ids(voc):
     palette = np.reshape(voc_palette(), (256, 3)).astype(np.uint8)
     said = spoil_mask(voc, Image.fromarray(palette[ids_of(voc)]))
     assert "colours where ids are expected" in said and "the colours are VOC's palette" in said
-    with pytest.raises(LabelError, match="colour picture"):
+    with pytest.raises(LabelError, match="colour image"):
         read(voc)
 
 
@@ -124,11 +124,11 @@ def test_a_palette_in_another_order(voc):
     """Saved from its colours: looks right in every viewer, and trains on swapped classes."""
     ids = ids_of(voc)
     swapped = np.array([0, 2, 1] + [255] * 253, np.uint8)[ids]
-    picture = Image.fromarray(swapped, mode="P")
+    image = Image.fromarray(swapped, mode="P")
     palette = np.reshape(voc_palette(), (256, 3))
     palette[[1, 2]] = palette[[2, 1]]
-    picture.putpalette(palette.reshape(-1).tolist())
-    said = spoil_mask(voc, picture)
+    image.putpalette(palette.reshape(-1).tolist())
+    said = spoil_mask(voc, image)
     assert "id 1 has the colour of id 2 (dog)" in said
     read(voc)
 
@@ -160,7 +160,7 @@ def test_a_mask_of_void_alone_and_a_class_that_never_occurs_are_notes(voc):
 
 @pytest.mark.parametrize("box, word", [
     (("cat", 1, 1, 14, 10), None), (("cat", 0.5, 0.5, 14.9, 10.9), None),
-    (("cat", 3, 3, 3, 3), None), (("cat", 0, 1, 14, 10), "do not lie in their picture"),
+    (("cat", 3, 3, 3, 3), None), (("cat", 0, 1, 14, 10), "do not lie in their image"),
     (("cat", 1, 1, 15, 10), "do not lie"), (("cat", 1, 1, 14, 11), "do not lie"),
     (("cat", 9, 1, 4, 10), "do not lie"), (("cat", 5, 1, 4, 10), "do not lie"),
     (("cow", 1, 1, 5, 5), "class that the dataset does not know"),
@@ -179,10 +179,10 @@ def test_boxes_are_judged_as_the_reader_judges_them(voc, box, word):
             read(voc)
 
 
-def test_a_picture_that_is_learnt_from_and_measured_on(voc):
+def test_a_image_that_is_learnt_from_and_measured_on(voc):
     voc.write_list("val", "two\n")
     said = the_fail(check(voc))
-    assert "train and val: 1 pictures are in both" in said and "two" in said
+    assert "train and val: 1 images are in both" in said and "two" in said
     voc.write_list("train", "one\n")
     voc.write_list("trainval", "one\ntwo\n")
     report = check(voc)
@@ -192,8 +192,8 @@ def test_a_picture_that_is_learnt_from_and_measured_on(voc):
 
 def test_the_same_pixels_under_two_names(voc):
     """Saved anew, with other bytes in the file; a leak only where one of the two is held out."""
-    with Image.open(voc.file("JPEGImages", "two")) as picture:
-        picture.save(voc.file("JPEGImages", "three"), format="PNG")
+    with Image.open(voc.file("JPEGImages", "two")) as image:
+        image.save(voc.file("JPEGImages", "three"), format="PNG")
     write_mask(ids_of(voc), voc.file("SegmentationClass", "three"))
     voc.write_boxes("three", ("cat", 1, 1, 5, 5))
     voc.write_list("train", "one\ntwo\nthree\n")
@@ -219,8 +219,8 @@ def test_a_list_of_one_s_own_is_checked_too(voc, tmp_path):
     voc.write_list("train", "one\n")
     voc.write_list("val", "two\n")
     said = fails(check_layout(voc_layout(voc.path, voc.classes, [mine]), workers=1))
-    assert any("labelled and val: 1 pictures" in one for one in said) or any(
-        "val and labelled: 1 pictures" in one for one in said)
+    assert any("labelled and val: 1 images" in one for one in said) or any(
+        "val and labelled: 1 images" in one for one in said)
     assert any("four.jpg" in one for one in said)
 
 
@@ -242,7 +242,7 @@ def test_a_sample_looks_at_fewer_but_misses_no_missing_file(voc):
     voc.file("Annotations", "one").unlink()
     report = check(voc, sample=1)
     ok = next(f for f in report.findings if f.severity == "OK")
-    assert "2 pictures, 1 looked at" in ok.what
+    assert "2 images, 1 looked at" in ok.what
     assert any("files of boxes are missing" in one for one in fails(report))
     assert check(voc, sample=1).findings == report.findings, "the same sample each time"
 
@@ -262,7 +262,7 @@ def test_what_is_not_there_is_said_with_the_command_that_gets_it(tmp_path):
 
 
 @pytest.mark.skipif("SEMISEG_DATA" not in os.environ, reason="SEMISEG_DATA names no datasets")
-def test_the_real_pictures_have_no_fail():
+def test_the_real_images_have_no_fail():
     root = Path(os.environ["SEMISEG_DATA"])
     if not (root / "VOCdevkit" / "VOC2012").is_dir():
         pytest.skip("no VOC in SEMISEG_DATA")

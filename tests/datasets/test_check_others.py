@@ -36,7 +36,7 @@ def look(root: Path, dataset: str, **options) -> Report:
 
 @pytest.fixture
 def cityscapes(tmp_path) -> Path:
-    """Three pictures with all 34 ids in each mask."""
+    """Three images with all 34 ids in each mask."""
     folder = tmp_path / "cityscapes"
     for split, names in NAMES.items():
         for number, name in enumerate(names):
@@ -77,12 +77,12 @@ def test_label_ids_in_a_file_of_train_ids(cityscapes):
     assert "files named labelTrainIds hold labelIds" in said and "19 and 255" in said
 
 
-def test_a_mask_without_its_picture_and_instances_that_are_gone(cityscapes):
+def test_a_mask_without_its_image_and_instances_that_are_gone(cityscapes):
     name = NAMES["train"][1]
     (cityscapes / "leftImg8bit" / "train" / "ulm" / f"{name}_leftImg8bit.png").unlink()
     fine(cityscapes, "instanceIds").unlink()
     said = "\n".join(fails(cityscapes.parent, "cityscapes"))
-    assert "1 pictures are missing" in said and f"{name}_leftImg8bit.png" in said
+    assert "1 images are missing" in said and f"{name}_leftImg8bit.png" in said
     assert "instanceIds.png" in said
 
 
@@ -91,7 +91,7 @@ def test_a_published_list_is_checked_against_val(cityscapes, tmp_path):
     name = NAMES["val"][0]
     mine.write_text(f"leftImg8bit/val/bonn/{name}_leftImg8bit.png\n", encoding="utf-8")
     (said,) = fails(cityscapes.parent, "cityscapes", lists=[mine])
-    assert "1 pictures are in both" in said and name in said and "labelled" in said
+    assert "1 images are in both" in said and name in said and "labelled" in said
 
 
 def camvid_frames(folder: Path, mask: np.ndarray, original: bool) -> None:
@@ -122,7 +122,7 @@ def test_camvid_in_32_colours(tmp_path):
     assert "colours that belong to no class" in said and "(1, 2, 3)" in said and path.name in said
     save(path, np.zeros(SIZE))
     (said,) = fails(tmp_path, "camvid")
-    assert "grey pictures where colours are expected" in said
+    assert "grey images where colours are expected" in said
 
 
 def test_camvid_in_11_ids_takes_11_as_void_and_no_colours(tmp_path):
@@ -136,7 +136,7 @@ def test_camvid_in_11_ids_takes_11_as_void_and_no_colours(tmp_path):
 
 @pytest.fixture
 def own(tmp_path) -> Path:
-    """Six pictures: four with masks, one with a box, one with nothing."""
+    """Six images: four with masks, one with a box, one with nothing."""
     (tmp_path / "classes.txt").write_text("background\nweed\n", encoding="utf-8")
     for number in range(6):
         photograph(tmp_path / "images" / f"p{number}.png", number)
@@ -153,17 +153,17 @@ def write_coco(folder: Path, bbox: list[float], kind: str = "weed") -> None:
     }), encoding="utf-8")
 
 
-def test_a_folder_of_one_s_own_needs_no_mask_for_every_picture(own):
+def test_a_folder_of_one_s_own_needs_no_mask_for_every_image(own):
     report = look(own, "folder")
     assert not report.failed
     where = {finding.where: finding.what for finding in report.findings}
-    assert "1 pictures, 1 looked at; 0 masks, 1 boxes" in where["weak"]
-    assert "1 pictures, 1 looked at; 0 masks, 0 boxes" in where["unlabelled"]
+    assert "1 images, 1 looked at; 0 masks, 1 boxes" in where["boxed"]
+    assert "1 images, 1 looked at; 0 masks, 0 boxes" in where["unlabelled"]
     assert "drawn by the seed" in where["val, test"]
 
 
 @pytest.mark.parametrize("bbox, kind, words", [
-    ([1, 1, 8, 4], "weed", "do not lie in their picture"), ([1, 1, 3, 4], "wed", "does not know"),
+    ([1, 1, 8, 4], "weed", "do not lie in their image"), ([1, 1, 3, 4], "wed", "does not know"),
     ([0, 0, 8, 6], "weed", None),
 ])
 def test_coco_boxes_are_looked_at(own, bbox, kind, words):
@@ -181,7 +181,7 @@ def test_white_for_the_object_is_void_by_mistake(own):
 def test_what_the_reader_refuses_is_a_finding(own):
     (own / "labelled.txt").write_text("p0\np5\n", encoding="utf-8")
     (said,) = fails(own, "folder")
-    assert "pictures without mask" in said and "p5" in said
+    assert "images without mask" in said and "p5" in said
     save(own / "masks" / "nobody.png", np.zeros(SIZE))
     (said,) = fails(own, "folder")
-    assert "masks have no picture of the same name" in said and "nobody.png" in said
+    assert "masks have no image of the same name" in said and "nobody.png" in said

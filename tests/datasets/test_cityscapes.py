@@ -33,12 +33,12 @@ def png(path: Path, pixels: np.ndarray) -> Path:
 
 
 class Tree:
-    """A Cityscapes of one picture."""
+    """A Cityscapes of one image."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def picture(self, name: str = NAME, size: tuple[int, int] = (2, 17), split="train") -> None:
+    def image(self, name: str = NAME, size: tuple[int, int] = (2, 17), split="train") -> None:
         city = name.split("_")[0]
         path = self.root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png"
         png(path, np.full((*size, 3), 7, np.uint8))
@@ -55,7 +55,7 @@ class Tree:
 @pytest.fixture
 def city(tmp_path) -> Tree:
     tree = Tree(tmp_path)
-    tree.picture()
+    tree.image()
     return tree
 
 
@@ -99,7 +99,7 @@ def test_classes_can_be_kept(city):
     ("labelTrainIds", ALL_IDS, "id 33, but train ids end at 18.*Rename the file to .*labelIds"),
     ("labelIds", np.uint8([[0, 1, 13, 255]]), "train ids under the wrong name.*labelTrainIds"),
     ("labelIds", np.uint8([[0, 34]]), r"ids \[34\], but only 0 to 33"),
-    ("labelIds", np.zeros((1, 4, 3), np.uint8), "colour picture"),
+    ("labelIds", np.zeros((1, 4, 3), np.uint8), "colour image"),
 ])
 def test_one_format_under_the_name_of_another_is_refused(city, kind, pixels, complaint):
     city.annotate(kind, pixels)
@@ -162,7 +162,7 @@ def test_boxes_come_from_16_bit_files_and_leave_room_for_the_channel_outside(cit
         city.read(boxes=True, keep=("car", "road"))
 
 
-def test_a_picture_without_objects_has_no_boxes(city):
+def test_a_image_without_objects_has_no_boxes(city):
     city.annotate("instanceIds", np.full((2, 17), 26, np.uint16))
     assert len(city.read(boxes=True, masks=None)[0].boxes) == 0
 
@@ -171,7 +171,7 @@ def test_a_picture_without_objects_has_no_boxes(city):
     (ALL_IDS, "mode L; instance ids.*Unpack the original"),
     (np.full((2, 17), 13001, np.uint16), r"ids \[13\], but only 24 to 33.*train ids"),
 ])
-def test_other_pictures_under_the_name_of_instances_are_refused(city, pixels, complaint):
+def test_other_images_under_the_name_of_instances_are_refused(city, pixels, complaint):
     city.annotate("instanceIds", pixels)
     with pytest.raises(LabelError, match=complaint):
         city.read(boxes=True, masks=None)[0]
@@ -184,14 +184,14 @@ def test_what_is_missing_is_named(city, tmp_path):
         city.read(boxes=True, masks=None)[0]
     with pytest.raises(FileNotFoundError, match=r"val is missing.*csDownload"):
         city.read(split="val")
-    with pytest.raises(ValueError, match=r"1 pictures are not in .*ulm_1.*look like aachen"):
+    with pytest.raises(ValueError, match=r"1 images are not in .*ulm_1.*look like aachen"):
         city.read(names=("ulm_1",))
     with pytest.raises(ValueError, match="measure on val"):
         city.read(split="test")
 
 
-def test_pictures_are_found_in_all_cities_and_can_be_chosen(city):
-    city.picture("ulm_000001_000019")
+def test_images_are_found_in_all_cities_and_can_be_chosen(city):
+    city.image("ulm_000001_000019")
     assert city.read().names == [NAME, "ulm_000001_000019"]
     chosen = city.read(names=("ulm_000001_000019",), masks=None)
     assert len(chosen) == 1 and chosen[0].name == "ulm_000001_000019"

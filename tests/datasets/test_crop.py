@@ -1,4 +1,4 @@
-"""A view moves picture, mask, boxes and stored logits together."""
+"""A view moves image, mask, boxes and stored logits together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rectangle(size=SIZE, box=(20, 12, 56, 44)) -> torch.Tensor:
     return mask
 
 
-def test_the_whole_picture_at_its_own_size_is_the_picture():
+def test_the_whole_image_at_its_own_size_is_the_image():
     view = View((64, 64), (64, 64), 0, 0, 64, flip=False)
     generator = np.random.default_rng(0)
     image = torch.from_numpy(generator.integers(0, 256, (3, 64, 64), dtype=np.uint8))
@@ -65,15 +65,15 @@ def test_padding_is_void_and_outside_in_just_the_same_pixels(view):
 
 
 @pytest.mark.parametrize("view", views(crop=48, scale=(0.4, 2.0)), ids=str)
-def test_stored_logits_follow_the_picture(view):
-    """Pictures and logits that hold their own coordinates still agree after both were moved.
+def test_stored_logits_follow_the_image(view):
+    """Images and logits that hold their own coordinates still agree after both were moved.
 
-    The picture goes through torchvision's resize, the logits through ``grid_sample``.
+    The image goes through torchvision's resize, the logits through ``grid_sample``.
     """
     columns, rows = torch.meshgrid(torch.arange(80), torch.arange(60), indexing="xy")
-    picture = torch.stack([columns, rows, rows]).to(torch.uint8)
+    image = torch.stack([columns, rows, rows]).to(torch.uint8)
     stored = torch.nn.functional.avg_pool2d(torch.stack([columns, rows]).float(), 4)
-    seen = torch.nn.functional.avg_pool2d(view.image(picture)[:2].float(), 4)
+    seen = torch.nn.functional.avg_pool2d(view.image(image)[:2].float(), 4)
     whole = torch.nn.functional.avg_pool2d(view.inside().float()[None], 4)[0] == 1
     middle = (seen[0] > 8) & (seen[0] < 72) & (seen[1] > 8) & (seen[1] < 52) & whole
     difference = (view.logits(stored) - seen)[:, middle]

@@ -18,7 +18,7 @@ from semiseg_lib.datasets.loaders import Part
 
 
 def coordinates(count: int, height: int, width: int) -> torch.Tensor:
-    """Maps (B, 3, H, W) whose pixels say which picture, row and column they are."""
+    """Maps (B, 3, H, W) whose pixels say which image, row and column they are."""
     grids = torch.meshgrid(*map(torch.arange, (count, height, width)), indexing="ij")
     return torch.stack(grids, dim=1)
 

@@ -33,7 +33,7 @@ class Own:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
 
-    def picture(self, name: str) -> None:
+    def image(self, name: str) -> None:
         self.save(f"images/{name}", np.full((HEIGHT, WIDTH, 3), 9, np.uint8))
 
     def xml(self, name: str, *boxes: tuple) -> None:
@@ -57,26 +57,26 @@ class Own:
 
 @pytest.fixture
 def own(tmp_path) -> Own:
-    """m0 to m9 have masks, b0 and b1 boxes, n0 nothing; the pictures are of several formats."""
+    """m0 to m9 have masks, b0 and b1 boxes, n0 nothing; the images are of several formats."""
     folder = Own(tmp_path)
     for i in range(10):
-        folder.picture(f"m{i}.{('jpg', 'png', 'BMP', 'webp', 'tiff')[i % 5]}")
+        folder.image(f"m{i}.{('jpg', 'png', 'BMP', 'webp', 'tiff')[i % 5]}")
         folder.save(f"masks/m{i}.png", np.where(np.eye(HEIGHT, WIDTH) > 0, i % 3, EMPTY))
     for name in ("b0", "b1", "n0"):
-        folder.picture(f"{name}.jpg")
+        folder.image(f"{name}.jpg")
     folder.xml("b0", ("cat", 2, 3, 5, 8), ("dog", 1, 1, WIDTH, HEIGHT))
     folder.xml("b1")
     folder.text("images/.DS_Store", "")
     return folder
 
 
-def test_pictures_are_sorted_by_what_they_have(own):
+def test_images_are_sorted_by_what_they_have(own):
     lists = folder_lists(own.root, seed=0)
     assert {name: len(members) for name, members in lists.items()} == {
-        "labelled": 6, "weak": 2, "unlabelled": 1, "val": 2, "test": 2}
+        "labelled": 6, "boxed": 2, "unlabelled": 1, "val": 2, "test": 2}
     masked = sorted(lists["labelled"] + lists["val"] + lists["test"])
     assert masked == [f"m{i}" for i in range(10)], "each once"
-    assert lists["weak"] == ("b0", "b1") and lists["unlabelled"] == ("n0",)
+    assert lists["boxed"] == ("b0", "b1") and lists["unlabelled"] == ("n0",)
     assert folder_lists(own.root, seed=0) == lists
     assert len({folder_lists(own.root, seed)["val"] for seed in range(8)}) > 4
     assert len(folder_lists(own.root, 0, val_share=0.5, test_share=0)["val"]) == 5
@@ -125,7 +125,7 @@ def test_both_box_formats_say_the_same(own, tmp_path):
     corners = (3, 2, 9, 6)
     own.xml("b0", ("cat", *corners))
     other = Own(tmp_path / "other")
-    other.picture("b0.jpg")
+    other.image("b0.jpg")
     a, b, c, d = corners
     other.coco([("b0.jpg", "cat", (a - 1, b - 1, c - a + 1, d - b + 1))], ("b0.jpg",),
                file="annotations.json")
@@ -140,32 +140,32 @@ def test_lists_go_before_the_draw(own):
     assert lists["val"] == ("m3", "m4") and lists["test"] == ("m5",) and len(lists["labelled"]) == 7
     own.text("labelled.txt", "m0\n")
     lists = folder_lists(own.root, seed=1)
-    assert lists["labelled"] == ("m0",) and lists["weak"] == ("b0", "b1")
+    assert lists["labelled"] == ("m0",) and lists["boxed"] == ("b0", "b1")
     assert lists["unlabelled"] == ("m1", "m2", "m6", "m7", "m8", "m9", "n0"), \
         "masks beyond the list do not count"
     own.text("unlabelled.txt", "n0\n")
     assert folder_lists(own.root, seed=1)["unlabelled"] == ("n0",)
-    own.text("weak.txt", "b1\nm3\n")
-    with pytest.raises(ValueError, match=r"weak\.txt names 1 pictures without boxes, such as m3"):
+    own.text("boxed.txt", "b1\nm3\n")
+    with pytest.raises(ValueError, match=r"boxed\.txt names 1 images without boxes, such as m3"):
         folder_lists(own.root, seed=1)
-    own.text("weak.txt", "b1\n")
+    own.text("boxed.txt", "b1\n")
     own.text("val.txt", "m3\nm0\n")
     with pytest.raises(ValueError, match="m0 is in both"):
         folder_lists(own.root, seed=1)
     own.text("val.txt", "m3\nb0\n")
-    with pytest.raises(ValueError, match=r"val\.txt names 1 pictures without mask, such as b0"):
+    with pytest.raises(ValueError, match=r"val\.txt names 1 images without mask, such as b0"):
         folder_lists(own.root, seed=1)
     own.text("val.txt", "m33\n")
-    with pytest.raises(ValueError, match=r"val\.txt names 1 pictures that are not in.*m33"):
+    with pytest.raises(ValueError, match=r"val\.txt names 1 images that are not in.*m33"):
         folder_lists(own.root, seed=1)
 
 
 def test_too_few_masks_for_three_lists(tmp_path):
     own = Own(tmp_path)
     for i in range(2):
-        own.picture(f"{i}.png")
+        own.image(f"{i}.png")
         own.save(f"masks/{i}.png", EMPTY)
-    with pytest.raises(ValueError, match=r"2 pictures.*val, test, labelled need 3.*Draw more"):
+    with pytest.raises(ValueError, match=r"2 images.*val, test, labelled need 3.*Draw more"):
         folder_lists(own.root, 0)
     own.text("test.txt", "1\n")
     own.text("val.txt", "1\n")
@@ -177,16 +177,16 @@ def test_too_few_masks_for_three_lists(tmp_path):
     (lambda own: (own.root / "classes.txt").unlink(), r"classes\.txt is missing.*background"),
     (lambda own: own.text("classes.txt", "background\n"), "names 1 classes"),
     (lambda own: own.text("classes.txt", "bg\ncat\ncat\n"), "3 classes, 2 of them different"),
-    (lambda own: own.save("masks/stray.png", EMPTY), r"1 masks have no picture.*stray\.png"),
+    (lambda own: own.save("masks/stray.png", EMPTY), r"1 masks have no image.*stray\.png"),
     (lambda own: own.save("masks/n0.jpg", EMPTY), r"n0\.jpg.*only PNG files; JPEG would blur"),
-    (lambda own: own.picture("n0.png"), "images names 1 pictures twice, such as n0"),
+    (lambda own: own.image("n0.png"), "images names 1 images twice, such as n0"),
     (lambda own: own.text("images/n1.heic", "x"), r"n1\.heic.*convert them"),
-    (lambda own: own.picture("sub/n1.png"), "such as sub.*no folders"),
-    (lambda own: own.xml("stray"), "boxes of 1 pictures that are not in.*such as stray"),
+    (lambda own: own.image("sub/n1.png"), "such as sub.*no folders"),
+    (lambda own: own.xml("stray"), "boxes of 1 images that are not in.*such as stray"),
     (lambda own: own.coco([], ("b0.jpg",)), r"boxes in boxes\.json, boxes/\*\.xml. Keep one"),
     (lambda own: own.text("boxes/a.json", "{}"), "Keep one"),
 ])
-def test_a_spoiled_folder_is_refused_before_a_picture_is_read(own, spoil, complaint):
+def test_a_spoiled_folder_is_refused_before_an_image_is_read(own, spoil, complaint):
     spoil(own)
     with pytest.raises((ValueError, FileNotFoundError), match=complaint):
         look_through(own.root)
@@ -196,7 +196,7 @@ def test_a_spoiled_folder_is_refused_before_a_picture_is_read(own, spoil, compla
     (lambda own: own.save("masks/m1.png", EMPTY[:5]), r"m1\.png is 12x5 pixels, but .*12x8"),
     (lambda own: own.save("masks/m1.png", EMPTY.T), "EXIF"),
     (lambda own: own.save("masks/m1.png", EMPTY + 3), r"m1\.png holds the ids \[3\].*0 to 2"),
-    (lambda own: own.save("masks/m1.png", np.zeros((8, 12, 3), np.uint8)), "colour picture"),
+    (lambda own: own.save("masks/m1.png", np.zeros((8, 12, 3), np.uint8)), "colour image"),
 ])
 def test_a_spoiled_mask_is_refused(own, spoil, complaint):
     spoil(own)
@@ -215,12 +215,12 @@ def test_white_on_black_masks_are_not_taken_for_void(own):
     ((1, 2, 4, 5), "unicorn", r"boxes\.json has a box of class 'unicorn' on b0.*cat, dog"),
     ((1, 2, 4, 5), "background", "class 'background'"),
     ((5, 2, 9, 5), "cat", "x 5, y 2, width 9, height 5 on b0.*not two corners"),
-    ((1, 2, 0, 5), "cat", "does not lie in its picture of 12x8"),
+    ((1, 2, 0, 5), "cat", "does not lie in its image of 12x8"),
     ((1, 2, 4), "cat", "not a COCO file of boxes"),
 ])
 def test_a_spoiled_coco_box_is_refused(tmp_path, box, label, complaint):
     own = Own(tmp_path)
-    own.picture("b0.jpg")
+    own.image("b0.jpg")
     own.coco([("b0.jpg", label, box)], ("b0.jpg",))
     with pytest.raises(LabelError, match=complaint):
         FolderDataset(own.root)[0]
@@ -235,11 +235,11 @@ def test_an_unknown_class_in_xml_is_refused(own):
 @pytest.mark.parametrize(("text", "complaint"), [
     ("not json", "is not JSON"), ("[]", "not a COCO file"), ('{"images": []}', "categories"),
     ('{"images": [{"id": 1, "file_name": "x.jpg"}, {"id": 2, "file_name": "y/x.png"}], '
-     '"categories": [], "annotations": []}', "two pictures of one name"),
+     '"categories": [], "annotations": []}', "two images of one name"),
 ])
 def test_a_file_that_is_not_coco_is_refused(tmp_path, text, complaint):
     own = Own(tmp_path)
-    own.picture("x.jpg")
+    own.image("x.jpg")
     own.text("annotations.json", text)
     with pytest.raises(LabelError, match=complaint):
         FolderDataset(own.root)

@@ -108,7 +108,7 @@ def test_sound_alone_is_no_video(tmp_path):
         sound.sample_rate = 8000
         for packet in stream.encode(sound):
             container.mux(packet)
-    with pytest.raises(ValueError, match=r"sound\.wav holds no pictures, only sound"):
+    with pytest.raises(ValueError, match=r"sound\.wav holds no images, only sound"):
         extract_frames(path, tmp_path / "out", progress=False)
 
 

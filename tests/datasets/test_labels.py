@@ -1,4 +1,4 @@
-"""Masks and pictures on disk: ids survive, and what is damaged or no mask is refused by name."""
+"""Masks and images on disk: ids survive, and what is damaged or no mask is refused by name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from semiseg_lib.datasets.labels import (
     VOC_CLASSES,
     VOID,
     LabelError,
+    read_image,
     read_mask,
-    read_picture,
     voc_palette,
     write_mask,
 )
@@ -54,19 +54,19 @@ def test_unknown_ids_are_listed_with_the_file_and_the_mend(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_colours_in_place_of_ids_are_refused(tmp_path, mode):
     Image.new(mode, (4, 3)).save(tmp_path / "colours.png")
-    with pytest.raises(LabelError, match=r"colours\.png is a colour picture.*Save it as a palette"):
+    with pytest.raises(LabelError, match=r"colours\.png is a colour image.*Save it as a palette"):
         read_mask(tmp_path / "colours.png", 3)
 
 
-def test_a_picture_is_read_in_channel_row_column_order(tmp_path):
+def test_a_image_is_read_in_channel_row_column_order(tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (3, 5, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "p.png")
-    assert np.array_equal(read_picture(tmp_path / "p.png"), pixels.transpose(2, 0, 1))
+    assert np.array_equal(read_image(tmp_path / "p.png"), pixels.transpose(2, 0, 1))
     Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
-    assert read_picture(tmp_path / "grey.png").shape == (3, 3, 5)
+    assert read_image(tmp_path / "grey.png").shape == (3, 3, 5)
 
 
-@pytest.mark.parametrize("read", [read_picture, lambda path: read_mask(path, 3)])
+@pytest.mark.parametrize("read", [read_image, lambda path: read_mask(path, 3)])
 def test_a_missing_file_is_named_with_the_mend(tmp_path, read):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.png is missing\. Add the file"):
         read(tmp_path / "nowhere.png")
@@ -78,7 +78,7 @@ def test_a_truncated_jpeg_is_named_with_the_mend(tmp_path):
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(LabelError, match=r"half\.jpg cannot be read.*Copy or download it again"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_a_png_with_any_byte_flipped_is_read_or_refused_and_nothing_else(tmp_path):

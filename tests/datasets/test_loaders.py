@@ -21,7 +21,7 @@ SIZE = 16
 
 
 def pool(count: int, prefix: str, masks: bool = True, logits: bool = False) -> Pool:
-    """Pictures whose first pixel row is their number, so that a batch tells what it shows."""
+    """Images whose first pixel row is their number, so that a batch tells what it shows."""
     generator = torch.Generator().manual_seed(count)
     images = torch.randint(0, 256, (count, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
     images[:, :, 0] = torch.arange(count, dtype=torch.uint8)[:, None, None]
@@ -39,8 +39,8 @@ def pool(count: int, prefix: str, masks: bool = True, logits: bool = False) -> P
 
 
 def loader(seed: int = 0, augment: AugmentConfig = AUGMENT, **share: int) -> TrainingLoader:
-    weak = pool(13, "weak", masks=False, logits=True)
-    return TrainingLoader(pool(7, "labelled"), weak, 4, 6, augment, seed, **share)
+    unlabelled = pool(13, "unlabelled", masks=False, logits=True)
+    return TrainingLoader(pool(7, "labelled"), unlabelled, 4, 6, augment, seed, **share)
 
 
 def tensors(part: Part) -> dict[str, torch.Tensor]:
@@ -63,14 +63,14 @@ def test_a_step_gives_the_same_batch_whenever_and_in_whatever_order_it_is_asked_
     for step in reversed(range(6)):
         again = two.batch(step)
         assert same(again.labelled, forwards[step].labelled)
-        assert same(again.weak, forwards[step].weak)
+        assert same(again.unlabelled, forwards[step].unlabelled)
 
 
-def test_seeds_and_steps_give_other_pictures_and_other_views():
+def test_seeds_and_steps_give_other_images_and_other_views():
     batches = [loader(seed).batch(step) for seed in (0, 1) for step in (0, 1)]
-    assert len({batch.weak.names for batch in batches}) == 4
-    assert len({batch.weak.images.numpy().tobytes() for batch in batches}) == 4
-    # The same picture at two steps is seen in two views.
+    assert len({batch.unlabelled.names for batch in batches}) == 4
+    assert len({batch.unlabelled.images.numpy().tobytes() for batch in batches}) == 4
+    # The same image at two steps is seen in two views.
     views = [
         part.images[place] for step in range(4) for part in [loader().batch(step).labelled]
         for place, name in enumerate(part.names) if name == "labelled0"
@@ -82,14 +82,14 @@ def test_the_global_generator_is_neither_used_nor_moved():
     torch.manual_seed(1)
     first, state = loader().batch(0), torch.get_rng_state()
     torch.manual_seed(2)
-    assert same(loader().batch(0).weak, first.weak)
+    assert same(loader().batch(0).unlabelled, first.unlabelled)
     torch.manual_seed(1)
     loader().batch(3)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("pool_size, batch", [(7, 4), (13, 6), (3, 8), (5, 5)])
-def test_an_epoch_shows_every_picture_once_and_the_next_in_another_order(pool_size, batch):
+def test_an_epoch_shows_every_image_once_and_the_next_in_another_order(pool_size, batch):
     steps = range(2 * pool_size)
     shown = [i for step in steps for i in drawn_indices(pool_size, batch, step, seed=4)]
     epochs = [shown[k:k + pool_size] for k in range(0, len(shown) - pool_size + 1, pool_size)]
@@ -97,10 +97,10 @@ def test_an_epoch_shows_every_picture_once_and_the_next_in_another_order(pool_si
     assert len({tuple(epoch) for epoch in epochs}) >= 5
 
 
-def test_the_weak_order_is_not_the_labelled_order():
+def test_the_unlabelled_order_is_not_the_labelled_order():
     both = pool(12, "p", logits=True)
     batches = TrainingLoader(both, both, 12, 12, STILL, seed=0).batch(0)
-    assert batches.labelled.names != batches.weak.names
+    assert batches.labelled.names != batches.unlabelled.names
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -108,7 +108,7 @@ def test_the_shares_of_several_processes_are_the_one_process_batch(processes):
     for step in range(3):
         whole = loader().batch(step)
         shares = [loader(process=p, processes=processes).batch(step) for p in range(processes)]
-        for kind in ("labelled", "weak"):
+        for kind in ("labelled", "unlabelled"):
             expected = getattr(whole, kind)
             seen = Counter()
             for process, share in enumerate(shares):
@@ -121,16 +121,16 @@ def test_the_shares_of_several_processes_are_the_one_process_batch(processes):
             assert seen == Counter(expected.names)
 
 
-def test_a_view_is_its_picture_in_the_formats_that_networks_read():
+def test_a_view_is_its_image_in_the_formats_that_networks_read():
     batch = loader(augment=STILL).batch(0)
-    labelled, weak = pool(7, "labelled"), pool(13, "weak", masks=False, logits=True)
-    for part, source in ((batch.labelled, labelled), (batch.weak, weak)):
+    labelled, unlabelled = pool(7, "labelled"), pool(13, "unlabelled", masks=False, logits=True)
+    for part, source in ((batch.labelled, labelled), (batch.unlabelled, unlabelled)):
         numbers = [source.names.index(name) for name in part.names]
         assert torch.allclose(part.images, source.images[numbers].float() / 255, atol=1e-6)
         assert torch.equal(part.box_maps, source.box_maps[numbers].float())
     assert batch.labelled.masks.dtype == torch.int64
-    numbers = [weak.names.index(name) for name in batch.weak.names]
-    assert torch.equal(batch.weak.logits_ancillary, weak.logits_ancillary[numbers].float())
+    numbers = [unlabelled.names.index(name) for name in batch.unlabelled.names]
+    assert torch.equal(batch.unlabelled.logits_ancillary, unlabelled.logits_ancillary[numbers].float())
 
 
 def test_mask_and_boxes_of_a_view_move_with_it():
@@ -143,18 +143,18 @@ def test_mask_and_boxes_of_a_view_move_with_it():
 
 def test_stored_logits_of_a_view_move_with_it():
     """The logits are means of the box maps over 2x2 pixels, and must still be after the move."""
-    maps = pool(13, "weak").box_maps.float()
-    weak = replace(pool(13, "weak", masks=False), logits_ancillary=avg_pool2d(maps, 2).half())
-    batches = TrainingLoader(pool(7, "labelled"), weak, 4, 6, AUGMENT, seed=0)
+    maps = pool(13, "unlabelled").box_maps.float()
+    unlabelled = replace(pool(13, "unlabelled", masks=False), logits_ancillary=avg_pool2d(maps, 2).half())
+    batches = TrainingLoader(pool(7, "labelled"), unlabelled, 4, 6, AUGMENT, seed=0)
     for step in range(3):
-        part = batches.batch(step).weak
+        part = batches.batch(step).unlabelled
         assert torch.equal(part.logits_ancillary, avg_pool2d(part.box_maps, 2))
 
 
-def test_weak_masks_never_reach_a_batch():
-    assert loader().batch(0).weak.masks is None
+def test_unlabelled_masks_never_reach_a_batch():
+    assert loader().batch(0).unlabelled.masks is None
     supervised = TrainingLoader(pool(7, "labelled"), None, 4, 0, AUGMENT, 0)
-    assert supervised.batch(0).weak is None
+    assert supervised.batch(0).unlabelled is None
 
 
 def test_a_pool_is_read_in_the_order_of_the_list(voc):
@@ -163,11 +163,11 @@ def test_a_pool_is_read_in_the_order_of_the_list(voc):
     assert everything.names == ("one", "two") and everything.box_maps.shape == (2, 3, 10, 14)
     assert np.array_equal(everything.images[1].numpy(), dataset[1].image)
     assert np.array_equal(everything.masks[1].numpy(), dataset[1].mask)
-    weak = load_pool(VOCDataset(voc.path, "train", voc.classes, masks=None), indices=[1])
-    assert weak.names == ("two",) and weak.masks is None and weak.box_maps is None
+    unlabelled = load_pool(VOCDataset(voc.path, "train", voc.classes, masks=None), indices=[1])
+    assert unlabelled.names == ("two",) and unlabelled.masks is None and unlabelled.box_maps is None
 
 
-def test_pictures_of_two_sizes_are_refused_with_the_mend():
+def test_images_of_two_sizes_are_refused_with_the_mend():
     class TwoSizes(list):
         classes = ("background", "cat")
 

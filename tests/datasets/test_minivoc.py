@@ -36,10 +36,10 @@ PINNED = {
     "tight": "8d9707e25d5deee2f6d0548870e8e93e956c744e98ab58adf8d7e4eb6a05c5eb",
     "hurried": "e4b37edf438dca985f40327e58ea73a5eb00fe30a6ec60be26d975bf554da8ee",
 }
-SMALL = Sizes(labelled=4, weak=5, val=3, test=2)
+SMALL = Sizes(labelled=4, unlabelled=5, val=3, test=2)
 
 
-def scenes(world_name: str, count: int, split: str = "weak") -> list[Scene]:
+def scenes(world_name: str, count: int, split: str = "unlabelled") -> list[Scene]:
     return [draw_scene(WORLDS[world_name], split, index) for index in range(count)]
 
 
@@ -58,7 +58,7 @@ def test_soft_noise_is_exact_in_any_order_of_summation():
     assert all((weight.sum(axis=1) == 16).all() for weight in weights)
 
 
-def test_pictures_may_be_drawn_in_any_order_and_from_several_threads():
+def test_images_may_be_drawn_in_any_order_and_from_several_threads():
     world = WORLDS["tight"]
     with ThreadPoolExecutor(2) as pool:
         backwards = list(pool.map(lambda i: draw_scene(world, "test", i), reversed(range(12))))
@@ -69,8 +69,8 @@ def test_pictures_may_be_drawn_in_any_order_and_from_several_threads():
 def test_worlds_are_as_the_book_describes_them():
     assert WORLDS["tight"].classes == CLASSES == tuple(sorted(DRAW_CLASS))
     assert WORLDS["hurried"].classes == ("balloon", "car", "fish", "tree")
-    assert WORLDS["tight"].weak_boxes == BoxStyle()
-    assert WORLDS["hurried"].weak_boxes.loose == (0.15, 0.45)
+    assert WORLDS["tight"].unlabelled_boxes == BoxStyle()
+    assert WORLDS["hurried"].unlabelled_boxes.loose == (0.15, 0.45)
     for world in WORLDS.values():
         assert {world.box_style(split) for split in ("labelled", "val", "test")} == {BoxStyle()}
 
@@ -79,7 +79,7 @@ def test_worlds_are_as_the_book_describes_them():
 def test_scenes_do_not_depend_on_box_styles(world_name):
     world = WORLDS[world_name]
     careless = BoxStyle(loose=(0.5, 1.0), jitter=0.3, missed=0.5)
-    other = replace(world, weak_boxes=careless, labelled_boxes=careless)
+    other = replace(world, unlabelled_boxes=careless, labelled_boxes=careless)
     for split in SPLITS:
         one, two = draw_scene(world, split, 7), draw_scene(other, split, 7)
         assert np.array_equal(one.image, two.image)
@@ -87,7 +87,7 @@ def test_scenes_do_not_depend_on_box_styles(world_name):
         assert one.boxes == two.boxes
 
 
-def test_splits_share_no_picture():
+def test_splits_share_no_image():
     drawn = {
         draw_scene(WORLDS["tight"], split, index).image.tobytes()
         for split, index in product(SPLITS, range(25))
@@ -126,7 +126,7 @@ def test_every_boundary_of_an_object_is_void():
             assert not ((one != two) & (one != VOID) & (two != VOID)).any()
 
 
-def test_loose_boxes_contain_the_tight_ones_and_stay_in_the_picture():
+def test_loose_boxes_contain_the_tight_ones_and_stay_in_the_image():
     style = BoxStyle(loose=(0.15, 0.45))
     for index, scene in enumerate(scenes("hurried", 60)):
         drawn = annotate(scene, style, np.random.default_rng(index), side=64)
@@ -151,10 +151,10 @@ def test_wild_boxes_are_never_empty():
 
 def test_the_share_of_missed_boxes_is_as_asked():
     chance, generator = 0.3, np.random.default_rng(5)
-    pictures = scenes("tight", 60)
+    images = scenes("tight", 60)
     asked = kept = 0
     for _ in range(10):
-        for scene in pictures:
+        for scene in images:
             asked += len(scene.boxes)
             kept += len(annotate(scene, BoxStyle(missed=chance), generator, side=64))
     four_sigma = 4 * (asked * chance * (1 - chance)) ** 0.5
@@ -180,25 +180,25 @@ def test_a_prepared_folder_is_complete_and_reads_as_drawn(tmp_path):
         listed = (folder / "ImageSets" / "Segmentation" / f"{split}.txt").read_text("utf-8")
         names = listed.splitlines()
         assert names == [f"hurried_{split}_{index:05d}" for index in range(SMALL.of(split))]
-        masks = "SegmentationClassAug" if split == "weak" else "SegmentationClass"
+        masks = "SegmentationClassAug" if split == "unlabelled" else "SegmentationClass"
         data = VOCDataset(folder, split, classes=("background", *world.classes), masks=masks)
         for index, name in enumerate(names):
             scene = draw_scene(world, split, index)
-            with Image.open(folder / masks / f"{name}.png") as picture:
-                assert picture.mode == "P" and picture.getpalette() == voc_palette()
-                assert np.array_equal(np.asarray(picture), scene.mask)
-            with Image.open(folder / "JPEGImages" / f"{name}.jpg") as picture:
-                error = np.asarray(picture).astype(int) - scene.image
+            with Image.open(folder / masks / f"{name}.png") as image:
+                assert image.mode == "P" and image.getpalette() == voc_palette()
+                assert np.array_equal(np.asarray(image), scene.mask)
+            with Image.open(folder / "JPEGImages" / f"{name}.jpg") as image:
+                error = np.asarray(image).astype(int) - scene.image
             assert np.abs(error).mean() < 3.0
             boxes = data[index].boxes
             assert boxes is not None and len(boxes) == len(scene.boxes)
-            if split != "weak":
+            if split != "unlabelled":
                 tight = [box for _, box in scene.boxes]
                 assert np.array_equal(boxes.coordinates, np.array(tight, dtype=np.float32))
     files = sorted(path.name for path in folder.iterdir())
     assert files == ["Annotations", "ImageSets", "JPEGImages", "README.txt", "SegmentationClass",
                      "SegmentationClassAug"]
-    assert len(list((folder / "SegmentationClassAug").iterdir())) == SMALL.weak
+    assert len(list((folder / "SegmentationClassAug").iterdir())) == SMALL.unlabelled
     assert len(list((folder / "SegmentationClass").iterdir())) == 4 + 3 + 2
 
 
@@ -241,7 +241,7 @@ def test_an_interrupted_preparation_leaves_nothing_and_is_redone(tmp_path, monke
 def test_a_finished_folder_is_used_again_and_others_get_their_own(tmp_path, monkeypatch):
     world = WORLDS["tight"]
     folder = prepare(world, SMALL, root=tmp_path, progress=False)
-    shaky = replace(world, weak_boxes=BoxStyle(jitter=0.1))
+    shaky = replace(world, unlabelled_boxes=BoxStyle(jitter=0.1))
     assert prepare(shaky, SMALL, root=tmp_path, progress=False) != folder
 
     def never(*arguments):

@@ -110,7 +110,7 @@ def test_one_box_has_the_area_and_the_aspect_that_were_asked_for():
     assert (lean.min(axis=1) / lean.max(axis=1)).min() < 0.1
 
 
-def test_a_share_of_the_pictures_is_left_alone():
+def test_a_share_of_the_images_is_left_alone():
     assert drawn(CutMixConfig(chance=0.5), 2000, (16, 16)).any(axis=(1, 2)).mean() == pytest.approx(
         0.5, abs=0.04
     )
@@ -118,7 +118,7 @@ def test_a_share_of_the_pictures_is_left_alone():
     assert drawn(ONE_BOX).any(axis=(1, 2)).all()
 
 
-def test_the_largest_box_covers_the_picture_and_a_tiny_picture_has_masks_too():
+def test_the_largest_box_covers_the_image_and_a_tiny_image_has_masks_too():
     assert drawn(CutMixConfig(chance=1.0, area=(1.0, 1.0))).all()
     assert drawn(THREE_BOXES, 50, (8, 8)).shape == (50, 8, 8)
 
@@ -129,7 +129,7 @@ def test_masks_follow_from_the_seed():
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 6), (3, 2, 5, 6)])
-def test_mixing_pastes_the_next_picture_pixel_by_pixel(shape):
+def test_mixing_pastes_the_next_image_pixel_by_pixel(shape):
     generator = torch.Generator().manual_seed(0)
     maps = torch.rand(shape, generator=generator)
     masks = torch.rand(3, 5, 6, generator=generator) < 0.5
@@ -143,8 +143,8 @@ def test_mixing_pastes_the_next_picture_pixel_by_pixel(shape):
     assert torch.equal(maps, before) and mixed.dtype == maps.dtype
 
 
-def test_pictures_labels_and_padding_are_mixed_alike():
-    """A label that is painted into its picture is still the one that lies there."""
+def test_images_labels_and_padding_are_mixed_alike():
+    """A label that is painted into its image is still the one that lies there."""
     labels = torch.randint(0, 200, (4, 32, 48), generator=torch.Generator().manual_seed(0))
     images = (labels[:, None] / 255).expand(-1, 3, -1, -1)
     mix = draw_mix(images, ONE_BOX, np.random.default_rng(0))

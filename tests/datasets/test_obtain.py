@@ -59,7 +59,7 @@ def put(root: Path, monkeypatch, name: str, members: dict[str, bytes]) -> None:
 
 @pytest.fixture
 def voc_root(tmp_path, monkeypatch) -> Path:
-    """VOC with a train picture, a val picture, and one that only SBD has a mask for."""
+    """VOC with a train image, a val image, and one that only SBD has a mask for."""
     top = "VOCdevkit/VOC2012"
     members = {
         f"{top}/ImageSets/Segmentation/train.txt": b"a\n",

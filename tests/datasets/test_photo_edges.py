@@ -18,13 +18,13 @@ MINIVOC = PhotoConfig("minivoc", labelled=8, at_most=6)
 
 
 def own_folder(root, masks: int, boxed: range):
-    """Eight pictures whose names hold spaces, some with masks, some with boxes."""
+    """Eight images whose names hold spaces, some with masks, some with boxes."""
     (root / "images").mkdir(parents=True)
     (root / "boxes").mkdir()
     (root / "classes.txt").write_text("background\ncat\n", encoding="utf-8")
     for i in range(8):
-        picture = Image.fromarray(np.full((32, 40, 3), 30 * i, np.uint8))
-        picture.save(root / f"images/my cat {i}.png")
+        image = Image.fromarray(np.full((32, 40, 3), 30 * i, np.uint8))
+        image.save(root / f"images/my cat {i}.png")
         if i < masks:
             mask = np.zeros((32, 40), np.uint8)
             mask[4:20, 4:20] = 1
@@ -37,11 +37,11 @@ def own_folder(root, masks: int, boxed: range):
     return root
 
 
-def test_the_upper_bound_learns_from_labelled_and_weak_pictures_in_one_batch():
+def test_the_upper_bound_learns_from_labelled_and_unlabelled_images_in_one_batch():
     data = PhotoData(MINIVOC, 5)
     loader = PhotoLoader(data.everything, None, 14, 0, CropConfig(crop=32), seed=1)
     part = loader.batch(0).labelled
-    assert set(part.names) == {*data.labelled.names, *data.weak.names}
+    assert set(part.names) == {*data.labelled.names, *data.unlabelled.names}
     assert part.masks.shape == (14, 32, 32) and part.box_maps is None
 
 
@@ -77,9 +77,9 @@ def test_an_ancillary_needs_boxes_wherever_it_is_trained_or_scored(tmp_path):
 
 
 @pytest.mark.parametrize("config, field", [
-    (replace(MINIVOC, weak="val"), "weak"), (PhotoConfig("folder", val="x"), "val"),
+    (replace(MINIVOC, unlabelled="val"), "unlabelled"), (PhotoConfig("folder", val="x"), "val"),
     (PhotoConfig("cityscapes", candidates="x"), "candidates"),
-    (PhotoConfig("camvid", weak="x"), "weak"),
+    (PhotoConfig("camvid", unlabelled="x"), "unlabelled"),
 ])
 def test_a_list_that_a_dataset_does_not_read_is_refused(config, field, tmp_path):
     with pytest.raises(ValueError, match=rf"{config.dataset} takes no list .* data\.{field}"):

@@ -22,7 +22,7 @@ CONFIG = PhotoConfig("voc", labelled=3, keep=("background", "cat", "dog"))
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A VOC of ten pictures of different sizes: five with masks, three weak, two held out."""
+    """A VOC of ten images of different sizes: five with masks, three unlabelled, two held out."""
     folder = tmp_path / "VOCdevkit" / "VOC2012"
     lists = {"train": range(5), "train_aug": range(8), "val": range(8, 10)}
     for kind in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "Annotations"):
@@ -52,7 +52,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def loader(data: PhotoData, **sharing) -> PhotoLoader:
-    return PhotoLoader(data.labelled, data.weak, 4, 4, VIEWS, seed=7, **sharing)
+    return PhotoLoader(data.labelled, data.unlabelled, 4, 4, VIEWS, seed=7, **sharing)
 
 
 def equal(one, other) -> bool:
@@ -60,10 +60,10 @@ def equal(one, other) -> bool:
     return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
 
 
-def test_who_is_labelled_weak_and_held_out(root):
+def test_who_is_labelled_unlabelled_and_held_out(root):
     data = PhotoData(CONFIG, 1, root)
     assert len(data.labelled) == 3 and set(data.labelled.names) < {f"p{i}" for i in range(5)}
-    assert set(data.weak.names) == {f"p{i}" for i in range(8)} - set(data.labelled.names)
+    assert set(data.unlabelled.names) == {f"p{i}" for i in range(8)} - set(data.labelled.names)
     assert data.val.names == data.test.names == ("p8", "p9")
     assert data.labelled.names == PhotoData(CONFIG, 1, root).labelled.names
     draws = {PhotoData(CONFIG, seed, root).labelled.names for seed in range(8)}
@@ -83,8 +83,8 @@ def test_a_batch_depends_on_seed_and_step_alone(root):
     for step in range(3):
         loader(again).batch(step)
     second = loader(again).batch(5)
-    assert equal(first.labelled, second.labelled) and equal(first.weak, second.weak)
-    assert not torch.equal(first.weak.images, loader(data).batch(6).weak.images)
+    assert equal(first.labelled, second.labelled) and equal(first.unlabelled, second.unlabelled)
+    assert not torch.equal(first.unlabelled.images, loader(data).batch(6).unlabelled.images)
 
 
 def test_processes_share_out_the_batch_of_one(root):
@@ -92,7 +92,7 @@ def test_processes_share_out_the_batch_of_one(root):
     whole = loader(data).batch(2)
     shares = [loader(data, process=i, processes=2).batch(2) for i in (0, 1)]
     for i, share in enumerate(shares):
-        for part, expected in ((share.labelled, whole.labelled), (share.weak, whole.weak)):
+        for part, expected in ((share.labelled, whole.labelled), (share.unlabelled, whole.unlabelled)):
             assert part.names == expected.names[i::2]
             assert torch.equal(part.images, expected.images[i::2])
             assert torch.equal(part.box_maps, expected.box_maps[i::2])
@@ -109,32 +109,32 @@ def test_what_a_view_holds(root):
     assert objects.any() and (covered | ~objects).float().mean() > 0.97  # boxes hold their objects
 
 
-def test_masks_of_weak_pictures_are_never_read(root):
-    names = PhotoData(CONFIG, 1, root).weak.names
-    expected = loader(PhotoData(CONFIG, 1, root)).batch(0).weak
+def test_masks_of_unlabelled_images_are_never_read(root):
+    names = PhotoData(CONFIG, 1, root).unlabelled.names
+    expected = loader(PhotoData(CONFIG, 1, root)).batch(0).unlabelled
     for name in names:
         for kind in ("SegmentationClass", "SegmentationClassAug"):
             path = root / "VOCdevkit" / "VOC2012" / kind / f"{name}.png"
             if path.is_file():
                 path.write_bytes(b"poison")
-    part = loader(PhotoData(CONFIG, 1, root)).batch(0).weak
+    part = loader(PhotoData(CONFIG, 1, root)).batch(0).unlabelled
     assert part.masks is None and equal(part, expected)
 
 
 def test_stored_logits_come_along_and_must_fit(root):
     data = PhotoData(CONFIG, 1, root)
-    sizes = [data.weak.sample(i).image.shape[1:] for i in range(len(data.weak))]
+    sizes = [data.unlabelled.sample(i).image.shape[1:] for i in range(len(data.unlabelled))]
     stored = [torch.full((3, -(-h // 4), -(-w // 4)), i).half() for i, (h, w) in enumerate(sizes)]
-    pool = data.weak.with_logits(stored)
-    part = PhotoLoader(data.labelled, pool, 2, 4, VIEWS, seed=7).batch(0).weak
+    pool = data.unlabelled.with_logits(stored)
+    part = PhotoLoader(data.labelled, pool, 2, 4, VIEWS, seed=7).batch(0).unlabelled
     assert part.logits_ancillary.shape == (4, 3, 8, 8)
     numbers = [pool.names.index(name) for name in part.names]
     assert part.logits_ancillary.mean(dim=(1, 2, 3)).tolist() == numbers
-    with pytest.raises(ValueError, match="1 stored logits do not fit 5 pictures"):
-        data.weak.with_logits(stored[:1])
+    with pytest.raises(ValueError, match="1 stored logits do not fit 5 images"):
+        data.unlabelled.with_logits(stored[:1])
 
 
-def test_everything_is_labelled_and_weak_with_all_their_masks(root):
+def test_everything_is_labelled_and_unlabelled_with_all_their_masks(root):
     (root / "VOCdevkit/VOC2012/SegmentationClassAug").rename(root / "aug")
     (root / "VOCdevkit/VOC2012/SegmentationClass").rename(
         root / "VOCdevkit/VOC2012/SegmentationClassAug"
@@ -146,9 +146,9 @@ def test_everything_is_labelled_and_weak_with_all_their_masks(root):
     )
     data = PhotoData(CONFIG, 1, root)
     everything = data.everything
-    assert everything.names == data.labelled.names + data.weak.names
+    assert everything.names == data.labelled.names + data.unlabelled.names
     assert all(everything.sample(i).mask is not None for i in range(len(everything)))
-    np.testing.assert_array_equal(data.weak_truth[0], everything.sample(3).mask)
+    np.testing.assert_array_equal(data.unlabelled_truth[0], everything.sample(3).mask)
     assert len(list(Masks(everything))) == 8
 
 
@@ -161,11 +161,11 @@ def test_a_published_list_is_read_as_it_is(root):
     config = replace(CONFIG, published=str(path))
     assert PhotoData(config, 1, root).labelled.names == ("p3", "p0")
     path.write_text("p3\nq9\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"names 1 pictures that are not among .* such as q9"):
+    with pytest.raises(ValueError, match=r"names 1 images that are not among .* such as q9"):
         _ = PhotoData(config, 1, root).labelled
 
 
-def test_a_picture_in_two_lists_is_refused(root):
+def test_a_image_in_two_lists_is_refused(root):
     (root / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").write_text(
         "p0\np8\n", encoding="utf-8"
     )
@@ -182,11 +182,11 @@ def test_a_missing_dataset_says_how_to_get_it(config, monkeypatch, tmp_path):
         PhotoData(config, 1, tmp_path / "nowhere")
 
 
-def test_the_drawn_pictures_read_as_photographs_are_those_of_memory():
+def test_the_drawn_images_read_as_photographs_are_those_of_memory():
     config = PhotoConfig("minivoc", labelled=8, at_most=6)
     data = PhotoData(config, 11)
-    sample, part = data.weak.sample(0), data.weak.part([0, 1])
-    assert len(data.weak) == 6 and part.images.shape == (2, 3, 64, 64)
+    sample, part = data.unlabelled.sample(0), data.unlabelled.part([0, 1])
+    assert len(data.unlabelled) == 6 and part.images.shape == (2, 3, 64, 64)
     np.testing.assert_array_equal(part.images[0].numpy() * 255, sample.image)
     assert part.masks is None and part.box_maps.shape == (2, 5, 64, 64)
 

@@ -1,4 +1,4 @@
-"""Published lists: every repository's way of writing a picture gives the same bare name."""
+"""Published lists: every repository's way of writing an image gives the same bare name."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def test_a_written_list_is_read_back_as_it_was(tmp_path):
 @pytest.mark.parametrize(("text", "complaint"), [
     ("", "is empty.*Download it again"),
     ("\r\n \n", "is empty"),
-    ("a\nb\na\n", "1 pictures twice, such as a"),
-    ("x/a.jpg\ny/a.jpg\n", "1 pictures twice.*two folders"),
+    ("a\nb\na\n", "1 images twice, such as a"),
+    ("x/a.jpg\ny/a.jpg\n", "1 images twice.*two folders"),
     ("a\nb\nJPEGImages/c.jpg\n", "mixed: line 1 is one column of bare names, line 3 is one "
                                  "column of paths"),
     ("\nx/a.jpg m/a.png\nx/b.jpg\n", "mixed: line 2 is two columns of paths, line 3 is one"),
-    ("x/a.jpg m/a.png\nx/b.jpg m/c.png\n", "line 2 of .* of another picture"),
+    ("x/a.jpg m/a.png\nx/b.jpg m/c.png\n", "line 2 of .* of another image"),
     ("a b c\n", "line 1 of .*3 columns"),
 ])
 def test_a_spoiled_list_is_refused(tmp_path, text, complaint):

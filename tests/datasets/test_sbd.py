@@ -1,4 +1,4 @@
-"""SBD: MATLAB masks become VOC's layout, once, and never for VOC's held-out pictures."""
+"""SBD: MATLAB masks become VOC's layout, once, and never for VOC's held-out images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semiseg_lib.datasets.labels import LabelError, read_mask, voc_palette, writ
 from semiseg_lib.datasets.sbd import make_aug, read_sbd_mask
 from semiseg_lib.datasets.voc import VOCDataset
 
-# v1 and v2 are VOC's train pictures, v3 its val; SBD has v1 and v3 too, and s1, s2 on its own.
+# v1 and v2 are VOC's train images, v3 its val; SBD has v1 and v3 too, and s1, s2 on its own.
 SBD = {"train": ("s2", "v1"), "val": ("s1", "v3")}
 
 
@@ -67,8 +67,8 @@ def test_the_augmented_set_is_vocs_train_and_what_voc_does_not_have(roots):
     for name in made.sbd_extra:
         assert np.array_equal(read_mask(masks / f"{name}.png", 21), sbd_mask(name))
     assert (read_mask(masks / "v1.png", 21) == 255).all(), "VOC's own mask goes before SBD's"
-    with Image.open(masks / "s1.png") as picture:
-        assert picture.mode == "P" and picture.getpalette() == voc_palette()
+    with Image.open(masks / "s1.png") as image:
+        assert image.mode == "P" and image.getpalette() == voc_palette()
     dataset = VOCDataset(voc, "train_aug", masks="SegmentationClassAug", boxes=False)
     assert dataset.names == list(made.train_aug)
     assert np.array_equal(dataset[2].mask, sbd_mask("s1"))
@@ -104,7 +104,7 @@ def test_voc_may_be_read_only(roots, tmp_path):
 def test_unusable_files_are_named(roots, tmp_path):
     sbd, voc = roots
     (voc / "JPEGImages" / "s1.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 pictures of SBD.*s1\.jpg.*VOC 2012"):
+    with pytest.raises(FileNotFoundError, match=r"1 images of SBD.*s1\.jpg.*VOC 2012"):
         make_aug(sbd, voc, progress=False)
     with pytest.raises(FileNotFoundError, match=r"holds no dataset/cls"):
         make_aug(voc, voc, progress=False)

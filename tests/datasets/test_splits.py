@@ -1,4 +1,4 @@
-"""Who is labelled: every class is covered, the seed decides, no picture is learnt and scored."""
+"""Who is labelled: every class is covered, the seed decides, no image is learnt and scored."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def test_the_seed_decides_who_is_labelled():
 
 
 def test_impossible_choices_say_why():
-    with pytest.raises(ValueError, match="9 labelled pictures wanted, but only 2"):
+    with pytest.raises(ValueError, match="9 labelled images wanted, but only 2"):
         choose_labelled(one_class_masks(1, 1), 9, 2, 0)
-    with pytest.raises(ValueError, match=r"class 3 occurs in 0 of 4\. Label more pictures"):
+    with pytest.raises(ValueError, match=r"class 3 occurs in 0 of 4\. Label more images"):
         choose_labelled(one_class_masks(1, 2, 1, 2), 3, 4, 0)
 
 
-def test_a_picture_that_is_learnt_and_scored_is_named():
-    check_disjoint({"train": ["a", "b"], "weak": ["c"], "val": ["d"]})
-    with pytest.raises(ValueError, match=r"picture b is in both 'train' and 'val'.*Take it out"):
-        check_disjoint({"train": ["a", "b"], "weak": ["c"], "val": ["d", "b"]})
+def test_a_image_that_is_learnt_and_scored_is_named():
+    check_disjoint({"train": ["a", "b"], "unlabelled": ["c"], "val": ["d"]})
+    with pytest.raises(ValueError, match=r"image b is in both 'train' and 'val'.*Take it out"):
+        check_disjoint({"train": ["a", "b"], "unlabelled": ["c"], "val": ["d", "b"]})
 
 
 def test_class_shares_leave_void_out():
@@ -75,11 +75,11 @@ def test_class_shares_leave_void_out():
 
 def test_the_data_refuse_a_leak_on_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
-    config = DataConfig(labelled=4, sizes=Sizes(labelled=20, weak=2, val=2, test=2))
+    config = DataConfig(labelled=4, sizes=Sizes(labelled=20, unlabelled=2, val=2, test=2))
     data = Data(config, seed=0)
     lists = data.folder / "ImageSets" / "Segmentation"
     val = lists / "val.txt"
-    weak_name = (lists / "weak.txt").read_text(encoding="utf-8").split()[0]
-    val.write_text(val.read_text(encoding="utf-8") + weak_name + "\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=f"{weak_name} is in both 'weak' and 'val'"):
+    unlabelled_name = (lists / "unlabelled.txt").read_text(encoding="utf-8").split()[0]
+    val.write_text(val.read_text(encoding="utf-8") + unlabelled_name + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=f"{unlabelled_name} is in both 'unlabelled' and 'val'"):
         Data(config, seed=0)

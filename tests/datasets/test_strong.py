@@ -16,7 +16,7 @@ COLOURS = replace(NOTHING, jitter=1.0)
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
-def pictures(count: int = 4, size: int = 24, seed: int = 0) -> torch.Tensor:
+def noise(count: int = 4, size: int = 24, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
@@ -24,29 +24,29 @@ def view(images: torch.Tensor, config: StrongConfig = USUAL, seed: int = 0):
     return strong_view(images, config, np.random.default_rng(seed))
 
 
-def test_with_chances_of_zero_a_view_is_the_picture():
-    assert torch.equal(view(pictures(), NOTHING), pictures())
+def test_with_chances_of_zero_a_view_is_the_image():
+    assert torch.equal(view(noise(), NOTHING), noise())
 
 
 def test_factors_of_zero_are_no_change():
     still = StrongConfig(
         jitter=1.0, brightness=0, contrast=0, saturation=0, hue=0, grey=0, blur=0
     )
-    torch.testing.assert_close(view(pictures(), still), pictures(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(view(noise(), still), noise(), atol=1e-6, rtol=0)
 
 
-def test_views_follow_from_the_seed_and_stay_pictures():
-    images = pictures(60, 16)
+def test_views_follow_from_the_seed_and_stay_images():
+    images = noise(60, 16)
     for seed in range(3):
         one = view(images, seed=seed)
         assert torch.equal(one, view(images, seed=seed)) and one.shape == images.shape
         assert one.min() >= 0 and one.max() <= 1 and one.dtype == images.dtype
     assert not torch.allclose(view(images, seed=0), view(images, seed=1), atol=0.01)
-    assert torch.equal(images, pictures(60, 16))
+    assert torch.equal(images, noise(60, 16))
 
 
-def test_a_view_depends_on_its_own_picture_and_draws_alone():
-    images, others = pictures(), pictures(seed=9)
+def test_a_view_depends_on_its_own_image_and_draws_alone():
+    images, others = noise(), noise(seed=9)
     mixed = torch.cat([others[:2], images[2:]])
     assert torch.equal(view(mixed)[2:], view(images)[2:])
     same = images[:1].expand(4, -1, -1, -1)
@@ -55,8 +55,8 @@ def test_a_view_depends_on_its_own_picture_and_draws_alone():
 
 
 def test_one_change_does_not_shift_the_draws_of_the_others():
-    """Each picture takes as many draws whatever its chances, so neighbours stay as they are."""
-    images = pictures(40, 12)
+    """Each image takes as many draws whatever its chances, so neighbours stay as they are."""
+    images = noise(40, 12)
     halves = StrongConfig(jitter=0.0, grey=0.5, blur=0.5, sigma=(2.0, 2.0))
 
     def grey(views: torch.Tensor) -> torch.Tensor:
@@ -103,8 +103,8 @@ def test_a_blur_is_centred_and_keeps_the_light():
     assert ((spread > 0.95) & (spread < 1.5)).all() and spread.std() > 0.02
 
 
-def test_grey_is_the_pictures_luma_in_all_channels():
-    images = pictures()
+def test_grey_is_the_images_luma_in_all_channels():
+    images = noise()
     grey = view(images, replace(NOTHING, grey=1.0))
     expected = (images * LUMA[:, None, None]).sum(dim=1, keepdim=True).expand_as(images)
     torch.testing.assert_close(grey, expected, atol=1e-3, rtol=0)
@@ -112,7 +112,7 @@ def test_grey_is_the_pictures_luma_in_all_channels():
 
 def test_brightness_alone_is_a_factor_within_its_reach():
     only = replace(COLOURS, brightness=0.5, contrast=0.0, saturation=0.0, hue=0.0)
-    images = 0.5 * pictures(200, 4) + 0.05
+    images = 0.5 * noise(200, 4) + 0.05
     factors = (view(images, only) / images).flatten(1)
     torch.testing.assert_close(factors.amin(1), factors.amax(1), atol=1e-4, rtol=0)
     factors = factors.mean(dim=1)
@@ -120,18 +120,18 @@ def test_brightness_alone_is_a_factor_within_its_reach():
     assert factors.mean().item() == pytest.approx(1, abs=0.06)
 
 
-def test_hue_alone_leaves_grey_pictures_and_the_largest_channel_alone():
+def test_hue_alone_leaves_grey_images_and_the_largest_channel_alone():
     only = replace(COLOURS, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.25)
-    grey = pictures()[:, :1].expand(-1, 3, -1, -1)
+    grey = noise()[:, :1].expand(-1, 3, -1, -1)
     torch.testing.assert_close(view(grey, only), grey, atol=1e-5, rtol=0)
-    images = pictures()
+    images = noise()
     turned = view(images, only)
     torch.testing.assert_close(turned.amax(1), images.amax(1), atol=1e-4, rtol=0)
     assert not torch.allclose(turned, images, atol=0.05)
 
 
 def test_each_change_comes_as_often_as_it_should():
-    images = pictures(1, 12).expand(300, -1, -1, -1)
+    images = noise(1, 12).expand(300, -1, -1, -1)
     for name, chance in (("jitter", 0.8), ("grey", 0.2), ("blur", 0.5)):
         changed = view(images, replace(NOTHING, **{name: chance}))
         share = (changed != images).flatten(1).any(dim=1).double().mean().item()

@@ -18,7 +18,7 @@ def read(voc, **options):
     return VOCDataset(voc.path, "train", voc.classes, **options)
 
 
-def test_a_sample_has_its_picture_mask_and_boxes(voc):
+def test_a_sample_has_its_image_mask_and_boxes(voc):
     dataset = read(voc)
     sample = dataset[1]
     assert dataset.names == ["one", "two"] and len(dataset) == 2 and sample.name == "two"
@@ -48,7 +48,7 @@ def test_a_box_a_fraction_outside_is_clipped(voc):
     (0, 1, 5, 5), (1, -3, 5, 5), (1, 1, 15, 5), (1, 1, 5, 11), (6, 2, 3, 5), (2, 6, 5, 3),
     ("nan", 1, 5, 5), (1, 1, "inf", 5),
 ], ids=str)
-def test_a_box_outside_its_picture_is_refused(voc, box):
+def test_a_box_outside_its_image_is_refused(voc, box):
     voc.write_boxes("one", ("cat", 1, 1, 3, 3), ("cat", *box))
     with pytest.raises(LabelError, match=r"one\.xml has the box.*14x10.*Correct the coordinates"):
         read(voc)[0]
@@ -60,7 +60,7 @@ def test_a_box_of_an_unknown_class_is_refused(voc):
         read(voc)[0]
 
 
-def test_a_picture_without_objects_has_no_boxes(voc):
+def test_a_image_without_objects_has_no_boxes(voc):
     voc.write_boxes("one")
     voc.file("Annotations", "one").write_text(
         "<annotation><filename>one.jpg</filename></annotation>", encoding="utf-8"
@@ -103,7 +103,7 @@ def test_a_missing_file_is_named(voc, kind):
         dataset[1]
 
 
-def test_weak_pictures_need_no_mask_and_unlabelled_ones_no_boxes(voc):
+def test_unlabelled_images_need_no_mask_and_unlabelled_ones_no_boxes(voc):
     voc.file("SegmentationClass", "one").unlink()
     voc.file("Annotations", "two").unlink()
     assert read(voc, masks=None)[0].mask is None
@@ -134,7 +134,7 @@ def test_lists_that_cannot_be_used_are_refused(voc):
     with pytest.raises(FileNotFoundError, match=r"val\.txt is missing; lists there: \['train'\]"):
         VOCDataset(voc.path, "val", voc.classes)
     voc.write_list("train", " \n\n")
-    with pytest.raises(ValueError, match=r"train\.txt is empty\. Write one picture name a line"):
+    with pytest.raises(ValueError, match=r"train\.txt is empty\. Write one image name a line"):
         read(voc)
     voc.write_list("train", "one\ntwo\none\n")
     with pytest.raises(ValueError, match=r"train\.txt names one twice\. Take one out"):
@@ -148,13 +148,13 @@ def test_the_flags_of_a_detection_list_are_no_part_of_the_name(voc):
 
 def test_drawn_boxes_survive_being_written_and_read(tmp_path):
     """The annotator's own boxes, fractions of a pixel included, come back from mini-VOC's XML."""
-    world = replace(WORLDS["hurried"], weak_boxes=BoxStyle(loose=(0.15, 0.45), jitter=0.05))
+    world = replace(WORLDS["hurried"], unlabelled_boxes=BoxStyle(loose=(0.15, 0.45), jitter=0.05))
     folder = prepare(world, Sizes(1, 6, 1, 1), tmp_path, progress=False)
-    dataset = VOCDataset(folder, "weak", ("background", *world.classes), masks=None)
+    dataset = VOCDataset(folder, "unlabelled", ("background", *world.classes), masks=None)
     fractions = 0
     for index in range(6):
-        generator = generator_for(world, "weak", index, STREAM_BOXES)
-        drawn = annotate(draw_scene(world, "weak", index), world.weak_boxes, generator, world.side)
+        generator = generator_for(world, "unlabelled", index, STREAM_BOXES)
+        drawn = annotate(draw_scene(world, "unlabelled", index), world.unlabelled_boxes, generator, world.side)
         boxes = dataset[index].boxes
         read_back = zip(boxes.classes.tolist(), boxes.coordinates.tolist(), strict=True)
         assert list(read_back) == [(label, list(box)) for label, box in drawn]

@@ -14,7 +14,7 @@ CLASSES, SIZE = 3, 32
 
 
 def noise(seed: int = 0, count: int = 3, void: bool = False) -> Batch:
-    """A batch of labelled and weak pictures; with ``void`` no pixel carries a label."""
+    """A batch of labelled and unlabelled images; with ``void`` no pixel carries a label."""
     generator = torch.Generator().manual_seed(seed)
 
     def part(prefix: str) -> dict:
@@ -33,7 +33,7 @@ def noise(seed: int = 0, count: int = 3, void: bool = False) -> Batch:
     )
     return Batch(
         Part(**part("labelled"), masks=masks, logits_ancillary=logits_labelled),
-        Part(**part("weak"), logits_ancillary=logits),
+        Part(**part("unlabelled"), logits_ancillary=logits),
     )
 
 

@@ -1,4 +1,4 @@
-"""Every method with options that a tiny network on tiny pictures can learn something from."""
+"""Every method with options that a tiny network on tiny images can learn something from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from semiseg_lib.methods import (
 )
 from semiseg_lib.models import ModelConfig
 
-LEARNS_ALL = {  # a fresh network is never sure, and a picture of 32 pixels has few cells
+LEARNS_ALL = {  # a fresh network is never sure, and an image of 32 pixels has few cells
     FixMatchConfig: FixMatchConfig(threshold=0.0),
     CACConfig: CACConfig(threshold=0.0, crop=0.5, stride=4, negatives=50, channels=8),
     ELNConfig: ELNConfig(

@@ -63,7 +63,7 @@ def sure_labels(logits: Tensor, threshold: float = 0.0) -> np.ndarray:
 
 
 def mixed_by_loop(maps: np.ndarray, mix: Mix) -> np.ndarray:
-    """Maps (B, H, W) of which the next picture's are taken under the mask."""
+    """Maps (B, H, W) of which the next image's are taken under the mask."""
     out = maps.copy()
     for number, row, column in np.argwhere(mix.masks.numpy()):
         out[number, row, column] = maps[(number + 1) % len(maps), row, column]

@@ -63,8 +63,8 @@ def some(make_batch, seed: int = 0, padded: bool = False) -> Batch:
     batch = make_batch(seed)
     inside = torch.ones(3, SIZE, SIZE, dtype=torch.bool)
     inside[0, :9] = inside[1, :, 22:] = inside[2, 14:, 10:] = False
-    weak = replace(batch.weak, inside=inside) if padded else batch.weak
-    return replace(batch, weak=weak, seed=seed + 3)
+    unlabelled = replace(batch.unlabelled, inside=inside) if padded else batch.unlabelled
+    return replace(batch, unlabelled=unlabelled, seed=seed + 3)
 
 
 def cells_by_loop(method: CAC, batch: Batch) -> tuple[list[dict], list[int]]:
@@ -72,14 +72,14 @@ def cells_by_loop(method: CAC, batch: Batch) -> tuple[list[dict], list[int]]:
 
     Draws are taken in the order: labelled crops, pairs, colours of either crop, negatives.
     """
-    config, weak = method.config, batch.weak
+    config, unlabelled = method.config, batch.unlabelled
     rng = np.random.default_rng(batch.seed)
     draw_crops(batch.labelled.images, config.crop, config.stride, rng)
-    pair = draw_pair(weak.images, config.crop, config.stride, rng, config.flip, config.overlap)
+    pair = draw_pair(unlabelled.images, config.crop, config.stride, rng, config.flip, config.overlap)
     first, _, last = (layer for layer in method.projector)
     cells = []
     for crops in pair:
-        images = strong_view(crops(weak.images), config.strong, rng)
+        images = strong_view(crops(unlabelled.images), config.strong, rng)
         features = method.network.decode_features(method.network.encode(images))
         logits = method.network.head(features).detach().numpy()
         for number, row, column in np.ndindex(3, GRID, GRID):
@@ -92,8 +92,8 @@ def cells_by_loop(method: CAC, batch: Batch) -> tuple[list[dict], list[int]]:
             top, left = crops.corners[number]
             place = GRID - 1 - column if crops.flipped[number] else column
             top, left = top + STRIDE * row, left + STRIDE * place
-            shown = weak.inside is None or bool(
-                weak.inside[number, top:top + STRIDE, left:left + STRIDE].all()
+            shown = unlabelled.inside is None or bool(
+                unlabelled.inside[number, top:top + STRIDE, left:left + STRIDE].all()
             )
             cells.append({
                 "place": (number, int(top), int(left)), "vector": vector / vector.norm(),
@@ -104,7 +104,7 @@ def cells_by_loop(method: CAC, batch: Batch) -> tuple[list[dict], list[int]]:
     return cells, drawn.tolist()
 
 
-def weak_by_loop(config, cells: list[dict], negatives: list[dict]) -> torch.Tensor:
+def unlabelled_by_loop(config, cells: list[dict], negatives: list[dict]) -> torch.Tensor:
     """w (mean over M1 of l1 + mean over M2 of l2), one cell and one negative at a time."""
     crops = [{one["place"]: one for one in half}
              for half in (cells[:len(cells) // 2], cells[len(cells) // 2:])]
@@ -141,12 +141,12 @@ def test_the_loss_and_its_gradient_are_those_of_a_loop_over_cells(config, padded
     method, batch = built(config), some(make_batch, 1, padded)
     cells, drawn = cells_by_loop(method, batch)
     assert len({one["label"] for one in cells} - {None}) > 1
-    expected = weak_by_loop(config, cells, [cells[i] for i in drawn])
+    expected = unlabelled_by_loop(config, cells, [cells[i] for i in drawn])
     assert expected > 0
     losses = method.losses(batch, 0.5)
-    assert losses["weak"].item() == pytest.approx(expected.item(), rel=1e-9)
+    assert losses["unlabelled"].item() == pytest.approx(expected.item(), rel=1e-9)
     learnt = [*method.network.encoder.parameters(), *method.projector.parameters()]
-    found = torch.autograd.grad(losses["weak"], learnt)
+    found = torch.autograd.grad(losses["unlabelled"], learnt)
     for mine, theirs in zip(found, torch.autograd.grad(expected, learnt), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-12)
 
@@ -170,8 +170,8 @@ def test_earlier_steps_count_and_the_oldest_goes(make_batch):
         batch = some(make_batch, step, padded=step == 1)
         cells, drawn = cells_by_loop(method, batch)
         now = [cells[i] for i in drawn]
-        expected = weak_by_loop(config, cells, now + [one for each in kept[-3:] for one in each])
-        loss = method.losses(batch, 0.5)["weak"]
+        expected = unlabelled_by_loop(config, cells, now + [one for each in kept[-3:] for one in each])
+        loss = method.losses(batch, 0.5)["unlabelled"]
         assert loss.item() == pytest.approx(expected.item(), rel=1e-9), step
         kept.append(now)
     for slot, step in enumerate(kept[:1:-1]):
@@ -184,11 +184,11 @@ def test_earlier_steps_count_and_the_oldest_goes(make_batch):
 
 def test_in_evaluation_mode_nothing_is_stored(make_batch):
     method, batch = built(replace(SMALL, bank=1)), some(make_batch)
-    first, second = (method.losses(batch, 0.5)["weak"] for _ in range(2))
+    first, second = (method.losses(batch, 0.5)["unlabelled"] for _ in range(2))
     assert torch.equal(first, second) and (method.bank_labels == VOID).all()
     method.train()
-    assert torch.equal(method.losses(batch, 0.5)["weak"], first)
-    assert not torch.equal(method.losses(batch, 0.5)["weak"], first)
+    assert torch.equal(method.losses(batch, 0.5)["unlabelled"], first)
+    assert not torch.equal(method.losses(batch, 0.5)["unlabelled"], first)
 
 
 def test_the_bank_is_saved_and_goes_on(make_batch):
@@ -199,18 +199,18 @@ def test_the_bank_is_saved_and_goes_on(make_batch):
     other = built(config, training=True)
     other.load_state_dict(method.state_dict())
     batch = some(make_batch, 7)
-    assert torch.equal(method.losses(batch, 0.5)["weak"], other.losses(batch, 0.5)["weak"])
-    fresh = built(config, training=True).losses(batch, 0.5)["weak"]
-    assert not torch.equal(other.losses(batch, 0.5)["weak"], fresh)
+    assert torch.equal(method.losses(batch, 0.5)["unlabelled"], other.losses(batch, 0.5)["unlabelled"])
+    fresh = built(config, training=True).losses(batch, 0.5)["unlabelled"]
+    assert not torch.equal(other.losses(batch, 0.5)["unlabelled"], fresh)
 
 
 def test_fewer_cells_than_negatives_is_no_error(make_batch):
     batch = some(make_batch)
-    one = replace(batch, weak=Part(("a",), batch.weak.images[:1]))
+    one = replace(batch, unlabelled=Part(("a",), batch.unlabelled.images[:1]))
     method = built(replace(SMALL, negatives=500, bank=1), training=True)
-    for each, pictures in ((batch, 3), (one, 1), (one, 1)):
-        assert method.losses(each, 0.5)["weak"].isfinite()
-        assert (method.bank_labels != VOID).sum() == 2 * pictures * GRID * GRID
+    for each, images in ((batch, 3), (one, 1), (one, 1)):
+        assert method.losses(each, 0.5)["unlabelled"].isfinite()
+        assert (method.bank_labels != VOID).sum() == 2 * images * GRID * GRID
 
 
 def test_crops_swap_and_so_do_the_losses():
@@ -230,7 +230,7 @@ def test_crops_swap_and_so_do_the_losses():
 
 
 def drawn_cells():
-    """Cells with drawn values for a pair of crops of three pictures."""
+    """Cells with drawn values for a pair of crops of three images."""
     generator = torch.Generator().manual_seed(4)
     pair = draw_pair(torch.zeros(3, 3, SIZE, SIZE), 0.5, STRIDE, np.random.default_rng(1), 0.5)
     count = 2 * 3 * GRID * GRID
@@ -335,17 +335,17 @@ def test_who_moves():
 
 def test_a_threshold_of_one_is_never_passed(make_batch):
     method = built(replace(SMALL, threshold=1.0))
-    loss = method.losses(some(make_batch), 0.5)["weak"]
+    loss = method.losses(some(make_batch), 0.5)["unlabelled"]
     loss.backward()
     assert loss.item() == 0
     assert not any(p.grad.any() for p in method.network.encoder.parameters())
 
 
-def test_pictures_that_are_all_padding_teach_nothing(make_batch):
+def test_images_that_are_all_padding_teach_nothing(make_batch):
     batch = some(make_batch)
     nothing = torch.zeros(3, SIZE, SIZE, dtype=torch.bool)
     method = built(replace(SMALL, threshold=0.0, bank=1, directional=False), training=True)
-    loss = method.losses(replace(batch, weak=replace(batch.weak, inside=nothing)), 0.5)["weak"]
+    loss = method.losses(replace(batch, unlabelled=replace(batch.unlabelled, inside=nothing)), 0.5)["unlabelled"]
     loss.backward()
     assert loss.item() == 0 and (method.bank_labels == VOID).all()
 
@@ -353,21 +353,21 @@ def test_pictures_that_are_all_padding_teach_nothing(make_batch):
 def test_what_lies_in_the_padding_has_no_say(make_batch):
     config = replace(SMALL, bank=1, strong=replace(SMALL.strong, contrast=0.0, blur=0.0))
     batch = some(make_batch, 0, padded=True)
-    dark = batch.weak.images.where(batch.weak.inside[:, None], 0.9)
-    other = replace(batch, weak=replace(batch.weak, images=dark))
+    dark = batch.unlabelled.images.where(batch.unlabelled.inside[:, None], 0.9)
+    other = replace(batch, unlabelled=replace(batch.unlabelled, images=dark))
     losses = []
     for earlier in (batch, other):
         method = built(config, training=True)
-        losses.append([method.losses(each, 0.5)["weak"] for each in (earlier, batch)])
-    assert not torch.equal(other.weak.images, batch.weak.images)
+        losses.append([method.losses(each, 0.5)["unlabelled"] for each in (earlier, batch)])
+    assert not torch.equal(other.unlabelled.images, batch.unlabelled.images)
     torch.testing.assert_close(*losses)
-    ignored = replace(other, weak=replace(other.weak, inside=None))
-    assert not torch.isclose(built(config).losses(ignored, 0.5)["weak"], losses[0][0], rtol=1e-3)
+    ignored = replace(other, unlabelled=replace(other.unlabelled, inside=None))
+    assert not torch.isclose(built(config).losses(ignored, 0.5)["unlabelled"], losses[0][0], rtol=1e-3)
 
 
 def test_the_classifier_gets_no_gradient_and_neither_does_the_surer_side(make_batch):
     method, batch = built(replace(SMALL, threshold=0.0)), some(make_batch)
-    method.losses(batch, 0.5)["weak"].backward()
+    method.losses(batch, 0.5)["unlabelled"].backward()
     assert all(p.grad is None for p in method.network.head.parameters())
     assert all(p.grad.any() for p in method.projector.parameters())
     cells, pair = drawn_cells()
@@ -384,14 +384,14 @@ def test_the_classifier_gets_no_gradient_and_neither_does_the_surer_side(make_ba
     assert moved.sum() <= len(first) < len(moved) // 2
 
 
-def test_before_its_start_no_unlabelled_picture_is_read(make_batch):
+def test_before_its_start_no_unlabelled_image_is_read(make_batch):
     config = replace(SMALL, start=0.3)
     method, batch = built(config), some(make_batch)
-    early = method.losses(replace(batch, weak=None), 0.29)
-    assert early["weak"].item() == 0
+    early = method.losses(replace(batch, unlabelled=None), 0.29)
+    assert early["unlabelled"].item() == 0
     late = method.losses(batch, 0.3)
     torch.testing.assert_close(early["labelled"], late["labelled"])
-    assert late["weak"] > 0
+    assert late["unlabelled"] > 0
 
 
 def unet(config, seed: int = 0, **model):
@@ -411,7 +411,7 @@ def trained(method, batches):
 
 def test_with_weight_zero_it_is_supervised_training_on_crops(make_batch):
     config = replace(SMALL, weight=0.0)
-    batches = [replace(make_batch(step), seed=step, weak=None) for step in range(4)]
+    batches = [replace(make_batch(step), seed=step, unlabelled=None) for step in range(4)]
     cut = [
         replace(batch, labelled=draw_crops(
             batch.labelled.images, 0.5, STRIDE, np.random.default_rng(batch.seed)
@@ -447,8 +447,8 @@ def test_it_works_with_every_network_and_in_half_precision(model, make_batch):
     method = unet(replace(SMALL, threshold=0.0, crop=1.0), **model)
     with torch.autocast("cpu", torch.bfloat16):
         losses = method.losses(some(make_batch), 0.5)
-    losses["weak"].backward()
-    assert losses["weak"].dtype == torch.float32 and losses["weak"] > 0
+    losses["unlabelled"].backward()
+    assert losses["unlabelled"].dtype == torch.float32 and losses["unlabelled"] > 0
     encoder = getattr(method.network, "encoder", None) or method.network.stem
     gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
     assert gradients and all(one.isfinite().all() for one in gradients)
@@ -457,11 +457,11 @@ def test_it_works_with_every_network_and_in_half_precision(model, make_batch):
 @pytest.mark.parametrize("precision, off", [("no", 0.0), ("bf16", 0.01)])
 def test_its_memory_is_told_without_values(precision, off):
     method = unet(CACConfig(stride=4, negatives=300), width=8)
-    batch = example_batch(method, 3, labelled=2, weak=3, crop=64)
+    batch = example_batch(method, 3, labelled=2, unlabelled=3, crop=64)
     parts = [replace(part, **{
         name: torch.ones(value.shape, dtype=value.dtype)
         for name, value in vars(part).items() if isinstance(value, torch.Tensor)
-    }) for part in (batch.labelled, batch.weak)]
+    }) for part in (batch.labelled, batch.unlabelled)]
     exact = saved_bytes(unet(method.config, width=8), Batch(*parts), precision)
     assert estimate(method, batch, precision).activations == pytest.approx(exact, rel=off)
 

@@ -47,14 +47,14 @@ pytestmark = pytest.mark.parametrize("config", CONFIGS, ids=repr)
 def test_every_method_is_registered_under_its_own_name(config):
     assert {type(c) for c in CONFIGS if c.name == config.name} == {type(config)}
     method = build(config)
-    assert {"labelled"} <= method.learns_from <= {"labelled", "weak"}
+    assert {"labelled"} <= method.learns_from <= {"labelled", "unlabelled"}
     assert method.needs_logits <= method.learns_from
 
 
 def test_the_parts_whose_logits_are_read_are_the_ones_that_are_named(config, make_batch):
     method, batch = build(config).eval(), make_batch()
     expected = method.losses(batch, 0.5)
-    for name in ("labelled", "weak"):
+    for name in ("labelled", "unlabelled"):
         part = getattr(batch, name)
         without = replace(batch, **{name: replace(part, logits_ancillary=None)})
         if name in method.needs_logits:
@@ -63,8 +63,8 @@ def test_the_parts_whose_logits_are_read_are_the_ones_that_are_named(config, mak
         else:
             again = method.losses(without, 0.5)
             assert all(torch.equal(again[term], expected[term]) for term in expected)
-    if "weak" not in method.learns_from:
-        assert method.losses(replace(batch, weak=None), 0.5).keys() == expected.keys()
+    if "unlabelled" not in method.learns_from:
+        assert method.losses(replace(batch, unlabelled=None), 0.5).keys() == expected.keys()
 
 
 def test_a_configuration_is_read_back_as_the_same_method(config, tmp_path):
@@ -76,7 +76,7 @@ def test_a_configuration_is_read_back_as_the_same_method(config, tmp_path):
 def test_losses_are_finite_scalars_that_teach_every_trainable_parameter(config, make_batch):
     method = build(config).train()
     losses = method.losses(make_batch(), 0.4)
-    assert ("weak" in losses) == ("weak" in method.learns_from)
+    assert ("unlabelled" in losses) == ("unlabelled" in method.learns_from)
     assert ("correction" in losses) == (config.name == "conv-primary")
     for name, loss in losses.items():
         assert loss.shape == () and torch.isfinite(loss) and loss.requires_grad, name
@@ -98,7 +98,7 @@ def test_the_optimiser_gets_each_trainable_parameter_once_and_no_other(config):
 def test_a_batch_without_a_label_gives_finite_losses_and_gradients(config, make_batch):
     method = build(config).train()
     losses = method.losses(make_batch(void=True), 0.4)
-    assert all(loss.item() == 0 for name, loss in losses.items() if name != "weak")
+    assert all(loss.item() == 0 for name, loss in losses.items() if name != "unlabelled")
     sum(losses.values()).backward()
     gradients = [p.grad for p in method.parameters() if p.grad is not None]
     assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)
@@ -110,7 +110,7 @@ def test_losses_exist_at_both_ends_of_the_training(config, progress, make_batch)
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
-def test_the_deployed_model_gives_logits_at_the_pictures_size(config, make_batch):
+def test_the_deployed_model_gives_logits_at_the_images_size(config, make_batch):
     method, part = build(config).eval(), make_batch().labelled
     boxes = part.box_maps if method.uses_boxes else None
     with torch.inference_mode():
@@ -148,7 +148,7 @@ def test_the_same_seed_gives_the_same_training_bit_by_bit(config, make_batch):
 def test_losses_leave_the_batch_as_it_was(config, make_batch):
     batch, untouched = make_batch(), make_batch()
     sum(build(config).losses(batch, 0.5).values()).backward()
-    for part, expected in ((batch.labelled, untouched.labelled), (batch.weak, untouched.weak)):
+    for part, expected in ((batch.labelled, untouched.labelled), (batch.unlabelled, untouched.unlabelled)):
         for name, value in vars(expected).items():
             if isinstance(value, torch.Tensor):
                 assert torch.equal(getattr(part, name), value), name

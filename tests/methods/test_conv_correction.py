@@ -81,7 +81,7 @@ def test_it_learns_what_no_alpha_can():
     """An ancillary that swaps two classes, beside a primary that knows nothing.
 
     Every linear correction then repeats the swap; the convolutional one undoes it, and does so on
-    pictures that it did not learn from.
+    images that it did not learn from.
     """
     truth = torch.randint(0, 2, (8, 6, 6), generator=torch.Generator().manual_seed(0))
     ancillary = 4 * functional.one_hot(1 - truth, 2).movedim(-1, 1).float()
@@ -107,9 +107,9 @@ def test_the_loss_is_the_sum_of_the_papers_terms(stage, through, make_batch):
     method, twin = (conv_primary(stage=stage, through=through).train() for _ in range(2))
     losses = method.losses(batch, 0.5)
 
-    pictures = [batch.labelled.images] + [batch.weak.images] * (stage == "full")
-    logits = twin.network(torch.cat(pictures))
-    labelled, weak = logits[:3], logits[3:]
+    images = [batch.labelled.images] + [batch.unlabelled.images] * (stage == "full")
+    logits = twin.network(torch.cat(images))
+    labelled, unlabelled = logits[:3], logits[3:]
     read = labelled if through else labelled.detach()
 
     def q(maps: torch.Tensor, ancillary: torch.Tensor) -> torch.Tensor:
@@ -125,8 +125,8 @@ def test_the_loss_is_the_sum_of_the_papers_terms(stage, through, make_batch):
         "correction": supervised(q(read, batch.labelled.logits_ancillary)),
     }
     if stage == "full":
-        target = q(weak, batch.weak.logits_ancillary).softmax(dim=1).detach()
-        expected["weak"] = -(target * weak.log_softmax(dim=1)).sum(dim=1).mean()
+        target = q(unlabelled, batch.unlabelled.logits_ancillary).softmax(dim=1).detach()
+        expected["unlabelled"] = -(target * unlabelled.log_softmax(dim=1)).sum(dim=1).mean()
     assert losses.keys() == expected.keys()
     for name, loss in expected.items():
         torch.testing.assert_close(losses[name], loss, msg=name)
@@ -153,16 +153,16 @@ def test_each_term_teaches_its_own_part(through, make_batch):
     both = {"network", "correction"}
     expected = {
         "labelled": {"network"},
-        "weak": {"network"},
+        "unlabelled": {"network"},
         "correction": both if through else {"correction"},
     }
     for name, parts in expected.items():
         assert taught(method, method.losses(batch, 0.5)[name]) == parts, name
 
 
-def test_no_gradient_flows_through_the_weak_target(make_batch):
+def test_no_gradient_flows_through_the_unlabelled_target(make_batch):
     batch = make_batch()
-    ancillary = batch.weak.logits_ancillary.requires_grad_()
+    ancillary = batch.unlabelled.logits_ancillary.requires_grad_()
     sum(conv_primary().losses(batch, 0.5).values()).backward()
     assert ancillary.grad is None
 
@@ -177,17 +177,17 @@ def test_half_precision_does_not_cut_the_correction_off(make_batch):
                for p in method.correction.parameters())
 
 
-def test_neither_weak_masks_nor_any_boxes_are_read(make_batch):
+def test_neither_unlabelled_masks_nor_any_boxes_are_read(make_batch):
     batch, method = make_batch(), conv_primary()
     expected = method.losses(batch, 0.5)
-    weak = replace(
-        batch.weak, masks=torch.full((3, 32, 32), 99),
-        box_maps=torch.full_like(batch.weak.box_maps, torch.nan),
+    unlabelled = replace(
+        batch.unlabelled, masks=torch.full((3, 32, 32), 99),
+        box_maps=torch.full_like(batch.unlabelled.box_maps, torch.nan),
     )
     labelled = replace(
         batch.labelled, box_maps=torch.full_like(batch.labelled.box_maps, torch.nan)
     )
-    again = conv_primary().losses(replace(batch, weak=weak, labelled=labelled), 0.5)
+    again = conv_primary().losses(replace(batch, unlabelled=unlabelled, labelled=labelled), 0.5)
     assert all(torch.equal(again[name], expected[name]) for name in expected)
 
 

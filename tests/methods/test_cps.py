@@ -46,7 +46,7 @@ def small(batch, padded: bool):
     masks = batch.labelled.masks[:, :16, :16]
     masks = masks.masked_fill(~seen, 255) if padded else masks
     return replace(batch, labelled=cut(batch.labelled, masks, seen), seed=7,
-                   weak=cut(batch.weak, None, inside if padded else None))
+                   unlabelled=cut(batch.unlabelled, None, inside if padded else None))
 
 
 def shown(part) -> np.ndarray:
@@ -54,15 +54,15 @@ def shown(part) -> np.ndarray:
 
 
 def cross_by_loop(method: CPS, batch) -> float:
-    nets, weak = (method.network, method.second), batch.weak
+    nets, unlabelled = (method.network, method.second), batch.unlabelled
     if method.config.cutmix is None:
-        images = torch.cat([batch.labelled.images, weak.images])
-        inside = np.concatenate([shown(batch.labelled), shown(weak)])
+        images = torch.cat([batch.labelled.images, unlabelled.images])
+        inside = np.concatenate([shown(batch.labelled), shown(unlabelled)])
         labels = [sure_labels(net(images)) for net in nets]
     else:
-        mix = draw_mix(weak.images, method.config.cutmix, np.random.default_rng(batch.seed))
-        labels = [mixed_by_loop(sure_labels(net(weak.images)), mix) for net in nets]
-        images, inside = mix(weak.images), mixed_by_loop(shown(weak), mix)
+        mix = draw_mix(unlabelled.images, method.config.cutmix, np.random.default_rng(batch.seed))
+        labels = [mixed_by_loop(sure_labels(net(unlabelled.images)), mix) for net in nets]
+        images, inside = mix(unlabelled.images), mixed_by_loop(shown(unlabelled), mix)
     assert all(len({*one.ravel()}) > 1 for one in labels)
     return sum(
         loss_by_loop(net(images), label, inside)
@@ -77,7 +77,7 @@ def test_the_losses_are_those_of_a_loop_over_pixels(config, padded, make_batch):
     config = replace(config, weight=0.7)
     method, batch = pixelwise(config), small(make_batch(), padded)
     losses = method.losses(batch, 0.5)
-    assert losses["weak"].item() == pytest.approx(0.7 * cross_by_loop(method, batch), rel=1e-9)
+    assert losses["unlabelled"].item() == pytest.approx(0.7 * cross_by_loop(method, batch), rel=1e-9)
     expected = sum(supervised_by_loop(net(batch.labelled.images), batch.labelled.masks)
                    for net in (method.network, method.second))
     assert losses["labelled"].item() == pytest.approx(expected, rel=1e-9)
@@ -111,11 +111,11 @@ def test_swapping_the_networks_swaps_what_they_learn_and_nothing_else(config, ma
 def test_each_learns_from_the_others_labels_as_constants(config, make_batch):
     """The gradient in one network is that of its cross-entropy with fixed labels of the other."""
     method, batch = pixelwise(config), small(make_batch(), True)
-    method.losses(batch, 0.5)["weak"].backward()
-    nets, weak = (method.network, method.second), batch.weak
-    mix = draw_mix(weak.images, config.cutmix, np.random.default_rng(batch.seed))
-    images, inside = mix(weak.images), mix(weak.inside)
-    labels = [mix(net(weak.images).argmax(dim=1).detach()) for net in nets]
+    method.losses(batch, 0.5)["unlabelled"].backward()
+    nets, unlabelled = (method.network, method.second), batch.unlabelled
+    mix = draw_mix(unlabelled.images, config.cutmix, np.random.default_rng(batch.seed))
+    images, inside = mix(unlabelled.images), mix(unlabelled.inside)
+    labels = [mix(net(unlabelled.images).argmax(dim=1).detach()) for net in nets]
     if config.cutmix is None:
         images = torch.cat([batch.labelled.images, images])
         inside = torch.cat([batch.labelled.inside, inside])
@@ -140,7 +140,7 @@ def test_a_network_that_is_frozen_still_teaches_and_gets_no_gradient(config, mak
 
 def test_mixed_labels_are_whole_numbers_without_a_gradient(make_batch):
     method = unet(MIXED)
-    labels = method._labels_of_unmixed(method.network, make_batch().weak.images)
+    labels = method._labels_of_unmixed(method.network, make_batch().unlabelled.images)
     assert labels.dtype == torch.int64 and not labels.requires_grad
 
 
@@ -159,7 +159,7 @@ def test_with_weight_zero_the_first_network_is_supervised_to_the_last_bit(config
     expected = trained(unet(SupervisedConfig()), make_batch)
     off = unet(replace(config, weight=0.0))
     assert off.learns_from == {"labelled"}
-    found = trained(off, lambda step: replace(make_batch(step), weak=None))
+    found = trained(off, lambda step: replace(make_batch(step), unlabelled=None))
     assert all(torch.equal(found[key], value) for key, value in expected.items())
     second = unet(SupervisedConfig())
     second.network.load_state_dict(unet(config).second.state_dict())
@@ -186,9 +186,9 @@ def test_label_passes_enter_the_running_statistics_only_as_published(mode, make_
     config, batch = replace(MIXED, label_passes=mode), make_batch()
     method = unet(config)
     method.losses(batch, 0.5)
-    mix = draw_mix(batch.weak.images, THREE_BOXES, np.random.default_rng(batch.seed))
-    labelled, weak, mixed = batch.labelled.images, batch.weak.images, mix(batch.weak.images)
-    passes = (labelled, weak, mixed) if mode == "train" else (labelled, mixed)
+    mix = draw_mix(batch.unlabelled.images, THREE_BOXES, np.random.default_rng(batch.seed))
+    labelled, unlabelled, mixed = batch.labelled.images, batch.unlabelled.images, mix(batch.unlabelled.images)
+    passes = (labelled, unlabelled, mixed) if mode == "train" else (labelled, mixed)
     for name in ("network", "second"):
         expected = after_passes(getattr(unet(config), name), *passes)
         found = statistics(getattr(method, name))
@@ -197,9 +197,9 @@ def test_label_passes_enter_the_running_statistics_only_as_published(mode, make_
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
-def test_a_label_in_eval_mode_is_that_of_the_picture_alone(mode, make_batch):
-    method, images = unet(replace(MIXED, label_passes=mode)), make_batch().weak.images
-    after_passes(method.network, *(make_batch(step).weak.images for step in range(5)))
+def test_a_label_in_eval_mode_is_that_of_the_image_alone(mode, make_batch):
+    method, images = unet(replace(MIXED, label_passes=mode)), make_batch().unlabelled.images
+    after_passes(method.network, *(make_batch(step).unlabelled.images for step in range(5)))
     with torch.no_grad():
         method.network.head.bias.zero_()  # or one class would win everywhere
     together = method._labels_of_unmixed(method.network, images)
@@ -220,28 +220,28 @@ def test_masks_are_drawn_from_the_batchs_seed_alone(make_batch):
     def loss(config, seed: int, other: int) -> float:
         method = unet(config)
         torch.manual_seed(other)
-        return method.losses(replace(make_batch(), seed=seed), 0.5)["weak"].item()
+        return method.losses(replace(make_batch(), seed=seed), 0.5)["unlabelled"].item()
 
     assert loss(MIXED, 1, 0) == loss(MIXED, 1, 5) != loss(MIXED, 2, 0)
     assert loss(PLAIN, 1, 0) == loss(PLAIN, 2, 0)
 
 
-def test_labelled_pictures_are_in_the_cross_loss_of_plain_cps_only(make_batch):
+def test_labelled_images_are_in_the_cross_loss_of_plain_cps_only(make_batch):
     batch = make_batch()
     other = replace(batch, labelled=replace(make_batch(9).labelled, masks=batch.labelled.masks))
     for config, same in ((PLAIN, False), (MIXED, True)):
-        one, two = (pixelwise(config).losses(each, 0.5)["weak"] for each in (batch, other))
+        one, two = (pixelwise(config).losses(each, 0.5)["unlabelled"] for each in (batch, other))
         assert torch.equal(one, two) == same
 
 
 def test_hard_pixels_change_the_labelled_loss_only(make_batch):
     plain, hard = (pixelwise(replace(MIXED, hard=one)).losses(make_batch(), 0.5)
                    for one in (None, HardPixels(below=0.0, least=50)))
-    assert hard["labelled"] > 1.5 * plain["labelled"] and hard["weak"] == plain["weak"]
+    assert hard["labelled"] > 1.5 * plain["labelled"] and hard["unlabelled"] == plain["unlabelled"]
 
 
 def test_two_networks_of_one_kind_begin_apart_and_the_first_is_deployed(make_batch):
-    method, images = unet(PLAIN), make_batch().weak.images
+    method, images = unet(PLAIN), make_batch().unlabelled.images
     assert not torch.equal(method.network.head.weight, method.second.head.weight)
     method.after_step(0)
     method.eval()
@@ -269,7 +269,7 @@ def test_under_autocast_the_cross_loss_still_teaches_every_weight(config, make_b
     """Autocast keeps its first copy of a weight; one made for a label would have no gradient."""
     method = unet(config)
     with torch.autocast("cpu", torch.bfloat16):
-        cross = method.losses(make_batch(), 0.5)["weak"]
+        cross = method.losses(make_batch(), 0.5)["unlabelled"]
     cross.backward()
     for network in (method.network, method.second):
         assert all(p.grad is not None and p.grad.any() for p in network.parameters())

@@ -64,7 +64,7 @@ def pixelwise(config: ELNConfig) -> ELN:
 
 
 def small(batch, padded: bool = False):
-    """Pictures of 16x16 pixels, with or without padding."""
+    """Images of 16x16 pixels, with or without padding."""
     inside = torch.ones(3, 16, 16, dtype=torch.bool)
     inside[0, :5] = inside[1, :, 11:] = inside[2, 9:, 3:] = False
 
@@ -72,7 +72,7 @@ def small(batch, padded: bool = False):
         return replace(part, images=part.images[..., :16, :16], masks=masks, inside=inside)
 
     return replace(batch, labelled=cut(batch.labelled, batch.labelled.masks[:, :16, :16]),
-                   weak=cut(batch.weak, inside=inside if padded else None), seed=7)
+                   unlabelled=cut(batch.unlabelled, inside=inside if padded else None), seed=7)
 
 
 def unet(config, seed: int = 0):
@@ -122,14 +122,14 @@ def vectors(method: ELN, features, places) -> torch.Tensor:
     return torch.stack(rows)
 
 
-def weak_by_loop(method: ELN, batch) -> float:
+def unlabelled_by_loop(method: ELN, batch) -> float:
     """Draws are taken in the order: colours, then cells."""
-    config, weak = method.config, batch.weak
+    config, unlabelled = method.config, batch.unlabelled
     rng = np.random.default_rng(batch.seed)
-    views = [weak.images, strong_view(weak.images, config.strong, rng)]
-    teacher = method.average(weak.images)
-    labels, odds = sure_labels(teacher), method.error(weak.images, teacher)
-    inside = np.ones(labels.shape, bool) if weak.inside is None else weak.inside.numpy()
+    views = [unlabelled.images, strong_view(unlabelled.images, config.strong, rng)]
+    teacher = method.average(unlabelled.images)
+    labels, odds = sure_labels(teacher), method.error(unlabelled.images, teacher)
+    inside = np.ones(labels.shape, bool) if unlabelled.inside is None else unlabelled.inside.numpy()
     for place in np.ndindex(*labels.shape):
         if 1 / (1 + math.exp(-odds[place].item())) < config.threshold or not inside[place]:
             labels[place] = VOID
@@ -137,7 +137,7 @@ def weak_by_loop(method: ELN, batch) -> float:
     total = sum(loss_by_loop(method.network(view), labels, labels != VOID) for view in views)
     drawn = rng.choice(labels.size, min(config.pixels, labels.size), replace=False)
     places = [np.unravel_index(number, labels.shape) for number in drawn]
-    anchors = vectors(method, method.average.module.encode(weak.images)[0], places)
+    anchors = vectors(method, method.average.module.encode(unlabelled.images)[0], places)
     here = [int(labels[place]) for place in places]
     total += config.contrast * sum(
         contrast_by_loop(anchors, vectors(method, method.network.encode(view)[0], places), here,
@@ -157,7 +157,7 @@ def test_every_loss_is_the_one_of_a_loop_over_pixels(config, padded, make_batch)
     method, batch = pixelwise(config), small(make_batch(), padded)
     part, truth = batch.labelled, batch.labelled.masks.numpy()
     losses = method.losses(batch, 0.5)
-    assert losses["weak"].item() == pytest.approx(weak_by_loop(method, batch), rel=1e-6)
+    assert losses["unlabelled"].item() == pytest.approx(unlabelled_by_loop(method, batch), rel=1e-6)
     predicted = method.network(part.images)
     main = supervised_by_loop(predicted, part.masks)
     assert losses["labelled"].item() == pytest.approx(main, rel=1e-9)
@@ -238,7 +238,7 @@ def test_the_main_loss_that_others_are_held_at_takes_no_gradient():
 
 def test_each_term_teaches_its_own_part_and_no_other(make_batch):
     teaches = {"labelled": {"network"}, "auxiliary": {"auxiliary"}, "error": {"error"},
-               "weak": {"network", "projector"}}
+               "unlabelled": {"network", "projector"}}
     for term, parts in teaches.items():
         method = unet(replace(NOW, threshold=0.0))
         with torch.no_grad():
@@ -252,12 +252,12 @@ def test_each_term_teaches_its_own_part_and_no_other(make_batch):
 
 def test_pixels_that_are_not_trusted_have_no_influence(make_batch):
     method, batch = pixelwise(replace(NOW, pixels=10_000, threshold=0.75)), small(make_batch())
-    labels, cells, _ = method.teach(batch.weak)
+    labels, cells, _ = method.teach(batch.unlabelled)
     assert 0.1 < (labels == VOID).double().mean() < 0.9 and torch.equal(labels, cells)
     given, whole = logits(3, 3, 16, 16, seed=8).requires_grad_(), logits(3, 5, 16, 16, seed=9)
     whole.requires_grad_()
     method._unlabelled(
-        batch.weak, [given, given], [whole, whole], np.random.default_rng(0)
+        batch.unlabelled, [given, given], [whole, whole], np.random.default_rng(0)
     ).backward()
     untrusted = (labels == VOID)[:, None]
     for one in (given, whole):
@@ -268,20 +268,20 @@ def test_an_error_network_that_trusts_all_leaves_plain_self_training(make_batch)
     method = pixelwise(replace(NOW, threshold=0.0, contrast=0.0))
     batch = small(make_batch())
     assert method.projector is None
-    images, rng = batch.weak.images, np.random.default_rng(batch.seed)
+    images, rng = batch.unlabelled.images, np.random.default_rng(batch.seed)
     labels = method.average(images).argmax(dim=1)
     expected = sum(
         cross_entropy(method.network(view), labels)
         for view in (images, strong_view(images, method.config.strong, rng))
     )
-    torch.testing.assert_close(method.losses(batch, 0.5)["weak"], expected)
+    torch.testing.assert_close(method.losses(batch, 0.5)["unlabelled"], expected)
 
 
 def test_an_error_network_that_trusts_nothing_teaches_nothing(make_batch):
     method, batch = pixelwise(NOW), small(make_batch())
     with torch.no_grad():
         method.error.layer.bias.fill_(-1e4)
-    loss = method.losses(batch, 0.5)["weak"]
+    loss = method.losses(batch, 0.5)["unlabelled"]
     loss.backward()
     assert loss.item() == 0 and gradients(method.network) == 0
     assert all(torch.isfinite(p.grad).all() for p in method.network.parameters())

@@ -43,7 +43,7 @@ def same(one: dict, other: dict) -> bool:
 
 @pytest.mark.parametrize("progress, active", [
     (0.0, set()), (0.19, set()), (0.2, {"auxiliary", "error"}), (0.59, {"auxiliary", "error"}),
-    (0.6, {"auxiliary", "error", "weak"}), (1.0, {"auxiliary", "error", "weak"}),
+    (0.6, {"auxiliary", "error", "unlabelled"}), (1.0, {"auxiliary", "error", "unlabelled"}),
 ])
 def test_the_phases_begin_when_they_should(progress, active, make_batch):
     method = unet(replace(NOW, auxiliary_from=0.2, unlabelled_from=0.6))
@@ -51,8 +51,8 @@ def test_the_phases_begin_when_they_should(progress, active, make_batch):
     method.network.stem.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     losses = method.losses(batch, progress)
     assert {name for name, loss in losses.items() if loss > 0} == active | {"labelled"}
-    assert losses.keys() == {"labelled", "auxiliary", "error", "weak"}
-    assert seen == [9 if "weak" in active else 3], "one pass, of both views where they are learnt"
+    assert losses.keys() == {"labelled", "auxiliary", "error", "unlabelled"}
+    assert seen == [9 if "unlabelled" in active else 3], "one pass, of both views where they are learnt"
 
 
 def test_with_weight_zero_the_network_is_supervised_to_the_last_bit(make_batch):
@@ -60,7 +60,7 @@ def test_with_weight_zero_the_network_is_supervised_to_the_last_bit(make_batch):
     method = unet(replace(NOW, weight=0.0))
     assert method.learns_from == {"labelled"} and method.projector is None
     before = [p.clone() for p in method.error.parameters()]
-    found = trained(method, lambda step: replace(make_batch(step), weak=None)).state_dict()
+    found = trained(method, lambda step: replace(make_batch(step), unlabelled=None)).state_dict()
     assert all(torch.equal(found[key], value) for key, value in expected.items())
     moved = [not torch.equal(*pair) for pair in zip(before, method.error.parameters(), strict=True)]
     assert all(moved), "yet the error network learns what is wrong with it"
@@ -90,8 +90,8 @@ def test_a_training_with_resets_goes_on_as_if_it_had_not_been_interrupted(make_b
 def test_labels_and_maps_leave_modes_and_statistics_as_they_were(make_batch):
     method, batch = unet(NOW), make_batch()
     before = {name: value.clone() for name, value in method.state_dict().items()}
-    method.teach(batch.weak)
-    method.error_map(batch.weak.images)
+    method.teach(batch.unlabelled)
+    method.error_map(batch.unlabelled.images)
     assert method.error.training and method.network.training and not method.average.training
     assert same(method.state_dict(), before)
     method.eval()
@@ -102,7 +102,7 @@ def test_labels_and_maps_leave_modes_and_statistics_as_they_were(make_batch):
 
 def test_the_error_map_is_of_the_deployed_model_and_filters_its_labels(make_batch):
     method = trained(unet(replace(NOW, threshold=0.55)), make_batch).eval()
-    images = make_batch(7).weak.images
+    images = make_batch(7).unlabelled.images
     right, labels = method.error_map(images), method.trusted_labels(images)
     assert right.shape == labels.shape == (3, 32, 32) and not right.requires_grad
     expected = method.error(images, method(images)).sigmoid()
@@ -116,7 +116,7 @@ def test_noise_is_drawn_from_the_batchs_seed_alone(make_batch):
     def loss(seed: int, other: int) -> float:
         method = unet(replace(NOW, pixels=50))
         torch.manual_seed(other)
-        return method.losses(replace(make_batch(), seed=seed), 0.5)["weak"].item()
+        return method.losses(replace(make_batch(), seed=seed), 0.5)["unlabelled"].item()
 
     assert loss(1, 0) == loss(1, 5) != loss(2, 0)
 
@@ -131,11 +131,11 @@ def test_its_memory_can_be_counted_without_values(config, precision, off):
         return methods.build(config, ModelConfig(width=8), 6)
 
     method = build()
-    batch = example_batch(method, 6, labelled=2, weak=3, crop=64)
+    batch = example_batch(method, 6, labelled=2, unlabelled=3, crop=64)
     parts = [part and replace(part, **{
         name: torch.ones(value.shape, dtype=value.dtype)
         for name, value in vars(part).items() if isinstance(value, torch.Tensor)
-    }) for part in (batch.labelled, batch.weak)]
+    }) for part in (batch.labelled, batch.unlabelled)]
     exact = saved_bytes(build().train(), type(batch)(*parts), precision)
     assert estimate(method, batch, precision).activations == pytest.approx(exact, rel=off)
 
@@ -152,7 +152,7 @@ def test_half_precision_learns_too(void, make_batch):
     learns = [any(p.grad is not None and p.grad.any() for p in part.parameters()) for part in parts]
     assert learns == [True, not void, not void]
     with torch.autocast("cpu", torch.bfloat16):
-        assert method.error_map(make_batch().weak.images).dtype == torch.float32
+        assert method.error_map(make_batch().unlabelled.images).dtype == torch.float32
 
 
 @pytest.mark.parametrize("model", [
@@ -167,7 +167,7 @@ def test_every_network_with_a_decoder_serves(model, make_batch):
     assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
     learnt = sum(p.numel() for p in method.network.parameters())
     own = sum(p.numel() for p in method.auxiliary[0].parameters())
-    assert 0 < own < learnt and method.network.encode(make_batch().weak.images)
+    assert 0 < own < learnt and method.network.encode(make_batch().unlabelled.images)
 
 
 def test_a_network_without_a_decoder_is_refused():

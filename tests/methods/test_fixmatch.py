@@ -24,7 +24,7 @@ sys.path.append(str(Path(__file__).parent))
 from pixel_loops import Pixelwise, loss_by_loop, mixed_by_loop, supervised_by_loop, sure_labels
 
 ALWAYS = CutMixConfig(chance=1.0)
-SUPERVISED, WEAK = "labelled", "weak"
+SUPERVISED, UNLABELLED = "labelled", "unlabelled"
 
 
 def built(config: FixMatchConfig) -> FixMatch:
@@ -35,7 +35,7 @@ def built(config: FixMatchConfig) -> FixMatch:
 
 
 def small(batch, padded: bool = False):
-    """Pictures of 16x16 pixels, with or without padding that is not the same in each."""
+    """Images of 16x16 pixels, with or without padding that is not the same in each."""
     def cut(part):
         return replace(part, **{name: getattr(part, name)[..., :16, :16]
                                 for name in ("images", "masks", "box_maps")
@@ -43,20 +43,20 @@ def small(batch, padded: bool = False):
 
     inside = torch.ones(3, 16, 16, dtype=torch.bool)
     inside[0, :5] = inside[1, :, 11:] = inside[2, 9:, 3:] = False
-    weak = cut(batch.weak)
+    unlabelled = cut(batch.unlabelled)
     return replace(batch, labelled=cut(batch.labelled), seed=7,
-                   weak=replace(weak, inside=inside) if padded else weak)
+                   unlabelled=replace(unlabelled, inside=inside) if padded else unlabelled)
 
 
 def by_loop(method: FixMatch, batch) -> float:
     """The unlabelled loss; draws are taken in the order: mask, colours, ..., dropped features."""
-    config, images = method.config, batch.weak.images
+    config, images = method.config, batch.unlabelled.images
     rng = np.random.default_rng(batch.seed)
     labels = sure_labels(method.average(images), config.threshold)
     assert len({*labels.ravel()} - {VOID}) > 1, "labels that are all the same prove little"
     inside = np.ones(labels.shape, bool)
-    if batch.weak.inside is not None:
-        inside = batch.weak.inside.numpy()
+    if batch.unlabelled.inside is not None:
+        inside = batch.unlabelled.inside.numpy()
     losses = []
     for _ in range(config.views):
         mix = draw_mix(images, config.cutmix, rng)
@@ -86,14 +86,14 @@ def by_loop(method: FixMatch, batch) -> float:
 def test_the_loss_is_the_one_of_a_loop_over_pixels(config, padded, make_batch):
     method, batch = built(config), small(make_batch(), padded)
     losses = method.losses(batch, 0.5)
-    assert losses[WEAK].item() == pytest.approx(by_loop(method, batch), rel=1e-9)
-    assert losses[WEAK] > 0
+    assert losses[UNLABELLED].item() == pytest.approx(by_loop(method, batch), rel=1e-9)
+    assert losses[UNLABELLED] > 0
     expected = supervised_by_loop(method.network(batch.labelled.images), batch.labelled.masks)
     assert losses[SUPERVISED].item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_labels_are_kept_from_the_threshold_on_and_void_below(make_batch):
-    images = small(make_batch()).weak.images
+    images = small(make_batch()).unlabelled.images
     confidence = built(FixMatchConfig()).average(images).float().softmax(dim=1).amax(dim=1)
     exact = confidence.flatten().sort().values[300].item()
     labels = built(FixMatchConfig(threshold=exact)).teach(images)
@@ -122,7 +122,7 @@ def test_a_teacher_that_is_never_sure_teaches_nothing(make_batch):
     method, batch = built(FixMatchConfig(threshold=0.5)), small(make_batch())
     for weight in method.average.parameters():
         weight.zero_()  # three classes, even odds
-    loss = method.losses(batch, 0.5)[WEAK]
+    loss = method.losses(batch, 0.5)[UNLABELLED]
     loss.backward()
     assert loss.item() == 0
     assert all(not p.grad.any() for p in method.network.parameters())
@@ -149,12 +149,12 @@ def same(one: dict, other: dict) -> bool:
 
 
 def test_with_weight_zero_it_is_supervised_training_to_the_last_bit(make_batch):
-    """Dropped features, hard pixels and views have no say either; weak pictures are not read."""
+    """Dropped features, hard pixels and views have no say either; unlabelled images are not read."""
     expected = trained(unet(SupervisedConfig()), make_batch)
     off = FixMatchConfig(weight=0.0, views=2, feature_dropout=0.5)
     method = unet(off)
     assert method.learns_from == {"labelled"}
-    assert same(trained(method, lambda step: replace(make_batch(step), weak=None)), expected)
+    assert same(trained(method, lambda step: replace(make_batch(step), unlabelled=None)), expected)
     on = replace(off, weight=1.0, threshold=0.0)
     assert not same(trained(unet(on), make_batch), expected)
 
@@ -176,11 +176,11 @@ def test_no_gradient_reaches_the_teacher_even_if_it_could(config, make_batch):
 
 def test_the_gradient_is_that_of_labels_that_are_constants(make_batch):
     method, batch = built(FixMatchConfig(cutmix=ALWAYS, threshold=0.5)), small(make_batch())
-    method.losses(batch, 0.5)[WEAK].backward()
+    method.losses(batch, 0.5)[UNLABELLED].backward()
     rng = np.random.default_rng(batch.seed)
-    mix = draw_mix(batch.weak.images, ALWAYS, rng)
-    logits = method.network(mix(strong_view(batch.weak.images, method.config.strong, rng)))
-    labels = mix(torch.from_numpy(sure_labels(method.average(batch.weak.images), 0.5)))
+    mix = draw_mix(batch.unlabelled.images, ALWAYS, rng)
+    logits = method.network(mix(strong_view(batch.unlabelled.images, method.config.strong, rng)))
+    labels = mix(torch.from_numpy(sure_labels(method.average(batch.unlabelled.images), 0.5)))
     total = torch.nn.functional.cross_entropy(logits, labels, ignore_index=VOID, reduction="sum")
     parameters = list(method.network.parameters())
     expected = torch.autograd.grad(total / labels.numel(), parameters)
@@ -195,12 +195,12 @@ def test_noise_is_drawn_from_the_batchs_seed_alone(make_batch):
         method = unet(config)
         torch.manual_seed(other)
         np.random.seed(other)
-        return method.losses(replace(make_batch(), seed=seed), 0.5)[WEAK].item()
+        return method.losses(replace(make_batch(), seed=seed), 0.5)[UNLABELLED].item()
 
     assert loss(1, 0) == loss(1, 5) != loss(2, 0)
 
 
-def test_two_views_of_a_picture_differ(make_batch):
+def test_two_views_of_an_image_differ(make_batch):
     method, batch = unet(FixMatchConfig(threshold=0.0, views=2)), make_batch()
     seen = []
     method.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -208,7 +208,7 @@ def test_two_views_of_a_picture_differ(make_batch):
     (images,) = seen
     labelled, one, two = images.split(3)
     assert torch.equal(labelled, batch.labelled.images)
-    assert not torch.allclose(one, two) and not torch.allclose(one, batch.weak.images)
+    assert not torch.allclose(one, two) and not torch.allclose(one, batch.unlabelled.images)
 
 
 def test_the_average_is_the_closed_form_of_the_students_weights(make_batch):
@@ -232,7 +232,7 @@ def test_hard_pixels_change_the_labelled_loss_only(make_batch):
     batch = small(make_batch())
     plain, hard = (built(FixMatchConfig(hard=one)).losses(batch, 0.5)
                    for one in (None, HardPixels(below=0.0, least=20)))
-    assert hard[SUPERVISED] > 1.5 * plain[SUPERVISED] and hard[WEAK] == plain[WEAK]
+    assert hard[SUPERVISED] > 1.5 * plain[SUPERVISED] and hard[UNLABELLED] == plain[UNLABELLED]
 
 
 @pytest.mark.parametrize("share", [1.0, -0.1])
@@ -250,10 +250,10 @@ def test_every_network_can_drop_features(model, make_batch):
     torch.manual_seed(0)
     config = FixMatchConfig(threshold=0.0, feature_dropout=0.5, strong=StrongConfig())
     method = methods.build(config, model, 3).train()
-    loss = method.losses(make_batch(), 0.5)[WEAK]
+    loss = method.losses(make_batch(), 0.5)[UNLABELLED]
     loss.backward()
     assert torch.isfinite(loss) and loss > 0
     method.eval()
-    images = make_batch().weak.images
+    images = make_batch().unlabelled.images
     features = method.network.encode(images)
     assert torch.equal(method.network.decode(features), method.network(images))

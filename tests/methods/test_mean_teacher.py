@@ -30,10 +30,10 @@ def built(config: MeanTeacherConfig) -> MeanTeacher:
 
 
 def padded(batch):
-    """The weak pictures with padding that is not the same in each."""
+    """The unlabelled images with padding that is not the same in each."""
     inside = torch.ones(3, 32, 32, dtype=torch.bool)
     inside[0, :5] = inside[1, :, 11:] = inside[2, 9:, 3:] = False
-    return replace(batch, weak=replace(batch.weak, inside=inside))
+    return replace(batch, unlabelled=replace(batch.unlabelled, inside=inside))
 
 
 def softmax_by_loop(values: list[float]) -> list[float]:
@@ -60,15 +60,15 @@ def difference_by_loop(logits, taught, inside) -> float:
 def test_the_loss_is_the_one_of_a_loop_over_pixels(config, make_batch):
     method, batch = built(config), replace(padded(make_batch()), seed=7)
     losses = method.losses(batch, 0.5)
-    images = batch.weak.images
+    images = batch.unlabelled.images
     views = images
     if config.strong:
         views = strong_view(images, config.strong, np.random.default_rng(7))
     expected = config.weight * difference_by_loop(
-        method.network(views), method.average(images), batch.weak.inside
+        method.network(views), method.average(images), batch.unlabelled.inside
     )
     # The library takes probabilities in single precision, the loop in double.
-    assert losses["weak"].item() == pytest.approx(expected, rel=1e-5) and expected > 0
+    assert losses["unlabelled"].item() == pytest.approx(expected, rel=1e-5) and expected > 0
     supervised = supervised_by_loop(method.network(batch.labelled.images), batch.labelled.masks)
     assert losses["labelled"].item() == pytest.approx(supervised, rel=1e-9)
 
@@ -92,20 +92,20 @@ def test_the_weight_rises_as_published():
 
 def test_only_the_student_learns_and_only_the_shown_pixels_teach(make_batch):
     method, batch = built(MeanTeacherConfig(ramp=0.0)), padded(make_batch())
-    loss = method.losses(batch, 0.5)["weak"]
+    loss = method.losses(batch, 0.5)["unlabelled"]
     loss.backward()
     assert all(p.grad is not None and p.grad.any() for p in method.network.parameters())
     assert all(p.grad is None for p in method.average.parameters())
-    images = batch.weak.images.clone()
-    images[~batch.weak.inside[:, None].expand_as(images)] = 0.9
-    painted = replace(batch, weak=replace(batch.weak, images=images))
-    plain = MeanTeacherConfig(strong=None)  # a strong view blurs padding into the picture
-    assert torch.equal(*(built(plain).losses(one, 0.5)["weak"] for one in (batch, painted)))
+    images = batch.unlabelled.images.clone()
+    images[~batch.unlabelled.inside[:, None].expand_as(images)] = 0.9
+    painted = replace(batch, unlabelled=replace(batch.unlabelled, images=images))
+    plain = MeanTeacherConfig(strong=None)  # a strong view blurs padding into the image
+    assert torch.equal(*(built(plain).losses(one, 0.5)["unlabelled"] for one in (batch, painted)))
 
 
 def test_a_student_that_agrees_with_its_teacher_is_left_alone(make_batch):
     method = MeanTeacher(MeanTeacherConfig(strong=None), Pixelwise(0))
-    loss = method.losses(make_batch(), 1.0)["weak"]
+    loss = method.losses(make_batch(), 1.0)["unlabelled"]
     loss.backward()
     assert loss.item() < 1e-12
     assert all(p.grad.abs().max() < 1e-6 for p in method.network.parameters())
@@ -119,7 +119,7 @@ def test_with_weight_zero_it_is_supervised_training_to_the_last_bit(make_batch):
         for step in range(4):
             optimizer.zero_grad()
             batch = make_batch(step)
-            batch = replace(batch, weak=batch.weak if "weak" in method.learns_from else None)
+            batch = replace(batch, unlabelled=batch.unlabelled if "unlabelled" in method.learns_from else None)
             sum(method.losses(batch, step / 4).values()).backward()
             optimizer.step()
             method.after_step(step)

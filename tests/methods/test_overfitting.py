@@ -1,4 +1,4 @@
-"""Every method learns four pictures by heart: the shortest proof that its gradients point right."""
+"""Every method learns four images by heart: the shortest proof that its gradients point right."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ sys.path.append(str(Path(__file__).parent))
 from every_method import CLASSES, CONFIGS, SIZE, build
 
 STEPS, BAR = 40, 0.8
-BLOCK = 8  # pixels; the head has half of the picture's resolution, and its logits are enlarged
+BLOCK = 8  # pixels; the head has half of the image's resolution, and its logits are enlarged
 MILD = StrongConfig(0.8, 0.2, 0.2, 0.2, hue=0.0, grey=0.0, blur=0.5, sigma=(0.1, 0.5))
 COLOURS = torch.tensor([[0.9, 0.2, 0.2], [0.2, 0.8, 0.3], [0.2, 0.3, 0.9]])
 
 
-def four(seed: int, weak: bool) -> Part:
-    """Four pictures of coloured blocks; the colours tell the classes, and no pixel is void."""
+def four(seed: int, unlabelled: bool) -> Part:
+    """Four images of coloured blocks; the colours tell the classes, and no pixel is void."""
     generator = torch.Generator().manual_seed(seed)
     blocks = torch.randint(0, CLASSES, (4, SIZE // BLOCK, SIZE // BLOCK), generator=generator)
     masks = blocks.repeat_interleave(BLOCK, dim=1).repeat_interleave(BLOCK, dim=2)
@@ -33,23 +33,23 @@ def four(seed: int, weak: bool) -> Part:
     return Part(
         names=tuple("abcd"),
         images=(COLOURS[masks].movedim(-1, 1) + noise).clamp(0, 1),
-        masks=None if weak else masks,
+        masks=None if unlabelled else masks,
         box_maps=maps,
         logits_ancillary=8 * maps[..., ::2, ::2],
     )
 
 
-LABELLED, WEAK = four(0, weak=False), four(1, weak=True)
+LABELLED, UNLABELLED = four(0, unlabelled=False), four(1, unlabelled=True)
 
 
 def learnt(config, labelled: Part, steps: int = STEPS):
-    """The method after some steps on the same pictures, and the next ones for its own draws."""
+    """The method after some steps on the same images, and the next ones for its own draws."""
     method = build(config).train()
     groups = [{"params": group["params"]} for group in method.parameter_groups()]
     optimizer = torch.optim.AdamW(groups, lr=0.02)
     for step in range(steps):
         optimizer.zero_grad()
-        sum(method.losses(Batch(labelled, WEAK, seed=step), step / STEPS).values()).backward()
+        sum(method.losses(Batch(labelled, UNLABELLED, seed=step), step / STEPS).values()).backward()
         optimizer.step()
         method.after_step(step)
     return method.eval()
@@ -57,7 +57,7 @@ def learnt(config, labelled: Part, steps: int = STEPS):
 
 @torch.inference_mode()
 def accuracy(method) -> float:
-    """The share of the labelled pictures' pixels that the deployed model gets right."""
+    """The share of the labelled images' pixels that the deployed model gets right."""
     boxes = LABELLED.box_maps if method.uses_boxes else None
     found = method(LABELLED.images, boxes).argmax(dim=1)
     return (found == LABELLED.masks).float().mean().item()
@@ -67,7 +67,7 @@ def quick(config):
     """As it needs to be to learn in few steps.
 
     The average soon forgets and seldom replaces the student, strong views keep what tells the
-    classes apart, and guesses at other pictures do not outweigh the masks.
+    classes apart, and guesses at other images do not outweigh the masks.
     """
     changed = {"ema_decay": min(config.ema_decay, 0.5)}
     if hasattr(config, "weight"):
@@ -80,13 +80,13 @@ def quick(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=repr)
-def test_every_method_overfits_four_labelled_pictures(config):
+def test_every_method_overfits_four_labelled_images(config):
     config = quick(config)
     assert accuracy(learnt(config, LABELLED, steps=0)) < 0.6
     assert accuracy(learnt(config, LABELLED)) > BAR
 
 
-def test_with_the_labels_of_other_pictures_it_would_not():
-    """Whoever does not look at a picture's own mask stays far below the bar."""
+def test_with_the_labels_of_other_images_it_would_not():
+    """Whoever does not look at an image's own mask stays far below the bar."""
     strangers = replace(LABELLED, masks=LABELLED.masks.roll(1, dims=0))
     assert accuracy(learnt(quick(SupervisedConfig()), strangers)) < 0.6

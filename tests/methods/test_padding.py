@@ -1,4 +1,4 @@
-"""Padding in a view: whatever lies there, the weak losses and what they teach stay the same."""
+"""Padding in a view: whatever lies there, the unlabelled losses and what they teach stay the same."""
 
 from __future__ import annotations
 
@@ -110,13 +110,13 @@ def test_what_lies_in_the_padding_has_no_say(config, make_batch):
     batch, inside = make_batch(), window()
     masks = batch.labelled.masks.masked_fill(~inside, VOID)
     labelled = replace(batch.labelled, inside=inside, masks=masks)
-    weak = replace(batch.weak, inside=inside)
+    unlabelled = replace(batch.unlabelled, inside=inside)
     method = built(config)
-    clean = replace(batch, labelled=labelled, weak=weak)
+    clean = replace(batch, labelled=labelled, unlabelled=unlabelled)
     changed = replace(
-        batch, labelled=poisoned(labelled, images=False), weak=poisoned(weak, images=True)
+        batch, labelled=poisoned(labelled, images=False), unlabelled=poisoned(unlabelled, images=True)
     )
-    assert not torch.equal(changed.weak.logits_ancillary, weak.logits_ancillary)
+    assert not torch.equal(changed.unlabelled.logits_ancillary, unlabelled.logits_ancillary)
     parameters = [p for p in method.parameters() if p.requires_grad]
     expected, losses = method.losses(clean, 0.5), method.losses(changed, 0.5)
     for name, loss in losses.items():
@@ -128,17 +128,17 @@ def test_what_lies_in_the_padding_has_no_say(config, make_batch):
         for one, other in zip(teaching, before, strict=True):
             assert one is other is None or torch.equal(one, other), name
     ignored = replace(changed, labelled=replace(changed.labelled, inside=None),
-                      weak=replace(changed.weak, inside=None))
-    assert not torch.equal(method.losses(ignored, 0.5)["weak"], expected["weak"])
+                      unlabelled=replace(changed.unlabelled, inside=None))
+    assert not torch.equal(method.losses(ignored, 0.5)["unlabelled"], expected["unlabelled"])
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=repr)
 def test_views_that_are_all_padding_teach_nothing_and_break_nothing(config, make_batch):
     batch = make_batch()
     nothing = torch.zeros(3, 32, 32, dtype=torch.bool)
-    weak = replace(batch.weak, inside=nothing)
-    losses = built(config).losses(replace(batch, weak=weak), 0.5)
-    assert losses["weak"].item() == 0
+    unlabelled = replace(batch.unlabelled, inside=nothing)
+    losses = built(config).losses(replace(batch, unlabelled=unlabelled), 0.5)
+    assert losses["unlabelled"].item() == 0
     sum(losses.values()).backward()
 
 
@@ -162,13 +162,13 @@ def test_padding_has_no_say_without_boxes(config, make_batch):
     batch, inside = make_batch(), window()
     masks = batch.labelled.masks.masked_fill(~inside.flip(0), VOID)
     labelled = replace(batch.labelled, inside=inside.flip(0), masks=masks)
-    clean = replace(batch, labelled=labelled, weak=replace(batch.weak, inside=inside))
+    clean = replace(batch, labelled=labelled, unlabelled=replace(batch.unlabelled, inside=inside))
     dark = {
         name: replace(part, images=part.images.where(part.inside[:, None], 0.9))
-        for name, part in (("labelled", labelled), ("weak", clean.weak))
+        for name, part in (("labelled", labelled), ("unlabelled", clean.unlabelled))
     }
     changed = replace(clean, **dark)
-    assert not torch.equal(changed.weak.images, clean.weak.images)
+    assert not torch.equal(changed.unlabelled.images, clean.unlabelled.images)
     method = of_pixels(config)
     parameters = [p for p in method.parameters() if p.requires_grad]
     expected, losses = method.losses(clean, 0.5), method.losses(changed, 0.5)
@@ -179,19 +179,19 @@ def test_padding_has_no_say_without_boxes(config, make_batch):
             for one in (loss, expected[name])
         )
         torch.testing.assert_close(teaching, before, rtol=1e-9, atol=1e-12)
-    ignored = replace(changed, weak=replace(changed.weak, inside=None),
+    ignored = replace(changed, unlabelled=replace(changed.unlabelled, inside=None),
                       labelled=replace(changed.labelled, inside=None))
-    assert not torch.isclose(method.losses(ignored, 0.5)["weak"], expected["weak"], rtol=1e-4)
+    assert not torch.isclose(method.losses(ignored, 0.5)["unlabelled"], expected["unlabelled"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("config", UNLABELLED, ids=repr)
-def test_pictures_that_are_all_padding_teach_nothing_without_boxes(config, make_batch):
+def test_images_that_are_all_padding_teach_nothing_without_boxes(config, make_batch):
     batch = make_batch()
     nothing = torch.zeros(3, 32, 32, dtype=torch.bool)
     void = torch.full_like(batch.labelled.masks, VOID)
     losses = of_pixels(config).losses(replace(
         batch, labelled=replace(batch.labelled, inside=nothing, masks=void),
-        weak=replace(batch.weak, inside=nothing),
+        unlabelled=replace(batch.unlabelled, inside=nothing),
     ), 0.5)
-    assert losses["weak"].item() == 0 == losses["labelled"].item()
+    assert losses["unlabelled"].item() == 0 == losses["labelled"].item()
     sum(losses.values()).backward()

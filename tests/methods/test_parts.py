@@ -69,7 +69,7 @@ def test_soft_cross_entropy_has_the_gradient_of_kl_per_pixel():
     torch.testing.assert_close(soft_cross_entropy(maps, q), kl + entropy)
 
 
-def test_soft_cross_entropy_does_not_grow_with_the_picture_or_the_batch():
+def test_soft_cross_entropy_does_not_grow_with_the_image_or_the_batch():
     """The reduction is a mean over pixels: a larger map of the same contents costs the same."""
     maps, q = logits(1, 4, 3, 3), logits(1, 4, 3, 3, seed=2).softmax(dim=1)
     tiled = soft_cross_entropy(maps.repeat(5, 1, 4, 4), q.repeat(5, 1, 4, 4))

@@ -160,7 +160,7 @@ def test_a_void_rim_gives_nearly_what_the_masks_without_it_give(monkeypatch):
 
     monkeypatch.setattr(scenes, "_mask", both)
     for index in range(12):
-        scenes.draw_scene(WORLDS["hurried"], "weak", index)
+        scenes.draw_scene(WORLDS["hurried"], "unlabelled", index)
     found, wanted = (
         torch.divide(*agreement(torch.from_numpy(np.stack(some)).long(), 5))
         for some in (rimmed, exact)

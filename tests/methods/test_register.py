@@ -136,7 +136,7 @@ def test_it_is_trained_scored_and_loaded_like_the_others(tmp_path, monkeypatch):
     pipeline = Pipeline(replace(profiles.load("smoke"), warm=False), 11, "cpu")
     trained = unlabelled.learn(pipeline, SofterConfig())
     assert trained.folder.path.name.startswith("softer-")
-    assert {"loss_labelled", "loss_weak"} <= trained.history[-1].keys()
+    assert {"loss_labelled", "loss_unlabelled"} <= trained.history[-1].keys()
     again = unlabelled.learn(pipeline, SofterConfig())
     assert again.record == trained.record and type(again.method) is Softer
     assert 0 <= pipeline.evaluate(again, "val").mean_iou <= 1

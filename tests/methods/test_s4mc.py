@@ -45,7 +45,7 @@ def unet(config, width: int = 4):
 
 
 def small(batch, padded: bool):
-    """Pictures of 16x16 pixels, with or without padding that is not the same in each."""
+    """Images of 16x16 pixels, with or without padding that is not the same in each."""
     inside = torch.ones(3, 16, 16, dtype=torch.bool)
     inside[0, :5] = inside[1, :, 11:] = inside[2, 9:, 3:] = False
 
@@ -53,8 +53,8 @@ def small(batch, padded: bool):
         return replace(part, images=part.images[..., :16, :16], **others)
 
     labelled = cut(batch.labelled, masks=batch.labelled.masks[:, :16, :16])
-    weak = cut(batch.weak, inside=inside if padded else None)
-    return replace(batch, seed=7, labelled=labelled, weak=weak)
+    unlabelled = cut(batch.unlabelled, inside=inside if padded else None)
+    return replace(batch, seed=7, labelled=labelled, unlabelled=unlabelled)
 
 
 @pytest.mark.parametrize("progress, share", [(0.0, 0.4), (0.25, 0.3), (0.5, 0.2), (1.0, 0.0)])
@@ -63,7 +63,7 @@ def test_fewer_pixels_are_dropped_as_the_training_goes_on(progress, share, make_
     method = built(S4MCConfig(beta=0.0, cutmix=ALWAYS))
     for padded in (False, True):
         part = method.student_part(
-            small(make_batch(), padded).weak, progress, np.random.default_rng(0)
+            small(make_batch(), padded).unlabelled, progress, np.random.default_rng(0)
         )
         shown = part.inside.sum().item()
         dropped = ((part.masks == VOID) & part.inside).sum().item()
@@ -73,11 +73,11 @@ def test_fewer_pixels_are_dropped_as_the_training_goes_on(progress, share, make_
 
 def by_loop(method: S4MC, batch, progress: float) -> float:
     """The unlabelled loss; draws are taken in the order: mask, colours."""
-    config, images = method.config, batch.weak.images
+    config, images = method.config, batch.unlabelled.images
     rng = np.random.default_rng(batch.seed)
     mix = draw_mix(images, config.cutmix, rng)
     student = strong_view(images, config.strong, rng) if config.strong else images
-    inside = np.ones((3, 16, 16), bool) if batch.weak.inside is None else batch.weak.inside.numpy()
+    inside = np.ones((3, 16, 16), bool) if batch.unlabelled.inside is None else batch.unlabelled.inside.numpy()
     inside = mixed_by_loop(inside, mix)
     labels = mixed_by_loop(sure_labels(method.average(images)), mix)
     assert len({*labels.ravel()}) > 1, "labels that are all the same prove little"
@@ -113,8 +113,8 @@ def test_the_loss_is_the_one_of_a_loop_over_pixels(config, padded, make_batch):
     method = built(replace(config, expectation=EXPECTED))
     batch = small(make_batch(), padded)
     losses = method.losses(batch, 0.25)
-    assert losses["weak"].item() == pytest.approx(by_loop(method, batch, 0.25), rel=1e-9)
-    assert losses["weak"] > 0
+    assert losses["unlabelled"].item() == pytest.approx(by_loop(method, batch, 0.25), rel=1e-9)
+    assert losses["unlabelled"] > 0
     expected = supervised_by_loop(method.network(batch.labelled.images), batch.labelled.masks)
     assert losses["labelled"].item() == pytest.approx(expected, rel=1e-9)
 
@@ -159,7 +159,7 @@ def test_the_expectation_is_counted_in_training_over_all_steps_or_given(make_bat
 
 def test_a_class_that_was_not_seen_is_expected_to_agree(make_batch):
     method, batch = unet(S4MCConfig()), make_batch(void=True)
-    assert torch.isfinite(method.losses(batch, 0.0)["weak"])
+    assert torch.isfinite(method.losses(batch, 0.0)["unlabelled"])
     assert method.expectation().tolist() == [1, 1, 1] and not method.pairs.any()
 
 
@@ -180,22 +180,22 @@ def test_nothing_kept_is_a_loss_of_zero_with_a_gradient(make_batch):
     method, batch = built(S4MCConfig(beta=0.0)), small(make_batch(), False)
     for weight in method.average.parameters():
         weight.zero_()
-    loss = method.losses(batch, 0.0)["weak"]
+    loss = method.losses(batch, 0.0)["unlabelled"]
     loss.backward()
     assert loss.item() == 0
     assert all(not p.grad.any() for p in method.network.parameters())
-    assert method.losses(batch, 1.0)["weak"] > 0
+    assert method.losses(batch, 1.0)["unlabelled"] > 0
 
 
 def test_before_its_start_and_with_weight_zero_it_is_supervised_training(make_batch):
     batch = make_batch()
     expected = unet(SupervisedConfig()).losses(batch, 0.2)["labelled"]
-    late = unet(S4MCConfig(start=0.3)).losses(replace(batch, weak=None), 0.2)
-    assert torch.equal(late["labelled"], expected) and late["weak"] == 0
-    assert unet(S4MCConfig(start=0.3)).losses(batch, 0.3)["weak"] > 0
+    late = unet(S4MCConfig(start=0.3)).losses(replace(batch, unlabelled=None), 0.2)
+    assert torch.equal(late["labelled"], expected) and late["unlabelled"] == 0
+    assert unet(S4MCConfig(start=0.3)).losses(batch, 0.3)["unlabelled"] > 0
     never = unet(S4MCConfig(weight=0.0))
     assert never.learns_from == {"labelled"}
-    (loss,) = never.losses(replace(batch, weak=None), 0.2).values()
+    (loss,) = never.losses(replace(batch, unlabelled=None), 0.2).values()
     assert torch.equal(loss, expected)
 
 
@@ -210,22 +210,22 @@ def test_no_gradient_reaches_the_teacher_and_its_statistics_stay(make_batch):
                for key, value in method.average.state_dict().items())
 
 
-def test_the_label_is_the_unrefined_one_of_the_unmixed_picture(make_batch):
+def test_the_label_is_the_unrefined_one_of_the_unmixed_image(make_batch):
     method, batch = built(S4MCConfig(cutmix=ALWAYS, beta=1.0, drop=0.2)), small(make_batch(), True)
-    part = method.student_part(batch.weak, 0.0, np.random.default_rng(5))
-    mix = draw_mix(batch.weak.images, ALWAYS, np.random.default_rng(5))
-    labels = mix(method.average(batch.weak.images).argmax(dim=1))
+    part = method.student_part(batch.unlabelled, 0.0, np.random.default_rng(5))
+    mix = draw_mix(batch.unlabelled.images, ALWAYS, np.random.default_rng(5))
+    labels = mix(method.average(batch.unlabelled.images).argmax(dim=1))
     kept = part.masks != VOID
     assert torch.equal(part.masks[kept], labels[kept]) and 0 < kept.sum() < part.inside.sum()
 
 
 def test_what_lies_in_the_padding_has_no_say(make_batch):
     batch = small(make_batch(), True)
-    other = torch.rand(batch.weak.images.shape, generator=torch.Generator().manual_seed(8))
-    changed = batch.weak.images.where(batch.weak.inside[:, None], other)
+    other = torch.rand(batch.unlabelled.images.shape, generator=torch.Generator().manual_seed(8))
+    changed = batch.unlabelled.images.where(batch.unlabelled.inside[:, None], other)
     method = built(S4MCConfig(cutmix=ALWAYS, strong=None, neighbours=8, drop=0.8))
-    one, two = (method.losses(replace(batch, weak=replace(batch.weak, images=images)), 0.2)["weak"]
-                for images in (batch.weak.images, changed))
+    one, two = (method.losses(replace(batch, unlabelled=replace(batch.unlabelled, images=images)), 0.2)["unlabelled"]
+                for images in (batch.unlabelled.images, changed))
     assert one.item() == pytest.approx(two.item(), rel=1e-12)
 
 
@@ -235,7 +235,7 @@ def test_what_lies_in_the_padding_has_no_say(make_batch):
 ], ids=repr)
 def test_memory_is_told_without_values_and_half_precision_is_finite(config, make_batch):
     method = unet(config, width=8)
-    batch = example_batch(method, 3, labelled=2, weak=3, crop=32)
+    batch = example_batch(method, 3, labelled=2, unlabelled=3, crop=32)
     assert estimate(method, batch, "bf16").activations > 10_000
     with torch.autocast("cpu", torch.bfloat16):
         losses = method.losses(make_batch(), 0.2)

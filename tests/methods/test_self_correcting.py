@@ -155,13 +155,13 @@ def primary(**options):
     return methods.build(PrimaryConfig(**options), MODEL, CLASSES)
 
 
-def test_the_weak_target_is_the_correction_with_the_alpha_of_the_moment():
+def test_the_unlabelled_target_is_the_correction_with_the_alpha_of_the_moment():
     logits, ancillary = random_logits(0, 2, 3, 4, 4), random_logits(1, 2, 3, 4, 4)
     method = primary(alpha=AlphaSchedule(8, 2, until=0.5))
     for progress, alpha in ((0, 8), (0.25, 5), (0.5, 2), (1, 2)):
         expected = linear_correction(logits, ancillary, alpha).softmax(dim=1)
-        torch.testing.assert_close(method.weak_target(logits, ancillary, progress), expected)
-    uncorrected = primary(correction="none").weak_target(logits, ancillary, 0.5)
+        torch.testing.assert_close(method.unlabelled_target(logits, ancillary, progress), expected)
+    uncorrected = primary(correction="none").unlabelled_target(logits, ancillary, 0.5)
     torch.testing.assert_close(uncorrected, ancillary.softmax(dim=1))
 
 
@@ -174,16 +174,16 @@ def test_the_loss_is_the_sum_of_the_papers_two_terms(correction, make_batch):
     ours = torch.autograd.grad(sum(losses.values()), list(method.network.parameters()))
 
     twin = primary(correction=correction)
-    images = torch.cat([batch.labelled.images, batch.weak.images])
+    images = torch.cat([batch.labelled.images, batch.unlabelled.images])
     logits = twin.network(images)
-    labelled, weak = logits[:3], logits[3:]
+    labelled, unlabelled = logits[:3], logits[3:]
     large = functional.interpolate(labelled, scale_factor=2, mode="bilinear")
     first = functional.cross_entropy(large, batch.labelled.masks, ignore_index=VOID)
-    ancillary = batch.weak.logits_ancillary
-    mixed = (weak.detach() + 2 * ancillary) / 3 if correction == "linear" else ancillary
-    second = -(mixed.softmax(dim=1) * weak.log_softmax(dim=1)).sum(dim=1).mean()
+    ancillary = batch.unlabelled.logits_ancillary
+    mixed = (unlabelled.detach() + 2 * ancillary) / 3 if correction == "linear" else ancillary
+    second = -(mixed.softmax(dim=1) * unlabelled.log_softmax(dim=1)).sum(dim=1).mean()
     torch.testing.assert_close(losses["labelled"], first)
-    torch.testing.assert_close(losses["weak"], second)
+    torch.testing.assert_close(losses["unlabelled"], second)
     theirs = torch.autograd.grad(first + second, list(twin.network.parameters()))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
@@ -192,35 +192,35 @@ def test_the_loss_is_the_sum_of_the_papers_two_terms(correction, make_batch):
 @pytest.mark.parametrize("correction", ["none", "linear"])
 def test_no_gradient_reaches_the_ancillary_or_flows_through_the_target(correction, make_batch):
     batch = make_batch()
-    ancillary = batch.weak.logits_ancillary.requires_grad_()
+    ancillary = batch.unlabelled.logits_ancillary.requires_grad_()
     method = primary(correction=correction, alpha=AlphaSchedule(0.5, 0.5))
     logits = random_logits(0, *ancillary.shape).float().requires_grad_()
-    target = method.weak_target(logits, ancillary, 0.5)
+    target = method.unlabelled_target(logits, ancillary, 0.5)
     if target.requires_grad:
         assert torch.autograd.grad(target.sum(), logits, allow_unused=True) == (None,)
     sum(method.losses(batch, 0.5).values()).backward()
     assert ancillary.grad is None
 
 
-def test_with_alpha_zero_the_weak_pictures_teach_nothing():
+def test_with_alpha_zero_the_unlabelled_images_teach_nothing():
     """q is then p itself, where the gradient of -q log p vanishes: self-training on own beliefs."""
     logits = random_logits(0, 2, 3, 4, 4).requires_grad_()
     method = primary(alpha=AlphaSchedule(0, 0))
-    q = method.weak_target(logits, random_logits(1, 2, 3, 4, 4), 0.5)
+    q = method.unlabelled_target(logits, random_logits(1, 2, 3, 4, 4), 0.5)
     loss = functional.cross_entropy(logits, q)
     assert torch.autograd.grad(loss, logits)[0].abs().max() < 1e-12
 
 
-def test_neither_masks_nor_boxes_of_weak_pictures_are_read(make_batch):
+def test_neither_masks_nor_boxes_of_unlabelled_images_are_read(make_batch):
     batch = make_batch()
     expected = primary().losses(batch, 0.5)
     masks, box_maps = torch.full((3, 32, 32), 99), torch.full((3, 3, 32, 32), torch.nan)
-    weak = replace(batch.weak, masks=masks, box_maps=box_maps)
-    again = primary().losses(replace(batch, weak=weak), 0.5)
+    unlabelled = replace(batch.unlabelled, masks=masks, box_maps=box_maps)
+    again = primary().losses(replace(batch, unlabelled=unlabelled), 0.5)
     assert all(torch.equal(again[name], expected[name]) for name in expected)
 
 
-def test_the_boxes_of_labelled_pictures_never_reach_the_primary(make_batch):
+def test_the_boxes_of_labelled_images_never_reach_the_primary(make_batch):
     batch = make_batch()
     expected = primary().losses(batch, 0.5)
     boxes = torch.full_like(batch.labelled.box_maps, torch.nan)

@@ -1,4 +1,4 @@
-"""The classifier: CIFAR's ResNet-18, one answer a picture, and the sizes it takes."""
+"""The classifier: CIFAR's ResNet-18, one answer an image, and the sizes it takes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def method():
     return methods.build(SupervisedConfig(), config, CLASSES)
 
 
-def pictures(*shape: int) -> torch.Tensor:
+def noise(*shape: int) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(1))
 
 
@@ -56,22 +56,22 @@ def test_the_stem_sees_every_pixel_at_full_resolution():
     model, shapes = network("resnet18"), []
     model.network.layer1.register_forward_pre_hook(lambda _, given: shapes.append(given[0].shape))
     with torch.inference_mode():
-        model.eval()(pictures(1, 3, 32, 32))
+        model.eval()(noise(1, 3, 32, 32))
     assert shapes == [(1, 64, 32, 32)]
     assert (model.network.conv1.kernel_size, model.network.conv1.stride) == ((3, 3), (1, 1))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 16), (32, 32), (28, 20)])
-def test_there_is_one_answer_a_picture_whatever_its_size(size):
+def test_there_is_one_answer_an_image_whatever_its_size(size):
     model = network()
     with torch.inference_mode():
-        assert model.train()(pictures(3, 3, *size)).shape == (3, CLASSES, 1, 1)
-        assert model.eval()(pictures(1, 3, *size)).shape == (1, CLASSES, 1, 1)
+        assert model.train()(noise(3, 3, *size)).shape == (3, CLASSES, 1, 1)
+        assert model.eval()(noise(1, 3, *size)).shape == (1, CLASSES, 1, 1)
     assert model.stride is None
 
 
 def test_a_methods_logits_are_the_same_in_every_pixel():
-    deployed, images = method().eval(), pictures(2, 3, 8, 8)
+    deployed, images = method().eval(), noise(2, 3, 8, 8)
     with torch.inference_mode():
         maps, answers = deployed(images), deployed.head_logits(images)
     assert maps.shape == (2, CLASSES, 8, 8) and answers.std() > 0
@@ -80,12 +80,12 @@ def test_a_methods_logits_are_the_same_in_every_pixel():
 
 
 def test_the_memory_estimate_knows_the_size_of_its_logits():
-    batch = example_batch(method(), CLASSES, labelled=2, weak=3, crop=16)
-    assert batch.weak.logits_ancillary.shape == (3, CLASSES, 1, 1)
+    batch = example_batch(method(), CLASSES, labelled=2, unlabelled=3, crop=16)
+    assert batch.unlabelled.logits_ancillary.shape == (3, CLASSES, 1, 1)
 
 
 def four_colours(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noisy 8x8 pictures of four colours, and the colour's number in every pixel."""
+    """Noisy 8x8 images of four colours, and the colour's number in every pixel."""
     generator = torch.Generator().manual_seed(3)
     colours = torch.tensor([[0.8, 0.2, 0.2], [0.2, 0.8, 0.2], [0.2, 0.2, 0.8], [0.5, 0.5, 0.5]])
     numbers = torch.arange(count) % CLASSES
@@ -95,7 +95,7 @@ def four_colours(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_it_learns_to_tell_colours_apart_through_the_librarys_losses():
-    """Pixel accuracy is the share of pictures that are right: a multiple of 1/40 here."""
+    """Pixel accuracy is the share of images that are right: a multiple of 1/40 here."""
     learner = method()
     images, masks = four_colours(40)
     part = Part(names=("",) * 40, images=images, masks=masks, box_maps=None)
@@ -116,21 +116,21 @@ def test_every_parameter_learns():
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
-    model(pictures(4, 3, 16, 16)).square().mean().backward()
+    model(noise(4, 3, 16, 16)).square().mean().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
 
 
-def test_one_small_picture_cannot_train_and_a_larger_one_can():
+def test_one_small_image_cannot_train_and_a_larger_one_can():
     model = network().train()
-    with pytest.raises(ValueError, match=r"one picture of 8x8 a batch .* at least 2 pictures"):
-        model(pictures(1, 3, 8, 8))
-    assert model(pictures(1, 3, 9, 8)).isfinite().all()
-    assert model.eval()(pictures(1, 3, 8, 8)).isfinite().all()
+    with pytest.raises(ValueError, match=r"one image of 8x8 a batch .* at least 2 images"):
+        model(noise(1, 3, 8, 8))
+    assert model(noise(1, 3, 9, 8)).isfinite().all()
+    assert model.eval()(noise(1, 3, 8, 8)).isfinite().all()
 
 
-def test_the_callers_pictures_are_not_changed():
-    images = pictures(2, 3, 8, 8)
+def test_the_callers_images_are_not_changed():
+    images = noise(2, 3, 8, 8)
     before = images.clone()
     network().train()(images)
     assert torch.equal(images, before)
@@ -149,7 +149,7 @@ def test_what_it_cannot_be_is_refused(options, message):
 
 def test_boxes_are_refused_by_the_builder_and_by_the_network():
     config = ModelConfig(architecture="classifier", encoder="test_resnet")
-    with pytest.raises(ValueError, match=r'"classifier" reads pictures only.*"deeplab"'):
+    with pytest.raises(ValueError, match=r'"classifier" reads images only.*"deeplab"'):
         build(config, CLASSES, box_channels=3)
     with pytest.raises(ValueError, match="leave the box maps out"):
-        network()(pictures(2, 3, 8, 8), torch.ones(2, 3, 8, 8))
+        network()(noise(2, 3, 8, 8), torch.ones(2, 3, 8, 8))

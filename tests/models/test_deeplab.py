@@ -1,4 +1,4 @@
-"""DeepLabv3+: sizes, parameter counts, one picture a batch, and boxes as attention."""
+"""DeepLabv3+: sizes, parameter counts, one image a batch, and boxes as attention."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def network(box_channels: int = 0, seed: int = 0, **options) -> DeepLab:
     return build(ModelConfig(architecture="deeplab", **options), CLASSES, box_channels)
 
 
-def pictures(*shape: int) -> torch.Tensor:
+def noise(*shape: int) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(1))
 
 
@@ -31,7 +31,7 @@ def pictures(*shape: int) -> torch.Tensor:
 def test_logits_come_at_a_quarter_of_the_size(encoder, stride, size):
     model = network(encoder=encoder, output_stride=stride).eval()
     with torch.inference_mode():
-        logits = model(pictures(2, 3, *size))
+        logits = model(noise(2, 3, *size))
     assert logits.shape == (2, CLASSES, -(-size[0] // 4), -(-size[1] // 4))
     assert model.stride == 4
 
@@ -59,23 +59,23 @@ def test_parameters_are_those_of_torchvisions_parts_and_a_counted_decoder(name):
     assert (count["decoder"], count["head"]) == (first + second, 257 * CLASSES)
 
 
-def test_one_picture_trains_every_parameter_and_the_boxes_too():
+def test_one_image_trains_every_parameter_and_the_boxes_too():
     model = network(box_channels=3, encoder="tf_efficientnet_lite0").train()
-    loss = model(pictures(1, 3, 64, 64), pictures(1, 3, 64, 64).round()).square().mean()
+    loss = model(noise(1, 3, 64, 64), noise(1, 3, 64, 64).round()).square().mean()
     loss.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
 
 
-def test_pictures_of_a_batch_do_not_mix_at_test_time():
-    model, images = network().eval(), pictures(3, 3, 48, 64)
+def test_images_of_a_batch_do_not_mix_at_test_time():
+    model, images = network().eval(), noise(3, 3, 48, 64)
     with torch.inference_mode():
         torch.testing.assert_close(model(images)[1:2], model(images[1:2]), rtol=1e-4, atol=1e-5)
 
 
 def test_box_maps_are_asked_for_and_refused():
-    images, boxes = pictures(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
-    with pytest.raises(ValueError, match="reads pictures only; leave the box maps out"):
+    images, boxes = noise(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
+    with pytest.raises(ValueError, match="reads images only; leave the box maps out"):
         network()(images, boxes)
     with pytest.raises(ValueError, match="also reads 3 box maps; pass box_maps"):
         network(box_channels=3)(images)
@@ -107,7 +107,7 @@ def with_attention(bias: float) -> tuple[DeepLab, DeepLab]:
 
 def test_attention_of_one_leaves_the_network_as_it_is():
     plain_one, boxed = with_attention(bias=100.0)
-    images, boxes = pictures(2, 3, 64, 64), pictures(2, 3, 64, 64).round()
+    images, boxes = noise(2, 3, 64, 64), noise(2, 3, 64, 64).round()
     with torch.inference_mode():
         assert torch.equal(boxed.eval()(images, boxes), plain_one.eval()(images))
 
@@ -118,7 +118,7 @@ def test_attention_of_a_half_cancels_while_training():
     With the running statistics of an untrained network, which do not adapt, it does not cancel.
     """
     plain_one, boxed = with_attention(bias=0.0)
-    images, boxes = pictures(2, 3, 64, 64), pictures(2, 3, 64, 64).round()
+    images, boxes = noise(2, 3, 64, 64), noise(2, 3, 64, 64).round()
     apart = {}
     for training in (False, True):
         with torch.inference_mode():
@@ -129,7 +129,7 @@ def test_attention_of_a_half_cancels_while_training():
 
 
 def test_a_box_moves_the_logits_near_it_and_no_others():
-    model, images, boxes = network(box_channels=3).eval(), pictures(1, 3, 64, 192), {}
+    model, images, boxes = network(box_channels=3).eval(), noise(1, 3, 64, 192), {}
     for side in ("none", "left"):
         boxes[side] = torch.zeros(1, 3, 64, 192)
     boxes["left"][:, 1, :, :16] = 1
@@ -140,7 +140,7 @@ def test_a_box_moves_the_logits_near_it_and_no_others():
 
 
 def test_each_of_the_two_scales_reads_the_boxes():
-    model, images = network(box_channels=3).eval(), pictures(1, 3, 64, 64)
+    model, images = network(box_channels=3).eval(), noise(1, 3, 64, 64)
     boxes = torch.zeros(1, 3, 64, 64)
     with torch.inference_mode():
         for attend in (model.attend_deep, model.attend_low):

@@ -48,7 +48,7 @@ def test_features_come_at_stride_4_and_at_the_output_stride(name, low, deep, str
         ("resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     ],
 )
-def test_pictures_are_normalised_inside_with_the_encoders_own_statistics(name, mean, std):
+def test_images_are_normalised_inside_with_the_encoders_own_statistics(name, mean, std):
     encoder, seen = encoders.build_encoder(config(name)), []
     encoder.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     mean, std = (torch.tensor(one).view(1, 3, 1, 1).expand(1, 3, 32, 32) for one in (mean, std))
@@ -171,12 +171,12 @@ def test_a_name_that_will_not_do_is_refused(encoder, message):
 
 @packaged
 @pytest.mark.parametrize(
-    ("picture", "known"), [("china.jpg", {442, 698}), ("flower.jpg", {985})]
+    ("image", "known"), [("china.jpg", {442, 698}), ("flower.jpg", {985})]
 )
-def test_the_packages_weights_recognise_photographs(picture, known):
+def test_the_packages_weights_recognise_photographs(image, known):
     """Bell cote and palace for the temple, daisy for the dahlia: ImageNet's nearest classes."""
     samples = pytest.importorskip("sklearn.datasets")
-    photograph = Image.fromarray(samples.load_sample_image(picture)).resize((320, 224))
+    photograph = Image.fromarray(samples.load_sample_image(image)).resize((320, 224))
     images = torch.from_numpy(np.array(photograph)).permute(2, 0, 1)[None] / 255
     whole = timm.create_model(encoders.PACKAGE_ENCODER).eval()
     whole.load_state_dict(encoders.package_weights(), strict=True)

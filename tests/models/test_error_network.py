@@ -41,7 +41,7 @@ def test_it_gives_one_logit_a_pixel_and_no_gradient_to_the_prediction(config):
 
 
 @BOTH
-def test_it_reads_the_picture_and_the_logits(config):
+def test_it_reads_the_image_and_the_logits(config):
     network, (images, logits) = built(config).eval(), inputs()
     other_images, other_logits = inputs(seed=1)
     before = network(images, logits)
@@ -92,6 +92,6 @@ def test_pretrained_weights_are_repeated_for_the_further_channels():
 
 
 @pytest.mark.parametrize("architecture", ["vit", "swiftnet", "classifier"])
-def test_a_network_that_reads_pictures_only_is_refused(architecture):
+def test_a_network_that_reads_images_only_is_refused(architecture):
     with pytest.raises(ValueError, match=f"error.architecture.*not '{architecture}'"):
         ErrorNetwork(ModelConfig(architecture=architecture, encoder="test_vit"), CLASSES)

@@ -34,7 +34,7 @@ def network(encoder: str = TINY, classes: int = CLASSES, box_channels: int = 0, 
     return model
 
 
-def pictures(*shape: int) -> torch.Tensor:
+def noise(*shape: int) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(1))
 
 
@@ -70,7 +70,7 @@ def test_the_grids_follow_the_shape(size, expected):
 
 @pytest.mark.parametrize("size", [(14, 14), (23, 30), (2, 2), (1, 1), (5, 3)])
 def test_means_over_cells_are_those_of_torch(size):
-    features = pictures(2, 3, *size)
+    features = noise(2, 3, *size)
     for grid in grids(*size):
         expected = nn.functional.adaptive_avg_pool2d(features, grid)
         torch.testing.assert_close(pool(features, grid), expected, rtol=1e-6, atol=1e-6)
@@ -111,13 +111,13 @@ def test_a_constant_stays_constant_and_negative_values_are_rectified_first():
 
 
 def seen_from_the_middle(model: SwiftNet, side: int = 512) -> torch.Tensor:
-    """Where a change of the picture moves the logits of the middle, bool (side, side)."""
-    images = pictures(1, 3, side, side).double().requires_grad_()
+    """Where a change of the image moves the logits of the middle, bool (side, side)."""
+    images = noise(1, 3, side, side).double().requires_grad_()
     model.eval()(images)[0, :, side // 8, side // 8].sum().backward()
     return images.grad[0].abs().sum(0) > 0
 
 
-def test_through_the_pyramid_the_middle_sees_the_whole_picture(monkeypatch):
+def test_through_the_pyramid_the_middle_sees_the_whole_image(monkeypatch):
     """There the cells of the coarsest grid meet. Without the pools it sees some 300 pixels."""
     model = network().double()
     whole = seen_from_the_middle(model)
@@ -135,7 +135,7 @@ def test_through_the_pyramid_the_middle_sees_the_whole_picture(monkeypatch):
 def test_logits_come_at_a_quarter_of_any_size(encoder, size):
     model = network(encoder).eval()
     with torch.inference_mode():
-        logits = model(pictures(1, 3, *size))
+        logits = model(noise(1, 3, *size))
     assert logits.shape == (1, CLASSES, -(-size[0] // 4), -(-size[1] // 4))
     assert model.stride == 4
 
@@ -146,7 +146,7 @@ def test_skips_have_both_signs_and_rectified_they_are_the_networks_own_features(
     encoded = network(encoder).encoder.eval()
     whole = timm.create_model(encoder, features_only=True, out_indices=(1, 2, 3, 4)).eval()
     whole.load_state_dict(encoded.network.state_dict())
-    images = pictures(2, 3, 64, 64)
+    images = noise(2, 3, 64, 64)
     entering = []
     for name in ("layer2", "layer3", "layer4"):
         getattr(encoded.network, name).register_forward_pre_hook(
@@ -163,7 +163,7 @@ def test_skips_have_both_signs_and_rectified_they_are_the_networks_own_features(
 
 def test_lite0s_skips_are_linear_already_and_stay_timms():
     encoded = network(LITE).encoder.eval()
-    images = pictures(1, 3, 64, 64)
+    images = noise(1, 3, 64, 64)
     with torch.inference_mode():
         skips = encoded(images)
         features = encoded.network(encoded.normalise(images))
@@ -173,8 +173,8 @@ def test_lite0s_skips_are_linear_already_and_stay_timms():
 
 
 @pytest.mark.parametrize("encoder", [TINY, LITE])
-def test_the_callers_picture_and_the_kept_skips_are_not_changed(encoder):
-    model, images = network(encoder).train(), pictures(2, 3, 64, 64)
+def test_the_callers_image_and_the_kept_skips_are_not_changed(encoder):
+    model, images = network(encoder).train(), noise(2, 3, 64, 64)
     before = images.clone()
     skips = model.encode(images)
     kept = [one.detach().clone() for one in skips]
@@ -185,9 +185,9 @@ def test_the_callers_picture_and_the_kept_skips_are_not_changed(encoder):
         assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
 
 
-def test_one_picture_of_48_pixels_trains_and_pictures_do_not_mix_at_test_time():
-    model, images = network(), pictures(3, 3, 48, 64)
-    assert model.train()(pictures(1, 3, 48, 48)).isfinite().all()
+def test_one_image_of_48_pixels_trains_and_images_do_not_mix_at_test_time():
+    model, images = network(), noise(3, 3, 48, 64)
+    assert model.train()(noise(1, 3, 48, 48)).isfinite().all()
     with torch.inference_mode():
         torch.testing.assert_close(
             model.eval()(images)[1:2], model(images[1:2]), rtol=1e-4, atol=1e-5
@@ -221,10 +221,10 @@ def test_a_file_gives_the_encoder_its_weights(tmp_path):
 
 
 def test_boxes_are_refused_by_the_builder_and_by_the_network():
-    with pytest.raises(ValueError, match=r'"swiftnet" reads pictures only.*"deeplab"'):
+    with pytest.raises(ValueError, match=r'"swiftnet" reads images only.*"deeplab"'):
         network(box_channels=3)
     with pytest.raises(ValueError, match="leave the box maps out"):
-        network()(pictures(1, 3, 64, 64), torch.ones(1, 3, 64, 64))
+        network()(noise(1, 3, 64, 64), torch.ones(1, 3, 64, 64))
 
 
 @pytest.mark.parametrize(

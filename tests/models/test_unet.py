@@ -29,7 +29,7 @@ def test_every_parameter_learns():
 
 def test_box_maps_are_asked_for_and_refused():
     images, boxes = torch.rand(1, 3, 16, 16), torch.ones(1, 5, 16, 16)
-    with pytest.raises(ValueError, match="reads pictures only; leave the box maps out"):
+    with pytest.raises(ValueError, match="reads images only; leave the box maps out"):
         network()(images, boxes)
     with pytest.raises(ValueError, match="also reads 5 box maps; pass box_maps"):
         network(box_channels=5)(images)
@@ -47,7 +47,7 @@ def test_a_pixel_sees_far_but_what_is_near_moves_its_logit():
     assert abs(row - 10) <= 2 and abs(column - 20) <= 2
 
 
-def test_pictures_are_normalised_inside_and_the_constants_are_not_stored():
+def test_images_are_normalised_inside_and_the_constants_are_not_stored():
     model = network()
     assert not {"mean", "std"} & set(model.state_dict())
     seen = []
@@ -63,13 +63,13 @@ def test_the_default_is_small_and_box_channels_only_widen_the_stem():
     assert sum(p.numel() for p in boxed.parameters()) - count == 5 * 16 * 9
 
 
-def test_pictures_of_a_batch_do_not_mix_at_test_time():
+def test_images_of_a_batch_do_not_mix_at_test_time():
     model, images = network().eval(), torch.rand(3, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(model(images)[1:2], model(images[1:2]), rtol=1e-4, atol=1e-5)
 
 
-def test_group_norm_does_not_depend_on_the_other_pictures_of_a_batch():
+def test_group_norm_does_not_depend_on_the_other_images_of_a_batch():
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for norm, alone in (("group", True), ("batch", False)):
         model = network(norm=norm).train()

@@ -81,5 +81,5 @@ def test_what_it_cannot_take_is_refused():
         network(encoder="resnet18")
     with pytest.raises(ValueError, match="66x64; pad them to multiples of 4"):
         network()(torch.rand(1, 3, 66, 64))
-    with pytest.raises(ValueError, match="reads pictures only"):
+    with pytest.raises(ValueError, match="reads images only"):
         network()(torch.rand(1, 3, 64, 64), torch.ones(1, 3, 64, 64))

@@ -17,9 +17,9 @@ STEP = 16  # box sides lie on a grid of 1/16 pixel: the last bit of a Gaussian i
 
 
 def annotate(scene: Scene, style: BoxStyle, rng: np.random.Generator, side: int) -> list[Box]:
-    """Return the boxes that an annotator of this style draws for a picture.
+    """Return the boxes that an annotator of this style draws for an image.
 
-    Every box lies in the picture, [0, side] x [0, side], and is at least one pixel wide and high.
+    Every box lies in the image, [0, side] x [0, side], and is at least one pixel wide and high.
     The same number of draws is made for every object whatever the style, so that two styles seen
     by equal generators differ in nothing else.
     """
@@ -56,7 +56,7 @@ def _redraw(
 
 
 def _interval(first: float, second: float, side: int) -> tuple[float, float]:
-    """Return the two ends in order, in the picture and at least one pixel apart."""
+    """Return the two ends in order, in the image and at least one pixel apart."""
     low = min(max(min(first, second), 0.0), side - 1.0)
     high = max(min(max(first, second), float(side)), low + 1.0)
     return low, high

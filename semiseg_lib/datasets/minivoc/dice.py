@@ -51,12 +51,12 @@ class Dice:
 
 
 def generator_for(world: World, split: str, index: int, stream: int) -> np.random.Generator:
-    """Return the generator of one stream of one picture.
+    """Return the generator of one stream of one image.
 
     Raises ValueError for an unknown split or a negative index.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; mini-VOC has {', '.join(SPLITS)}")
     if index < 0:
-        raise ValueError(f"the index of a picture must not be negative, got {index}")
+        raise ValueError(f"the index of an image must not be negative, got {index}")
     return np.random.default_rng([world.seed, SPLITS.index(split), index, stream])

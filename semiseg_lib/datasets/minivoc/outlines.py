@@ -79,7 +79,7 @@ def fill(outlines: Sequence[np.ndarray], side: int) -> tuple[slice, slice, np.nd
     """Fill several polygons at once by the even-odd rule.
 
     ``outlines``: int64 arrays (N, 2) in units of 1/16 pixel. Returns the rows and columns of their
-    common bounding box, clipped to the picture, and bool (rows, len(outlines), columns): whether
+    common bounding box, clipped to the image, and bool (rows, len(outlines), columns): whether
     the centre of each pixel lies inside. The box has at least one row and one column.
     """
     start = np.concatenate(outlines)

@@ -30,7 +30,7 @@ _DARK, _LIGHT = (46, 42, 54), (240, 236, 228)
 
 @dataclass(frozen=True)
 class Figure:
-    """A shape put into a picture: which part of it each pixel of its window shows.
+    """A shape put into an image: which part of it each pixel of its window shows.
 
     ``rows``, ``columns``: window in the drawing canvas; ``roles`` uint8 (h, w), EMPTY outside;
     ``right`` int32 (1, w) and ``down`` int32 (h, 1): distance from the centre in 1/16 pixel;
@@ -47,7 +47,7 @@ class Figure:
     unit: int
 
     def footprint(self, side: int) -> np.ndarray:
-        """Return bool (side / 2, side / 2): pixels of the picture at least half covered."""
+        """Return bool (side / 2, side / 2): pixels of the image at least half covered."""
         cover = np.zeros((side, side), dtype=np.uint8)
         cover[self.rows, self.columns] = self.roles != EMPTY
         quarters = cover[0::2, 0::2] + cover[0::2, 1::2] + cover[1::2, 0::2] + cover[1::2, 1::2]

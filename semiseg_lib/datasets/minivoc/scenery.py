@@ -1,4 +1,4 @@
-"""Skies, clouds and hills: the background of a picture, which never depends on its objects."""
+"""Skies, clouds and hills: the background of an image, which never depends on its objects."""
 
 from __future__ import annotations
 

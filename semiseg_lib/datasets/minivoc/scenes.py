@@ -1,4 +1,4 @@
-"""One picture of mini-VOC with its mask and its tight boxes."""
+"""One image of mini-VOC with its mask and its tight boxes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .shapes import DRAW_CLASS
 from .trinkets import DRAW_DISTRACTOR
 from .worlds import World
 
-MIN_VISIBLE = 0.35  # an object of which less than this share is seen is left out of the picture
-SMALLEST = 1 / 128  # share of the picture that must be seen of an object
+MIN_VISIBLE = 0.35  # an object of which less than this share is seen is left out of the image
+SMALLEST = 1 / 128  # share of the image that must be seen of an object
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn picture.
+    """A drawn image.
 
     ``image`` uint8 (H, W, 3); ``mask`` uint8 (H, W): class ids, 255 on a rim two pixels wide along
     every boundary of an object; ``boxes``: class id and tight box (x0, y0, x1, y1) of each
-    object's whole silhouette, clipped to the picture, half-open, from back to front.
+    object's whole silhouette, clipped to the image, half-open, from back to front.
     """
 
     image: np.ndarray
@@ -44,7 +44,7 @@ class _Item:
 
 
 def draw_scene(world: World, split: str, index: int) -> Scene:
-    """Draw one picture; the same world, split and index always give the same one.
+    """Draw one image; the same world, split and index always give the same one.
 
     Box styles play no part. Raises ValueError for an unknown split or a negative index.
     """

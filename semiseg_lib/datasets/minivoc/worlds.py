@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 DRAWING_VERSION = 1  # raise it whenever a change to the drawing changes a pixel
 CLASSES = ("balloon", "boat", "car", "fish", "house", "tree")  # what can be drawn
-SPLITS = ("labelled", "weak", "val", "test")
+SPLITS = ("labelled", "unlabelled", "val", "test")
 
 
 @dataclass(frozen=True)
 class BoxStyle:
-    """How an annotator draws boxes around the objects of a picture.
+    """How an annotator draws boxes around the objects of an image.
 
     ``loose``: each side is moved outwards by U(low, high) of the box's width or height.
     ``jitter``: standard deviation of an extra Gaussian shift of each side, as a fraction of the
@@ -35,16 +35,16 @@ class BoxStyle:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that decides what the pictures of one mini-VOC look like.
+    """Everything that decides what the images of one mini-VOC look like.
 
     ``classes``: object classes without background, in alphabetical order; class ids start at 1.
-    ``objects``, ``distractors``: smallest and largest number in a picture.
+    ``objects``, ``distractors``: smallest and largest number in an image.
     ``camouflage``: chance that an object takes the colours of the scenery behind it.
     ``rotation``: objects are turned by up to this many degrees either way.
-    ``size``: range of half an object's longer side, as a share of the picture's side.
+    ``size``: range of half an object's longer side, as a share of the image's side.
     ``typical_hue``: chance that an object takes a colour typical of its class; otherwise, any.
-    ``labelled_boxes`` is used for the labelled, val and test splits, ``weak_boxes`` for weak.
-    ``side``: width and height of a picture in pixels.
+    ``labelled_boxes`` is used for the labelled, val and test splits, ``unlabelled_boxes`` for unlabelled.
+    ``side``: width and height of an image in pixels.
     """
 
     name: str
@@ -56,7 +56,7 @@ class World:
     size: tuple[float, float]
     typical_hue: float
     labelled_boxes: BoxStyle
-    weak_boxes: BoxStyle
+    unlabelled_boxes: BoxStyle
     seed: int
     side: int = 64
 
@@ -74,20 +74,20 @@ class World:
 
     def box_style(self, split: str) -> BoxStyle:
         """Return the style in which the boxes of a split are drawn."""
-        return self.weak_boxes if split == "weak" else self.labelled_boxes
+        return self.unlabelled_boxes if split == "unlabelled" else self.labelled_boxes
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Number of pictures in each split."""
+    """Number of images in each split."""
 
     labelled: int = 240
-    weak: int = 800
+    unlabelled: int = 800
     val: int = 500
     test: int = 500
 
     def of(self, split: str) -> int:
-        """Return the number of pictures in the named split."""
+        """Return the number of images in the named split."""
         return int(getattr(self, split))
 
 
@@ -102,7 +102,7 @@ WORLDS: dict[str, World] = {
         size=(0.20, 0.36),
         typical_hue=0.0,
         labelled_boxes=BoxStyle(),
-        weak_boxes=BoxStyle(),
+        unlabelled_boxes=BoxStyle(),
         seed=20100,
     ),
     "hurried": World(
@@ -115,7 +115,7 @@ WORLDS: dict[str, World] = {
         size=(0.26, 0.42),
         typical_hue=0.8,
         labelled_boxes=BoxStyle(),
-        weak_boxes=BoxStyle(loose=(0.15, 0.45), jitter=0.05),
+        unlabelled_boxes=BoxStyle(loose=(0.15, 0.45), jitter=0.05),
         seed=20200,
     ),
 }

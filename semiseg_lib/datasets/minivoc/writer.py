@@ -19,18 +19,18 @@ from .dice import STREAM_BOXES, generator_for
 from .scenes import Scene, draw_scene
 from .worlds import DRAWING_VERSION, SPLITS, Sizes, World
 
-ALL_PICTURES = Sizes()
+ALL_IMAGES = Sizes()
 
 README = """mini-VOC, the world "{name}"
 
-Drawn, not photographed: {total} pictures of {side} x {side} pixels with the classes
+Drawn, not photographed: {total} images of {side} x {side} pixels with the classes
 {classes}, made by semiseg_lib.datasets.minivoc (drawing version {version}).
 Nothing was downloaded. Delete the folder and prepare() draws the same again.
 
-JPEGImages/                pictures
+JPEGImages/                images
 SegmentationClass/         masks of the splits labelled, val and test: 0 is background, the
                            classes follow in the order above, 255 (void) rims every object
-SegmentationClassAug/      masks of the weak split, for measuring only, never for training
+SegmentationClassAug/      masks of the unlabelled split, for measuring only, never for training
 Annotations/               boxes in PASCAL VOC's XML, 1-based and inclusive
 ImageSets/Segmentation/    the names of each split: {splits}
 
@@ -40,7 +40,7 @@ Parameters:
 
 
 def prepare(
-    world: World, sizes: Sizes = ALL_PICTURES, root: Path | None = None, progress: bool = True
+    world: World, sizes: Sizes = ALL_IMAGES, root: Path | None = None, progress: bool = True
 ) -> Path:
     """Return the VOC2012 folder of a world; draw it first where it is not there yet.
 
@@ -58,7 +58,7 @@ def prepare(
 
 
 def content_hash(world: World, count: int) -> str:
-    """Return a SHA-256 over the first ``count`` pictures of every split, as 64 hex digits.
+    """Return a SHA-256 over the first ``count`` images of every split, as 64 hex digits.
 
     It covers drawn pixels, masks and annotated boxes, not the files: JPEG encoders differ.
     """
@@ -81,7 +81,7 @@ def _fingerprint(world: World, sizes: Sizes) -> str:
 
 
 def _annotated(world: World, split: str, index: int) -> tuple[Scene, list[Box]]:
-    """Return a picture and the boxes that the split's annotator drew."""
+    """Return an image and the boxes that the split's annotator drew."""
     scene = draw_scene(world, split, index)
     generator = generator_for(world, split, index, STREAM_BOXES)
     return scene, annotate(scene, world.box_style(split), generator, world.side)
@@ -93,13 +93,13 @@ def _write_world(world: World, sizes: Sizes, folder: Path, progress: bool) -> No
                  "ImageSets/Segmentation"):
         (folder / name).mkdir(parents=True)
     total = sum(sizes.of(split) for split in SPLITS)
-    with tqdm(total=total, desc=f"drawing mini-VOC ({world.name})", unit="picture",
+    with tqdm(total=total, desc=f"drawing mini-VOC ({world.name})", unit="image",
               disable=not progress) as bar:
         for split in SPLITS:
             names = [f"{world.name}_{split}_{index:05d}" for index in range(sizes.of(split))]
             for index, name in enumerate(names):
                 scene, boxes = _annotated(world, split, index)
-                _write_picture(folder, name, split, scene, boxes, world)
+                _write_image(folder, name, split, scene, boxes, world)
                 bar.update()
             _write_text(folder / "ImageSets" / "Segmentation" / f"{split}.txt",
                         "".join(f"{name}\n" for name in names))
@@ -110,16 +110,16 @@ def _write_world(world: World, sizes: Sizes, folder: Path, progress: bool) -> No
         parameters=json.dumps(asdict(world), indent=2)))
 
 
-def _write_picture(
+def _write_image(
     folder: Path, name: str, split: str, scene: Scene, boxes: list[Box], world: World
 ) -> None:
-    """Write the picture, the mask and the boxes of one scene."""
+    """Write the image, the mask and the boxes of one scene."""
     Image.fromarray(scene.image).save(
         folder / "JPEGImages" / f"{name}.jpg", quality=95, subsampling=0
     )
     mask = Image.fromarray(scene.mask)
     mask.putpalette(voc_palette())  # turns grey levels into mode P, ids unchanged
-    masks = "SegmentationClassAug" if split == "weak" else "SegmentationClass"
+    masks = "SegmentationClassAug" if split == "unlabelled" else "SegmentationClass"
     mask.save(folder / masks / f"{name}.png")
     tree = ElementTree.ElementTree(_annotation(name, boxes, world, scene.image.shape))
     ElementTree.indent(tree)
@@ -129,7 +129,7 @@ def _write_picture(
 def _annotation(
     name: str, boxes: list[Box], world: World, shape: tuple[int, ...]
 ) -> ElementTree.Element:
-    """Return the XML element that describes the boxes of one picture."""
+    """Return the XML element that describes the boxes of one image."""
     root = ElementTree.Element("annotation")
     ElementTree.SubElement(root, "folder").text = "VOC2012"
     ElementTree.SubElement(root, "filename").text = f"{name}.jpg"

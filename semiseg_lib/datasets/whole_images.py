@@ -1,7 +1,7 @@
-"""Pictures that show one class each: digits and CIFAR-10, as segmentation of constant masks.
+"""Images that show one class each: digits and CIFAR-10, as segmentation of constant masks.
 
-The mask of a picture is its class everywhere. So what the library does with masks works for whole
-pictures too, and pixel accuracy is the share of pictures that are right.
+The mask of an image is its class everywhere. So what the library does with masks works for whole
+images too, and pixel accuracy is the share of images that are right.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Literal
 import numpy as np
 import torch
 
-from semiseg_lib.datasets.cifar10 import CIFAR10_CLASSES, Pictures, find_cifar10, read_cifar10
+from semiseg_lib.datasets.cifar10 import CIFAR10_CLASSES, Images, find_cifar10, read_cifar10
 from semiseg_lib.datasets.loaders import Pool
 from semiseg_lib.paths import reading_root
 
 HELD_OUT = {"digits": (300, 500), "cifar10": (5_000, 0)}
-"""How many pictures are drawn once and for all for val and test; CIFAR-10 has its own test."""
+"""How many images are drawn once and for all for val and test; CIFAR-10 has its own test."""
 
 SPLIT_SEED, LABELLED_SEED = 41, 42  # apart from each other and from what else a run's seed draws
 
 
 @dataclass(frozen=True)
-class WholePictureConfig:
-    """Which pictures of one class each, and how many of them have labels.
+class WholeImageConfig:
+    """Which images of one class each, and how many of them have labels.
 
     Attributes:
         dataset: ``digits`` (1,797 of 8x8, from scikit-learn) or ``cifar10`` (60,000 of 32x32).
-        labelled: how many training pictures have labels, as many of each class as can be; drawn by
+        labelled: how many training images have labels, as many of each class as can be; drawn by
             the run's seed. 0 for all.
-        at_most: use only so many weak, val and test pictures; 0 for all.
+        at_most: use only so many unlabelled, val and test images; 0 for all.
     """
 
     dataset: Literal["digits", "cifar10"]
@@ -43,42 +43,42 @@ class WholePictureConfig:
 
 @dataclass(frozen=True)
 class _Lists:
-    """Places of the pictures of each list, int64 (N,), ascending."""
+    """Places of the images of each list, int64 (N,), ascending."""
 
     labelled: np.ndarray
-    weak: np.ndarray
+    unlabelled: np.ndarray
     val: np.ndarray
     test: np.ndarray
 
 
-class WholePictureData:
+class WholeImageData:
     """The pools of one configuration and seed, all in memory.
 
     Args:
-        config: which pictures.
+        config: which images.
         seed: draws the labelled ones; val and test are the same for every seed.
         root: the folder that holds ``cifar10``; None asks ``SEMISEG_DATA``, and failing that looks
             where ``semiseg data`` downloads to.
 
     Raises:
         FileNotFoundError: the dataset is not there.
-        ValueError: more labelled pictures wanted than there are, or fewer than classes.
+        ValueError: more labelled images wanted than there are, or fewer than classes.
     """
 
-    def __init__(self, config: WholePictureConfig, seed: int, root: Path | None = None) -> None:
+    def __init__(self, config: WholeImageConfig, seed: int, root: Path | None = None) -> None:
         self.config, self.seed = config, seed
         if config.dataset == "digits":
             self.classes = tuple(str(digit) for digit in range(10))
-            self._pictures = _digits()
+            self._images = _digits()
         else:
             self.classes = CIFAR10_CLASSES
-            self._pictures = read_cifar10(find_cifar10(reading_root(root)))
+            self._images = read_cifar10(find_cifar10(reading_root(root)))
         self._lists = self._split()
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """The picture names of each list."""
-        names = self._pictures.names
+        """The image names of each list."""
+        names = self._images.names
         return {one.name: tuple(names[i] for i in getattr(self._lists, one.name))
                 for one in fields(_Lists)}
 
@@ -90,36 +90,36 @@ class WholePictureData:
 
     @cached_property
     def labelled(self) -> Pool:
-        """The pictures with labels; every class occurs in them."""
+        """The images with labels; every class occurs in them."""
         return self._pool(self._lists.labelled)
 
     @cached_property
-    def weak(self) -> Pool:
-        """The other training pictures, without labels and without boxes."""
-        return self._pool(self._lists.weak, masks=False)
+    def unlabelled(self) -> Pool:
+        """The other training images, without labels and without boxes."""
+        return self._pool(self._lists.unlabelled, masks=False)
 
     @cached_property
-    def weak_truth(self) -> np.ndarray:
-        """Hidden masks of the weak pictures, uint8 (N, H, W): to measure labels, not to learn."""
-        return self._pool(self._lists.weak).masks.numpy()
+    def unlabelled_truth(self) -> np.ndarray:
+        """Hidden masks of the unlabelled images, uint8 (N, H, W): to measure labels, not to learn."""
+        return self._pool(self._lists.unlabelled).masks.numpy()
 
     @property
     def everything(self) -> Pool:
-        """Labelled and weak pictures, all with their labels: the upper bound learns from these."""
-        return self._pool(np.concatenate([self._lists.labelled, self._lists.weak]))
+        """Labelled and unlabelled images, all with their labels: the upper bound learns from these."""
+        return self._pool(np.concatenate([self._lists.labelled, self._lists.unlabelled]))
 
     @cached_property
     def val(self) -> Pool:
-        """Pictures to make choices on."""
+        """Images to make choices on."""
         return self._pool(self._lists.val)
 
     @cached_property
     def test(self) -> Pool:
-        """Pictures to report on."""
+        """Images to report on."""
         return self._pool(self._lists.test)
 
     def _pool(self, places: np.ndarray, masks: bool = True) -> Pool:
-        pictures = self._pictures
+        pictures = self._images
         images = torch.from_numpy(pictures.images[places])
         labels = torch.from_numpy(pictures.labels[places])
         size = images.shape[-2:]  # masks of one value need no memory of their own
@@ -129,10 +129,10 @@ class WholePictureData:
         )
 
     def _split(self) -> _Lists:
-        labels, most = self._pictures.labels, self.config.at_most or len(self._pictures.labels)
+        labels, most = self._images.labels, self.config.at_most or len(self._images.labels)
         fixed = np.random.default_rng(SPLIT_SEED)
-        rest = np.flatnonzero(~self._pictures.is_test)
-        test = np.flatnonzero(self._pictures.is_test)
+        rest = np.flatnonzero(~self._images.is_test)
+        test = np.flatnonzero(self._images.is_test)
         count_val, count_test = HELD_OUT[self.config.dataset]
         val = _drawn(rest, labels, count_val, fixed)
         rest = np.setdiff1d(rest, val)
@@ -143,22 +143,22 @@ class WholePictureData:
         wanted = self.config.labelled or len(rest)
         if not len(self.classes) <= wanted <= len(rest):
             raise ValueError(
-                f"{wanted} labelled pictures wanted; {self.config.dataset} can have "
+                f"{wanted} labelled images wanted; {self.config.dataset} can have "
                 f"{len(self.classes)} (one a class) to {len(rest)}."
             )
         own = np.random.default_rng([self.seed, LABELLED_SEED])
         labelled = _drawn(rest, labels, wanted, own)
-        weak = np.setdiff1d(rest, labelled)
-        return _Lists(labelled, _drawn(weak, labels, most, own), val, test)
+        unlabelled = np.setdiff1d(rest, labelled)
+        return _Lists(labelled, _drawn(unlabelled, labels, most, own), val, test)
 
 
 def draw_evenly(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw ``count`` pictures, as many of each class as can be.
+    """Draw ``count`` images, as many of each class as can be.
 
     The classes take turns, in an order that is drawn too; one that has none left is passed over.
 
     Args:
-        labels: (N,) class of each picture.
+        labels: (N,) class of each image.
         count: how many to draw; all where there are fewer.
         generator: decides the draw.
 
@@ -181,13 +181,13 @@ def _drawn(
 
 
 @lru_cache(maxsize=1)
-def _digits() -> Pictures:
+def _digits() -> Images:
     """scikit-learn's 1,797 digits; their grey values 0 to 16 become 0 to 255."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    return Pictures(
+    return Images(
         tuple(f"digit_{i:04d}" for i in range(len(grey))),
         np.repeat(grey[:, None], 3, axis=1),
         digits.target.astype(np.uint8),

@@ -1,4 +1,4 @@
-"""One picture with its labels, looked at: what is in its mask, and everything wrong with it."""
+"""One image with its labels, looked at: what is in its mask, and everything wrong with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semiseg_lib.datasets.voc import half_open
 
 def missing(entry: Entry) -> list[Problem]:
     """The files of an entry that are not there."""
-    files = {"picture": entry.image, "mask": entry.mask, "boxes": entry.boxes}
+    files = {"image": entry.image, "mask": entry.mask, "boxes": entry.boxes}
     return [Problem(f"missing {kind}", path) for kind, path in files.items()
             if path is not None and not path.is_file()]
 
@@ -23,17 +23,17 @@ def missing(entry: Entry) -> list[Problem]:
 def look(entry: Entry) -> Look:
     """Read the files of an entry that are there and say what is wrong with them."""
     problems, counts, kind, boxes, rules = [], None, None, 0, entry.rules
-    picture = _open(entry.image, "picture", problems)
+    image = _open(entry.image, "image", problems)
     mask = _open(entry.mask, "mask", problems)
     if mask is not None:
         kind = {"P": "palette", "L": "grey", "1": "grey"}.get(mask.mode, "colour")
-        if picture is not None and picture.size != mask.size:
-            problems.append(Problem("size", entry.mask, _sizes(mask, picture)))
+        if image is not None and image.size != mask.size:
+            problems.append(Problem("size", entry.mask, _sizes(mask, image)))
         counts = _count(mask, rules, entry.mask, problems)
     if entry.boxes is not None and entry.boxes.is_file() and rules.read_boxes is not None:
-        size = None if picture is None else picture.size
+        size = None if image is None else image.size
         boxes = _look_at_boxes(entry, size, problems)
-    digest = None if picture is None else _digest(picture)
+    digest = None if image is None else _digest(image)
     return Look(entry, counts, kind, digest, boxes, tuple(problems))
 
 
@@ -41,26 +41,26 @@ def _open(path: Path | None, kind: str, problems: list[Problem]) -> Image.Image 
     if path is None or not path.is_file():
         return None
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            return picture
+        with Image.open(path) as image:
+            image.load()
+            return image
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError,
             Image.DecompressionBombError) as error:
         problems.append(Problem(f"unreadable {kind}", path, str(error).split("'")[0].strip()))
         return None
 
 
-def _digest(picture: Image.Image) -> bytes:
+def _digest(image: Image.Image) -> bytes:
     """The same for the same pixels, whatever the file's name, format or metadata."""
-    digest = hashlib.blake2b(repr(picture.size).encode(), digest_size=16)
-    digest.update(picture.convert("RGB").tobytes())
+    digest = hashlib.blake2b(repr(image.size).encode(), digest_size=16)
+    digest.update(image.convert("RGB").tobytes())
     return digest.digest()
 
 
-def _sizes(mask: Image.Image, picture: Image.Image) -> str:
-    turned = picture.getexif().get(ExifTags.Base.Orientation, 1) > 4
+def _sizes(mask: Image.Image, image: Image.Image) -> str:
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
     hint = "; the camera's note to turn it (EXIF) is not followed" if turned else ""
-    return "{}x{}, the picture {}x{}".format(*mask.size, *picture.size) + hint
+    return "{}x{}, the image {}x{}".format(*mask.size, *image.size) + hint
 
 
 def _count(

@@ -1,4 +1,4 @@
-"""Pictures, masks and maps: the colours of the classes, overlays and heat maps."""
+"""Images, masks and maps: the colours of the classes, overlays and heat maps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def class_colours(num_classes: int) -> np.ndarray:
 
 
 def colourise(mask: np.ndarray) -> np.ndarray:
-    """A mask (H, W) of class ids as a picture uint8 (H, W, 3); void (255) becomes off-white.
+    """A mask (H, W) of class ids as an image uint8 (H, W, 3); void (255) becomes off-white.
 
     Raises:
         ValueError: the mask is not a two-dimensional array of integers, or an id has no colour.
@@ -57,16 +57,16 @@ def colourise(mask: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.6) -> np.ndarray:
-    """A picture, uint8 (3, H, W) or (H, W, 3), tinted with the classes of its mask (H, W).
+    """An image, uint8 (3, H, W) or (H, W, 3), tinted with the classes of its mask (H, W).
 
-    Background and void keep the picture as it is.
+    Background and void keep the image as it is.
 
     Raises:
         ValueError: the sizes differ, or ``opacity`` lies outside [0, 1].
     """
-    picture, mask = as_picture(image), np.asarray(mask)
+    picture, mask = as_image(image), np.asarray(mask)
     if picture.shape[:2] != mask.shape:
-        raise ValueError(f"picture {picture.shape[:2]} and mask {mask.shape} differ in size")
+        raise ValueError(f"image {image.shape[:2]} and mask {mask.shape} differ in size")
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must lie in [0, 1], got {opacity}")
     tinted = (1 - opacity) * picture + opacity * colourise(mask)
@@ -75,27 +75,27 @@ def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.6) -> np.nda
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """A map (H, W) of values in [0, 1] as a picture uint8 (H, W, 3), dark = 0, yellow = 1."""
+    """A map (H, W) of values in [0, 1] as an image uint8 (H, W, 3), dark = 0, yellow = 1."""
     values = np.nan_to_num(np.asarray(values, float)).clip(0, 1)
     return matplotlib.colormaps[MAP_COLOURS](values, bytes=True)[..., :3]
 
 
-def as_picture(image: Any) -> np.ndarray:
-    """A picture as uint8 (H, W, 3), whichever way round it came; ValueError if it is none."""
+def as_image(image: Any) -> np.ndarray:
+    """An image as uint8 (H, W, 3), whichever way round it came; ValueError if it is none."""
     image = np.asarray(image)
     if image.ndim == 3 and image.dtype == np.uint8:
         if image.shape[0] == 3:
             return image.transpose(1, 2, 0)
         if image.shape[2] == 3:
             return image
-    raise ValueError(f"a picture is uint8 (3, H, W) or (H, W, 3), got {image.dtype} {image.shape}")
+    raise ValueError(f"an image is uint8 (3, H, W) or (H, W, 3), got {image.dtype} {image.shape}")
 
 
 def drawable(entry: Any) -> np.ndarray:
-    """Any entry of a gallery (picture, mask, yes/no map, map of floats) as uint8 (H, W, 3)."""
+    """Any entry of a gallery (image, mask, yes/no map, map of floats) as uint8 (H, W, 3)."""
     entry = np.asarray(entry)
     if entry.ndim != 2:
-        return as_picture(entry)
+        return as_image(entry)
     if entry.dtype == bool:
         return np.where(entry[..., None], VOID_COLOUR, BACKGROUND_COLOUR).astype(np.uint8)
     return colourise(entry) if entry.dtype.kind in "iu" else heat(entry)

@@ -1,7 +1,7 @@
-"""The profiles of small pictures that show one class each: the warm-up of pseudo-labelling.
+"""The profiles of small images that show one class each: the warm-up of pseudo-labelling.
 
 The digits are 8x8 pixels and come with scikit-learn, so these run anywhere. Pixel accuracy is the
-share of pictures that are right.
+share of images that are right.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from semiseg_lib.datasets.augment import AugmentConfig
 from semiseg_lib.datasets.mixing import THREE_BOXES
 from semiseg_lib.datasets.strong import StrongConfig
-from semiseg_lib.datasets.whole_pictures import WholePictureConfig
+from semiseg_lib.datasets.whole_images import WholeImageConfig
 from semiseg_lib.methods import CPSConfig, FixMatchConfig, SupervisedConfig
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles import drawn, published
@@ -23,20 +23,20 @@ _STRONG = StrongConfig(sigma=(0.1, 0.5))  # of 8 pixels, 2 would be a quarter of
 
 
 def _stages(
-    train: TrainConfig, steps: int, pictures: int, rounds: int, pretrain: int, finetune: int,
+    train: TrainConfig, steps: int, images: int, rounds: int, pretrain: int, finetune: int,
     decay: float,
 ) -> dict:
-    """The training of every stage; no picture has a box, so some of it is never asked for.
+    """The training of every stage; no image has a box, so some of it is never asked for.
 
     Args:
         train: how to learn.
         steps: of supervised training.
-        pictures: of one step, labelled and unlabelled together.
+        images: of one step, labelled and unlabelled together.
         rounds: students of pseudo-labelling, each with its steps ``pretrain`` and ``finetune``.
         decay: of the moving averages.
     """
-    alone = replace(train, batch_labelled=pictures, batch_weak=0)
-    half = replace(train, batch_labelled=pictures // 2, batch_weak=pictures // 2)
+    alone = replace(train, batch_labelled=images, batch_unlabelled=0)
+    half = replace(train, batch_labelled=images // 2, batch_unlabelled=images // 2)
     first, both = replace(alone, steps=steps), replace(half, steps=rounds * (pretrain + finetune))
     return {
         "train_supervised": first, "train_ancillary": first, "train_start": first,
@@ -59,11 +59,11 @@ def _stages(
 _DIGITS = replace(
     drawn.LAPTOP,
     purpose="digits of 8x8 pixels, in half a minute on one CPU core",
-    data=WholePictureConfig("digits", labelled=50),
+    data=WholeImageConfig("digits", labelled=50),
     model=ModelConfig(architecture="classifier", encoder="test_resnet"),
     augment=AugmentConfig(flip=0.0, shift=1, **NO_COLOURS),
     **_stages(
-        TrainConfig(log_every=10), steps=150, pictures=32, rounds=3, pretrain=150, finetune=50,
+        TrainConfig(log_every=10), steps=150, images=32, rounds=3, pretrain=150, finetune=50,
         decay=0.95,
     ),
 )
@@ -76,7 +76,7 @@ SMOKE = {
         seeds=(11, 12),
         data=replace(_DIGITS.data, labelled=20, at_most=24),
         **_stages(
-            TrainConfig(log_every=2), steps=4, pictures=8, rounds=2, pretrain=4, finetune=2,
+            TrainConfig(log_every=2), steps=4, images=8, rounds=2, pretrain=4, finetune=2,
             decay=0.95,
         ),
     ),
@@ -84,12 +84,12 @@ SMOKE = {
 
 _CIFAR10 = replace(
     _DIGITS,
-    purpose="CIFAR-10 on two CPU cores: a tiny network and few of the pictures",
+    purpose="CIFAR-10 on two CPU cores: a tiny network and few of the images",
     judges=False,
-    data=WholePictureConfig("cifar10", labelled=1_000, at_most=2_000),
+    data=WholeImageConfig("cifar10", labelled=1_000, at_most=2_000),
     augment=AugmentConfig(flip=0.5, shift=4, **NO_COLOURS),
     **_stages(
-        TrainConfig(lr=5e-3, log_every=20), steps=200, pictures=32, rounds=3,
+        TrainConfig(lr=5e-3, log_every=20), steps=200, images=32, rounds=3,
         pretrain=200, finetune=50, decay=0.95,
     ),
 )
@@ -104,7 +104,7 @@ GPU = {
         model=replace(_CIFAR10.model, encoder="resnet18"),
         **_stages(
             TrainConfig(lr=2e-3, precision="bf16", log_every=50, validate_every=500),
-            steps=2_000, pictures=128, rounds=3, pretrain=4_000, finetune=1_000, decay=0.999,
+            steps=2_000, images=128, rounds=3, pretrain=4_000, finetune=1_000, decay=0.999,
         ),
     ),
 }
