@@ -24,10 +24,10 @@ from torch.nn.functional import avg_pool2d, interpolate
 from tqdm import tqdm
 
 from semiseg_lib import methods
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Batch, Part
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
-from semiseg_lib.datasets.photographs import PhotoPool
 from semiseg_lib.datasets.voc import VOCDataset
 from semiseg_lib.evaluate import evaluate_labels, predict_logits
 from semiseg_lib.logits import LogitsStore
@@ -85,7 +85,7 @@ def labels(steps: int, images: int, folder: Path) -> str:
                          decoder_width=64, encoder_lr=0.1)
     method = methods.build(SupervisedConfig(), config, len(training.classes))
     train(method, training, steps)
-    pool = PhotoPool(testing, tuple(range(min(images, len(testing)))))
+    pool = ImageSet(testing, tuple(range(min(images, len(testing)))))
     truth = [pool.sample(i).mask for i in range(len(pool))]
     head = list(predict_logits(method, pool))
     kept = {

@@ -27,9 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from semiseg_lib import memory, methods, profiles, studies
-from semiseg_lib.datasets.crop import CropConfig
-from semiseg_lib.datasets.loaders import Batch, Part
-from semiseg_lib.datasets.minivoc import WORLDS
+from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.optimisers import make_optimizer, make_ready
@@ -102,7 +100,7 @@ class Stepper:
         self.method: Method = methods.build(self.config, model, class_count(self.profile))
         self.shapes = memory.example_batch(
             self.method, class_count(self.profile), self.train.batch_labelled,
-            self.train.batch_unlabelled, side(self.profile),
+            self.train.batch_unlabelled, (side(self.profile),) * 2,
         )
         self.estimate = memory.estimate(
             self.method, self.shapes, self.train.precision, self.train.optimizer
@@ -110,9 +108,8 @@ class Stepper:
         self.method.to(self.place).train()
         make_ready(self.method, self.train, accelerator)
         self.optimizer = make_optimizer(self.method, self.train)
-        photographs = isinstance(self.profile.augment, CropConfig)
         self.batches = [
-            filled(self.shapes, class_count(self.profile), photographs, seed).to(self.place)
+            filled(self.shapes, class_count(self.profile), seed).to(self.place)
             for seed in range(2)
         ]
         self.done = 0
@@ -151,19 +148,17 @@ class Stepper:
 
 def class_count(profile: Profile) -> int:
     """C of a profile's dataset, background included."""
-    if not isinstance(profile.augment, CropConfig):
-        return 1 + len(WORLDS[profile.data.world].classes)
-    return len(profile.data.keep) or CLASSES[profile.data.dataset]
+    if profile.augment.crop:
+        return len(profile.data.keep) or CLASSES[profile.data.dataset]
+    return 1 + len(profile.data.options.drawn_world().classes)
 
 
 def side(profile: Profile) -> int:
     """The side of a view in pixels."""
-    if isinstance(profile.augment, CropConfig):
-        return -(-profile.augment.crop // 16) * 16
-    return WORLDS[profile.data.world].side
+    return -(-profile.augment.crop // 16) * 16 or profile.data.options.drawn_world().side
 
 
-def filled(shapes: Batch, classes: int, inside: bool, seed: int) -> Batch:
+def filled(shapes: Batch, classes: int, seed: int) -> Batch:
     """A batch of these shapes with random images; masks of blocks, as objects have."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -178,7 +173,7 @@ def filled(shapes: Batch, classes: int, inside: bool, seed: int) -> Batch:
             names=one.names, images=images,
             masks=None if one.masks is None else blocks(len(images), *images.shape[-2:]),
             logits_ancillary=torch.randn(one.logits_ancillary.shape, generator=generator),
-            inside=torch.ones(one.inside.shape, dtype=torch.bool) if inside else None,
+            inside=torch.ones(one.inside.shape, dtype=torch.bool),
         )
 
     return Batch(part(shapes.labelled), shapes.unlabelled and part(shapes.unlabelled))
@@ -257,7 +252,8 @@ def write(out: Path, rows: dict, profile: Profile, options: argparse.Namespace) 
     content = {
         "rows": rows, "dataset": options.dataset, "profile": profile.name,
         "blocks": options.blocks, "steps": options.steps, "side": side(profile),
-        "images": f"{train.batch_labelled} + {train.batch_unlabelled}", "precision": train.precision,
+        "images": f"{train.batch_labelled} + {train.batch_unlabelled}",
+        "precision": train.precision,
         "machine": studies.this_machine(),
     }
     with atomic_write(out) as temporary:

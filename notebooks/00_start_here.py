@@ -62,7 +62,7 @@ primary = pipeline.primary()  # learns from the masks and from those labels, cor
 #
 # Two of these models are made for the real world: they read a picture and nothing else. Here they
 # are on test pictures that neither has seen. These are the four pictures on which the two models
-# differ most, so they are not typical. They show where the unlabelled labels changed something.
+# differ most, so they are not typical. They show where the ancillary's labels changed something.
 
 # %%
 test = pipeline.data.test
@@ -147,9 +147,9 @@ tables.results_table([
 # | 4 | **evaluate** it | test pictures, no boxes | `semiseg evaluate` | 08 |
 #
 # The supervised model of chapter 03 stands beside them: it is the bar. The correction of stage 3
-# mixes the ancillary's logits with those of the primary itself. The next cell follows one unlabelled
-# picture through it. The picture was picked because the correction changes its label more than
-# any other's.
+# mixes the ancillary's logits with those of the primary itself. The next cell follows one
+# unlabelled picture through it. The picture was picked because the correction changes its label
+# more than any other's.
 
 # %%
 unlabelled = pipeline.data.unlabelled
@@ -171,10 +171,10 @@ figure = plots.gallery(
         "hidden truth": [pipeline.data.unlabelled_truth[one]],
     },
     pipeline.data.classes,
-    boxes=[pipeline.data.dataset("unlabelled")[one].boxes],
+    boxes=[unlabelled.sample(one).boxes],
 )
-plots.show(figure, alt="One unlabelled picture with its loosely drawn boxes, the ancillary's label, the "
-           "corrected label, and the true mask that no model was shown.")
+plots.show(figure, alt="One unlabelled picture with its loosely drawn boxes, the ancillary's "
+           "label, the corrected label, and the true mask that no model was shown.")
 
 # %% [markdown]
 # Compare the two labels in the middle with the hidden truth. The boxes were drawn too large. What
@@ -204,8 +204,8 @@ tables.results_table([
 
 # %% tags=["nbval-check-output"]
 tables.results_table([
-    {"profile": name, "labelled": entry.data.labelled, "unlabelled": entry.data.sizes.unlabelled,
-     "test": entry.data.sizes.test, "steps of the primary": entry.train_primary.steps,
+    {"profile": name, "labelled": entry.data.labelled, "unlabelled": entry.data.options.sizes.unlabelled,
+     "test": entry.data.options.sizes.test, "steps of the primary": entry.train_primary.steps,
      "seeds": ", ".join(str(number) for number in entry.seeds)}
     for name, entry in profiles.for_dataset("minivoc").items()
 ])
@@ -297,8 +297,8 @@ for name, trained in {"primary": primary, "ancillary": ancillary}.items():
 # ## Key takeaways
 #
 # - Masks are dear and boxes are cheap. Semi-supervised methods learn from both.
-# - The ancillary sees boxes and labels the unlabelled pictures. The primary sees pictures only, learns
-#   from those labels, and helps to correct them.
+# - The ancillary sees boxes and labels the unlabelled pictures. The primary sees pictures only,
+#   learns from those labels, and helps to correct them.
 # - One run is an anecdote. Several seeds, an interval and a control make a result.
 # - Every stage is load-or-train, so chapters can be run in any order.
 #

@@ -38,10 +38,13 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from semiseg_lib import chapter, plots, tables
-from semiseg_lib.datasets import augment, boxes, labels, splits, voc
+from semiseg_lib.batches import boxes
+from semiseg_lib.batches.weak_view import DRAWS, View, draw_view
+from semiseg_lib.datasets import labels, splits
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, annotate, draw_scene
 from semiseg_lib.datasets.sample import Boxes
+from semiseg_lib.datasets.voc_annotation import read_annotation
 from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("01_data_preparation", profile, device)
@@ -55,8 +58,12 @@ data = Pipeline(profile, seed, device).data
 
 # %%
 EXAMPLE = 6  # the picture that this chapter takes apart: two objects, one before the other
-shown = {name: data.dataset(name)[EXAMPLE] for name in ("labelled", "unlabelled", "test")}
-silence = np.full(shown["unlabelled"].mask.shape, VOID)
+shown = {
+    "labelled": data.source.reader("candidates", masks=True, boxes=True)[EXAMPLE],
+    "unlabelled": data.unlabelled.sample(EXAMPLE),
+    "test": data.test.sample(EXAMPLE),
+}
+silence = np.full_like(shown["labelled"].mask, VOID)
 
 figure = plots.gallery(
     {
@@ -68,13 +75,14 @@ figure = plots.gallery(
     boxes={"boxes to learn from": [shown["labelled"].boxes, shown["unlabelled"].boxes, None]},
     rows_titles=list(shown),
 )
-plots.show(figure, alt="One labelled, one unlabelled and one test picture. The labelled one has tight "
-           "boxes and a mask, the weak one loose boxes and no mask, the test one neither.")
+plots.show(figure, alt="One labelled, one unlabelled and one test picture. The labelled one has "
+           "tight boxes and a mask, the unlabelled one loose boxes and no mask, the test one "
+           "neither.")
 
 # %% [markdown]
-# Notice the boxes. On the labelled picture they touch the objects. On the unlabelled picture they were
-# drawn in a hurry. That difference drives the whole book. The test picture has a mask too, but it
-# belongs to the examiner.
+# Notice the boxes. On the labelled picture they touch the objects. On the unlabelled picture they
+# were drawn in a hurry. That difference drives the whole book. The test picture has a mask too, but
+# it belongs to the examiner.
 
 # %% [markdown]
 # ## A dataset is a folder
@@ -85,17 +93,18 @@ plots.show(figure, alt="One labelled, one unlabelled and one test picture. The l
 # written in exactly this layout. So the code that reads it reads the real VOC as well.
 
 # %% tags=["nbval-ignore-output"]
-for folder in sorted(path for path in data.folder.rglob("*") if path.is_dir()):
+root = data.source.folder
+for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
     files = sorted(path.name for path in folder.iterdir() if path.is_file())
-    depth = len(folder.relative_to(data.folder).parts)
+    depth = len(folder.relative_to(root).parts)
     first = f"{len(files):5} files, such as {files[0]}" if files else ""
     print(f"{'    ' * (depth - 1) + folder.name + '/':<24}{first}")
 
 # %% [markdown]
 # `SegmentationClassAug` deserves a word. Beside the real VOC, a folder of this name usually holds
-# the later masks of {cite:t}`hariharan2011sbd`. Here it holds the masks of the unlabelled pictures. No
-# model may learn from them. They let us *measure* how good the made-up labels are, which nobody can
-# do with truly unlabelled pictures.
+# the later masks of {cite:t}`hariharan2011sbd`. Here it holds the masks of the unlabelled pictures.
+# No model may learn from them. They let us *measure* how good the made-up labels are, which nobody
+# can do with truly unlabelled pictures.
 
 # %% [markdown]
 # ## A mask is a picture of ids
@@ -113,7 +122,7 @@ for folder in sorted(path for path in data.folder.rglob("*") if path.is_dir()):
 
 # %% tags=["nbval-check-output"]
 name = shown["labelled"].name
-picture = Image.open(data.folder / "SegmentationClass" / f"{name}.png")
+picture = Image.open(root / "SegmentationClass" / f"{name}.png")
 ids = np.asarray(picture)
 palette = np.array(picture.getpalette()).reshape(-1, 3)
 colours = np.asarray(picture.convert("RGB"))
@@ -152,7 +161,7 @@ with tempfile.TemporaryDirectory() as folder:
 # Each picture has an XML file with one `<object>` for each box. This is the file of our example:
 
 # %% tags=["nbval-check-output"]
-xml = data.folder / "Annotations" / f"{name}.xml"
+xml = root / "Annotations" / f"{name}.xml"
 print(xml.read_text(encoding="utf-8"))
 
 # %% [markdown]
@@ -186,7 +195,7 @@ for how, piece in {
 # by four pixels loses seven of its sixteen. Our reader turns the example's boxes into these:
 
 # %% tags=["nbval-check-output"]
-written = voc.read_annotation(xml)
+written = read_annotation(xml)
 read = shown["labelled"].boxes
 for (class_name, box), half_open in zip(written, read.coordinates, strict=True):
     print(f"{class_name:<8} XML {[f'{v:g}' for v in box]}  ->  half-open {half_open.tolist()}")
@@ -203,19 +212,19 @@ for (class_name, box), half_open in zip(written, read.coordinates, strict=True):
 # The background's map is 1 where no box is. The small helper in the next cell finds the pixels
 # whose centres lie between two edges.
 
-# %% tags=["inline", "inline:semiseg_lib.datasets.boxes._pixels"]
-def _pixels(low: float, high: float, size: int) -> slice:
+# %% tags=["inline", "inline:semiseg_lib.batches.boxes.covered_pixels"]
+def covered_pixels(low: float, high: float, size: int) -> slice:
     """The pixels whose centres lie in [low, high); a box thinner than a pixel keeps one."""
     first = min(max(int(np.ceil(low - 0.5)), 0), size - 1)
     last = max(int(np.ceil(high - 0.5)), first + 1)
     return slice(first, last)
 
-# %% tags=["inline", "inline:semiseg_lib.datasets.boxes.class_maps"]
+# %% tags=["inline", "inline:semiseg_lib.batches.boxes.class_maps"]
 def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndarray:
     """Which classes' boxes cover a pixel: uint8 (C, H, W) of zeros and ones."""
     maps = np.zeros((num_classes, *size), dtype=np.uint8)
     for (x0, y0, x1, y1), label in zip(boxes.coordinates, boxes.classes, strict=True):
-        maps[label, _pixels(y0, y1, size[0]), _pixels(x0, x1, size[1])] = 1
+        maps[label, covered_pixels(y0, y1, size[0]), covered_pixels(x0, x1, size[1])] = 1
     maps[0] = ~maps[1:].any(axis=0)
     return maps
 
@@ -255,9 +264,9 @@ plots.show(figure, alt="The example picture with its two overlapping boxes, then
 #
 # mini-VOC comes in two *worlds*. In the **tight** world the pictures are hard (camouflage,
 # distractors, colours that say nothing), and everybody draws neat boxes. In the **hurried** world
-# the pictures are easier, but the boxes of the unlabelled pictures were drawn loosely: each side lies 15
-# to 45 percent of the box's size too far out, and the hand shook. The book's main story plays in
-# the hurried world. A picture's tight boxes are known, since we drew it.
+# the pictures are easier, but the boxes of the unlabelled pictures were drawn loosely: each side
+# lies 15 to 45 percent of the box's size too far out, and the hand shook. The book's main story
+# plays in the hurried world. A picture's tight boxes are known, since we drew it.
 
 # %%
 def as_boxes(drawn):
@@ -326,18 +335,19 @@ plots.show(figure, alt="Three pictures, each with boxes drawn in four styles: ti
 # %% [markdown]
 # ## Who gets which labels
 #
-# Four lists, four jobs. *Labelled* pictures have masks and tight boxes. *Weak* pictures have boxes.
-# On *val* we make choices; on *test* we report, once. The list of labelled candidates is longer
-# than what a run may use: the run's seed draws a few of them, so that several seeds show how much
-# the luck of the draw matters.
+# Four lists, four jobs. *Labelled* pictures have masks and tight boxes. *Unlabelled* pictures have
+# no masks; here they have boxes, elsewhere they may have nothing at all. On *val* we make choices;
+# on *test* we report, once. The list of labelled candidates is longer than what a run may use: the
+# run's seed draws a few of them, so that several seeds show how much the luck of the draw matters.
 
 # %%
-pools = {"labelled": data.labelled, "unlabelled": data.unlabelled, "val": data.val, "test": data.test}
+sets = {"labelled": data.labelled, "unlabelled": data.unlabelled, "val": data.val,
+        "test": data.test}
 jobs = ("masks and boxes to learn from", "boxes to learn from", "choices", "the reported score")
 tables.results_table([
-    {"list": name, "pictures": len(pool), "masks": "yes" if pool.masks is not None else "–",
+    {"list": name, "pictures": len(images), "masks": "–" if images.sample(0).mask is None else "yes",
      "used for": job}
-    for (name, pool), job in zip(pools.items(), jobs, strict=True)
+    for (name, images), job in zip(sets.items(), jobs, strict=True)
 ])
 
 # %% [markdown]
@@ -358,8 +368,8 @@ share = splits.class_shares(list(data.labelled.masks.numpy()), len(data.classes)
 assert share[0] > 0.5, "background no longer covers most of the labelled pixels"
 tables.results_table([
     {"class": name}
-    | {f"pictures, seed {number}": int((pool.masks == c).any(dim=2).any(dim=1).sum())
-       for number, pool in chosen.items()}
+    | {f"pictures, seed {number}": int((images.masks == c).any(dim=2).any(dim=1).sum())
+       for number, images in chosen.items()}
     | {f"pixels, seed {seed} (%)": float(100 * share[c])}
     for c, name in enumerate(data.classes)
 ])
@@ -373,7 +383,7 @@ tables.results_table([
 # this way. mini-VOC is safe there, because each list is drawn from its own random numbers.
 
 # %% tags=["nbval-check-output"]
-names = {name: list(pool.names) for name, pool in pools.items()}
+names = {name: list(images.names) for name, images in sets.items()}
 splits.check_disjoint(names)
 print("the four lists share no picture")
 
@@ -388,8 +398,9 @@ except ValueError as error:
 #
 # With a few masks, every network learns them by heart. *Augmentation* shows each picture in a fresh
 # view: flipped, shifted, recoloured. Colours change the picture alone. **Geometry must change
-# everything that lies on the picture**: mask, box maps, stored logits. The library computes row and
-# column indices once and moves all maps by the same ones, so they cannot drift apart.
+# everything that lies on the picture**: mask, box maps, stored logits. The library's `View` computes
+# row and column indices once, and whatever lies on the picture follows these, so nothing can drift
+# apart.
 #
 # **Predict first.** The row 0 1 2 3 4 5 is shifted two places to the right. Nothing is known about
 # what enters at the left. What could stand there?
@@ -401,27 +412,29 @@ except ValueError as error:
 # ```
 
 # %% tags=["nbval-check-output"]
-shift_by_two = augment.Geometry(flips=torch.tensor([False]), shifts=torch.tensor([[0, 2]]))
-flip = augment.Geometry(flips=torch.tensor([True]), shifts=torch.tensor([[0, 0]]))
-row = torch.arange(6).reshape(1, 1, 6)
-print("shifted by 2:           ", augment.move(row, shift_by_two).flatten().tolist())
-print("flipped:                ", augment.move(row, flip).flatten().tolist())
-half = torch.arange(3).reshape(1, 1, 3)
-print("shifted, half resolution:", augment.move(half, shift_by_two, stride=2).flatten().tolist())
+size = (1, 6)  # one row of six pixels; the second view begins two pixels left of it
+shift_by_two = View(size, size, top=0, left=-2, size=size, border="mirror")
+flip = View(size, size, top=0, left=0, size=size, flip=True)
+row = np.arange(6, dtype=np.uint8).reshape(size)
+print("shifted by 2:           ", shift_by_two.mask(row).flatten().tolist())
+print("flipped:                ", flip.mask(row).flatten().tolist())
+half = torch.arange(3.0).reshape(1, 1, 3)  # stored logits: one class, one row, stride 2
+print("shifted, half resolution:", shift_by_two.logits(half).flatten().int().tolist())
 
 # %% [markdown]
 # Now the same on pictures, once done right and once with a typical bug: the mask stays where it
 # was.
 
 # %%
-generator = torch.Generator().manual_seed(seed)
-geometry = augment.draw_geometry(len(data.labelled), profile.augment, 2, generator)
-images, masks = data.labelled.images, data.labelled.masks
-moved_images, moved_masks = augment.move(images, geometry), augment.move(masks, geometry)
+images, masks = data.labelled.images.numpy(), data.labelled.masks.numpy()
+draws = np.random.default_rng(seed).random((len(images), DRAWS))
+seen_as = [draw_view(ids.shape, profile.augment, numbers, stride=2) for numbers in draws]
+moved_images = [view.image(image) for view, image in zip(seen_as, images, strict=True)]
+moved_masks = np.stack([view.mask(mask) for view, mask in zip(seen_as, masks, strict=True)])
 
 objects = (moved_masks != 0) & (moved_masks != VOID)
 wrong = (masks != moved_masks) & objects
-picks = wrong.flatten(1).sum(dim=1).argsort(descending=True)[:3].tolist()
+picks = np.argsort(-wrong.sum(axis=(1, 2)), kind="stable")[:3]
 figure = plots.gallery(
     {
         "picture and mask": [plots.overlay(images[i], masks[i]) for i in picks],
@@ -450,7 +463,7 @@ print(f"with the mask left behind, {100 * wrong.sum() / objects.sum():.0f} % of 
 # | $x_0, y_0, x_1, y_1$ | `boxes.coordinates` | `(K, 4)` | half-open pixel edges of K boxes |
 # | $b_c$ | `box_maps[:, c]` | `(N, H, W)` | 1 in boxes of class $c$; for $c = 0$, in no box |
 # | $F$ | `data.labelled` | | pictures with masks and boxes |
-# | $W$ | `data.unlabelled` | | pictures with boxes only |
+# | $W$ | `data.unlabelled` | | pictures without masks; here with boxes |
 
 # %% [markdown]
 # ## Exercises
@@ -490,11 +503,12 @@ square = np.array([0, 0, 2, 2])
 assert box_iou(square, square) == 1, "a box overlaps itself fully"
 assert box_iou(square, np.array([1, 1, 3, 3])) == 1 / 7, "1 of 7 pixels is in both"
 assert box_iou(square, np.array([5, 5, 6, 6])) == 0, "boxes that do not meet have an IoU of 0"
+world = data.config.options.drawn_world()
 overlaps = [
     box_iou(box, np.array(tight))
     for i in range(len(data.unlabelled))
-    for box, (_, tight) in zip(data.dataset("unlabelled")[i].boxes.coordinates,
-                               draw_scene(data.world, "unlabelled", i).boxes, strict=True)
+    for box, (_, tight) in zip(data.unlabelled.sample(i).boxes.coordinates,
+                               draw_scene(world, "unlabelled", i).boxes, strict=True)
 ]
 print(f"✓ exercise 1.2: right. Drawn and tight boxes overlap by {np.mean(overlaps):.2f}")
 
@@ -568,12 +582,12 @@ assert mistakes["missed"][0] == max(m[0] for m in mistakes.values()), "misses mu
 # shifted: 1-based and inclusive becomes 0-based and half-open.
 # ```
 #
-# **3.** Why may the hidden masks of the unlabelled pictures be used to measure labels, and not to choose
-# how many steps to train?
+# **3.** Why may the hidden masks of the unlabelled pictures be used to measure labels, and not to
+# choose how many steps to train?
 #
 # ```{dropdown} Answer
-# With real unlabelled pictures there are no such masks, so a choice made with them could not be made
-# outside the book. Choices are made on val. The hidden masks only explain what happened.
+# With real unlabelled pictures there are no such masks, so a choice made with them could not be
+# made outside the book. Choices are made on val. The hidden masks only explain what happened.
 # ```
 
 # %% [markdown]
@@ -589,8 +603,8 @@ assert mistakes["missed"][0] == max(m[0] for m in mistakes.values()), "misses mu
 #
 # - **The mask was saved in colours**, or resized with interpolation: then ids appear that nobody
 #   drew.
-# - **Labelled and unlabelled lists are the same list.** One public re-implementation reads one list of
-#   pictures for both roles. It runs, but nothing about it is semi-supervised.
+# - **Labelled and unlabelled lists are the same list.** One public re-implementation reads one list
+#   of pictures for both roles. It runs, but nothing about it is semi-supervised.
 # - **Boxes of the test pictures reach the model.** The same code feeds them to its primary, and so
 #   the score is no longer that of a model that sees pictures only.
 # - **Decimal coordinates** crash a reader that expects whole numbers, or lose their fraction in one

@@ -60,7 +60,8 @@ def fill_boxes(box_maps: np.ndarray) -> np.ndarray:
     return np.where(box_maps == 1, areas, np.iinfo(np.int64).max).argmin(axis=1).astype(np.uint8)
 
 
-filled = fill_boxes(data.test.box_maps.numpy())
+maps = data.test.part(range(len(data.test))).box_maps.numpy()
+filled = fill_boxes(maps)
 crowded = np.argsort(-(filled != 0).mean(axis=(1, 2)), kind="stable")
 sparse_to_crowded = crowded[[-1, len(crowded) // 2, 0]]
 figure = plots.gallery(
@@ -501,7 +502,6 @@ def resampled_difference(
 assert np.all(resampled_difference(matrices, matrices, 20, seed) == 0), (
     "a predictor minus itself must be 0 in every draw: draw the same pictures for both"
 )
-maps = data.test.box_maps.numpy()
 areas = maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
 largest = (maps * areas).argmax(axis=1)
 of_largest = np.stack([confusion_matrix(t, p, len(data.classes))

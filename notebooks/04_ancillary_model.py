@@ -37,10 +37,11 @@ import torch
 from torch import nn
 
 from semiseg_lib import chapter, checks, plots, tables
-from semiseg_lib.datasets.boxes import class_maps, heat_map
+from semiseg_lib.batches.boxes import class_maps, heat_map
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.evaluate import evaluate, evaluate_labels, predict
+from semiseg_lib.inference import predict_part
 from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("04_ancillary_model", profile, device)
@@ -57,9 +58,9 @@ profile = chapter.begin("04_ancillary_model", profile, device)
 pipeline = Pipeline(profile, seed, device)
 supervised, ancillary = pipeline.supervised(), pipeline.ancillary()
 data, classes = pipeline.data, pipeline.data.classes
-side = data.world.side
-test_boxes = [sample.boxes for sample in data.dataset("test")]
+test_boxes = [data.test.sample(i).boxes for i in range(len(data.test))]
 truth = data.test.masks.numpy()
+side = truth.shape[-1]
 
 without, with_boxes = (predict(run.method, data.test) for run in (supervised, ancillary))
 helped = ((with_boxes == truth) & (without != truth) & (truth != VOID)).sum((1, 2))
@@ -193,7 +194,7 @@ print("no feature grows:", bool((attended <= features).all()))
 # input leaves possible.
 
 # %%
-maps = data.test.box_maps.numpy()
+maps = data.test.part(range(len(data.test))).box_maps.numpy()
 is_object = (truth != VOID) & (truth != 0)
 in_a_box = maps[:, 1:].any(axis=1)
 possible = {
@@ -307,25 +308,30 @@ interventions = {
 
 # %%
 few = min(150, len(data.test))
-part = replace(data.test, names=data.test.names[:few], images=data.test.images[:few],
-               masks=data.test.masks[:few], box_maps=data.test.box_maps[:few])
+few_of_test = data.test.take(range(few))
+part = few_of_test.part(range(few))  # what a model is handed: pictures, masks, box maps
 
 
-def with_changed(change) -> object:
+def with_changed(change):
     """The few test pictures, with box maps drawn from changed boxes."""
     maps = [class_maps(change(boxes), len(classes), (side, side)) for boxes in test_boxes[:few]]
-    return replace(part, box_maps=torch.from_numpy(np.stack(maps)))
+    return replace(part, box_maps=torch.from_numpy(np.stack(maps)).float())
 
 
-pools = {name: with_changed(change) for name, change in interventions.items()}
-says = {name: predict(ancillary.method, pool) for name, pool in pools.items()}
+def labels_of(method, part) -> np.ndarray:
+    """What the model says about the pictures of a part: class ids (N, H, W)."""
+    return predict_part(method, part).argmax(dim=1).to(torch.uint8).cpu().numpy()
+
+
+parts = {name: with_changed(change) for name, change in interventions.items()}
+says = {name: labels_of(ancillary.method, shown) for name, shown in parts.items()}
 changed = [(says[name] != says["as drawn"]).mean((1, 2)) for name in list(says)[1:]]
 two = (-np.min(changed, axis=0)).argsort(kind="stable")[:2]
 
 # %%
 views, drawn = {}, {}
 for name, change in interventions.items():
-    views[name] = [view for i in two for view in (part.images[i].numpy(), says[name][i])]
+    views[name] = [view for i in two for view in (data.test.sample(i).image, says[name][i])]
     drawn[name] = [boxes for i in two for boxes in (change(test_boxes[i]), None)]
 figure = plots.gallery(views, classes, boxes=drawn, rows_titles=["shown", "says"] * len(two))
 plots.show(figure, alt="Two test pictures, each shown to the ancillary with boxes as drawn, "
@@ -346,33 +352,35 @@ def told(boxes_maps: np.ndarray, labels: np.ndarray) -> float:
 
 
 rows = []
-for name, pool in pools.items():
-    answers = [predict(run.method, pool) for run in ancillary_runs.values()]
+for name, shown in parts.items():
+    answers = [labels_of(run.method, shown) for run in ancillary_runs.values()]
     right = [(labels == truth[:few])[is_object[:few]].mean() for labels in answers]
     rows.append({
         "boxes": name,
         "mIoU": [evaluate_labels(truth[:few], labels, classes).mean_iou for labels in answers],
         "object pixels: true class": right,
-        "told class": [told(pool.box_maps.numpy(), labels) for labels in answers],
+        "told class": [told(shown.box_maps.numpy(), labels) for labels in answers],
     })
 tables.results_table(rows)
 
 # %% [markdown]
 # ## Loose boxes
 #
-# The boxes of the *unlabelled* pictures, which the ancillary is made for, were drawn in a hurry: each
-# side lies too far out, by some 15 to 45 % of the box. The ancillary learnt from tight boxes. So we
-# move each side of the test boxes outwards step by step (below zero: inwards), and score it against
-# two references: filled boxes, which believe everything, and the supervised model, which believes
-# nothing.
+# The boxes of the *unlabelled* pictures, which the ancillary is made for, were drawn in a hurry:
+# each side lies too far out, by some 15 to 45 % of the box. The ancillary learnt from tight boxes.
+# So we move each side of the test boxes outwards step by step (below zero: inwards), and score it
+# against two references: filled boxes, which believe everything, and the supervised model, which
+# believes nothing.
 
 # %%
 shares = (-0.2, -0.1, 0, 0.1, 0.2, 0.3, 0.4, 0.5)
 curves = {"ancillary": [], "filled boxes": [], "supervised": []}
-level = np.mean([evaluate(run.method, part, classes).mean_iou for run in supervised_runs.values()])
+level = np.mean([evaluate(run.method, few_of_test, classes).mean_iou
+                 for run in supervised_runs.values()])
 for share in shares:
-    pool = with_changed(lambda boxes, share=share: enlarged(boxes, share))
-    runs = [evaluate(run.method, pool, classes).mean_iou for run in ancillary_runs.values()]
+    shown = with_changed(lambda boxes, share=share: enlarged(boxes, share))
+    runs = [evaluate_labels(truth[:few], labels_of(run.method, shown), classes).mean_iou
+            for run in ancillary_runs.values()]
     boxed = [filled(enlarged(boxes, share)) for boxes in test_boxes[:few]]
     curves["ancillary"].append((100 * share, 100 * np.mean(runs)))
     curves["filled boxes"].append(
@@ -395,10 +403,10 @@ plots.show(figure, alt="mIoU of the ancillary, of filled boxes and of the superv
 # %% [markdown]
 # ## Not a model to deploy
 #
-# At test time nobody draws boxes. The ancillary is a labelling tool: it makes labels for the unlabelled
-# pictures, and then the primary model, which sees pictures alone, learns from them. The library
-# keeps the two apart. A method says whether it reads boxes, `evaluate` hands box maps to no other,
-# and a network refuses what it was not built for.
+# At test time nobody draws boxes. The ancillary is a labelling tool: it makes labels for the
+# unlabelled pictures, and then the primary model, which sees pictures alone, learns from them. The
+# library keeps the two apart. A method says whether it reads boxes, `evaluate` hands box maps to no
+# other, and a network refuses what it was not built for.
 
 # %% tags=["nbval-check-output"]
 part_of_two = data.test.part([0, 1]).to(next(ancillary.method.parameters()).device)
@@ -491,8 +499,8 @@ total = sum(map(len, test_boxes))
 assert counts[0] == total and counts[2] == 0, f"exercise 4.3: {counts} boxes left of {total}"
 assert 0 < counts[1] < total, f"exercise 4.3: half should go, {counts[1]} of {total} are left"
 for chance in (0, 0.3, 0.6, 1):
-    pool = with_changed(lambda boxes, chance=chance: overlooked(boxes, chance, generator))
-    score = evaluate(ancillary.method, pool, classes)
+    shown = with_changed(lambda boxes, chance=chance: overlooked(boxes, chance, generator))
+    score = evaluate_labels(truth[:few], labels_of(ancillary.method, shown), classes)
     print(f"{chance:.0%} missing: mIoU {100 * score.mean_iou:.1f}")
 
 # %% [markdown]

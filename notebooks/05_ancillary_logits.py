@@ -40,7 +40,7 @@ import torch
 from torch import Tensor
 
 from semiseg_lib import chapter, checks, plots, tables
-from semiseg_lib.datasets.boxes import class_maps
+from semiseg_lib.batches.boxes import class_maps
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.evaluate import evaluate_labels, predict_logits
@@ -52,18 +52,20 @@ profile = chapter.begin("05_ancillary_logits", profile, device)
 # %% [markdown]
 # ## The result first
 #
-# The trained ancillary now does what it is for: it labels the unlabelled pictures. They have boxes, drawn
-# in a hurry, and no masks. Because this world is drawn, masks of them exist all the same. We keep
-# them **hidden**: they measure the labels in this book and are never used to make or to choose any.
+# The trained ancillary now does what it is for: it labels the unlabelled pictures. They have boxes,
+# drawn in a hurry, and no masks. Because this world is drawn, masks of them exist all the same. We
+# keep them **hidden**: they measure the labels in this book and are never used to make or to choose
+# any.
 #
 # The three pictures are sorted by how much background the ancillary takes for an object.
 
 # %% tags=["nbval-ignore-output"]
 pipeline = Pipeline(profile, seed, device)
-store = pipeline.logits()  # runs the ancillary over the unlabelled pictures, or finds its logits on disk
+store = pipeline.logits()  # of the unlabelled pictures; asks the ancillary, or finds them on disk
 data, classes = pipeline.data, pipeline.data.classes
-side, truth = data.world.side, data.unlabelled_truth
-unlabelled_boxes = [sample.boxes for sample in data.dataset("unlabelled")]
+truth = np.asarray(data.unlabelled_truth)
+side = truth.shape[-1]
+unlabelled_boxes = [data.unlabelled.sample(i).boxes for i in range(len(data.unlabelled))]
 
 
 def labels_of(logits: Tensor) -> np.ndarray:
@@ -84,9 +86,9 @@ views = {
 }
 figure = plots.gallery(views, classes, boxes=[unlabelled_boxes[i] for i in shown],
                        rows_titles=["much", "some", "little"])
-plots.show(figure, alt="Three unlabelled pictures with their loose boxes, one a row: the ancillary's "
-           "label, the hidden true mask, and the wrong pixels in white, most of them around the "
-           "objects.")
+plots.show(figure, alt="Three unlabelled pictures with their loose boxes, one a row: the "
+           "ancillary's label, the hidden true mask, and the wrong pixels in white, most of them "
+           "around the objects.")
 
 # %% [markdown]
 # **What to notice.** Look at the names first: do you find an object of the wrong class? Then at the
@@ -241,30 +243,38 @@ with TemporaryDirectory() as temporary:
 # ## How good are the labels?
 #
 # The ancillary learnt from tight boxes and now reads loose ones. How much of its score on the test
-# pictures survives? Two things differ between test and unlabelled pictures: the pictures and the boxes. A
-# control takes them apart. Since this world is drawn, we can ask for the *tight* boxes of unlabelled
-# pictures, and change nothing but the boxes.
+# pictures survives? Two things differ between test and unlabelled pictures: the pictures and the
+# boxes. A control takes them apart. Since this world is drawn, we can ask for the *tight* boxes of
+# unlabelled pictures, and change nothing but the boxes.
 
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib.datasets.minivoc import draw_scene
 
 few = min(200, len(data.unlabelled))
-scenes = [draw_scene(data.world, "unlabelled", number) for number in range(few)]
+world = data.config.options.drawn_world()
+scenes = [draw_scene(world, "unlabelled", number) for number in range(few)]
 tight_boxes = [
     Boxes(np.array([box for _, box in scene.boxes], np.float32),
           np.array([number for number, _ in scene.boxes]))
     for scene in scenes
 ]
-loose = replace(data.unlabelled, names=data.unlabelled.names[:few], images=data.unlabelled.images[:few],
-                box_maps=data.unlabelled.box_maps[:few])
+loose = data.unlabelled.part(range(few))  # what a model is handed: pictures and box maps
 tight = replace(loose, box_maps=torch.from_numpy(np.stack(
     [class_maps(boxes, len(classes), (side, side)) for boxes in tight_boxes]
-)))
+)).float())
+
+
+def logits_on(part, method) -> Tensor:
+    """A model's logits (N, C, h, w) at head resolution, as the store holds them."""
+    part = part.to(next(method.parameters()).device)
+    with torch.no_grad():
+        return method.eval().head_logits(part.images, part.box_maps).float().cpu()
+
 
 pipelines = {s: Pipeline(profile, s, device) for s in profile.seeds}
 stores = {s: p.logits() for s, p in pipelines.items()}
 on_loose = {s: stores[s].read()[:few].float() for s in pipelines}
-on_tight = {s: predict_logits(p.ancillary().method, tight) for s, p in pipelines.items()}
+on_tight = {s: logits_on(tight, p.ancillary().method) for s, p in pipelines.items()}
 
 # %%
 scores = {

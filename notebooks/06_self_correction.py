@@ -46,9 +46,9 @@ profile = chapter.begin("06_self_correction", profile, device)
 # %% [markdown]
 # ## The result first
 #
-# Two models have an opinion on every unlabelled picture. The **ancillary** saw the annotator's boxes;
-# you stored its logits in chapter 05. The **primary** sees the picture alone. The one used here
-# has already learned from the ancillary's labels as they are. (Chapter 07 shows how it was
+# Two models have an opinion on every unlabelled picture. The **ancillary** saw the annotator's
+# boxes; you stored its logits in chapter 05. The **primary** sees the picture alone. The one used
+# here has already learned from the ancillary's labels as they are. (Chapter 07 shows how it was
 # trained. Here we only need a second opinion.)
 #
 # The next cell loads both, or trains what is missing.
@@ -65,12 +65,12 @@ print("logits of the unlabelled pictures:", tuple(logits_primary[seed].shape))
 
 # %% [markdown]
 # Now mix them. One line of arithmetic on logits, with the primary counting twice as much as the
-# ancillary, makes a third label: the corrected one. The hidden masks of the unlabelled pictures serve
-# to measure it, and to pick the pictures shown below. Nothing learns from them.
+# ancillary, makes a third label: the corrected one. The hidden masks of the unlabelled pictures
+# serve to measure it, and to pick the pictures shown below. Nothing learns from them.
 
 # %%
 data = pipelines[seed].data
-truth = data.unlabelled_truth
+truth = np.asarray(data.unlabelled_truth)
 mixed = (logits_primary[seed] + 0.5 * logits_ancillary[seed]) / 1.5
 
 
@@ -80,7 +80,7 @@ def labels_of(logits: Tensor) -> np.ndarray:
 
 
 def share_right(labels: np.ndarray) -> np.ndarray:
-    """The share of each unlabelled picture's pixels that is labelled right, (N,); void is left out."""
+    """The share of each picture's pixels that is labelled right, (N,); void is left out."""
     counted = truth != VOID
     return ((labels == truth) & counted).sum(axis=(1, 2)) / counted.sum(axis=(1, 2))
 
@@ -95,15 +95,15 @@ gain = share_right(views["corrected"]) - share_right(views["ancillary"])
 # %%
 order = np.argsort(-gain, kind="stable")
 chosen = [*order[:3], order[-1]]
-unlabelled_samples = data.dataset("unlabelled")
+samples = {int(i): data.unlabelled.sample(int(i)) for i in chosen}
 figure = plots.gallery(
     {
-        "picture": [unlabelled_samples[int(i)].image for i in chosen],
+        "picture": [samples[int(i)].image for i in chosen],
         **{title: labels[chosen] for title, labels in views.items()},
         "truth": truth[chosen],
     },
     data.classes,
-    boxes=[unlabelled_samples[int(i)].boxes for i in chosen],
+    boxes=[samples[int(i)].boxes for i in chosen],
     rows_titles=["most gained", "second", "third", "least gained"],
 )
 plots.show(
@@ -565,7 +565,7 @@ candidates = [*order[:3], *order[-3:], *by_disagreement]
 picked = list(dict.fromkeys(int(i) for i in candidates))[:8]
 AlphaExplorer(
     pictures=data.unlabelled.images[picked].numpy(),
-    boxes=[unlabelled_samples[i].boxes for i in picked],
+    boxes=[data.unlabelled.sample(i).boxes for i in picked],
     logits_ancillary=logits_ancillary[seed][picked].numpy(),
     logits_primary=logits_primary[seed][picked].numpy(),
     classes=data.classes,

@@ -39,7 +39,7 @@ from torch.nn import functional
 
 from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import TrainingLoader
+from semiseg_lib.batches.loader import Loader
 from semiseg_lib.evaluate import predict_logits
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
@@ -90,7 +90,7 @@ plots.show(
 # %% [markdown]
 # ## Two kinds of pictures in one batch
 #
-# Call the pictures with masks $F$ and the weak ones $W$. There are few of the first and many of
+# Call the pictures with masks $F$ and those without $W$. There are few of the first and many of
 # the second. One could train on all of $W$, then on all of $F$, and so on. The model would
 # forget one while learning the other. Instead, **every batch holds both**, in fixed numbers. The
 # few masks come round often, each time as a new view, and every step balances both terms. Batch
@@ -98,14 +98,16 @@ plots.show(
 
 # %%
 pipeline, train = pipelines[seed], profile.train_primary
-unlabelled = replace(pipeline.data.unlabelled, box_maps=None, logits_ancillary=pipeline.logits().read())
-loader = TrainingLoader(
-    pipeline.data.labelled, unlabelled, train.batch_labelled, train.batch_unlabelled, profile.augment, seed
+stored = pipeline.logits().read()
+unlabelled = pipeline.data.unlabelled.without_boxes().with_logits(stored)
+loader = Loader(
+    pipeline.data.labelled, unlabelled, train.batch_labelled, train.batch_unlabelled,
+    profile.augment, seed,
 )
 batch = loader.batch(step=0)
-print("labelled:", tuple(batch.labelled.images.shape), "with masks",
+print("labelled:  ", tuple(batch.labelled.images.shape), "with masks",
       tuple(batch.labelled.masks.shape))
-print("unlabelled:    ", tuple(batch.unlabelled.images.shape), "with ancillary logits",
+print("unlabelled:", tuple(batch.unlabelled.images.shape), "with ancillary logits",
       tuple(batch.unlabelled.logits_ancillary.shape))
 
 
@@ -121,7 +123,8 @@ def fullest(labels: Tensor, count: int) -> list[int]:
     return objects.argsort(descending=True)[:count].tolist()
 
 
-unlabelled_labels = enlarge(batch.unlabelled.logits_ancillary, batch.unlabelled.images.shape[-2:]).argmax(dim=1)
+size = batch.unlabelled.images.shape[-2:]
+unlabelled_labels = enlarge(batch.unlabelled.logits_ancillary, size).argmax(dim=1)
 columns = {}
 for kind, part, labels, count in (("labelled", batch.labelled, batch.labelled.masks, 2),
                                   ("unlabelled", batch.unlabelled, unlabelled_labels, 3)):
@@ -139,10 +142,10 @@ plots.show(
 
 # %% [markdown]
 # The stored logits were computed once, on the pictures as they are. The views are flipped,
-# shifted and recoloured. Flips and shifts move the logits by the same indices as the picture,
-# and shifts are whole multiples of the logits' stride, so nothing is interpolated. Check it by
-# eye above: does each label lie on its object? The unlabelled pictures bring no boxes into this batch.
-# The primary must not need them.
+# shifted and recoloured. The same `View` moves the logits and the picture, and shifts are whole
+# multiples of the logits' stride, so nothing is interpolated. Check it by eye above: does each
+# label lie on its object? The unlabelled pictures bring no boxes into this batch. The primary must
+# not need them.
 
 # %% [markdown]
 # ## The loss, and one step of it
@@ -156,8 +159,8 @@ plots.show(
 # $$
 #
 # The first sum runs over the labelled pixels of the masks (void is left out), the second over the
-# pixels of the unlabelled logits. Without correction, $q = p_\mathrm{anc}$. There is no weight between
-# the terms, and no threshold. Each symbol is a tensor:
+# pixels of the unlabelled logits. Without correction, $q = p_\mathrm{anc}$. There is no weight
+# between the terms, and no threshold. Each symbol is a tensor:
 #
 # | paper | in code | shape |
 # |-|-|-|
@@ -199,9 +202,10 @@ loss_unlabelled = -(target * logits_unlabelled.log_softmax(dim=1)).sum(dim=1).me
 
 # %% tags=["nbval-check-output"]
 losses = method.losses(batch, progress)
-print("labelled term equal:", torch.allclose(losses["labelled"], loss_labelled, rtol=1e-4))
-print("unlabelled term equal:    ", torch.allclose(losses["unlabelled"], loss_unlabelled, rtol=1e-4))
-print("alpha at half time: ", alpha)
+print("labelled term equal:  ", torch.allclose(losses["labelled"], loss_labelled, rtol=1e-4))
+print("unlabelled term equal:",
+      torch.allclose(losses["unlabelled"], loss_unlabelled, rtol=1e-4))
+print("alpha at half time:   ", alpha)
 
 # %% [markdown]
 # What is left of a step is the optimiser, and a moving average of the weights that follows it.
@@ -221,8 +225,8 @@ method.after_step(step=0)
 #
 # ```{dropdown} Answer
 # Zero, exactly, in every step. The target is the output of the same forward pass, and the
-# gradient is $p - q$. So "own labels" here means: learn from the masks, with the unlabelled pictures
-# in the batch but silent. They still take part in batch normalisation. (Methods that do learn
+# gradient is $p - q$. So "own labels" here means: learn from the masks, with the unlabelled
+# pictures in the batch but silent. They still take part in batch normalisation. (Methods that do learn
 # from their own labels need a gap between teacher and student: other weights, another view, or
 # hard labels.)
 # ```
@@ -249,7 +253,7 @@ print("largest gradient of the unlabelled term is below 1e-5:", largest < 1e-5)
 # ```
 
 # %%
-entropy = torch.distributions.Categorical(logits=unlabelled.logits_ancillary.float().movedim(1, -1))
+entropy = torch.distributions.Categorical(logits=stored.float().movedim(1, -1))
 floor = float(entropy.entropy().mean())
 histories = {
     name: [(row["step"], row["loss_unlabelled"]) for row in runs[name][seed].history]
@@ -293,6 +297,8 @@ plots.show(
 # Another machine rounds differently, and a training run amplifies the difference. So the gain of
 # a few points that your own runs show will not be ours to the digit, and its band is wide. The
 # strict claim (an interval above zero) is checked on the stored runs: `semiseg study hurried`.
+# The stored runs were made by an earlier version of the library, so they are judged alone, and
+# never in one interval with the runs above.
 
 # %%
 checks.claim(
@@ -302,6 +308,7 @@ checks.claim("linear-is-ahead-here", differences["linear − no correction"], pr
 hurried = studies.read("hurried", profiles.load("laptop"))
 recorded = np.subtract(hurried.scores("linear"), hurried.scores("none"))
 checks.claim("linear-beats-none", recorded, judges=True)
+print(hurried.mark)
 
 # %% [markdown]
 # And the labels? Chapter 06 mixed the ancillary with a primary that had learned from it without
@@ -347,6 +354,8 @@ checks.claim("corrected-beats-ancillary", gained, profile.judges)
 # long for a chapter, so their scores come from **records**: files beside this notebook, made
 # once in the laptop profile with `semiseg study schedules`. They are laptop records whichever
 # profile you run.
+# These numbers were made by an earlier version of the library; the records name the commits. Such
+# rows are marked †, and are not mixed with runs of today's code.
 #
 # **Predict first.** Write down, for each row, whether you expect it above or below "no
 # correction":
@@ -372,6 +381,7 @@ def against(arm: str, other: str) -> np.ndarray:
 
 print("seeds:", records.seeds("none"))
 print("made with:", ", ".join(f"{key} {value}" for key, value in records.machine.items()))
+print(records.mark)
 
 # %%
 figure = plots.paired_differences(
@@ -390,7 +400,7 @@ def row(arm: str, other: str) -> dict:
     """One line of a verdict table: the arm's level, and its difference to another arm."""
     interval = tables.paired_interval(records.scores(arm), records.scores(other))
     return {
-        "alpha": arms[arm],
+        "alpha": arms[arm] + records.sign,
         "test mIoU": [score / 100 for score in records.scores(arm)],
         "label mIoU": [score / 100 for score in records.scores(arm, "labels")],
         "difference": f"{interval.mean:+.1f}",
@@ -540,8 +550,8 @@ for name, target in targets.items():
 #
 # ## What can go wrong
 #
-# - **No unlabelled set at all.** One public version reads the same list for both sets, so that nothing
-#   is semi-supervised in it.
+# - **No unlabelled set at all.** One public version reads the same list for both sets, so that
+#   nothing is semi-supervised in it.
 # - **Boxes at test time.** The same version gives the primary a box channel, and the true boxes
 #   of the validation pictures to go with it.
 # - **One kind after the other.** A pass over $F$, then one over $W$: the last one wins.

@@ -40,16 +40,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables, unlabelled
+from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
+from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig, draw_masks, draw_mix
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.loader import Loader
 from semiseg_lib.book import published
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Pool, TrainingLoader
-from semiseg_lib.datasets.mixing import THREE_BOXES, CutMixConfig, draw_masks, draw_mix
 from semiseg_lib.evaluate import evaluate_labels
 from semiseg_lib.methods import CPSConfig
 from semiseg_lib.methods.cps import CPS
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.stages import Pipeline
+from semiseg_lib.unlabelled import learn, warm_starts
 
 profile = chapter.begin("13_cross_pseudo_supervision", profile, device)
 
@@ -60,6 +62,8 @@ profile = chapter.begin("13_cross_pseudo_supervision", profile, device)
 # network**, and that one learns from it. Both have seen the same few masks and differ only in the
 # weights that they started from. The scores are **records**, made with `semiseg study unlabelled`
 # in the laptop profile: 24 masks, and for every row but the first the same number of further steps.
+# These numbers were made by an earlier version of the library; the records name the commits. Such
+# rows are marked †, and are not mixed with runs of today's code.
 
 # %%
 records = studies.read("unlabelled", profiles.load("laptop"))
@@ -67,9 +71,11 @@ ARMS = {
     "supervised": "masks alone", "longer": "masks alone, longer", "fixmatch": "FixMatch",
     "cps": "CPS", "cutmix-cps": "CutMix-CPS", "boxes alone": "one network, boxes",
 }
-levels = {text: records.scores(arm) for arm, text in ARMS.items() if records.scores(arm)}
+levels = {text + records.sign: records.scores(arm) for arm, text in ARMS.items()
+          if records.scores(arm)}
 print("seeds:", records.seeds("supervised"))
 print("made with:", ", ".join(f"{key} {value}" for key, value in records.machine.items()))
+print(records.mark)
 
 # %%
 plots.show(
@@ -87,7 +93,7 @@ def compared(one: str, other: str, name: str) -> dict[str, str]:
         dict(zip(records.seeds(arm), records.scores(arm), strict=True)) for arm in (one, other)
     ]
     seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
-    line = {"difference in test mIoU (points)": name, "seeds": str(len(seeds))}
+    line = {"difference in test mIoU (points)": name + records.sign, "seeds": str(len(seeds))}
     if len(seeds) > 1:
         found = tables.paired_interval(*([scores[s] for s in seeds] for scores in by_seed))
         interval = f"{found.low:+.1f} to {found.high:+.1f}"
@@ -125,20 +131,21 @@ checks.claim("cutmix-cps-beats-longer", [ours - theirs for ours, theirs in fair]
 # %%
 pipeline = Pipeline(profile, seed, device)
 data, count = pipeline.data, len(pipeline.data.classes)
-unlabelled_pool = data.unlabelled.without_boxes()
-start = unlabelled.warm_starts(pipeline, networks=2)
+without_masks = data.unlabelled.without_boxes()
+hidden = np.asarray(data.unlabelled_truth)
+start = warm_starts(pipeline, networks=2)
 
 
 # %%
 @torch.inference_mode()
-def beliefs(network: nn.Module, pool: Pool) -> Tensor:
-    """A network's probabilities in every pixel of a pool, (N, C, H, W), on the CPU."""
+def beliefs(network: nn.Module, images: ImageSet) -> Tensor:
+    """A network's probabilities in every pixel of some pictures, (N, C, H, W), on the CPU."""
     network.eval()
     place = next(network.parameters()).device
-    batches = torch.arange(len(pool)).split(50)
-    images = (pool.part(numbers.tolist()).images.to(place) for numbers in batches)
+    batches = torch.arange(len(images)).split(50)
+    parts = (images.part(numbers.tolist()).images.to(place) for numbers in batches)
     return torch.cat([
-        enlarge(network(some), some.shape[-2:]).softmax(dim=1).cpu() for some in images
+        enlarge(network(some), some.shape[-2:]).softmax(dim=1).cpu() for some in parts
     ])
 
 
@@ -150,8 +157,8 @@ def labels_of(probabilities: Tensor) -> np.ndarray:
 # %%
 def outcomes(one: np.ndarray, two: np.ndarray) -> dict[str, float]:
     """Shares of the unlabelled pictures' pixels by who is right, in percent; void is left out."""
-    known = data.unlabelled_truth != VOID
-    one, two, truth = (labels[known] for labels in (one, two, data.unlabelled_truth))
+    known = hidden != VOID
+    one, two, truth = (labels[known] for labels in (one, two, hidden))
     right, right_two, alike = one == truth, two == truth, one == two
     shares = {
         "both right": right & alike,
@@ -170,7 +177,7 @@ def hidden_errors(shares: dict[str, float]) -> float:
 
 
 # %%
-before = [labels_of(beliefs(one.method.network, unlabelled_pool)) for one in start]
+before = [labels_of(beliefs(one.method.network, without_masks)) for one in start]
 shares_before = outcomes(*before)
 for name, share in shares_before.items():
     print(f"{name:<24} {share:5.1f} % of the pixels")
@@ -181,9 +188,9 @@ differ = before[0] != before[1]
 chosen = np.argsort(-differ.mean(axis=(1, 2)), kind="stable")[:4]
 figure = plots.gallery(
     {
-        "picture": data.unlabelled.images[chosen].numpy(),
+        "picture": without_masks.take(chosen).images.numpy(),
         "first": before[0][chosen], "second": before[1][chosen],
-        "they differ": differ[chosen], "truth": data.unlabelled_truth[chosen],
+        "they differ": differ[chosen], "truth": hidden[chosen],
     },
     data.classes,
 )
@@ -229,8 +236,8 @@ plots.show(
 
 # %%
 train = profile.train_unlabelled
-loader = TrainingLoader(
-    data.labelled.without_boxes(), unlabelled_pool, train.batch_labelled, train.batch_unlabelled,
+loader = Loader(
+    data.labelled.without_boxes(), without_masks, train.batch_labelled, train.batch_unlabelled,
     profile.augment, seed,
 )
 batch = loader.batch(step=0)
@@ -474,7 +481,7 @@ tables.results_table([compared("cutmix-cps", "cutmix-cps clean", name)])
 # chapter.
 
 # %% tags=["nbval-ignore-output"]
-trained = unlabelled.learn(pipeline, cutmix_options)
+trained = learn(pipeline, cutmix_options)
 print("training took", f"{trained.record['seconds']:.0f} s on the machine that ran it")
 
 # %%
@@ -503,8 +510,8 @@ plots.show(
 
 # %%
 after = [
-    labels_of(beliefs(net, unlabelled_pool)) for net in (trained.method.network,
-                                                         trained.method.second)
+    labels_of(beliefs(net, without_masks)) for net in (trained.method.network,
+                                                       trained.method.second)
 ]
 shares_after = outcomes(*after)
 tables.results_table([
@@ -687,18 +694,21 @@ tables.results_table([
 #
 # The next table is a reduced run on PASCAL VOC with small crops, few steps and **one seed**. It
 # shows that everything runs and what it costs. It ranks nothing.
+# These numbers were made by an earlier version of the library; the records name the commits. Such
+# rows are marked †, and are not mixed with runs of today's code.
 
 # %%
 try:
-    photographs = studies.read("voc unlabelled", profiles.load("laptop", "voc")).rows
+    photographs = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
+    print(photographs.mark)
 except FileNotFoundError as missing:
-    photographs = []
+    photographs = studies.Records([], "laptop", {})
     print(missing)
 rows = [
-    {"100 masks": studies.STUDIES["voc unlabelled"][row["arm"]].text,
+    {"100 masks": studies.STUDIES["voc unlabelled"][row["arm"]].text + photographs.sign,
      "test mIoU (%)": f"{row['test']:.1f}", "minutes": f"{row['minutes']:.1f}",
      "memory (GB)": f"{row['memory GB']:.1f}", "seed": str(row["seed"])}
-    for row in photographs
+    for row in photographs.rows
 ]
 tables.results_table(rows or [{"100 masks": "not run yet"}])
 

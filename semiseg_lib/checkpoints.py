@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from semiseg_lib.datasets.loaders import Batch
+from semiseg_lib.batches.part import Batch
 from semiseg_lib.methods.base import Method
 from semiseg_lib.runs import RunFolder, best_of
 

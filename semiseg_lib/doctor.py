@@ -21,6 +21,7 @@ import psutil
 import torch
 
 from semiseg_lib import compat
+from semiseg_lib.datasets.dataset import Dataset, find, names
 from semiseg_lib.paths import dataset_root, work_root
 
 INSTALL = 'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"'
@@ -35,12 +36,6 @@ OPTIONAL = {
     "pytest": "to run the tests",
     "nbval": "to test the chapters",
     "playwright": "to test the widgets in a browser",
-}
-DATASETS = {
-    "PASCAL VOC 2012": "VOCdevkit/VOC2012/JPEGImages",
-    "CamVid": "camvid",
-    "Cityscapes": "cityscapes/leftImg8bit",
-    "CIFAR-10": "cifar10",
 }
 LEAST_DISK_GB, LEAST_MEMORY_GB = 1.0, 2.0
 
@@ -188,10 +183,23 @@ def check_datasets(root: Path | None = None) -> list[Check]:
         return [Check("NOTE", "SEMISEG_DATA is not set: mini-VOC only, which suffices", mend)]
     if not root.is_dir():
         return [Check("FAIL", "SEMISEG_DATA names a folder that does not exist", mend)]
-    found = [name for name, marker in DATASETS.items() if (root / marker).is_dir()]
-    if not found:
-        return [Check("NOTE", "no known dataset under SEMISEG_DATA", mend)]
-    return [Check("OK", f"dataset found: {name}") for name in found]
+    checks = []
+    for name in names():
+        try:
+            dataset = find(name)
+        except (ImportError, AttributeError, ValueError) as error:
+            text = f"the dataset {name} cannot be loaded ({type(error).__name__})"
+            checks.append(Check("NOTE", text, "install or mend the package that declares it"))
+            continue
+        if _lies_below(dataset, root):
+            checks.append(Check("OK", f"dataset found: {dataset.title}"))
+    return checks or [Check("NOTE", "no known dataset under SEMISEG_DATA", mend)]
+
+
+def _lies_below(dataset: Dataset, root: Path) -> bool:
+    """Return whether a dataset that has a place of its own lies there."""
+    folder = root / dataset.place
+    return bool(dataset.place) and any((folder / mark).exists() for mark in dataset.marks)
 
 
 def examine() -> list[Check]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Pool
 from semiseg_lib.inference import (
     WHOLE_IMAGE,
     Protocol,
-    evaluating,
-    logits_one_by_one,
-    predict_one,
+    logits_of,
+    parts,
+    predict_part,
     predicted_parts,
+    predictions,
 )
 from semiseg_lib.methods.base import Method
 
@@ -122,83 +123,56 @@ def evaluate_labels(
 
 def evaluate(
     method: Method,
-    pool,
+    images: ImageSet,
     classes: tuple[str, ...],
-    batch: int = 50,
     protocol: Protocol = WHOLE_IMAGE,
 ) -> Evaluation:
-    """Score the deployed model on a pool that has masks.
+    """Score the deployed model on images that have masks, at their own sizes.
 
     Box maps reach the model only if it says that it uses them; a primary never sees any.
 
     Args:
         method: what to score.
-        pool: a :class:`Pool`, or a :class:`PhotoPool`, whose images are scored at their own
-            sizes.
+        images: with masks.
         classes: C names.
-        batch: images in a forward pass, for a :class:`Pool` and the plain protocol; else 1.
         protocol: sliding window, flips and scales.
 
     Raises:
         ValueError: an image has no mask; the message names it.
     """
-    if isinstance(pool, Pool) and protocol == WHOLE_IMAGE:
-        return evaluate_labels(pool.masks.numpy(), predict(method, pool, batch), classes)
     total = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    for part, label in predicted_parts(method, pool, protocol, "evaluating"):
+    for part, labels in predicted_parts(method, images, protocol, "evaluating"):
         if part.masks is None:
             raise ValueError(f"{part.names[0]} has no mask to score it on; leave it out.")
-        total += confusion_matrix(part.masks[0].numpy(), label, len(classes))
+        total += confusion_matrix(part.masks.numpy(), labels, len(classes))
     return Evaluation(total, tuple(classes))
 
 
-def predict(method: Method, pool: Pool, batch: int = 50) -> np.ndarray:
-    """The most likely class of every pixel, uint8 (N, H, W).
+def predict(method: Method, images: ImageSet) -> np.ndarray:
+    """Return the most likely class of every pixel, uint8 (N, H, W), of images of one size.
 
     For images of different sizes see :func:`semiseg_lib.inference.predictions`.
     """
-    logits = _batch_by_batch(method.forward, method, pool, batch)
-    return torch.cat([one.argmax(dim=1).to(torch.uint8).cpu() for one in logits]).numpy()
+    return np.stack(list(predictions(method, images)))
 
 
-def predict_logits(method: Method, pool, batch: int = 50) -> Tensor | Iterator[Tensor]:
-    """Logits at head resolution, float32, on the CPU.
+def predict_logits(method: Method, images: ImageSet) -> Tensor:
+    """Return logits at head resolution, float32 (N, C, h, w), of images of one size, on the CPU.
 
-    Returns:
-        (N, C, h, w) for a :class:`Pool`; for a :class:`PhotoPool` an iterator over its images,
-        (C, ceil(H/s), ceil(W/s)) each, with s the network's stride.
+    For images of different sizes see :func:`semiseg_lib.inference.logits_of`.
     """
-    if not isinstance(pool, Pool):
-        return logits_one_by_one(method, pool)
-    logits = _batch_by_batch(method.head_logits, method, pool, batch)
-    return torch.cat([one.float().cpu() for one in logits])
+    return torch.stack(list(logits_of(method, images)))
 
 
 def predict_probabilities(
-    method: Method, pool, batch: int = 50, protocol: Protocol = WHOLE_IMAGE
+    method: Method, images: ImageSet, protocol: Protocol = WHOLE_IMAGE
 ) -> Iterator[Tensor]:
-    """The probabilities of every class in every pixel, float32 (C, H, W) an image, on the CPU.
+    """Yield the probabilities of every class in every pixel, float32 (C, H, W), on the CPU.
 
     Args:
         method: its deployed model; it must need no boxes.
-        pool: a :class:`Pool` or a :class:`PhotoPool`.
-        batch, protocol: as for :func:`evaluate`.
+        images: of any sizes.
+        protocol: as for :func:`evaluate`.
     """
-    if isinstance(pool, Pool) and protocol == WHOLE_IMAGE:
-        for logits in _batch_by_batch(method.forward, method, pool, batch):
-            yield from logits.float().softmax(dim=1).cpu()
-    else:
-        for number in range(len(pool)):
-            yield predict_one(method, pool.part([number]), protocol)[0].cpu()
-
-
-def _batch_by_batch(
-    answer: Callable[[Tensor, Tensor | None], Tensor], method: Method, pool: Pool, batch: int
-) -> Iterator[Tensor]:
-    """What a method answers to a pool, in evaluation mode and without gradients."""
-    device = next(method.parameters()).device
-    for start in range(0, len(pool), batch):
-        part = pool.part(range(start, min(start + batch, len(pool)))).to(device)
-        with evaluating(method):
-            logits = answer(part.images, part.box_maps if method.uses_boxes else None)
-        yield logits
+    for part in parts(method, images, leave=False):
+        yield from predict_part(method, part, protocol).cpu()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,10 +13,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from tqdm import tqdm
 
-from semiseg_lib.datasets.loaders import Part
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.part import Part
+from semiseg_lib.datasets.sample import Sample
 from semiseg_lib.methods.base import Method
 
 MULTIPLE = 16  # networks take sides that are multiples of it
+PIXELS_A_PASS = 2**18  # of the images that are predicted together: 64 of 64x64, or one photograph
 
 
 @dataclass(frozen=True)
@@ -54,19 +57,19 @@ class Protocol:
 WHOLE_IMAGE = Protocol()
 
 
-def predict_one(method: Method, part: Part, protocol: Protocol = WHOLE_IMAGE) -> Tensor:
-    """The probabilities of every class in every pixel of one image.
+def predict_part(method: Method, part: Part, protocol: Protocol = WHOLE_IMAGE) -> Tensor:
+    """Return the probabilities of every class in every pixel of some images.
 
     The mean of the softmax over the protocol's views and, where windows overlap, over the windows
     that see a pixel.
 
     Args:
         method: its deployed model is used, in evaluation mode, on the device where it lies.
-        part: one image of any size, B = 1; box maps are read only by a method that uses boxes.
+        part: images of one size; box maps are read only by a method that uses boxes.
         protocol: views and windows.
 
     Returns:
-        float32 (1, C, H, W) on the method's device, at the size of ``part.images``.
+        float32 (B, C, H, W) on the method's device, at the size of ``part.images``.
     """
     maps = _box_maps(method, part)
     views = protocol.views()
@@ -75,43 +78,61 @@ def predict_one(method: Method, part: Part, protocol: Protocol = WHOLE_IMAGE) ->
     return total / len(views)
 
 
-def predictions(
-    method: Method, pool, protocol: Protocol = WHOLE_IMAGE, title: str = "predicting"
-) -> Iterator[np.ndarray]:
-    """The most likely class of every pixel, uint8 (H, W) an image, at the images' own sizes.
+def parts(
+    method: Method, images: ImageSet, title: str = "predicting", leave: bool = True
+) -> Iterator[Part]:
+    """Yield an image set part by part: as many neighbours of one size as fit into a forward pass.
 
     Args:
-        method: as for :func:`predict_one`.
-        pool: has ``len`` and ``part([i])``: a :class:`PhotoPool` or a :class:`Pool`.
+        method: boxes are read only if it uses them.
+        images: of any sizes.
+        title: what the progress bar calls it.
+        leave: the bar stays when it is done.
+    """
+    images = images if method.uses_boxes else images.without_boxes()
+    with tqdm(total=len(images), desc=title, unit="image", mininterval=0.5, leave=leave) as bar:
+        for numbers, samples in _of_one_size(images):
+            yield images.assemble(numbers, samples)
+            bar.update(len(numbers))
+
+
+def predictions(
+    method: Method, images: ImageSet, protocol: Protocol = WHOLE_IMAGE, title: str = "predicting"
+) -> Iterator[np.ndarray]:
+    """Yield the most likely class of every pixel, uint8 (H, W) per image, at its own size.
+
+    Args:
+        method: as for :func:`predict_part`.
+        images: of any sizes.
         protocol: views and windows.
         title: what the progress bar calls it.
     """
-    for _, label in predicted_parts(method, pool, protocol, title):
-        yield label
+    for _, labels in predicted_parts(method, images, protocol, title):
+        yield from labels
 
 
 def predicted_parts(
-    method: Method, pool, protocol: Protocol = WHOLE_IMAGE, title: str = "predicting"
+    method: Method, images: ImageSet, protocol: Protocol = WHOLE_IMAGE, title: str = "predicting"
 ) -> Iterator[tuple[Part, np.ndarray]]:
-    """Each image of a pool as it was read, with its label map (see :func:`predictions`)."""
-    for part in _one_by_one(pool, title):
-        label = predict_one(method, part, protocol).argmax(dim=1)[0]
-        yield part, label.to(torch.uint8).cpu().numpy()
+    """Yield the parts of an image set as they were read, with their label maps (B, H, W)."""
+    for part in parts(method, images, title):
+        labels = predict_part(method, part, protocol).argmax(dim=1)
+        yield part, labels.to(torch.uint8).cpu().numpy()
 
 
-def logits_one_by_one(method: Method, pool, title: str = "logits") -> Iterator[Tensor]:
-    """Logits at head resolution, float32 (C, ceil(H/s), ceil(W/s)) an image, on the CPU.
+def logits_of(method: Method, images: ImageSet, title: str = "logits") -> Iterator[Tensor]:
+    """Yield logits at head resolution, float32 (C, ceil(H/s), ceil(W/s)) per image, on the CPU.
 
     s is the network's stride: how many pixels of the image one logit covers.
     """
-    for part in _one_by_one(pool, title, leave=False):
+    for part in parts(method, images, title, leave=False):
         maps = _box_maps(method, part)
         with evaluating(method):
-            images = padded(part.images.to(_device(method)))
-            logits = method.head_logits(images, _padded_maps(maps, _device(method)))
-        stride = images.shape[-1] // logits.shape[-1]
+            enlarged = padded(part.images.to(_device(method)))
+            logits = method.head_logits(enlarged, _padded_maps(maps, _device(method)))
+        stride = enlarged.shape[-1] // logits.shape[-1]
         height, width = (math.ceil(side / stride) for side in part.images.shape[-2:])
-        yield logits[0, :, :height, :width].float().cpu()
+        yield from logits[..., :height, :width].float().cpu()
 
 
 def window_starts(side: int, window: int, overlap: float) -> list[int]:
@@ -185,10 +206,19 @@ def _box_maps(method: Method, part: Part) -> Tensor | None:
     return part.box_maps if method.uses_boxes else None
 
 
-def _one_by_one(pool: Sequence, title: str, leave: bool = True) -> Iterator[Part]:
-    numbers = range(len(pool))
-    for number in tqdm(numbers, desc=title, unit="image", mininterval=0.5, leave=leave):
-        yield pool.part([number])
+def _of_one_size(images: ImageSet) -> Iterator[tuple[range, list[Sample]]]:
+    """Neighbouring images that share a size and have at most PIXELS_A_PASS together."""
+    samples: list[Sample] = []
+    for number in range(len(images)):
+        sample = images.sample(number)
+        size = sample.image.shape[1:]
+        full = (len(samples) + 1) * math.prod(size) > PIXELS_A_PASS
+        if samples and (full or samples[0].image.shape[1:] != size):
+            yield range(number - len(samples), number), samples
+            samples = []
+        samples.append(sample)
+    if samples:
+        yield range(len(images) - len(samples), len(images)), samples
 
 
 def _device(method: Method) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -13,14 +14,11 @@ import torch
 from accelerate import Accelerator
 
 from semiseg_lib import methods
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.catalogue import Data, DataConfig
-from semiseg_lib.datasets.crop import CropConfig
-from semiseg_lib.datasets.loaders import Pool, TrainingLoader, drawn_seed
-from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
-from semiseg_lib.datasets.photographs import PhotoLoader, PhotoPool
-from semiseg_lib.datasets.published_lists import list_digest
-from semiseg_lib.datasets.whole_images import WholeImageConfig, WholeImageData
+from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.loader import Loader, drawn_seed
+from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.datasets.lists import list_digest
 from semiseg_lib.logits import LogitsStore
 from semiseg_lib.memory import estimate, example_batch
 from semiseg_lib.methods import AnyMethodConfig
@@ -31,8 +29,11 @@ from semiseg_lib.paths import atomic_write, held
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.train import TrainConfig, fit, make_accelerator
 
+PIXELS_WORTH_A_WARNING = 2**18
+"""A batch of more pixels than this is announced with the memory that a step will take."""
+
 Stores = Mapping[str, LogitsStore]
-"""Stored ancillary logits by the part of a batch that they belong to: ``labelled``, ``unlabelled``."""
+"""Stored ancillary logits by the part of a batch that they belong to."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,16 @@ class RunConfig:
 
     Attributes:
         labels_from: whose labels are learnt where they are not the seed's own masks: a logits
-            store's source, or a word for another labelled pool; "" for none.
-        lists: digest of the image lists of a real dataset.
+            store's source, or a word for other labelled images; "" for none.
+        lists: digest of the image lists.
         starts_from: fingerprints of the runs whose weights this one starts with; "" for fresh ones.
         draw: a number for further draws of fresh weights; 0 draws the seed's own.
     """
 
     method: AnyMethodConfig
-    data: DataConfig | PhotoConfig | WholeImageConfig
+    data: DataConfig
     model: ModelConfig
-    augment: AugmentConfig | CropConfig
+    augment: ViewConfig
     train: TrainConfig
     seed: int
     labels_from: str = ""
@@ -121,10 +122,10 @@ def open_run(
 def run(
     config: RunConfig,
     folder: RunFolder,
-    data: Data | PhotoData | WholeImageData,
+    data: Data,
     machine: Machine,
     labels: Stores,
-    labelled: Pool | PhotoPool | None = None,
+    labelled: ImageSet | None = None,
     start: Sequence[Trained] = (),
     score: Callable[[Method], float] | None = None,
 ) -> None:
@@ -159,10 +160,10 @@ def _run(
     accelerator: Accelerator,
     config: RunConfig,
     folder: RunFolder,
-    data: Data | PhotoData | WholeImageData,
+    data: Data,
     machine: Machine,
     labels: Stores,
-    labelled: Pool | PhotoPool | None,
+    labelled: ImageSet | None,
     start: Sequence[Trained],
     score: Callable[[Method], float] | None,
 ) -> None:
@@ -170,8 +171,7 @@ def _run(
         if not machine.resume:
             folder.delete()
         folder.write_config(config)
-        if isinstance(data, PhotoData):
-            _write_lists(data, folder)
+        _write_lists(data, folder)
     accelerator.wait_for_everyone()
     torch.manual_seed(drawn_seed(config.seed, config.draw) if config.draw else config.seed)
     method = methods.build(config.method, config.model, len(data.classes))
@@ -186,20 +186,13 @@ def _run(
     if "unlabelled" in method.learns_from and not len(data.unlabelled):
         raise ValueError(
             f"{config.method.name} learns from images without masks, but there are none: add "
-            "some, or name a list that holds some (data.unlabelled), or label fewer (data.labelled)."
+            "some, name a list that holds some (data.unlabelled), or label fewer (data.labelled)."
         )
     if missing := set(method.needs_logits) - set(labels):
         raise ValueError(
             f"{config.method.name} learns from stored logits of the {' and '.join(missing)} "
             "images; pass them as labels."
         )
-    if isinstance(data, PhotoData) and accelerator.is_main_process:
-        batch = example_batch(
-            method, len(data.classes),
-            config.train.batch_labelled // accelerator.num_processes,
-            config.train.batch_unlabelled // accelerator.num_processes, config.augment.crop,
-        )
-        print(estimate(method, batch, config.train.precision, config.train.optimizer))
     labelled = data.labelled if labelled is None else labelled
     loader = make_loader(
         _for_method(labelled, method, labels.get("labelled")),
@@ -207,6 +200,8 @@ def _run(
         if "unlabelled" in method.learns_from else None,
         config, accelerator.process_index, accelerator.num_processes,
     )
+    if accelerator.is_main_process:
+        _announce_memory(method, loader, config, len(data.classes))
     if accelerator.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(accelerator.device)
     title = f"{config.method.name} (seed {config.seed})"
@@ -222,7 +217,7 @@ def _run(
     accelerator.wait_for_everyone()
 
 
-def _write_lists(data: PhotoData, folder: RunFolder) -> None:
+def _write_lists(data: Data, folder: RunFolder) -> None:
     """Leave the names of all images, and the digest of each list, beside the run."""
     digests = {name: list_digest(members) for name, members in data.names.items()}
     with atomic_write(folder.path / "lists.json") as temporary:
@@ -238,26 +233,36 @@ def _memory(device: torch.device) -> float:
 
 
 def make_loader(
-    labelled: Pool | PhotoPool, unlabelled: Pool | PhotoPool | None, config: RunConfig,
+    labelled: ImageSet, unlabelled: ImageSet | None, config: RunConfig,
     process: int = 0, processes: int = 1,
-) -> TrainingLoader | PhotoLoader:
-    """The batches of a run, for this process's share of each."""
-    loader = TrainingLoader if isinstance(labelled, Pool) else PhotoLoader
+) -> Loader:
+    """Return the batches of a run, for this process's share of each."""
     train = config.train
-    return loader(
-        labelled, unlabelled, train.batch_labelled, train.batch_unlabelled, config.augment, config.seed,
-        process, processes,
+    return Loader(
+        labelled, unlabelled, train.batch_labelled, train.batch_unlabelled, config.augment,
+        config.seed, process, processes,
     )
 
 
-def _for_method(
-    pool: Pool | PhotoPool, method: Method, store: LogitsStore | None
-) -> Pool | PhotoPool:
-    """The images with the stored logits, and with boxes only if the method reads them."""
-    pool = pool if method.uses_boxes else pool.without_boxes()
+def _announce_memory(
+    method: Method, loader: Loader, config: RunConfig, num_classes: int
+) -> None:
+    """Print what a large step will take."""
+    labelled, unlabelled = (size // loader.processes for size in loader.batch_sizes)
+    size = (config.augment.crop,) * 2
+    if not config.augment.crop:
+        size = loader.sets[0].sample(0).image.shape[1:]
+    if (labelled + unlabelled) * math.prod(size) > PIXELS_WORTH_A_WARNING:
+        batch = example_batch(method, num_classes, labelled, unlabelled, size)
+        print(estimate(method, batch, config.train.precision, config.train.optimizer))
+
+
+def _for_method(images: ImageSet, method: Method, store: LogitsStore | None) -> ImageSet:
+    """The images that a method learns from, giving what it reads.
+
+    Where it learns from stored logits these are the images that have some.
+    """
+    images = images.giving(*method.reads)
     if store is None:
-        return pool
-    if isinstance(pool, Pool):
-        return pool.with_logits(store.read())
-    store.verify()  # once here, not in every worker that is forked from this process
-    return pool.with_logits(store)
+        return images
+    return images.named(store.names).with_logits(store.in_memory())

@@ -27,6 +27,7 @@ from semiseg_lib.paths import atomic_write, held, shown
 
 IMAGES_PER_FILE = 256
 LEVELS = 255  # steps between the lowest and the highest logit that 8 bits tell apart
+LITTLE_MEMORY = 2**28  # bytes
 GRID = ":grid"  # ends the key of an image's lowest logits and step sizes
 
 
@@ -120,6 +121,20 @@ class LogitsStore:
             )
         return torch.stack(logits)
 
+    def in_memory(self) -> Sequence[Tensor]:
+        """Return the logits one by one: all of them read, where they take little memory.
+
+        Otherwise the store itself, after its files were checked: so the worker processes that are
+        forked from this one need not.
+
+        Raises:
+            StaleLogits: as for :meth:`read`.
+        """
+        self.__dict__.pop("_digests", None)
+        _forget()
+        self.verify()
+        return [self[i] for i in range(len(self))] if self._size <= LITTLE_MEMORY else self
+
     def verify(self) -> None:
         """Check every file now, so that worker processes that are forked need not.
 
@@ -141,8 +156,12 @@ class LogitsStore:
     @property
     def bytes_per_image(self) -> float:
         """Size on disk, in bytes an image."""
-        sizes = (path.stat().st_size for path in self.folder.glob("[0-9]*.safetensors"))
-        return sum(sizes) / len(self)
+        return self._size / len(self)
+
+    @property
+    def _size(self) -> int:
+        """Size on disk, in bytes."""
+        return sum(path.stat().st_size for path in self.folder.glob("[0-9]*.safetensors"))
 
     @property
     def _file_count(self) -> int:

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from semiseg_lib.datasets.loaders import Batch, Part
+from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.methods.base import Method
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -84,29 +84,30 @@ def estimate(
 
 
 def example_batch(
-    method: Method, num_classes: int, labelled: int, unlabelled: int, crop: int
+    method: Method, num_classes: int, labelled: int, unlabelled: int, size: tuple[int, int]
 ) -> Batch:
-    """The shapes of a batch, as tensors without memory.
+    """Return the shapes of a batch, as tensors without memory.
 
     Args:
         method: the stored logits have the size of its own.
         num_classes: C, background included.
-        labelled, unlabelled: images of one process in a forward pass; no unlabelled part where it is 0.
-        crop: side of the views in pixels, a multiple of 16.
+        labelled, unlabelled: images of one process in a forward pass; with 0 there is no such part.
+        size: (H, W) of the views in pixels, multiples of 16.
     """
     with torch.no_grad(), torch.device("meta"):
-        maps = torch.empty(2, num_classes, crop, crop)
-        head = _on_meta(method).head_logits(torch.empty(2, 3, crop, crop), maps).shape[-2:]
+        maps = torch.empty(2, num_classes, *size)
+        head = _on_meta(method).head_logits(torch.empty(2, 3, *size), maps).shape[-2:]
 
     def part(count: int, masks: bool) -> Part:
         with torch.device("meta"):
             return Part(
                 names=("",) * count,
-                images=torch.empty(count, 3, crop, crop),
-                masks=torch.empty(count, crop, crop, dtype=torch.int64) if masks else None,
-                box_maps=torch.empty(count, num_classes, crop, crop),
+                images=torch.empty(count, 3, *size),
+                masks=torch.empty(count, *size, dtype=torch.int64) if masks else None,
+                box_maps=torch.empty(count, num_classes, *size),
+                allowed=torch.empty(count, num_classes, *size, dtype=torch.bool),
                 logits_ancillary=torch.empty(count, num_classes, *head),
-                inside=torch.empty(count, crop, crop, dtype=torch.bool),
+                inside=torch.empty(count, *size, dtype=torch.bool),
             )
 
     return Batch(part(labelled, True), part(unlabelled, False) if unlabelled else None)

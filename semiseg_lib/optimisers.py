@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from timm.layers import convert_sync_batchnorm
 
-from semiseg_lib.datasets.loaders import Loader
+from semiseg_lib.batches.loader import Loader
 from semiseg_lib.methods.base import Method
 from semiseg_lib.options import added
 

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.labels import read_image, write_mask
-from semiseg_lib.datasets.loaders import Part
-from semiseg_lib.inference import WHOLE_IMAGE, Protocol, predict_one
+from semiseg_lib.inference import WHOLE_IMAGE, Protocol, predict_part
 from semiseg_lib.methods.base import Method
 from semiseg_lib.paths import atomic_write
 from semiseg_lib.plots import overlay
@@ -39,7 +39,7 @@ def predict_image(
     if method.uses_boxes:
         raise ValueError("this run's model needs boxes; predict with a primary or supervised run.")
     part = Part(names=("image",), images=torch.from_numpy(image)[None].float() / 255)
-    return predict_one(method, part, protocol).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+    return predict_part(method, part, protocol).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
 
 
 def predict_files(

@@ -25,6 +25,7 @@ from semiseg_lib.paths import atomic_write, held, shown
 
 IMAGES_PER_GROUP = 64
 INDEX_WRITES = 100  # of tens of thousands of files, the index is too long to write every time
+LITTLE_MEMORY = 2**28  # bytes, one per pixel
 
 
 class StalePseudoLabels(RuntimeError):
@@ -127,6 +128,15 @@ class PseudoLabelStore:
             return self._read_index().keys() == set(self.names)
         except StalePseudoLabels:
             return False
+
+    def in_memory(self) -> Sequence[np.ndarray]:
+        """Return the labels one by one: all of them read, where they take little memory.
+
+        Raises:
+            StalePseudoLabels: as for reading an image.
+        """
+        pixels = sum(one["pixels"] for one in self._files.values())
+        return [self[i] for i in range(len(self))] if pixels <= LITTLE_MEMORY else self
 
     @property
     def kept(self) -> float:

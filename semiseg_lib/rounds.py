@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
+from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import Evaluation, confusion_matrix, predict_probabilities
 from semiseg_lib.inference import Protocol
@@ -115,42 +116,41 @@ class Rounds:
     def _labels(self, number: int, teacher: Trained) -> PseudoLabelStore:
         """The teacher's labels of all unlabelled images, written where they are missing."""
         pipeline, plan = self.pipeline, self.plan
-        pool = pipeline.data.unlabelled.without_boxes()
+        images = pipeline.data.unlabelled
         first = pipeline.config(pipeline.profile.supervised, pipeline.profile.train_supervised)
         family = _Family(first, replace(plan, count=1), pipeline.profile.protocol)
         store = PseudoLabelStore(
             work_root() / "pseudo_labels" / fingerprint(family) / f"train_pseudoIt{number}",
-            fingerprint(_Source(teacher.config, plan.selection, family.protocol)), pool.names,
+            fingerprint(_Source(teacher.config, plan.selection, family.protocol)), images.names,
             len(pipeline.data.classes),
         )
         if incomplete(store):
             with PartialState().main_process_first():
                 if not store.complete:  # the main process writes, the others find it written
-                    self._write(store, teacher, pool)
+                    self._write(store, teacher, images)
         return store
 
-    def _write(self, store: PseudoLabelStore, teacher: Trained, pool) -> None:
-        everything = self._probabilities(teacher, pool)
+    def _write(self, store: PseudoLabelStore, teacher: Trained, images: ImageSet) -> None:
+        everything = self._probabilities(teacher, images)
         thresholds = self.plan.selection.thresholds(everything, store.num_classes)
         store.write(
             lambda numbers: (
-                select(one, thresholds) for one in self._probabilities(teacher, pool.take(numbers))
+                select(one, thresholds)
+                for one in self._probabilities(teacher, images.take(numbers))
             ),
-            title=f"pseudo-labels for {len(pool)} images",
+            title=f"pseudo-labels for {len(images)} images",
         )
 
-    def _probabilities(self, teacher: Trained, pool) -> Iterator[torch.Tensor]:
-        return predict_probabilities(
-            teacher.method, pool, protocol=self.pipeline.profile.protocol
-        )
+    def _probabilities(self, teacher: Trained, images: ImageSet) -> Iterator[torch.Tensor]:
+        return predict_probabilities(teacher.method, images, self.pipeline.profile.protocol)
 
     def _student(self, number: int, labels: PseudoLabelStore) -> tuple[Trained, Trained]:
         """A fresh network, pretrained on the labels, and then fine-tuned on the masks."""
         pipeline, plan = self.pipeline, self.plan
         learnt = PseudoLabelConfig("pseudo-label", "pretrain", number, plan.ema_decay)
         pretrain = replace(pipeline.config(learnt, plan.pretrain, labels.source), draw=number)
-        pool = pipeline.data.unlabelled.without_boxes().with_masks(labels)
-        pretrained = pipeline.train(pretrain, labelled=pool)
+        relabelled = pipeline.data.unlabelled.with_masks(labels.in_memory())
+        pretrained = pipeline.train(pretrain, labelled=relabelled)
         tuned = replace(learnt, stage="fine-tune")
         finetune = pipeline.config(tuned, plan.finetune, starts_from=fingerprint(pretrain))
         student = pipeline.train(replace(finetune, draw=number), start=[pretrained])

@@ -11,13 +11,11 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from semiseg_lib.datasets.catalogue import Data, DataConfig, open_data
-from semiseg_lib.datasets.crop import stored_stride
-from semiseg_lib.datasets.loaders import Pool
-from semiseg_lib.datasets.photo_data import PhotoData
-from semiseg_lib.datasets.photographs import PhotoPool
-from semiseg_lib.datasets.whole_images import WholeImageData
-from semiseg_lib.evaluate import Evaluation, evaluate, evaluate_labels, predict_logits
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.weak_view import stored_stride
+from semiseg_lib.evaluate import Evaluation, evaluate, evaluate_labels
+from semiseg_lib.inference import logits_of
 from semiseg_lib.launch import Machine, RunConfig, Stores, Trained, open_run, run
 from semiseg_lib.logits import LogitsStore
 from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
@@ -56,9 +54,9 @@ class Pipeline:
         self.machine = machine if isinstance(machine, Machine) else Machine(machine)
 
     @cached_property
-    def data(self) -> Data | PhotoData | WholeImageData:
+    def data(self) -> Data:
         """The images; drawn or found on first use."""
-        return open_data(self.profile.data, self.seed, self.machine.root)
+        return Data(self.profile.data, self.seed, self.machine.root)
 
     def supervised(self, draw: int = 0) -> Trained:
         """The model that learns from the masks alone; further draws of its fresh weights differ."""
@@ -75,7 +73,7 @@ class Pipeline:
         profile = self.profile
         return self.train(self.config(profile.ancillary, profile.train_ancillary))
 
-    def halves_of_labelled(self) -> tuple[Pool | PhotoPool, Pool | PhotoPool]:
+    def halves_of_labelled(self) -> tuple[ImageSet, ImageSet]:
         """The labelled images in two halves; :meth:`half_ancillary` sees the first."""
         labelled = self.data.labelled
         order = np.random.default_rng([self.seed, 2]).permutation(len(labelled)).tolist()
@@ -92,7 +90,7 @@ class Pipeline:
         return self.train(config, labelled=half)
 
     def logits(self, part: str = "unlabelled", ancillary: Trained | None = None) -> LogitsStore:
-        """The ancillary's logits of every unlabelled (or labelled) image, stored.
+        """The ancillary's logits of every unlabelled image with boxes (or labelled one), stored.
 
         Args:
             part: ``unlabelled`` or ``labelled``.
@@ -106,14 +104,14 @@ class Pipeline:
             else self.config(self.profile.ancillary, self.profile.train_ancillary)
         )
         suffix = "" if part == "unlabelled" else f"-{part}"
-        pool = getattr(self.data, part)
         self.need_boxes(part)
-        store = self._store(fingerprint(config) + suffix, pool)
+        images = self.data.boxed if part == "unlabelled" else self.data.labelled
+        store = self._store(fingerprint(config) + suffix, images)
         if incomplete(store):
             ancillary = ancillary or self.ancillary()
             with PartialState().main_process_first():
                 store.write(
-                    lambda numbers: predict_logits(ancillary.method, pool.take(numbers)),
+                    lambda numbers: logits_of(ancillary.method, images.take(numbers)),
                     title="ancillary logits",
                 )
         return store
@@ -123,7 +121,7 @@ class Pipeline:
 
         The corrected labels as fixed targets: what a second round learns from.
         """
-        store = self._store(f"{fingerprint(primary.config)}-mixed-{alpha:g}", self.data.unlabelled)
+        store = self._store(f"{fingerprint(primary.config)}-mixed-{alpha:g}", self.data.boxed)
         if incomplete(store):
             correct = partial(linear_correction, alpha=alpha)
             with PartialState().main_process_first():
@@ -173,15 +171,15 @@ class Pipeline:
 
     def judges_fairly(self, split: str) -> bool:
         """Whether a choice made on the validation images can be scored on ``split``."""
-        pools = getattr(self.data, split).names, self.data.val.names
-        return split != "val" and not set(pools[0]) & set(pools[1])
+        names = self.data.names
+        return split != "val" and not set(names[split]) & set(names["val"])
 
     def corrected_logits(self, primary: Trained) -> Iterator[torch.Tensor]:
         """Logits (C, h, w) of the label that correction ends up with, one unlabelled image each."""
-        return self._corrected(primary, _correction(primary.method), range(len(self.data.unlabelled)))
+        return self._corrected(primary, _correction(primary.method), range(len(self.data.boxed)))
 
     def evaluate_unlabelled(self, logits: Iterable[torch.Tensor]) -> Evaluation:
-        """Score labels of the unlabelled images, as logits (C, h, w) each, on their hidden masks."""
+        """Score labels of the unlabelled images, logits (C, h, w) each, on their hidden masks."""
         pairs = zip(self.data.unlabelled_truth, logits, strict=True)
         total = sum(
             evaluate_labels([truth], [_label(one, truth.shape)], self.data.classes).confusion
@@ -198,17 +196,16 @@ class Pipeline:
     ) -> RunConfig:
         """The run of a method under this profile and seed."""
         profile = self.profile
-        lists = "" if isinstance(profile.data, DataConfig) else self.data.digest
         return RunConfig(
             method, profile.data, profile.model, profile.augment, train, self.seed, labels_from,
-            lists, starts_from,
+            self.data.lists_digest, starts_from,
         )
 
     def train(
         self,
         config: RunConfig,
         labels: Stores | None = None,
-        labelled: Pool | PhotoPool | None = None,
+        labelled: ImageSet | None = None,
         start: Sequence[Trained] = (),
     ) -> Trained:
         """Load the run of this configuration, or run it.
@@ -242,9 +239,8 @@ class Pipeline:
         return self.open(trained.folder, trained.config, "best")
 
     def _evaluate(self, method: Method, split: str) -> Evaluation:
-        pool = getattr(self.data, split)
-        pool = pool if method.uses_boxes else pool.without_boxes()
-        return evaluate(method, pool, self.data.classes, protocol=self.profile.protocol)
+        images = getattr(self.data, split)
+        return evaluate(method, images, self.data.classes, self.profile.protocol)
 
     @torch.no_grad()
     def _corrected(
@@ -252,27 +248,31 @@ class Pipeline:
     ) -> Iterator[torch.Tensor]:
         store = self.logits()
         device = next(primary.method.parameters()).device
-        own = predict_logits(primary.method, self.data.unlabelled.take(numbers).without_boxes())
+        own = logits_of(primary.method, self.data.boxed.take(numbers))
         for number, one in zip(numbers, own, strict=True):
             both = (logits[None].float().to(device) for logits in (one, store[number]))
             yield correct(*both)[0].cpu()
 
     def need_boxes(self, part: str) -> None:
-        """Raise ValueError where a real dataset has no boxes, or no images of this part."""
-        if isinstance(self.profile.data, DataConfig):
-            return
+        """Raise ValueError where an ancillary has no boxes to learn from, or no image to label."""
         images = getattr(self.data, part)
-        has_boxes = isinstance(self.data, PhotoData) and self.data.source.has_boxes
-        if not len(images) or not has_boxes:
-            lack = f"{part} images" if has_boxes else "boxes"
-            raise ValueError(
-                f"{self.data.config.dataset} has no {lack}, so no ancillary can label them. Train "
-                "`supervised`, or a method that learns from unlabelled images."
-            )
+        lacking = [name for name in images.names if not self.data.source.has_boxes(name)]
+        if part == "labelled" and lacking:
+            lack = f"no boxes on {len(lacking)} of its {len(images)} labelled images"
+        elif len(lacking) == len(images):
+            lack = f"no {part} images with boxes" if len(images) else f"no {part} images"
+        else:
+            return
+        such = f", such as {lacking[0]}" if lacking else ""
+        raise ValueError(
+            f"{self.data.config.dataset} has {lack}{such}, so no ancillary can label them. Add "
+            "boxes, or train `supervised` or a method that learns from unlabelled images."
+        )
 
-    def _store(self, source: str, pool: Pool | PhotoPool) -> LogitsStore:
-        bits = 16 if isinstance(pool, Pool) else 8
-        return LogitsStore(work_root() / "logits" / source, source, pool.names, bits)
+    def _store(self, source: str, images: ImageSet) -> LogitsStore:
+        return LogitsStore(
+            work_root() / "logits" / source, source, images.names, self.profile.logits_bits
+        )
 
 
 def incomplete(store: LogitsStore | PseudoLabelStore) -> bool:

@@ -17,6 +17,8 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.part import Batch
 from semiseg_lib.checkpoints import (
     Interruption,
     Progress,
@@ -25,7 +27,6 @@ from semiseg_lib.checkpoints import (
     outlast_signals,
     refuse_broken,
 )
-from semiseg_lib.datasets.loaders import Batch, Loader
 from semiseg_lib.methods.base import Method
 from semiseg_lib.optimisers import (
     TrainConfig,

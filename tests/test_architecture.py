@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
+from semiseg_lib.datasets.dataset import SHIPPED
+
 LIBRARY = Path(__file__).resolve().parents[1] / "semiseg_lib"
 MODULES = sorted(LIBRARY.rglob("*.py"))
-LONGEST_FILE = 300
+LONGEST_FILE = 450
 
 # Lower layers may not import higher ones. A package stands for all of its modules.
 LAYERS = [
     ("compat", "options", "paths"),
     ("datasets", "models"),
+    ("batches",),
     ("runs", "logits", "pseudo_labels"),
     ("methods",),
     ("optimisers",),
@@ -79,14 +83,24 @@ def test_arrows_go_one_way():
 
 def test_an_arrow_that_goes_up_would_be_noticed():
     """Imports are found in every spelling: relative, inside a function, of a package's name."""
-    path = LIBRARY / "datasets" / "boxes.py"
+    path = LIBRARY / "datasets" / "lists.py"
     for spelling in ("from semiseg_lib.train import fit", "import semiseg_lib.train",
                      "def f():\n    from semiseg_lib import train", "from ..train import fit"):
         names = imports_of(path, spelling)
         assert {part_of(name) for name in names} == {"train"}, spelling
 
 
-def test_datasets_and_models_know_nothing_of_methods_and_training():
+def test_batches_stand_between_datasets_and_methods():
+    assert RANK["datasets"] < RANK["batches"] < RANK["methods"]
+    used = {part_of(name) for path in (LIBRARY / "batches").glob("*.py")
+            for name in imports_of(path)}
+    assert "datasets" in used and used <= {"batches", "datasets", "options", "paths", ""}
+    used = {part_of(name) for path in (LIBRARY / "methods").glob("*.py")
+            for name in imports_of(path)}
+    assert "batches" in used
+
+
+def test_datasets_and_models_know_nothing_of_batches_methods_and_training():
     allowed = {"datasets": {"datasets", "options", "paths", ""},
                "models": {"models", "options", ""}}
     for package, parts in allowed.items():
@@ -205,3 +219,213 @@ def test_nothing_branches_on_the_name_of_a_profile(checkout):
 ])
 def test_a_branch_on_a_profile_would_be_noticed(source):
     assert profile_names_compared(source)
+
+
+DICTIONARIES = {
+    "semiseg_lib.studies.contenders": "COMPARISONS",
+    "semiseg_lib.cli.data": "the command that draws mini-VOC has its name",
+}
+"""Where a dictionary may have datasets as its keys, beside ``datasets``, ``profiles``, ``book``."""
+
+
+def dataset_names_tested(source: str, dictionaries: bool = True) -> list[str]:
+    """Whatever does one thing for this dataset and another for that, by its name.
+
+    Args:
+        source: the text of a file.
+        dictionaries: also those whose keys are names of datasets.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        parts = []
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.match_case):
+            parts = [node.pattern]
+        elif isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):
+            parts = [node.test]
+        elif isinstance(node, ast.comprehension):
+            parts = node.ifs
+        elif isinstance(node, ast.Dict) and dictionaries:
+            parts = [key for key in node.keys if key is not None]
+        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) != "Literal":
+            parts = [node.slice]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            (".get", ".pop", ".startswith", ".endswith")
+        ):
+            parts = node.args
+        words = {n.value for part in parts for n in ast.walk(part)
+                 if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+        if words & {*SHIPPED}:
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_nothing_branches_on_the_name_of_a_dataset():
+    """A dataset says what it is in its declaration; nobody else asks which one it is."""
+    def branches(path: Path):
+        if part_of(dotted(path)) not in ("datasets", "profiles", "book"):
+            yield from dataset_names_tested(
+                path.read_text(encoding="utf-8"), dotted(path) not in DICTIONARIES
+            )
+
+    assert complaints(branches) == []
+    for name, reason in DICTIONARIES.items():
+        path = LIBRARY.parent / f"{name.replace('.', '/')}.py"
+        text = path.read_text(encoding="utf-8")
+        assert len(dataset_names_tested(text)) == 1, (name, reason)
+
+
+@pytest.mark.parametrize("source", [
+    'x = 1 if data.config.dataset == "voc" else 2', 'if "folder" != name: pass',
+    'y = name in ("camvid", "cityscapes")', 'match name:\n    case "digits":\n        pass',
+    'TABLE = {"minivoc": 1, **rest}', 'x = TABLE["cifar10"]', 'x = TABLE.get("voc")',
+    'if name.startswith("voc"): pass', 'z = [one for one in all if f(one, "camvid")]',
+])
+def test_a_branch_on_a_dataset_would_be_noticed(source):
+    assert dataset_names_tested(source)
+    assert not dataset_names_tested(re.sub(f"'?\\b({'|'.join(SHIPPED)})\\b", "another", source))
+
+
+def test_a_name_that_decides_nothing_is_no_branch():
+    for source in ('DataConfig("voc", labelled=100)', 'x: Literal["minivoc", "voc"]',
+                   'dataset: str = "minivoc"', 'SHIPPED = ("minivoc", "voc")'):
+        assert not dataset_names_tested(source), source
+
+
+DATA_WORLD = {"Data", "DataConfig", "ImageSet", "Reader", "Source", "DatasetOptions"}
+HOLDERS = {"data", "source", "reader", "image_set", "images", "labelled", "unlabelled", "boxed",
+           "val", "test", "everything", "declared"}
+"""What variables and fields that hold something of the data world are called."""
+
+
+def data_kinds() -> set[str]:
+    """The classes of the data world: those that the library names, and each dataset's own."""
+    return DATA_WORLD | {
+        node.name
+        for folder in ("datasets", "batches") for path in (LIBRARY / folder).rglob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+        and re.search("(Options|Source|Reader|Dataset|Config)$|^(Cached|Joined|Relabelled)$",
+                      node.name)
+        and node.name not in ("ViewConfig", "StrongConfig", "CutMixConfig")
+    }
+
+
+def held(node: ast.expr, typed: set[str]) -> bool:
+    """Whether an expression holds something of the data world, by its name or annotation."""
+    if isinstance(node, ast.Attribute) and node.attr == "options":
+        return held(node.value, typed) or ast.unparse(node.value).endswith("data.config")
+    last = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return last in HOLDERS or (isinstance(node, ast.Name) and last in typed)
+
+
+def kinds_tested(source: str, kinds: set[str]) -> list[str]:
+    """Questions which class of the data world a value has, or whether it has an attribute."""
+    found, tree = [], ast.parse(source)
+    typed = {
+        node.arg for node in ast.walk(tree) if isinstance(node, ast.arg) and node.annotation
+        and {n.id for n in ast.walk(node.annotation) if isinstance(n, ast.Name)} & kinds
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.match_case):
+            names = {ast.unparse(n.cls) for n in ast.walk(node.pattern)
+                     if isinstance(n, ast.MatchClass)}
+            if {name.rpartition(".")[2] for name in names} & kinds:
+                found.append(ast.unparse(node))
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            asked = [side for side in sides if isinstance(side, ast.Call)
+                     and ast.unparse(side.func) == "type"]
+            if asked and (names_in(node) & kinds or any(held(a, typed) for s in asked
+                                                        for a in s.args)):
+                found.append(ast.unparse(node))
+        if not isinstance(node, ast.Call):
+            continue
+        function = ast.unparse(node.func)
+        if function in ("isinstance", "issubclass") and len(node.args) == 2 and (
+            names_in(node.args[1]) & kinds
+        ):
+            found.append(ast.unparse(node))
+        tries = function == "hasattr" or (function == "getattr" and len(node.args) == 3)
+        if tries and held(node.args[0], typed):
+            found.append(ast.unparse(node))
+    return found
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """Every name in an expression, of ``a.b`` the last."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} | {
+        n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)
+    }
+
+
+QUESTIONS = {
+    "semiseg_lib.batches.data": [
+        "isinstance(value, DatasetOptions)", "type(self.options) is not kind",
+    ],
+    "semiseg_lib.datasets.dataset": [
+        "isinstance(dataset, Dataset)", "issubclass(dataset.options, DatasetOptions)",
+    ],
+}
+"""Who may ask: a configuration, whether the options fit the dataset; the registry."""
+
+
+def test_nothing_asks_what_kind_of_data_it_was_given():
+    """One data world: what works with one dataset works with every other."""
+    kinds = data_kinds()
+    assert kinds >= DATA_WORLD | {"MiniVOCOptions", "CamVidOptions", "VOCSource", "FolderDataset"}
+    asked = {dotted(path): found for path in MODULES
+             if (found := kinds_tested(path.read_text(encoding="utf-8"), kinds))}
+    for name, allowed in QUESTIONS.items():
+        asked[name] = [one for one in asked.get(name, []) if one not in allowed]
+        source = (LIBRARY.parent / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
+        assert all(one in source for one in allowed), name
+    assert {name: found for name, found in asked.items() if found} == {}
+
+
+@pytest.mark.parametrize("source", [
+    "if isinstance(self.data, Data): pass", "x = isinstance(config, DataConfig | None)",
+    "x = isinstance(one, (int, image_set.ImageSet))", "hasattr(data, 'world')",
+    "getattr(pipeline.data.config.options, 'recipe', '')", "hasattr(self.source, 'boxed')",
+    "type(options) is MiniVOCOptions", "getattr(profile.data, 'dataset', 'minivoc')",
+    "match source:\n    case VOCSource():\n        pass", "x = type(reader) == kind",
+    "def f(which: ImageSet | None): return hasattr(which, 'box_maps')",
+    "x = issubclass(kind, DatasetOptions)", "x = getattr(images, 'stored', None)",
+])
+def test_a_question_for_the_kind_of_data_would_be_noticed(source):
+    assert kinds_tested(source, data_kinds())
+
+
+def test_other_questions_are_allowed():
+    for source in ("isinstance(method, ConvPrimary)", "getattr(options, 'weight', 1)",
+                   "getattr(self.data, split)", "images = data.val", "type(images).__name__"):
+        assert not kinds_tested(source, data_kinds()), source
+
+
+def file_of_datasets(name: str) -> str:
+    """``semiseg_lib.datasets.voc.VOC_CLASSES`` to ``voc``; else ""."""
+    pieces = name.split(".")
+    return pieces[2] if pieces[:2] == ["semiseg_lib", "datasets"] and len(pieces) > 2 else ""
+
+
+def test_no_dataset_knows_another():
+    """A dataset is one file, or one folder; what two need is a file beside them."""
+    of_voc = {"voc_layout", "voc_annotation"}
+    users = set()
+    for path in (LIBRARY / "datasets").rglob("*.py"):
+        own = file_of_datasets(dotted(path))
+        files = {file_of_datasets(name) for name in imports_of(path)} - {own}
+        assert not files & {*SHIPPED}, dotted(path)
+        users |= {own} if files & of_voc else set()
+    assert {"voc", "minivoc", "folder"} <= users
+    assert users <= {"voc", "minivoc", "folder", "acquire", "audit", *of_voc}
+
+
+def test_a_dataset_that_knows_another_would_be_noticed():
+    path = LIBRARY / "datasets" / "camvid" / "colours.py"
+    for spelling in ("from semiseg_lib.datasets.voc import VOC_CLASSES",
+                     "from semiseg_lib.datasets import voc", "import semiseg_lib.datasets.voc",
+                     "def f():\n    from ..voc import VOC_CLASSES", "from .. import voc"):
+        files = {file_of_datasets(name) for name in imports_of(path, spelling)}
+        assert files & {*SHIPPED} == {"voc"}, spelling

@@ -30,13 +30,14 @@ SCORES = {
 }
 
 
-def store(folder, profile, scores) -> None:
-    """Write records as a study would."""
+def store(folder, profile, scores, legacy: str = "") -> None:
+    """Write records as a study would; with a commit, as one of earlier code did."""
     for study, group in itertools.groupby(scores.items(), key=lambda item: item[0][0]):
         rows = [
             {"arm": arm, "seed": seed, "test": score,
              "config": studies.STUDIES[study][arm].fingerprint(profile),
-             **({"minutes": 2.0 * seed} if study.startswith("voc") else {})}
+             **({"minutes": 2.0 * seed} if study.startswith("voc") else {}),
+             **({"legacy": legacy} if legacy else {})}
             for (_, arm), by_seed in group for seed, score in by_seed.items()
         ]
         path = folder / "notebooks" / "records" / f"{study.replace(' ', '_')}-{profile.name}.json"
@@ -160,6 +161,73 @@ def test_a_row_of_ones_own_takes_part(found):
     wider = found.with_row("mine", mine)
     assert wider.differences("longer")["mine"].seeds == (11, 12, 13)
     assert wider.table()[-1]["trained with"] == "mine" and "mine" not in found.rows
+
+
+LEGACY = {
+    ("hurried", "linear"): {11: 75.0, 12: 74.0, 13: 73.0},
+    ("hurried", "none"): {11: 71.0, 12: 70.5, 13: 70.0},
+}
+
+
+def test_legacy_and_current_rows_are_never_in_one_interval(records):
+    """Two legacy rows are compared with each other, a legacy one and a current one are not."""
+    store(records, LAPTOP, LEGACY, legacy="abc1234")
+    found = comparison.read("minivoc", LAPTOP)
+    assert found.rows["linear"].legacy and not found.rows["longer"].legacy
+    for one, other in (("linear", "longer"), ("longer", "linear")):
+        gap = difference(found.rows[one], found.rows[other])
+        assert (gap.seeds, gap.interval, gap.p) == ((), None, 1.0)
+        assert gap.verdict == "cannot tell" and str(gap) == "–"
+    assert found.differences("none")["linear"].seeds == (11, 12, 13)
+    assert found.differences("none")["linear"].interval.mean == pytest.approx(3.5)
+    lines = {line["trained with"]: line for line in found.table()}
+    assert lines["boxes, linear corr. †"]["minus masks alone, longer"] == "–"
+    assert lines["boxes, linear corr. †"]["verdict"] == "cannot tell"
+    assert lines["FixMatch"]["verdict"] == "better"
+
+
+def test_a_row_of_ones_own_is_not_compared_with_legacy_rows(records):
+    store(records, LAPTOP, LEGACY, legacy="abc1234")
+    found = comparison.read("minivoc", LAPTOP).with_row("mine", row({11: 60.0, 12: 62.0, 13: 59.0}))
+    assert found.differences("none")["mine"].seeds == ()
+    assert found.differences("none")["mine"].interval is None
+    assert found.differences("longer")["mine"].seeds == (11, 12, 13)
+    assert found.table("none")[-1]["minus boxes, uncorrected"] == "–"
+
+
+def test_the_mark_stands_below_every_table_with_legacy_rows(records, tmp_path, capsys):
+    assert comparison.read("minivoc", LAPTOP).mark == ""
+    store(records, LAPTOP, LEGACY, legacy="abc1234")
+    mark, out = "† legacy rows, made by commit abc1234:", tmp_path / "table.csv"
+    found = comparison.read("minivoc", LAPTOP)
+    assert found.commits == ("abc1234",) and found.mark.startswith(mark)
+    assert replace(found, rows={"longer": found.rows["longer"]}).mark == ""
+    assert main(["compare", "--profile", "laptop", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert mark in printed and "| boxes, linear corr. † |" in printed and "| FixMatch  " in printed
+    legacy = pd.read_csv(out).set_index("row")["legacy"]
+    assert legacy["linear"] and not legacy["longer"]
+    assert mark in results.compared() and "boxes, linear corr. †" in results.compared()
+    assert "†" not in results.drawn_without_boxes("unlabelled")
+    store(records, LAPTOP, {("context", "cac"): {11: 65.0, 12: 67.0}}, legacy="def5678")
+    text = results.drawn_without_boxes("context")
+    assert "† legacy rows, made by commit def5678:" in text and "better" not in text
+
+
+def test_readme_and_measured_tables_show_the_mark(records):
+    scores = {("hurried", arm): {11: 75.0, 12: 74.5, 13: 73.0}
+              for arm in ("supervised", "none", "linear", "all masks")}
+    store(records, LAPTOP, scores, legacy="abc1234")
+    text = results.results_table()
+    assert text.count(" † ") == 4 and text.endswith(studies.mark_of(["abc1234"]))
+    voc = load("laptop", "voc")
+    store(records, voc, {("voc unlabelled", "100 longer"): {11: 45.0}}, legacy="abc1234")
+    path = studies.record_path("voc unlabelled", "laptop")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["machine"] = {"processor": "x86_64", "gpu": "none", "threads": "1", "torch": "2"}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    text = results.measured("laptop", "voc unlabelled")
+    assert " † |" in text and text.endswith(studies.mark_of(["abc1234"]))
 
 
 def test_without_its_baseline_nothing_is_compared(found):

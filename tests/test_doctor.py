@@ -85,9 +85,29 @@ def test_datasets(monkeypatch, tmp_path):
     assert statuses(doctor.check_datasets()) == ["NOTE"]
     assert statuses(doctor.check_datasets(tmp_path / "missing")) == ["FAIL"]
     assert statuses(doctor.check_datasets(tmp_path)) == ["NOTE"]
-    (tmp_path / "VOCdevkit/VOC2012/JPEGImages").mkdir(parents=True)
+    (tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation").mkdir(parents=True)
     (found,) = doctor.check_datasets(tmp_path)
     assert found == Check("OK", "dataset found: PASCAL VOC 2012")
+    (tmp_path / "camvid").mkdir()
+    assert doctor.check_datasets(tmp_path) == [found], "an empty folder is no dataset"
+    (tmp_path / "camvid" / "train").mkdir()
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10" / "test_batch.bin").touch()
+    found = [check.text for check in doctor.check_datasets(tmp_path)]
+    titles = [text.removeprefix("dataset found: ") for text in found]
+    assert titles == ["PASCAL VOC 2012", "CamVid", "CIFAR-10"]
+
+
+def test_a_dataset_that_cannot_be_loaded_is_a_note(monkeypatch, tmp_path):
+    def without_scipy(name):
+        if name == "cityscapes":
+            raise ImportError("No module named 'scipy'")
+        return find(name)
+
+    find = doctor.find
+    monkeypatch.setattr(doctor, "find", without_scipy)
+    (note,) = doctor.check_datasets(tmp_path)
+    assert note.status == "NOTE" and "cityscapes cannot be loaded (ImportError)" in note.text
 
 
 @pytest.mark.parametrize(("status", "code"), [("OK", 0), ("NOTE", 0), ("FAIL", 1)])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import sklearn.metrics
 import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from semiseg_lib import methods
+from semiseg_lib import inference, methods
+from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Pool
+from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.evaluate import (
     Evaluation,
     confusion_matrix,
@@ -20,9 +22,13 @@ from semiseg_lib.evaluate import (
     evaluate_labels,
     predict,
     predict_logits,
+    predict_probabilities,
 )
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
 from semiseg_lib.models import ModelConfig
+
+sys.path.append(str(Path(__file__).parent))
+from tiny_run import image_set
 
 CLASSES = tuple("abcdef")
 CASES = {  # which ids occur in the truth, which in the prediction
@@ -124,14 +130,18 @@ def test_the_rows_of_a_table_are_in_percent():
     assert (cat["IoU"], cat["precision"], cat["recall"]) == (80, 80, 100)
 
 
-def pool(count: int = 7) -> Pool:
+def pool(count: int = 7, seed_of_boxes: int = 0) -> ImageSet:
+    """Images, masks and boxes of noise."""
     generator = torch.Generator().manual_seed(0)
-    return Pool(
-        names=tuple(map(str, range(count))),
-        images=torch.randint(0, 256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8),
-        masks=torch.randint(0, 3, (count, 32, 32), generator=generator, dtype=torch.uint8),
-        box_maps=torch.randint(0, 2, (count, 3, 32, 32), generator=generator, dtype=torch.uint8),
-    )
+    images = torch.randint(0, 256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    masks = torch.randint(0, 3, (count, 32, 32), generator=generator, dtype=torch.uint8)
+    drawn = np.random.default_rng(seed_of_boxes)
+    boxes = [
+        Boxes(np.concatenate([low, low + drawn.integers(2, 16, (4, 2))], axis=1, dtype=np.float32),
+              np.array([1, 2, 1, 2]))
+        for low in drawn.integers(0, 16, (count, 4, 2))
+    ]
+    return image_set(images.numpy(), masks.numpy(), boxes=boxes)
 
 
 def build(config):
@@ -140,15 +150,20 @@ def build(config):
 
 
 @pytest.mark.parametrize("config", [PrimaryConfig(), AncillaryConfig()])
-def test_predictions_do_not_depend_on_how_the_pool_is_cut_into_batches(config):
-    method = build(config)
-    whole, small = predict_logits(method, pool(), batch=50), predict_logits(method, pool(), batch=3)
+def test_predictions_do_not_depend_on_how_the_images_are_cut_into_parts(config, monkeypatch):
+    method, whole = build(config), predict_logits(build(config), pool())
+    probable = list(predict_probabilities(method, pool())) if not method.uses_boxes else []
+    monkeypatch.setattr(inference, "PIXELS_A_PASS", 3 * 32 * 32)
+    assert [len(part.names) for part in inference.parts(method, pool())] == [3, 3, 1]
+    small = predict_logits(method, pool())
     assert whole.shape == (7, 3, 16, 16) and whole.dtype == torch.float32
     torch.testing.assert_close(whole, small, rtol=1e-4, atol=1e-5)
-    labels = predict(method, pool(), batch=3)
+    labels = predict(method, pool())
     assert labels.shape == (7, 32, 32) and labels.dtype == np.uint8
     expected = torch.nn.functional.interpolate(small, size=(32, 32), mode="bilinear")
     assert (labels == expected.argmax(dim=1).numpy()).mean() > 0.999
+    for one, logits in zip(probable, expected, strict=True) if probable else ():
+        torch.testing.assert_close(one, logits.softmax(dim=0), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -166,7 +181,8 @@ def test_box_maps_in_the_pool_never_reach_the_primary(monkeypatch):
     forward = method.forward
     monkeypatch.setattr(method, "forward", lambda images, box_maps=None: (
         seen.append(box_maps), forward(images, box_maps))[1])
-    with_boxes, without = pool(), replace(pool(), box_maps=None)
+    with_boxes, without = pool(), pool().without_boxes()
+    assert with_boxes.part([0]).box_maps is not None and without.part([0]).box_maps is None
     scores = [evaluate(method, p, ("a", "b", "c")).confusion for p in (with_boxes, without)]
     assert np.array_equal(*scores) and set(seen) == {None}
     assert torch.equal(predict_logits(method, with_boxes), predict_logits(method, without))
@@ -174,7 +190,8 @@ def test_box_maps_in_the_pool_never_reach_the_primary(monkeypatch):
 
 def test_the_ancillary_is_measured_with_its_boxes():
     method = build(AncillaryConfig())
-    flipped = replace(pool(), box_maps=1 - pool().box_maps)
-    assert not torch.equal(predict_logits(method, pool()), predict_logits(method, flipped))
+    moved = pool(seed_of_boxes=1)
+    assert torch.equal(moved.images, pool().images)
+    assert not torch.equal(predict_logits(method, pool()), predict_logits(method, moved))
     with pytest.raises(ValueError, match="pass box_maps"):
-        evaluate(method, replace(pool(), box_maps=None), ("a", "b", "c"))
+        evaluate(method, pool().without_boxes(), ("a", "b", "c"))

@@ -39,7 +39,7 @@ def test_logits_come_back_in_half_precision_in_the_order_of_the_names(store):
     assert len(list(store.folder.glob("*.safetensors"))) == 3
 
 
-def test_a_image_takes_two_bytes_a_logit(store):
+def test_an_image_takes_two_bytes_a_logit(store):
     assert 3 * 4 * 5 * 2 <= store.bytes_per_image < 3 * 4 * 5 * 2 + 200
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from semiseg_lib import methods
-from semiseg_lib.datasets.loaders import Batch
-from semiseg_lib.datasets.mixing import THREE_BOXES, CutMixConfig
-from semiseg_lib.datasets.strong import StrongConfig
+from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig
+from semiseg_lib.batches.part import Batch
+from semiseg_lib.batches.strong_view import StrongConfig
 from semiseg_lib.memory import MemoryEstimate, estimate, example_batch, saved_bytes
 from semiseg_lib.methods import (
     AncillaryConfig,
@@ -62,7 +62,7 @@ def real(batch: Batch) -> Batch:
 @pytest.mark.parametrize("precision, off", [("no", 0), ("bf16", 0.01)])
 def test_the_activations_are_those_of_real_tensors(config, precision, off):
     method = build(config)
-    batch = example_batch(method, 6, labelled=2, unlabelled=3, crop=64)
+    batch = example_batch(method, 6, labelled=2, unlabelled=3, size=(64, 64))
     exact = saved_bytes(build(config).train(), real(batch), precision)
     assert estimate(method, batch, precision).activations == pytest.approx(exact, rel=off)
 
@@ -82,7 +82,7 @@ def test_the_count_is_the_closed_form_of_a_chain():
             return {"square": self.head_logits(batch.labelled.images).square().sum()}
 
     method = Chain()
-    found = estimate(method, example_batch(method, 5, labelled=2, unlabelled=0, crop=16))
+    found = estimate(method, example_batch(method, 5, labelled=2, unlabelled=0, size=(16, 16)))
     assert found.activations == 4 * 2 * 16 * 16 * (3 + 5)  # ReLU's result serves the square too
     weights = 4 * (3 * 5 + 5)
     assert found == MemoryEstimate(weights, weights, 2 * weights, 0, found.activations)
@@ -91,17 +91,19 @@ def test_the_count_is_the_closed_form_of_a_chain():
 
 def test_activations_grow_by_the_same_amount_with_each_image():
     method = build(PrimaryConfig())
-    sizes = [estimate(method, example_batch(method, 6, n, n, 64)).activations for n in (1, 2, 3, 8)]
+    sizes = [
+        estimate(method, example_batch(method, 6, n, n, (64, 64))).activations for n in (1, 2, 3, 8)
+    ]
     assert sizes[2] - sizes[1] == sizes[1] - sizes[0] > 0
     assert sizes[3] - sizes[0] == 7 * (sizes[1] - sizes[0])
-    quarter = estimate(method, example_batch(method, 6, 8, 8, 32)).activations
+    quarter = estimate(method, example_batch(method, 6, 8, 8, (32, 32))).activations
     assert sizes[3] / quarter == pytest.approx(4, rel=0.01)
 
 
 def test_the_parts_follow_from_the_number_of_weights():
     method = build(PrimaryConfig())
     learnt = 4 * sum(p.numel() for p in method.network.parameters())
-    batch = example_batch(method, 6, 2, 2, 64)
+    batch = example_batch(method, 6, 2, 2, (64, 64))
     adamw, sgd = (estimate(method, batch, optimizer=name) for name in ("adamw", "sgd"))
     assert (adamw.weights, adamw.gradients, adamw.optimizer) == (learnt, learnt, 2 * learnt)
     assert sgd.optimizer == learnt and sgd.activations == adamw.activations
@@ -112,14 +114,15 @@ def test_the_parts_follow_from_the_number_of_weights():
 def test_the_method_stays_as_it_is():
     method = build(PrimaryConfig()).eval()
     before = {name: value.clone() for name, value in method.state_dict().items()}
-    estimate(method, example_batch(method, 6, 2, 2, 64), "bf16")
+    estimate(method, example_batch(method, 6, 2, 2, (64, 64)), "bf16")
     assert not method.training and all(p.grad is None for p in method.parameters())
     assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
 
 
 def test_a_batch_too_large_for_any_machine_costs_nothing_to_estimate():
     method = build(SupervisedConfig(), width=64)
-    found = estimate(method, example_batch(method, 6, labelled=4096, unlabelled=0, crop=1024))
+    batch = example_batch(method, 6, labelled=4096, unlabelled=0, size=(1024, 1024))
+    found = estimate(method, batch)
     assert found.total > 1e12 and str(found).startswith(f"about {found.total / 1e9:.1f} GB: act")
 
 
@@ -137,14 +140,14 @@ def test_losses_that_read_values_are_named():
 
     method = Reading()
     with pytest.raises(RuntimeError, match="memory of Reading cannot be counted"):
-        estimate(method, example_batch(method, 3, 1, 0, 16))
+        estimate(method, example_batch(method, 3, 1, 0, (16, 16)))
 
 
 @pytest.mark.parametrize("config", UNLABELLED, ids=repr)
 def test_methods_without_boxes_can_be_counted(config):
     """Their strong views and masks are drawn, and hard pixels sorted, without any values."""
     method = build(config)
-    batch = example_batch(method, 6, labelled=2, unlabelled=3, crop=64)
+    batch = example_batch(method, 6, labelled=2, unlabelled=3, size=(64, 64))
     found = estimate(method, batch)
     exact = saved_bytes(build(config).train(), real(batch))
     assert found.activations == pytest.approx(exact, rel=0.02)
@@ -160,7 +163,7 @@ def test_methods_without_boxes_can_be_counted(config):
 def test_a_second_network_and_a_second_view_cost_what_they_should():
     def activations(config) -> int:
         method = build(config)
-        return estimate(method, example_batch(method, 6, 4, 4, 64)).activations
+        return estimate(method, example_batch(method, 6, 4, 4, (64, 64))).activations
 
     supervised, cps = activations(SupervisedConfig()), activations(CPSConfig())
     assert 3.5 < cps / supervised < 4.5, "two networks on twice the images"
@@ -171,7 +174,7 @@ def test_a_second_network_and_a_second_view_cost_what_they_should():
 def test_smaller_crops_and_fewer_phases_cost_less():
     def activations(config) -> int:
         method = build(config)
-        return estimate(method, example_batch(method, 6, 4, 4, 64)).activations
+        return estimate(method, example_batch(method, 6, 4, 4, (64, 64))).activations
 
     half, whole = (
         activations(CACConfig(crop=crop, channels=8, negatives=50, bank=0)) for crop in (0.5, 1.0)

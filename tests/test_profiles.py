@@ -10,14 +10,13 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from semiseg_lib import datasets
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.cli import main
 from semiseg_lib.cli.commands import UNLABELLED
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.catalogue import DataConfig
-from semiseg_lib.datasets.crop import CropConfig
-from semiseg_lib.datasets.photo_data import PhotoConfig
-from semiseg_lib.datasets.whole_images import WholeImageConfig
-from semiseg_lib.profiles import DATASETS, PROFILES, RECIPES, Profile, for_dataset, load
+from semiseg_lib.datasets.dataset import SHIPPED, Dataset
+from semiseg_lib.profiles import PROFILES, RECIPES, Profile, for_dataset, load
 from semiseg_lib.runs import RunFolder, fingerprint
 from semiseg_lib.stages import Pipeline, RunConfig
 
@@ -27,9 +26,6 @@ ALL = {f"{name} {dataset}": profile
 ALL |= {f"paper {dataset} {method}": profile
         for method, of in RECIPES.items() for dataset, profile in of.items()}
 DRAWN = for_dataset("minivoc")
-KINDS = (
-    (DataConfig, AugmentConfig), (PhotoConfig, CropConfig), (WholeImageConfig, AugmentConfig),
-)
 
 
 def schema(value) -> dict:
@@ -48,14 +44,14 @@ def numbers_as_one(tree):
 
 @pytest.mark.parametrize("profile", ALL.values(), ids=ALL)
 def test_all_profiles_have_the_schema_of_the_laptops(profile):
-    """Field by field, but for the images and their views, of which there are three kinds."""
+    """Field by field, the images and their views too, but for the options of a dataset."""
     assert type(profile) is Profile
     laptop, own = numbers_as_one(schema(DRAWN["laptop"])), numbers_as_one(schema(profile))
     for tree in (laptop, own):
-        del tree["data"], tree["augment"]
+        del tree["data"]["options"]
     assert own == laptop
-    kinds = (type(profile.data), type(profile.augment))
-    assert kinds in KINDS
+    assert (type(profile.data), type(profile.augment)) == (DataConfig, ViewConfig)
+    assert type(profile.data.options) is datasets.find(profile.data.dataset).options
     assert len(set(profile.seeds)) == len(profile.seeds) >= 2
     assert not profile.judges or len(profile.seeds) >= 3
 
@@ -63,8 +59,7 @@ def test_all_profiles_have_the_schema_of_the_laptops(profile):
 def test_the_profiles_of_the_book_are_there(checkout):
     assert set(PROFILES) == {"smoke", "laptop", "gpu", "paper"}
     assert set(DRAWN) == {"smoke", "laptop"}
-    assert all(f"{key} ".startswith(f"{one.name} {getattr(one.data, 'dataset', 'minivoc')} ")
-               for key, one in ALL.items())
+    assert all(f"{key} ".startswith(f"{one.name} {one.data.dataset} ") for key, one in ALL.items())
     described = yaml.safe_load((checkout / "book.yml").read_text(encoding="utf-8"))
     assert set(PROFILES) <= set(described["profiles"])
 
@@ -73,7 +68,8 @@ def test_a_profile_cannot_be_changed_by_a_chapter():
     with pytest.raises(AttributeError):
         load("smoke").seeds = (1,)
     other = load("smoke").in_world("tight")
-    assert other.data.world == "tight" and load("smoke").data.world == "hurried"
+    worlds = [one.data.options.world for one in (other, load("smoke"))]
+    assert worlds == ["tight", "hurried"]
     assert replace(other, data=load("smoke").data) == load("smoke")
 
 
@@ -100,13 +96,24 @@ def test_an_unknown_profile_lists_those_there_are(monkeypatch, variable):
 def test_a_profile_that_a_dataset_lacks_names_those_it_has():
     with pytest.raises(ValueError, match=r"'paper' has nothing for 'folder'.*: smoke, laptop, gpu"):
         load("paper", "folder")
-    with pytest.raises(ValueError, match="Datasets: minivoc, voc"):
-        load("gpu", "imagenet")
-    assert set(DATASETS) == {
-        "minivoc", "voc", "cityscapes", "camvid", "folder", "digits", "cifar10",
-    }
-    with pytest.raises(ValueError, match="come from no mini-VOC world"):
+    for asked in ("gpu", "smoke"):
+        with pytest.raises(ValueError, match="no dataset 'imagenet'; there are minivoc, voc, city"):
+            load(asked, "imagenet")
+    assert all(for_dataset(name) for name in SHIPPED)
+    with pytest.raises(ValueError, match="the dataset voc has no option 'world'; it has none"):
         load("gpu", "voc").in_world("tight")
+
+
+def test_a_dataset_without_numbers_of_its_own_runs_with_the_folders(monkeypatch):
+    monkeypatch.setattr(datasets.dataset, "_registered", {})
+    datasets.register(Dataset("herbarium", "Leaves", open=lambda *_: None))
+    own, folders = for_dataset("herbarium"), for_dataset("folder")
+    assert list(own) == list(folders) == ["smoke", "laptop", "gpu"]
+    for name, profile in own.items():
+        assert profile.data == DataConfig("herbarium") and load(name, "herbarium") == profile
+        assert replace(profile, data=folders[name].data) == folders[name]
+    with pytest.raises(ValueError, match=r"'paper' has nothing for 'herbarium'.*: smoke, laptop"):
+        load("paper", "herbarium")
 
 
 @pytest.mark.parametrize("name, dataset", [
@@ -118,7 +125,7 @@ def test_a_profile_has_options_for_every_method_or_the_command_says_for_which(
     """A method that compares pixels has nothing to do where an image has one label."""
     there = load(name, dataset).unlabelled
     assert set(there) <= set(UNLABELLED)
-    whole = isinstance(load(name, dataset).data, WholeImageConfig)
+    whole = dataset in ("digits", "cifar10")
     if not whole and name != "paper":
         assert list(there) == list(UNLABELLED)
     elif name == "smoke":
@@ -130,7 +137,7 @@ def test_a_profile_has_options_for_every_method_or_the_command_says_for_which(
 @pytest.mark.parametrize("profile", ALL.values(), ids=ALL)
 def test_every_run_of_a_profile_survives_json(profile, tmp_path):
     pipeline = Pipeline(profile, seed=7)
-    pipeline.data = SimpleNamespace(digest="0123456789")  # the lists need no dataset here
+    pipeline.data = SimpleNamespace(lists_digest="0123456789")  # the lists need no dataset here
     stages = ("supervised", "ancillary", "primary")
     configs = [
         pipeline.config(getattr(profile, stage), getattr(profile, f"train_{stage}"), "abc")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +12,15 @@ import torch
 from PIL import Image
 
 from semiseg_lib import pseudo_labels as module
+from semiseg_lib.batches.image_set import ImageSet, joined
 from semiseg_lib.datasets.camvid import CamVidDataset
 from semiseg_lib.datasets.labels import voc_palette, write_mask
-from semiseg_lib.datasets.loaders import Pool
-from semiseg_lib.datasets.photographs import PhotoPool, joined
+from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.pseudo_labels import PseudoLabelStore, StalePseudoLabels
+
+sys.path.append(str(Path(__file__).parent))
+
+from tiny_run import image_set
 
 CLASSES = 11
 NAMES = tuple(
@@ -170,7 +176,7 @@ def test_the_index_is_written_a_hundred_times_at_most(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def photographs(tmp_path) -> PhotoPool:
+def photographs(tmp_path) -> ImageSet:
     """CamVid images of two sizes; the masks on disk are no images at all."""
     for i in range(4):
         for folder in ("train", "train_labels"):
@@ -180,7 +186,8 @@ def photographs(tmp_path) -> PhotoPool:
                 Image.fromarray(np.full((6 + i, 8, 3), i, np.uint8)).save(path)
             else:
                 path.write_bytes(b"spoilt")
-    return PhotoPool(CamVidDataset(tmp_path / "camvid", "train"), (3, 1, 0))
+    reader = CamVidDataset(tmp_path / "camvid", "train")
+    return ImageSet(reader, (3, 1, 0), np.zeros(CLASSES, bool))
 
 
 def test_photographs_learn_from_the_stored_labels_and_never_open_their_own(photographs, tmp_path):
@@ -208,16 +215,22 @@ def test_photographs_learn_from_the_stored_labels_and_never_open_their_own(photo
 
 
 def test_images_in_memory_get_the_stored_labels_and_lose_boxes_and_logits():
-    images = torch.zeros(2, 3, 4, 6, dtype=torch.uint8)
-    pool = Pool(("a", "b"), images, torch.full((2, 4, 6), 9, dtype=torch.uint8),
-                torch.zeros(2, 5, 4, 6), torch.zeros(2, 5, 2, 3))
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 6), dtype=np.uint8)
+    own = np.full((2, 4, 6), 9, np.uint8)
+    pool = image_set(images, own, 5, [Boxes(), Boxes()], ("a", "b"))
+    pool = pool.with_logits(torch.zeros(2, 5, 2, 3))
+    assert pool.part([0]).box_maps is not None and pool.part([0]).logits_ancillary is not None
     masks = [np.full((4, 6), i, np.uint8) for i in (3, 255)]
     relabelled = pool.with_masks(masks)
     assert relabelled.masks.dtype == torch.uint8
-    assert relabelled.masks[:, 0, 0].tolist() == [3, 255] and relabelled.images is images
-    assert relabelled.box_maps is None and relabelled.logits_ancillary is None
+    assert relabelled.masks[:, 0, 0].tolist() == [3, 255]
+    assert (relabelled.images.numpy() == images).all() and relabelled.names == pool.names
+    part = relabelled.part([0, 1])
+    assert (part.masks == relabelled.masks).all()
+    assert part.box_maps is part.allowed is part.logits_ancillary is None
+    assert relabelled.sample(0).boxes is None and relabelled.stored is None
     assert (pool.masks == 9).all()
     with pytest.raises(ValueError, match=r"mask for b has \(4, 5\)"):
-        pool.with_masks([masks[0], masks[1][:, :5]])
+        pool.with_masks([masks[0], masks[1][:, :5]]).sample(1)
     with pytest.raises(ValueError, match="1 masks do not fit 2"):
         pool.with_masks(masks[:1])

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from semiseg_lib import methods, optimisers, profiles
+from semiseg_lib.batches.crop_pairs import draw_pair
+from semiseg_lib.batches.part import Part
 from semiseg_lib.book import published
-from semiseg_lib.datasets.crop_pairs import draw_pair
-from semiseg_lib.datasets.labels import CAMVID_CLASSES, CITYSCAPES_CLASSES, VOC_CLASSES
-from semiseg_lib.datasets.loaders import Part
+from semiseg_lib.datasets.camvid import CAMVID_CLASSES
+from semiseg_lib.datasets.cityscapes import CITYSCAPES_CLASSES
+from semiseg_lib.datasets.voc import VOC_CLASSES
 from semiseg_lib.methods import PseudoLabelConfig
 from semiseg_lib.profiles.published_shared import broken_off, steps
 from semiseg_lib.runs import fingerprint
@@ -41,7 +43,8 @@ TYPED = {
         "train_supervised.weight_decay": 1e-4, "train_supervised.steps": 400 * 31,
         "rounds.pretrain.lr": 1e-4, "rounds.finetune.lr_end": 25.75e-6, "rounds.keep_better": False,
         "rounds.finetune.steps": 200 * 31, "model.decoder_width": 128, "rounds.count": 3,
-        "rounds.selection.keep": "all", "data.unlabelled": "frames", "model.pyramid_momentum": 0.005,
+        "rounds.selection.keep": "all", "data.unlabelled": "frames",
+        "model.pyramid_momentum": 0.005,
     },
     ("pseudo-label", "cifar10"): {
         "data.labelled": 1000, "train_supervised.lr": 0.01, "train_supervised.steps": 120 * 8,
@@ -127,7 +130,7 @@ def test_every_recipe_builds_its_method(method, dataset):
         options = replace(options, error=replace(options.error, weights=""))
     with torch.device("meta"):
         built = methods.build(options, replace(paper.model, weights=""), CLASSES[dataset])
-        side = getattr(paper.augment, "crop", 32)
+        side = paper.augment.crop or 32
         logits = built.eval()(torch.empty(1, 3, side, side))
     assert logits.shape == (1, CLASSES[dataset], side, side)
     assert built.networks == (2 if "cps" in method else 1)

@@ -47,7 +47,7 @@ def begun(work, monkeypatch) -> list[tuple]:
 
     def noted(method, loader, config, *rest, **named):
         weights = {name: value.clone() for name, value in method.network.state_dict().items()}
-        seen.append((config, weights, loader.pools[0]))
+        seen.append((config, weights, loader.sets[0]))
         return fit(method, loader, config, *rest, **named)
 
     monkeypatch.setattr(launch, "fit", noted)
@@ -81,12 +81,12 @@ def test_labels_lie_in_the_published_layout_as_the_teachers_own(two, work):
     family = two[0].labels.folder.parent
     assert family.parent == work / "pseudo_labels"
     assert {path.name for path in family.iterdir()} == {"train_pseudoIt1", "train_pseudoIt2"}
-    pool = pipeline().data.unlabelled
+    images = pipeline().data.unlabelled
     for number, (one, teacher) in enumerate(zip(two, teachers, strict=True), 1):
         assert one.number == number and one.labels.folder == family / f"train_pseudoIt{number}"
         assert same(weights(one.teacher), weights(teacher))
-        expected = predict(teacher.method, pool.without_boxes())
-        for name, label in zip(pool.names, expected, strict=True):
+        expected = predict(teacher.method, images.without_boxes())
+        for name, label in zip(images.names, expected, strict=True):
             image = Image.open(one.labels.folder / f"{name}.png")
             assert image.mode == "P"
             np.testing.assert_array_equal(np.array(image), label)
@@ -219,7 +219,7 @@ def test_another_selection_is_another_run(two, work):
 
 def test_labels_are_scored_on_the_hidden_masks_where_there_are_any(two):
     rounds, store = Rounds(pipeline(), AS_PUBLISHED), two[0].labels
-    truth = pipeline().data.unlabelled_truth
+    truth = np.asarray(pipeline().data.unlabelled_truth)
     confusion = np.zeros((5, 5), int)
     for number in range(len(store)):
         label = store[number]

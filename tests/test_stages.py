@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from semiseg_lib import launch, stages
+from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.datasets.labels import VOID, LabelError
-from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.datasets.minivoc import prepare
 from semiseg_lib.evaluate import predict_logits
 from semiseg_lib.launch import Machine
 from semiseg_lib.logits import StaleLogits
@@ -36,6 +37,12 @@ def work(tmp_path_factory):
 
 def pipeline(seed: int = 5) -> Pipeline:
     return Pipeline(load("smoke"), seed, "cpu")
+
+
+def folder_of(data: Data) -> Path:
+    """Where the images of mini-VOC lie."""
+    options = data.config.options
+    return prepare(options.drawn_world(), options.sizes)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +69,7 @@ def test_what_is_on_disk_is_loaded_and_not_made_again(primary, monkeypatch):
         raise AssertionError("trained or predicted again")
 
     monkeypatch.setattr(launch, "fit", forbidden)
-    monkeypatch.setattr(stages, "predict_logits", forbidden)
+    monkeypatch.setattr(stages, "logits_of", forbidden)
     again = pipeline().primary()
     assert same_weights(again.method, primary.method) and again.record == primary.record
     with pytest.raises(AssertionError, match="again"):
@@ -73,14 +80,16 @@ def test_the_unlabelled_masks_have_no_part_in_training(primary, tmp_path, monkey
     """The hidden masks are overwritten with garbage before anything is trained."""
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
     poisoned = pipeline()
-    masks = list((poisoned.data.folder / "SegmentationClassAug").glob("*.png"))
+    masks = list((folder_of(poisoned.data) / "SegmentationClassAug").glob("*.png"))
     assert len(masks) == len(poisoned.data.unlabelled) == 16
     for path in masks:
         path.write_bytes(b"garbage")
     assert same_weights(poisoned.primary().method, primary.method)
-    assert poisoned.data.unlabelled.masks is None
+    assert poisoned.data.unlabelled.part([0]).masks is None
+    with pytest.raises(ValueError, match="has no mask"):
+        _ = poisoned.data.unlabelled.masks
     with pytest.raises(LabelError, match="SegmentationClassAug"):
-        _ = poisoned.data.unlabelled_truth
+        np.asarray(poisoned.data.unlabelled_truth)
 
 
 def test_the_boxes_of_the_test_images_have_no_part_in_the_primarys_score(
@@ -91,8 +100,9 @@ def test_the_boxes_of_the_test_images_have_no_part_in_the_primarys_score(
               for kind in ("primary", "ancillary")}
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
     moved = pipeline()
-    for name in (moved.data.folder / "ImageSets/Segmentation/test.txt").read_text("utf-8").split():
-        path = moved.data.folder / "Annotations" / f"{name}.xml"
+    folder = folder_of(moved.data)
+    for name in (folder / "ImageSets/Segmentation/test.txt").read_text("utf-8").split():
+        path = folder / "Annotations" / f"{name}.xml"
         path.write_text(
             "<annotation><object><name>balloon</name><bndbox><xmin>1</xmin><ymin>1</ymin>"
             "<xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>", encoding="utf-8",
@@ -144,7 +154,7 @@ def test_mixed_logits_are_the_correction_of_the_two_models(primary):
 
 def test_unlabelled_labels_are_measured_against_the_hidden_masks(primary):
     one = pipeline()
-    truth = torch.from_numpy(one.data.unlabelled_truth).long()
+    truth = torch.from_numpy(np.asarray(one.data.unlabelled_truth)).long()
     perfect = torch.nn.functional.one_hot(truth.clamp(max=5), 6).movedim(-1, 1)[:, :5].float()
     assert one.evaluate_unlabelled(perfect).mean_iou == 1
     assert one.evaluate_unlabelled(perfect.roll(1, dims=1)).pixel_accuracy == 0
@@ -156,7 +166,7 @@ def test_seeds_choose_other_labelled_images_and_the_same_unlabelled_ones(work):
     assert one.labelled.names != two.labelled.names and len(one.labelled) == 8
     assert one.unlabelled.names == two.unlabelled.names and one.test.names == two.test.names
     assert set(one.labelled.masks.unique().tolist()) >= set(range(len(one.classes)))
-    everyone = [set(pool.names) for pool in (one.labelled, one.unlabelled, one.val, one.test)]
+    everyone = [set(images.names) for images in (one.labelled, one.unlabelled, one.val, one.test)]
     assert sum(map(len, everyone)) == len(set.union(*everyone))
 
 
@@ -209,7 +219,7 @@ def test_the_half_ancillary_sees_half_of_the_masks_and_the_whole_logits_all(work
     one, seen = pipeline(8), []
 
     def capture(_method, loader, *_args, **_options):
-        seen.append(loader.pools[0].names)
+        seen.append(loader.sets[0].names)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(launch, "fit", capture)
@@ -223,14 +233,14 @@ def test_photographs_go_through_the_same_stages(tmp_path, monkeypatch):
     """The drawn images, read from disk as photographs: every stage, and the scores' sizes."""
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
     profile = load("smoke", "voc")
-    data = PhotoConfig("minivoc", labelled=8, at_most=6)
+    data = DataConfig("minivoc", labelled=8, at_most=6)
     one = Pipeline(replace(profile, data=data), 5, "cpu")
     trained = [one.supervised(), one.ancillary(), one.primary(NONE), one.primary(),
                one.primary(ConvPrimaryConfig())]
     pixels = sum(int((one.data.test.sample(i).mask != VOID).sum()) for i in range(6))
     for run in trained:
         assert one.evaluate(run).confusion.sum() == pixels
-        assert run.config.lists == one.data.digest and run.record["memory_gb"] > 0
+        assert run.config.lists == one.data.lists_digest and run.record["memory_gb"] > 0
         assert run.record["best"]["step"] in (2, 4)
     store = one.logits()
     assert store.bits == 8 and store[0].shape == (5, 16, 16)
@@ -246,15 +256,22 @@ def test_a_dataset_without_boxes_cannot_be_labelled_by_an_ancillary(tmp_path):
                 image = Image.fromarray(np.zeros(size, np.uint8))
                 image.save(tmp_path / folder / f"{split}_{number}.png")
     profile = load("smoke", "camvid")
-    one = Pipeline(replace(profile, data=PhotoConfig("camvid")), 5, Machine("cpu", tmp_path))
-    with pytest.raises(ValueError, match="camvid has no boxes"):
-        one.primary()
-    with pytest.raises(ValueError, match="camvid has no boxes"):
+    one = Pipeline(replace(profile, data=DataConfig("camvid")), 5, Machine("cpu", tmp_path))
+    lacks = r"camvid has no boxes on 2 of its 2 labelled images, such as train_0, so no ancillary"
+    with pytest.raises(ValueError, match=lacks):
         one.ancillary()
+    with pytest.raises(ValueError, match="camvid has no unlabelled images, so no ancillary"):
+        one.primary()
+    (tmp_path / "first.txt").write_text("train_0\n", encoding="utf-8")
+    data = DataConfig("camvid", published=str(tmp_path / "first.txt"))
+    one = Pipeline(replace(profile, data=data), 5, Machine("cpu", tmp_path))
+    lacks = "camvid has no unlabelled images with boxes, such as train_1, so no ancillary"
+    with pytest.raises(ValueError, match=lacks):
+        one.primary()
 
 
 def test_without_unlabelled_images_there_is_no_primary(work):
-    data = PhotoConfig("minivoc", labelled=8, at_most=6)
+    data = DataConfig("minivoc", labelled=8, at_most=6)
     one = Pipeline(replace(load("smoke", "voc"), data=data), 5, "cpu")
     one.data.names.update(unlabelled=())
     with pytest.raises(ValueError, match="minivoc has no unlabelled images"):

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from semiseg_lib import methods
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.catalogue import Data
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Pool, TrainingLoader
 from semiseg_lib.evaluate import evaluate
 from semiseg_lib.methods import PrimaryConfig, SupervisedConfig
 from semiseg_lib.models import ModelConfig
@@ -27,7 +28,7 @@ from semiseg_lib.train import (
 )
 
 SMALL = TrainConfig(steps=10, batch_labelled=2, batch_unlabelled=2, log_every=3, lr=5e-3)
-STILL = AugmentConfig(flip=0, shift=0, brightness=0, contrast=0, saturation=0)
+STILL = ViewConfig(flip=0)
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +36,21 @@ def data() -> Data:
     return Data(load("smoke").data, seed=5)
 
 
-def unlabelled_pool(data: Data) -> Pool:
+def unlabelled_pool(data: Data) -> ImageSet:
     """The unlabelled images with logits as an ancillary could have stored them."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(len(data.unlabelled), 5, 32, 32, generator=generator)
-    return replace(data.unlabelled, logits_ancillary=logits.half())
+    return data.unlabelled.with_logits(logits.half())
 
 
-def loader(data: Data, config: TrainConfig, seed: int = 3, **changes) -> TrainingLoader:
-    options = {"labelled": data.labelled, "unlabelled": unlabelled_pool(data), "augment": AugmentConfig()}
-    options |= changes
-    return TrainingLoader(
-        batch_labelled=config.batch_labelled, batch_unlabelled=config.batch_unlabelled, seed=seed, **options
+def loader(data: Data, config: TrainConfig, seed: int = 3, **changes) -> Loader:
+    options = {
+        "labelled": data.labelled, "unlabelled": unlabelled_pool(data),
+        "augment": load("smoke").augment,
+    } | changes
+    return Loader(
+        batch_labelled=config.batch_labelled, batch_unlabelled=config.batch_unlabelled, seed=seed,
+        **options,
     )
 
 
@@ -160,8 +164,10 @@ def test_a_row_holds_the_mean_over_its_steps(data, uninterrupted, tmp_path):
 
 def test_accumulated_passes_make_the_step_of_their_mean_gradient(data, tmp_path):
     """One plain SGD step from two half batches, against autograd by hand."""
-    config = TrainConfig(steps=1, batch_labelled=2, batch_unlabelled=2, accumulate=2, optimizer="sgd",
-                         weight_decay=0.0, schedule="poly", channels_last=False)
+    config = TrainConfig(
+        steps=1, batch_labelled=2, batch_unlabelled=2, accumulate=2, optimizer="sgd",
+        weight_decay=0.0, schedule="poly", channels_last=False,
+    )
     by_hand = build()
     batches = loader(data, config)
     by_hand.train()
@@ -194,7 +200,8 @@ def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_batch(data, t
 
     method.losses = broken
     batches = loader(data, SMALL)
-    with pytest.raises(TrainingDiverged, match=r"step 4: .*unlabelled = (nan|inf).*Lower lr") as caught:
+    said = r"step 4: .*unlabelled = (nan|inf).*Lower lr"
+    with pytest.raises(TrainingDiverged, match=said) as caught:
         fit(method, batches, SMALL, RunFolder(tmp_path), make_accelerator(SMALL, "cpu"))
     batch = batches.batch(4)
     assert all(name in str(caught.value) for name in batch.labelled.names)
@@ -208,7 +215,8 @@ def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_batch(data, t
 
 
 def test_a_batch_without_labels_does_not_stop_the_training(data, tmp_path):
-    void = replace(data.labelled, masks=torch.full_like(data.labelled.masks, VOID))
+    masks = torch.full_like(data.labelled.masks, VOID).numpy()
+    void = data.labelled.with_masks(masks)
     weights, history = train(data, tmp_path, replace(SMALL, steps=3), labelled=void)
     assert [row["loss_labelled"] for row in history] == [0]
     assert all(torch.isfinite(value).all() for value in weights.values())

@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from semiseg_lib import launch
-from semiseg_lib.datasets.crop import CropConfig
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
-from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.datasets.minivoc import prepare
 from semiseg_lib.launch import Machine
 from semiseg_lib.methods import ELNConfig
 from semiseg_lib.models import ModelConfig, encoders
@@ -81,10 +82,11 @@ def test_fixmatch_goes_on_from_the_supervised_run_average_and_all(begun):
     start = pipeline().supervised().method.state_dict()
     assert same(begun[-1][1], start)
     assert start["average.n_averaged"] == SMOKE.train_supervised.steps
-    labelled, unlabelled = begun[-1][2].pools
+    labelled, unlabelled = begun[-1][2].sets
     assert labelled.names == pipeline().data.labelled.names
     assert unlabelled.names == pipeline().data.unlabelled.names
-    assert unlabelled.masks is None and unlabelled.box_maps is None
+    part = unlabelled.part([0])
+    assert part.masks is None and part.box_maps is None and part.allowed is None
 
 
 @pytest.mark.parametrize("name", ["cps", "cutmix-cps"])
@@ -206,8 +208,10 @@ def test_hidden_masks_of_drawn_images_are_never_opened(fresh, opened):
     for name in ("sound", "spoiled"):
         fresh(name)
         stages = pipeline()
-        folder = stages.data.folder  # the list is read here: asking for a pool would open files
-        listed = (folder / "ImageSets" / "Segmentation" / "unlabelled.txt").read_text(encoding="utf-8")
+        drawn = stages.data.config.options
+        folder = prepare(drawn.drawn_world(), drawn.sizes)
+        lists = folder / "ImageSets" / "Segmentation"  # asking for images would open files
+        listed = (lists / "unlabelled.txt").read_text(encoding="utf-8")
         hidden = [folder / "SegmentationClassAug" / f"{one}.png" for one in listed.split()]
         assert all(path.is_file() for path in hidden)
         if name == "spoiled":
@@ -245,7 +249,7 @@ def own_folder(root: Path) -> list[Path]:
 
 
 def test_hidden_masks_of_a_folder_of_your_own_are_never_opened(tmp_path, fresh, opened):
-    profile = replace(SMOKE, data=PhotoConfig("folder"), augment=CropConfig(crop=32))
+    profile = replace(SMOKE, data=DataConfig("folder"), augment=ViewConfig(crop=32))
     hidden = own_folder(tmp_path / "mine")
     weights = []
     for name in ("sound", "spoiled"):

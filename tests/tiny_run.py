@@ -10,15 +10,20 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.loaders import Batch, Pool, TrainingLoader
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.part import Batch
+from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.datasets.sample import Boxes, Sample
 from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.parts import cross_entropy
 from semiseg_lib.runs import RunFolder
@@ -52,13 +57,65 @@ class Tiny(AveragedMethod):
         return {"labelled": cross_entropy(self.network(part.images), part.masks)}
 
 
-def pool(pictures: int = 10, size: int = 16) -> Pool:
+class InMemory:
+    """A reader of images that are already there; see :class:`semiseg_lib.datasets.dataset.Reader`.
+
+    Args:
+        names: N names.
+        images: uint8 (N, 3, H, W), or N images of their own sizes.
+        labels: as many masks; None for images without.
+        classes: C class names.
+        boxes: as many :class:`Boxes`, None for an image that nobody looked through.
+    """
+
+    canonical: Mapping[str, str] = {}
+
+    def __init__(
+        self, names: Sequence[str], images: Sequence[np.ndarray],
+        labels: Sequence[np.ndarray] | None, classes: Sequence[str],
+        boxes: Sequence[Boxes | None] | None = None,
+    ) -> None:
+        self.names, self.classes = tuple(names), tuple(classes)
+        self.masks: str | None = None if labels is None else "own"
+        self.boxes = boxes is not None
+        self._images, self._labels, self._boxes = images, labels, boxes
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(
+            self.names[index], np.asarray(self._images[index]),
+            np.asarray(self._labels[index]) if self.masks else None,
+            self._boxes[index] if self.boxes else None,
+        )
+
+    def content(self, index: int) -> Iterator[bytes]:
+        """Yield the bytes of the image, of its mask and of its boxes, as far as they are read."""
+        sample = self[index]
+        yield np.ascontiguousarray(sample.image).tobytes()
+        if sample.mask is not None:
+            yield np.ascontiguousarray(sample.mask).tobytes()
+        if sample.boxes is not None:
+            yield sample.boxes.coordinates.tobytes() + sample.boxes.classes.tobytes()
+
+
+def image_set(
+    images: Sequence[np.ndarray], labels: Sequence[np.ndarray] | None, classes: int = CLASSES,
+    boxes: Sequence[Boxes | None] | None = None, names: Sequence[str] = (),
+) -> ImageSet:
+    """Return images that are already there, with boxes around each object where there are any."""
+    names = names or [f"noise {number}" for number in range(len(images))]
+    reader = InMemory(names, images, labels, [f"class {c}" for c in range(classes)], boxes)
+    boxed = np.zeros(classes, bool) if boxes is None else np.arange(classes) > 0
+    return ImageSet(reader, tuple(range(len(images))), boxed)
+
+
+def pool(count: int = 10, size: int = 16) -> ImageSet:
     """Images of noise; the class of a pixel is its brightest colour. Nothing is void."""
     generator = torch.Generator().manual_seed(7)
-    images = torch.randint(
-        0, 256, (pictures, 3, size, size), generator=generator, dtype=torch.uint8
-    )
-    return Pool(tuple(f"noise {n}" for n in range(pictures)), images, images.argmax(dim=1).byte())
+    images = torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
+    return image_set(images.numpy(), images.argmax(dim=1).byte().numpy())
 
 
 def built() -> Tiny:
@@ -68,8 +125,8 @@ def built() -> Tiny:
 
 def loader(config: TrainConfig, process: int = 0, processes: int = 1, shift: int = 0):
     """The batches; views are not shifted where the test must not have void pixels."""
-    return TrainingLoader(
-        pool(), None, config.batch_labelled, config.batch_unlabelled, AugmentConfig(shift=shift), 5,
+    return Loader(
+        pool(), None, config.batch_labelled, config.batch_unlabelled, ViewConfig(shift=shift), 5,
         process, processes,
     )
 

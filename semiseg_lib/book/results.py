@@ -28,17 +28,23 @@ def results_table() -> str:
     records = studies.read("hurried", profiles.load("laptop"))
     arms = studies.STUDIES["hurried"]
     rows = [
-        {"trained on 24 masks and …": _WORDS[arm],
+        {"trained on 24 masks and …": _WORDS[arm] + records.sign,
          "mIoU on test (%)": records.scores(arm), "seeds": str(len(records.seeds(arm)))}
         for arm in SHOWN if arm in arms
     ]
     gain = paired_interval(records.scores("linear"), records.scores("none"))
-    return (
+    return _with_mark(
         f"{markdown_table(rows, plain=['mIoU on test (%)'])}\n\n"
         f"Self-correction gains {gain.mean:.1f} points over learning the same labels uncorrected "
         f"(95 % interval {gain.low:.1f} to {gain.high:.1f}, {gain.count} seeds, paired; laptop "
-        "profile, mean ± sd above)."
+        "profile, mean ± sd above).",
+        records.mark,
     )
+
+
+def _with_mark(text: str, mark: str) -> str:
+    """A table, and below it what a mark in it says."""
+    return f"{text}\n\n{mark}" if mark else text
 
 
 _WORDS = {
@@ -95,7 +101,8 @@ def measured(name: str, study: str = PHOTO_STUDY) -> str:
     rows = photo_rows(records, study)
     plain = ["mIoU on test (%)", *COSTS.values(), "mIoU of unlabelled labels (%)"]
     table = markdown_table(rows, plain=[title for title in plain if title in rows[0]])
-    return "\n\n".join([conditions(records, profile, study), table, *gains(records)])
+    parts = [conditions(records, profile, study), table, *gains(records)]
+    return _with_mark("\n\n".join(parts), records.mark)
 
 
 def photo_rows(records: Records, study: str = PHOTO_STUDY) -> list[dict]:
@@ -104,7 +111,7 @@ def photo_rows(records: Records, study: str = PHOTO_STUDY) -> list[dict]:
     for key, arm in studies.STUDIES[study].items():
         if not records.seeds(key):
             continue
-        row = {"masks": str(arm.labelled), "model": arm.text,
+        row = {"masks": str(arm.labelled), "model": arm.text + records.sign,
                "mIoU on test (%)": records.scores(key)}
         if labels:
             row["mIoU of unlabelled labels (%)"] = records.scores(key, "labels") or None
@@ -148,18 +155,19 @@ def drawn_without_boxes(study: str = "unlabelled") -> str:
     lines, control = [], found.rows.get(FAIR)
     for key, row in rows.items():
         gap = _fair_difference(key, row, control)
-        lines.append({"model": row.contender.text, "mIoU on test (%)": row.values,
+        lines.append({"model": row.text, "mIoU on test (%)": row.values,
                       "seeds": str(len(row.scores)), "against as many more steps": gap[0],
                       "verdict": gap[1]})
     train = profile.train_unlabelled
     seeds = sorted({seed for row in rows.values() for seed in row.scores})
-    return (
+    return _with_mark(
         f"{markdown_table(lines, plain=['mIoU on test (%)'])}\n\n"
-        f"Drawn images, world {profile.data.world}: {profile.data.labelled} masks; "
+        f"Drawn images, world {profile.data.options.world}: {profile.data.labelled} masks; "
         f"{profile.train_supervised.steps} steps on the masks, then {train.steps} steps of "
         f"{train.images} images for every method. Seeds {', '.join(map(str, seeds))}; mean ± "
         "sd, and the mean difference in points with its 95 % interval, paired over the seeds that "
-        "both have."
+        "both have.",
+        found.mark,
     )
 
 
@@ -182,6 +190,7 @@ def compared() -> str:
         f"Work of annotating in masks; {MASK_OVER_BOXES:g} images' boxes count as one. "
         "Differences in points with their 95 % interval, paired over the seeds that both rows "
         "have; each line is taken alone.",
+        *([found.mark] if found.mark else []),
         *(missing if found.missing else []),
     ])
 

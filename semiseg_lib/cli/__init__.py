@@ -10,6 +10,7 @@ import tyro
 from semiseg_lib import doctor
 from semiseg_lib.book.__main__ import main as book_main
 from semiseg_lib.cli import commands, compare, data, visualize
+from semiseg_lib.cli.renamed import refuse_old_names
 
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command, rest = (arguments or [""])[0], arguments[1:]
     try:
+        refuse_old_names(arguments)
         if command == "book":
             return book_main(rest)
         if command == "data":

@@ -6,14 +6,13 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import tyro
 
-from semiseg_lib import profiles, studies
-from semiseg_lib.cli.flags import Common, CommonFlags, Dataset, ProtocolFlags, TrainFlags
+from semiseg_lib import datasets, profiles, studies
+from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
 from semiseg_lib.cli.report import report, say
-from semiseg_lib.datasets.photo_data import PhotoConfig
 from semiseg_lib.inference import WHOLE_IMAGE, Protocol
 from semiseg_lib.launch import Machine, RunConfig, Trained, open_run
 from semiseg_lib.methods import ConvPrimaryConfig
@@ -40,9 +39,9 @@ def train(arguments: Sequence[str]) -> None:
                                       add_help="--help" not in arguments[1:])
     chooser.add_argument("method", choices=TRAINABLE, help="what to train; then --help for more")
     chooser.add_argument("--profile", help="smoke, laptop ...: where the defaults come from")
-    chooser.add_argument("--dataset", default="minivoc", choices=get_args(Dataset),
-                         help="minivoc (drawn), voc, cityscapes, camvid, your own folder; and to "
-                              "classify small images: digits, cifar10")
+    chooser.add_argument("--dataset", default="minivoc", choices=datasets.names(),
+                         help="minivoc (drawn), voc, cityscapes, camvid, your own folder; to "
+                              "classify small images: digits, cifar10; or a registered one")
     chosen, rest = chooser.parse_known_args(arguments)
     profile = profiles.load(chosen.profile, chosen.dataset, chosen.method)
     run = _train_stage if chosen.method in STAGES else _train_unlabelled
@@ -62,8 +61,6 @@ def _train_stage(name: str, profile: Profile, rest: Sequence[str]) -> None:
 
 def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
     """A method that learns from unlabelled images; what it starts from is trained first."""
-    if isinstance(profile.data, PhotoConfig) and profile.data.dataset == "folder":
-        profile = replace(profile, data=replace(profile.data, unlabelled="unlabelled"))
     if name == "pseudo-label":
         flags = _flags(name, profile, profile.rounds, profile.train_supervised, rest)
         pipeline = _pipeline(
@@ -93,9 +90,8 @@ def _flags(
 ) -> TrainFlags:
     """The command line, with the profile's values where it says nothing."""
     default = TrainFlags(method, train, profile.data, profile.model, profile.augment)
-    kinds = tuple(type(value) for value in (method, profile.data, profile.augment))
     return tyro.cli(
-        TrainFlags[kinds], default=default, args=rest, prog=f"semiseg train {name}",
+        TrainFlags[type(method)], default=default, args=rest, prog=f"semiseg train {name}",
         description=f"Train {name}, or continue; defaults are the profile's, {profile.name}.",
     )
 
@@ -204,6 +200,8 @@ def study(
     ]
     print(markdown_table(rows, plain=["mIoU on test (%)"]))
     print(f"records: {shown(studies.record_path(name, chosen.name))}")
+    if mark := studies.read(name, chosen).mark:
+        print(f"Chapters and tables still show the stored rows of this study: {mark}")
 
 
 def _open(run: Path, machine: Machine, protocol: Protocol) -> tuple[Pipeline, Trained]:
@@ -215,7 +213,7 @@ def _open(run: Path, machine: Machine, protocol: Protocol) -> tuple[Pipeline, Tr
         protocol=protocol,
     )
     pipeline = Pipeline(chosen, config.seed, machine)
-    if config.lists and pipeline.data.digest != config.lists:
+    if config.lists and pipeline.data.lists_digest != config.lists:
         raise ValueError(
             f"the lists of {config.data.dataset} here are not those of the run; compare with "
             f"{shown(folder.path / 'lists.json')}, or name the folder it was trained on (--root)."

@@ -60,6 +60,8 @@ def as_text(found: Comparison, against: str = FAIR, ratio: float = MASK_OVER_BOX
         + (" Differences in points with their 95 % interval, paired over the seeds that both "
            "rows have." if len(found.seeds) > 1 else " One seed ranks nothing.")
     )
+    if found.mark:
+        parts.append(found.mark)
     if found.missing:
         names = "; ".join(one.text for one in found.missing.values())
         parts.append("\n".join([f"No records yet: {names}. Make them:", "",
@@ -75,7 +77,7 @@ def as_frame(
     for name, row in found.rows.items():
         level = row.interval
         line = {
-            "row": name, "text": row.contender.text, "study": row.contender.study,
+            "row": name, "text": row.text, "legacy": row.legacy, "study": row.contender.study,
             "arm": row.contender.arm, "extra supervision": row.contender.extra,
             "masks": row.masks, "images with boxes": row.boxes, "work in masks": row.cost(ratio),
             "networks": row.networks, "steps": row.steps, "seeds": len(row.scores),

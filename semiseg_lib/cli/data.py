@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from semiseg_lib import datasets
+from semiseg_lib.batches.data import DataConfig, draw_labelled
 from semiseg_lib.cli.flags import Common, CommonFlags
-from semiseg_lib.datasets import obtain
+from semiseg_lib.datasets.acquire import Download, extract_frames
+from semiseg_lib.datasets.audit import Report, check_dataset
 from semiseg_lib.datasets.camvid import FRAMES
-from semiseg_lib.datasets.check import Report, check_layout
-from semiseg_lib.datasets.check_layouts import open_layout, voc_layout
-from semiseg_lib.datasets.frames import extract_frames
-from semiseg_lib.datasets.photo_data import PhotoConfig, draw_labelled
-from semiseg_lib.datasets.published_lists import list_digest, write_list
-from semiseg_lib.datasets.sources import open_source
+from semiseg_lib.datasets.lists import list_digest, write_list
 from semiseg_lib.paths import reading_root, shown, work_root
 from semiseg_lib.tables import markdown_table
 
@@ -25,74 +23,53 @@ Lists = Annotated[tuple[Path, ...], tyro.conf.arg(name="list"), tyro.conf.UseApp
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run ``semiseg data ARGUMENTS``, ``mini`` if they name no command; return the exit code."""
+    """Run ``semiseg data ARGUMENTS``, ``minivoc`` if they name no command; return the exit code."""
     arguments = list(arguments)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
-        arguments = ["mini", *arguments]
+        arguments = ["minivoc", *arguments]
     code = tyro.extras.subcommand_cli_from_dict(
-        {"mini": mini, "voc": voc, "sbd": sbd, "cityscapes": cityscapes, "camvid": camvid,
-         "cifar10": cifar10, "frames": frames, "check": check, "split": split},
+        {"minivoc": minivoc, **_downloads(), "frames": frames, "check": check, "split": split},
         args=arguments, prog="semiseg data",
         description="Get a dataset, check it, draw a labelled list from it.",
     )
     return code or 0
 
 
-def mini(common: CommonFlags = Common()) -> None:
+def minivoc(common: CommonFlags = Common()) -> None:
     """Draw the images of mini-VOC (or find them drawn) and show what there is."""
-    pools = common.pipeline().data
+    data = common.pipeline().data
+    has_boxes = {
+        name: all(map(data.source.has_boxes, members)) for name, members in data.names.items()
+    }
     rows = [
-        {"list": name, "images": str(len(getattr(pools, name).names)), "masks": masks}
-        for name, masks in (("labelled", "yes"), ("unlabelled", "no, boxes only"), ("val", "yes"),
-                            ("test", "yes"))
+        {"list": name, "images": str(len(members)),
+         "masks": "hidden" if name == "unlabelled" else "yes",
+         "boxes": "yes" if has_boxes[name] else "no"}
+        for name, members in data.names.items()
     ]
     print(markdown_table(rows))
-    print(f"classes: {', '.join(pools.classes)}\nfolder:  {shown(pools.folder)}")
+    folder = next(iter(data.labelled.reader.content(0))).parents[1]
+    print(f"classes: {', '.join(data.classes)}\nfolder:  {shown(folder)}")
 
 
-def voc(root: Path | None = None) -> int:
-    """Download PASCAL VOC 2012, unpack and count it (2.0 GB).
-
-    Args:
-        root: the folder to put it in; unset: datasets/ in the work folder.
-    """
-    return _get("voc", obtain.get_voc, root)
-
-
-def sbd(root: Path | None = None) -> int:
-    """Download SBD and convert its masks to SegmentationClassAug beside VOC's (1.4 GB).
-
-    Args:
-        root: the folder that VOC lies in; unset: datasets/ in the work folder.
-    """
-    return _get("sbd", obtain.get_sbd, root)
+def _downloads() -> dict[str, Callable[..., int]]:
+    """A command for everything that a dataset declares as a download."""
+    return {
+        name: _command(name, download)
+        for dataset in map(datasets.find, datasets.names())
+        for name, download in dataset.downloads.items()
+    }
 
 
-def cityscapes(root: Path | None = None) -> int:
-    """Fetch Cityscapes with its owner's csDownload, or say how; unpack and count it (11 GB).
+def _command(name: str, download: Download) -> Callable[..., int]:
+    def get(root: Path | None = None) -> int:
+        return _get(name, download, root)
 
-    Args:
-        root: the folder to put it in; unset: datasets/ in the work folder.
-    """
-    return _get("cityscapes", obtain.get_cityscapes, root)
-
-
-def camvid(root: Path | None = None) -> int:
-    """Download CamVid, 701 images of 960x720, unpack and count it (0.6 GB).
-
-    Args:
-        root: the folder to put it in; unset: datasets/ in the work folder.
-    """
-    return _get("camvid", obtain.get_camvid, root)
-
-
-def cifar10(root: Path | None = None) -> int:
-    """Download CIFAR-10, 60,000 images of 32x32, as plain bytes; unpack and count it (0.2 GB).
-
-    Args:
-        root: the folder to put it in; unset: datasets/ in the work folder.
-    """
-    return _get("cifar10", obtain.get_cifar10, root)
+    get.__doc__ = (
+        f"{download.text}\n\n"
+        "Args:\n    root: the folder to put it in; unset: datasets/ in the work folder.\n"
+    )
+    return get
 
 
 def frames(
@@ -116,7 +93,7 @@ def frames(
 
 
 def check(
-    dataset: tyro.conf.Positional[Literal["voc", "cityscapes", "camvid", "folder", "mini"]],
+    dataset: tyro.conf.Positional[str],
     root: Path | None = None,
     lists: Lists = (),
     sample: int | None = None,
@@ -131,12 +108,9 @@ def check(
         sample: look into so many images a list only.
         workers: threads; unset: up to 4.
     """
-    if dataset == "mini":
-        pools = Common().pipeline().data
-        layout = voc_layout(root or pools.folder, pools.classes, lists)
-    else:
-        layout = open_layout(dataset, reading_root(root), lists)
-    report = check_layout(layout, sample, workers, progress=True)
+    if datasets.find(dataset).needs_root:
+        root = reading_root(root)
+    report = check_dataset(dataset, root, lists, sample, workers, progress=True)
     print(as_text(report))
     return int(report.failed)
 
@@ -157,7 +131,7 @@ def as_text(report: Report) -> str:
 
 
 def split(
-    dataset: tyro.conf.Positional[Literal["voc", "cityscapes", "camvid", "folder", "minivoc"]],
+    dataset: tyro.conf.Positional[str],
     labelled: int,
     out: Path,
     seed: int = 0,
@@ -176,20 +150,19 @@ def split(
         candidates: the list to draw from; unset: the dataset's own.
         keep: the classes that must occur, background included; unset: all.
     """
-    config = PhotoConfig(dataset, candidates=candidates, keep=keep)
-    source = open_source(config, reading_root(root), seed)
-    names = draw_labelled(source, labelled, seed)
+    config = DataConfig(dataset, candidates=candidates, keep=keep)
+    names, images = draw_labelled(config, labelled, seed, root)
     write_list(names, out)
-    print(f"{labelled} of {len(source.names('candidates'))} images, seed {seed}, "
-          f"all {len(source.classes)} classes occur\nlist:    {shown(out)}\n"
+    print(f"{labelled} of {len(images)} images, seed {seed}, "
+          f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"
           f"sha256:  {list_digest(names)} (of the sorted names)")
 
 
-def _get(name: str, get: Callable[[Path], list[obtain.Count]], root: Path | None) -> int:
+def _get(name: str, download: Download, root: Path | None) -> int:
     """Get a dataset and show the counts; exit code 1 where some of it is missing."""
     root = root or work_root() / "datasets"
-    print(f"Terms: {obtain.TERMS[name]}", flush=True)
-    counts = get(root)
+    print(f"Terms: {download.terms}", flush=True)
+    counts = download.get(root, True)
     print(markdown_table([
         {"files": one.what, "found": str(one.found), "whole": str(one.expected),
          "": "" if one.whole else "← not whole"} for one in counts
@@ -197,7 +170,7 @@ def _get(name: str, get: Callable[[Path], list[obtain.Count]], root: Path | None
     whole = all(one.whole for one in counts)
     print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
           "folder away and run the same command again.")
-    if name != "cifar10":  # its hash has told that it is whole, and it has no masks to look into
-        print(f"Next: semiseg data check {'voc' if name == 'sbd' else name} --root {shown(root)}")
+    if download.check:
+        print(f"Next: semiseg data check {download.check} --root {shown(root)}")
     print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
     return int(not whole)

@@ -9,7 +9,8 @@ from typing import Annotated, Generic, Literal, TypeVar
 import tyro
 
 from semiseg_lib import profiles
-from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.launch import Machine
 from semiseg_lib.models import ModelConfig
@@ -17,11 +18,6 @@ from semiseg_lib.stages import Pipeline
 from semiseg_lib.train import TrainConfig
 
 Options = TypeVar("Options")
-Data = TypeVar("Data")
-Augment = TypeVar("Augment")
-Dataset = Literal[
-    "minivoc", "voc", "cityscapes", "camvid", "folder", "digits", "cifar10"
-]
 STAGES = ("train_supervised", "train_ancillary", "train_start", "train_primary")
 
 
@@ -32,11 +28,11 @@ class Common:
     Attributes:
         profile: smoke, laptop, gpu or paper; unset: SEMISEG_PROFILE, else laptop.
         dataset: minivoc (drawn), voc, cityscapes, camvid, folder (your own images); to classify
-            small ones: digits, cifar10.
+            small ones: digits, cifar10; or one that another package registers.
         root: the folder that holds the dataset; unset: SEMISEG_DATA.
         world: the mini-VOC world; unset: the profile's.
         labelled: how many images have masks; unset: as in the profile.
-        published: a published list of the labelled images (a file), for real datasets.
+        published: a published list of the labelled images (a file).
         steps: steps of every training; unset: as in the profile.
         seed: draws the labelled images, the initial weights and the batches.
         device: cpu, or unset for the best there is.
@@ -45,7 +41,7 @@ class Common:
     """
 
     profile: str | None = None
-    dataset: Dataset = "minivoc"
+    dataset: str = "minivoc"
     root: Path | None = None
     world: Literal["tight", "hurried"] | None = None
     labelled: int | None = None
@@ -68,8 +64,6 @@ class Common:
         if self.labelled is not None:
             data = replace(data, labelled=self.labelled)
         if self.published is not None:
-            if not isinstance(data, PhotoConfig):
-                raise ValueError("--published is for real datasets; the drawn images have none.")
             data = replace(data, published=self.published.as_posix())
         chosen = replace(chosen, data=data)
         if self.world is not None:
@@ -82,7 +76,7 @@ class Common:
 
 
 @dataclass(frozen=True)
-class TrainFlags(Generic[Options, Data, Augment]):
+class TrainFlags(Generic[Options]):
     """One training run, flag by flag.
 
     Attributes:
@@ -101,9 +95,9 @@ class TrainFlags(Generic[Options, Data, Augment]):
 
     method: Options
     train: TrainConfig
-    data: Data
+    data: DataConfig
     model: ModelConfig
-    augment: Augment
+    augment: ViewConfig
     seed: int = 0
     device: Literal["cpu"] | None = None
     root: Path | None = None

@@ -1,4 +1,4 @@
-"""The reader of CIFAR-10: the original binary files, or mosaics of one split and class each.
+"""CIFAR-10: the original binary files, or mosaics of one split and class each.
 
 ::
 
@@ -12,13 +12,15 @@ the original.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, get_archive
+from semiseg_lib.datasets.dataset import Dataset, Request
 from semiseg_lib.datasets.labels import read_image
+from semiseg_lib.datasets.single_class import Images, SingleClassSource
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -27,47 +29,31 @@ BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.
 RECORDS = 10_000  # in each of the binary files
 SIDE, TILES_A_ROW = 32, 100
 TILES = {"train": 5_000, "test": 1_000}  # in each mosaic
+HELD_OUT = (5_000, 0)
+"""How many images are drawn for val; CIFAR-10 has a test of its own."""
+
+TERMS = (
+    "for research; cite Learning Multiple Layers of Features from Tiny Images (technical report, "
+    "University of Toronto, 2009)."
+)
 _MEND = "Fetch it again (semiseg data cifar10)."
 
 
-@dataclass(frozen=True)
-class Images:
-    """Images of one class each.
-
-    Attributes:
-        names: N names.
-        images: uint8 (N, 3, H, W).
-        labels: uint8 (N,) class ids.
-        is_test: bool (N,), the dataset's own test images.
-    """
-
-    names: tuple[str, ...]
-    images: np.ndarray
-    labels: np.ndarray
-    is_test: np.ndarray
-
-
-def find_cifar10(root: Path | None) -> Path:
-    """The folder ``cifar10`` below ``root``, or ``root`` where the files lie right there.
+def open_cifar10(request: Request, root: Path | None, seed: int) -> SingleClassSource:
+    """Return the source of CIFAR-10; its test images are its own.
 
     Raises:
-        FileNotFoundError: there are neither binary files nor mosaics.
+        FileNotFoundError: the dataset, or a file of it, is missing.
+        ValueError: a file is damaged, a list is named, or ``keep`` names an unknown class.
     """
-    folders = [] if root is None else [Path(root) / "cifar10", Path(root)]
-    for folder in folders:
-        if any((folder / name).is_file() for name in (*BATCHES, "train_airplane.jpg")):
-            return folder.resolve()
-    where = "no folder was named" if root is None else f"{root} holds no cifar10"
-    raise FileNotFoundError(
-        f"CIFAR-10 is not there: {where} with its binary files (data_batch_1.bin ...; pickles are "
-        "not opened). Pass --root, or set SEMISEG_DATA to the folder that holds it; "
-        "`semiseg data cifar10` gets it."
-    )
+    DATASET.refuse_lists(request)
+    images = read_cifar10(DATASET.folder(root).resolve())
+    return SingleClassSource(images, CIFAR10_CLASSES, request.keep, *HELD_OUT, "cifar10")
 
 
 @lru_cache(maxsize=1)
 def read_cifar10(folder: Path) -> Images:
-    """All 60,000 images; 185 MB, kept for the next call.
+    """Return all 60,000 images; 185 MB, kept for the next call.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -78,7 +64,7 @@ def read_cifar10(folder: Path) -> Images:
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """One binary file: images uint8 (10000, 3, 32, 32) and labels uint8 (10000,).
+    """Return what a binary file holds: images uint8 (10000, 3, 32, 32) and labels uint8 (10000,).
 
     Raises:
         FileNotFoundError: it is missing.
@@ -98,7 +84,7 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_mosaic(path: Path, count: int) -> np.ndarray:
-    """The ``count`` tiles of a mosaic, uint8 (count, 3, 32, 32), row after row.
+    """Return the ``count`` tiles of a mosaic, uint8 (count, 3, 32, 32), row after row.
 
     Raises:
         FileNotFoundError: it is missing.
@@ -134,3 +120,47 @@ def _read_mosaics(folder: Path) -> Images:
     return Images(
         tuple(names), np.concatenate(images), np.concatenate(labels), np.concatenate(is_test)
     )
+
+
+def cifar10_archive() -> Archive:
+    """Return the archive of CIFAR-10 in its binary form (0.2 GB): plain bytes, no pickles."""
+    name, home = "cifar-10-binary.tar.gz", "https://www.cs.toronto.edu/~kriz/"
+    digest = "c32a1d4ab5d03f1284b67883e8d87530"
+    return Archive(
+        name, f"md5:{digest}", (home + name,),
+        f"fetch {name} ({digest} is its md5) with a browser from {home}cifar.html or from a copy "
+        "that you trust, put it into {folder} and run the same command again: it unpacks "
+        "from there.",
+    )
+
+
+def get_cifar10(root: Path, progress: bool = True) -> list[Count]:
+    """Return what is in ``cifar10`` below ``root``; download the binary files if it is not there.
+
+    A copy as 20 mosaics that lies there already is only counted.
+    """
+    target = root / "cifar10"
+    get_archive(cifar10_archive(), "cifar-10-batches-bin", target, root, progress)
+    if any(target.glob("*_airplane.jpg")):
+        return [count_files(target, "train_*.jpg", 10), count_files(target, "test_*.jpg", 10)]
+    return [
+        count_files(target, "data_batch_[1-5].bin", 5), count_files(target, "test_batch.bin", 1)
+    ]
+
+
+DATASET = Dataset(
+    name="cifar10",
+    title="CIFAR-10",
+    open=open_cifar10,
+    place="cifar10",
+    marks=(*BATCHES, "train_airplane.jpg"),
+    cached=True,
+    licence=TERMS,
+    downloads={
+        "cifar10": Download(
+            "Download CIFAR-10, 60,000 images of 32x32, as plain bytes; unpack and count it "
+            "(0.2 GB).",
+            TERMS, get_cifar10,
+        ),
+    },
+)

@@ -1,4 +1,4 @@
-"""The reader of Cityscapes' fine annotations, as the official archives unpack.
+"""Cityscapes with its fine annotations, as the official archives unpack.
 
 ::
 
@@ -13,29 +13,65 @@ Training on the raw ids is the commonest mistake with this dataset.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from scipy import ndimage
 
+from semiseg_lib.datasets.acquire import Count, Download, count_files, unpack
+from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
+from semiseg_lib.datasets.dataset import Dataset, Request
 from semiseg_lib.datasets.labels import (
-    CITYSCAPES_CLASSES,
-    CITYSCAPES_IDS,
-    CITYSCAPES_THINGS,
     VOID,
     LabelError,
     check_same_size,
-    cityscapes_train_ids,
     kept_boxes,
     packed_ids,
+    present_ids,
     read_image,
     read_mask,
 )
-from semiseg_lib.datasets.published_lists import check_no_duplicates
+from semiseg_lib.datasets.lists import check_no_duplicates
 from semiseg_lib.datasets.sample import Boxes, Sample
+from semiseg_lib.paths import shown
+
+CITYSCAPES_IDS = (
+    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic",
+    "ground", "road", "sidewalk", "parking", "rail track", "building", "wall", "fence",
+    "guard rail", "bridge", "tunnel", "pole", "polegroup", "traffic light", "traffic sign",
+    "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "caravan", "trailer",
+    "train", "motorcycle", "bicycle",
+)
+"""Cityscapes' own classes in the order of the ids in ``labelIds.png``, 0 to 33."""
+
+CITYSCAPES_COLOURS = {
+    "road": (128, 64, 128), "sidewalk": (244, 35, 232), "building": (70, 70, 70),
+    "wall": (102, 102, 156), "fence": (190, 153, 153), "pole": (153, 153, 153),
+    "traffic light": (250, 170, 30), "traffic sign": (220, 220, 0), "vegetation": (107, 142, 35),
+    "terrain": (152, 251, 152), "sky": (70, 130, 180), "person": (220, 20, 60),
+    "rider": (255, 0, 0), "car": (0, 0, 142), "truck": (0, 0, 70), "bus": (0, 60, 100),
+    "train": (0, 80, 100), "motorcycle": (0, 0, 230), "bicycle": (119, 11, 32),
+}
+"""The official colours of the classes that are scored, in the order of their train ids."""
+
+CITYSCAPES_CLASSES = tuple(CITYSCAPES_COLOURS)
+"""The 19 classes that are scored; a class's place is its train id. There is no background."""
+
+CITYSCAPES_THINGS = CITYSCAPES_CLASSES[11:]
+"""The eight classes whose objects are outlined one by one, and so have boxes."""
+
+ARCHIVES = {"gtFine_trainvaltest.zip": "gtFine", "leftImg8bit_trainvaltest.zip": "leftImg8bit"}
+TERMS = (
+    "non-commercial research, by its licence; it may not be passed on; cite the Cityscapes dataset "
+    "(CVPR 2016)."
+)
 
 MaskFormat = Literal["auto", "labelIds", "labelTrainIds"]
 
@@ -62,6 +98,8 @@ class CityscapesDataset:
         ValueError: it is empty, a name occurs twice or is not one of the split, ``keep`` names an
             unknown class or, with boxes, a thing first, or masks of the test split are asked for.
     """
+
+    canonical: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -101,13 +139,12 @@ class CityscapesDataset:
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
-        city = self._cities[name]
-        image_path = self.root / "leftImg8bit" / self.split / city / f"{name}_leftImg8bit.png"
+        image_path = self._image_path(name)
         image = read_image(image_path)
         mask, boxes = None, None
         if self.masks is not None:
             mask_path = self._mask_path(name)
-            mask = self._new_id[read_cityscapes_mask(mask_path)]
+            mask = self._new_id.take(read_cityscapes_mask(mask_path))
             check_same_size(mask, image, mask_path, image_path)
         if self.boxes:
             boxes_path = self._annotation(name, "instanceIds")
@@ -115,6 +152,19 @@ class CityscapesDataset:
             check_same_size(ids, image, boxes_path, image_path)
             boxes = kept_boxes(instance_boxes(ids), self._new_id)
         return Sample(name, image, mask, boxes)
+
+    def content(self, index: int) -> Iterator[Path]:
+        """Yield the files that ``self[index]`` reads: the image, its mask, its instances."""
+        name = self.names[index]
+        yield self._image_path(name)
+        if self.masks is not None:
+            yield self._mask_path(name)
+        if self.boxes:
+            yield self._annotation(name, "instanceIds")
+
+    def _image_path(self, name: str) -> Path:
+        folder = self.root / "leftImg8bit" / self.split / self._cities[name]
+        return folder / f"{name}_leftImg8bit.png"
 
     def _annotation(self, name: str, kind: str) -> Path:
         folder = self.root / "gtFine" / self.split / self._cities[name]
@@ -133,8 +183,51 @@ class CityscapesDataset:
         )
 
 
+class CityscapesSource:
+    """Cityscapes, opened; see :class:`semiseg_lib.datasets.dataset.Source`.
+
+    Args:
+        root: the folder that holds ``leftImg8bit`` and ``gtFine``.
+        keep: the classes to tell apart; empty for all.
+        val, test: the splits that these lists are.
+    """
+
+    def __init__(self, root: Path, keep: Sequence[str], val: str, test: str) -> None:
+        self.root = root
+        self.classes = packed_ids(CITYSCAPES_CLASSES, keep, root)[0]
+        self.boxed = np.array([name in CITYSCAPES_THINGS for name in self.classes])
+        self._splits = {"val": val, "test": test}
+
+    def names(self, which: str) -> Sequence[str]:
+        """Return the image names of a list."""
+        return tuple(cityscapes_images(self.root, self._splits.get(which, "train")))
+
+    def reader(self, which: str, masks: bool, boxes: bool) -> CityscapesDataset:
+        """Return the reader of a list."""
+        return CityscapesDataset(
+            self.root, self._splits.get(which, "train"), keep=self.classes,
+            masks="auto" if masks else None, boxes=boxes,
+        )
+
+    def has_boxes(self, name: str) -> bool:
+        """Return True: every annotated image has its objects outlined."""
+        return True
+
+
+def open_cityscapes(request: Request, root: Path | None, seed: int) -> CityscapesSource:
+    """Return the source that a request names; ``val`` and ``test`` may name other splits.
+
+    Raises:
+        FileNotFoundError: the dataset is not there.
+        ValueError: another list is named, or ``keep`` names an unknown class.
+    """
+    DATASET.refuse_lists(request)
+    val, test = request.val or "val", request.test or "val"
+    return CityscapesSource(DATASET.folder(root), request.keep, val, test)
+
+
 def cityscapes_images(root: Path, split: str) -> dict[str, str]:
-    """{image name: city} of a split, sorted by name.
+    """Return {image name: city} of a split, sorted by name.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -162,8 +255,8 @@ def read_cityscapes_mask(path: Path) -> np.ndarray:
     """
     path = Path(path)
     mask = read_mask(path, _IDS)
-    present = np.unique(mask)
-    highest = int(present[present != VOID].max(initial=0))
+    present = present_ids(mask)
+    highest = max(present - {VOID}, default=0)
     if path.stem.endswith("_labelTrainIds"):
         if highest >= _CLASSES:
             raise LabelError(
@@ -217,7 +310,7 @@ def read_instance_ids(path: Path) -> np.ndarray:
 
 
 def instance_boxes(ids: np.ndarray) -> Boxes:
-    """The tight boxes around the outlined objects of the eight classes of things.
+    """Return the tight boxes around the outlined objects of the eight classes of things.
 
     Groups of things that nobody told apart (an id below 1000), caravans and trailers have none.
 
@@ -236,3 +329,123 @@ def instance_boxes(ids: np.ndarray) -> Boxes:
     return Boxes(
         np.asarray(coordinates, np.float32).reshape(-1, 4), np.asarray(classes, np.int64)
     )
+
+
+def cityscapes_train_ids() -> np.ndarray:
+    """Return the train id of each id in ``labelIds.png``, uint8 (256,); 255 = void."""
+    table = np.full(256, VOID, dtype=np.uint8)
+    for train_id, name in enumerate(CITYSCAPES_CLASSES):
+        table[CITYSCAPES_IDS.index(name)] = train_id
+    return table
+
+
+def audit_cityscapes(folder: Path, lists: Sequence[Path]) -> Layout:
+    """Return what the audit looks at; trainIds, which some code needs, are lists of their own."""
+    found = {}
+    for kind, rules in (("labelIds", _label_ids()), ("labelTrainIds", _train_ids())):
+        for split in ("train", "val", "test"):
+            entries = _cityscapes_entries(folder, split, kind, rules)
+            wanted = kind == "labelIds" or any(e.mask and e.mask.is_file() for e in entries)
+            if entries and wanted:
+                found[split if kind == "labelIds" else f"{split} ({kind})"] = entries
+    note = Finding("NOTE", "test", "its owner keeps the masks back; they are not looked at")
+    by_name = {entry.name: entry for split in ("train", "val") for entry in found.get(split, ())}
+    found |= listed_entries(lists, by_name, _label_ids(), folder / "leftImg8bit")
+    return Layout(f"Cityscapes in {shown(folder)}", found, (note,) if "test" in found else ())
+
+
+def _cityscapes_entries(folder: Path, split: str, kind: str, rules: Rules) -> tuple[Entry, ...]:
+    """Return every image that has a photograph or a mask: what lacks one is found missing."""
+    def files(what: str, suffix: str) -> dict[str, Path]:
+        ending = f"_{suffix}.png"
+        return {path.name.removesuffix(ending): path
+                for path in (folder / what / split).glob(f"*/*{ending}")}
+
+    names = sorted({**files("leftImg8bit", "leftImg8bit"), **files("gtFine", f"gtFine_{kind}")})
+    fine = folder / "gtFine" / split
+    return tuple(
+        Entry(
+            name, rules,
+            folder / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png",
+            None if split == "test" else fine / city / f"{name}_gtFine_{kind}.png",
+            None if split == "test" else fine / city / f"{name}_gtFine_instanceIds.png",
+        )
+        for name in names for city in [name.split("_")[0]]
+    )
+
+
+def _label_ids() -> Rules:
+    scored = {i: name for i, name in enumerate(CITYSCAPES_IDS) if name in CITYSCAPES_CLASSES}
+
+    def kind(path: Path, values: list[int]) -> str:
+        return "train ids" if VOID in values else "unknown ids"
+
+    void = frozenset(range(len(CITYSCAPES_IDS))) - scored.keys()
+    return Rules(ids=scored, void=void, kind_of_unknown=kind)
+
+
+def _train_ids() -> Rules:
+    def kind(path: Path, values: list[int]) -> str:
+        return "label ids" if max(values) < len(CITYSCAPES_IDS) else "unknown ids"
+
+    return Rules(ids=dict(enumerate(CITYSCAPES_CLASSES)), kind_of_unknown=kind)
+
+
+def get_cityscapes(root: Path, progress: bool = True) -> list[Count]:
+    """Return what is in ``cityscapes`` below ``root``; its owner's program fetches what is not.
+
+    Raises:
+        RuntimeError: the program is not installed or could not log in; the message says how.
+    """
+    folder = root / "cityscapes"
+    wanted = [n for n, inside in ARCHIVES.items() if not (folder / inside).is_dir()]
+    absent = [name for name in wanted if not zipfile.is_zipfile(folder / name)]
+    if absent:
+        _run_csdownload(folder, absent)
+    for name in wanted:
+        unpack(folder / name, ARCHIVES[name], folder / ARCHIVES[name], progress)
+    return [
+        count_files(folder / kind / split, f"*/*_{kind_name}.png", expected)
+        for kind, kind_name in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds"))
+        for split, expected in (("train", 2975), ("val", 500), ("test", 1525))
+    ]
+
+
+def _run_csdownload(folder: Path, names: list[str]) -> None:
+    """Ask csDownload of the package cityscapesScripts, which asks for the login."""
+    folder.mkdir(parents=True, exist_ok=True)
+    by_hand = (
+        "Cityscapes needs an account of its own:\n"
+        "  1. register at https://www.cityscapes-dataset.com/register/ and accept the licence\n"
+        "  2. pip install cityscapesScripts\n"
+        f"  3. run the same command again; it calls: csDownload -d {shown(folder)} "
+        f"{' '.join(names)}\n"
+        f"Or fetch {' and '.join(names)} (241 MB and 11 GB) with a browser, put them into "
+        f"{shown(folder)} and run the same command again: it unpacks them."
+    )
+    program = shutil.which("csDownload")
+    if program is None:
+        raise RuntimeError(f"csDownload is not installed. {by_hand}")
+    for name in names:
+        resume = ["-r"] if (folder / name).is_file() else []
+        if subprocess.run([program, *resume, "-d", str(folder), name], check=False).returncode:
+            raise RuntimeError(f"csDownload could not fetch {name}. {by_hand}")
+
+
+DATASET = Dataset(
+    name="cityscapes",
+    title="Cityscapes",
+    open=open_cityscapes,
+    lists=("val", "test"),
+    place="cityscapes",
+    marks=("leftImg8bit",),
+    licence=TERMS,
+    downloads={
+        "cityscapes": Download(
+            "Fetch Cityscapes with its owner's csDownload, or say how; unpack and count it "
+            "(11 GB).",
+            TERMS, get_cityscapes, check="cityscapes",
+        ),
+    },
+    audit=audit_cityscapes,
+)

@@ -1,4 +1,4 @@
-"""Label ids: void, VOC's palette and class names, and the checks on a mask read from disk."""
+"""Label ids: void, the palette of masks, and the checks on a mask read from disk."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ from semiseg_lib.datasets.sample import Boxes
 
 VOID = 255
 """The id of pixels that carry no label: losses and metrics leave them out."""
-
-VOC_CLASSES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
-    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
-    "train", "tvmonitor",
-)
 
 
 class LabelError(ValueError):
@@ -40,13 +34,13 @@ def voc_palette() -> list[int]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image as uint8 (3, H, W).
+    """Read an image as uint8 (3, H, W), a view of pixels that lie (H, W, 3) in memory.
 
     Raises:
         FileNotFoundError: the file is missing.
         LabelError: the file is truncated or no image.
     """
-    return np.ascontiguousarray(np.asarray(_open(path).convert("RGB")).transpose(2, 0, 1))
+    return np.asarray(_open(path).convert("RGB")).transpose(2, 0, 1)
 
 
 def read_mask(path: Path, num_classes: int) -> np.ndarray:
@@ -63,13 +57,19 @@ def read_mask(path: Path, num_classes: int) -> np.ndarray:
             "Save it as a palette or grey PNG whose pixel values are the ids."
         )
     mask = np.asarray(image, dtype=np.uint8)
-    unknown = np.setdiff1d(np.unique(mask), [*range(num_classes), VOID])
-    if unknown.size:
+    is_unknown = (mask >= num_classes) & (mask != VOID)
+    if is_unknown.any():
         raise LabelError(
-            f"{path} holds the ids {unknown.tolist()}, but only 0 to {num_classes - 1} and "
-            f"{VOID} (void) are known. Map them to known ids, or name all classes of the dataset."
+            f"{path} holds the ids {np.unique(mask[is_unknown]).tolist()}, but only 0 to "
+            f"{num_classes - 1} and {VOID} (void) are known. Map them to known ids, or name all "
+            "classes of the dataset."
         )
     return mask
+
+
+def present_ids(mask: np.ndarray) -> set[int]:
+    """Return the ids that occur in a mask, uint8 of any shape."""
+    return set(np.flatnonzero(np.bincount(mask.ravel())).tolist())
 
 
 def write_mask(mask: np.ndarray, path: Path) -> None:
@@ -93,97 +93,6 @@ def _open(path: Path) -> Image.Image:
     except (UnidentifiedImageError, OSError) as error:
         raise LabelError(f"{path} cannot be read ({error}). Copy or download it again.") from error
     return image
-
-
-CITYSCAPES_IDS = (
-    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic",
-    "ground", "road", "sidewalk", "parking", "rail track", "building", "wall", "fence",
-    "guard rail", "bridge", "tunnel", "pole", "polegroup", "traffic light", "traffic sign",
-    "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "caravan", "trailer",
-    "train", "motorcycle", "bicycle",
-)
-"""Cityscapes' own classes in the order of the ids in ``labelIds.png``, 0 to 33."""
-
-CITYSCAPES_COLOURS = {
-    "road": (128, 64, 128), "sidewalk": (244, 35, 232), "building": (70, 70, 70),
-    "wall": (102, 102, 156), "fence": (190, 153, 153), "pole": (153, 153, 153),
-    "traffic light": (250, 170, 30), "traffic sign": (220, 220, 0), "vegetation": (107, 142, 35),
-    "terrain": (152, 251, 152), "sky": (70, 130, 180), "person": (220, 20, 60),
-    "rider": (255, 0, 0), "car": (0, 0, 142), "truck": (0, 0, 70), "bus": (0, 60, 100),
-    "train": (0, 80, 100), "motorcycle": (0, 0, 230), "bicycle": (119, 11, 32),
-}
-"""The official colours of the classes that are scored, in the order of their train ids."""
-
-CITYSCAPES_CLASSES = tuple(CITYSCAPES_COLOURS)
-"""The 19 classes that are scored; a class's place is its train id. There is no background."""
-
-CITYSCAPES_THINGS = CITYSCAPES_CLASSES[11:]
-"""The eight classes whose objects are outlined one by one, and so have boxes."""
-
-CAMVID_CLASSES = (
-    "sky", "building", "pole", "road", "pavement", "tree", "signsymbol", "fence", "car",
-    "pedestrian", "bicyclist",
-)
-"""The 11 classes of CamVid that are scored, in the usual order. There is no background."""
-
-CAMVID_COLOURS = {
-    "Animal": (64, 128, 64), "Archway": (192, 0, 128), "Bicyclist": (0, 128, 192),
-    "Bridge": (0, 128, 64), "Building": (128, 0, 0), "Car": (64, 0, 128),
-    "CartLuggagePram": (64, 0, 192), "Child": (192, 128, 64), "Column_Pole": (192, 192, 128),
-    "Fence": (64, 64, 128), "LaneMkgsDriv": (128, 0, 192), "LaneMkgsNonDriv": (192, 0, 64),
-    "Misc_Text": (128, 128, 64), "MotorcycleScooter": (192, 0, 192),
-    "OtherMoving": (128, 64, 64), "ParkingBlock": (64, 192, 128), "Pedestrian": (64, 64, 0),
-    "Road": (128, 64, 128), "RoadShoulder": (128, 128, 192), "Sidewalk": (0, 0, 192),
-    "SignSymbol": (192, 128, 128), "Sky": (128, 128, 128), "SUVPickupTruck": (64, 128, 192),
-    "TrafficCone": (0, 0, 64), "TrafficLight": (0, 64, 64), "Train": (192, 64, 128),
-    "Tree": (128, 128, 0), "Truck_Bus": (192, 128, 192), "Tunnel": (64, 0, 64),
-    "VegetationMisc": (192, 192, 0), "Void": (0, 0, 0), "Wall": (64, 192, 0),
-}
-"""The 32 colours of CamVid's own label images."""
-
-CAMVID_MERGED = {
-    "sky": ("Sky",),
-    "building": ("Building", "Archway", "Bridge", "Tunnel", "Wall"),
-    "pole": ("Column_Pole", "TrafficCone"),
-    "road": ("Road", "LaneMkgsDriv", "LaneMkgsNonDriv"),
-    "pavement": ("Sidewalk", "ParkingBlock", "RoadShoulder"),
-    "tree": ("Tree", "VegetationMisc"),
-    "signsymbol": ("SignSymbol", "Misc_Text", "TrafficLight"),
-    "fence": ("Fence",),
-    "car": ("Car", "OtherMoving", "SUVPickupTruck", "Train", "Truck_Bus"),
-    "pedestrian": ("Pedestrian", "Animal", "CartLuggagePram", "Child"),
-    "bicyclist": ("Bicyclist", "MotorcycleScooter"),
-}
-"""Which of the 32 classes the usual (SegNet) recipe puts together; the first gives the name."""
-
-CAMVID_EXACT = {name: members[:1] for name, members in CAMVID_MERGED.items()}
-"""The other recipe: only the class itself, every other one is void."""
-
-
-def cityscapes_train_ids() -> np.ndarray:
-    """The train id of each id in ``labelIds.png``, uint8 (256,); 255 = void."""
-    table = np.full(256, VOID, dtype=np.uint8)
-    for train_id, name in enumerate(CITYSCAPES_CLASSES):
-        table[CITYSCAPES_IDS.index(name)] = train_id
-    return table
-
-
-def camvid_ids(recipe: str) -> dict[tuple[int, int, int], int]:
-    """The id, 0 to 10 or 255 (void), of each of CamVid's 32 colours.
-
-    Args:
-        recipe: ``merged`` as SegNet does it (lane markings are road, vans are cars ...), or
-            ``exact``: the 11 classes by themselves, the other 21 are void.
-
-    Raises:
-        ValueError: there is no such recipe.
-    """
-    recipes = {"merged": CAMVID_MERGED, "exact": CAMVID_EXACT}
-    if recipe not in recipes:
-        raise ValueError(f"there is no CamVid recipe {recipe!r}; choose merged or exact.")
-    members = recipes[recipe]
-    ids = {full: CAMVID_CLASSES.index(name) for name in members for full in members[name]}
-    return {colour: ids.get(name, VOID) for name, colour in CAMVID_COLOURS.items()}
 
 
 def packed_ids(

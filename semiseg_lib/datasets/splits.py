@@ -14,6 +14,8 @@ def choose_labelled(
 ) -> list[int]:
     """Draw ``count`` images to be the labelled set, so that every class occurs in one of them.
 
+    Where every mask shows one class alone, the classes take turns (:func:`draw_evenly`).
+
     Args:
         masks: (H, W) ids of every image that could be chosen.
         count: how many to choose.
@@ -24,7 +26,8 @@ def choose_labelled(
         Their indices, ascending.
 
     Raises:
-        ValueError: more images wanted than there are, or no draw in 1000 covers the classes.
+        ValueError: more images wanted than there are, no draw in 1000 covers the classes, or the
+            images of one class each are too few for them.
     """
     if count < 1:
         raise ValueError(f"{count} labelled images wanted; at least one needs a mask.")
@@ -33,6 +36,8 @@ def choose_labelled(
     counts = [np.bincount(mask.ravel(), minlength=256)[:num_classes] for mask in masks]
     present = np.array(counts) > 0
     generator = np.random.default_rng([seed, 77])
+    if (present.sum(axis=1) == 1).all():
+        return _choose_in_turns(present.argmax(axis=1), count, num_classes, generator)
     for _ in range(1000):
         chosen = np.sort(generator.choice(len(masks), size=count, replace=False))
         if present[chosen].any(axis=0).all():
@@ -42,6 +47,42 @@ def choose_labelled(
         f"1000 draws of {count} images never covered all {num_classes} classes; class {rarest} "
         f"occurs in {int(present[:, rarest].sum())} of {len(masks)}. Label more images."
     )
+
+
+def draw_evenly(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Draw ``count`` images, as many of each class as can be.
+
+    The classes take turns, in an order that is drawn too; one that has none left is passed over.
+
+    Args:
+        labels: (N,) class of each image.
+        count: how many to draw; all where there are fewer.
+        generator: decides the draw.
+
+    Returns:
+        Their indices, int64 (count,), ascending.
+    """
+    order = generator.permutation(len(labels))
+    turn = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        of_class = order[labels[order] == label]
+        turn[of_class] = np.arange(len(of_class))
+    rank = generator.permutation(256)  # of the classes, within a turn
+    return np.sort(np.lexsort((rank[labels], turn))[:count])
+
+
+def _choose_in_turns(
+    labels: np.ndarray, count: int, num_classes: int, generator: np.random.Generator
+) -> list[int]:
+    """Draw images of one class each (N,), as many of each class as can be."""
+    chosen = draw_evenly(labels, count, generator)
+    if missing := sorted(set(range(num_classes)) - set(labels[chosen].tolist())):
+        raise ValueError(
+            f"{count} labelled images of one class each cannot cover all {num_classes} classes; "
+            f"class {missing[0]} occurs in {int((labels == missing[0]).sum())} of {len(labels)}. "
+            "Label more images."
+        )
+    return chosen.tolist()
 
 
 def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:

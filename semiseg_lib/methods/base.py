@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.datasets.loaders import Batch
+from semiseg_lib.batches.part import Batch
 from semiseg_lib.methods.parts import MovingAverage, enlarge
 
 
@@ -18,12 +18,15 @@ class Method(nn.Module):
     Attributes:
         uses_boxes: the deployed forward pass reads box maps. True for the ancillary alone: what is
             tested on images without boxes must not see any.
+        reads: what :meth:`losses` reads of a part beside images, masks and logits: ``box_maps``,
+            ``allowed``.
         learns_from: the parts of a batch that :meth:`losses` reads.
         needs_logits: the parts of a batch whose stored ancillary logits :meth:`losses` reads.
         networks: how many networks it trains.
     """
 
     uses_boxes: bool = False
+    reads: frozenset[str] = frozenset()
     learns_from: frozenset[str] = frozenset({"labelled"})
     needs_logits: frozenset[str] = frozenset()
     networks: int = 1

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from semiseg_lib.datasets.crop_pairs import Crops, draw_crops, draw_pair, shared_cells
+from semiseg_lib.batches.crop_pairs import Crops, draw_crops, draw_pair, shared_cells
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Batch, Part
-from semiseg_lib.datasets.strong import StrongConfig, strong_view
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,
@@ -176,7 +176,9 @@ class CAC(AveragedMethod):
     def draw(self, unlabelled: Part, rng: np.random.Generator) -> tuple[Pair, list[Part]]:
         """Two crops of every image: where they lie, and what they show in their own colours."""
         config = self.config
-        pair = draw_pair(unlabelled.images, config.crop, config.stride, rng, config.flip, config.overlap)
+        pair = draw_pair(
+            unlabelled.images, config.crop, config.stride, rng, config.flip, config.overlap
+        )
         parts = [crops.cut(unlabelled) for crops in pair]
         return pair, [
             replace(part, images=strong_view(part.images, config.strong, rng)) for part in parts

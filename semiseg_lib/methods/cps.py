@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.datasets.loaders import Batch, Part
-from semiseg_lib.datasets.mixing import CutMixConfig, draw_mix
+from semiseg_lib.batches.cutmix import CutMixConfig, draw_mix
+from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.parts import (
     HardPixels,

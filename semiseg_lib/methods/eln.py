@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Batch, Part
-from semiseg_lib.datasets.strong import StrongConfig, strong_view
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semiseg_lib.batches.cutmix import CutMixConfig, draw_mix
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Batch, Part
-from semiseg_lib.datasets.mixing import CutMixConfig, draw_mix
-from semiseg_lib.datasets.strong import StrongConfig, strong_view
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,
@@ -115,7 +115,8 @@ class FixMatch(AveragedMethod):
         """A strong view of every image, mixed with its neighbour's, and its labels as masks."""
         mix = draw_mix(unlabelled.images, self.config.cutmix, rng)
         strong = strong_view(unlabelled.images, self.config.strong, rng)
-        return Part(unlabelled.names, mix(strong), mix(labels), inside=mix(shown_pixels(unlabelled)))
+        inside = mix(shown_pixels(unlabelled))
+        return Part(unlabelled.names, mix(strong), mix(labels), inside=inside)
 
     def _with_dropped(
         self, strong: Tensor, unlabelled: Part, labels: Tensor, rng: np.random.Generator

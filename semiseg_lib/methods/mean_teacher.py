@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.datasets.loaders import Batch
-from semiseg_lib.datasets.strong import StrongConfig, strong_view
+from semiseg_lib.batches.part import Batch
+from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import HardPixels, enlarge, hard_cross_entropy, shown_pixels
 
@@ -68,7 +68,9 @@ class MeanTeacher(AveragedMethod):
             return {"labelled": hard_cross_entropy(logits, labelled.masks, config.hard)}
         taught = self.probabilities(unlabelled.images)
         rng = np.random.default_rng(batch.seed)
-        views = strong_view(unlabelled.images, config.strong, rng) if config.strong else unlabelled.images
+        views = unlabelled.images
+        if config.strong:
+            views = strong_view(views, config.strong, rng)
         logits = self.network(torch.cat([labelled.images, views]))
         own, of_views = logits.split([len(labelled.images), len(views)])
         difference = squared_difference(of_views, taught, shown_pixels(unlabelled))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Part
 
 
 def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -29,6 +29,22 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     logits = enlarge(logits, masks.shape[-2:])
     total = nn.functional.cross_entropy(logits, masks, ignore_index=VOID, reduction="sum")
     return total / (masks != VOID).sum().clamp(min=1)
+
+
+def restrict(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Give probability 0 to the classes that a weak label does not allow.
+
+    Args:
+        logits: (B, C, h, w).
+        allowed: bool (B, C, H, W), the allowed classes of each pixel of the image. A position of
+            the logits allows what any of its pixels allows; one that allows nothing stays as it is.
+
+    Returns:
+        Logits (B, C, h, w), minus infinity for what is not allowed.
+    """
+    possible = nn.functional.adaptive_max_pool2d(allowed.float(), logits.shape[-2:]) > 0
+    possible |= ~possible.any(dim=1, keepdim=True)
+    return logits.masked_fill(~possible, -torch.inf)
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor | None = None) -> Tensor:

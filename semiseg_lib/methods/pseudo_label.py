@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semiseg_lib.batches.part import Batch
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Batch
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import cross_entropy
 

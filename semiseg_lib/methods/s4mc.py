@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semiseg_lib.batches.cutmix import CutMixConfig, Mix, draw_mix
+from semiseg_lib.batches.neighbours import agreement, neighbours
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Batch, Part
-from semiseg_lib.datasets.mixing import CutMixConfig, Mix, draw_mix
-from semiseg_lib.datasets.neighbours import agreement, neighbours
-from semiseg_lib.datasets.strong import StrongConfig, strong_view
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,
@@ -202,7 +202,8 @@ class S4MC(AveragedMethod):
             self._count(labelled)
         if progress < config.start:
             logits = self.network(labelled.images)
-            return {"labelled": self._labelled(logits, labelled), "unlabelled": logits.new_zeros(())}
+            nothing = logits.new_zeros(())
+            return {"labelled": self._labelled(logits, labelled), "unlabelled": nothing}
         view = self.student_part(batch.unlabelled, progress, np.random.default_rng(batch.seed))
         images = torch.cat([labelled.images, view.images])
         logits, of_view = self.network(images).split([len(labelled.images), len(view.images)])

@@ -18,9 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.datasets.loaders import Batch, Part
+from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.methods.base import AveragedMethod, Method
-from semiseg_lib.methods.parts import cross_entropy, inside_at, soft_cross_entropy
+from semiseg_lib.methods.parts import cross_entropy, inside_at, restrict, soft_cross_entropy
 from semiseg_lib.models.correction import ConvCorrection
 from semiseg_lib.options import added
 
@@ -118,12 +118,14 @@ class PrimaryConfig:
         correction: ``none`` learns the ancillary's labels as they are; ``linear`` corrects them.
         alpha: the schedule of the linear correction.
         ema_decay: decay of the moving average that is deployed.
+        constrain: the labels keep to what the boxes allow: no class outside its own boxes.
     """
 
     name: Literal["primary"] = "primary"
     correction: Literal["none", "linear"] = "linear"
     alpha: AlphaSchedule = AlphaSchedule()
     ema_decay: float = 0.99
+    constrain: bool = added(False)
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class Ancillary(AveragedMethod):
     """p_anc(y | x, b): supervised on the images that have masks and boxes."""
 
     uses_boxes = True
+    reads = frozenset({"box_maps"})
 
     def __init__(self, config: AncillaryConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
@@ -188,23 +191,35 @@ class Primary(AveragedMethod):
     def __init__(self, config: PrimaryConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
+        self.reads = frozenset({"allowed"} if config.constrain else ())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, unlabelled = batch.labelled, batch.unlabelled
         logits = self.network(torch.cat([labelled.images, unlabelled.images]))
-        logits_labelled, logits_unlabelled = logits.split([len(labelled.images), len(unlabelled.images)])
-        target = self.unlabelled_target(logits_unlabelled, unlabelled.logits_ancillary, progress)
+        sizes = [len(labelled.images), len(unlabelled.images)]
+        logits_labelled, logits_unlabelled = logits.split(sizes)
+        target = self.target(logits_unlabelled, unlabelled, progress)
         return {
             "labelled": cross_entropy(logits_labelled, labelled.masks),
             "unlabelled": soft_cross_entropy(logits_unlabelled, target, unlabelled.inside),
         }
 
-    def unlabelled_target(self, logits: Tensor, logits_ancillary: Tensor, progress: float) -> Tensor:
-        """The probabilities q (B, C, h, w) to learn on the unlabelled images; they take no gradient."""
-        if self.config.correction == "none":
-            return logits_ancillary.softmax(dim=1)
-        alpha = self.config.alpha.at(progress)
-        return linear_correction(logits.detach(), logits_ancillary, alpha).softmax(dim=1)
+    def target(self, logits: Tensor, unlabelled: Part, progress: float) -> Tensor:
+        """Return the probabilities q (B, C, h, w) to learn; they take no gradient.
+
+        Args:
+            logits: l, the primary's on the unlabelled images, (B, C, h, w).
+            unlabelled: the images with the ancillary's logits, and what their boxes allow where
+                the labels are to keep to it.
+            progress: the share of the training that is done.
+        """
+        target = unlabelled.logits_ancillary
+        if self.config.correction == "linear":
+            alpha = self.config.alpha.at(progress)
+            target = linear_correction(logits.detach(), target, alpha)
+        if self.config.constrain:
+            target = restrict(target, unlabelled.allowed)
+        return target.softmax(dim=1)
 
 
 class ConvPrimary(AveragedMethod):
@@ -243,12 +258,15 @@ class ConvPrimary(AveragedMethod):
         if self.config.stage == "start":
             return self._labelled_losses(self.network(labelled.images), labelled)
         logits = self.network(torch.cat([labelled.images, unlabelled.images]))
-        logits_labelled, logits_unlabelled = logits.split([len(labelled.images), len(unlabelled.images)])
+        sizes = [len(labelled.images), len(unlabelled.images)]
+        logits_labelled, logits_unlabelled = logits.split(sizes)
         losses = self._labelled_losses(logits_labelled, labelled)
         # After the labelled losses: in older PyTorch, autocast keeps its first copy of a weight,
         # and one made without gradients cuts the weight off (pytorch/pytorch#142234).
         with torch.no_grad():
-            q = self.corrected(logits_unlabelled, unlabelled.logits_ancillary, unlabelled.inside).softmax(dim=1)
+            q = self.corrected(
+                logits_unlabelled, unlabelled.logits_ancillary, unlabelled.inside
+            ).softmax(dim=1)
         return {**losses, "unlabelled": soft_cross_entropy(logits_unlabelled, q, unlabelled.inside)}
 
     def _labelled_losses(self, logits: Tensor, part: Part) -> dict[str, Tensor]:

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from torch import Tensor, nn
 
-from semiseg_lib.datasets.loaders import Batch
-from semiseg_lib.datasets.mixing import CutMixConfig, draw_mix
-from semiseg_lib.datasets.strong import StrongConfig, strong_view
+from semiseg_lib.batches.cutmix import CutMixConfig, draw_mix
+from semiseg_lib.batches.part import Batch
+from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import cross_entropy
 from semiseg_lib.options import added

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
+from semiseg_lib import datasets
+from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.profiles import drawn, photographs, small_images
 from semiseg_lib.profiles.profile import Profile
 from semiseg_lib.profiles.published import RECIPES
 
-__all__ = ["DATASETS", "PROFILES", "RECIPES", "Profile", "for_dataset", "load"]
+__all__ = ["PROFILES", "RECIPES", "Profile", "for_dataset", "load"]
 
 PROFILES: Mapping[str, Mapping[str, Profile]] = {
     "smoke": {"minivoc": drawn.SMOKE, **photographs.SMOKE, **small_images.SMOKE},
@@ -21,9 +24,10 @@ PROFILES: Mapping[str, Mapping[str, Profile]] = {
 }
 """Every profile, by name and by the dataset that it is for."""
 
-_RECIPES_OF = {"paper": RECIPES}
+GENERAL = "folder"
+"""The dataset whose profiles serve every dataset that has none of its own."""
 
-DATASETS = tuple(dict.fromkeys(name for chosen in PROFILES.values() for name in chosen))
+_RECIPES_OF = {"paper": RECIPES}
 
 
 def load(name: str | None = None, dataset: str = "minivoc", method: str = "") -> Profile:
@@ -32,7 +36,8 @@ def load(name: str | None = None, dataset: str = "minivoc", method: str = "") ->
     Args:
         name: smoke, laptop, gpu or paper; None asks ``SEMISEG_PROFILE``, and failing that means
             laptop.
-        dataset: minivoc (drawn, the default), voc, cityscapes, camvid, folder, digits or cifar10.
+        dataset: the name of a dataset; one that the book has no numbers for runs with those of a
+            folder of one's own.
         method: ``paper`` has a recipe of its own for each method of ``RECIPES``; every other
             profile serves all methods.
 
@@ -44,18 +49,27 @@ def load(name: str | None = None, dataset: str = "minivoc", method: str = "") ->
         raise ValueError(f"there is no profile {name!r}; there are {', '.join(PROFILES)}.")
     if method in _RECIPES_OF.get(name, {}):
         return _recipe(method, dataset)
-    if dataset not in PROFILES[name]:
-        those = ", ".join(key for key, chosen in PROFILES.items() if dataset in chosen)
+    found = for_dataset(dataset)
+    if name not in found:
         raise ValueError(
-            f"the profile {name!r} has nothing for {dataset!r}. "
-            + (f"Profiles that have: {those}." if those else f"Datasets: {', '.join(DATASETS)}.")
+            f"the profile {name!r} has nothing for {dataset!r}. Profiles that have: "
+            f"{', '.join(found)}."
         )
-    return PROFILES[name][dataset]
+    return found[name]
 
 
 def for_dataset(dataset: str) -> dict[str, Profile]:
-    """Every profile that there is for a dataset, by name."""
-    return {name: chosen[dataset] for name, chosen in PROFILES.items() if dataset in chosen}
+    """Return every profile that there is for a dataset, by name.
+
+    Raises:
+        ValueError: there is no such dataset.
+    """
+    datasets.find(dataset)
+    found = {name: chosen[dataset] for name, chosen in PROFILES.items() if dataset in chosen}
+    return found or {
+        name: replace(chosen[GENERAL], data=DataConfig(dataset))
+        for name, chosen in PROFILES.items() if GENERAL in chosen
+    }
 
 
 def _recipe(method: str, dataset: str) -> Profile:

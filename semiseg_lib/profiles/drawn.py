@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.catalogue import DataConfig
+from semiseg_lib.batches.cutmix import THREE_BOXES
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.strong_view import StrongConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.datasets.mixing import THREE_BOXES
-from semiseg_lib.datasets.strong import StrongConfig
 from semiseg_lib.methods import (
     CACConfig,
     CPSConfig,
@@ -32,9 +32,11 @@ LAPTOP = Profile(
     purpose="minutes on two CPU cores; the outputs printed in the book",
     judges=True,
     seeds=(11, 12, 13),
-    data=DataConfig(world="hurried", labelled=24),
+    data=DataConfig("minivoc", labelled=24),
     model=ModelConfig(),
-    augment=AugmentConfig(),
+    augment=ViewConfig(
+        shift=8, border="mirror", brightness=0.3, contrast=0.3, saturation=0.3
+    ),
     train_supervised=TrainConfig(steps=600, batch_labelled=12, batch_unlabelled=0),
     train_ancillary=TrainConfig(steps=400, batch_labelled=12, batch_unlabelled=0),
     train_primary=TrainConfig(steps=1000, batch_labelled=4, batch_unlabelled=8),
@@ -64,8 +66,8 @@ SMOKE = replace(
     purpose="seconds; the tests run it, its scores mean nothing",
     judges=False,
     seeds=(11, 12),
-    data=DataConfig(
-        world="hurried", labelled=8, sizes=Sizes(labelled=24, unlabelled=16, val=16, test=16)
+    data=DataConfig("minivoc", labelled=8).with_options(
+        sizes=Sizes(labelled=24, unlabelled=16, val=16, test=16)
     ),
     model=ModelConfig(width=4),
     train_supervised=TrainConfig(steps=6, batch_labelled=4, batch_unlabelled=0, log_every=2),

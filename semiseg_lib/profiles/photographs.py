@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from semiseg_lib.datasets.crop import CropConfig
-from semiseg_lib.datasets.mixing import THREE_BOXES
-from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.batches.cutmix import THREE_BOXES
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
@@ -112,7 +112,7 @@ def _unlabelled(
 
 
 def _profiles(
-    base: Profile, data: dict[str, PhotoConfig], **changed: dict[str, dict]
+    base: Profile, data: dict[str, DataConfig], **changed: dict[str, dict]
 ) -> dict[str, Profile]:
     """One profile a dataset: the base with its images and what else it needs."""
     return {
@@ -125,12 +125,13 @@ _LAPTOP = Profile(
     purpose="real photographs on two CPU cores: small crops, few steps, one seed at a time",
     judges=False,
     seeds=(11, 12, 13),
-    data=PhotoConfig("voc", labelled=100, unlabelled="sbd_extra", keep=ANIMALS, at_most=400),
+    data=DataConfig("voc", labelled=100, unlabelled="sbd_extra", keep=ANIMALS, at_most=400),
     model=ModelConfig(
         architecture="deeplab", encoder="tf_efficientnet_lite0", weights="package",
         decoder_width=128, encoder_lr=0.1,
     ),
-    augment=CropConfig(crop=192, scale=(0.5, 1.2), **COLOURS),
+    augment=ViewConfig(crop=192, scale=(0.5, 1.2), **COLOURS),
+    logits_bits=8,
     **_stages(_SHORT, steps=(160, 120, 80, 200), labelled=4, unlabelled=4),
     **_averaged(0.9, until=0.3),
     **_unlabelled(_SHORT, steps=100, labelled=4, unlabelled=4, decay=0.9, rounds=1),
@@ -142,9 +143,9 @@ _STREET = {
 }
 _LAPTOP_DATA = {
     "voc": _LAPTOP.data,
-    "camvid": PhotoConfig("camvid", labelled=46),
-    "cityscapes": PhotoConfig("cityscapes", labelled=186),
-    "folder": PhotoConfig("folder"),
+    "camvid": DataConfig("camvid", labelled=46),
+    "cityscapes": DataConfig("cityscapes", labelled=186),
+    "folder": DataConfig("folder"),
 }
 LAPTOP = _profiles(_LAPTOP, _LAPTOP_DATA, camvid=_STREET)
 
@@ -154,7 +155,7 @@ _SMOKE = replace(
     purpose="real photographs in seconds; the tests run it, its scores mean nothing",
     seeds=(11, 12),
     model=replace(_LAPTOP.model, weights="", decoder_width=8),
-    augment=CropConfig(crop=48, scale=(0.5, 1.0), **COLOURS),
+    augment=ViewConfig(crop=48, scale=(0.5, 1.0), **COLOURS),
     **_stages(
         replace(ADAM, log_every=2, validate_every=2), steps=(4, 4, 4, 4), labelled=2, unlabelled=2
     ),
@@ -181,7 +182,7 @@ _GPU = replace(
     purpose="real photographs at full size on one graphics card",
     data=replace(_LAPTOP.data, labelled=200, at_most=0),
     model=replace(_LAPTOP.model, decoder_width=256),
-    augment=CropConfig(crop=320, scale=(0.5, 2.0), **COLOURS),
+    augment=ViewConfig(crop=320, scale=(0.5, 2.0), **COLOURS),
     **_stages(_LONG, steps=(4000, 3000, 2000, 6000), labelled=8, unlabelled=8),
     **_averaged(0.999, until=0.3),
     **_unlabelled(_LONG, steps=6000, labelled=8, unlabelled=8, decay=0.999, rounds=3),
@@ -191,9 +192,9 @@ GPU = _profiles(
     _GPU,
     {
         "voc": _GPU.data,
-        "camvid": PhotoConfig("camvid", labelled=92),
-        "cityscapes": PhotoConfig("cityscapes", labelled=372),
-        "folder": PhotoConfig("folder"),
+        "camvid": DataConfig("camvid", labelled=92),
+        "cityscapes": DataConfig("cityscapes", labelled=372),
+        "folder": DataConfig("folder"),
     },
     camvid={"model": replace(_GPU.model, architecture="swiftnet", decoder_width=128)},
     cityscapes={
@@ -206,15 +207,15 @@ _PAPER = replace(
     _GPU,
     name="paper",
     purpose="the published recipe of Self-Correcting Networks",
-    data=PhotoConfig("voc", labelled=1464),
+    data=DataConfig("voc", labelled=1464),
     model=ModelConfig(
         architecture="deeplab", encoder="xception65.tf_in1k", weights="hub", encoder_lr=1.0,
     ),
-    augment=CropConfig(crop=513, scale=(0.5, 2.0)),
+    augment=ViewConfig(crop=513, scale=(0.5, 2.0)),
     **_stages(SGD, steps=(30_000, 30_000, 30_000, 30_000), labelled=8, unlabelled=8),
     **_averaged(0.0, until=1.0),
 )
 PAPER = _profiles(
     _PAPER,
-    {"voc": _PAPER.data, "cityscapes": PhotoConfig("cityscapes", labelled=914)},
+    {"voc": _PAPER.data, "cityscapes": DataConfig("cityscapes", labelled=914)},
 )

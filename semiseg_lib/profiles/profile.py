@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.catalogue import DataConfig
-from semiseg_lib.datasets.crop import CropConfig
-from semiseg_lib.datasets.photo_data import PhotoConfig
-from semiseg_lib.datasets.whole_images import WholeImageConfig
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
@@ -67,6 +65,7 @@ class Profile:
         protocol: how images are predicted when they are scored.
         unlabelled: the options of methods that learn from unlabelled images, by the names that
             commands know them by.
+        logits_bits: bits of a stored ancillary logit; 8 take half the space of 16.
         warm: these start with the weights of the supervised run; else with fresh ones.
     """
 
@@ -74,9 +73,9 @@ class Profile:
     purpose: str
     judges: bool
     seeds: tuple[int, ...]
-    data: DataConfig | PhotoConfig | WholeImageConfig
+    data: DataConfig
     model: ModelConfig
-    augment: AugmentConfig | CropConfig
+    augment: ViewConfig
     train_supervised: TrainConfig
     train_ancillary: TrainConfig
     train_primary: TrainConfig
@@ -88,14 +87,13 @@ class Profile:
     primary: PrimaryConfig | ConvPrimaryConfig = PrimaryConfig()
     protocol: Protocol = Protocol()
     unlabelled: Mapping[str, UnlabelledConfig] = field(default_factory=dict)
+    logits_bits: Literal[8, 16] = 16
     warm: bool = True
 
     def in_world(self, world: str) -> Profile:
         """The same profile on the images of another mini-VOC world.
 
         Raises:
-            ValueError: its images are photographs.
+            ValueError: its dataset has no worlds.
         """
-        if not isinstance(self.data, DataConfig):
-            raise ValueError(f"the images of {self.data.dataset} come from no mini-VOC world.")
-        return replace(self, data=replace(self.data, world=world))
+        return replace(self, data=self.data.with_options(world=world))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from semiseg_lib.datasets.crop import CropConfig
-from semiseg_lib.datasets.mixing import CutMixConfig
-from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.batches.cutmix import CutMixConfig
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import CACConfig, ELNConfig, S4MCConfig
 from semiseg_lib.methods.parts import HardPixels
@@ -26,8 +26,8 @@ from semiseg_lib.profiles.published_shared import (
 )
 from semiseg_lib.train import TrainConfig
 
-_VOC = PhotoConfig("voc", labelled=EIGHTH_OF_TRAIN_AUG, candidates="train_aug")
-_CITYSCAPES = PhotoConfig("cityscapes", labelled=EIGHTH_OF_CITYSCAPES)
+_VOC = DataConfig("voc", labelled=EIGHTH_OF_TRAIN_AUG, candidates="train_aug")
+_CITYSCAPES = DataConfig("cityscapes", labelled=EIGHTH_OF_CITYSCAPES)
 
 # Context-aware consistency. A crop is two thirds of a view: 320 of 480, 720 of 1,080. Where it
 # differs: the published code resizes the long side, of unlabelled images to 0.8 and not to 0.5 of
@@ -47,7 +47,7 @@ _CAC_VOC = replace(
     model=ModelConfig(
         architecture="deeplab", encoder="resnet50.tv_in1k", weights="hub", encoder_lr=0.1
     ),
-    augment=CropConfig(crop=480, scale=(0.4, 1.6)),  # of 500 pixels: a long side of 200 to 800
+    augment=ViewConfig(crop=480, scale=(0.4, 1.6)),  # of 500 pixels: a long side of 200 to 800
     train_unlabelled=TrainConfig(
         optimizer="sgd", lr=0.01, weight_decay=1e-4, schedule="poly", lr_batch=16,
         batch_labelled=8, batch_unlabelled=8, log_every=50, checkpoint_seconds=120,
@@ -57,7 +57,7 @@ _CAC_VOC = replace(
 _CAC_CITYSCAPES = replace(
     _CAC_VOC,
     data=_CITYSCAPES,
-    augment=CropConfig(
+    augment=ViewConfig(
         crop=1_080, scale=(0.5, 2.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1
     ),
     train_unlabelled=replace(_CAC_VOC.train_unlabelled, lr=0.1),
@@ -80,7 +80,7 @@ _ELN = ELNConfig(
 _ELN_VOC = replace(
     _CAC_VOC,
     purpose="the published recipe of error localisation",
-    augment=CropConfig(crop=505, scale=(1.0, 1.0)),
+    augment=ViewConfig(crop=505, scale=(1.0, 1.0)),
     train_unlabelled=TrainConfig(
         optimizer="adamw", lr=1e-4, weight_decay=1e-5, schedule="constant", precision="fp16",
         lr_batch=12, batch_labelled=6, batch_unlabelled=6, log_every=50, checkpoint_seconds=120,
@@ -90,7 +90,7 @@ _ELN_VOC = replace(
 _ELN_CITYSCAPES = replace(
     _ELN_VOC,
     data=_CITYSCAPES,
-    augment=CropConfig(crop=720, scale=(1.0, 1.0)),
+    augment=ViewConfig(crop=720, scale=(1.0, 1.0)),
     train_unlabelled=replace(
         _ELN_VOC.train_unlabelled, lr_batch=8, batch_labelled=4, batch_unlabelled=4
     ),
@@ -115,12 +115,12 @@ _S4MC_ON_CITYSCAPES = replace(
 _S4MC_VOC = replace(
     _CAC_VOC,
     purpose="the published recipe of S4MC",
-    data=PhotoConfig("voc", labelled=EIGHTH_OF_TRAIN),
+    data=DataConfig("voc", labelled=EIGHTH_OF_TRAIN),
     model=ModelConfig(
         architecture="deeplab", encoder="resnet101s.gluon_in1k", weights="hub", encoder_lr=0.1,
         output_stride=8, rates=(12, 24, 36),
     ),
-    augment=CropConfig(crop=513, scale=(0.5, 2.0)),
+    augment=ViewConfig(crop=513, scale=(0.5, 2.0)),
     train_unlabelled=TrainConfig(
         optimizer="sgd", lr=0.01, weight_decay=1e-4, schedule="poly", lr_batch=8,
         batch_labelled=4, batch_unlabelled=4, log_every=50, checkpoint_seconds=120,
@@ -131,7 +131,7 @@ _S4MC_CITYSCAPES = replace(
     _S4MC_VOC,
     data=_CITYSCAPES,
     model=replace(_S4MC_VOC.model, encoder_lr=1.0),
-    augment=CropConfig(crop=769, scale=(0.5, 2.0)),
+    augment=ViewConfig(crop=769, scale=(0.5, 2.0)),
     protocol=Protocol(window=769, overlap=1 / 3),
     train_unlabelled=replace(
         _S4MC_VOC.train_unlabelled, lr=0.005 / 2, weight_decay=2 * 1e-4, lr_batch=16,

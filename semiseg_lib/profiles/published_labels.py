@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.crop import CropConfig
-from semiseg_lib.datasets.mixing import THREE_BOXES
-from semiseg_lib.datasets.photo_data import PhotoConfig
-from semiseg_lib.datasets.whole_images import WholeImageConfig
+from semiseg_lib.batches.cutmix import THREE_BOXES
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import CPSConfig, FixMatchConfig
 from semiseg_lib.methods.parts import HardPixels
@@ -47,12 +45,12 @@ _STUDENT = replace(_THESIS, lr=1e-4, lr_end=0.0, weight_decay=0.0)
 _CAMVID = replace(
     PAPER["voc"], **BASE,
     purpose="the published recipe of iterated pseudo-labelling with SwiftNet",
-    data=PhotoConfig("camvid", unlabelled="frames", recipe="exact"),
+    data=DataConfig("camvid", unlabelled="frames").with_options(recipe="exact"),
     model=ModelConfig(
         architecture="swiftnet", encoder="resnet18", weights="hub", decoder_width=128,
         pyramid_momentum=0.005,
     ),
-    augment=CropConfig(crop=448, scale=(0.5, 2.0)),
+    augment=ViewConfig(crop=448, scale=(0.5, 2.0)),
     train_supervised=_THESIS,
     rounds=RoundsConfig(
         count=3,
@@ -81,9 +79,9 @@ _SGD = TrainConfig(
 _CIFAR10 = replace(
     _CAMVID,
     purpose="the published recipe of iterated pseudo-labelling on whole images",
-    data=WholeImageConfig("cifar10", labelled=1_000),
+    data=DataConfig("cifar10", labelled=1_000),
     model=ModelConfig(architecture="classifier", encoder="resnet18"),
-    augment=AugmentConfig(flip=0.5, shift=4, brightness=0.0, contrast=0.0, saturation=0.0),
+    augment=ViewConfig(shift=4, border="mirror"),
     train_supervised=_SGD,
     rounds=replace(
         _CAMVID.rounds,
@@ -111,18 +109,18 @@ _CPS_TRAIN = TrainConfig(
 _CPS_VOC = replace(
     PAPER["voc"], **BASE,
     purpose="the published recipe of cross pseudo supervision",
-    data=PhotoConfig("voc", labelled=EIGHTH_OF_TRAIN_AUG, candidates="train_aug"),
+    data=DataConfig("voc", labelled=EIGHTH_OF_TRAIN_AUG, candidates="train_aug"),
     model=ModelConfig(
         architecture="deeplab", encoder="resnet50s.gluon_in1k", weights="hub", rates=(12, 24, 36)
     ),
-    augment=CropConfig(crop=512, scale=(0.5, 2.0)),
+    augment=ViewConfig(crop=512, scale=(0.5, 2.0)),
     protocol=Protocol(window=512, overlap=1 / 3),
     train_unlabelled=_CPS_TRAIN,
 )
 _CPS_CITYSCAPES = replace(
     _CPS_VOC,
-    data=PhotoConfig("cityscapes", labelled=EIGHTH_OF_CITYSCAPES),
-    augment=CropConfig(crop=800, scale=(0.5, 2.0)),
+    data=DataConfig("cityscapes", labelled=EIGHTH_OF_CITYSCAPES),
+    augment=ViewConfig(crop=800, scale=(0.5, 2.0)),
     protocol=Protocol(window=800, overlap=1 / 3),
     train_unlabelled=replace(
         _CPS_TRAIN, lr=0.02, steps=steps(137, CITYSCAPES - EIGHTH_OF_CITYSCAPES, 8)
@@ -152,9 +150,9 @@ _UNIMATCH_TRAIN = replace(
 _UNIMATCH_VOC = replace(
     _CPS_VOC,
     purpose="the published recipe of UniMatch, version 1",
-    data=PhotoConfig("voc", labelled=EIGHTH_OF_TRAIN),
+    data=DataConfig("voc", labelled=EIGHTH_OF_TRAIN),
     model=replace(_CPS_VOC.model, encoder="resnet101s.gluon_in1k", encoder_lr=0.1, rates=()),
-    augment=CropConfig(crop=321, scale=(0.5, 2.0)),
+    augment=ViewConfig(crop=321, scale=(0.5, 2.0)),
     protocol=Protocol(),
     train_unlabelled=_UNIMATCH_TRAIN,
 )
@@ -162,7 +160,7 @@ _UNIMATCH_CITYSCAPES = replace(
     _UNIMATCH_VOC,
     data=_CPS_CITYSCAPES.data,
     model=replace(_UNIMATCH_VOC.model, encoder_lr=1.0),
-    augment=CropConfig(crop=801, scale=(0.5, 2.0)),
+    augment=ViewConfig(crop=801, scale=(0.5, 2.0)),
     protocol=Protocol(window=801, overlap=1 / 3),
     train_unlabelled=replace(
         _UNIMATCH_TRAIN, lr=0.005 / 2, steps=steps(240, CITYSCAPES - EIGHTH_OF_CITYSCAPES, 8)

@@ -46,5 +46,6 @@ def in_pairs(name: str, profile: Profile, options: UnlabelledConfig) -> Profile:
     Its supervised baseline sees twice as many labelled images a step in place of both.
     """
     both = profile.train_unlabelled
-    alone = replace(both, batch_labelled=both.batch_labelled + both.batch_unlabelled, batch_unlabelled=0)
+    images = both.batch_labelled + both.batch_unlabelled
+    alone = replace(both, batch_labelled=images, batch_unlabelled=0)
     return replace(profile, train_supervised=alone, unlabelled={name: options})

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.mixing import THREE_BOXES
-from semiseg_lib.datasets.strong import StrongConfig
-from semiseg_lib.datasets.whole_images import WholeImageConfig
+from semiseg_lib.batches.cutmix import THREE_BOXES
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.strong_view import StrongConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.methods import CPSConfig, FixMatchConfig, SupervisedConfig
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles import drawn, published
 from semiseg_lib.profiles.profile import RoundsConfig
 from semiseg_lib.train import TrainConfig
 
-NO_COLOURS = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
 _STRONG = StrongConfig(sigma=(0.1, 0.5))  # of 8 pixels, 2 would be a quarter of a digit
 
 
@@ -59,9 +58,9 @@ def _stages(
 _DIGITS = replace(
     drawn.LAPTOP,
     purpose="digits of 8x8 pixels, in half a minute on one CPU core",
-    data=WholeImageConfig("digits", labelled=50),
+    data=DataConfig("digits", labelled=50),
     model=ModelConfig(architecture="classifier", encoder="test_resnet"),
-    augment=AugmentConfig(flip=0.0, shift=1, **NO_COLOURS),
+    augment=ViewConfig(flip=0.0, shift=1, border="mirror"),
     **_stages(
         TrainConfig(log_every=10), steps=150, images=32, rounds=3, pretrain=150, finetune=50,
         decay=0.95,
@@ -86,8 +85,8 @@ _CIFAR10 = replace(
     _DIGITS,
     purpose="CIFAR-10 on two CPU cores: a tiny network and few of the images",
     judges=False,
-    data=WholeImageConfig("cifar10", labelled=1_000, at_most=2_000),
-    augment=AugmentConfig(flip=0.5, shift=4, **NO_COLOURS),
+    data=DataConfig("cifar10", labelled=1_000, at_most=2_000),
+    augment=ViewConfig(shift=4, border="mirror"),
     **_stages(
         TrainConfig(lr=5e-3, log_every=20), steps=200, images=32, rounds=3,
         pretrain=200, finetune=50, decay=0.95,

@@ -4,12 +4,24 @@ A study is a list of arms. Its records are small JSON files in ``notebooks/recor
 draw their tables from them, and ``semiseg study NAME`` makes them again.
 """
 
-from semiseg_lib.studies.arms import Arm, PhotoArm
+from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import LOOSE, MISSED, STUDIES, TIGHT, linear
-from semiseg_lib.studies.records import Records, dataset_of, read, record_path, run, this_machine
+from semiseg_lib.studies.records import (
+    SIGN,
+    Records,
+    current,
+    dataset_of,
+    mark_of,
+    read,
+    read_together,
+    record_path,
+    run,
+    this_machine,
+)
 from semiseg_lib.studies.scores import NONE, SCORES, percent, run_arm
 
 __all__ = [
-    "LOOSE", "MISSED", "NONE", "SCORES", "STUDIES", "TIGHT", "Arm", "PhotoArm", "Records",
-    "dataset_of", "linear", "percent", "read", "record_path", "run", "run_arm", "this_machine",
+    "LOOSE", "MISSED", "NONE", "SCORES", "SIGN", "STUDIES", "TIGHT", "Arm",
+    "Records", "current", "dataset_of", "linear", "mark_of", "percent", "read", "read_together",
+    "record_path", "run", "run_arm", "this_machine",
 ]

@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from semiseg_lib.datasets.augment import AugmentConfig
-from semiseg_lib.datasets.catalogue import DataConfig
-from semiseg_lib.datasets.crop import CropConfig
-from semiseg_lib.datasets.minivoc import BoxStyle
-from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
@@ -43,9 +40,9 @@ class Arm:
         options: the primary's options, or which pseudo-labels are kept, for stages that read them.
         method: a method without boxes, by its name in the profile, for stages that read it.
         changed: options of this method that are not the profile's.
-        world: the mini-VOC world.
-        labelled_boxes, unlabelled_boxes: how boxes are drawn, where not as the world says.
+        dataset: whose profile it runs with.
         labelled: how many images have masks; None: as in the profile.
+        data_options: options of the dataset that are not the profile's.
     """
 
     text: str
@@ -53,80 +50,36 @@ class Arm:
     options: Options = None
     method: str = ""
     changed: Mapping[str, Any] = field(default_factory=dict)
-    world: str = "hurried"
-    labelled_boxes: BoxStyle | None = None
-    unlabelled_boxes: BoxStyle | None = None
+    dataset: str = "minivoc"
     labelled: int | None = None
+    data_options: Mapping[str, Any] = field(default_factory=dict)
 
     def profile(self, profile: Profile) -> Profile:
-        """The profile on this arm's images and boxes."""
-        data = replace(
-            profile.data,
-            world=self.world, labelled_boxes=self.labelled_boxes, unlabelled_boxes=self.unlabelled_boxes,
-            labelled=self.labelled or profile.data.labelled,
-        )
-        return replace(profile, data=data)
+        """Return the profile on this arm's images and boxes."""
+        data = profile.data.with_options(**self.data_options)
+        return replace(profile, data=replace(data, labelled=self.labelled or data.labelled))
 
     def options_in(self, profile: Profile) -> Options:
-        """This arm's own options, or its method's under a profile, with its changes."""
+        """Return this arm's options under a profile, whose moving average a primary takes."""
         if self.method:
             return replace(profile.unlabelled[self.method], **self.changed)
-        return self.options
-
-    def fingerprint(self, profile: Profile) -> str:
-        """Changes with everything that decides this arm's scores, the seed aside."""
-        return _fingerprint(self, profile)
-
-
-@dataclass(frozen=True)
-class PhotoArm:
-    """One way of doing it on real photographs.
-
-    Attributes:
-        text: what is done, for tables.
-        stage: what is trained and scored, a key of ``SCORES``.
-        labelled: how many images have masks.
-        options: the primary's options, or which pseudo-labels are kept, for stages that read them.
-        method: a method without boxes, by its name in the profile, for stages that read it.
-        dataset: whose profile it runs with.
-    """
-
-    text: str
-    stage: str
-    labelled: int
-    options: Options = None
-    method: str = ""
-    dataset: str = "voc"
-
-    def profile(self, profile: Profile) -> Profile:
-        """The profile with this many labelled images."""
-        return replace(profile, data=replace(profile.data, labelled=self.labelled))
-
-    def options_in(self, profile: Profile) -> Options:
-        """The options under a profile, whose moving average a primary takes."""
-        if self.method:
-            return profile.unlabelled[self.method]
         if not isinstance(self.options, PrimaryConfig | ConvPrimaryConfig):
             return self.options
         return replace(self.options, ema_decay=profile.primary.ema_decay)
 
     def fingerprint(self, profile: Profile) -> str:
-        """Changes with everything that decides this arm's scores, the seed aside."""
-        return _fingerprint(self, profile)
-
-
-def _fingerprint(arm: Arm | PhotoArm, profile: Profile) -> str:
-    recipe = _Recipe.of(arm.stage, arm.options_in(profile), arm.profile(profile))
-    return fingerprint(recipe)
+        """Return ten digits that change with all that decides this arm's scores, the seed aside."""
+        recipe = _Recipe.of(self.stage, self.options_in(profile), self.profile(profile))
+        return fingerprint(recipe)
 
 
 @dataclass(frozen=True)
 class _Recipe:
     stage: str
     options: Options
-    data: DataConfig | PhotoConfig
+    data: DataConfig
     model: ModelConfig
-    augment: AugmentConfig | CropConfig
+    augment: ViewConfig
     train_supervised: TrainConfig
     train_ancillary: TrainConfig
     train_primary: TrainConfig

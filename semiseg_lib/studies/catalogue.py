@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from semiseg_lib.batches.cutmix import THREE_BOXES
+from semiseg_lib.batches.strong_view import StrongConfig
 from semiseg_lib.datasets.minivoc import BoxStyle
-from semiseg_lib.datasets.mixing import THREE_BOXES
-from semiseg_lib.datasets.strong import StrongConfig
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.methods.self_correcting import AlphaSchedule
-from semiseg_lib.studies.arms import Arm, PhotoArm
+from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.scores import NONE
 
 
@@ -23,22 +23,28 @@ def linear(end: float = 0.5, start: float = 30.0, until: float = 0.3) -> Primary
 LOOSE = BoxStyle(loose=(0.15, 0.45), jitter=0.05)
 TIGHT = BoxStyle()
 MISSED = BoxStyle(missed=0.3)
+TIGHT_WORLD = {"world": "tight"}
+ALL_TIGHT, ALL_LOOSE = {"unlabelled_boxes": TIGHT}, {"labelled_boxes": LOOSE}
+SOME_MISSED = {"unlabelled_boxes": MISSED}
 
 CONV = ConvPrimaryConfig()
 SMALL = ConvPrimaryConfig(width=32)
 
 
-def photo_arms(labelled: int) -> dict[str, PhotoArm]:
+def photo_arms(labelled: int) -> dict[str, Arm]:
     """Every model of the storyline on real photographs, with so many masks."""
     stages = {
-        "supervised": PhotoArm("masks alone", "supervised", labelled),
-        "ancillary": PhotoArm("ancillary (sees boxes)", "ancillary", labelled),
-        "none": PhotoArm("primary, no correction", "primary", labelled, NONE),
-        "linear": PhotoArm("primary, linear, α 30 → 0.5", "primary", labelled, linear()),
-        "conv": PhotoArm("primary, convolutional", "primary", labelled, CONV),
-        "all masks": PhotoArm("all images labelled", "all masks", labelled),
+        "supervised": Arm("masks alone", "supervised"),
+        "ancillary": Arm("ancillary (sees boxes)", "ancillary"),
+        "none": Arm("primary, no correction", "primary", NONE),
+        "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear()),
+        "conv": Arm("primary, convolutional", "primary", CONV),
+        "all masks": Arm("all images labelled", "all masks"),
     }
-    return {f"{labelled} {name}": arm for name, arm in stages.items()}
+    return {
+        f"{labelled} {name}": replace(arm, dataset="voc", labelled=labelled)
+        for name, arm in stages.items()
+    }
 
 
 def conv_arms(labelled: int) -> dict[str, Arm]:
@@ -60,23 +66,26 @@ This takes an image's boxes for an eighth of the work of its mask.
 ALL, SURE, BALANCED = Selection(), Selection("confident"), Selection("balanced")
 
 
-def unlabelled_photo_arms(dataset: str, labelled: int) -> dict[str, PhotoArm]:
+def unlabelled_photo_arms(dataset: str, labelled: int) -> dict[str, Arm]:
     """Every method without boxes on real photographs, with so many masks."""
     arms = {
-        "supervised": PhotoArm("masks alone", "supervised", labelled),
-        "longer": PhotoArm("masks alone, as many more steps", "longer", labelled),
-        "pseudo": PhotoArm("pseudo-labels", "rounds", labelled, ALL),
-        "fixmatch": PhotoArm("FixMatch", "unlabelled", labelled, method="fixmatch"),
-        "cps": PhotoArm("CPS", "unlabelled", labelled, method="cps"),
-        "cutmix-cps": PhotoArm("CutMix-CPS", "unlabelled", labelled, method="cutmix-cps"),
-        "cac": PhotoArm("CAC", "unlabelled", labelled, method="cac"),
-        "eln": PhotoArm("ELN", "unlabelled", labelled, method="eln"),
-        "s4mc": PhotoArm("S4MC on FixMatch", "unlabelled", labelled, method="s4mc"),
+        "supervised": Arm("masks alone", "supervised"),
+        "longer": Arm("masks alone, as many more steps", "longer"),
+        "pseudo": Arm("pseudo-labels", "rounds", ALL),
+        "fixmatch": Arm("FixMatch", "unlabelled", method="fixmatch"),
+        "cps": Arm("CPS", "unlabelled", method="cps"),
+        "cutmix-cps": Arm("CutMix-CPS", "unlabelled", method="cutmix-cps"),
+        "cac": Arm("CAC", "unlabelled", method="cac"),
+        "eln": Arm("ELN", "unlabelled", method="eln"),
+        "s4mc": Arm("S4MC on FixMatch", "unlabelled", method="s4mc"),
     }
-    return {f"{labelled} {name}": replace(arm, dataset=dataset) for name, arm in arms.items()}
+    return {
+        f"{labelled} {name}": replace(arm, dataset=dataset, labelled=labelled)
+        for name, arm in arms.items()
+    }
 
 
-STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
+STUDIES: Mapping[str, Mapping[str, Arm]] = {
     "convolutional": {
         **conv_arms(24),
         "24 linear": Arm("linear", "primary", linear(), labelled=24),
@@ -158,12 +167,14 @@ STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
     },
     "photographs": {k: arm for n in (50, 100, 200, 437) for k, arm in photo_arms(n).items()},
     "tight": {
-        "supervised": Arm("masks alone", "supervised", world="tight"),
-        "ancillary": Arm("ancillary (sees boxes)", "ancillary", world="tight"),
-        "none": Arm("primary, no correction", "primary", NONE, world="tight"),
-        "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear(), world="tight"),
-        "constant": Arm("primary, linear, α = 0.5", "primary", linear(until=0), world="tight"),
-        "all masks": Arm("all images labelled", "all masks", world="tight"),
+        "supervised": Arm("masks alone", "supervised", data_options=TIGHT_WORLD),
+        "ancillary": Arm("ancillary (sees boxes)", "ancillary", data_options=TIGHT_WORLD),
+        "none": Arm("primary, no correction", "primary", NONE, data_options=TIGHT_WORLD),
+        "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear(), data_options=TIGHT_WORLD),
+        "constant": Arm(
+            "primary, linear, α = 0.5", "primary", linear(until=0), data_options=TIGHT_WORLD
+        ),
+        "all masks": Arm("all images labelled", "all masks", data_options=TIGHT_WORLD),
     },
     "hurried": {
         "supervised": Arm("masks alone", "supervised"),
@@ -189,13 +200,19 @@ STUDIES: Mapping[str, Mapping[str, Arm | PhotoArm]] = {
     "label errors": {
         "loose none": Arm("unlabelled boxes loose, no correction", "primary", NONE),
         "loose linear": Arm("unlabelled boxes loose, linear", "primary", linear()),
-        "tight none": Arm("all boxes tight, no correction", "primary", NONE, unlabelled_boxes=TIGHT),
-        "tight linear": Arm("all boxes tight, linear", "primary", linear(), unlabelled_boxes=TIGHT),
-        "equal none": Arm(
-            "all boxes loose, no correction", "primary", NONE, labelled_boxes=LOOSE
+        "tight none": Arm(
+            "all boxes tight, no correction", "primary", NONE, data_options=ALL_TIGHT
         ),
-        "equal linear": Arm("all boxes loose, linear", "primary", linear(), labelled_boxes=LOOSE),
-        "missed none": Arm("unlabelled boxes missing, no correction", "primary", NONE, unlabelled_boxes=MISSED),
-        "missed linear": Arm("unlabelled boxes missing, linear", "primary", linear(), unlabelled_boxes=MISSED),
+        "tight linear": Arm("all boxes tight, linear", "primary", linear(), data_options=ALL_TIGHT),
+        "equal none": Arm(
+            "all boxes loose, no correction", "primary", NONE, data_options=ALL_LOOSE
+        ),
+        "equal linear": Arm("all boxes loose, linear", "primary", linear(), data_options=ALL_LOOSE),
+        "missed none": Arm(
+            "unlabelled boxes missing, no correction", "primary", NONE, data_options=SOME_MISSED
+        ),
+        "missed linear": Arm(
+            "unlabelled boxes missing, linear", "primary", linear(), data_options=SOME_MISSED
+        ),
     },
 }

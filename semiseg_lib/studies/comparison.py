@@ -12,11 +12,10 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 
-from semiseg_lib import methods
-from semiseg_lib.datasets.photo_data import PhotoConfig
+from semiseg_lib import datasets, methods
 from semiseg_lib.profiles import Profile
 from semiseg_lib.studies import records
-from semiseg_lib.studies.arms import Arm, PhotoArm
+from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.contenders import COMPARISONS, Contender
 from semiseg_lib.tables import Interval, PairedInterval, mean_and_interval, paired_interval
@@ -43,6 +42,7 @@ class Row:
         networks: how many networks were trained in all; 0 where that is not known.
         steps: training steps, stage by stage.
         measured: what the records hold of its cost, a value a seed.
+        legacy: whether earlier code made its records; never compared with rows of today's.
     """
 
     contender: Contender
@@ -52,6 +52,12 @@ class Row:
     networks: int = 0
     steps: str = ""
     measured: Mapping[str, list[float]] = field(default_factory=dict)
+    legacy: bool = False
+
+    @property
+    def text(self) -> str:
+        """The contender's name, with the mark of a legacy row."""
+        return self.contender.text + (f" {records.SIGN}" if self.legacy else "")
 
     @property
     def values(self) -> list[float]:
@@ -78,9 +84,10 @@ class Difference:
     """What the seeds that two rows share say about their difference.
 
     Attributes:
-        seeds: the shared ones.
-        interval: mean difference in points with its 95 % interval and verdict; None for one seed.
-        p: two-sided p-value of the paired t test; 1 for one seed.
+        seeds: the shared ones; none where one row is legacy and the other is not.
+        interval: mean difference in points with its 95 % interval and verdict; None for fewer
+            than two shared seeds.
+        p: two-sided p-value of the paired t test; 1 for fewer than two shared seeds.
     """
 
     seeds: tuple[int, ...]
@@ -108,12 +115,19 @@ class Comparison:
         profile: the profile whose records these are.
         rows: those that have records, by name.
         missing: those that have none.
+        commits: whose code made the legacy rows, sorted.
     """
 
     dataset: str
     profile: Profile
     rows: Mapping[str, Row]
     missing: Mapping[str, Contender]
+    commits: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """What to show below the table; "" where no row is legacy."""
+        return records.mark_of(self.commits if any(r.legacy for r in self.rows.values()) else ())
 
     def with_row(self, name: str, row: Row) -> Comparison:
         """The same with a further row, such as a method of your own."""
@@ -138,7 +152,7 @@ class Comparison:
         arms: dict[str, list[str]] = {}
         for one in self.missing.values():
             arms.setdefault(one.study, []).append(one.arm)
-        root = " --root DIR" if isinstance(self.profile.data, PhotoConfig) else ""
+        root = " --root DIR" if datasets.find(self.dataset).needs_root else ""
         seeds = " ".join(map(str, self.seeds or self.profile.seeds))
         return [
             f"semiseg study {_quoted(study)} --profile {self.profile.name}{root} "
@@ -164,7 +178,7 @@ class Comparison:
         for name, row in self.rows.items():
             cost = row.cost(ratio)
             line = {
-                "trained with": row.contender.text, "extra supervision": row.contender.extra,
+                "trained with": row.text, "extra supervision": row.contender.extra,
                 "masks": str(row.masks), "work, in masks": "–" if cost is None else f"{cost:.0f}",
                 "networks": str(row.networks or "–"), "steps": row.steps or "–",
                 "mIoU on test (%)": row.values, "seeds": str(len(row.scores)),
@@ -198,17 +212,23 @@ def read(
         contenders = COMPARISONS[dataset]
     stored = {study: _stored_rows(study, profile)
               for study in {one.study for one in contenders.values()}}
-    rows = {}
+    rows, commits = {}, set()
     for name, one in contenders.items():
         own = sorted((r for r in stored[one.study] if r["arm"] == one.arm), key=_seed)
         if own:
             rows[name] = _row(one, own, profile)
+            commits.update(records.commits_of(own))
     missing = {name: one for name, one in contenders.items() if name not in rows}
-    return Comparison(dataset, profile, rows, missing)
+    return Comparison(dataset, profile, rows, missing, tuple(sorted(commits)))
 
 
 def difference(one: Row, other: Row) -> Difference:
-    """One row minus another, paired over the seeds that both have."""
+    """One row minus another, paired over the seeds that both have.
+
+    A legacy row and a current one share none: two versions of the code are not compared.
+    """
+    if one.legacy != other.legacy:
+        return Difference((), None, 1.0)
     seeds = tuple(sorted(one.scores.keys() & other.scores.keys()))
     if len(seeds) < 2:
         return Difference(seeds, None, 1.0)
@@ -233,7 +253,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def training_steps(arm: Arm | PhotoArm, profile: Profile) -> str:
+def training_steps(arm: Arm, profile: Profile) -> str:
     """The steps of all stages that lead to an arm's model, such as ``600 + 1000``."""
     start = profile.train_supervised.steps
     further = profile.train_unlabelled.steps if profile.train_unlabelled else 0
@@ -254,7 +274,7 @@ def training_steps(arm: Arm | PhotoArm, profile: Profile) -> str:
 def _row(contender: Contender, own: list[dict], profile: Profile) -> Row:
     arm = STUDIES[contender.study][contender.arm]
     data = arm.profile(profile).data
-    unlabelled = (data.at_most or None) if isinstance(data, PhotoConfig) else data.sizes.unlabelled
+    unlabelled = data.count_unlabelled()
     masks = data.labelled
     if arm.stage == "all masks":  # the hidden ones too
         masks += unlabelled or 0
@@ -265,10 +285,11 @@ def _row(contender: Contender, own: list[dict], profile: Profile) -> Row:
         steps=training_steps(arm, profile),
         measured={key: [row[key] for row in own if key in row] for key in MEASURED.values()
                   if any(key in row for row in own)},
+        legacy=any("legacy" in row for row in own),
     )
 
 
-def _networks(arm: Arm | PhotoArm, profile: Profile) -> int:
+def _networks(arm: Arm, profile: Profile) -> int:
     """How many networks are trained, one after the other or together."""
     if arm.stage == "rounds":
         return 1 + profile.rounds.count

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from semiseg_lib.datasets.photo_data import PhotoConfig
 from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.launch import Machine, Trained
 from semiseg_lib.methods import (
@@ -19,7 +18,7 @@ from semiseg_lib.profiles import Profile
 from semiseg_lib.rounds import Rounds
 from semiseg_lib.runs import fingerprint
 from semiseg_lib.stages import Pipeline
-from semiseg_lib.studies.arms import Arm, Options, PhotoArm
+from semiseg_lib.studies.arms import Arm, Options
 from semiseg_lib.unlabelled import learn, supervised_longer
 
 Scores = dict[str, float]
@@ -32,13 +31,11 @@ def percent(evaluation: Evaluation) -> float:
 
 
 def scored(pipeline: Pipeline, trained: Trained) -> Scores:
-    """The test score of a run; on photographs also what it cost, and its best weights' score."""
-    scores = {"test": percent(pipeline.evaluate(trained))}
-    if isinstance(pipeline.profile.data, PhotoConfig):
-        scores |= cost(trained)
-        if "best" in trained.record and pipeline.judges_fairly("test"):
-            best = pipeline.open(trained.folder, trained.config, "best")
-            scores["best"] = percent(pipeline.evaluate(best))
+    """Return the test score of a run, what it cost, and its best weights' score if there is one."""
+    scores = {"test": percent(pipeline.evaluate(trained)), **cost(trained)}
+    if "best" in trained.record and pipeline.judges_fairly("test"):
+        best = pipeline.open(trained.folder, trained.config, "best")
+        scores["best"] = percent(pipeline.evaluate(best))
     return scores
 
 
@@ -96,7 +93,8 @@ def second_round(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
 def all_masks(pipeline: Pipeline, options: None = None) -> Scores:
     """What the hidden masks would be worth: every image labelled, as many steps as a primary."""
     profile, train = pipeline.profile, pipeline.profile.train_primary
-    train = replace(train, batch_labelled=train.batch_labelled + train.batch_unlabelled, batch_unlabelled=0)
+    images = train.batch_labelled + train.batch_unlabelled
+    train = replace(train, batch_labelled=images, batch_unlabelled=0)
     config = pipeline.config(profile.supervised, train, labels_from="hidden masks")
     return scored(pipeline, pipeline.train(config, labelled=pipeline.data.everything))
 
@@ -138,9 +136,7 @@ def rounds(pipeline: Pipeline, selection: Selection) -> Scores:
         }
     last = done[-1].best
     scores |= scored(pipeline, pipeline.open(last.folder, last.config))
-    if isinstance(pipeline.profile.data, PhotoConfig):
-        scores |= cost(*(run for one in done for run in (one.pretrained, one.student)))
-    return scores
+    return scores | cost(*(run for one in done for run in (one.pretrained, one.student)))
 
 
 SCORES: Mapping[str, Callable[[Pipeline, Options], Scores]] = {
@@ -158,7 +154,7 @@ SCORES: Mapping[str, Callable[[Pipeline, Options], Scores]] = {
 
 
 def run_arm(
-    arm: Arm | PhotoArm, profile: Profile, seed: int, machine: Machine | str | None = None
+    arm: Arm, profile: Profile, seed: int, machine: Machine | str | None = None
 ) -> Scores:
     """Run one arm with one seed; runs that are on disk are loaded."""
     pipeline = Pipeline(arm.profile(profile), seed, machine)

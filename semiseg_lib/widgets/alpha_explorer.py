@@ -94,8 +94,8 @@ class AlphaExplorer(StaticWidget):
     def text(self) -> str:
         """One sentence that stands for the widget; the same in every run."""
         return (
-            f"Alpha explorer: {len(self._pictures)} unlabelled pictures; a slider over alpha moves the "
-            "corrected label from the primary's to the ancillary's."
+            f"Alpha explorer: {len(self._pictures)} unlabelled pictures; a slider over alpha moves "
+            "the corrected label from the primary's to the ancillary's."
         )
 
     def _labels(self, weight: float) -> np.ndarray:

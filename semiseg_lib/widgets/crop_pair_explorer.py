@@ -9,7 +9,7 @@ import numpy as np
 import traitlets
 
 from semiseg_lib import plots
-from semiseg_lib.datasets.crop_pairs import Crops, shared_cells
+from semiseg_lib.batches.crop_pairs import Crops, shared_cells
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.cac import Cells
 from semiseg_lib.plots.images import VOID_COLOUR

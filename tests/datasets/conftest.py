@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semiseg_lib.datasets.dataset import DatasetOptions, find
 from semiseg_lib.datasets.labels import write_mask
 
 CLASSES = ("background", "cat", "dog")
@@ -43,6 +45,26 @@ class VOCFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"<annotation>{objects}</annotation>", encoding="utf-8")
         return path
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that names no list, for a dataset's ``open``."""
+
+    dataset: str
+    candidates: str = ""
+    unlabelled: str = ""
+    val: str = ""
+    test: str = ""
+    keep: tuple[str, ...] = ()
+    options: DatasetOptions = DatasetOptions()
+
+
+@pytest.fixture
+def ask() -> Callable[..., Asked]:
+    """Make the request for a dataset, with its own options as they are by default."""
+    return lambda dataset, **fields: Asked(
+        dataset, **{"options": find(dataset).options(), **fields})
 
 
 @pytest.fixture

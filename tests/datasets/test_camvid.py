@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.camvid import CamVidDataset, camvid_frames, usual_split
-from semiseg_lib.datasets.labels import CAMVID_CLASSES, CAMVID_COLOURS, LabelError, camvid_ids
-from semiseg_lib.datasets.photo_data import PhotoConfig, PhotoData
+from semiseg_lib.datasets.camvid import (
+    CAMVID_CLASSES,
+    CAMVID_COLOURS,
+    CamVidDataset,
+    CamVidOptions,
+    camvid_frames,
+    camvid_ids,
+    open_camvid,
+    usual_split,
+)
+from semiseg_lib.datasets.labels import LabelError
 
 # Colour, id when merged, id when exact: written out by hand from the dataset's page.
 BY_HAND = {
@@ -134,22 +143,54 @@ def with_frames(tmp_path) -> Path:
     return tmp_path
 
 
-def test_frames_come_along_but_no_image_again_and_none_near_a_held_out_one(with_frames):
+def test_frames_come_along_but_no_image_again_and_none_near_a_held_out_one(with_frames, ask):
     """30 to each side of 0016E5_07959, 0016E5_00500 and Seq05VD_f00030 are too near."""
     kept = {"0016E5": (389, 391, 469, 531, 7928, 7990), "0006R0": (931, 7959), "0005VD": (61,)}
     names = [f"frames/{s}/{s}_{n:05d}" for s in sorted(kept) for n in kept[s]]
     assert list(camvid_frames(with_frames / "camvid")) == names
-    data = PhotoData(PhotoConfig("camvid", labelled=3, unlabelled="frames"), 0, with_frames)
-    rest = {"0016E5_00390", "0006R0_f00930", "0006R0_f00960", "0006R0_f00990"}
-    rest -= set(data.labelled.names)
-    assert len(rest) == 1 and data.unlabelled.names == (*rest, *names)
-    sample = data.unlabelled.sample(1 + names.index("frames/0016E5/0016E5_00531"))
+    source = open_camvid(ask("camvid", unlabelled="frames"), with_frames, 0)
+    train = ("0006R0_f00930", "0006R0_f00960", "0006R0_f00990", "0016E5_00390")
+    assert source.names("unlabelled") == source.names("hidden") == (*train, *names)
+    assert source.names("candidates") == train
+    place = len(train) + names.index("frames/0016E5/0016E5_00531")
+    sample = source.reader("unlabelled", masks=False, boxes=False)[place]
     assert sample.name == "frames/0016E5/0016E5_00531" and (sample.image == 531 % 251).all()
     assert sample.mask is None and sample.boxes is None
-    truth = data.unlabelled_truth
-    assert (truth[0] != 255).any() and (truth[1] == 255).all() and truth[1].shape == (3, 4)
-    without = PhotoData(PhotoConfig("camvid", labelled=3), 0, with_frames)
-    assert without.unlabelled.names == tuple(rest) and without.labelled.names == data.labelled.names
+    hidden = source.reader("hidden", masks=True, boxes=False)
+    assert (hidden[0].mask != 255).any() and (hidden[place].mask == 255).all()
+    assert hidden[place].mask.shape == (3, 4)
+    without = open_camvid(ask("camvid"), with_frames, 0)
+    assert without.names("unlabelled") == without.names("candidates") == train
+
+
+def test_the_content_is_what_is_read(with_frames):
+    root = with_frames / "camvid"
+    frame = "frames/0016E5/0016E5_00389"
+    dataset = CamVidDataset(root, "train", ("0016E5_00390", frame))
+    image = root / "train" / "0016E5_00390.png"
+    mask = root / "train_labels" / "0016E5_00390.png"
+    assert list(dataset.content(0)) == [image, mask]
+    assert list(dataset.content(1)) == [root / f"{frame}.png"], "a frame has no mask"
+    without = copy(dataset)
+    without.masks = None
+    assert list(without.content(0)) == [image] and without[0].mask is None
+
+
+def test_the_source_has_no_boxes_and_takes_its_recipe_from_the_options(original, ask):
+    source = open_camvid(ask("camvid"), original, 0)
+    assert source.classes == CAMVID_CLASSES and not source.boxed.any()
+    assert source.boxed.shape == (11,) and not source.has_boxes(TRAIN)
+    assert source.names("candidates") == source.names("unlabelled") == (TRAIN,)
+    assert source.names("test") == (TEST,)
+    for recipe, column in (("merged", 0), ("exact", 1)):
+        request = ask("camvid", options=CamVidOptions(recipe))
+        sample = open_camvid(request, original, 0).reader("candidates", True, True)[0]
+        assert sample.mask.ravel().tolist() == [ids[column] for ids in BY_HAND.values()]
+        assert sample.boxes is None
+    names = [path.name for path in source.reader("candidates", True, True).content(0)]
+    assert names == [f"{TRAIN}.png", f"{TRAIN}_L.png"]
+    with pytest.raises(ValueError, match=r"camvid takes no list by the name data\.candidates"):
+        open_camvid(ask("camvid", candidates="train"), original, 0)
 
 
 @pytest.mark.parametrize("name", ["0016E5/00390", "holiday_00390", "0016E5_late", "01TP_extract_1"])
@@ -159,26 +200,25 @@ def test_a_frame_that_may_be_held_out_is_refused(with_frames, name):
         camvid_frames(with_frames / "camvid")
 
 
-def test_frames_that_are_not_there_and_other_lists(original):
+def test_frames_that_are_not_there_and_other_lists(original, ask):
     with pytest.raises(ValueError, match=r"camvid takes no list 'video'.*'frames'"):
-        PhotoData(PhotoConfig("camvid", unlabelled="video"), 0, original)
+        open_camvid(ask("camvid", unlabelled="video"), original, 0)
     (original / "val.txt").write_text(f"{TEST}\n", encoding="utf-8")
-    data = PhotoData(PhotoConfig("camvid", unlabelled="frames"), 0, original)
+    source = open_camvid(ask("camvid", unlabelled="frames"), original, 0)
     with pytest.raises(FileNotFoundError, match=r"frames holds no images.*semiseg data frames"):
-        data.names  # noqa: B018
+        source.names("unlabelled")
 
 
-def test_the_pools_of_the_copy_at_hand():
-    """The rest of train is unlabelled where no list is named, and nothing has boxes."""
+def test_the_lists_of_the_copy_at_hand(ask):
+    """Unlabelled are the images of train where no list is named, and nothing has boxes."""
     root = Path(os.environ.get("SEMISEG_DATA", ""))
     if not os.environ.get("SEMISEG_DATA") or not (root / "camvid").is_dir():
         pytest.skip("SEMISEG_DATA names no folder with camvid")
-    data = PhotoData(PhotoConfig("camvid", labelled=23), 0, root)
-    pools = {name: getattr(data, name) for name in ("labelled", "unlabelled", "val", "test")}
-    assert [len(pool) for pool in pools.values()] == [23, 344, 101, 233]
-    assert not set(pools["labelled"].names) & set(pools["unlabelled"].names)
-    for name, pool in pools.items():
-        sample = pool.sample(0)
+    source = open_camvid(ask("camvid"), root, 0)
+    lists = {name: source.names(name) for name in ("candidates", "unlabelled", "val", "test")}
+    assert [len(names) for names in lists.values()] == [367, 367, 101, 233]
+    for name in lists:
+        sample = source.reader(name, name != "unlabelled", True)[0]
         assert sample.boxes is None and (sample.mask is None) == (name == "unlabelled")
 
 

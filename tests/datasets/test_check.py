@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.check import Report, check_dataset, check_layout
-from semiseg_lib.datasets.check_layouts import voc_layout
+from semiseg_lib.datasets.audit import Report, check_dataset, check_layout
 from semiseg_lib.datasets.labels import LabelError, read_mask, voc_palette, write_mask
-from semiseg_lib.datasets.voc import VOCDataset
+from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
+from semiseg_lib.datasets.voc_layout import VOCDataset, voc_layout
 
 
 def check(voc, **options) -> Report:
@@ -257,8 +257,18 @@ def test_what_is_not_there_is_said_with_the_command_that_gets_it(tmp_path):
         check_dataset("voc", tmp_path)
     with pytest.raises(FileNotFoundError, match="SEMISEG_DATA"):
         check_dataset("voc")
-    with pytest.raises(ValueError, match="there is no dataset 'coco'; there are voc"):
+    with pytest.raises(ValueError, match="there is no dataset 'coco'; there are minivoc, voc"):
         check_dataset("coco", tmp_path)
+    with pytest.raises(ValueError, match="digits has no audit; there is one for minivoc, voc, "):
+        check_dataset("digits")
+
+
+def test_the_drawn_images_have_no_fail(tmp_path):
+    """mini-VOC, as it is drawn, named by its folder."""
+    folder = prepare(WORLDS["hurried"], Sizes(8, 4, 4, 4), tmp_path, progress=False)
+    report = check_dataset("minivoc", folder, workers=1)
+    assert fails(report) == []
+    assert set(report.histograms) == {"labelled", "unlabelled", "val", "test"}
 
 
 @pytest.mark.skipif("SEMISEG_DATA" not in os.environ, reason="SEMISEG_DATA names no datasets")

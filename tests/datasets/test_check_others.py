@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.check import Report, check_dataset
-from semiseg_lib.datasets.labels import CAMVID_COLOURS, CITYSCAPES_IDS, cityscapes_train_ids
+from semiseg_lib.datasets.audit import Report, check_dataset
+from semiseg_lib.datasets.camvid import CAMVID_COLOURS
+from semiseg_lib.datasets.cityscapes import CITYSCAPES_IDS, cityscapes_train_ids
 
 SIZE = (6, 8)
 NAMES = {"train": ("ulm_000000_000019", "ulm_000001_000019"), "val": ("bonn_000000_000019",)}
@@ -157,8 +158,7 @@ def test_a_folder_of_one_s_own_needs_no_mask_for_every_image(own):
     report = look(own, "folder")
     assert not report.failed
     where = {finding.where: finding.what for finding in report.findings}
-    assert "1 images, 1 looked at; 0 masks, 1 boxes" in where["boxed"]
-    assert "1 images, 1 looked at; 0 masks, 0 boxes" in where["unlabelled"]
+    assert "2 images, 2 looked at; 0 masks, 1 boxes" in where["unlabelled"]
     assert "drawn by the seed" in where["val, test"]
 
 
@@ -185,3 +185,9 @@ def test_what_the_reader_refuses_is_a_finding(own):
     save(own / "masks" / "nobody.png", np.zeros(SIZE))
     (said,) = fails(own, "folder")
     assert "masks have no image of the same name" in said and "nobody.png" in said
+
+
+def test_a_list_of_old_is_a_finding(own):
+    (own / "weak.txt").write_text("p4\n", encoding="utf-8")
+    (said,) = fails(own, "folder")
+    assert "weak.txt" in said and "into unlabelled.txt" in said

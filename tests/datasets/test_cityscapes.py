@@ -9,15 +9,17 @@ import pytest
 from PIL import Image
 from torchvision.datasets import Cityscapes
 
-from semiseg_lib.datasets.boxes import class_maps
-from semiseg_lib.datasets.cityscapes import CityscapesDataset, instance_boxes
-from semiseg_lib.datasets.labels import (
+from semiseg_lib.batches.boxes import class_maps
+from semiseg_lib.datasets.cityscapes import (
     CITYSCAPES_CLASSES,
     CITYSCAPES_COLOURS,
     CITYSCAPES_IDS,
     CITYSCAPES_THINGS,
-    LabelError,
+    CityscapesDataset,
+    instance_boxes,
+    open_cityscapes,
 )
+from semiseg_lib.datasets.labels import LabelError
 
 NAME = "aachen_000000_000019"
 # The official table, id: train id; all others are void.
@@ -196,3 +198,41 @@ def test_images_are_found_in_all_cities_and_can_be_chosen(city):
     chosen = city.read(names=("ulm_000001_000019",), masks=None)
     assert len(chosen) == 1 and chosen[0].name == "ulm_000001_000019"
     assert chosen[0].mask is None
+
+
+def test_the_content_is_what_is_read(city):
+    city.annotate("labelTrainIds", np.zeros((2, 17), np.uint8))
+    city.annotate("instanceIds", np.zeros((2, 17), np.uint16))
+
+    def endings(**options) -> list[str]:
+        return [path.name.removeprefix(NAME) for path in city.read(**options).content(0)]
+
+    image, mask, boxes = ("_leftImg8bit.png", "_gtFine_labelTrainIds.png",
+                          "_gtFine_instanceIds.png")
+    assert endings(boxes=True) == [image, mask, boxes]
+    assert endings(boxes=True, masks=None) == [image, boxes] and endings(masks=None) == [image]
+    city.annotate("labelIds", ALL_IDS)
+    assert endings() == [image, "_gtFine_labelIds.png"], "auto reads label ids where there are any"
+    assert all(path.is_file() for path in city.read(boxes=True).content(0))
+
+
+def test_the_source_knows_which_classes_have_boxes(city, ask):
+    city.image("bonn_000000_000019", split="val")
+    source = open_cityscapes(ask("cityscapes"), city.root, 0)
+    assert source.classes == CITYSCAPES_CLASSES
+    assert np.flatnonzero(source.boxed).tolist() == list(range(11, 19))
+    assert source.names("candidates") == source.names("unlabelled") == (NAME,)
+    assert source.names("val") == source.names("test") == ("bonn_000000_000019",)
+    assert source.has_boxes(NAME)
+    city.annotate("labelIds", ALL_IDS)
+    city.annotate("instanceIds", np.full((2, 17), 26001, np.uint16))
+    hidden = source.reader("hidden", masks=True, boxes=False)[0]
+    assert hidden.boxes is None and hidden.mask[0, 7] == 0
+    assert source.reader("candidates", masks=False, boxes=True)[0].boxes.classes.tolist() == [13]
+    kept = open_cityscapes(ask("cityscapes", keep=("road", "car"), test="train"), city.root, 0)
+    assert kept.boxed.tolist() == [False, True] and kept.names("test") == (NAME,)
+    for fixed in ("candidates", "unlabelled"):
+        with pytest.raises(ValueError, match=rf"takes no list by the name data\.{fixed}"):
+            open_cityscapes(ask("cityscapes", **{fixed: "train"}), city.root, 0)
+    with pytest.raises(FileNotFoundError, match="semiseg data cityscapes"):
+        open_cityscapes(ask("cityscapes"), city.root / "leftImg8bit", 0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semiseg_lib.datasets.download import Archive, fetch, unpack
+from semiseg_lib.datasets.acquire.download import Archive, fetch, unpack
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 MD5 = f"md5:{hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.folder import FolderDataset, folder_lists, look_through
+from semiseg_lib.datasets.folder import FolderDataset, folder_lists, look_through, open_folder
 from semiseg_lib.datasets.labels import LabelError
 
 WIDTH, HEIGHT = 12, 8
@@ -73,10 +73,10 @@ def own(tmp_path) -> Own:
 def test_images_are_sorted_by_what_they_have(own):
     lists = folder_lists(own.root, seed=0)
     assert {name: len(members) for name, members in lists.items()} == {
-        "labelled": 6, "boxed": 2, "unlabelled": 1, "val": 2, "test": 2}
+        "labelled": 6, "unlabelled": 3, "val": 2, "test": 2}
     masked = sorted(lists["labelled"] + lists["val"] + lists["test"])
     assert masked == [f"m{i}" for i in range(10)], "each once"
-    assert lists["boxed"] == ("b0", "b1") and lists["unlabelled"] == ("n0",)
+    assert lists["unlabelled"] == ("b0", "b1", "n0"), "with boxes or without"
     assert folder_lists(own.root, seed=0) == lists
     assert len({folder_lists(own.root, seed)["val"] for seed in range(8)}) > 4
     assert len(folder_lists(own.root, 0, val_share=0.5, test_share=0)["val"]) == 5
@@ -140,15 +140,11 @@ def test_lists_go_before_the_draw(own):
     assert lists["val"] == ("m3", "m4") and lists["test"] == ("m5",) and len(lists["labelled"]) == 7
     own.text("labelled.txt", "m0\n")
     lists = folder_lists(own.root, seed=1)
-    assert lists["labelled"] == ("m0",) and lists["boxed"] == ("b0", "b1")
-    assert lists["unlabelled"] == ("m1", "m2", "m6", "m7", "m8", "m9", "n0"), \
+    assert lists["labelled"] == ("m0",)
+    assert lists["unlabelled"] == ("b0", "b1", "m1", "m2", "m6", "m7", "m8", "m9", "n0"), \
         "masks beyond the list do not count"
-    own.text("unlabelled.txt", "n0\n")
-    assert folder_lists(own.root, seed=1)["unlabelled"] == ("n0",)
-    own.text("boxed.txt", "b1\nm3\n")
-    with pytest.raises(ValueError, match=r"boxed\.txt names 1 images without boxes, such as m3"):
-        folder_lists(own.root, seed=1)
-    own.text("boxed.txt", "b1\n")
+    own.text("unlabelled.txt", "n0\nb1\n")
+    assert folder_lists(own.root, seed=1)["unlabelled"] == ("n0", "b1")
     own.text("val.txt", "m3\nm0\n")
     with pytest.raises(ValueError, match="m0 is in both"):
         folder_lists(own.root, seed=1)
@@ -158,6 +154,52 @@ def test_lists_go_before_the_draw(own):
     own.text("val.txt", "m33\n")
     with pytest.raises(ValueError, match=r"val\.txt names 1 images that are not in.*m33"):
         folder_lists(own.root, seed=1)
+
+
+def test_a_list_by_the_name_of_old_is_refused(own):
+    own.text("weak.txt", "b0\n")
+    with pytest.raises(ValueError, match=r"weak\.txt is .* not read.*into unlabelled\.txt"):
+        folder_lists(own.root, seed=0)
+
+
+def test_the_source_says_who_has_boxes_and_reads_what_is_asked_for(own, ask):
+    source = open_folder(ask("folder"), own.root, seed=3)
+    assert source.classes == ("background", "cat", "dog")
+    assert source.boxed.tolist() == [False, True, True]
+    lists = folder_lists(own.root, seed=3)
+    assert source.names("candidates") == lists["labelled"]
+    assert source.names("hidden") == source.names("unlabelled") == lists["unlabelled"]
+    boxed = {name for name in FolderDataset(own.root).names if source.has_boxes(name)}
+    assert boxed == {"b0", "b1"}
+    b0 = source.reader("unlabelled", masks=False, boxes=True)[0]
+    assert b0.name == "b0" and b0.mask is None and len(b0.boxes) == 2
+    kept = open_folder(ask("folder", keep=("background", "dog")), own.root, seed=3)
+    assert kept.classes == ("background", "dog") and kept.boxed.tolist() == [False, True]
+    for fixed in ("candidates", "unlabelled", "val", "test"):
+        with pytest.raises(ValueError, match=rf"folder takes no list by the name data\.{fixed}"):
+            open_folder(ask("folder", **{fixed: "some"}), own.root, seed=3)
+    with pytest.raises(FileNotFoundError, match="no folder was named"):
+        open_folder(ask("folder"), None, seed=3)
+
+
+def test_the_content_is_what_is_read(own):
+    dataset = FolderDataset(own.root, ("b0", "m0", "n0"))
+    files = [[path.relative_to(own.root).as_posix() for path in dataset.content(index)]
+             for index in range(3)]
+    assert files == [["images/b0.jpg", "boxes/b0.xml"], ["images/m0.jpg", "masks/m0.png"],
+                     ["images/n0.jpg"]]
+    without = FolderDataset(own.root, ("b0", "m0"), masks=False, boxes=False)
+    assert [len(list(without.content(index))) for index in range(2)] == [1, 1]
+
+
+def test_the_content_of_coco_boxes_is_their_file(tmp_path):
+    own = Own(tmp_path)
+    own.image("b0.jpg")
+    own.image("n0.jpg")
+    own.coco([("b0.jpg", "cat", (1, 2, 4, 5))], ("b0.jpg",))
+    dataset = FolderDataset(own.root)
+    assert [path.name for path in dataset.content(0)] == ["b0.jpg", "boxes.json"]
+    assert [path.name for path in dataset.content(1)] == ["n0.jpg"], "the file does not list it"
 
 
 def test_too_few_masks_for_three_lists(tmp_path):

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.cli import data as command
-from semiseg_lib.datasets import frames
-from semiseg_lib.datasets.frames import extract_frames
+from semiseg_lib.datasets.acquire import extract_frames, frames
 
 FRAMES, SIZE = 12, (64, 48)
 
@@ -120,6 +118,8 @@ def test_without_av_it_says_what_to_install(tmp_path, monkeypatch):
 
 def test_the_command_puts_them_where_camvid_looks(video, tmp_path, capsys):
     options = ["--root", str(tmp_path), "--every", "6", "--size", "32", "24"]
+    from semiseg_lib.cli import data as command
+
     assert command.run(["frames", str(video), *options]) == 0
     folder = tmp_path / "camvid" / "frames" / "0016E5"
     assert sorted(p.name for p in folder.iterdir()) == ["0016E5_00000.png", "0016E5_00006.png"]

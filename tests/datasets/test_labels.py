@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from semiseg_lib.datasets.labels import (
-    VOC_CLASSES,
     VOID,
     LabelError,
     read_image,
@@ -15,6 +14,7 @@ from semiseg_lib.datasets.labels import (
     voc_palette,
     write_mask,
 )
+from semiseg_lib.datasets.voc import VOC_CLASSES
 
 # The colours that the VOC development kit prints for its first ids, for a cat and for void.
 KNOWN_COLOURS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -16,11 +18,15 @@ from semiseg_lib.datasets.minivoc import (
     SPLITS,
     WORLDS,
     BoxStyle,
+    MiniVOCDataset,
+    MiniVOCOptions,
     Scene,
     Sizes,
     annotate,
     content_hash,
     draw_scene,
+    drawn_digests,
+    open_minivoc,
     prepare,
     writer,
 )
@@ -29,7 +35,7 @@ from semiseg_lib.datasets.minivoc.outlines import GRID, ellipse, fill, polygon
 from semiseg_lib.datasets.minivoc.scenery import _blend_weights, soft_noise
 from semiseg_lib.datasets.minivoc.shapes import DRAW_CLASS
 from semiseg_lib.datasets.minivoc.worlds import CLASSES
-from semiseg_lib.datasets.voc import VOCDataset
+from semiseg_lib.datasets.voc_layout import VOCDataset
 
 PINNED_COUNT = 12
 PINNED = {
@@ -197,9 +203,76 @@ def test_a_prepared_folder_is_complete_and_reads_as_drawn(tmp_path):
                 assert np.array_equal(boxes.coordinates, np.array(tight, dtype=np.float32))
     files = sorted(path.name for path in folder.iterdir())
     assert files == ["Annotations", "ImageSets", "JPEGImages", "README.txt", "SegmentationClass",
-                     "SegmentationClassAug"]
+                     "SegmentationClassAug", "digests.json"]
     assert len(list((folder / "SegmentationClassAug").iterdir())) == SMALL.unlabelled
     assert len(list((folder / "SegmentationClass").iterdir())) == 4 + 3 + 2
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_every_file_has_the_digest_of_what_was_drawn(tmp_path):
+    world = WORLDS["hurried"]
+    folder = prepare(world, SMALL, root=tmp_path, progress=False)
+    digests = json.loads((folder / "digests.json").read_text("utf-8"))
+    files = [path for kind in ("JPEGImages", "SegmentationClass", "SegmentationClassAug",
+                               "Annotations") for path in (folder / kind).iterdir()]
+    assert set(digests) == {path.relative_to(folder).as_posix() for path in files}
+    for path in files:
+        assert digests[path.relative_to(folder).as_posix()][0] == sha256(path.read_bytes())
+    scene = draw_scene(world, "val", 1)
+    boxes = "".join(repr((label, *(16 * side for side in box))) for label, box in scene.boxes)
+    drawn = {"JPEGImages/hurried_val_00001.jpg": scene.image.tobytes(),
+             "SegmentationClass/hurried_val_00001.png": scene.mask.tobytes(),
+             "Annotations/hurried_val_00001.xml": boxes.encode()}
+    assert {path: digests[path][1] for path in drawn} == {
+        path: sha256(content) for path, content in drawn.items()}
+    assert drawn_digests(folder) == dict(digests.values())
+    (folder / "digests.json").unlink()
+    assert drawn_digests(folder) == {} == drawn_digests(tmp_path / "nowhere")
+
+
+def test_the_readers_of_a_source_know_the_digests(tmp_path, monkeypatch, ask):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    request = ask("minivoc", options=MiniVOCOptions("hurried", SMALL))
+    source = open_minivoc(request, None, 0)
+    assert source.classes == ("background", "balloon", "car", "fish", "tree")
+    assert source.boxed.tolist() == [False] + [True] * 4
+    for which, count in (("candidates", 4), ("unlabelled", 5), ("hidden", 5), ("val", 3),
+                         ("test", 2)):
+        reader = source.reader(which, masks=True, boxes=True)
+        assert isinstance(reader, MiniVOCDataset) and len(reader) == count
+        assert list(source.names(which)) == list(reader.names)
+        for index in range(count):
+            paths = list(reader.content(index))
+            assert [path.parent.name for path in paths] == [
+                "JPEGImages",
+                "SegmentationClassAug" if which in ("unlabelled", "hidden")
+                else "SegmentationClass",
+                "Annotations"]
+            assert all(sha256(path.read_bytes()) in reader.canonical for path in paths)
+            assert source.has_boxes(reader.names[index])
+    without = source.reader("unlabelled", masks=False, boxes=False)
+    assert [path.parent.name for path in without.content(0)] == ["JPEGImages"]
+    assert without[0].mask is None and without[0].boxes is None
+
+
+def test_options_decide_the_world_and_the_counts():
+    options = MiniVOCOptions(sizes=SMALL)
+    assert options.counts() == {"candidates": 4, "unlabelled": 5, "val": 3, "test": 2}
+    assert options.drawn_world() == WORLDS["hurried"] and options.world == "hurried"
+    shaky = BoxStyle(jitter=0.1)
+    changed = MiniVOCOptions("tight", labelled_boxes=shaky).drawn_world()
+    assert changed == replace(WORLDS["tight"], labelled_boxes=shaky)
+
+
+def test_a_folder_drawn_in_an_older_layout_is_not_taken_for_a_new_one(tmp_path, monkeypatch):
+    world = WORLDS["hurried"]
+    monkeypatch.setattr(writer, "LAYOUT_VERSION", 1)
+    old = prepare(world, SMALL, root=tmp_path, progress=False)
+    monkeypatch.undo()
+    assert prepare(world, SMALL, root=tmp_path, progress=False) != old
 
 
 def test_annotations_are_voc_xml(tmp_path):

@@ -15,11 +15,13 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from semiseg_lib.datasets import obtain
-from semiseg_lib.datasets.camvid import CamVidDataset
+from semiseg_lib.datasets import camvid, cifar10, cityscapes, voc
+from semiseg_lib.datasets.acquire import Count
+from semiseg_lib.datasets.camvid import CAMVID_CLASSES, CAMVID_COLOURS, CamVidDataset
 from semiseg_lib.datasets.cityscapes import CityscapesDataset
-from semiseg_lib.datasets.labels import CAMVID_CLASSES, CAMVID_COLOURS
-from semiseg_lib.datasets.voc import VOCDataset
+from semiseg_lib.datasets.dataset import find
+from semiseg_lib.datasets.voc import VOC_CLASSES
+from semiseg_lib.datasets.voc_layout import VOCDataset
 
 SIZE = (6, 8)
 
@@ -42,9 +44,9 @@ def mat(mask: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def put(root: Path, monkeypatch, name: str, members: dict[str, bytes]) -> None:
+def put(root: Path, monkeypatch, module, name: str, members: dict[str, bytes]) -> None:
     """Put an archive where the download would go, and expect its hash."""
-    wanted = getattr(obtain, name)()
+    wanted = getattr(module, name)()
     path = root / "downloads" / wanted.name
     path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, "w") as packed:
@@ -54,7 +56,7 @@ def put(root: Path, monkeypatch, name: str, members: dict[str, bytes]) -> None:
             packed.addfile(info, io.BytesIO(content))
     digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     mended = replace(wanted, known_hash=f"md5:{digest}")
-    monkeypatch.setattr(obtain, name, lambda: mended)
+    monkeypatch.setattr(module, name, lambda: mended)
 
 
 @pytest.fixture
@@ -68,37 +70,39 @@ def voc_root(tmp_path, monkeypatch) -> Path:
         f"{top}/SegmentationClass/b.png": png(np.full(SIZE, 2)),
     }
     members |= {f"{top}/JPEGImages/{name}.jpg": photograph("JPEG") for name in "abc"}
-    put(tmp_path, monkeypatch, "voc_archive", members)
+    put(tmp_path, monkeypatch, voc, "voc_archive", members)
     return tmp_path
 
 
 def test_voc_is_unpacked_counted_and_read(voc_root):
-    counts = {one.what.rpartition("/")[2]: one for one in obtain.get_voc(voc_root, False)}
+    counts = {one.what.rpartition("/")[2]: one for one in voc.get_voc(voc_root, False)}
     assert counts["*.jpg"].found == 3 and counts["*.jpg"].expected == 17125
     assert counts["train.txt"].found == 1 and not counts["train.txt"].whole
     folder = voc_root / "VOCdevkit" / "VOC2012"
-    assert (VOCDataset(folder, "val", boxes=False)[0].mask == 2).all()
+    assert (VOCDataset(folder, "val", VOC_CLASSES, boxes=False)[0].mask == 2).all()
 
 
 def test_a_folder_that_is_there_is_only_counted(voc_root):
-    obtain.get_voc(voc_root, False)
+    voc.get_voc(voc_root, False)
     (voc_root / "VOCdevkit" / "VOC2012" / "JPEGImages" / "c.jpg").unlink()
-    (voc_root / "downloads" / obtain.voc_archive().name).unlink()
-    assert obtain.get_voc(voc_root, False)[0].found == 2
+    (voc_root / "downloads" / voc.voc_archive().name).unlink()
+    assert voc.get_voc(voc_root, False)[0].found == 2
 
 
 def test_sbd_becomes_masks_beside_vocs(voc_root, monkeypatch):
     top = "benchmark_RELEASE/dataset"
     members = {f"{top}/train.txt": b"a\nc\n", f"{top}/val.txt": b"b\n"}
     members |= {f"{top}/cls/{name}.mat": mat(np.full(SIZE, 5)) for name in "abc"}
-    put(voc_root, monkeypatch, "sbd_archive", members)
+    put(voc_root, monkeypatch, voc, "sbd_archive", members)
     with pytest.raises(FileNotFoundError, match="semiseg data voc"):
-        obtain.get_sbd(voc_root, False)
-    obtain.get_voc(voc_root, False)
-    counts = obtain.get_sbd(voc_root, False)
+        voc.get_sbd(voc_root, False)
+    voc.get_voc(voc_root, False)
+    counts = voc.get_sbd(voc_root, False)
     assert [one.found for one in counts] == [3, 2, 2]
     folder = voc_root / "VOCdevkit" / "VOC2012"
-    read = VOCDataset(folder, "train_aug", masks="SegmentationClassAug", boxes=False)
+    read = VOCDataset(
+        folder, "train_aug", VOC_CLASSES, masks="SegmentationClassAug", boxes=False
+    )
     assert read.names == ["a", "c"] and (read[0].mask == 255).all() and (read[1].mask == 5).all()
 
 
@@ -110,8 +114,8 @@ def test_camvid_gets_its_colours_back(tmp_path, monkeypatch):
     for frame in ("0001TP_006690", "Seq05VD_f00000"):
         members |= {f"camvid/images/{frame}.png": photograph(),
                     f"camvid/labels/{frame}_P.png": png(ids)}
-    put(tmp_path, monkeypatch, "camvid_archive", members)
-    counts = obtain.get_camvid(tmp_path, False)
+    put(tmp_path, monkeypatch, camvid, "camvid_archive", members)
+    counts = camvid.get_camvid(tmp_path, False)
     assert [(one.found, one.expected) for one in counts] == [(2, 701), (2, 701)]
     assert [p.name for p in (tmp_path / "downloads").iterdir()] == ["camvid.tgz"]
     train = CamVidDataset(tmp_path / "camvid", "train", recipe="exact")
@@ -141,7 +145,7 @@ def cityscapes_zips(folder: Path) -> dict[str, bytes]:
 def test_cityscapes_without_its_program_says_each_step(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeError) as said:
-        obtain.get_cityscapes(tmp_path, False)
+        cityscapes.get_cityscapes(tmp_path, False)
     for words in ("register", "pip install cityscapesScripts", "gtFine_trainvaltest.zip",
                   "leftImg8bit_trainvaltest.zip", "csDownload -d", "with a browser"):
         assert words in str(said.value)
@@ -152,7 +156,7 @@ def test_zips_fetched_by_hand_are_unpacked_and_read(tmp_path):
     folder.mkdir()
     for name, content in cityscapes_zips(folder).items():
         (folder / name).write_bytes(content)
-    counts = obtain.get_cityscapes(tmp_path, False)
+    counts = cityscapes.get_cityscapes(tmp_path, False)
     assert [one.found for one in counts] == [1, 0, 0, 1, 0, 0]
     assert (CityscapesDataset(folder, "train", boxes=False)[0].mask == 0).all()
 
@@ -173,18 +177,40 @@ def test_csdownload_is_asked_for_what_is_missing_and_goes_on(tmp_path, monkeypat
         f'/bin/cp {ready}/"$last" {folder}/"$last"\n', encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert [one.found for one in obtain.get_cityscapes(tmp_path, False)] == [1, 0, 0, 1, 0, 0]
+    assert [one.found for one in cityscapes.get_cityscapes(tmp_path, False)] == [1, 0, 0, 1, 0, 0]
     assert (tmp_path / "asked").read_text(encoding="utf-8").splitlines() == [
         f"-r -d {folder} gtFine_trainvaltest.zip", f"-d {folder} leftImg8bit_trainvaltest.zip"]
     program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     with pytest.raises(RuntimeError, match="csDownload could not fetch"):
-        obtain.get_cityscapes(tmp_path / "other", False)
+        cityscapes.get_cityscapes(tmp_path / "other", False)
 
 
 def test_addresses_and_hashes_are_torchvisions():
-    voc, sbd = obtain.voc_archive(), obtain.sbd_archive()
-    assert voc.known_hash == "md5:6cd6e144f989b92b3379bac3b3de84fd"
+    of_voc, sbd = voc.voc_archive(), voc.sbd_archive()
+    assert of_voc.known_hash == "md5:6cd6e144f989b92b3379bac3b3de84fd"
     assert sbd.known_hash == "md5:82b4d87ceb2ed10f6038a1cba92111cb"
-    assert len(set(voc.urls)) == len(voc.urls) >= 2 and len(sbd.urls) >= 2
-    for one in (voc, sbd, obtain.camvid_archive()):
+    assert len(set(of_voc.urls)) == len(of_voc.urls) >= 2 and len(sbd.urls) >= 2
+    for one in (of_voc, sbd, camvid.camvid_archive(), cifar10.cifar10_archive()):
         assert "{folder}" in one.by_hand and all(url.startswith("http") for url in one.urls)
+
+
+def test_cifar10_is_unpacked_and_counted(tmp_path, monkeypatch):
+    members = {f"cifar-10-batches-bin/{name}": b"x" for name in cifar10.BATCHES[1:]}
+    put(tmp_path, monkeypatch, cifar10, "cifar10_archive", members)
+    counts = cifar10.get_cifar10(tmp_path, False)
+    assert [(one.found, one.whole) for one in counts] == [(4, False), (1, True)]
+    (tmp_path / "cifar10" / "train_airplane.jpg").touch()
+    counts = cifar10.get_cifar10(tmp_path, False)
+    assert [(one.found, one.expected) for one in counts] == [(1, 10), (0, 10)], "mosaics"
+
+
+def test_the_declared_downloads_are_the_commands(voc_root):
+    downloads = {command: download for name in ("voc", "cityscapes", "camvid", "cifar10")
+                 for command, download in find(name).downloads.items()}
+    assert list(downloads) == ["voc", "sbd", "cityscapes", "camvid", "cifar10"]
+    assert {command: one.check for command, one in downloads.items()} == {
+        "voc": "voc", "sbd": "voc", "cityscapes": "cityscapes", "camvid": "camvid", "cifar10": ""}
+    for one in downloads.values():
+        assert one.text.endswith("GB).") and "\n" not in one.text and "cite" in one.terms
+    counts = downloads["voc"].get(voc_root, False)
+    assert all(isinstance(one, Count) for one in counts) and counts[0].found == 3

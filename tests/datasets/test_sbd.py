@@ -10,9 +10,11 @@ from PIL import Image
 from scipy.io import savemat
 from scipy.sparse import csc_array
 
+from semiseg_lib.datasets.acquire import make_aug, read_sbd_mask
+from semiseg_lib.datasets.acquire.sbd import NUM_CLASSES
 from semiseg_lib.datasets.labels import LabelError, read_mask, voc_palette, write_mask
-from semiseg_lib.datasets.sbd import make_aug, read_sbd_mask
-from semiseg_lib.datasets.voc import VOCDataset
+from semiseg_lib.datasets.voc import VOC_CLASSES
+from semiseg_lib.datasets.voc_layout import VOCDataset
 
 # v1 and v2 are VOC's train images, v3 its val; SBD has v1 and v3 too, and s1, s2 on its own.
 SBD = {"train": ("s2", "v1"), "val": ("s1", "v3")}
@@ -69,10 +71,12 @@ def test_the_augmented_set_is_vocs_train_and_what_voc_does_not_have(roots):
     assert (read_mask(masks / "v1.png", 21) == 255).all(), "VOC's own mask goes before SBD's"
     with Image.open(masks / "s1.png") as image:
         assert image.mode == "P" and image.getpalette() == voc_palette()
-    dataset = VOCDataset(voc, "train_aug", masks="SegmentationClassAug", boxes=False)
+    dataset = VOCDataset(voc, "train_aug", VOC_CLASSES, masks="SegmentationClassAug", boxes=False)
     assert dataset.names == list(made.train_aug)
     assert np.array_equal(dataset[2].mask, sbd_mask("s1"))
-    assert VOCDataset(voc, "sbd_extra", masks=None, boxes=False).names == ["s1", "s2"]
+    extra = VOCDataset(voc, "sbd_extra", VOC_CLASSES, masks=None, boxes=False)
+    assert extra.names == ["s1", "s2"]
+    assert len(VOC_CLASSES) == NUM_CLASSES, "SBD has VOC's ids"
 
 
 def test_an_interrupted_call_is_continued_and_a_third_changes_nothing(roots, monkeypatch):

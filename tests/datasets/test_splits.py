@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from semiseg_lib.datasets.catalogue import Data, DataConfig
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.datasets.splits import check_disjoint, choose_labelled, class_shares
+from semiseg_lib.datasets.splits import (
+    check_disjoint,
+    choose_labelled,
+    class_shares,
+    draw_evenly,
+)
 
 
 def one_class_masks(*classes: int) -> list[np.ndarray]:
@@ -73,13 +76,49 @@ def test_class_shares_leave_void_out():
     assert shares.tolist() == pytest.approx([4 / 6, 1 / 6, 1 / 6, 0])
 
 
-def test_the_data_refuse_a_leak_on_disk(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
-    config = DataConfig(labelled=4, sizes=Sizes(labelled=20, unlabelled=2, val=2, test=2))
-    data = Data(config, seed=0)
-    lists = data.folder / "ImageSets" / "Segmentation"
-    val = lists / "val.txt"
-    unlabelled_name = (lists / "unlabelled.txt").read_text(encoding="utf-8").split()[0]
-    val.write_text(val.read_text(encoding="utf-8") + unlabelled_name + "\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=f"{unlabelled_name} is in both 'unlabelled' and 'val'"):
-        Data(config, seed=0)
+def one_class_each(*classes: int) -> list[np.ndarray]:
+    """Masks that show one class, one of them with a rim of void."""
+    masks = [np.full((2, 2), label, np.uint8) for label in classes]
+    masks[0][0] = VOID
+    return masks
+
+
+def test_where_every_image_shows_one_class_the_classes_take_turns():
+    classes = [0] * 30 + [1] * 3 + [2] * 20
+    masks = one_class_each(*classes)
+    for seed in range(5):
+        chosen = choose_labelled(masks, 9, 3, seed)
+        assert np.bincount([classes[i] for i in chosen]).tolist() == [3, 3, 3]
+        assert chosen == sorted(set(chosen)) == choose_labelled(masks, 9, 3, seed)
+        drawn = draw_evenly(np.array(classes), 9, np.random.default_rng([seed, 77]))
+        assert chosen == drawn.tolist()
+    assert len({tuple(choose_labelled(masks, 9, 3, seed)) for seed in range(5)}) == 5
+    with pytest.raises(ValueError, match="2 labelled images of one class each cannot cover all 3"):
+        choose_labelled(masks, 2, 3, 0)
+    with pytest.raises(ValueError, match=r"class 3 occurs in 0 of 53\. Label more images"):
+        choose_labelled(masks, 9, 4, 0)
+
+
+def test_one_image_of_two_classes_is_enough_for_the_draw_at_random():
+    """The draws are those of before there were images of one class each."""
+    masks = [*one_class_each(*[0] * 10, *[1] * 10), np.array([[0, 1]], np.uint8)]
+    for seed in range(5):
+        generator = np.random.default_rng([seed, 77])
+        chosen = np.sort(generator.choice(21, size=6, replace=False))
+        while len({int(value) for i in chosen for value in masks[i].ravel()} - {VOID}) < 2:
+            chosen = np.sort(generator.choice(21, size=6, replace=False))
+        assert choose_labelled(masks, 6, 2, seed) == chosen.tolist()
+
+
+def test_the_classes_take_turns():
+    labels = np.repeat([0, 1, 2], [50, 3, 20]).astype(np.uint8)
+
+    def drawn(count, seed):
+        chosen = draw_evenly(labels, count, np.random.default_rng(seed))
+        assert len(set(chosen)) == len(chosen) and (np.diff(chosen) > 0).all()
+        return np.bincount(labels[chosen], minlength=3).tolist()
+
+    assert drawn(9, 0) == [3, 3, 3] and drawn(15, 0) == [6, 3, 6] and drawn(73, 0) == [50, 3, 20]
+    assert drawn(100, 0) == [50, 3, 20] and drawn(0, 0) == [0, 0, 0]
+    # Of four images some class has two, and which one is drawn.
+    assert {tuple(drawn(4, seed)) for seed in range(20)} == {(2, 1, 1), (1, 2, 1), (1, 1, 2)}

@@ -11,7 +11,8 @@ from PIL import Image
 from semiseg_lib.datasets.labels import VOID, LabelError, write_mask
 from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, Sizes, annotate, draw_scene, prepare
 from semiseg_lib.datasets.minivoc.dice import STREAM_BOXES, generator_for
-from semiseg_lib.datasets.voc import VOCDataset
+from semiseg_lib.datasets.voc import VOC_CLASSES, open_voc
+from semiseg_lib.datasets.voc_layout import VOCDataset
 
 
 def read(voc, **options):
@@ -154,9 +155,58 @@ def test_drawn_boxes_survive_being_written_and_read(tmp_path):
     fractions = 0
     for index in range(6):
         generator = generator_for(world, "unlabelled", index, STREAM_BOXES)
-        drawn = annotate(draw_scene(world, "unlabelled", index), world.unlabelled_boxes, generator, world.side)
+        scene = draw_scene(world, "unlabelled", index)
+        drawn = annotate(scene, world.unlabelled_boxes, generator, world.side)
         boxes = dataset[index].boxes
         read_back = zip(boxes.classes.tolist(), boxes.coordinates.tolist(), strict=True)
         assert list(read_back) == [(label, list(box)) for label, box in drawn]
         fractions += int((boxes.coordinates % 1 != 0).sum())
     assert fractions > 10
+
+
+def test_the_content_is_what_is_read(voc):
+    everything = [voc.file(kind, "two")
+                  for kind in ("JPEGImages", "SegmentationClass", "Annotations")]
+    assert list(read(voc).content(1)) == everything
+    assert list(read(voc, masks=None).content(1)) == [everything[0], everything[2]]
+    assert list(read(voc, boxes=False).content(1)) == everything[:2]
+    assert read(voc).canonical == {}
+
+
+@pytest.fixture
+def real(voc, tmp_path):
+    """The folder in VOC's place, with SBD's masks of another id and more lists."""
+    for name in ("one", "two"):
+        write_mask(np.full((10, 14), 7, np.uint8), voc.file("SegmentationClassAug", name))
+    for name, text in (("val", "two\n"), ("train_aug", "one\ntwo\n"), ("mine", "two\n")):
+        voc.write_list(name, text)
+    (tmp_path / "VOCdevkit").mkdir()
+    voc.path.rename(tmp_path / "VOCdevkit" / "VOC2012")
+    return tmp_path
+
+
+def test_the_lists_of_the_source(real, ask):
+    source = open_voc(ask("voc"), real, 0)
+    assert source.classes == VOC_CLASSES and source.boxed.tolist() == [False] + [True] * 20
+    assert [list(source.names(which)) for which in ("candidates", "unlabelled", "val", "test")] == [
+        ["one", "two"], ["one", "two"], ["two"], ["two"]]
+    assert list(source.names("hidden")) == ["one", "two"] and source.has_boxes("one")
+
+    def masks_of(which, **lists):
+        reader = open_voc(ask("voc", **lists), real, 0).reader(which, masks=True, boxes=False)
+        return reader.masks, bool((reader[0].mask == 7).all())
+
+    for which in ("candidates", "val", "test"):
+        assert masks_of(which) == ("SegmentationClass", False)
+        assert masks_of(which, **{which: "train_aug"}) == ("SegmentationClassAug", True)
+    assert masks_of("hidden") == masks_of("unlabelled") == ("SegmentationClassAug", True)
+    assert masks_of("hidden", unlabelled="mine") == ("SegmentationClassAug", True)
+    assert source.reader("unlabelled", masks=False, boxes=True).masks is None
+
+
+def test_a_source_keeps_classes(real, ask):
+    source = open_voc(ask("voc", keep=("background", "cat")), real, 0)
+    assert source.classes == ("background", "cat") and source.boxed.tolist() == [False, True]
+    assert source.reader("val", masks=True, boxes=False).classes == source.classes
+    with pytest.raises(ValueError, match="cannot keep unicorn"):
+        open_voc(ask("voc", keep=("background", "unicorn")), real, 0)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Batch, Part
 
 CLASSES, SIZE = 3, 32
 
@@ -23,6 +23,7 @@ def noise(seed: int = 0, count: int = 3, void: bool = False) -> Batch:
             "names": tuple(f"{prefix}{i}" for i in range(count)),
             "images": torch.rand(count, 3, SIZE, SIZE, generator=generator),
             "box_maps": boxed.float(),
+            "allowed": boxed | (torch.arange(CLASSES) == 0)[:, None, None],
         }
 
     masks = torch.randint(0, CLASSES, (count, SIZE, SIZE), generator=generator)

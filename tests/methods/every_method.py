@@ -8,8 +8,8 @@ from typing import get_args
 import torch
 
 from semiseg_lib import methods
-from semiseg_lib.datasets.mixing import THREE_BOXES, CutMixConfig
-from semiseg_lib.datasets.strong import StrongConfig
+from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig
+from semiseg_lib.batches.strong_view import StrongConfig
 from semiseg_lib.methods import (
     AncillaryConfig,
     CACConfig,
@@ -42,6 +42,7 @@ CONFIGS = [LEARNS_ALL.get(kind) or kind() for kind in get_args(MethodConfig)] + 
     PseudoLabelConfig(stage="fine-tune"),
     SupervisedConfig(strong=StrongConfig(), cutmix=CutMixConfig(chance=1.0)),
     PrimaryConfig(correction="none"),
+    PrimaryConfig(constrain=True),
     AncillaryConfig(boxes="heat map"),
     ConvPrimaryConfig(stage="start", width=8),
     ConvPrimaryConfig(through=False, width=8),

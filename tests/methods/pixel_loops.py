@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semiseg_lib.batches.cutmix import Mix
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.mixing import Mix
 
 
 class Pixelwise(nn.Module):

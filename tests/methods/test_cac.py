@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from semiseg_lib import methods
-from semiseg_lib.datasets.crop_pairs import draw_crops, draw_pair, shared_cells
+from semiseg_lib.batches.crop_pairs import draw_crops, draw_pair, shared_cells
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.loaders import Batch, Part
-from semiseg_lib.datasets.strong import strong_view
 from semiseg_lib.memory import estimate, example_batch, saved_bytes
 from semiseg_lib.methods import CACConfig, SupervisedConfig
 from semiseg_lib.methods.cac import CAC, Cells, contrast, in_chunks, moving
@@ -75,7 +75,9 @@ def cells_by_loop(method: CAC, batch: Batch) -> tuple[list[dict], list[int]]:
     config, unlabelled = method.config, batch.unlabelled
     rng = np.random.default_rng(batch.seed)
     draw_crops(batch.labelled.images, config.crop, config.stride, rng)
-    pair = draw_pair(unlabelled.images, config.crop, config.stride, rng, config.flip, config.overlap)
+    pair = draw_pair(
+        unlabelled.images, config.crop, config.stride, rng, config.flip, config.overlap
+    )
     first, _, last = (layer for layer in method.projector)
     cells = []
     for crops in pair:
@@ -170,7 +172,8 @@ def test_earlier_steps_count_and_the_oldest_goes(make_batch):
         batch = some(make_batch, step, padded=step == 1)
         cells, drawn = cells_by_loop(method, batch)
         now = [cells[i] for i in drawn]
-        expected = unlabelled_by_loop(config, cells, now + [one for each in kept[-3:] for one in each])
+        earlier = [one for each in kept[-3:] for one in each]
+        expected = unlabelled_by_loop(config, cells, now + earlier)
         loss = method.losses(batch, 0.5)["unlabelled"]
         assert loss.item() == pytest.approx(expected.item(), rel=1e-9), step
         kept.append(now)
@@ -199,7 +202,8 @@ def test_the_bank_is_saved_and_goes_on(make_batch):
     other = built(config, training=True)
     other.load_state_dict(method.state_dict())
     batch = some(make_batch, 7)
-    assert torch.equal(method.losses(batch, 0.5)["unlabelled"], other.losses(batch, 0.5)["unlabelled"])
+    expected = method.losses(batch, 0.5)["unlabelled"]
+    assert torch.equal(other.losses(batch, 0.5)["unlabelled"], expected)
     fresh = built(config, training=True).losses(batch, 0.5)["unlabelled"]
     assert not torch.equal(other.losses(batch, 0.5)["unlabelled"], fresh)
 
@@ -345,7 +349,8 @@ def test_images_that_are_all_padding_teach_nothing(make_batch):
     batch = some(make_batch)
     nothing = torch.zeros(3, SIZE, SIZE, dtype=torch.bool)
     method = built(replace(SMALL, threshold=0.0, bank=1, directional=False), training=True)
-    loss = method.losses(replace(batch, unlabelled=replace(batch.unlabelled, inside=nothing)), 0.5)["unlabelled"]
+    unlabelled = replace(batch.unlabelled, inside=nothing)
+    loss = method.losses(replace(batch, unlabelled=unlabelled), 0.5)["unlabelled"]
     loss.backward()
     assert loss.item() == 0 and (method.bank_labels == VOID).all()
 
@@ -362,7 +367,8 @@ def test_what_lies_in_the_padding_has_no_say(make_batch):
     assert not torch.equal(other.unlabelled.images, batch.unlabelled.images)
     torch.testing.assert_close(*losses)
     ignored = replace(other, unlabelled=replace(other.unlabelled, inside=None))
-    assert not torch.isclose(built(config).losses(ignored, 0.5)["unlabelled"], losses[0][0], rtol=1e-3)
+    found = built(config).losses(ignored, 0.5)["unlabelled"]
+    assert not torch.isclose(found, losses[0][0], rtol=1e-3)
 
 
 def test_the_classifier_gets_no_gradient_and_neither_does_the_surer_side(make_batch):

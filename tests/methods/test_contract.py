@@ -148,8 +148,9 @@ def test_the_same_seed_gives_the_same_training_bit_by_bit(config, make_batch):
 def test_losses_leave_the_batch_as_it_was(config, make_batch):
     batch, untouched = make_batch(), make_batch()
     sum(build(config).losses(batch, 0.5).values()).backward()
-    for part, expected in ((batch.labelled, untouched.labelled), (batch.unlabelled, untouched.unlabelled)):
-        for name, value in vars(expected).items():
+    for which in ("labelled", "unlabelled"):
+        part = getattr(batch, which)
+        for name, value in vars(getattr(untouched, which)).items():
             if isinstance(value, torch.Tensor):
                 assert torch.equal(getattr(part, name), value), name
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from semiseg_lib import methods
-from semiseg_lib.datasets.mixing import THREE_BOXES, draw_mix
+from semiseg_lib.batches.cutmix import THREE_BOXES, draw_mix
 from semiseg_lib.methods import CPSConfig, SupervisedConfig
 from semiseg_lib.methods.cps import CPS
 from semiseg_lib.methods.parts import HardPixels
@@ -77,7 +77,8 @@ def test_the_losses_are_those_of_a_loop_over_pixels(config, padded, make_batch):
     config = replace(config, weight=0.7)
     method, batch = pixelwise(config), small(make_batch(), padded)
     losses = method.losses(batch, 0.5)
-    assert losses["unlabelled"].item() == pytest.approx(0.7 * cross_by_loop(method, batch), rel=1e-9)
+    crossed = 0.7 * cross_by_loop(method, batch)
+    assert losses["unlabelled"].item() == pytest.approx(crossed, rel=1e-9)
     expected = sum(supervised_by_loop(net(batch.labelled.images), batch.labelled.masks)
                    for net in (method.network, method.second))
     assert losses["labelled"].item() == pytest.approx(expected, rel=1e-9)
@@ -187,7 +188,8 @@ def test_label_passes_enter_the_running_statistics_only_as_published(mode, make_
     method = unet(config)
     method.losses(batch, 0.5)
     mix = draw_mix(batch.unlabelled.images, THREE_BOXES, np.random.default_rng(batch.seed))
-    labelled, unlabelled, mixed = batch.labelled.images, batch.unlabelled.images, mix(batch.unlabelled.images)
+    labelled, unlabelled = batch.labelled.images, batch.unlabelled.images
+    mixed = mix(unlabelled)
     passes = (labelled, unlabelled, mixed) if mode == "train" else (labelled, mixed)
     for name in ("network", "second"):
         expected = after_passes(getattr(unet(config), name), *passes)

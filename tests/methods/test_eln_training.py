@@ -52,7 +52,8 @@ def test_the_phases_begin_when_they_should(progress, active, make_batch):
     losses = method.losses(batch, progress)
     assert {name for name, loss in losses.items() if loss > 0} == active | {"labelled"}
     assert losses.keys() == {"labelled", "auxiliary", "error", "unlabelled"}
-    assert seen == [9 if "unlabelled" in active else 3], "one pass, of both views where they are learnt"
+    expected = [9 if "unlabelled" in active else 3]
+    assert seen == expected, "one pass, of both views where they are learnt"
 
 
 def test_with_weight_zero_the_network_is_supervised_to_the_last_bit(make_batch):

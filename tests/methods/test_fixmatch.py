@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from semiseg_lib import methods
+from semiseg_lib.batches.cutmix import CutMixConfig, draw_mix
+from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.mixing import CutMixConfig, draw_mix
-from semiseg_lib.datasets.strong import StrongConfig, strong_view
 from semiseg_lib.methods import FixMatchConfig, SupervisedConfig
 from semiseg_lib.methods.fixmatch import FixMatch
 from semiseg_lib.methods.parts import HardPixels
@@ -149,7 +149,7 @@ def same(one: dict, other: dict) -> bool:
 
 
 def test_with_weight_zero_it_is_supervised_training_to_the_last_bit(make_batch):
-    """Dropped features, hard pixels and views have no say either; unlabelled images are not read."""
+    """Dropped features, hard pixels, views have no say either; unlabelled images are not read."""
     expected = trained(unet(SupervisedConfig()), make_batch)
     off = FixMatchConfig(weight=0.0, views=2, feature_dropout=0.5)
     method = unet(off)

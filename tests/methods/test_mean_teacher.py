@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from semiseg_lib import methods
-from semiseg_lib.datasets.strong import StrongConfig, strong_view
+from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.methods import MeanTeacherConfig, SupervisedConfig
 from semiseg_lib.methods.mean_teacher import MeanTeacher, ramp_up, squared_difference
 from semiseg_lib.models import ModelConfig
@@ -119,7 +119,8 @@ def test_with_weight_zero_it_is_supervised_training_to_the_last_bit(make_batch):
         for step in range(4):
             optimizer.zero_grad()
             batch = make_batch(step)
-            batch = replace(batch, unlabelled=batch.unlabelled if "unlabelled" in method.learns_from else None)
+            if "unlabelled" not in method.learns_from:
+                batch = replace(batch, unlabelled=None)
             sum(method.losses(batch, step / 4).values()).backward()
             optimizer.step()
             method.after_step(step)

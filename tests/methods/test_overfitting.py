@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from semiseg_lib.datasets.loaders import Batch, Part
-from semiseg_lib.datasets.strong import StrongConfig
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.batches.strong_view import StrongConfig
 from semiseg_lib.methods import SupervisedConfig
 
 sys.path.append(str(Path(__file__).parent))
@@ -35,6 +35,7 @@ def four(seed: int, unlabelled: bool) -> Part:
         images=(COLOURS[masks].movedim(-1, 1) + noise).clamp(0, 1),
         masks=None if unlabelled else masks,
         box_maps=maps,
+        allowed=maps.bool(),
         logits_ancillary=8 * maps[..., ::2, ::2],
     )
 

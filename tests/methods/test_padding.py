@@ -1,4 +1,4 @@
-"""Padding in a view: whatever lies there, the unlabelled losses and what they teach stay the same."""
+"""Padding in a view: whatever lies there, unlabelled losses and what they teach stay the same."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig
+from semiseg_lib.batches.strong_view import StrongConfig
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.mixing import THREE_BOXES, CutMixConfig
-from semiseg_lib.datasets.strong import StrongConfig
 from semiseg_lib.methods import ConvPrimaryConfig, CPSConfig, FixMatchConfig, PrimaryConfig
 from semiseg_lib.methods.cps import CPS
 from semiseg_lib.methods.fixmatch import FixMatch
@@ -114,7 +114,8 @@ def test_what_lies_in_the_padding_has_no_say(config, make_batch):
     method = built(config)
     clean = replace(batch, labelled=labelled, unlabelled=unlabelled)
     changed = replace(
-        batch, labelled=poisoned(labelled, images=False), unlabelled=poisoned(unlabelled, images=True)
+        batch, labelled=poisoned(labelled, images=False),
+        unlabelled=poisoned(unlabelled, images=True),
     )
     assert not torch.equal(changed.unlabelled.logits_ancillary, unlabelled.logits_ancillary)
     parameters = [p for p in method.parameters() if p.requires_grad]
@@ -181,7 +182,8 @@ def test_padding_has_no_say_without_boxes(config, make_batch):
         torch.testing.assert_close(teaching, before, rtol=1e-9, atol=1e-12)
     ignored = replace(changed, unlabelled=replace(changed.unlabelled, inside=None),
                       labelled=replace(changed.labelled, inside=None))
-    assert not torch.isclose(method.losses(ignored, 0.5)["unlabelled"], expected["unlabelled"], rtol=1e-4)
+    found = method.losses(ignored, 0.5)["unlabelled"]
+    assert not torch.isclose(found, expected["unlabelled"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("config", UNLABELLED, ids=repr)

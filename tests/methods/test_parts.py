@@ -18,6 +18,7 @@ from semiseg_lib.methods.parts import (
     confident_cross_entropy,
     cross_entropy,
     enlarge,
+    restrict,
     soft_cross_entropy,
 )
 
@@ -87,6 +88,90 @@ def test_the_target_of_soft_cross_entropy_takes_no_gradient():
     source = logits(1, 4, 2, 2, seed=2).requires_grad_()
     soft_cross_entropy(maps, source.softmax(dim=1)).backward()
     assert maps.grad.abs().sum() > 0 and source.grad is None
+
+
+def allowed_maps(*shape: int, share: float, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < share
+
+
+def possible_by_loop(allowed: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+    """What any pixel of each position's rectangle allows, bool (B, C, h, w)."""
+    count, classes, height, width = allowed.shape
+    possible = np.zeros((count, classes, *size), bool)
+    for image, label, row, column in np.ndindex(*possible.shape):
+        top, bottom = row * height // size[0], -(-(row + 1) * height // size[0])
+        left, right = column * width // size[1], -(-(column + 1) * width // size[1])
+        possible[image, label, row, column] = any(
+            bool(allowed[image, label, y, x])
+            for y in range(top, bottom) for x in range(left, right)
+        )
+    return possible
+
+
+@pytest.mark.parametrize("size", [(8, 12), (4, 6), (2, 3), (1, 1), (3, 5)], ids=str)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_restricted_logits_are_those_of_a_loop(size, share):
+    maps, allowed = logits(3, 4, *size), allowed_maps(3, 4, 8, 12, share=share)
+    before, untouched = maps.clone(), allowed.clone()
+    found, possible = restrict(maps, allowed), possible_by_loop(allowed, size)
+    assert found.shape == maps.shape and found.dtype == maps.dtype
+    free = maps.softmax(dim=1).numpy()
+    for image, row, column in np.ndindex(3, *size):
+        may = possible[image, :, row, column]
+        if not may.any():
+            may = np.ones(4, bool)
+        values = found[image, :, row, column].numpy()
+        assert (values[may] == maps[image, :, row, column].numpy()[may]).all()
+        assert (values[~may] == -np.inf).all()
+        shared = free[image, :, row, column] * may
+        np.testing.assert_allclose(
+            found.softmax(dim=1)[image, :, row, column], shared / shared.sum(), rtol=1e-12
+        )
+    assert torch.equal(maps, before) and torch.equal(allowed, untouched)
+
+
+def test_a_position_that_allows_nothing_stays_as_it_is():
+    maps, allowed = logits(2, 4, 3, 3), allowed_maps(2, 4, 6, 6, share=0.3)
+    allowed[0, :, 2:4, :2] = False
+    assert torch.equal(restrict(maps, allowed)[0, :, 1, 0], maps[0, :, 1, 0])
+    assert torch.equal(restrict(maps, torch.zeros_like(allowed)), maps)
+    assert torch.equal(restrict(maps, torch.ones_like(allowed)), maps)
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+@pytest.mark.parametrize("scale", [3.0, 1e4])
+def test_restricted_labels_give_finite_losses_and_gradients(precision, scale):
+    """Also where a class that is sure is forbidden, and in the bfloat16 of autocast."""
+    source = logits(2, 4, 4, 4, seed=2, scale=scale).float()
+    allowed = allowed_maps(2, 4, 8, 8, share=0.15)
+    allowed[0, :, :2, :2] = False
+    images = logits(2, 3, 4, 4).float().requires_grad_()
+    torch.manual_seed(0)
+    head = nn.Conv2d(3, 4, 1)
+    with torch.autocast("cpu", precision or torch.bfloat16, enabled=precision is not None):
+        maps = head(images)
+        assert maps.dtype == (precision or torch.float32)
+        target = restrict(source.to(maps.dtype), allowed)
+        assert target.dtype == maps.dtype and not target.isnan().any()
+        q = target.softmax(dim=1)
+        loss = soft_cross_entropy(maps, q, torch.ones(2, 8, 8, dtype=torch.bool))
+    possible = torch.from_numpy(possible_by_loop(allowed, (4, 4)))
+    possible |= ~possible.any(dim=1, keepdim=True)
+    assert torch.isfinite(q).all() and (q[~possible] == 0).all() and torch.isfinite(loss)
+    torch.testing.assert_close(q.float().sum(dim=1), torch.ones(2, 4, 4), rtol=0, atol=1e-2)
+    loss.backward()
+    for gradient in (images.grad, head.weight.grad, head.bias.grad):
+        assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
+
+
+def test_gradients_through_restricted_logits_are_finite_and_stop_at_what_is_forbidden():
+    maps = logits(2, 4, 4, 4).requires_grad_()
+    allowed = allowed_maps(2, 4, 8, 8, share=0.15)
+    allowed[:, 1] = True
+    restrict(maps, allowed).softmax(dim=1)[:, 1].sum().backward()
+    possible = torch.from_numpy(possible_by_loop(allowed, (4, 4)))
+    assert torch.isfinite(maps.grad).all() and (maps.grad[~possible] == 0).all()
+    assert (maps.grad[possible] != 0).any()
 
 
 def test_enlarging_keeps_pixel_areas_aligned():

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from semiseg_lib import methods
+from semiseg_lib.batches.cutmix import CutMixConfig, draw_mix
+from semiseg_lib.batches.neighbours import agreement
+from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.mixing import CutMixConfig, draw_mix
-from semiseg_lib.datasets.neighbours import agreement
-from semiseg_lib.datasets.strong import StrongConfig, strong_view
 from semiseg_lib.memory import estimate, example_batch
 from semiseg_lib.methods import FixMatchConfig, S4MCConfig, SupervisedConfig
 from semiseg_lib.methods.fixmatch import FixMatch
@@ -77,7 +77,8 @@ def by_loop(method: S4MC, batch, progress: float) -> float:
     rng = np.random.default_rng(batch.seed)
     mix = draw_mix(images, config.cutmix, rng)
     student = strong_view(images, config.strong, rng) if config.strong else images
-    inside = np.ones((3, 16, 16), bool) if batch.unlabelled.inside is None else batch.unlabelled.inside.numpy()
+    inside = batch.unlabelled.inside
+    inside = np.ones((3, 16, 16), bool) if inside is None else inside.numpy()
     inside = mixed_by_loop(inside, mix)
     labels = mixed_by_loop(sure_labels(method.average(images)), mix)
     assert len({*labels.ravel()}) > 1, "labels that are all the same prove little"
@@ -224,8 +225,9 @@ def test_what_lies_in_the_padding_has_no_say(make_batch):
     other = torch.rand(batch.unlabelled.images.shape, generator=torch.Generator().manual_seed(8))
     changed = batch.unlabelled.images.where(batch.unlabelled.inside[:, None], other)
     method = built(S4MCConfig(cutmix=ALWAYS, strong=None, neighbours=8, drop=0.8))
-    one, two = (method.losses(replace(batch, unlabelled=replace(batch.unlabelled, images=images)), 0.2)["unlabelled"]
-                for images in (batch.unlabelled.images, changed))
+    parts = (replace(batch.unlabelled, images=images)
+             for images in (batch.unlabelled.images, changed))
+    one, two = (method.losses(replace(batch, unlabelled=part), 0.2)["unlabelled"] for part in parts)
     assert one.item() == pytest.approx(two.item(), rel=1e-12)
 
 

@@ -13,7 +13,8 @@ from scipy.special import softmax
 from torch.nn import functional
 
 from semiseg_lib import methods
-from semiseg_lib.datasets.boxes import class_maps, heat_map
+from semiseg_lib.batches.boxes import class_maps, heat_map
+from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
@@ -146,6 +147,8 @@ def test_a_geometric_schedule_to_or_from_zero_is_refused(ends):
 def test_options_that_came_later_leave_recorded_runs_alone():
     assert plain(AlphaSchedule()) == {"start": 30.0, "end": 0.5, "until": 1.0}
     assert plain(AncillaryConfig()) == {"name": "ancillary", "ema_decay": 0.99}
+    assert "constrain" not in plain(PrimaryConfig())
+    assert plain(PrimaryConfig(constrain=True)) == {**plain(PrimaryConfig()), "constrain": True}
     assert plain(AlphaSchedule(shape="cosine"))["shape"] == "cosine"
     assert plain(AncillaryConfig(boxes="heat map"))["boxes"] == "heat map"
 
@@ -155,13 +158,20 @@ def primary(**options):
     return methods.build(PrimaryConfig(**options), MODEL, CLASSES)
 
 
+def labels(ancillary: torch.Tensor, allowed: torch.Tensor | None = None) -> Part:
+    """Unlabelled images with these stored logits, and what their boxes allow."""
+    images = torch.zeros(len(ancillary), 3, 8, 8)
+    names = ("",) * len(ancillary)
+    return Part(names, images, allowed=allowed, logits_ancillary=ancillary)
+
+
 def test_the_unlabelled_target_is_the_correction_with_the_alpha_of_the_moment():
     logits, ancillary = random_logits(0, 2, 3, 4, 4), random_logits(1, 2, 3, 4, 4)
     method = primary(alpha=AlphaSchedule(8, 2, until=0.5))
     for progress, alpha in ((0, 8), (0.25, 5), (0.5, 2), (1, 2)):
         expected = linear_correction(logits, ancillary, alpha).softmax(dim=1)
-        torch.testing.assert_close(method.unlabelled_target(logits, ancillary, progress), expected)
-    uncorrected = primary(correction="none").unlabelled_target(logits, ancillary, 0.5)
+        torch.testing.assert_close(method.target(logits, labels(ancillary), progress), expected)
+    uncorrected = primary(correction="none").target(logits, labels(ancillary), 0.5)
     torch.testing.assert_close(uncorrected, ancillary.softmax(dim=1))
 
 
@@ -195,7 +205,7 @@ def test_no_gradient_reaches_the_ancillary_or_flows_through_the_target(correctio
     ancillary = batch.unlabelled.logits_ancillary.requires_grad_()
     method = primary(correction=correction, alpha=AlphaSchedule(0.5, 0.5))
     logits = random_logits(0, *ancillary.shape).float().requires_grad_()
-    target = method.unlabelled_target(logits, ancillary, 0.5)
+    target = method.target(logits, labels(ancillary), 0.5)
     if target.requires_grad:
         assert torch.autograd.grad(target.sum(), logits, allow_unused=True) == (None,)
     sum(method.losses(batch, 0.5).values()).backward()
@@ -206,9 +216,40 @@ def test_with_alpha_zero_the_unlabelled_images_teach_nothing():
     """q is then p itself, where the gradient of -q log p vanishes: self-training on own beliefs."""
     logits = random_logits(0, 2, 3, 4, 4).requires_grad_()
     method = primary(alpha=AlphaSchedule(0, 0))
-    q = method.unlabelled_target(logits, random_logits(1, 2, 3, 4, 4), 0.5)
+    q = method.target(logits, labels(random_logits(1, 2, 3, 4, 4)), 0.5)
     loss = functional.cross_entropy(logits, q)
     assert torch.autograd.grad(loss, logits)[0].abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("correction", ["none", "linear"])
+def test_a_constrained_label_is_the_free_one_shared_out_among_the_allowed_classes(correction):
+    logits, ancillary = random_logits(0, 2, 3, 4, 4), random_logits(1, 2, 3, 4, 4)
+    allowed = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(2)) < 0.25
+    allowed[:, 0] |= torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(3)) < 0.6
+    free, constrained = (primary(correction=correction, constrain=on) for on in (False, True))
+    part = labels(ancillary, allowed)
+    for progress in (0.0, 0.4, 1.0):
+        q, plainly = (method.target(logits, part, progress) for method in (constrained, free))
+        for image, row, column in np.ndindex(2, 4, 4):
+            cell = allowed[image, :, 2 * row:2 * row + 2, 2 * column:2 * column + 2]
+            possible = cell.any(dim=-1).any(dim=-1)
+            expected = plainly[image, :, row, column]
+            if possible.any():
+                expected = expected * possible / expected[possible].sum()
+                assert (q[image, ~possible, row, column] == 0).all()
+            torch.testing.assert_close(q[image, :, row, column], expected)
+    assert (q == 0).any() and not torch.equal(q, plainly)
+
+
+@pytest.mark.parametrize("correction", ["none", "linear"])
+def test_where_everything_is_allowed_nothing_is_constrained(correction):
+    logits, ancillary = random_logits(0, 2, 3, 4, 4), random_logits(1, 2, 3, 4, 4)
+    part = labels(ancillary, torch.ones(2, 3, 8, 8, dtype=torch.bool))
+    free, constrained = (primary(correction=correction, constrain=on) for on in (False, True))
+    assert torch.equal(
+        constrained.target(logits, part, 0.3), free.target(logits, part, 0.3)
+    )
+    assert free.reads == frozenset() and constrained.reads == {"allowed"}
 
 
 def test_neither_masks_nor_boxes_of_unlabelled_images_are_read(make_batch):

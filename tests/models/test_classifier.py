@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from semiseg_lib import methods
-from semiseg_lib.datasets.loaders import Batch, Part, Pool
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.datasets.single_class import SingleClassDataset
 from semiseg_lib.evaluate import evaluate
 from semiseg_lib.memory import example_batch
 from semiseg_lib.methods import SupervisedConfig
@@ -80,7 +83,7 @@ def test_a_methods_logits_are_the_same_in_every_pixel():
 
 
 def test_the_memory_estimate_knows_the_size_of_its_logits():
-    batch = example_batch(method(), CLASSES, labelled=2, unlabelled=3, crop=16)
+    batch = example_batch(method(), CLASSES, labelled=2, unlabelled=3, size=(16, 16))
     assert batch.unlabelled.logits_ancillary.shape == (3, CLASSES, 1, 1)
 
 
@@ -100,7 +103,11 @@ def test_it_learns_to_tell_colours_apart_through_the_librarys_losses():
     images, masks = four_colours(40)
     part = Part(names=("",) * 40, images=images, masks=masks, box_maps=None)
     optimizer = torch.optim.SGD(learner.network.parameters(), 0.05, momentum=0.9)
-    pool = Pool(("",) * 40, (255 * images).byte(), masks.byte())
+    names = [str(number) for number in range(40)]
+    reader = SingleClassDataset(
+        names, (255 * images).byte().numpy(), masks[:, 0, 0].byte().numpy(), tuple("abcd")
+    )
+    pool = ImageSet(reader, tuple(range(40)), np.zeros(CLASSES, bool))
     for step in range(20):
         optimizer.zero_grad()
         sum(learner.losses(Batch(part), 0.0).values()).backward()

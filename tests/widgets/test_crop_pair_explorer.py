@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib.datasets.crop_pairs import draw_pair, shared_cells
+from semiseg_lib.batches.crop_pairs import draw_pair, shared_cells
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import CACConfig
 from semiseg_lib.methods.cac import Cells, moving

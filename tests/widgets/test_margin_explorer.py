@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from semiseg_lib.batches.neighbours import neighbours
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.neighbours import neighbours
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.s4mc import BETA, indicator, refine, threshold
 from semiseg_lib.plots import colourise

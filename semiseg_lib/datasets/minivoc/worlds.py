@@ -43,7 +43,8 @@ class World:
     ``rotation``: objects are turned by up to this many degrees either way.
     ``size``: range of half an object's longer side, as a share of the image's side.
     ``typical_hue``: chance that an object takes a colour typical of its class; otherwise, any.
-    ``labelled_boxes`` is used for the labelled, val and test splits, ``unlabelled_boxes`` for unlabelled.
+    ``labelled_boxes`` is used for the labelled, val and test splits, ``unlabelled_boxes`` for the
+    unlabelled one.
     ``side``: width and height of an image in pixels.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from xml.etree import ElementTree
@@ -20,6 +21,8 @@ from .scenes import Scene, draw_scene
 from .worlds import DRAWING_VERSION, SPLITS, Sizes, World
 
 ALL_IMAGES = Sizes()
+LAYOUT_VERSION = 2  # raise it whenever other files are written, or under other names
+DIGESTS = "digests.json"
 
 README = """mini-VOC, the world "{name}"
 
@@ -33,6 +36,7 @@ SegmentationClass/         masks of the splits labelled, val and test: 0 is back
 SegmentationClassAug/      masks of the unlabelled split, for measuring only, never for training
 Annotations/               boxes in PASCAL VOC's XML, 1-based and inclusive
 ImageSets/Segmentation/    the names of each split: {splits}
+digests.json               SHA-256 of each file and of what was drawn for it
 
 Parameters:
 {parameters}
@@ -68,14 +72,32 @@ def content_hash(world: World, count: int) -> str:
             scene, boxes = _annotated(world, split, index)
             digest.update(scene.image.tobytes())
             digest.update(scene.mask.tobytes())
-            for class_id, box in boxes:
-                digest.update(repr((class_id, *(int(edge * STEP) for edge in box))).encode())
+            digest.update(_boxes_bytes(boxes))
     return digest.hexdigest()
+
+
+def drawn_digests(folder: Path) -> Mapping[str, str]:
+    """Return {SHA-256 of a file of a VOC2012 folder: SHA-256 of what was drawn for it}.
+
+    What was drawn is the same on every machine; the files are not, for JPEG encoders differ. Empty
+    where the folder was not drawn by :func:`prepare`.
+    """
+    path = Path(folder) / DIGESTS
+    if not path.is_file():
+        return {}
+    return dict(json.loads(path.read_text(encoding="utf-8")).values())
+
+
+def _boxes_bytes(boxes: list[Box]) -> bytes:
+    """Return annotated boxes as bytes, the same on every machine."""
+    lines = [repr((class_id, *(int(edge * STEP) for edge in box))) for class_id, box in boxes]
+    return "".join(lines).encode()
 
 
 def _fingerprint(world: World, sizes: Sizes) -> str:
     """Return ten hex digits that differ whenever the files would."""
-    description = {"world": asdict(world), "sizes": asdict(sizes), "version": DRAWING_VERSION}
+    description = {"world": asdict(world), "sizes": asdict(sizes), "version": DRAWING_VERSION,
+                   "layout": LAYOUT_VERSION}
     text = json.dumps(description, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:10]
 
@@ -92,6 +114,7 @@ def _write_world(world: World, sizes: Sizes, folder: Path, progress: bool) -> No
     for name in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "Annotations",
                  "ImageSets/Segmentation"):
         (folder / name).mkdir(parents=True)
+    digests: dict[str, tuple[str, str]] = {}
     total = sum(sizes.of(split) for split in SPLITS)
     with tqdm(total=total, desc=f"drawing mini-VOC ({world.name})", unit="image",
               disable=not progress) as bar:
@@ -99,10 +122,11 @@ def _write_world(world: World, sizes: Sizes, folder: Path, progress: bool) -> No
             names = [f"{world.name}_{split}_{index:05d}" for index in range(sizes.of(split))]
             for index, name in enumerate(names):
                 scene, boxes = _annotated(world, split, index)
-                _write_image(folder, name, split, scene, boxes, world)
+                digests |= _write_image(folder, name, split, scene, boxes, world)
                 bar.update()
             _write_text(folder / "ImageSets" / "Segmentation" / f"{split}.txt",
                         "".join(f"{name}\n" for name in names))
+    _write_text(folder / DIGESTS, json.dumps(digests, indent=0))
     _write_text(folder / "README.txt", README.format(
         name=world.name, total=total, side=world.side, classes=", ".join(world.classes),
         version=DRAWING_VERSION,
@@ -112,18 +136,30 @@ def _write_world(world: World, sizes: Sizes, folder: Path, progress: bool) -> No
 
 def _write_image(
     folder: Path, name: str, split: str, scene: Scene, boxes: list[Box], world: World
-) -> None:
-    """Write the image, the mask and the boxes of one scene."""
-    Image.fromarray(scene.image).save(
-        folder / "JPEGImages" / f"{name}.jpg", quality=95, subsampling=0
-    )
+) -> dict[str, tuple[str, str]]:
+    """Write the image, the mask and the boxes of one scene.
+
+    Returns:
+        {file, relative to the folder: (SHA-256 of the file, SHA-256 of what was drawn)}.
+    """
+    masks = "SegmentationClassAug" if split == "unlabelled" else "SegmentationClass"
+    drawn = {
+        f"JPEGImages/{name}.jpg": scene.image.tobytes(),
+        f"{masks}/{name}.png": scene.mask.tobytes(),
+        f"Annotations/{name}.xml": _boxes_bytes(boxes),
+    }
+    image_path, mask_path, boxes_path = (folder / path for path in drawn)
+    Image.fromarray(scene.image).save(image_path, quality=95, subsampling=0)
     mask = Image.fromarray(scene.mask)
     mask.putpalette(voc_palette())  # turns grey levels into mode P, ids unchanged
-    masks = "SegmentationClassAug" if split == "unlabelled" else "SegmentationClass"
-    mask.save(folder / masks / f"{name}.png")
+    mask.save(mask_path)
     tree = ElementTree.ElementTree(_annotation(name, boxes, world, scene.image.shape))
     ElementTree.indent(tree)
-    tree.write(folder / "Annotations" / f"{name}.xml", encoding="utf-8")
+    tree.write(boxes_path, encoding="utf-8")
+    return {
+        path: (_sha256((folder / path).read_bytes()), _sha256(content))
+        for path, content in drawn.items()
+    }
 
 
 def _annotation(
@@ -146,6 +182,10 @@ def _annotation(
         for tag, edge in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):
             ElementTree.SubElement(corners, tag).text = f"{edge:g}"
     return root
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _write_text(path: Path, text: str) -> None:

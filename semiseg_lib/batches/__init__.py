@@ -1,0 +1,1 @@
+"""From images to what a training step reads: image sets, views, batches."""

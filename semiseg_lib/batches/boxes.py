@@ -1,0 +1,88 @@
+"""What boxes say: as channels that a network reads, and as the classes that they allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from semiseg_lib.datasets.sample import Boxes
+
+
+def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndarray:
+    """Return the box tensor of Self-Correcting Networks: which classes' boxes cover a pixel.
+
+    Channel c > 0 is 1 inside every box of class c; channel 0 is 1 outside all boxes. Class 0 has no
+    boxes of its own: it is the background or, in Cityscapes, the road. Boxes of different classes
+    may overlap, so a pixel can be 1 in several channels.
+
+    Args:
+        boxes: N boxes, half-open pixel coordinates. A pixel belongs to a box when its centre does.
+        num_classes: C, background included.
+        size: (H, W) of the image.
+
+    Returns:
+        uint8 (C, H, W) of zeros and ones.
+    """
+    maps = np.zeros((num_classes, *size), dtype=np.uint8)
+    for (x0, y0, x1, y1), label in zip(boxes.coordinates, boxes.classes, strict=True):
+        maps[label, covered_pixels(y0, y1, size[0]), covered_pixels(x0, x1, size[1])] = 1
+    maps[0] = ~maps[1:].any(axis=0)
+    return maps
+
+
+def heat_map(boxes: Boxes, size: tuple[int, int]) -> np.ndarray:
+    """Return the single class-agnostic channel of a public re-implementation: 1 inside any box.
+
+    It tells where objects are but not which, and helps the ancillary far less than
+    :func:`class_maps`; the book keeps it as a counter-example.
+
+    Returns:
+        uint8 (1, H, W) of zeros and ones.
+    """
+    maps = np.zeros((1, *size), dtype=np.uint8)
+    for x0, y0, x1, y1 in boxes.coordinates:
+        maps[0, covered_pixels(y0, y1, size[0]), covered_pixels(x0, x1, size[1])] = 1
+    return maps
+
+
+def covered_pixels(low: float, high: float, size: int) -> slice:
+    """Return the pixels whose centres lie in [low, high); a box thinner than a pixel keeps one."""
+    first = min(max(int(np.ceil(low - 0.5)), 0), size - 1)
+    last = max(int(np.ceil(high - 0.5)), first + 1)
+    return slice(first, last)
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The classes that a weak label allows in each pixel of an image.
+
+    A class is possible in a pixel if it is possible everywhere, or if a box of it covers the pixel.
+    Loose boxes make this weaker; a missing box makes it wrong.
+
+    Attributes:
+        everywhere: bool (C,), classes that are possible in every pixel.
+        boxes: the boxes of the other ones.
+    """
+
+    everywhere: np.ndarray
+    boxes: Boxes
+
+
+def allowed_by_boxes(
+    boxes: Boxes | None, boxed: np.ndarray, unboxed: Literal["unknown", "empty"] = "unknown"
+) -> Allowed:
+    """Return what the boxes of an image allow.
+
+    Args:
+        boxes: of the image; None where nobody looked through it.
+        boxed: bool (C,), which classes have a box around each of their objects. The others, such as
+            the background, are possible everywhere.
+        unboxed: what an image that nobody looked through means: ``unknown`` allows everything,
+            ``empty`` takes it for an image without objects.
+    """
+    if boxes is None:
+        everywhere = np.ones_like(boxed) if unboxed == "unknown" else ~boxed
+        return Allowed(everywhere, Boxes())
+    return Allowed(~boxed, boxes)

@@ -1,0 +1,64 @@
+"""Changes of colour for a batch of images at once, each image with a strength of its own.
+
+Every function computes for each image what torchvision's ``transforms.v2.functional`` computes for
+one, and takes a factor per image in place of a single number.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LUMA = (0.2989, 0.587, 0.114)
+"""The shares of red, green and blue in grey (ITU-R BT.601)."""
+
+
+def grey(images: Tensor) -> Tensor:
+    """Return the brightness (B, 1, H, W) of images (B, 3, H, W)."""
+    red, green, blue = images.unbind(dim=1)
+    return (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2]).unsqueeze(1)
+
+
+def adjust_brightness(images: Tensor, factors: Tensor) -> Tensor:
+    """Multiply each image (B, 3, H, W) in [0, 1] by its factor (B,)."""
+    return (images * _per_image(factors)).clamp_(0, 1)
+
+
+def adjust_contrast(images: Tensor, factors: Tensor) -> Tensor:
+    """Move each image away from the mean of its grey values, by its factor (B,)."""
+    mean = grey(images).mean(dim=(1, 2, 3), keepdim=True)
+    return _blend(images, mean, factors)
+
+
+def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:
+    """Move each image away from its grey version, by its factor (B,)."""
+    return _blend(images, grey(images), factors)
+
+
+def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn the hue of each image (B, 3, H, W) in [0, 1] by a share (B,) of a full turn.
+
+    Value and chroma stay. With hue h in sixths of a turn, a channel is
+    ``value - chroma * clamp(min(k, 4 - k), 0, 1)`` for k = (n + h) mod 6 and n = 5, 3, 1 for red,
+    green and blue.
+    """
+    red, green, blue = images.unbind(dim=1)
+    value, chroma = images.amax(dim=1), images.amax(dim=1) - images.amin(dim=1)
+    divisor = torch.where(chroma > 0, chroma, 1)
+    hue = torch.where(
+        value == red, (green - blue) / divisor,
+        torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
+    )
+    hue = hue + 6 * turns.to(images).view(-1, 1, 1)
+    shifted = torch.stack([hue + n for n in (5, 3, 1)], dim=1).remainder_(6)
+    share = torch.minimum(shifted, 4 - shifted).clamp_(0, 1)
+    return value.unsqueeze(1) - chroma.unsqueeze(1) * share
+
+
+def _blend(images: Tensor, other: Tensor, factors: Tensor) -> Tensor:
+    """``other`` for a factor of 0, the image for 1, further away for more."""
+    return torch.lerp(other, images, _per_image(factors)).clamp_(0, 1)
+
+
+def _per_image(factors: Tensor) -> Tensor:
+    return factors.view(-1, 1, 1, 1)

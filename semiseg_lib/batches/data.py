@@ -1,0 +1,245 @@
+"""From a data configuration to image sets: who is labelled, unlabelled, held out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import SerializeAsAny, TypeAdapter, ValidationInfo, WrapValidator
+from tqdm import tqdm
+
+from semiseg_lib import datasets
+from semiseg_lib.batches.image_set import ImageSet, Masks, joined
+from semiseg_lib.datasets.cached import Cached
+from semiseg_lib.datasets.dataset import DatasetOptions, Source
+from semiseg_lib.datasets.lists import read_published_list
+from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
+from semiseg_lib.options import plain
+from semiseg_lib.paths import atomic_write, reading_root, work_root
+
+LISTS = ("labelled", "unlabelled", "val", "test")
+
+
+def _read_options(value: Any, handler: Any, info: ValidationInfo) -> DatasetOptions:
+    """Stored options as those of the dataset that is named before them."""
+    if isinstance(value, DatasetOptions):
+        return value
+    kind = datasets.find(info.data["dataset"]).options
+    return TypeAdapter(kind).validate_python(value)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how many of them have masks.
+
+    Attributes:
+        dataset: the name of a dataset.
+        labelled: how many of the ``candidates`` have masks; drawn by the run's seed so that every
+            class occurs. 0 for all.
+        published: a published list of the labelled images, a file, in place of drawing them.
+        candidates, unlabelled, val, test: lists of the dataset; "" for its own default. Unlabelled
+            images that are labelled or held out are left out.
+        keep: the classes to tell apart, background included; () for all. Others become void.
+        at_most: use only so many unlabelled, val and test images; 0 for all.
+        unboxed: what an image that nobody looked through for boxes means: ``unknown``, anything may
+            be on it, or ``empty``, no object is.
+        options: what the dataset itself offers; None for its defaults.
+    """
+
+    dataset: str = "minivoc"
+    labelled: int = 0
+    published: str = ""
+    candidates: str = ""
+    unlabelled: str = ""
+    val: str = ""
+    test: str = ""
+    keep: tuple[str, ...] = ()
+    at_most: int = 0
+    unboxed: Literal["unknown", "empty"] = "unknown"
+    options: Annotated[SerializeAsAny[DatasetOptions], WrapValidator(_read_options)] = None
+
+    def __post_init__(self) -> None:
+        kind = datasets.find(self.dataset).options
+        if self.options is None:
+            object.__setattr__(self, "options", kind())
+        if type(self.options) is not kind:
+            raise ValueError(
+                f"data.options is {self.options!r}; the options of {self.dataset} are a "
+                f"{kind.__name__}."
+            )
+
+    def with_options(self, **changes: Any) -> DataConfig:
+        """Return the same configuration with other options of its dataset.
+
+        Raises:
+            ValueError: the dataset has no such option.
+        """
+        known = {one.name for one in fields(self.options)}
+        if unknown := sorted(changes.keys() - known):
+            has = ", ".join(sorted(known)) or "none"
+            raise ValueError(
+                f"the dataset {self.dataset} has no option {unknown[0]!r}; it has {has}."
+            )
+        return replace(self, options=replace(self.options, **changes))
+
+    def count_unlabelled(self) -> int | None:
+        """Return how many unlabelled images there are, None where only the files can tell."""
+        return self.at_most or self.options.counts().get("unlabelled")
+
+
+class Data:
+    """The image sets of one configuration and seed, opened when first asked for.
+
+    Args:
+        config: which images.
+        seed: draws the labelled ones.
+        root: the folder that holds the datasets; None asks ``SEMISEG_DATA``, and failing that looks
+            where ``semiseg data`` downloads to.
+
+    Raises:
+        FileNotFoundError: the dataset is not there.
+        ValueError: a list is empty or not one of the dataset's, or an image is in two lists.
+    """
+
+    def __init__(self, config: DataConfig, seed: int, root: Path | None = None) -> None:
+        self.config, self.seed = config, seed
+        self._declared = datasets.find(config.dataset)
+        self.source = self._declared.open(config, reading_root(root), seed)
+        self.classes = self.source.classes
+
+    @cached_property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """The image names of each list; val and test may be the same list."""
+        source, most = self.source, self.config.at_most or None
+        held_out = {name: tuple(source.names(name))[:most] for name in ("val", "test")}
+        labelled = self._labelled_names()
+        taken = {*labelled, *source.names("val"), *source.names("test")}
+        unlabelled = tuple(name for name in source.names("unlabelled") if name not in taken)[:most]
+        for name in ("val", "test"):
+            check_disjoint(
+                {"labelled": labelled, "unlabelled": unlabelled, name: source.names(name)}
+            )
+        return {"labelled": labelled, "unlabelled": unlabelled, **held_out}
+
+    @cached_property
+    def lists_digest(self) -> str:
+        """Ten hexadecimal digits that change with any name in any list."""
+        text = "\n\n".join("\n".join(self.names[name]) for name in LISTS)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The digest of each image set: of all that it is read from, and its class names."""
+        return {name: getattr(self, name).digest for name in LISTS}
+
+    @cached_property
+    def labelled(self) -> ImageSet:
+        """The images with masks, and boxes where somebody drew them."""
+        return self._images("labelled", "candidates")
+
+    @cached_property
+    def unlabelled(self) -> ImageSet:
+        """The images without masks, with boxes or without; their hidden masks are not read."""
+        return self._images("unlabelled", "unlabelled", masks=False)
+
+    @cached_property
+    def boxed(self) -> ImageSet:
+        """The unlabelled images that somebody looked through for boxes."""
+        has = [i for i, name in enumerate(self.unlabelled.names) if self.source.has_boxes(name)]
+        return self.unlabelled.take(has)
+
+    @cached_property
+    def unlabelled_truth(self) -> Masks:
+        """Hidden masks of the unlabelled images: to measure labels, not to learn."""
+        return Masks(self._hidden)
+
+    @property
+    def everything(self) -> ImageSet:
+        """Labelled and unlabelled images, all with their masks: an upper bound learns from them."""
+        return joined(self.labelled, self._hidden)
+
+    @cached_property
+    def val(self) -> ImageSet:
+        """Images to make choices on."""
+        return self._images("val", "val")
+
+    @cached_property
+    def test(self) -> ImageSet:
+        """Images to report on."""
+        return self._images("test", "test")
+
+    @cached_property
+    def _hidden(self) -> ImageSet:
+        return self._images("unlabelled", "hidden", boxes=False)
+
+    def _images(self, name: str, which: str, masks: bool = True, boxes: bool = True) -> ImageSet:
+        """The images of one of our lists, read as the dataset reads one of its own."""
+        return _image_set(self._declared, self.config, self.source, which, masks, boxes).named(
+            self.names[name]
+        )
+
+    def _labelled_names(self) -> tuple[str, ...]:
+        config = self.config
+        if config.published:
+            return self._published(Path(config.published))
+        candidates = tuple(self.source.names("candidates"))
+        if config.labelled in (0, len(candidates)):
+            return candidates
+        images = _image_set(self._declared, config, self.source, "candidates", boxes=False)
+        what = f"{images.digest} {plain(config.options)} {self.seed}"
+        key = hashlib.sha256(what.encode()).hexdigest()[:16]
+        path = work_root() / "splits" / f"{config.dataset}-{config.labelled}-{key}.txt"
+        if not path.is_file():
+            names = choose_names(images, config.labelled, self.seed)
+            with atomic_write(path) as temporary:
+                temporary.write_text("\n".join(names) + "\n", encoding="utf-8")
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+
+    def _published(self, path: Path) -> tuple[str, ...]:
+        known = set(self.source.names("candidates"))
+        names = read_published_list(path, known)
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(
+                f"{self.config.published} names {len(unknown)} images that are not among the "
+                f"{self.config.dataset} images that could be labelled, such as {unknown[0]}. "
+                "Name the list that holds them (data.candidates), or complete the dataset."
+            )
+        return tuple(names)
+
+
+def draw_labelled(
+    config: DataConfig, count: int, seed: int, root: Path | None = None
+) -> tuple[tuple[str, ...], ImageSet]:
+    """Draw ``count`` names from a dataset's candidates, so that every class occurs.
+
+    Returns:
+        the names, and all candidates.
+
+    Raises:
+        FileNotFoundError: the dataset is not there.
+        ValueError: see :func:`~semiseg_lib.datasets.splits.choose_labelled`.
+    """
+    declared = datasets.find(config.dataset)
+    source = declared.open(config, reading_root(root), seed)
+    images = _image_set(declared, config, source, "candidates", boxes=False)
+    return choose_names(images, count, seed), images
+
+
+def choose_names(candidates: ImageSet, count: int, seed: int) -> tuple[str, ...]:
+    """Return the names of ``count`` candidates, drawn so that every class occurs."""
+    masks = tqdm(Masks(candidates), desc="which classes occur", unit="mask", leave=False)
+    chosen = choose_labelled(masks, count, len(candidates.classes), seed)
+    return tuple(candidates.names[i] for i in chosen)
+
+
+def _image_set(
+    declared: datasets.Dataset, config: DataConfig, source: Source, which: str,
+    masks: bool = True, boxes: bool = True,
+) -> ImageSet:
+    """All images of one of a dataset's lists."""
+    reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
+    reader = Cached(reader) if declared.cached else reader
+    return ImageSet(reader, tuple(range(len(reader))), source.boxed, config.unboxed)

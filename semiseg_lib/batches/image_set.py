@@ -1,0 +1,309 @@
+"""Image sets: images of a dataset with their labels, read when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg_lib.batches.boxes import Allowed, allowed_by_boxes
+from semiseg_lib.batches.part import Part
+from semiseg_lib.batches.weak_view import View
+from semiseg_lib.datasets.dataset import Reader
+from semiseg_lib.datasets.digest import image_set_digest
+from semiseg_lib.datasets.sample import Boxes, Sample
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Some images of a dataset.
+
+    Attributes:
+        reader: where they are read, from disk or from memory.
+        indices: which of the reader's images.
+        boxed: bool (C,), which classes have a box around each of their objects.
+        unboxed: what an image without boxes means; see
+            :func:`~semiseg_lib.batches.boxes.allowed_by_boxes`.
+        gives: what a part holds beside images and masks: ``box_maps``, ``allowed``.
+        stored: ancillary logits, float16 (C, h, w) per image, in the order of ``indices``.
+    """
+
+    reader: Reader
+    indices: tuple[int, ...]
+    boxed: np.ndarray = field(compare=False)
+    unboxed: Literal["unknown", "empty"] = "unknown"
+    gives: frozenset[str] = frozenset({"box_maps"})
+    stored: Sequence[Tensor] | None = field(default=None, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The images' names, in order."""
+        return tuple(self.reader.names[i] for i in self.indices)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The C class names."""
+        return self.reader.classes
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest, 64 hexadecimal digits, of everything that these images are read from."""
+        return image_set_digest(self.reader, self.indices)
+
+    @property
+    def images(self) -> Tensor:
+        """All images, uint8 (N, 3, H, W).
+
+        Raises:
+            ValueError: they differ in size.
+        """
+        return self._stacked(lambda sample: sample.image)
+
+    @property
+    def masks(self) -> Tensor:
+        """All masks, uint8 (N, H, W).
+
+        Raises:
+            ValueError: they differ in size, or an image has none.
+        """
+        return self._stacked(_mask_of)
+
+    def sample(self, number: int) -> Sample:
+        """Return an image with its labels, as they are stored."""
+        return self.reader[self.indices[number]]
+
+    def allowed(self, number: int) -> Allowed:
+        """Return the classes that the weak label of an image allows in each pixel."""
+        return allowed_by_boxes(self.sample(number).boxes, self.boxed, self.unboxed)
+
+    def take(self, numbers: Sequence[int]) -> ImageSet:
+        """Return some of the images, with their stored logits."""
+        stored = None if self.stored is None else [self.stored[i] for i in numbers]
+        return replace(self, indices=tuple(self.indices[i] for i in numbers), stored=stored)
+
+    def named(self, names: Sequence[str]) -> ImageSet:
+        """Return the images of these names, in this order.
+
+        Raises:
+            ValueError: an image is not in the set.
+        """
+        places = {name: number for number, name in enumerate(self.names)}
+        if unknown := [name for name in names if name not in places]:
+            raise ValueError(f"{len(unknown)} images are not in this set, such as {unknown[0]}.")
+        return self.take([places[name] for name in names])
+
+    def giving(self, *what: str) -> ImageSet:
+        """Return the same images, whose parts hold just this beside images and masks.
+
+        Where neither box maps nor allowed classes are asked for, no boxes are read.
+        """
+        reader = copy(self.reader)
+        reader.boxes = self.reader.boxes and bool(what)
+        return replace(self, reader=reader, gives=frozenset(what))
+
+    def without_boxes(self) -> ImageSet:
+        """Return the same images for a model that reads no boxes."""
+        return self.giving()
+
+    def without_labels(self) -> ImageSet:
+        """Return the same images; neither masks nor boxes are read."""
+        reader = copy(self.reader)
+        reader.masks, reader.boxes = None, False
+        return replace(self, reader=reader, gives=frozenset(), stored=None)
+
+    def with_logits(self, stored: Sequence[Tensor] | None) -> ImageSet:
+        """Return the same images with stored logits.
+
+        Raises:
+            ValueError: too many or too few.
+        """
+        if stored is not None and len(stored) != len(self):
+            raise ValueError(f"{len(stored)} stored logits do not fit {len(self)} images.")
+        return replace(self, stored=stored)
+
+    def with_masks(self, masks: Sequence[np.ndarray]) -> ImageSet:
+        """Return the same images with these masks, uint8 (H, W) each, read when asked for.
+
+        The images' own masks and boxes are not read.
+
+        Raises:
+            ValueError: too many or too few masks; on reading, one that does not fit its image.
+        """
+        if len(masks) != len(self):
+            raise ValueError(f"{len(masks)} masks do not fit {len(self)} images.")
+        return self._over(Relabelled(self, masks))
+
+    def part(
+        self, numbers: Sequence[int], view: Callable[[int, Sample], View] | None = None
+    ) -> Part:
+        """Return the images at ``numbers`` with their labels.
+
+        Args:
+            numbers: which images.
+            view: ``view(place, sample)``, how the image at a place in ``numbers`` is seen; None
+                for as it is.
+
+        Raises:
+            ValueError: the images, as they are seen, differ in size; some have masks and others
+                have none; or box maps are asked for of an image without boxes.
+        """
+        samples = [self.sample(number) for number in numbers]
+        views = [view(place, sample) for place, sample in enumerate(samples)] if view else None
+        return self.assemble(numbers, samples, views)
+
+    def assemble(
+        self, numbers: Sequence[int], samples: Sequence[Sample], views: Sequence[View] | None = None
+    ) -> Part:
+        """Return :meth:`part` of samples that were read before."""
+        padded, views = views, views or [View.whole(s.image.shape[1:]) for s in samples]
+        pairs = list(zip(views, samples, strict=True))
+        if len(sizes := {one.size for one in views}) > 1:
+            raise ValueError(
+                f"images of {len(sizes)} sizes, such as {sorted(sizes)[:2]} (rows, columns), do "
+                "not fit into one batch. Crop them to one size: augment.crop."
+            )
+        has_masks = any(sample.mask is not None for sample in samples)
+        gives = self.gives if self.reader.boxes else frozenset()
+        return Part(
+            names=tuple(sample.name for sample in samples),
+            images=_tensor([one.image(s.image) for one, s in pairs]).float().div_(255),
+            masks=_tensor([one.mask(_mask_of(s)) for one, s in pairs]).long()
+            if has_masks else None,
+            box_maps=_tensor([
+                one.box_maps(self._boxes_of(s), len(self.classes)) for one, s in pairs
+            ]).float() if "box_maps" in gives else None,
+            allowed=_tensor([
+                one.allowed(allowed_by_boxes(s.boxes, self.boxed, self.unboxed)) for one, s in pairs
+            ]) if "allowed" in self.gives else None,
+            logits_ancillary=_tensor([
+                one.logits(self.stored[number].numpy())
+                for one, number in zip(views, numbers, strict=True)
+            ]).float() if self.stored is not None else None,
+            inside=_tensor([one.inside() for one in views]) if padded else None,
+        )
+
+    def _boxes_of(self, sample: Sample) -> Boxes:
+        if sample.boxes is None and self.unboxed == "unknown":
+            raise ValueError(
+                f"nobody drew boxes on {sample.name}. Draw them, leave the image out, or say that "
+                "an image without boxes holds no object (data.unboxed empty)."
+            )
+        return sample.boxes or Boxes()
+
+    def _stacked(self, of: Callable[[Sample], np.ndarray]) -> Tensor:
+        arrays = [of(self.sample(number)) for number in range(len(self))]
+        if len(sizes := {array.shape[-2:] for array in arrays}) > 1:
+            raise ValueError(
+                f"the images come in {len(sizes)} sizes, such as {sorted(sizes)[:3]} (rows, "
+                "columns); read them one by one: sample(number)."
+            )
+        return _tensor(arrays)
+
+    def _over(self, reader: Reader) -> ImageSet:
+        """All images of a reader that is made of this set."""
+        return ImageSet(reader, tuple(range(len(reader))), self.boxed, gives=frozenset())
+
+
+class Masks(Sequence):
+    """The masks of an image set, uint8 (H, W) each, read when asked for.
+
+    ``numpy.asarray(masks)`` has all of them, uint8 (N, H, W), where they share one size.
+    """
+
+    def __init__(self, images: ImageSet) -> None:
+        self.images = images.without_boxes()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        if not 0 <= number < len(self.images):
+            raise IndexError(number)
+        return _mask_of(self.images.sample(number))
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.images.masks.numpy(), dtype=dtype)
+
+
+class Relabelled:
+    """The images of a set with other masks; their own labels are never opened."""
+
+    def __init__(self, images: ImageSet, masks: Sequence[np.ndarray]) -> None:
+        self.images = images.without_labels()
+        self.names, self.classes = images.names, images.classes
+        self.masks: Sequence[np.ndarray] | None = masks
+        self.boxes = False
+        self.canonical = images.reader.canonical
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.images.sample(index)
+        if self.masks is None:
+            return sample
+        mask, size = self.masks[index], sample.image.shape[1:]
+        if mask.shape != size:
+            raise ValueError(
+                f"the mask for {sample.name} has {mask.shape} rows and columns, but the image "
+                f"{size}. Make the labels of these images again."
+            )
+        return replace(sample, mask=mask)
+
+    def content(self, index: int) -> Iterator:
+        """Yield what the image is read from, and the bytes of its mask."""
+        yield from self.images.reader.content(self.images.indices[index])
+        if self.masks is not None:
+            yield np.ascontiguousarray(self.masks[index]).tobytes()
+
+
+class Joined:
+    """Several image sets as one reader without boxes, image after image."""
+
+    def __init__(self, sets: Sequence[ImageSet]) -> None:
+        self.places = [(images, number) for images in sets for number in range(len(images))]
+        self.names = tuple(name for images in sets for name in images.names)
+        self.classes = sets[0].classes
+        self.boxes = False
+        self.masks: Literal["own"] | None = "own"
+        self.canonical = {
+            key: value for images in sets for key, value in images.reader.canonical.items()
+        }
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Sample:
+        images, number = self.places[index]
+        sample = images.sample(number)
+        return replace(sample, mask=sample.mask if self.masks else None, boxes=None)
+
+    def content(self, index: int) -> Iterator:
+        """Yield what the image is read from in its own set."""
+        images, number = self.places[index]
+        yield from images.reader.content(images.indices[number])
+
+
+def joined(*sets: ImageSet) -> ImageSet:
+    """Return one set of all their images, with masks and without boxes and logits."""
+    reader = Joined([images.without_boxes() for images in sets])
+    return sets[0]._over(reader)
+
+
+def _mask_of(sample: Sample) -> np.ndarray:
+    if sample.mask is None:
+        raise ValueError(f"{sample.name} has no mask. Draw it, or leave the image out.")
+    return sample.mask
+
+
+def _tensor(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))

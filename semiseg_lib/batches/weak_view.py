@@ -1,0 +1,320 @@
+"""Weak views: an image resized, cropped or shifted, flipped, and a little recoloured.
+
+A :class:`View` says which pixel of the resized image each pixel of the view shows. Everything that
+lies on the image follows these places: the image itself, its mask (nearest neighbour), its boxes
+(by the pixels that they cover), its stored logits (bilinear). So they cannot drift apart.
+
+What a view shows beyond the image is either mirrored in at the border, or padding: void in the
+mask and False in ``inside``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from semiseg_lib.batches import colours
+from semiseg_lib.batches.boxes import Allowed, covered_pixels
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.datasets.sample import Boxes
+
+PADDING_COLOUR = np.array([124, 116, 104], np.uint8)[:, None, None]
+"""ImageNet's mean colour: what lies outside an image looks like nothing in particular."""
+
+DRAWS = 10
+"""Uniform numbers in [0, 1) that decide a view: six for its geometry, four for its colours."""
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """How far a weak view may differ from its image.
+
+    Attributes:
+        crop: height and width of a view in pixels, at least 16; 0 keeps the image's own size.
+        scale: the image is first resized by a factor drawn from this range.
+        shift: largest shift in pixels, each way, beyond what cropping does.
+        border: what a view shows beyond the image: ``padding``, which is void, or the image
+            mirrored at its edge (``mirror``).
+        flip: chance of a left-right flip.
+        brightness, contrast, saturation: factors are drawn from 1 - x .. 1 + x.
+        hue: turn of the colour circle, drawn from -x .. x (1 is a full turn).
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    crop: int = 0
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: int = 0
+    border: Literal["padding", "mirror"] = "padding"
+    flip: float = 0.5
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.crop and self.crop < 16:
+            raise ValueError(
+                f"augment.crop is {self.crop}; it must be at least 16, or 0 for the image's size."
+            )
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"augment.scale is {self.scale}; it must be a range above 0.")
+        if self.shift < 0:
+            raise ValueError(f"augment.shift is {self.shift}; it must be >= 0.")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"augment.flip is {self.flip}; it must be in [0, 1].")
+
+    @property
+    def recolours(self) -> bool:
+        """Whether colours change at all."""
+        return any((self.brightness, self.contrast, self.saturation, self.hue))
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of an image.
+
+    Attributes:
+        source: (H, W) of the image.
+        scaled: (H, W) that it is resized to.
+        top, left: the view's corner in the resized image; negative where it begins outside.
+        size: (h, w) of the view.
+        flip: mirrored left to right after cropping.
+        border: what is shown beyond the image; see :class:`ViewConfig`.
+    """
+
+    source: tuple[int, int]
+    scaled: tuple[int, int]
+    top: int
+    left: int
+    size: tuple[int, int]
+    flip: bool = False
+    border: Literal["padding", "mirror"] = "padding"
+
+    @classmethod
+    def whole(cls, size: tuple[int, int]) -> View:
+        """Return the view that shows an image of ``size`` (H, W) as it is."""
+        return cls(size, size, 0, 0, size)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The row of the resized image that each row of the view shows, int64 (h,)."""
+        return self._folded(self.top + np.arange(self.size[0]), self.scaled[0])
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """The column of the resized image that each column of the view shows, int64 (w,)."""
+        columns = self.left + np.arange(self.size[1])
+        return self._folded(columns[::-1] if self.flip else columns, self.scaled[1])
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        """Return the view of an image uint8 (3, H, W): uint8 (3, h, w)."""
+        rows, columns = self._within
+        if self.scaled != self.source:
+            image, rows, columns = self._resized(image, rows, columns)
+        return self._filled(image.take(rows, axis=1).take(columns, axis=2), PADDING_COLOUR)
+
+    def mask(self, mask: np.ndarray) -> np.ndarray:
+        """Return the view of a mask uint8 (H, W): uint8 (h, w), padding void."""
+        rows, columns = self._within
+        if self.scaled != self.source:
+            rows, columns = (
+                (2 * places + 1) * before // (2 * after)  # nearest neighbour
+                for places, before, after in zip(
+                    (rows, columns), self.source, self.scaled, strict=True
+                )
+            )
+        return self._filled(mask.take(rows, axis=0).take(columns, axis=1), VOID)
+
+    def inside(self) -> np.ndarray:
+        """Return bool (h, w), True where the view shows the image."""
+        rows, columns = (
+            (places >= 0) & (places < side)
+            for places, side in zip((self.rows, self.columns), self.scaled, strict=True)
+        )
+        return np.logical_and.outer(rows, columns)
+
+    def box_maps(self, boxes: Boxes, num_classes: int) -> np.ndarray:
+        """Return the view of the boxes' :func:`~semiseg_lib.batches.boxes.class_maps`.
+
+        Boxes are enlarged like the image; a pixel belongs to a box when its centre does.
+
+        Returns:
+            uint8 (C, h, w) of zeros and ones; channel 0 is 1 in padding.
+        """
+        maps = np.zeros((num_classes, *self.size), np.uint8)
+        factors = np.array(self.scaled) / np.array(self.source)
+        for (x0, y0, x1, y1), label in zip(boxes.coordinates, boxes.classes, strict=True):
+            tall = covered_pixels(y0 * factors[0], y1 * factors[0], self.scaled[0])
+            wide = covered_pixels(x0 * factors[1], x1 * factors[1], self.scaled[1])
+            maps[label] |= np.logical_and.outer(
+                (self.rows >= tall.start) & (self.rows < tall.stop),
+                (self.columns >= wide.start) & (self.columns < wide.stop),
+            )
+        maps[0] = ~maps[1:].any(axis=0)
+        return maps
+
+    def allowed(self, allowed: Allowed) -> np.ndarray:
+        """Return the view of what a weak label allows: bool (C, h, w), True in padding."""
+        maps = self.box_maps(allowed.boxes, len(allowed.everywhere)).astype(bool)
+        maps[0] = False
+        return maps | allowed.everywhere[:, None, None] | ~self.inside()
+
+    def logits(self, logits: np.ndarray) -> np.ndarray:
+        """Return the view of stored logits (C, h, w): (C, n, m), one for each stride pixels.
+
+        One stored logit covers stride x stride pixels of the image, the first of them from its
+        upper left corner. They are sampled bilinearly at the centres of the view's own logits;
+        beyond the image's edge the nearest one is repeated, or they are mirrored like the image.
+        """
+        stride = stored_stride(self.source, logits.shape[-2:])
+        down = self._centres(0, self.top, stride)
+        across = self._centres(1, self.left, stride)
+        return _sampled(_sampled(logits, 1, down, stride), 2, across, stride)
+
+    def _folded(self, places: np.ndarray, side: int) -> np.ndarray:
+        """Places beyond 0 .. side - 1, mirrored in where the border says so (… 1 0 | 0 1 …)."""
+        if self.border == "padding":
+            return places
+        folded = places % (2 * side)
+        return np.minimum(folded, 2 * side - 1 - folded)
+
+    def _centres(self, axis: int, corner: int, stride: int) -> np.ndarray:
+        """Where the centres of the view's logits lie, in pixels of the image."""
+        side, before = self.scaled[axis], self.source[axis]
+        centres = (np.arange(-(-self.size[axis] // stride)) + 0.5) * stride
+        centres = corner + (self.size[1] - centres if axis == 1 and self.flip else centres)
+        if self.border == "mirror":
+            centres = centres % (2 * side)
+            centres = np.minimum(centres, 2 * side - centres)
+        return centres * before / side
+
+    @cached_property
+    def _within(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows and columns that are shown; those of the edge in place of any beyond it."""
+        if self.border == "mirror":
+            return self.rows, self.columns
+        return self.rows.clip(0, self.scaled[0] - 1), self.columns.clip(0, self.scaled[1] - 1)
+
+    def _filled(self, view: np.ndarray, padding: np.ndarray | int) -> np.ndarray:
+        """The view (..., h, w) with ``padding`` where it shows none of the image."""
+        if self.border == "padding":
+            view[..., self.rows != self._within[0], :] = padding
+            view[..., self.columns != self._within[1]] = padding
+        return view
+
+    def _resized(
+        self, image: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The part of the image that is seen, resized, and the places of rows and columns in it.
+
+        Pillow resizes a part exactly as it stands in the whole: the filter reads beyond its edges.
+        """
+        top, left = int(rows.min()), int(columns.min())
+        height, width = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
+        down, across = (a / b for a, b in zip(self.source, self.scaled, strict=True))
+        seen = (left * across, top * down, (left + width) * across, (top + height) * down)
+        seen = (*seen[:2], min(seen[2], self.source[1]), min(seen[3], self.source[0]))
+        whole = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+        resized = np.asarray(whole.resize((width, height), Image.Resampling.BILINEAR, box=seen))
+        return resized.transpose(2, 0, 1), rows - top, columns - left
+
+
+def draw_view(
+    size: tuple[int, int], config: ViewConfig, draws: np.ndarray, stride: int = 1
+) -> View:
+    """Return the view of an image of ``size`` (H, W) that uniform numbers decide.
+
+    Args:
+        size: of the image.
+        config: how far the view may differ.
+        draws: :data:`DRAWS` numbers in [0, 1).
+        stride: shifts are whole multiples of so many pixels, so that logits stored at H/stride x
+            W/stride follow exactly.
+    """
+    low, high = config.scale
+    factor = low + (high - low) * draws[0]
+    scaled = tuple(max(round(side * factor), 1) for side in size)
+    crop = (config.crop, config.crop) if config.crop else tuple(size)
+    reach = config.shift // stride
+    top, left = (
+        _whole(draw, *sorted((0, side - length)))
+        + stride * _whole(shift, -reach, reach)
+        for side, length, draw, shift in zip(scaled, crop, draws[1:3], draws[3:5], strict=True)
+    )
+    return View(
+        tuple(size), scaled, top, left, crop, bool(draws[5] < config.flip), config.border
+    )
+
+
+def recolour(images: Tensor, config: ViewConfig, draws: np.ndarray) -> Tensor:
+    """Jitter the colours of images (B, 3, H, W) in [0, 1].
+
+    Args:
+        images: to be changed; the result is a new tensor.
+        config: how far colours may change.
+        draws: (B, 4) numbers in [0, 1), for brightness, contrast, saturation and hue.
+    """
+    if not config.recolours:
+        return images
+    reach = (config.brightness, config.contrast, config.saturation, config.hue)
+    return jitter(images, reach, 2 * draws - 1)
+
+
+def jitter(images: Tensor, reach: Sequence[float], draws: np.ndarray) -> Tensor:
+    """Change brightness, contrast, saturation and hue of images (B, 3, H, W), in this order.
+
+    Args:
+        images: in [0, 1].
+        reach: how far each of the four may change; those with 0 are passed over.
+        draws: (B, 4) in -1 .. 1. A factor is 1 + reach * draw; hue turns by reach * draw.
+    """
+    drawn = torch.from_numpy(np.asarray(draws, np.float32)).to(images.device)
+    brightness, contrast, saturation, hue = (
+        far * column for far, column in zip(reach, drawn.unbind(dim=1), strict=True)
+    )
+    if reach[0]:
+        images = colours.adjust_brightness(images, 1 + brightness)
+    if reach[1]:
+        images = colours.adjust_contrast(images, 1 + contrast)
+    if reach[2]:
+        images = colours.adjust_saturation(images, 1 + saturation)
+    if reach[3]:
+        images = colours.adjust_hue(images, hue)
+    return images
+
+
+def stored_stride(image: tuple[int, int], stored: tuple[int, int]) -> int:
+    """Return how many pixels one stored logit covers: h = ceil(H / stride), a power of two."""
+    longest = 0 if image[0] >= image[1] else 1
+    return 2 ** round(math.log2(image[longest] / stored[longest]))
+
+
+def _whole(draw: float, low: int, high: int) -> int:
+    """A whole number from ``low`` to ``high``, both included, from a uniform one in [0, 1)."""
+    return low + int(draw * (high - low + 1))
+
+
+def _sampled(logits: np.ndarray, axis: int, centres: np.ndarray, stride: int) -> np.ndarray:
+    """Linear interpolation along one axis at ``centres``, in pixels; the edge is repeated.
+
+    Where all centres are those of stored logits, these are handed out as they are.
+    """
+    last = logits.shape[axis] - 1
+    places = (centres / stride - 0.5).clip(0, last)
+    low = places.astype(np.int64)
+    share = (places - low).astype(np.float32)
+    below = logits.take(low, axis)
+    if not share.any():
+        return below
+    above = logits.take(np.minimum(low + 1, last), axis).astype(np.float32)
+    return below + (share[:, None] if axis == 1 else share) * (above - below)

@@ -1,0 +1,33 @@
+"""Names that commands no longer know, each refused with the one that took its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+FLAGS = {
+    "--train.batch-weak": "--train.batch-unlabelled",
+    "--data.weak": "--data.unlabelled",
+    "--data.world": "--data.options.world",
+    "--data.sizes": "--data.options.sizes",
+    "--data.sizes.weak": "--data.options.sizes.unlabelled",
+    "--data.labelled-boxes": "--data.options.labelled-boxes",
+    "--data.weak-boxes": "--data.options.unlabelled-boxes",
+    "--data.recipe": "--data.options.recipe",
+}
+"""Old flag, or the beginning of old flags up to a dot: new one."""
+
+DATASETS = {"mini": "minivoc"}
+"""Old name after ``semiseg data`` or ``semiseg data check``: new one."""
+
+
+def refuse_old_names(arguments: Sequence[str]) -> None:
+    """Raise ValueError where a command line uses a name of an earlier version."""
+    for argument in arguments:
+        flag = argument.partition("=")[0].replace("_", "-")
+        for old in sorted(FLAGS, key=len, reverse=True):
+            if flag == old or flag.startswith(f"{old}."):
+                raise ValueError(f"{flag} is now {FLAGS[old]}{flag.removeprefix(old)}.")
+    if arguments[:1] == ["data"]:
+        for name in arguments[1:3]:
+            if name in DATASETS:
+                raise ValueError(f"the dataset {name} is now called {DATASETS[name]}.")

@@ -1,0 +1,22 @@
+"""Getting datasets: downloads, archives, and the counts that tell whether all of it is there."""
+
+from .download import Archive, fetch, unpack
+from .frames import extract_frames
+from .parts import Count, Download, count_files, count_names, get_archive
+from .sbd import AUG_FOLDER, Augmented, make_aug, read_sbd_mask
+
+__all__ = [
+    "AUG_FOLDER",
+    "Archive",
+    "Augmented",
+    "Count",
+    "Download",
+    "count_files",
+    "count_names",
+    "extract_frames",
+    "fetch",
+    "get_archive",
+    "make_aug",
+    "read_sbd_mask",
+    "unpack",
+]

@@ -1,0 +1,136 @@
+"""The Semantic Boundaries Dataset (SBD): 9,118 more masks for PASCAL VOC's training images.
+
+::
+
+    benchmark_RELEASE/dataset/train.txt, val.txt    names
+                              cls/NAME.mat          masks of VOC's class ids, without a void rim
+
+:func:`make_aug` turns them into VOC's own layout, the "augmented" set of 10,582 images that
+the field trains on: VOC's 1,464 plus all of SBD that VOC does not hold out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+from tqdm.auto import tqdm
+
+from semiseg_lib.datasets.labels import LabelError, read_mask, write_mask
+from semiseg_lib.datasets.lists import write_list
+from semiseg_lib.datasets.voc_layout import read_list
+
+AUG_FOLDER = "SegmentationClassAug"
+NUM_CLASSES = 21
+"""VOC's classes, the background included; SBD has the same ids."""
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """What :func:`make_aug` made.
+
+    Attributes:
+        train_aug: VOC's train images, then SBD's; 10,582 names of the full datasets.
+        sbd_extra: SBD's alone, 9,118 names.
+        written: how many masks were written by this call; the others were there.
+    """
+
+    train_aug: tuple[str, ...]
+    sbd_extra: tuple[str, ...]
+    written: int
+
+
+def read_sbd_mask(path: Path) -> np.ndarray:
+    """Read ``cls/NAME.mat`` as uint8 (H, W) of VOC's ids 0 to 20; SBD marks no void pixels.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        LabelError: it is truncated, no MATLAB file, not from ``cls``, or holds unknown ids.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. Unpack SBD's benchmark.tgz again.")
+    try:
+        content = loadmat(path, variable_names=["GTcls"])
+        mask = np.asarray(content["GTcls"]["Segmentation"][0, 0])
+    except KeyError:
+        raise LabelError(
+            f"{path} holds no GTcls.Segmentation. Read the files of dataset/cls; those of "
+            "dataset/inst number objects, not classes."
+        ) from None
+    except (MatReadError, ValueError, TypeError, OSError, EOFError, IndexError,
+            NotImplementedError) as error:
+        raise LabelError(f"{path} cannot be read ({error}). Unpack it again.") from error
+    last = NUM_CLASSES - 1
+    if mask.ndim != 2 or mask.size == 0 or mask.min() < 0 or mask.max() > last:
+        raise LabelError(
+            f"{path} is no mask of the ids 0 to {last} (shape {mask.shape}). Unpack it again."
+        )
+    return mask.astype(np.uint8)
+
+
+def make_aug(
+    sbd_root: Path, voc_root: Path, out: Path | None = None, progress: bool = True
+) -> Augmented:
+    """Write ``SegmentationClassAug`` and the lists ``train_aug.txt`` and ``sbd_extra.txt``.
+
+    Images of VOC's train list keep VOC's better mask, those of its val list are left out. Masks
+    that are there already are not written again, so an interrupted call can simply be repeated;
+    the lists come last.
+
+    Args:
+        sbd_root: ``benchmark_RELEASE`` or its ``dataset`` folder.
+        voc_root: ``VOCdevkit/VOC2012``.
+        out: where ``SegmentationClassAug`` and ``ImageSets`` go; None for ``voc_root``.
+        progress: show a bar.
+
+    Raises:
+        FileNotFoundError: a list, an image or a mask is missing.
+        LabelError: a mask cannot be used.
+    """
+    dataset, voc_root = _dataset_folder(Path(sbd_root)), Path(voc_root)
+    out = voc_root if out is None else Path(out)
+    lists = voc_root / "ImageSets" / "Segmentation"
+    train, held_out = read_list(lists / "train.txt"), read_list(lists / "val.txt")
+    known = {*train, *held_out}
+    in_sbd = sorted({*read_list(dataset / "train.txt"), *read_list(dataset / "val.txt")})
+    extra = tuple(name for name in in_sbd if name not in known)
+    _check_images(extra, voc_root, dataset)
+
+    masks = out / AUG_FOLDER
+    missing = [name for name in (*train, *extra) if not (masks / f"{name}.png").is_file()]
+    official = set(train)
+    for name in tqdm(missing, desc=AUG_FOLDER, unit="mask", disable=not progress):
+        if name in official:
+            mask = read_mask(voc_root / "SegmentationClass" / f"{name}.png", NUM_CLASSES)
+        else:
+            mask = read_sbd_mask(dataset / "cls" / f"{name}.mat")
+        write_mask(mask, masks / f"{name}.png")
+    made = Augmented((*train, *extra), extra, len(missing))
+    new_lists = out / "ImageSets" / "Segmentation"
+    write_list(made.train_aug, new_lists / "train_aug.txt")
+    if extra:
+        write_list(extra, new_lists / "sbd_extra.txt")
+    return made
+
+
+def _dataset_folder(root: Path) -> Path:
+    """The folder that holds ``cls``, wherever in the unpacked archive the user points."""
+    for folder in (root, root / "dataset", root / "benchmark_RELEASE" / "dataset"):
+        if (folder / "cls").is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"{root} holds no dataset/cls. Unpack SBD's benchmark.tgz and name its benchmark_RELEASE."
+    )
+
+
+def _check_images(names: tuple[str, ...], voc_root: Path, dataset: Path) -> None:
+    absent = [n for n in names if not (voc_root / "JPEGImages" / f"{n}.jpg").is_file()]
+    if absent:
+        raise FileNotFoundError(
+            f"{len(absent)} images of SBD are not in {voc_root / 'JPEGImages'}, such as "
+            f"{absent[0]}.jpg. Use VOC 2012 (not 2007), or copy them from {dataset / 'img'}."
+        )

@@ -1,0 +1,223 @@
+"""Is a dataset what it should be? Every file looked at, every finding with its mend.
+
+Wrong ids, palettes and lists train without an error and cost points that nobody finds again; this
+is the first thing to run on a dataset, and on one's own images above all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from semiseg_lib.datasets.dataset import find
+from semiseg_lib.datasets.dataset import names as dataset_names
+from semiseg_lib.paths import shown
+
+from .findings import FAILS, MENDS, Histogram
+from .image import look, missing
+from .parts import Entry, Finding, Layout, Look, Problem, Rules
+
+SHOWN = 3
+MUCH_VOID = 0.3
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdict on a dataset.
+
+    Attributes:
+        title: which dataset, where.
+        findings: worst first.
+        histograms: {list: what its masks hold}.
+    """
+
+    title: str
+    findings: tuple[Finding, ...]
+    histograms: Mapping[str, Histogram]
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything must be mended before training."""
+        return any(finding.severity == "FAIL" for finding in self.findings)
+
+
+def check_dataset(
+    dataset: str, root: Path | None = None, lists: Sequence[Path] = (),
+    sample: int | None = None, workers: int | None = None, progress: bool = False,
+) -> Report:
+    """Look at every image, mask and box that the lists of a dataset name.
+
+    Args:
+        dataset: the name of a dataset that declares an audit.
+        root: the folder that holds the dataset or the folder below which it lies.
+        lists: further lists of names to check with it, such as one's own labelled list.
+        sample: look into so many images a list only; that files exist is checked for all.
+        workers: threads; None: up to 4.
+        progress: show a progress bar.
+
+    Raises:
+        FileNotFoundError: the dataset or a list is not there.
+        ValueError: there is no such dataset, or it has no audit.
+    """
+    declared = find(dataset)
+    if declared.audit is None:
+        audited = [name for name in dataset_names() if find(name).audit is not None]
+        raise ValueError(
+            f"the dataset {dataset} has no audit; there is one for {', '.join(audited)}."
+        )
+    layout = declared.audit(declared.folder(root), lists)
+    return check_layout(layout, sample, workers, progress)
+
+
+def check_layout(
+    layout: Layout, sample: int | None = None, workers: int | None = None, progress: bool = False
+) -> Report:
+    """Look at every image, mask and box of a layout; see :func:`check_dataset`."""
+    looked_at = {name: _sampled(entries, sample) for name, entries in layout.lists.items()}
+    distinct = list(dict.fromkeys(entry for entries in looked_at.values() for entry in entries))
+    with ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1)) as pool:
+        seen = tqdm(pool.map(look, distinct),
+                    total=len(distinct), unit=" images", disable=None if progress else True)
+        looks = dict(zip(distinct, seen, strict=True))
+    findings, histograms = [*layout.findings], {}
+    for name, entries in layout.lists.items():
+        of_list = [looks[entry] for entry in looked_at[name]]
+        findings += _of_list(name, entries, of_list)
+        if any(one.counts is not None for one in of_list):
+            histograms[name] = histogram(of_list, entries[0].rules)
+            findings += _of_histogram(name, histograms[name])
+    findings += _same_names(layout) + _same_content(looked_at, looks)
+    if not layout.lists and not findings:
+        findings.append(Finding("FAIL", "lists", "there are no lists, so nothing was looked at"))
+    order = {"FAIL": 0, "NOTE": 1, "OK": 2}
+    findings.sort(key=lambda finding: order[finding.severity])
+    return Report(layout.title, tuple(findings), histograms)
+
+
+def histogram(looks: Iterable[Look], rules: Rules) -> Histogram:
+    """Count the pixels of every class; values with the same class name are one class."""
+    names = tuple(dict.fromkeys(rules.ids.values()))
+    row_of = np.full(256, len(names) + 1)
+    row_of[list(rules.void)] = len(names)
+    for value, name in rules.ids.items():
+        row_of[value] = names.index(name)
+    pixels = np.zeros(len(names) + 2, dtype=np.int64)
+    images, masks = pixels.copy(), 0
+    for one in looks:
+        if one.counts is not None:
+            found = np.bincount(row_of, weights=one.counts, minlength=len(pixels)).astype(np.int64)
+            pixels, images, masks = pixels + found, images + (found > 0), masks + 1
+    return Histogram(names, pixels, images, masks)
+
+
+def _sampled(entries: tuple[Entry, ...], sample: int | None) -> tuple[Entry, ...]:
+    if sample is None or sample >= len(entries):
+        return entries
+    generator = np.random.default_rng(0)
+    chosen = generator.choice(len(entries), size=sample, replace=False)
+    return tuple(entries[i] for i in np.sort(chosen))
+
+
+def _of_list(
+    name: str, entries: Sequence[Entry], looks: Sequence[Look]
+) -> list[Finding]:
+    """The problems of one list, those of a kind together; OK with the counts if there are none."""
+    by_kind: dict[str, list[Problem]] = defaultdict(list)
+    for entry in entries:
+        for problem in missing(entry):
+            by_kind[problem.kind].append(problem)
+    for one in looks:
+        for problem in one.problems:
+            by_kind[problem.kind].append(problem)
+    stored = sorted({one.kind for one in looks if one.kind})
+    masks = sum(one.counts is not None for one in looks)
+    counted = (
+        f"{len(entries)} images, {len(looks)} looked at; {masks} masks"
+        + (f" ({' and '.join(stored)})" if stored else "")
+        + f", {sum(one.boxes for one in looks)} boxes"
+    )
+    findings = [Finding("OK", name, counted)]
+    if len(stored) > 1:
+        findings.append(Finding("NOTE", name, f"masks are stored in {len(stored)} ways: "
+                                f"{', '.join(stored)}", mend="See that all come from one source."))
+    for kind, problems in by_kind.items():
+        what, mend = MENDS[kind]
+        files = [shown(p.file) + (f" ({p.detail})" if p.detail else "") for p in problems[:SHOWN]]
+        files += [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        severity = "FAIL" if kind in FAILS else "NOTE"
+        findings.append(Finding(severity, name, f"{len(problems)} {what}", tuple(files), mend))
+    return findings
+
+
+def _of_histogram(name: str, found: Histogram) -> list[Finding]:
+    findings = []
+    absent = [one for one, count in zip(found.names, found.images, strict=False) if not count]
+    if absent:
+        findings.append(Finding(
+            "NOTE", name, f"no pixel of {', '.join(absent)}",
+            mend="Such a class has no score here, and cannot be learnt from these masks.",
+        ))
+    void = found.shares[len(found.names)]
+    if void > MUCH_VOID:
+        findings.append(Finding(
+            "NOTE", name, f"{100 * void:.0f} % of all pixels are void",
+            mend="Void is left out of losses and scores; see that this is meant.",
+        ))
+    return findings
+
+
+def _held_out(name: str) -> bool:
+    return name.startswith(("val", "test"))
+
+
+def _same_names(layout: Layout) -> list[Finding]:
+    """Images that are learnt from in one list and measured on in another."""
+    findings = []
+    # A list in brackets is another kind of masks of the same images.
+    for one, other in combinations([name for name in layout.lists if " (" not in name], 2):
+        names = {entry.name for entry in layout.lists[other]}
+        shared = [entry.name for entry in layout.lists[one] if entry.name in names]
+        if not shared or not (_held_out(one) or _held_out(other)):
+            continue
+        joint = [name for name in (one, other) if name.startswith("trainval")]
+        findings.append(Finding(
+            "NOTE" if joint else "FAIL", f"{one} and {other}",
+            f"{len(shared)} images are in both", tuple(shared[:SHOWN]),
+            f"By its name; never train on {joint[0]} and score on what it holds." if joint else
+            "Take them out of one list, or the score is measured on what was learnt.",
+        ))
+    return findings
+
+
+def _same_content(
+    looked_at: Mapping[str, Sequence[Entry]], looks: Mapping[Entry, Look]
+) -> list[Finding]:
+    """The same pixels under two names; images that only look alike are not found."""
+    owners: dict[bytes, dict[str, str]] = defaultdict(dict)
+    for name, entries in looked_at.items():
+        for entry in entries:
+            digest = looks[entry].digest
+            if digest and (entry.name not in owners[digest] or _held_out(name)):
+                owners[digest][entry.name] = name
+    found: dict[bool, list[str]] = defaultdict(list)
+    for names in owners.values():
+        if len(names) > 1:
+            leaks = len({_held_out(where) for where in names.values()}) > 1
+            found[leaks].append(" = ".join(f"{n} ({where})" for n, where in names.items()))
+    return [
+        Finding(
+            "FAIL" if leaks else "NOTE", "all lists",
+            f"{len(pairs)} images occur under two names"
+            + (", learnt from under one and measured on under the other" if leaks else ""),
+            tuple(pairs[:SHOWN]), "Take one of the two out of its list.",
+        )
+        for leaks, pairs in found.items()
+    ]

@@ -1,0 +1,442 @@
+"""CamVid: the 11-class ids in common use, and the original 32 colours.
+
+::
+
+    train/NAME.png  train_labels/NAME.png       ids 0 to 10, 255 (or 11) = void; so val and test
+    train.txt                                   names, where the folders are not to be believed
+
+    701_StillsRaw_full/NAME.png                 the original, 960x720
+    LabeledApproved_full/NAME_L.png             colours
+
+    frames/.../SEQUENCE_NNNNN.png               further frames of the videos, in either layout
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, get_archive
+from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
+from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, Request
+from semiseg_lib.datasets.labels import (
+    VOID,
+    check_same_size,
+    packed_ids,
+    read_image,
+    read_mask,
+)
+from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates, read_published_list
+from semiseg_lib.datasets.sample import Sample
+from semiseg_lib.paths import atomic_folder, shown
+
+from .colours import (
+    CAMVID_CLASSES,
+    CAMVID_COLOURS,
+    CAMVID_EXACT,
+    CAMVID_MERGED,
+    Recipe,
+    camvid_ids,
+    read_colour_mask,
+)
+
+__all__ = [
+    "CAMVID_CLASSES",
+    "CAMVID_COLOURS",
+    "CAMVID_EXACT",
+    "CAMVID_MERGED",
+    "DATASET",
+    "FRAMES",
+    "NEAR",
+    "ORIGINAL",
+    "SPLITS",
+    "CamVidDataset",
+    "CamVidOptions",
+    "CamVidSource",
+    "Recipe",
+    "audit_camvid",
+    "camvid_archive",
+    "camvid_frames",
+    "camvid_ids",
+    "camvid_names",
+    "get_camvid",
+    "open_camvid",
+    "read_colour_mask",
+    "usual_split",
+]
+
+SPLITS = ("train", "val", "test")
+ORIGINAL = ("701_StillsRaw_full", "LabeledApproved_full")
+SEQUENCES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
+FRAMES = "frames"
+NEAR = 30
+"""Frames within a second of a held-out one are left out: no labelled one is nearer either."""
+
+TERMS = (
+    "for research; cite Semantic Object Classes in Video (Pattern Recognition Letters, 2009)."
+)
+
+
+@dataclass(frozen=True)
+class CamVidOptions(DatasetOptions):
+    """Options of CamVid.
+
+    Attributes:
+        recipe: how 32 colours become 11 classes: ``merged`` as SegNet does it (lane markings are
+            road, vans are cars ...), or ``exact``: every other class is void.
+    """
+
+    recipe: Recipe = "merged"
+
+
+class CamVidDataset:
+    """Images of one split as :class:`Sample`; masks of 11 classes, no background, no boxes.
+
+    Args:
+        root: the folder that holds ``train`` and ``train_labels``, or ``701_StillsRaw_full`` and
+            ``LabeledApproved_full``.
+        split: ``train`` (367 images), ``val`` (101) or ``test`` (233).
+        names: which images; None for all of the split: those in ``SPLIT.txt``, else those in
+            the folder, else (for the original) the usual split by sequence and frame. Names of
+            :func:`camvid_frames` may be among them: nobody labelled those, all is void.
+        keep: the classes to tell apart, None for all 11; every other class becomes void.
+        masks: read the masks; on a copy, None reads none either.
+        recipe: how 32 colours become 11 ids: ``merged`` or ``exact`` (see :func:`camvid_ids`).
+            Scores of the two cannot be compared. Masks of ids are merged ones.
+
+    Raises:
+        FileNotFoundError: neither layout is there.
+        ValueError: a list is empty or names an image twice, an unknown split, recipe or class, or
+            ``exact`` for masks that are ids already.
+    """
+
+    boxes = False
+    canonical: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(
+        self,
+        root: Path,
+        split: str = "train",
+        names: Sequence[str] | None = None,
+        keep: Sequence[str] | None = None,
+        masks: bool = True,
+        recipe: Recipe = "merged",
+    ) -> None:
+        self.root, self.split, self.masks, self.recipe = Path(root), split, masks, recipe
+        if split not in SPLITS:
+            raise ValueError(f"CamVid has no split {split!r}; choose {', '.join(SPLITS)}.")
+        camvid_ids(recipe)
+        self.classes, self._new_id = packed_ids(CAMVID_CLASSES, keep, self.root)
+        self.original = (self.root / ORIGINAL[0]).is_dir()
+        self._images, self._masks = self._folders()
+        if recipe == "exact" and not self.original:
+            raise ValueError(
+                f"the masks of {self.root} are ids that were merged already; recipe='exact' needs "
+                f"the original colours in {ORIGINAL[1]}."
+            )
+        self.names = list(camvid_names(self.root, split) if names is None else names)
+        check_no_duplicates(self.names, f"the choice from {self.root}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        name = self.names[index]
+        if name.startswith(f"{FRAMES}/"):
+            return self._frame(name)
+        image_path = _image_path(self._images, name)
+        image = read_image(image_path)
+        mask = None
+        if self.masks:
+            mask_path = self._mask_path(name)
+            mask = self._new_id.take(self._read_mask(mask_path))
+            check_same_size(mask, image, mask_path, image_path)
+        return Sample(name, image, mask)
+
+    def content(self, index: int) -> Iterator[Path]:
+        """Yield the files that ``self[index]`` reads: the image, its mask where there is one."""
+        name = self.names[index]
+        if name.startswith(f"{FRAMES}/"):
+            yield _image_path(self.root, name)
+            return
+        yield _image_path(self._images, name)
+        if self.masks:
+            yield self._mask_path(name)
+
+    def _mask_path(self, name: str) -> Path:
+        return self._masks / f"{name}{'_L' if self.original else ''}.png"
+
+    def _frame(self, name: str) -> Sample:
+        image = read_image(_image_path(self.root, name))
+        return Sample(name, image, np.full(image.shape[1:], VOID, np.uint8) if self.masks else None)
+
+    def _folders(self) -> tuple[Path, Path]:
+        if self.original:
+            return self.root / ORIGINAL[0], self.root / ORIGINAL[1]
+        images = self.root / self.split
+        if not images.is_dir():
+            raise FileNotFoundError(
+                f"{self.root} holds neither {self.split}/ with {self.split}_labels/ (11 ids) nor "
+                f"{ORIGINAL[0]}/ with {ORIGINAL[1]}/ (32 colours). Name the folder that does."
+            )
+        annotated = self.root / f"{self.split}annot"
+        return images, annotated if annotated.is_dir() else self.root / f"{self.split}_labels"
+
+    def _read_mask(self, path: Path) -> np.ndarray:
+        if self.original:
+            return read_colour_mask(path, self.recipe)
+        # One common copy writes void as 11, one past the last class; packed_ids makes it 255.
+        return read_mask(path, len(CAMVID_CLASSES) + 1)
+
+
+class CamVidSource:
+    """CamVid, opened; see :class:`semiseg_lib.datasets.dataset.Source`.
+
+    Args:
+        root: the folder of either layout.
+        keep: the classes to tell apart; empty for all.
+        val, test: the splits that these lists are.
+        frames: whether frames of the videos are unlabelled images too.
+        recipe: how 32 colours become 11 ids.
+    """
+
+    def __init__(
+        self, root: Path, keep: Sequence[str], val: str, test: str, frames: bool, recipe: Recipe
+    ) -> None:
+        self.root = root
+        self.classes = packed_ids(CAMVID_CLASSES, keep, root)[0]
+        self.boxed = np.zeros(len(self.classes), bool)
+        self._splits = {"val": val, "test": test}
+        self._frames, self._recipe = frames, recipe
+
+    def names(self, which: str) -> Sequence[str]:
+        """Return the image names of a list."""
+        names = camvid_names(self.root, self._splits.get(which, "train"))
+        with_frames = self._frames and which in ("unlabelled", "hidden")
+        return names + camvid_frames(self.root) if with_frames else names
+
+    def reader(self, which: str, masks: bool, boxes: bool) -> CamVidDataset:
+        """Return the reader of a list; there are no boxes to read."""
+        return CamVidDataset(
+            self.root, self._splits.get(which, "train"), self.names(which), self.classes, masks,
+            self._recipe,
+        )
+
+    def has_boxes(self, name: str) -> bool:
+        """Return False: nobody drew boxes."""
+        return False
+
+
+def open_camvid(request: Request, root: Path | None, seed: int) -> CamVidSource:
+    """Return the source that a request names; the unlabelled images are ``train`` or more.
+
+    Raises:
+        FileNotFoundError: the dataset is not there.
+        ValueError: a list is named that there is not, or ``keep`` names an unknown class.
+    """
+    DATASET.refuse_lists(request)
+    if request.unlabelled not in ("", FRAMES):
+        raise ValueError(
+            f"camvid takes no list {request.unlabelled!r} as data.unlabelled. Leave it out for the "
+            f"rest of train, or name {FRAMES!r} to add frames of the videos."
+        )
+    return CamVidSource(
+        DATASET.folder(root), request.keep, request.val or "val", request.test or "test",
+        request.unlabelled == FRAMES, request.options.recipe,
+    )
+
+
+def camvid_names(root: Path, split: str) -> tuple[str, ...]:
+    """Return the names of a split: from its list, else its folder, else the usual rule.
+
+    Raises:
+        ValueError: there are none.
+    """
+    root = Path(root)
+    if (root / f"{split}.txt").is_file():
+        return read_published_list(root / f"{split}.txt")
+    original = (root / ORIGINAL[0]).is_dir()
+    folder = root / (ORIGINAL[0] if original else split)
+    found = sorted(p.stem for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    names = tuple(name for name in found if not original or usual_split(name) == split)
+    if not names:
+        raise ValueError(f"{folder} holds no image of the {split} split. Unpack it again.")
+    return names
+
+
+def usual_split(name: str) -> str:
+    """Return where the usual 367/101/233 split puts a frame: it follows sequence and frame number.
+
+    Raises:
+        ValueError: it is no frame of CamVid.
+    """
+    sequence, _, frame = name.partition("_")
+    number = frame.removeprefix("f")
+    if sequence not in SEQUENCES or not number.isdigit():
+        raise ValueError(
+            f"{name} is no frame of CamVid (0001TP_006690, 0006R0_f00930, 0016E5_00390, "
+            "Seq05VD_f00000 are). Take it out, or write train.txt, val.txt and test.txt."
+        )
+    if sequence == "Seq05VD" or (sequence == "0001TP" and int(number) >= 8550):
+        return "test"
+    # Frames 7959 to 8159 were labelled at every other frame; they are the validation images.
+    return "val" if sequence == "0016E5" and 7959 <= int(number) <= 8159 else "train"
+
+
+def camvid_frames(root: Path) -> tuple[str, ...]:
+    """Return names of further video frames, ``frames/.../SEQUENCE_NNNNN``, that may be learnt from.
+
+    Left out are the images of train, val and test themselves, and every frame within 30 of a val
+    or test image of its sequence. That goes by the numbers in the names, so they must count the
+    frames of the original video.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: a name does not say which frame it is.
+    """
+    root = Path(root)
+    found = sorted(
+        path.relative_to(root).with_suffix("").as_posix()
+        for path in (root / FRAMES).rglob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES
+    )
+    if not found:
+        raise FileNotFoundError(
+            f"{root / FRAMES} holds no images. Extract them from the videos: "
+            "semiseg data frames 0006R0.MXF 0016E5.MXF."
+        )
+    check_no_duplicates(found, str(root / FRAMES))
+    banned = defaultdict(set)
+    for split in SPLITS:
+        reach = 0 if split == "train" else NEAR
+        for sequence, number in map(_frame_number, camvid_names(root, split)):
+            banned[sequence] |= set(range(number - reach, number + reach + 1))
+    places = map(_frame_number, found)
+    return tuple(name for name, (sequence, number) in zip(found, places, strict=True)
+                 if number not in banned[sequence])
+
+
+def _frame_number(name: str) -> tuple[str, int]:
+    """The sequence and frame number that a name ends with; ``0016E5_f00390`` is 0016E5_00390."""
+    known = re.fullmatch(r"(?:.*/)?([^/]+)_f?(\d+)", name)
+    sequence = {"0005VD": "Seq05VD"}.get(known[1], known[1]) if known else ""  # the video's name
+    if sequence not in SEQUENCES:
+        raise ValueError(
+            f"{name} names no frame of CamVid's sequences ({', '.join(SEQUENCES)}), so that it "
+            "may show what is held out. Name it SEQUENCE_NUMBER, such as 0016E5_00390, by its "
+            "number in the video, or take it out."
+        )
+    return sequence, int(known[2])
+
+
+def _image_path(folder: Path, name: str) -> Path:
+    paths = [folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
+    return next((path for path in paths if path.is_file()), paths[2])
+
+
+def audit_camvid(folder: Path, lists: Sequence[Path]) -> Layout:
+    """Return what the audit looks at: 11 ids, or the original with 32 colours."""
+    original = (folder / ORIGINAL[0]).is_dir()
+    eleven = dict(enumerate(CAMVID_CLASSES))
+    if original:
+        rules = Rules(ids=eleven, colours=camvid_ids("merged"))
+    else:
+        # One common copy writes void as 11.
+        rules = Rules(ids=eleven, void=frozenset({len(CAMVID_CLASSES), VOID}))
+    found, findings = {}, []
+    for split in SPLITS:
+        try:
+            names = camvid_names(folder, split)
+        except ValueError as error:
+            findings.append(Finding("FAIL", split, str(error)))
+            continue
+        images = folder / (ORIGINAL[0] if original else split)
+        masks = folder / (ORIGINAL[1] if original else f"{split}annot")
+        masks = masks if masks.is_dir() else folder / f"{split}_labels"
+        ending = "_L.png" if original else ".png"
+        found[split] = tuple(
+            Entry(name, rules, _image_path(images, name), masks / f"{name}{ending}")
+            for name in names
+        )
+    by_name = {entry.name: entry for entries in found.values() for entry in entries}
+    found |= listed_entries(lists, by_name, rules, folder)
+    kind = "the original, 32 colours read as 11 classes" if original else "11 ids"
+    return Layout(f"CamVid ({kind}) in {shown(folder)}", found, tuple(findings))
+
+
+def camvid_archive() -> Archive:
+    """Return a public copy of CamVid (0.6 GB); fastai publishes its hash."""
+    home = "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/"
+    return Archive(
+        "camvid.tgz", "md5:648371e4f3a833682afb39b08a3ce2aa",
+        ("https://s3.amazonaws.com/fast-ai-imagelocal/camvid.tgz",),
+        f"fetch 701_StillsRaw_full.zip and LabeledApproved_full.zip with a browser from {home} and "
+        "unpack them as camvid/701_StillsRaw_full and camvid/LabeledApproved_full beside "
+        "{folder}.",
+    )
+
+
+def get_camvid(root: Path, progress: bool = True) -> list[Count]:
+    """Return what is in ``camvid`` below ``root``; download 701 images if it is not there.
+
+    The copy that is downloaded numbers the 32 classes; their colours are put back, so that what
+    lies on the disk is as its owner hands it out.
+
+    Raises:
+        ValueError: the copy has other classes than CamVid.
+    """
+    target = root / "camvid"
+    images, masks = (target / name for name in ORIGINAL)
+    if not target.is_dir():
+        scratch = root / "downloads" / "camvid"
+        get_archive(camvid_archive(), "camvid", scratch, root, progress)
+        with atomic_folder(target) as folder:
+            _recolour(scratch, folder, progress)
+        shutil.rmtree(scratch)
+    if (target / "train").is_dir():
+        labels = [p for name in SPLITS for p in (target / name).glob("*") if p.is_file()]
+        return [Count(f"{shown(target)}/*/*", len(labels), 701)]
+    return [count_files(images, "*.png", 701), count_files(masks, "*_L.png", 701)]
+
+
+def _recolour(source: Path, target: Path, progress: bool) -> None:
+    """Copy images; turn masks of ids into CamVid's own colours."""
+    names = (source / "codes.txt").read_text(encoding="utf-8").split()
+    if unknown := [name for name in names if name not in CAMVID_COLOURS]:
+        raise ValueError(f"{shown(source)}/codes.txt names {unknown[0]}, which is no CamVid class.")
+    colours = np.array([CAMVID_COLOURS[name] for name in names], dtype=np.uint8)
+    images, masks = (target / name for name in ORIGINAL)
+    images.mkdir()
+    masks.mkdir()
+    for path in tqdm(sorted((source / "images").glob("*.png")), desc="colours",
+                     disable=None if progress else True):
+        shutil.copyfile(path, images / path.name)
+        ids = read_mask(source / "labels" / f"{path.stem}_P.png", len(names))
+        Image.fromarray(colours[ids]).save(masks / f"{path.stem}_L.png")
+
+
+DATASET = Dataset(
+    name="camvid",
+    title="CamVid",
+    open=open_camvid,
+    options=CamVidOptions,
+    lists=("unlabelled", "val", "test"),
+    place="camvid",
+    marks=("train", ORIGINAL[0]),
+    licence=TERMS,
+    downloads={
+        "camvid": Download(
+            "Download CamVid, 701 images of 960x720, unpack and count it (0.6 GB).", TERMS,
+            get_camvid, check="camvid",
+        ),
+    },
+    audit=audit_camvid,
+)

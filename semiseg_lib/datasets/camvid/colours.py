@@ -1,0 +1,112 @@
+"""CamVid's colours: 32 of them in its label images, 11 classes in common use, by two recipes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from semiseg_lib.datasets.labels import VOID, LabelError, read_image
+
+Recipe = Literal["merged", "exact"]
+
+CAMVID_CLASSES = (
+    "sky", "building", "pole", "road", "pavement", "tree", "signsymbol", "fence", "car",
+    "pedestrian", "bicyclist",
+)
+"""The 11 classes of CamVid that are scored, in the usual order. There is no background."""
+
+CAMVID_COLOURS = {
+    "Animal": (64, 128, 64), "Archway": (192, 0, 128), "Bicyclist": (0, 128, 192),
+    "Bridge": (0, 128, 64), "Building": (128, 0, 0), "Car": (64, 0, 128),
+    "CartLuggagePram": (64, 0, 192), "Child": (192, 128, 64), "Column_Pole": (192, 192, 128),
+    "Fence": (64, 64, 128), "LaneMkgsDriv": (128, 0, 192), "LaneMkgsNonDriv": (192, 0, 64),
+    "Misc_Text": (128, 128, 64), "MotorcycleScooter": (192, 0, 192),
+    "OtherMoving": (128, 64, 64), "ParkingBlock": (64, 192, 128), "Pedestrian": (64, 64, 0),
+    "Road": (128, 64, 128), "RoadShoulder": (128, 128, 192), "Sidewalk": (0, 0, 192),
+    "SignSymbol": (192, 128, 128), "Sky": (128, 128, 128), "SUVPickupTruck": (64, 128, 192),
+    "TrafficCone": (0, 0, 64), "TrafficLight": (0, 64, 64), "Train": (192, 64, 128),
+    "Tree": (128, 128, 0), "Truck_Bus": (192, 128, 192), "Tunnel": (64, 0, 64),
+    "VegetationMisc": (192, 192, 0), "Void": (0, 0, 0), "Wall": (64, 192, 0),
+}
+"""The 32 colours of CamVid's own label images."""
+
+CAMVID_MERGED = {
+    "sky": ("Sky",),
+    "building": ("Building", "Archway", "Bridge", "Tunnel", "Wall"),
+    "pole": ("Column_Pole", "TrafficCone"),
+    "road": ("Road", "LaneMkgsDriv", "LaneMkgsNonDriv"),
+    "pavement": ("Sidewalk", "ParkingBlock", "RoadShoulder"),
+    "tree": ("Tree", "VegetationMisc"),
+    "signsymbol": ("SignSymbol", "Misc_Text", "TrafficLight"),
+    "fence": ("Fence",),
+    "car": ("Car", "OtherMoving", "SUVPickupTruck", "Train", "Truck_Bus"),
+    "pedestrian": ("Pedestrian", "Animal", "CartLuggagePram", "Child"),
+    "bicyclist": ("Bicyclist", "MotorcycleScooter"),
+}
+"""Which of the 32 classes the usual (SegNet) recipe puts together; the first gives the name."""
+
+CAMVID_EXACT = {name: members[:1] for name, members in CAMVID_MERGED.items()}
+"""The other recipe: only the class itself, every other one is void."""
+
+
+def camvid_ids(recipe: str) -> dict[tuple[int, int, int], int]:
+    """Return the id, 0 to 10 or 255 (void), of each of CamVid's 32 colours.
+
+    Args:
+        recipe: ``merged`` as SegNet does it (lane markings are road, vans are cars ...), or
+            ``exact``: the 11 classes by themselves, the other 21 are void.
+
+    Raises:
+        ValueError: there is no such recipe.
+    """
+    recipes = {"merged": CAMVID_MERGED, "exact": CAMVID_EXACT}
+    if recipe not in recipes:
+        raise ValueError(f"there is no CamVid recipe {recipe!r}; choose merged or exact.")
+    members = recipes[recipe]
+    ids = {full: CAMVID_CLASSES.index(name) for name in members for full in members[name]}
+    return {colour: ids.get(name, VOID) for name, colour in CAMVID_COLOURS.items()}
+
+
+def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
+    """Return a mask of CamVid's colours as ids 0 to 10 or 255 (void), uint8 (H, W).
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        LabelError: it holds no colours, or colours that are not among the 32.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing. Unpack LabeledApproved_full again.")
+    with Image.open(path) as image:
+        mode = image.mode
+    if mode in ("L", "1", "I"):
+        raise LabelError(
+            f"{path} is a grey image of ids, not of colours. Put it into train_labels, "
+            "val_labels or test_labels, or unpack LabeledApproved_full again."
+        )
+    red, green, blue = read_image(path).astype(np.int32)
+    codes = red << 16 | green << 8 | blue
+    table_codes, table_ids = _code_table(recipe)
+    places = np.searchsorted(table_codes, codes).clip(max=len(table_codes) - 1)
+    known = table_codes[places] == codes
+    if not known.all():
+        code = int(codes[~known][0])
+        colour = (code >> 16, code >> 8 & 255, code & 255)
+        raise LabelError(
+            f"{path} holds the colour {colour} and {int((~known).sum())} such pixels that are "
+            "none of CamVid's 32 colours. Masks must not be smoothed when resized, nor saved as "
+            "JPEG: resize by nearest neighbour, or unpack LabeledApproved_full again."
+        )
+    return table_ids[places]
+
+
+@lru_cache(maxsize=2)
+def _code_table(recipe: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 32 colours as ascending 24-bit numbers, and their ids."""
+    ids = {red << 16 | green << 8 | blue: label
+           for (red, green, blue), label in camvid_ids(recipe).items()}
+    codes = sorted(ids)
+    return np.array(codes), np.array([ids[code] for code in codes], dtype=np.uint8)

@@ -1,0 +1,132 @@
+"""Your own images: a folder with some masks, some boxes, and images with neither.
+
+::
+
+    classes.txt         a class a line; the first is the background, id 0
+    images/NAME.jpg     all images, in any usual format
+    masks/NAME.png      ids as pixel values, 255 = void; only for the images that have one
+    boxes/NAME.xml      VOC's XML, counted from 1; or boxes.json / annotations.json in COCO's format
+    labelled.txt unlabelled.txt val.txt test.txt                 lists of names, each optional
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from semiseg_lib.datasets.audit import Entry, Finding, Layout, NamedBoxes, Rules
+from semiseg_lib.datasets.dataset import Dataset, Request
+from semiseg_lib.datasets.lists import read_published_list
+from semiseg_lib.datasets.voc_annotation import read_annotation
+from semiseg_lib.paths import shown
+
+from .lists import LISTS, folder_lists
+from .reader import Contents, FolderDataset, look_through, read_classes
+
+__all__ = [
+    "DATASET",
+    "LISTS",
+    "Contents",
+    "FolderDataset",
+    "FolderSource",
+    "audit_folder",
+    "folder_lists",
+    "look_through",
+    "open_folder",
+    "read_classes",
+]
+
+
+class FolderSource:
+    """A folder of your own, opened; see :class:`semiseg_lib.datasets.dataset.Source`.
+
+    Args:
+        root: the folder.
+        keep: the classes to tell apart; empty for all.
+        seed: draws the lists that the folder does not have.
+    """
+
+    def __init__(self, root: Path, keep: Sequence[str], seed: int) -> None:
+        self.root, self._keep = root, tuple(keep) or None
+        self._lists = folder_lists(root, seed)
+        every = FolderDataset(root, keep=self._keep, boxes=False)
+        self.classes, self._with_boxes = every.classes, every.contents.boxes.names
+        self.boxed = np.arange(len(self.classes)) > 0
+
+    def names(self, which: str) -> Sequence[str]:
+        """Return the image names of a list; the labelled ones are the candidates."""
+        return self._lists[{"candidates": "labelled", "hidden": "unlabelled"}.get(which, which)]
+
+    def reader(self, which: str, masks: bool, boxes: bool) -> FolderDataset:
+        """Return the reader of a list."""
+        return FolderDataset(self.root, self.names(which), self._keep, masks, boxes)
+
+    def has_boxes(self, name: str) -> bool:
+        """Return whether the files of boxes list the image."""
+        return name in self._with_boxes
+
+
+def open_folder(request: Request, root: Path | None, seed: int) -> FolderSource:
+    """Return the source of a folder; ``seed`` draws the lists that it does not have.
+
+    Raises:
+        FileNotFoundError: the folder, its images or its classes are missing.
+        ValueError: a list is named, or the folder cannot be used; see :func:`folder_lists`.
+    """
+    DATASET.refuse_lists(request)
+    return FolderSource(DATASET.folder(root), request.keep, seed)
+
+
+def audit_folder(folder: Path, lists: Sequence[Path]) -> Layout:
+    """Return what the audit looks at; what the reader refuses is a finding."""
+    title, findings = f"Own images in {shown(folder)}", []
+    try:
+        contents = look_through(folder)
+    except ValueError as error:
+        return Layout(title, {}, (Finding("FAIL", "folder", str(error)),))
+    try:
+        names = dict(folder_lists(folder, seed=0))
+        drawn = [name for name in ("val", "test") if not (folder / f"{name}.txt").is_file()]
+        if drawn:
+            findings.append(Finding(
+                "NOTE", ", ".join(drawn), "drawn by the seed of each run; here by seed 0",
+                mend=f"Write {'.txt and '.join(drawn)}.txt to measure on the same images always.",
+            ))
+    except ValueError as error:
+        findings.append(Finding("FAIL", "lists", str(error)))
+        names = {"all images": tuple(contents.images)}
+    names |= {Path(path).stem: read_published_list(Path(path)) for path in lists}
+    rules = Rules(
+        ids=dict(enumerate(contents.classes)), box_classes=frozenset(contents.classes[1:]),
+        read_boxes=lambda entry: _named_boxes(entry, contents),
+    )
+    found = {
+        where: tuple(_entry(name, rules, contents) for name in members)
+        for where, members in names.items() if members
+    }
+    return Layout(title, found, tuple(findings))
+
+
+def _entry(name: str, rules: Rules, contents: Contents) -> Entry:
+    image = contents.images.get(name, contents.root / "images" / f"{name}.jpg")
+    coco = contents.boxes.file if name in contents.boxes.coco else None
+    return Entry(name, rules, image, contents.masks.get(name), contents.boxes.xml.get(name, coco))
+
+
+def _named_boxes(entry: Entry, contents: Contents) -> NamedBoxes:
+    """Return boxes as VOC counts: from 1, both ends included."""
+    if entry.name in contents.boxes.xml:
+        return read_annotation(entry.boxes)
+    return [(label, (x0 + 1, y0 + 1, x1, y1))
+            for label, (x0, y0, x1, y1) in contents.boxes.coco[entry.name]]
+
+
+DATASET = Dataset(
+    name="folder",
+    title="your own images",
+    open=open_folder,
+    licence="yours.",
+    audit=audit_folder,
+)

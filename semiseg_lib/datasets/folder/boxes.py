@@ -1,0 +1,150 @@
+"""Boxes of your own images: one VOC XML an image, or one COCO JSON for all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semiseg_lib.datasets.labels import LabelError
+from semiseg_lib.datasets.sample import Boxes
+from semiseg_lib.datasets.voc_annotation import half_open, read_annotation
+
+COCO_FILES = ("boxes.json", "annotations.json")
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class FolderBoxes:
+    """Where the boxes of a folder are.
+
+    Attributes:
+        file: the COCO file, or the folder of XML files; None where there are no boxes.
+        xml: {image name: XML file}.
+        coco: {image name: ((class name, half-open box), ...)}.
+    """
+
+    file: Path | None
+    xml: Mapping[str, Path]
+    coco: Mapping[str, tuple[tuple[str, Box], ...]]
+
+    @cached_property
+    def names(self) -> set[str]:
+        """Return the images that somebody looked through for boxes, also those without objects."""
+        return {*self.xml, *self.coco}
+
+    def read(self, name: str, classes: Sequence[str], size: tuple[int, int]) -> Boxes | None:
+        """Return the boxes of an image of ``size`` (H, W), classes as places in ``classes``.
+
+        None where nobody drew any.
+
+        Raises:
+            LabelError: a box of an unknown class, or one that does not lie in its image.
+        """
+        if name not in self.names:
+            return None
+        if name in self.xml:
+            path = self.xml[name]
+            drawn = [(label, half_open(box, size, path)) for label, box in read_annotation(path)]
+        else:
+            path = self.file
+            drawn = [(label, _inside(box, size, name, path)) for label, box in self.coco[name]]
+        for label, _ in drawn:
+            if label not in classes[1:]:
+                raise LabelError(
+                    f"{path} has a box of class {label!r} on {name}, but classes.txt names "
+                    f"{', '.join(classes[1:])} (after the background, {classes[0]}). Correct the "
+                    "name, or add the class at the end of classes.txt."
+                )
+        return Boxes(
+            np.asarray([box for _, box in drawn], np.float32).reshape(-1, 4),
+            np.asarray([classes.index(label) for label, _ in drawn], np.int64),
+        )
+
+
+def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
+    """Return where the boxes of the images are that lie in ``root``.
+
+    Raises:
+        ValueError: there are several sources, or boxes of images that are not there.
+        LabelError: the COCO file cannot be used.
+    """
+    folder = root / "boxes"
+    files = [root / name for name in COCO_FILES if (root / name).is_file()]
+    files += sorted(folder.glob("*.json"))
+    xml = {path.stem: path for path in sorted(folder.glob("*.xml"))}
+    if len(files) + bool(xml) > 1:
+        sources = ", ".join([f.name for f in files] + (["boxes/*.xml"] if xml else []))
+        raise ValueError(f"{root} has boxes in {sources}. Keep one of them.")
+    if folder.is_dir() and not xml and not files:
+        raise ValueError(
+            f"{folder} holds neither NAME.xml (VOC) nor a JSON file (COCO). Export the boxes in "
+            "one of the two formats, or remove the folder."
+        )
+    coco = read_coco(files[0]) if files else {}
+    boxes = FolderBoxes(files[0] if files else folder if xml else None, xml, coco)
+    if strangers := sorted(boxes.names - set(images)):
+        raise ValueError(
+            f"{boxes.file} has boxes of {len(strangers)} images that are not in "
+            f"{root / 'images'}, such as {strangers[0]}. Add the images, or remove the boxes."
+        )
+    return boxes
+
+
+def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
+    """Return COCO's (x, y, width, height) boxes as {image name: ((class, half-open box), ...)}.
+
+    COCO counts pixels from 0, so x + width is the open end. Crowds are left out: their box is
+    around many objects.
+
+    Raises:
+        LabelError: it is no COCO file, or two images share a name.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        kinds = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+        names = {entry["id"]: _stem(entry["file_name"]) for entry in content["images"]}
+        drawn = {name: [] for name in names.values()}
+        for entry in content["annotations"]:
+            if entry.get("iscrowd"):
+                continue
+            drawn[names[entry["image_id"]]].append((kinds[entry["category_id"]], _corners(entry)))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise LabelError(f"{path} is not JSON ({error}). Export the boxes again.") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LabelError(
+            f"{path} is not a COCO file of boxes ({error!r}). It needs images (id, file_name), "
+            "categories (id, name) and annotations (image_id, category_id, bbox of four numbers)."
+        ) from error
+    if len(drawn) < len(names):
+        raise LabelError(f"{path} lists two images of one name; rename one of the two files.")
+    return {name: tuple(boxes) for name, boxes in drawn.items()}
+
+
+def _stem(file_name: str) -> str:
+    return Path(file_name.replace("\\", "/")).stem
+
+
+def _corners(entry: Mapping[str, Any]) -> Box:
+    x, y, width, height = (float(number) for number in entry["bbox"])
+    return x, y, x + width, y + height
+
+
+def _inside(box: Box, size: tuple[int, int], name: str, path: Path) -> Box:
+    """Return a box cut at the edge of its image; less than a pixel outside is rounding."""
+    height, width = size
+    x0, y0, x1, y1 = box
+    if not (-1 < x0 < x1 < width + 1 and -1 < y0 < y1 < height + 1):
+        raise LabelError(
+            f"{path} has the box x {x0:g}, y {y0:g}, width {x1 - x0:g}, height {y1 - y0:g} on "
+            f"{name}, which does not lie in its image of {width}x{height} pixels. COCO's bbox "
+            "is (x, y, width, height) in pixels, not two corners and not shares of the width."
+        )
+    return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))

@@ -1,0 +1,92 @@
+"""Who is labelled, unlabelled, val and test in a folder of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from semiseg_lib.datasets.lists import read_published_list
+from semiseg_lib.datasets.splits import check_disjoint
+
+from .reader import Contents, check_known, look_through
+
+LISTS = ("labelled", "unlabelled", "val", "test")
+
+
+def folder_lists(
+    root: Path, seed: int, val_share: float = 0.2, test_share: float = 0.2
+) -> dict[str, tuple[str, ...]]:
+    """Return who is labelled, unlabelled, val and test.
+
+    A list that is there is taken as it is, and its group gets no more. Where ``val.txt`` or
+    ``test.txt`` is missing, it is drawn by ``seed`` from the images with masks that no list
+    names. Of all other images, those with a mask are labelled and those without, with boxes or with
+    nothing, are unlabelled. Where ``labelled.txt`` is there, more masks do not count.
+
+    Args:
+        root: the folder.
+        seed: the same seed gives the same lists.
+        val_share, test_share: of the images with masks that no list names; at least one each.
+
+    Raises:
+        FileNotFoundError, ValueError, LabelError: see :func:`look_through`; or a list names an
+            unknown image, an image is in two lists or lacks the mask that its list promises, too
+            few images have masks, or there is a list ``weak.txt``.
+    """
+    contents = look_through(root)
+    if (contents.root / "weak.txt").is_file():
+        raise ValueError(
+            f"{contents.root / 'weak.txt'} is a list that is not read: images with boxes only are "
+            "unlabelled too. Put its names into unlabelled.txt and delete it."
+        )
+    given = {name: read_published_list(contents.root / f"{name}.txt", contents.images)
+             for name in LISTS if (contents.root / f"{name}.txt").is_file()}
+    for name, members in given.items():
+        check_known(members, contents, f"{contents.root / name}.txt")
+        _check_labels(members, contents, name)
+    check_disjoint(given)
+    taken = {member for members in given.values() for member in members}
+    free = [name for name in contents.images if name not in taken]
+    with_mask = [name for name in free if name in contents.masks]
+    groups = _drawn(with_mask, given, seed, val_share, test_share, contents.root)
+    used = {name for group in groups.values() for name in group}
+    groups["unlabelled"] = tuple(name for name in free if name not in used)
+    return {name: given[name] if name in given else groups[name] for name in LISTS}
+
+
+def _drawn(
+    with_mask: Sequence[str], given: Mapping[str, Sequence[str]], seed: int,
+    val_share: float, test_share: float, root: Path,
+) -> dict[str, tuple[str, ...]]:
+    """Return labelled, val and test images, where no list gives them, from those with masks."""
+    shares = {"val": val_share, "test": test_share}
+    wanted = {name: max(1, round(share * len(with_mask)))
+              for name, share in shares.items() if name not in given}
+    needed = sum(wanted.values()) + ("labelled" not in given)
+    if needed > len(with_mask):
+        missing = ", ".join([*wanted, *(["labelled"] if "labelled" not in given else [])])
+        raise ValueError(
+            f"{len(with_mask)} images of {root} have a mask and are in no list, but {missing} "
+            f"need {needed}. Draw more masks, or write {missing.replace(', ', '.txt, ')}.txt."
+        )
+    order = np.random.default_rng([seed, 78]).permutation(len(with_mask))
+    groups, start = {}, 0
+    for name in shares:
+        places = np.sort(order[start:start + wanted.get(name, 0)])
+        groups[name] = tuple(with_mask[place] for place in places)
+        start += len(places)
+    if "labelled" not in given:
+        groups["labelled"] = tuple(with_mask[place] for place in np.sort(order[start:]))
+    return groups
+
+
+def _check_labels(members: Sequence[str], contents: Contents, name: str) -> None:
+    if name == "unlabelled":
+        return
+    if without := [member for member in members if member not in contents.masks]:
+        raise ValueError(
+            f"{contents.root / name}.txt names {len(without)} images without mask, such as "
+            f"{without[0]}. Add the mask, or take the names out."
+        )

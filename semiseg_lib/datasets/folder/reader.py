@@ -1,0 +1,199 @@
+"""The reader of a folder of your own: each image with the labels it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from semiseg_lib.datasets.labels import (
+    VOID,
+    LabelError,
+    check_same_size,
+    kept_boxes,
+    packed_ids,
+    present_ids,
+    read_image,
+    read_mask,
+)
+from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates
+from semiseg_lib.datasets.sample import Sample
+
+from .boxes import FolderBoxes, find_boxes
+
+_IGNORED = ("thumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What lies in a folder of your own.
+
+    Attributes:
+        root: the folder.
+        classes: C names, the background first.
+        images, masks: {name: file}, sorted by name.
+        boxes: where the boxes are.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    images: Mapping[str, Path]
+    masks: Mapping[str, Path]
+    boxes: FolderBoxes
+
+
+class FolderDataset:
+    """Images of a folder as :class:`Sample`, each with the labels it has.
+
+    Args:
+        root: the folder.
+        names: which images; None for all.
+        keep: the classes to tell apart, the background first; None for all. Others become void.
+        masks: read the masks that are there.
+        boxes: read the boxes that are there. An image that the COCO file lists, or that has an
+            XML, was looked through: it has no box where none is drawn, instead of None.
+
+    Raises:
+        FileNotFoundError, ValueError, LabelError: see :func:`look_through`; or a name is unknown.
+    """
+
+    canonical: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(
+        self,
+        root: Path,
+        names: Sequence[str] | None = None,
+        keep: Sequence[str] | None = None,
+        masks: bool = True,
+        boxes: bool = True,
+    ) -> None:
+        self.contents = look_through(root)
+        self.masks, self.boxes = masks, boxes
+        self.classes, self._new_id = packed_ids(self.contents.classes, keep, self.contents.root)
+        self.names = list(self.contents.images if names is None else names)
+        check_known(self.names, self.contents, "the choice")
+        if boxes and self.classes[0] != self.contents.classes[0]:
+            raise ValueError(
+                f"keep starts with {self.classes[0]}; with boxes it must start with the "
+                f"background, {self.contents.classes[0]}, whose channel means 'outside every box'."
+            )
+
+    @property
+    def has_boxes(self) -> bool:
+        """Return whether every image comes with boxes."""
+        return self.boxes and set(self.names) <= self.contents.boxes.names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        name = self.names[index]
+        image_path = self.contents.images[name]
+        image = read_image(image_path)
+        mask, boxes = None, None
+        if self.masks and name in self.contents.masks:
+            mask_path = self.contents.masks[name]
+            mask = _read_ids(mask_path, self.contents.classes)
+            check_same_size(mask, image, mask_path, image_path)
+            mask = self._new_id.take(mask)
+        if self.boxes:
+            boxes = self.contents.boxes.read(name, self.contents.classes, image.shape[1:])
+            boxes = None if boxes is None else kept_boxes(boxes, self._new_id)
+        return Sample(name, image, mask, boxes)
+
+    def content(self, index: int) -> Iterator[Path]:
+        """Yield the files that ``self[index]`` reads: the image, its mask, the file of boxes."""
+        name, contents = self.names[index], self.contents
+        yield contents.images[name]
+        if self.masks and name in contents.masks:
+            yield contents.masks[name]
+        if self.boxes and name in contents.boxes.names:
+            yield contents.boxes.xml.get(name, contents.boxes.file)
+
+
+def look_through(root: Path) -> Contents:
+    """Return what is in a folder; no image is opened.
+
+    Raises:
+        FileNotFoundError: ``images`` or ``classes.txt`` is missing.
+        ValueError: no images, two of one name, masks or boxes without an image, files that are
+            no images, or a useless ``classes.txt``.
+        LabelError: a COCO file that cannot be used.
+    """
+    root = Path(root)
+    if not (root / "images").is_dir():
+        raise FileNotFoundError(f"{root} has no folder images. Put the images into it.")
+    classes = read_classes(root / "classes.txt")
+    images = _files(root / "images", IMAGE_SUFFIXES, "images; convert them to PNG or JPEG")
+    if not images:
+        raise ValueError(f"{root / 'images'} is empty. Put the images straight into it.")
+    masks = {}
+    if (root / "masks").is_dir():
+        masks = _files(root / "masks", (".png",), "PNG files; JPEG would blur the ids")
+    if strangers := sorted(set(masks) - set(images)):
+        raise ValueError(
+            f"{len(strangers)} masks have no image of the same name in images, such as "
+            f"{masks[strangers[0]]}. Name each mask like its image (cat1.jpg, cat1.png)."
+        )
+    return Contents(root, classes, images, masks, find_boxes(root, images))
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Return the class names of ``classes.txt``, background first.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: fewer than two names, more than 255, or one twice.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing. Write one class name a line, the background (id 0) first; the "
+            "line number, counted from 0, is the id in the masks."
+        )
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
+    classes = tuple(line.strip() for line in lines if line.strip())
+    if not 2 <= len(classes) <= VOID or len(set(classes)) < len(classes):
+        raise ValueError(
+            f"{path} names {len(classes)} classes, {len(set(classes))} of them different. It "
+            f"needs the background and 1 to {VOID - 1} more, each once."
+        )
+    return classes
+
+
+def _files(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
+    """Return {name without ending: file}; hidden files of systems are passed over."""
+    files = [p for p in sorted(folder.iterdir())
+             if not p.name.startswith(".") and p.name.lower() not in _IGNORED]
+    if wrong := [p for p in files if p.is_dir() or p.suffix.lower() not in suffixes]:
+        raise ValueError(
+            f"{len(wrong)} entries of {folder} cannot be read, such as {wrong[0].name}. It may "
+            f"hold only {what}, and no folders."
+        )
+    check_no_duplicates([p.stem for p in files], str(folder))
+    return {p.stem: p for p in files}
+
+
+def check_known(names: Sequence[str], contents: Contents, what: str) -> None:
+    """Raise ValueError where a name occurs twice or is none of the images."""
+    check_no_duplicates(names, what)
+    if unknown := [name for name in names if name not in contents.images]:
+        raise ValueError(
+            f"{what} names {len(unknown)} images that are not in {contents.root / 'images'}, "
+            f"such as {unknown[0]}. Names are written without folder and ending."
+        )
+
+
+def _read_ids(path: Path, classes: Sequence[str]) -> np.ndarray:
+    mask = read_mask(path, len(classes))
+    if len(classes) == 2 and present_ids(mask) == {0, VOID}:
+        raise LabelError(
+            f"{path} holds only 0 and {VOID}, and {VOID} means void. If white is {classes[1]}, "
+            "save it as 1; if it is void, leave the mask out, it says nothing but background."
+        )
+    return mask

@@ -1,0 +1,55 @@
+"""Boxes as PASCAL VOC writes them: an XML file an image, counted from 1, both ends included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from defusedxml import ElementTree
+from torchvision.datasets import VOCDetection
+
+from semiseg_lib.datasets.labels import LabelError
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, float]]]:
+    """Return (class name, (xmin, ymin, xmax, ymax)) of each object of an annotation, as written.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        LabelError: it is not well-formed XML, or an object lacks its name or box.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing. Add the annotation, or read the list without boxes."
+        )
+    try:
+        root = ElementTree.parse(path).getroot()
+        if root.tag == "annotation" and not len(root):
+            return []
+        parsed = VOCDetection.parse_voc_xml(root)
+        return [
+            (entry["name"], tuple(float(entry["bndbox"][side]) for side in _SIDES))
+            for entry in parsed["annotation"].get("object", [])
+        ]
+    except (ElementTree.ParseError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise LabelError(
+            f"{path} is not a VOC annotation ({error!r}). Each <object> needs a <name> and a "
+            "<bndbox> with xmin, ymin, xmax and ymax."
+        ) from error
+
+
+def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tuple[float, ...]:
+    """Return a box that VOC counts from 1, both ends included, half-open and counted from 0.
+
+    Raises:
+        LabelError: it does not lie in its image of ``size`` (H, W).
+    """
+    height, width = size
+    x0, y0, x1, y1 = box[0] - 1, box[1] - 1, box[2], box[3]
+    if not (-1 < x0 < x1 < width + 1 and -1 < y0 < y1 < height + 1):
+        raise LabelError(
+            f"{path} has the box {box}, which does not lie in its image of {width}x{height} "
+            "pixels (VOC counts from 1). Correct the coordinates."
+        )
+    return max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)

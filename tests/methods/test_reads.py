@@ -1,0 +1,173 @@
+"""Methods get, and look at, just what they declare; views without padding need no ``inside``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from semiseg_lib import launch
+from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.datasets.sample import Boxes
+from semiseg_lib.methods import PrimaryConfig
+from semiseg_lib.methods.base import Method
+
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from every_method import CLASSES, CONFIGS, SIZE, build
+from tiny_run import image_set
+
+MIRRORED = ViewConfig(
+    shift=8, border="mirror", brightness=0.3, contrast=0.3, saturation=0.3
+)
+COUNT, STEPS = 6, 20
+EVERY = pytest.mark.parametrize("config", CONFIGS, ids=repr)
+
+
+def drawn(seed: int, labelled: bool):
+    """Images of noise with masks, if they are labelled, and with two boxes each."""
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (COUNT, 3, SIZE, SIZE), dtype=np.uint8)
+    masks = random.integers(0, CLASSES, (COUNT, SIZE, SIZE), dtype=np.uint8)
+    corners = np.sort(random.uniform(0, SIZE, (COUNT, 2, 2, 2)), axis=2).reshape(COUNT, 2, 4)
+    boxes = [Boxes(one.astype(np.float32), np.arange(1, 3)) for one in corners]
+    names = [f"{seed}-{number}" for number in range(COUNT)]
+    return image_set(images, masks if labelled else None, CLASSES, boxes, names)
+
+
+def prepared(method: Method, augment: ViewConfig = MIRRORED) -> Loader:
+    """The batches of a run of this method, as :func:`launch.run` makes them."""
+    sets = {name: drawn(seed, name == "labelled")
+            for seed, name in enumerate(("labelled", "unlabelled"))}
+    generator = torch.Generator().manual_seed(2)
+    half = SIZE // 2
+    stores = {
+        name: SimpleNamespace(names=images.names, in_memory=lambda: 3 * torch.randn(
+            COUNT, CLASSES, half, half, generator=generator).half())
+        for name, images in sets.items() if name in method.needs_logits
+    }
+    sets = {name: launch._for_method(images, method, stores.get(name))
+            for name, images in sets.items()}
+    unlabelled = sets["unlabelled"] if "unlabelled" in method.learns_from else None
+    return Loader(sets["labelled"], unlabelled, 2, 3 if unlabelled else 0, augment, seed=4)
+
+
+def losses_of_training(config, steps: int, change=lambda batch: batch) -> list[dict[str, float]]:
+    """The losses of each step on changed batches."""
+    method = build(config).train()
+    loader = prepared(method)
+    groups = [{"params": group["params"]} for group in method.parameter_groups()]
+    optimizer = torch.optim.SGD(groups, lr=0.01)
+    history = []
+    for step in range(steps):
+        optimizer.zero_grad()
+        terms = method.losses(change(loader.batch(step)), step / steps)
+        sum(terms.values()).backward()
+        optimizer.step()
+        method.after_step(step)
+        history.append({name: loss.item() for name, loss in terms.items()})
+    return history
+
+
+@EVERY
+def test_a_part_holds_what_the_losses_read_and_nothing_more(config):
+    method = build(config)
+    batch = prepared(method).batch(0)
+    assert method.reads <= {"box_maps", "allowed"}
+    assert method.uses_boxes == ("box_maps" in method.reads) == (config.name == "ancillary")
+    assert ("allowed" in method.reads) == (config == PrimaryConfig(constrain=True))
+    for name in method.learns_from:
+        part = getattr(batch, name)
+        for given in ("box_maps", "allowed"):
+            assert (getattr(part, given) is not None) == (given in method.reads), given
+        assert (part.logits_ancillary is not None) == (name in method.needs_logits)
+        assert (part.masks is not None) == (name == "labelled")
+    assert (batch.unlabelled is None) == ("unlabelled" not in method.learns_from)
+
+
+@EVERY
+def test_it_trains_on_the_parts_that_a_run_prepares(config):
+    history = losses_of_training(config, 2)
+    assert all(np.isfinite(list(row.values())).all() for row in history)
+    assert history[0] != history[1] and history[0]["labelled"] > 0
+
+
+@EVERY
+def test_no_boxes_are_opened_for_a_method_that_reads_none(config):
+    method = build(config)
+    images = launch._for_method(drawn(0, labelled=True), method, None)
+    assert (images.sample(0).boxes is None) == (not method.reads)
+
+
+def watched(part: Part, forbidden: set[str]) -> Part:
+    """The same part; whoever reads a forbidden field of it, or of a copy, fails."""
+
+    class Watched(Part):
+        def __getattribute__(self, name: str):
+            asking = sys._getframe(1).f_globals.get("__name__")
+            if name in forbidden and asking != "dataclasses":  # which copies all fields
+                raise AssertionError(f"{name} was read")
+            return super().__getattribute__(name)
+
+    return Watched(**vars(part))
+
+
+@EVERY
+def test_no_field_is_read_that_was_not_declared(config, make_batch):
+    method, batch = build(config).train(), make_batch()
+    for progress in (0.0, 0.5, 1.0):
+        parts = {}
+        for name in ("labelled", "unlabelled"):
+            forbidden = {"box_maps", "allowed"} - method.reads
+            forbidden |= {"logits_ancillary"} - ({"logits_ancillary"}
+                                                 if name in method.needs_logits else set())
+            forbidden |= {"masks"} if name == "unlabelled" else set()
+            if name not in method.learns_from:
+                forbidden |= {"images", "inside"}
+            masks = torch.full((3, SIZE, SIZE), 99) if name == "unlabelled" else None
+            part = getattr(batch, name)
+            part = part if masks is None else replace(part, masks=masks)
+            parts[name] = watched(part, forbidden)
+        with pytest.raises(AssertionError, match="was read"):
+            assert parts["unlabelled"].masks is None
+        sum(method.losses(replace(batch, **parts), progress).values()).backward()
+
+
+@EVERY
+def test_what_is_declared_is_read(config, make_batch):
+    method, batch = build(config).train(), make_batch()
+    for field in method.reads:
+        without = {name: replace(getattr(batch, name), **{field: None})
+                   for name in ("labelled", "unlabelled")}
+        with pytest.raises((ValueError, AttributeError, TypeError)):
+            method.losses(replace(batch, **without), 0.5)
+
+
+def no_padding(batch: Batch) -> Batch:
+    parts = {name: part and replace(part, inside=None)
+             for name, part in vars(batch).items() if name != "seed"}
+    return replace(batch, **parts)
+
+
+@EVERY
+def test_mirrored_views_teach_what_views_without_padding_do(config):
+    """All of them show the image alone; only the order of a sum may differ."""
+    shown = []
+
+    def seen(batch: Batch) -> Batch:
+        parts = [part for part in (batch.labelled, batch.unlabelled) if part is not None]
+        shown.extend(bool(part.inside.all()) for part in parts)
+        return batch
+
+    with_inside = losses_of_training(config, STEPS, seen)
+    without = losses_of_training(config, STEPS, no_padding)
+    assert shown and all(shown)
+    for step, (one, other) in enumerate(zip(with_inside, without, strict=True)):
+        assert one == pytest.approx(other, rel=1e-6, abs=1e-6), step
