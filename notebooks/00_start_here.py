@@ -100,7 +100,9 @@ plots.show(figure, alt="Four test pictures, one a row: the picture, its true mas
 # %%
 contestants = {
     "supervised": (supervised, "picture", "masks"),
-    "primary, self-correcting": (primary, "picture", "masks, boxes of the unlabelled pictures"),
+    "primary, self-correcting": (
+        primary, "picture", "masks, boxes of the unlabelled pictures"
+    ),
     "(ancillary)": (ancillary, "picture and boxes", "masks, their boxes"),
 }
 tables.results_table([
@@ -155,13 +157,15 @@ tables.results_table([
 unlabelled = pipeline.data.unlabelled
 labels_ancillary = stored.read().float()
 alpha = profile.primary.alpha.end  # how much the ancillary still counts when training ends
-corrected = linear_correction(predict_logits(primary.method, unlabelled), labels_ancillary, alpha)
+labels_primary = predict_logits(primary.method, unlabelled)
+corrected = linear_correction(labels_primary, labels_ancillary, alpha)
 changed = (corrected.argmax(1) != labels_ancillary.argmax(1)).float().mean(dim=(1, 2))
 one = int(changed.argmax())
 
 def label_of(logits):
     """The label map of the one picture, at full size."""
-    return enlarge(logits[one:one + 1], unlabelled.images.shape[-2:]).argmax(1)[0].numpy()
+    size = unlabelled.images.shape[-2:]
+    return enlarge(logits[one:one + 1], size).argmax(1)[0].numpy()
 
 figure = plots.gallery(
     {
@@ -173,8 +177,9 @@ figure = plots.gallery(
     pipeline.data.classes,
     boxes=[unlabelled.sample(one).boxes],
 )
-plots.show(figure, alt="One unlabelled picture with its loosely drawn boxes, the ancillary's "
-           "label, the corrected label, and the true mask that no model was shown.")
+plots.show(figure, alt="One unlabelled picture with its loosely drawn boxes, the "
+           "ancillary's label, the corrected label, and the true mask that no model "
+           "was shown.")
 
 # %% [markdown]
 # Compare the two labels in the middle with the hidden truth. The boxes were drawn too large. What
@@ -204,8 +209,10 @@ tables.results_table([
 
 # %% tags=["nbval-check-output"]
 tables.results_table([
-    {"profile": name, "labelled": entry.data.labelled, "unlabelled": entry.data.options.sizes.unlabelled,
-     "test": entry.data.options.sizes.test, "steps of the primary": entry.train_primary.steps,
+    {"profile": name, "labelled": entry.data.labelled,
+     "unlabelled": entry.data.options.sizes.unlabelled,
+     "test": entry.data.options.sizes.test,
+     "steps of the primary": entry.train_primary.steps,
      "seeds": ", ".join(str(number) for number in entry.seeds)}
     for name, entry in profiles.for_dataset("minivoc").items()
 ])

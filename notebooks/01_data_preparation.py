@@ -33,7 +33,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.patches import Rectangle
 from PIL import Image
 
@@ -58,8 +57,9 @@ data = Pipeline(profile, seed, device).data
 
 # %%
 EXAMPLE = 6  # the picture that this chapter takes apart: two objects, one before the other
+candidates = data.source.reader("candidates", masks=True, boxes=True)
 shown = {
-    "labelled": data.source.reader("candidates", masks=True, boxes=True)[EXAMPLE],
+    "labelled": candidates[EXAMPLE],
     "unlabelled": data.unlabelled.sample(EXAMPLE),
     "test": data.test.sample(EXAMPLE),
 }
@@ -72,12 +72,14 @@ figure = plots.gallery(
         "mask to learn from": [shown["labelled"].mask, silence, silence],
     },
     data.classes,
-    boxes={"boxes to learn from": [shown["labelled"].boxes, shown["unlabelled"].boxes, None]},
+    boxes={
+        "boxes to learn from": [shown["labelled"].boxes, shown["unlabelled"].boxes, None]
+    },
     rows_titles=list(shown),
 )
-plots.show(figure, alt="One labelled, one unlabelled and one test picture. The labelled one has "
-           "tight boxes and a mask, the unlabelled one loose boxes and no mask, the test one "
-           "neither.")
+plots.show(figure, alt="One labelled, one unlabelled and one test picture. The "
+           "labelled one has tight boxes and a mask, the unlabelled one loose boxes "
+           "and no mask, the test one neither.")
 
 # %% [markdown]
 # Notice the boxes. On the labelled picture they touch the objects. On the unlabelled picture they
@@ -284,7 +286,8 @@ def outline(figure, panel, scene):
 
 # %%
 CHOSEN = (5, 6, 7)
-lists = {"tight: unlabelled": ("tight", "unlabelled"), "hurried: labelled": ("hurried", "labelled"),
+lists = {"tight: unlabelled": ("tight", "unlabelled"),
+         "hurried: labelled": ("hurried", "labelled"),
          "hurried: unlabelled": ("hurried", "unlabelled")}
 columns, drawn = {}, {}
 for title, (world, split) in lists.items():
@@ -341,12 +344,12 @@ plots.show(figure, alt="Three pictures, each with boxes drawn in four styles: ti
 # run's seed draws a few of them, so that several seeds show how much the luck of the draw matters.
 
 # %%
-sets = {"labelled": data.labelled, "unlabelled": data.unlabelled, "val": data.val,
-        "test": data.test}
+sets = {"labelled": data.labelled, "unlabelled": data.unlabelled,
+        "val": data.val, "test": data.test}
 jobs = ("masks and boxes to learn from", "boxes to learn from", "choices", "the reported score")
 tables.results_table([
-    {"list": name, "pictures": len(images), "masks": "–" if images.sample(0).mask is None else "yes",
-     "used for": job}
+    {"list": name, "pictures": len(images),
+     "masks": "–" if images.sample(0).mask is None else "yes", "used for": job}
     for (name, images), job in zip(sets.items(), jobs, strict=True)
 ])
 
@@ -368,7 +371,8 @@ share = splits.class_shares(list(data.labelled.masks.numpy()), len(data.classes)
 assert share[0] > 0.5, "background no longer covers most of the labelled pixels"
 tables.results_table([
     {"class": name}
-    | {f"pictures, seed {number}": int((images.masks == c).any(dim=2).any(dim=1).sum())
+    | {f"pictures, seed {number}":
+           int((images.masks == c).any(dim=2).any(dim=1).sum())
        for number, images in chosen.items()}
     | {f"pixels, seed {seed} (%)": float(100 * share[c])}
     for c, name in enumerate(data.classes)
@@ -398,9 +402,9 @@ except ValueError as error:
 #
 # With a few masks, every network learns them by heart. *Augmentation* shows each picture in a fresh
 # view: flipped, shifted, recoloured. Colours change the picture alone. **Geometry must change
-# everything that lies on the picture**: mask, box maps, stored logits. The library's `View` computes
-# row and column indices once, and whatever lies on the picture follows these, so nothing can drift
-# apart.
+# everything that lies on the picture**: mask, box maps, stored logits. The library's `View`
+# computes row and column indices once, and whatever lies on the picture follows these, so nothing
+# can drift apart.
 #
 # **Predict first.** The row 0 1 2 3 4 5 is shifted two places to the right. Nothing is known about
 # what enters at the left. What could stand there?
@@ -410,16 +414,20 @@ except ValueError as error:
 # half the resolution the same shift is one place: 0 | 0 1. That works only if shifts are multiples
 # of the stride, so that is how they are drawn.
 # ```
+#
+# A view is described by where it begins in the picture. The picture moves two places to the right
+# when the view begins two places to the left of it, at `left=-2`.
 
 # %% tags=["nbval-check-output"]
-size = (1, 6)  # one row of six pixels; the second view begins two pixels left of it
+size = (1, 6)  # one row of six pixels
 shift_by_two = View(size, size, top=0, left=-2, size=size, border="mirror")
 flip = View(size, size, top=0, left=0, size=size, flip=True)
 row = np.arange(6, dtype=np.uint8).reshape(size)
 print("shifted by 2:           ", shift_by_two.mask(row).flatten().tolist())
 print("flipped:                ", flip.mask(row).flatten().tolist())
-half = torch.arange(3.0).reshape(1, 1, 3)  # stored logits: one class, one row, stride 2
-print("shifted, half resolution:", shift_by_two.logits(half).flatten().int().tolist())
+half = np.arange(3).reshape(1, 1, 3)  # stored logits: one class, one row, stride 2
+moved = shift_by_two.logits(half)
+print("shifted, half resolution:", moved.flatten().tolist())
 
 # %% [markdown]
 # Now the same on pictures, once done right and once with a typical bug: the mask stays where it
@@ -428,9 +436,9 @@ print("shifted, half resolution:", shift_by_two.logits(half).flatten().int().tol
 # %%
 images, masks = data.labelled.images.numpy(), data.labelled.masks.numpy()
 draws = np.random.default_rng(seed).random((len(images), DRAWS))
-seen_as = [draw_view(ids.shape, profile.augment, numbers, stride=2) for numbers in draws]
-moved_images = [view.image(image) for view, image in zip(seen_as, images, strict=True)]
-moved_masks = np.stack([view.mask(mask) for view, mask in zip(seen_as, masks, strict=True)])
+seen_as = [draw_view(ids.shape, profile.augment, one, stride=2) for one in draws]
+moved_images = [view.image(images[i]) for i, view in enumerate(seen_as)]
+moved_masks = np.stack([view.mask(masks[i]) for i, view in enumerate(seen_as)])
 
 objects = (moved_masks != 0) & (moved_masks != VOID)
 wrong = (masks != moved_masks) & objects

@@ -619,10 +619,10 @@ assert ceilings[1] == 1, f"exercise 3.3: stride 1 must change nothing, got {ceil
 assert ceilings[2] > ceilings[8], "exercise 3.3: a coarser answer should score lower"
 
 # %% [markdown]
-# **4. Investigate: what is one more mask worth?** Train a short run on half of the labelled pictures
-# of one seed. `short_run` from above does the work; you write the subset. What would you expect if
-# you doubled the masks instead? The "room above" figure has the far end. And how sure are you, given
-# how far the dots of one row lay apart?
+# **4. Investigate: what is one more mask worth?** Train a short run on half of the labelled
+# pictures of one seed. `short_run` from above does the work; you write the subset. What would you
+# expect if you doubled the masks instead? The "room above" figure has the far end. And how sure are
+# you, given how far the dots of one row lay apart?
 
 # %% tags=["solution"]
 def first_pictures(labelled, count: int):

@@ -309,7 +309,7 @@ interventions = {
 # %%
 few = min(150, len(data.test))
 few_of_test = data.test.take(range(few))
-part = few_of_test.part(range(few))  # what a model is handed: pictures, masks, box maps
+part = few_of_test.part(range(few))  # what a model is handed: images, masks, maps
 
 
 def with_changed(change):
@@ -319,19 +319,21 @@ def with_changed(change):
 
 
 def labels_of(method, part) -> np.ndarray:
-    """What the model says about the pictures of a part: class ids (N, H, W)."""
-    return predict_part(method, part).argmax(dim=1).to(torch.uint8).cpu().numpy()
+    """What the model says of the pictures of a part: class ids (N, H, W)."""
+    return predict_part(method, part).argmax(dim=1).byte().cpu().numpy()
 
 
 parts = {name: with_changed(change) for name, change in interventions.items()}
-says = {name: labels_of(ancillary.method, shown) for name, shown in parts.items()}
+says = {name: labels_of(ancillary.method, given) for name, given in parts.items()}
 changed = [(says[name] != says["as drawn"]).mean((1, 2)) for name in list(says)[1:]]
 two = (-np.min(changed, axis=0)).argsort(kind="stable")[:2]
 
 # %%
 views, drawn = {}, {}
 for name, change in interventions.items():
-    views[name] = [view for i in two for view in (data.test.sample(i).image, says[name][i])]
+    views[name] = [
+        view for i in two for view in (data.test.sample(i).image, says[name][i])
+    ]
     drawn[name] = [boxes for i in two for boxes in (change(test_boxes[i]), None)]
 figure = plots.gallery(views, classes, boxes=drawn, rows_titles=["shown", "says"] * len(two))
 plots.show(figure, alt="Two test pictures, each shown to the ancillary with boxes as drawn, "
@@ -352,14 +354,14 @@ def told(boxes_maps: np.ndarray, labels: np.ndarray) -> float:
 
 
 rows = []
-for name, shown in parts.items():
-    answers = [labels_of(run.method, shown) for run in ancillary_runs.values()]
+for name, given in parts.items():
+    answers = [labels_of(run.method, given) for run in ancillary_runs.values()]
     right = [(labels == truth[:few])[is_object[:few]].mean() for labels in answers]
     rows.append({
         "boxes": name,
         "mIoU": [evaluate_labels(truth[:few], labels, classes).mean_iou for labels in answers],
         "object pixels: true class": right,
-        "told class": [told(shown.box_maps.numpy(), labels) for labels in answers],
+        "told class": [told(given.box_maps.numpy(), labels) for labels in answers],
     })
 tables.results_table(rows)
 
@@ -378,9 +380,9 @@ curves = {"ancillary": [], "filled boxes": [], "supervised": []}
 level = np.mean([evaluate(run.method, few_of_test, classes).mean_iou
                  for run in supervised_runs.values()])
 for share in shares:
-    shown = with_changed(lambda boxes, share=share: enlarged(boxes, share))
-    runs = [evaluate_labels(truth[:few], labels_of(run.method, shown), classes).mean_iou
-            for run in ancillary_runs.values()]
+    given = with_changed(lambda boxes, share=share: enlarged(boxes, share))
+    says_now = [labels_of(run.method, given) for run in ancillary_runs.values()]
+    runs = [evaluate_labels(truth[:few], one, classes).mean_iou for one in says_now]
     boxed = [filled(enlarged(boxes, share)) for boxes in test_boxes[:few]]
     curves["ancillary"].append((100 * share, 100 * np.mean(runs)))
     curves["filled boxes"].append(
@@ -393,12 +395,12 @@ plots.show(figure, alt="mIoU of the ancillary, of filled boxes and of the superv
            "too small.")
 
 # %% [markdown]
-# **What to look for.** Is the ancillary's line flat, or does it follow that of the filled boxes? Flat
-# would mean that it reads a box as a hint and takes the outline from the picture. Following means
-# that it reads the side of a box as the side of an object, as tight boxes taught it to. Do filled
-# boxes peak at zero? An object fills less than its box, so a box that is a little too small can
-# lose less object than background. Between 15 and 45 you read off what to expect on the unlabelled
-# pictures. Chapter 05 measures it.
+# **What to look for.** Is the ancillary's line flat, or does it follow that of the filled boxes?
+# Flat would mean that it reads a box as a hint and takes the outline from the picture. Following
+# means that it reads the side of a box as the side of an object, as tight boxes taught it to. Do
+# filled boxes peak at zero? An object fills less than its box, so a box that is a little too small
+# can lose less object than background. Between 15 and 45 you read off what to expect on the
+# unlabelled pictures. Chapter 05 measures it.
 
 # %% [markdown]
 # ## Not a model to deploy
@@ -499,8 +501,11 @@ total = sum(map(len, test_boxes))
 assert counts[0] == total and counts[2] == 0, f"exercise 4.3: {counts} boxes left of {total}"
 assert 0 < counts[1] < total, f"exercise 4.3: half should go, {counts[1]} of {total} are left"
 for chance in (0, 0.3, 0.6, 1):
-    shown = with_changed(lambda boxes, chance=chance: overlooked(boxes, chance, generator))
-    score = evaluate_labels(truth[:few], labels_of(ancillary.method, shown), classes)
+    given = with_changed(
+        lambda boxes, chance=chance: overlooked(boxes, chance, generator)
+    )
+    labels = labels_of(ancillary.method, given)
+    score = evaluate_labels(truth[:few], labels, classes)
     print(f"{chance:.0%} missing: mIoU {100 * score.mean_iou:.1f}")
 
 # %% [markdown]
@@ -547,8 +552,8 @@ for chance in (0, 0.3, 0.6, 1):
 # - **Box maps that stay behind.** If a flip moves the picture but not its box maps, the training
 #   runs without an error and the boxes lie.
 #
-# **Next:** [the ancillary's logits](05_ancillary_logits.ipynb) for the unlabelled pictures, and where
-# they are wrong.
+# **Next:** [the ancillary's logits](05_ancillary_logits.ipynb) for the unlabelled pictures, and
+# where they are wrong.
 #
 # ## References
 #

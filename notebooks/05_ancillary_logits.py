@@ -61,11 +61,11 @@ profile = chapter.begin("05_ancillary_logits", profile, device)
 
 # %% tags=["nbval-ignore-output"]
 pipeline = Pipeline(profile, seed, device)
-store = pipeline.logits()  # of the unlabelled pictures; asks the ancillary, or finds them on disk
+store = pipeline.logits()  # asks the ancillary, or finds its logits on disk
 data, classes = pipeline.data, pipeline.data.classes
 truth = np.asarray(data.unlabelled_truth)
 side = truth.shape[-1]
-unlabelled_boxes = [data.unlabelled.sample(i).boxes for i in range(len(data.unlabelled))]
+unlabelled_boxes = [data.unlabelled.sample(i).boxes for i in range(len(truth))]
 
 
 def labels_of(logits: Tensor) -> np.ndarray:
@@ -86,9 +86,9 @@ views = {
 }
 figure = plots.gallery(views, classes, boxes=[unlabelled_boxes[i] for i in shown],
                        rows_titles=["much", "some", "little"])
-plots.show(figure, alt="Three unlabelled pictures with their loose boxes, one a row: the "
-           "ancillary's label, the hidden true mask, and the wrong pixels in white, most of them "
-           "around the objects.")
+plots.show(figure, alt="Three unlabelled pictures with their loose boxes, one a row: "
+           "the ancillary's label, the hidden true mask, and the wrong pixels in "
+           "white, most of them around the objects.")
 
 # %% [markdown]
 # **What to notice.** Look at the names first: do you find an object of the wrong class? Then at the
@@ -135,12 +135,14 @@ for name, logits in {
 # %%
 example = shown[1]
 soft = enlarge(store.read()[[example]].float(), (side, side)).softmax(dim=1)[0].numpy()
-views = {"picture": [data.unlabelled.images[example].numpy()], "hard label": [labels[example]]}
-views |= {classes[c]: [soft[c]] for c in [0, *sorted(set(unlabelled_boxes[example].classes.tolist()))]}
+views = {"picture": [data.unlabelled.sample(example).image],
+         "hard label": [labels[example]]}
+in_a_box = sorted(set(unlabelled_boxes[example].classes.tolist()))
+views |= {classes[c]: [soft[c]] for c in [0, *in_a_box]}
 figure = plots.gallery(views, classes, boxes=[unlabelled_boxes[example]])
-plots.show(figure, alt="One unlabelled picture, its hard label, and the probability of the background "
-           "and of each boxed class as a map from dark (0) to yellow (1). Along outlines the "
-           "probability passes from one class to another.")
+plots.show(figure, alt="One unlabelled picture, its hard label, and the probability of "
+           "the background and of each boxed class as a map from dark (0) to yellow (1). "
+           "Along outlines the probability passes from one class to another.")
 
 # %% [markdown]
 # ## What a store weighs
@@ -258,23 +260,26 @@ tight_boxes = [
           np.array([number for number, _ in scene.boxes]))
     for scene in scenes
 ]
-loose = data.unlabelled.part(range(few))  # what a model is handed: pictures and box maps
+loose = data.unlabelled.part(range(few))  # what a model is handed: images, box maps
 tight = replace(loose, box_maps=torch.from_numpy(np.stack(
     [class_maps(boxes, len(classes), (side, side)) for boxes in tight_boxes]
 )).float())
 
 
 def logits_on(part, method) -> Tensor:
-    """A model's logits (N, C, h, w) at head resolution, as the store holds them."""
+    """A model's logits (N, C, h, w) at head resolution, as the store has them."""
     part = part.to(next(method.parameters()).device)
     with torch.no_grad():
-        return method.eval().head_logits(part.images, part.box_maps).float().cpu()
+        logits = method.eval().head_logits(part.images, part.box_maps)
+    return logits.float().cpu()
 
 
 pipelines = {s: Pipeline(profile, s, device) for s in profile.seeds}
 stores = {s: p.logits() for s, p in pipelines.items()}
 on_loose = {s: stores[s].read()[:few].float() for s in pipelines}
-on_tight = {s: logits_on(tight, p.ancillary().method) for s, p in pipelines.items()}
+on_tight = {
+    s: logits_on(tight, p.ancillary().method) for s, p in pipelines.items()
+}
 
 # %%
 scores = {
@@ -374,11 +379,11 @@ plots.show(figure, alt="How often a background pixel is called an object, agains
            "pictures.")
 
 # %% [markdown]
-# **What to look for.** The line of the tight boxes is the blur that any model has at an outline. The
-# other line says how much further the labels reach when the boxes are loose, and how slowly that
-# fades. Errors that fill the space between an object and the side of its box have one cause: the
-# model has learnt to trust that side. Such errors are *systematic*. Every model trained this way
-# is prone to them, in the same places.
+# **What to look for.** The line of the tight boxes is the blur that any model has at an outline.
+# The other line says how much further the labels reach when the boxes are loose, and how slowly
+# that fades. Errors that fill the space between an object and the side of its box have one cause:
+# the model has learnt to trust that side. Such errors are *systematic*. Every model trained this
+# way is prone to them, in the same places.
 
 # %% [markdown]
 # ## Sure and wrong
@@ -452,7 +457,8 @@ figure = plots.gallery(
      "sure and wrong": confident_mistakes[worst]},
     classes, boxes=[unlabelled_boxes[i] for i in worst],
 )
-plots.show(figure, alt="Three unlabelled pictures with the most confident mistakes, one a row: boxes, "
+plots.show(figure, alt="Three unlabelled pictures with the most confident mistakes, "
+           "one a row: boxes, "
            "the ancillary's label, the hidden truth, its confidence from dark to yellow, and in "
            "white the pixels where it is sure and wrong.")
 
@@ -520,7 +526,8 @@ toy_wrong = np.array([[[True, False]], [[True, True]], [[True, False]]])
 found = most_confident_mistake(toy_confidence, toy_wrong)
 assert found == 1, f"exercise 5.3: expected picture 1 of the toy example, got {found}"
 found = most_confident_mistake(confidence, wrong)
-print(f"picture {found}, {data.unlabelled.names[found]}: {int(wrong[found].sum())} wrong pixels, "
+print(f"picture {found}, {data.unlabelled.names[found]}: "
+      f"{int(wrong[found].sum())} wrong pixels, "
       f"boxes of {', '.join(classes[c] for c in unlabelled_boxes[found].classes)}")
 
 # %% [markdown]
@@ -564,8 +571,8 @@ print(f"picture {found}, {data.unlabelled.names[found]}: {int(wrong[found].sum()
 # - **Stale logits.** Retrained, not stored again: no error, wrong result.
 # - **Logits that do not move.** If a flip moves the picture but not its stored logits, each label
 #   lies mirrored. Shifts must be multiples of the stride, or the logits lie between positions.
-# - **Peeking at hidden truth.** Choosing a threshold or an $\alpha$ by the unlabelled pictures' hidden
-#   masks uses labels that nobody has in practice.
+# - **Peeking at hidden truth.** Choosing a threshold or an $\alpha$ by the unlabelled pictures'
+#   hidden masks uses labels that nobody has in practice.
 #
 # **Next:** [self-correction](06_self_correction.ipynb), where two models that disagree make one
 # better label.

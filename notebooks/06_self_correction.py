@@ -80,7 +80,7 @@ def labels_of(logits: Tensor) -> np.ndarray:
 
 
 def share_right(labels: np.ndarray) -> np.ndarray:
-    """The share of each picture's pixels that is labelled right, (N,); void is left out."""
+    """The share of each picture's pixels that are right, (N,), void left out."""
     counted = truth != VOID
     return ((labels == truth) & counted).sum(axis=(1, 2)) / counted.sum(axis=(1, 2))
 
@@ -347,8 +347,8 @@ print("arithmetic mean:", [round(float(v), 2) for v in (first + second) / 2])
 # %% [markdown]
 # ## What the primary learns from it
 #
-# On the unlabelled pictures the primary minimises the cross-entropy to $q$, and $q$ was made from the
-# primary itself. So **no gradient may flow through $q$**: it is a target, held fixed for the
+# On the unlabelled pictures the primary minimises the cross-entropy to $q$, and $q$ was made from
+# the primary itself. So **no gradient may flow through $q$**: it is a target, held fixed for the
 # step. We write $\mathrm{sg}[q]$, stop-gradient; the code says `detach()`.
 #
 # What would happen without? Take $\alpha = 0$, where $q = p$. The cross-entropy of $p$ with
@@ -475,9 +475,9 @@ plots.show(
 # %% [markdown]
 # ## On real labels
 #
-# Back to the unlabelled pictures. Their boxes were drawn in a hurry, so the ancillary's labels spill
-# over the objects' outlines. We mix its logits with those of the finished primary at many values
-# of $\alpha$, and score each label set on the hidden masks.
+# Back to the unlabelled pictures. Their boxes were drawn in a hurry, so the ancillary's labels
+# spill over the objects' outlines. We mix its logits with those of the finished primary at many
+# values of $\alpha$, and score each label set on the hidden masks.
 #
 # **Predict first.** Sketch the curve from $\alpha = 0$ (primary) to $\alpha = \infty$
 # (ancillary). Is its highest point at an end or in between?
@@ -513,8 +513,8 @@ names = ["0:\nprimary", *(f"{alpha:g}" for alpha in ALPHAS[1:-1]), "∞:\nancill
 figure.axes[0].set_xticks(places, names)
 plots.show(
     figure,
-    alt="One curve a seed: the mIoU of corrected labels on the unlabelled pictures against alpha on a "
-    "logarithmic axis. The left end is the label of the primary alone, the right end that of the "
+    alt="One curve a seed: the mIoU of corrected labels on the unlabelled pictures against "
+    "alpha on a logarithmic axis. The left end is the label of the primary alone, the right end that of the "
     "ancillary alone.",
 )
 
@@ -539,7 +539,8 @@ figure = plots.paired_differences(
 )
 plots.show(
     figure,
-    alt="Paired differences of label mIoU to the ancillary's labels on the unlabelled pictures, one row "
+    alt="Paired differences of label mIoU to the ancillary's labels on the unlabelled "
+    "pictures, one row "
     "for the primary alone and one for each of five values of alpha, a mark a seed, with intervals "
     "and a verdict about a zero line.",
 )
@@ -641,8 +642,8 @@ expected = ((p + 0.5 * p_ancillary) / 1.5)[None, :, None, None]
 checks.same("6.2", arithmetic_correction, lambda *_: expected, *one_pixel, 0.5)
 
 # %% [markdown]
-# Which mean makes the better labels? The next cell scores both at $\alpha = 0.5$ on the unlabelled set.
-# They differ only where the models disagree, and there in how they treat near-certainty: in a
+# Which mean makes the better labels? The next cell scores both at $\alpha = 0.5$ on the unlabelled
+# set. They differ only where the models disagree, and there in how they treat near-certainty: in a
 # geometric mean one model can veto a class.
 
 # %% tags=["check"]
@@ -700,8 +701,8 @@ print("✓ exercise 6.3: overconfidence and a smaller alpha are the same thing")
 # finds that the labelled pictures no longer matter. What happened?
 #
 # ```{dropdown} Answer
-# The unlabelled term is 1024 times its per-pixel mean, so its gradient drowns the supervised one. Take
-# the mean over pixels.
+# The unlabelled term is 1024 times its per-pixel mean, so its gradient drowns the supervised one.
+# Take the mean over pixels.
 # ```
 
 # %% [markdown]

@@ -38,8 +38,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
-from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.batches.loader import Loader
+from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import predict_logits
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
@@ -159,7 +159,7 @@ plots.show(
 # $$
 #
 # The first sum runs over the labelled pixels of the masks (void is left out), the second over the
-# pixels of the unlabelled logits. Without correction, $q = p_\mathrm{anc}$. There is no weight
+# positions of the logits on $W$. Without correction, $q = p_\mathrm{anc}$. There is no weight
 # between the terms, and no threshold. Each symbol is a tensor:
 #
 # | paper | in code | shape |
@@ -183,13 +183,15 @@ alpha = profile.primary.alpha.at(progress)
 
 both = torch.cat([batch.labelled.images, batch.unlabelled.images])
 logits = method.network(both)
-logits_labelled, logits_unlabelled = logits.split([train.batch_labelled, train.batch_unlabelled])
+sizes = [train.batch_labelled, train.batch_unlabelled]
+logits_labelled, logits_unlabelled = logits.split(sizes)
 
 masks = batch.labelled.masks
 logits_large = functional.interpolate(logits_labelled, size=masks.shape[-2:], mode="bilinear")
 loss_labelled = functional.cross_entropy(logits_large, masks, ignore_index=VOID)
 
-logits_q = linear_correction(logits_unlabelled.detach(), batch.unlabelled.logits_ancillary, alpha)
+logits_ancillary = batch.unlabelled.logits_ancillary
+logits_q = linear_correction(logits_unlabelled.detach(), logits_ancillary, alpha)
 target = logits_q.softmax(dim=1)
 loss_unlabelled = -(target * logits_unlabelled.log_softmax(dim=1)).sum(dim=1).mean()
 
@@ -202,7 +204,8 @@ loss_unlabelled = -(target * logits_unlabelled.log_softmax(dim=1)).sum(dim=1).me
 
 # %% tags=["nbval-check-output"]
 losses = method.losses(batch, progress)
-print("labelled term equal:  ", torch.allclose(losses["labelled"], loss_labelled, rtol=1e-4))
+print("labelled term equal:  ",
+      torch.allclose(losses["labelled"], loss_labelled, rtol=1e-4))
 print("unlabelled term equal:",
       torch.allclose(losses["unlabelled"], loss_unlabelled, rtol=1e-4))
 print("alpha at half time:   ", alpha)
@@ -224,11 +227,10 @@ method.after_step(step=0)
 # large is the gradient of the unlabelled term?
 #
 # ```{dropdown} Answer
-# Zero, exactly, in every step. The target is the output of the same forward pass, and the
-# gradient is $p - q$. So "own labels" here means: learn from the masks, with the unlabelled
-# pictures in the batch but silent. They still take part in batch normalisation. (Methods that do learn
-# from their own labels need a gap between teacher and student: other weights, another view, or
-# hard labels.)
+# Zero, exactly, in every step. The target is the output of the same forward pass, and the gradient
+# is $p - q$. So "own labels" here means: learn from the masks, with the unlabelled pictures in the
+# batch but silent. They still take part in batch normalisation. (Methods that do learn from their
+# own labels need a gap between teacher and student: other weights, another view, or hard labels.)
 # ```
 
 # %% tags=["nbval-check-output"]
@@ -261,10 +263,13 @@ histories = {
 }
 steps = [step for step, _ in histories["no correction"]]
 histories["entropy of labels"] = [(steps[0], floor), (steps[-1], floor)]
-figure = plots.curves(histories, "training step", "unlabelled loss (logarithmic)", logarithmic=True)
+figure = plots.curves(
+    histories, "training step", "unlabelled loss (logarithmic)", logarithmic=True
+)
 plots.show(
     figure,
-    alt="The unlabelled loss over the training steps on a logarithmic axis: one curve for the primary "
+    alt="The unlabelled loss over the training steps on a logarithmic axis: one curve for "
+    "the primary "
     "without correction, one with linear correction, and a flat line at the entropy of the "
     "ancillary's labels.",
 )
@@ -322,7 +327,7 @@ store = {s: pipelines[s].logits().read().float() for s in profile.seeds}
 
 
 def label_miou(s: int, name: str | None) -> float:
-    """mIoU in percent of seed s's unlabelled labels: the ancillary's, or mixed with a primary's."""
+    """Label mIoU in percent: the ancillary's labels, or mixed with a primary's."""
     logits = store[s]
     if name:
         own = predict_logits(runs[name][s].method, pipelines[s].data.unlabelled)
@@ -337,10 +342,13 @@ labels = {
 }
 
 # %%
-figure = plots.dots_with_intervals(labels, "mIoU of the labels of the unlabelled pictures (%)")
+figure = plots.dots_with_intervals(
+    labels, "mIoU of the labels of the unlabelled pictures (%)"
+)
 plots.show(
     figure,
-    alt="Three rows of dots, one a seed, with mean and interval: the mIoU of the unlabelled pictures' "
+    alt="Three rows of dots, one a seed, with mean and interval: the mIoU of the unlabelled "
+    "pictures' "
     "labels from the ancillary, from its mixture with the uncorrected primary, and from its "
     "mixture with the primary trained with linear correction.",
 )
@@ -416,7 +424,8 @@ tables.results_table([row(name, "none") for name in arms if name != "none"])
 # primary and the ancillary agree on at the end of its schedule. How to read the table:
 #
 # - Start with *30 throughout*. If its verdict is "cannot tell", the control has passed.
-# - Then *0 throughout*. Whatever separates it from no correction is the worth of the unlabelled labels.
+# - Then *0 throughout*. Whatever separates it from no correction is the worth of the ancillary's
+#   labels.
 # - Then *0.5 throughout*, in the table below. It is compared with the annealed schedule instead
 #   of with none. **Is annealing itself doing anything?** The paper anneals; the table says what
 #   these seeds can show.
@@ -503,7 +512,8 @@ checks.same("7.3", pull, lambda *_: np.array([0.0, 1.0]).reshape(2, 1, 1), sure,
 
 # %% tags=["check"]
 logits_ancillary = pipelines[seed].logits().read().float()
-logits = predict_logits(runs["linear correction"][seed].method, pipelines[seed].data.unlabelled)
+corrected = runs["linear correction"][seed].method
+logits = predict_logits(corrected, pipelines[seed].data.unlabelled)
 disagree = logits.argmax(dim=1) != logits_ancillary.argmax(dim=1)
 targets = {
     "uncorrected": logits_ancillary.softmax(dim=1),

@@ -31,7 +31,6 @@ seed = 11  # whose pictures are shown; scores are over all of the profile's seed
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
-from dataclasses import replace
 
 import numpy as np
 from scipy import stats
@@ -233,7 +232,9 @@ rows = [
      **objects([by_run[s] for s in profile.seeds])}
     for name, by_run in scores.items()
 ]
-rows.append({"labels of": "ancillary", "measured on": "unlabelled pictures", **objects(taught)})
+rows.append({
+    "labels of": "ancillary", "measured on": "unlabelled pictures", **objects(taught)
+})
 tables.results_table(rows)
 
 # %% [markdown]
@@ -301,8 +302,8 @@ figure.axes[0].set_xticks(range(-8, 13, 4))
 plots.show(
     figure,
     alt="Four curves of the share of wrong pixels against the signed distance to the nearest "
-    "outline, for the supervised model, the two primaries and the ancillary's labels of the "
-    "unlabelled pictures. Left of zero lies inside objects, right of zero outside.",
+    "outline, for the supervised model, the two primaries and the ancillary's labels of "
+    "the unlabelled pictures. Left of zero lies inside objects, right of zero outside.",
 )
 
 # %% [markdown]
@@ -453,8 +454,8 @@ checks.claim("linear-beats-none", gain, judges=True)
 # ## What kind of label error can correction cure?
 #
 # So far the boxes of the unlabelled pictures were drawn loosely, and those of the labelled ones
-# tightly. That is one kind of error. We now change only how boxes are drawn, and train with and without correction again. The
-# same pictures under each pen:
+# tightly. That is one kind of error. We now change only how boxes are drawn, and train with and
+# without correction again. The same pictures under each pen:
 
 # %%
 few = profile.data.with_options(sizes=Sizes(labelled=24, unlabelled=8, val=8, test=8))
@@ -475,9 +476,9 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Three unlabelled pictures in four columns: with tight boxes, with loose boxes that reach "
-    "far beyond the objects, with some boxes missing, and three pictures of the harder world with "
-    "tight boxes.",
+    alt="Three unlabelled pictures in four columns: with tight boxes, with loose boxes that "
+    "reach far beyond the objects, with some boxes missing, and three pictures of the "
+    "harder world with tight boxes.",
 )
 
 # %% [markdown]
@@ -516,8 +517,9 @@ figure = plots.paired_differences(
 plots.show(
     figure,
     alt="Five rows of paired differences in test mIoU, linear correction minus none, about a zero "
-    "line, with interval and verdict: boxes loose on the unlabelled pictures, loose on all, tight on "
-    "all, missing on the unlabelled ones, and the harder world with tight boxes.",
+    "line, with interval and verdict: boxes loose on the unlabelled pictures, loose on "
+    "all, tight on all, missing on the unlabelled ones, and the harder world with tight "
+    "boxes.",
 )
 
 # %%
@@ -573,9 +575,9 @@ tables.results_table(rows)
 # ## In context
 #
 # The authors' slides report the method on PASCAL VOC, with DeepLabv3+ and the remaining training
-# pictures as unlabelled set. These numbers are **published, not ours**. They are on real photographs,
-# with another network and another scale, and cannot be compared with mini-VOC (mIoU in %;
-# columns: number of masks on the validation set, and the test set):
+# pictures as the unlabelled set. These numbers are **published, not ours**. They are on real
+# photographs, with another network and another scale, and cannot be compared with mini-VOC
+# (mIoU in %; columns: number of masks on the validation set, and the test set):
 #
 # | | 200 | 400 | 800 | 1464 | test, 1464 |
 # |-|-:|-:|-:|-:|-:|
@@ -601,7 +603,7 @@ tables.results_table(rows)
 
 # %% tags=["solution"]
 def worth_in_masks(masks: int, unlabelled: int, ratio: float = 8.0) -> float:
-    """Annotation time in units of one mask; every picture, labelled or unlabelled, also got boxes.
+    """Annotation time in units of one mask; every picture, masked or not, also got boxes.
 
     Args:
         masks: pictures with mask and boxes.

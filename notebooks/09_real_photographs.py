@@ -48,11 +48,11 @@ from torch.nn import functional
 
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib import chapter, checks, memory, methods, plots, profiles, studies, tables
-from semiseg_lib.book import published, results
 from semiseg_lib.batches.boxes import class_maps
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.weak_view import DRAWS, View, ViewConfig, draw_view
+from semiseg_lib.book import published, results
 from semiseg_lib.datasets.audit import check_layout
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
@@ -302,23 +302,25 @@ print(f"loaded here: {run.history[-1]['step']} steps, loss {run.history[-1]['los
 labelled_samples = [data.labelled.sample(i) for i in range(len(data.labelled))]
 sample = max(labelled_samples, key=lambda one: len(one.boxes))
 size, classes = sample.mask.shape, len(data.classes)
-coarse = torch.from_numpy(sample.mask)[2::4, 2::4].long()  # stand-in for stored logits: the truth, at stride 4
-sure = 8 * functional.one_hot(coarse.where(coarse != VOID, 0), classes).movedim(-1, 0)
+coarse = sample.mask[2::4, 2::4]  # stands in for stored logits: truth, at stride 4
+coarse = np.where(coarse == VOID, 0, coarse)
+sure = (8 * (coarse == np.arange(classes)[:, None, None])).astype(np.float32)
 
 crop = min(size) // 16 * 16
-draws = np.random.default_rng(114).random((3, DRAWS))
-views = [draw_view(size, ViewConfig(crop, (0.6, 1.4)), numbers) for numbers in draws]
+draws = np.random.default_rng(104).random((3, DRAWS))
+views = [draw_view(size, ViewConfig(crop, (0.6, 1.4)), one) for one in draws]
 
 
-def shown(view: View, logits: Tensor) -> np.ndarray:
+def shown(view: View, logits: np.ndarray) -> np.ndarray:
     """Labels of stored logits (C, h, w) in a view, at its size; padding void."""
-    label = view.logits(logits).argmax(dim=0).numpy().repeat(4, axis=0).repeat(4, axis=1)
+    label = view.logits(logits).argmax(axis=0).repeat(4, 0).repeat(4, 1)
     return np.where(view.inside(), label, VOID).astype(np.uint8)
 
 
 def in_boxes(maps: np.ndarray) -> np.ndarray:
-    """Box maps (C, H, W) as one map of ids; where boxes overlap, the higher id."""
-    return (np.arange(len(maps))[:, None, None] * maps).max(axis=0).astype(np.uint8)
+    """Box maps (C, H, W) as one map of ids; the higher id where boxes overlap."""
+    ids = np.arange(len(maps))[:, None, None]
+    return (ids * maps).max(axis=0).astype(np.uint8)
 
 
 # %%
@@ -327,7 +329,9 @@ every = [whole, *views]
 figure = plots.gallery(
     {
         "picture": [view.image(sample.image) for view in every],
-        "in boxes": [in_boxes(view.box_maps(sample.boxes, classes)) for view in every],
+        "in boxes": [
+            in_boxes(view.box_maps(sample.boxes, classes)) for view in every
+        ],
         "mask": [view.mask(sample.mask) for view in every],
         "stored logits": [shown(view, sure) for view in every],
         "inside": [view.inside() for view in every],
@@ -339,8 +343,9 @@ figure = plots.gallery(
 plots.show(
     figure,
     alt="A picture as it is and three random views of it, enlarged, shrunk or mirrored. Beside "
-    "each view lie the pixels in its boxes, its mask, its stored logits' labels and the part that "
-    "shows the picture. Boxes, mask and labels follow the objects; padding is void.",
+    "each view lie the pixels in its boxes, its mask, its stored logits' labels and the "
+    "part that shows the picture. Boxes, mask and labels follow the objects; padding is "
+    "void.",
 )
 
 # %% [markdown]
@@ -600,9 +605,9 @@ checks.same("9.1", rate_for, library_rate, 0.007, 16, 6, 2)
 # ### 2. Implement: a box goes along
 #
 # A view is made in this order: resize the picture from `view.source` to `view.scaled` (height,
-# width), cut a window of `view.size` (height, width) whose corner is at `view.top`, `view.left`, and
-# mirror it if `view.flip`. Move boxes `(x1, y1, x2, y2)` along, and clip them to the view. The check
-# compares the pixels that your boxes cover with the library's box maps of the view.
+# width), cut a window of `view.size` (height, width) whose corner is at `view.top`, `view.left`,
+# and mirror it if `view.flip`. Move boxes `(x1, y1, x2, y2)` along, and clip them to the view. The
+# check compares the pixels that your boxes cover with the library's box maps of the view.
 
 # %% tags=["solution"]
 def moved_boxes(coordinates: np.ndarray, view: View) -> np.ndarray:
@@ -619,8 +624,9 @@ def moved_boxes(coordinates: np.ndarray, view: View) -> np.ndarray:
 # %% tags=["check"]
 def covered(coordinates: np.ndarray, view: View) -> np.ndarray:
     """The pixels that your boxes cover, one map a box."""
-    moved = Boxes(moved_boxes(coordinates, view), 1 + np.arange(len(coordinates)))
-    return class_maps(moved, 1 + len(moved), view.size)[1:]
+    moved = moved_boxes(coordinates, view)
+    boxes = Boxes(moved, 1 + np.arange(len(moved)))
+    return class_maps(boxes, 1 + len(boxes), view.size)[1:]
 
 
 def library_covered(coordinates: np.ndarray, view: View) -> np.ndarray:
@@ -630,9 +636,9 @@ def library_covered(coordinates: np.ndarray, view: View) -> np.ndarray:
 
 
 test_boxes = np.array([[10, 5, 60, 50], [30, 20, 90, 70]], np.float32)
-mirrored = View(source=(80, 100), scaled=(120, 150), top=10, left=20, size=(96, 96), flip=True)
+mirrored = View((80, 100), scaled=(120, 150), top=10, left=20, size=(96, 96), flip=True)
 checks.same("9.2", covered, library_covered, test_boxes, mirrored)
-padded = View(source=(80, 100), scaled=(40, 50), top=-28, left=-23, size=(96, 96))
+padded = View((80, 100), scaled=(40, 50), top=-28, left=-23, size=(96, 96))
 checks.same("9.2", covered, library_covered, test_boxes, padded)
 
 # %% [markdown]

@@ -26,7 +26,7 @@
 # half of one once the runs are on disk.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
 seed = 11  # whose module is trained and taken apart
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
@@ -88,15 +88,17 @@ figure = plots.paired_differences(
     {
         f"{masks} masks: {one} − {other}": against(f"{masks} {one}", f"{masks} {other}")
         for masks in (24, 96)
-        for one, other in (("warm linear", "none"), ("conv", "none"), ("conv", "warm linear"))
+        for one, other in (
+            ("warm linear", "none"), ("conv", "none"), ("conv", "warm linear")
+        )
     },
     "difference in test mIoU (points)",
 )
 plots.show(
     figure,
-    alt="Six rows of paired differences in test mIoU about a zero line, three for 24 masks and "
-    "three for 96: warm linear correction minus none, convolutional minus none, and convolutional "
-    "minus warm linear, a mark a seed, with mean, interval and verdict.",
+    alt="Six rows of paired differences in test mIoU about a zero line, three for 24 "
+    "masks and three for 96: warm linear correction minus none, convolutional minus none, "
+    "and convolutional minus warm linear, a mark a seed, with mean, interval and verdict.",
 )
 
 # %% [markdown]
@@ -198,7 +200,9 @@ halves = {s: pipelines[s].half_ancillary() for s in seeds}
 
 def score(s: int, method, images) -> float:
     """mIoU in percent of one model on pictures of seed s that have masks."""
-    return studies.percent(evaluate(method, images, pipelines[s].data.classes))
+    return studies.percent(
+        evaluate(method, images, pipelines[s].data.classes)
+    )
 
 
 def half_of(s: int, own: bool):
@@ -239,9 +243,9 @@ figure = plots.dots_with_intervals(
 )
 plots.show(
     figure,
-    alt="Four rows of dots, one a seed, with mean and interval: the mIoU of an ancillary trained "
-    "on half of the masks, on its own half, on the other half, on the test pictures with tight "
-    "boxes, and on the unlabelled pictures with loose boxes.",
+    alt="Four rows of dots, one a seed, with mean and interval: the mIoU of an ancillary "
+    "trained on half of the masks, on its own half, on the other half, on the test "
+    "pictures with tight boxes, and on the unlabelled pictures with loose boxes.",
 )
 
 # %%
@@ -304,13 +308,14 @@ labelled = data.labelled.with_logits(seen.read())
 unlabelled = data.unlabelled.with_logits(pipeline.logits().read())
 train = profile.train_primary
 loader = Loader(
-    labelled, unlabelled, train.batch_labelled, train.batch_unlabelled, profile.augment, seed
+    labelled, unlabelled, train.batch_labelled, train.batch_unlabelled,
+    profile.augment, seed
 )
 batch = loader.batch(step=0)
 
 
 def largest_gradient(loss: Tensor, network: torch.nn.Module) -> float:
-    """The largest entry of the gradient of a loss in a network's weights; 0 if none arrives."""
+    """The largest entry of a loss's gradient in a network's weights; 0 if none."""
     found = torch.autograd.grad(
         loss, list(network.parameters()), retain_graph=True, allow_unused=True
     )
@@ -327,7 +332,9 @@ for through in (True, False):
     for term, loss in losses.items():
         taught = {
             name: "taught" if largest_gradient(loss, network) > 0 else "exactly 0"
-            for name, network in (("primary", method.network), ("module", method.correction))
+            for name, network in (
+                ("primary", method.network), ("module", method.correction)
+            )
         }
         print(f"  {term:<10}", ", ".join(f"{name}: {how}" for name, how in taught.items()))
 
@@ -343,15 +350,17 @@ for through in (True, False):
 figure = plots.paired_differences(
     {
         "test pictures": against("24 conv", "24 isolated"),
-        "labels of the unlabelled pictures": against("24 conv", "24 isolated", "labels"),
+        "labels of the unlabelled pictures": against(
+            "24 conv", "24 isolated", "labels"
+        ),
     },
     "through minus isolated (points of mIoU)",
 )
 plots.show(
     figure,
-    alt="Two rows of paired differences about a zero line, with 24 masks: the gradient may pass "
-    "through to the primary, minus the module is isolated; in test mIoU, and in the mIoU of the "
-    "unlabelled pictures' labels.",
+    alt="Two rows of paired differences about a zero line, with 24 masks: the gradient "
+    "may pass through to the primary, minus the module is isolated; in test mIoU, and in "
+    "the mIoU of the unlabelled pictures' labels.",
 )
 
 # %% [markdown]
@@ -401,7 +410,7 @@ TICKS = (0.01, 0.1, 0.5, 5, 30, 100)
 
 @torch.no_grad()
 def labels_by(module: ConvCorrection, logits: Tensor) -> Tensor:
-    """The module's logits of q for all unlabelled pictures, (N, C, h, w), on the CPU."""
+    """The module's logits of q for all unlabelled pictures, (N, C, h, w)."""
     return module.cpu()(logits, logits_ancillary)
 
 
@@ -418,21 +427,26 @@ made = {
     "after the start": labels_by(deepcopy(start.method.correction), logits_primary),
     "linear, α = 0.5": linear_correction(logits_primary, logits_ancillary, 0.5),
 }
-by_alpha = [label_score(linear_correction(logits_primary, logits_ancillary, a)) for a in ALPHAS]
-label_scores = {name: label_score(logits) for name, logits in made.items()}
 
 # %%
+by_alpha = [
+    label_score(linear_correction(logits_primary, logits_ancillary, a))
+    for a in ALPHAS
+]
+label_scores = {name: label_score(logits) for name, logits in made.items()}
 places = np.log10(ALPHAS)
 lines = {"linear": list(zip(places, by_alpha, strict=True))}
 for name in ("module", "folded", "after the start"):
     lines[name] = [(places[0], label_scores[name]), (places[-1], label_scores[name])]
-figure = plots.curves(lines, "α of the linear correction (logarithmic)", "mIoU of the labels (%)")
+figure = plots.curves(
+    lines, "α of the linear correction (logarithmic)", "mIoU of the labels (%)"
+)
 figure.axes[0].set_xticks(np.log10(TICKS), [f"{tick:g}" for tick in TICKS])
 plots.show(
     figure,
     alt="The mIoU of labels of the unlabelled pictures for one seed: a curve for linear "
-    "correction over alpha, and three level lines: the finished module, its folded copy, which "
-    "sees no neighbours, and the module as it was after the start.",
+    "correction over alpha, and three level lines: the finished module, its folded copy, "
+    "which sees no neighbours, and the module as it was after the start.",
 )
 for name, value in label_scores.items():
     print(f"{name:<16} {value:.1f} %")
@@ -463,9 +477,9 @@ figure = plots.paired_differences(
 )
 plots.show(
     figure,
-    alt="Two rows of paired differences about a zero line, for 24 and for 96 masks: the mIoU of "
-    "the unlabelled pictures' labels at the end of convolutional correction minus that of warm "
-    "linear correction.",
+    alt="Two rows of paired differences about a zero line, for 24 and for 96 masks: the "
+    "mIoU of the unlabelled pictures' labels at the end of convolutional correction minus "
+    "that of warm linear correction.",
 )
 
 # %%
@@ -488,12 +502,12 @@ true_class = torch.from_numpy(np.asarray(data.unlabelled_truth)).long()
 
 
 def classes_of(logits: Tensor) -> Tensor:
-    """The most likely class of every pixel of the unlabelled pictures, (N, H, W)."""
+    """The most likely class of every pixel of the pictures, (N, H, W)."""
     return enlarge(logits, true_class.shape[-2:]).argmax(dim=1)
 
 
 def sides(name: str, logits: Tensor, logits_q: Tensor) -> dict:
-    """One line of the table: where both models differ, whose class q has, and how often right."""
+    """A line of the table: where both models differ, whose class q has, how often right."""
     mine, theirs, chosen = map(classes_of, (logits, logits_ancillary, logits_q))
     differ = (mine != theirs) & (true_class != VOID)
     shares = {
@@ -509,7 +523,8 @@ def sides(name: str, logits: Tensor, logits_q: Tensor) -> dict:
 names = {"module": "module, at the end", "folded": "its folded copy",
          "after the start": "module, after the start"}
 tables.results_table([
-    sides(names.get(name, name), logits_primary, logits_q) for name, logits_q in made.items()
+    sides(names.get(name, name), logits_primary, logits_q)
+    for name, logits_q in made.items()
 ])
 
 # %% [markdown]
@@ -524,7 +539,7 @@ tables.results_table([
 
 # %%
 def share_right(logits: Tensor) -> np.ndarray:
-    """The share of each picture's pixels that is labelled right, (N,); void is left out."""
+    """The share of each picture's known pixels that is labelled right, (N,)."""
     counted = true_class != VOID
     hits = (classes_of(logits) == true_class) & counted
     return (hits.sum(dim=(1, 2)) / counted.sum(dim=(1, 2))).numpy()
@@ -550,10 +565,10 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures with their loose boxes, each beside the labels of primary and "
-    "ancillary, the linear and the convolutional correction of the two, and the hidden truth. On "
-    "the first two the convolutional label gains most over the linear one, on the last two it "
-    "loses most.",
+    alt="Four unlabelled pictures with their loose boxes, each beside the labels of "
+    "primary and ancillary, the linear and the convolutional correction of the two, and "
+    "the hidden truth. On the first two the convolutional label gains most over the "
+    "linear one, on the last two it loses most.",
 )
 
 # %% [markdown]
@@ -605,7 +620,10 @@ tables.results_table(rows)
 # $\alpha$.
 
 # %%
-tight = [predict_logits(one, data.test) for one in (final.method, pipeline.ancillary().method)]
+tight = [
+    predict_logits(one, data.test)
+    for one in (final.method, pipeline.ancillary().method)
+]
 
 
 def tight_score(logits: Tensor) -> float:
@@ -632,13 +650,14 @@ figure = plots.curves(
 figure.axes[0].set_xticks(np.log10(TICKS), [f"{tick:g}" for tick in TICKS])
 plots.show(
     figure,
-    alt="The mIoU of labels against alpha for one seed: linear correction as a curve and the "
-    "module as a level line, once on the test pictures with tight boxes and once on the unlabelled "
-    "pictures with loose boxes.",
+    alt="The mIoU of labels against alpha for one seed: linear correction as a curve and "
+    "the module as a level line, once on the test pictures with tight boxes and once on "
+    "the unlabelled pictures with loose boxes.",
 )
 for kind, curve, level in (("tight", tight_by_alpha, by_module),
                            ("loose", by_alpha, label_scores["module"])):
-    print(f"{kind} boxes: best at α = {ALPHAS[int(np.argmax(curve))]:g} with {max(curve):.1f} %, "
+    best = ALPHAS[int(np.argmax(curve))]
+    print(f"{kind} boxes: best at α = {best:g} with {max(curve):.1f} %, "
           f"the module {level:.1f} %")
 
 # %% [markdown]
@@ -663,7 +682,10 @@ for kind, curve, level in (("tight", tight_by_alpha, by_module),
 figure = plots.paired_differences(
     {
         f"{one} − {other}": against(f"24 {one}", f"24 {other}")
-        for one, other in (("conv", "linear"), ("warm linear", "linear"), ("conv", "warm linear"))
+        for one, other in (
+            ("conv", "linear"), ("warm linear", "linear"),
+            ("conv", "warm linear")
+        )
     },
     "difference in test mIoU with 24 masks (points)",
 )
@@ -707,12 +729,14 @@ for dataset in published.read()["results"].values():
         })
 for masks in (24, 96):
     means = {kind: np.mean(records.scores(f"{masks} {arm}"))
-             for kind, arm in (("none", "none"), ("linear", "warm linear"), ("conv", "conv"))}
+             for kind, arm in (("none", "none"), ("linear", "warm linear"),
+                               ("conv", "conv"))}
     interval = tables.mean_and_interval(against(f"{masks} conv", f"{masks} warm linear"))
     rows.append({
         "setting": f"ours, {masks} masks{records.sign}",
         **{k: f"{v:.1f}" for k, v in means.items()},
-        "conv − linear": f"{interval.mean:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})",
+        "conv − linear": f"{interval.mean:+.1f} "
+        f"({interval.low:+.1f} to {interval.high:+.1f})",
         "runs": f"{interval.count} seeds",
     })
 tables.results_table(rows)
@@ -727,8 +751,8 @@ figure = plots.paired_differences(
 )
 plots.show(
     figure,
-    alt="Three rows of paired differences about a zero line: convolutional minus warm linear "
-    "correction with 24 masks, with 96 masks, and the second minus the first.",
+    alt="Three rows of paired differences about a zero line: convolutional minus warm "
+    "linear correction with 24 masks, with 96 masks, and the second minus the first.",
 )
 
 # %% [markdown]
@@ -762,16 +786,16 @@ progress = np.linspace(0, 1, 201)
 paths = {name: [one.at(float(done)) for done in progress] for name, one in shapes.items()}
 plots.show(
     plots.alpha_schedules({name: (progress, path) for name, path in paths.items()}),
-    alt="Alpha over the course of training on a logarithmic axis in four shapes from 30 to 0.5. "
-    "The linear one stays above 1 nearly to the end, the cosine almost as long, the geometric one "
-    "is a straight line, the constant one lies at 0.5. A line at one marks where both models count "
-    "the same.",
+    alt="Alpha over the course of training on a logarithmic axis in four shapes from 30 "
+    "to 0.5. The linear one stays above 1 nearly to the end, the cosine almost as long, "
+    "the geometric one is a straight line, the constant one lies at 0.5. A line at one "
+    "marks where both models count the same.",
 )
 
 # %% tags=["nbval-check-output"]
 for name, path in paths.items():
-    leads = progress[np.asarray(path) > 1]
-    print(f"{name:<10} the ancillary leads for the first {leads.max() if len(leads) else 0:.0%}")
+    leads = max(progress[np.asarray(path) > 1], default=0)
+    print(f"{name:<10} the ancillary leads for the first {leads:.0%}")
 
 # %% [markdown]
 # Which shape is best? Chapter 07 compared ends and lengths, not shapes, and we have not measured
@@ -830,7 +854,9 @@ for alpha in (0.5, 30.0):
 # trained one, and for its folded copy. The maps are odd in size, `(1, C, n, n)`.
 
 # %% tags=["solution"]
-def window(module: ConvCorrection, logits: Tensor, logits_ancillary: Tensor) -> tuple[int, int]:
+def window(
+    module: ConvCorrection, logits: Tensor, logits_ancillary: Tensor
+) -> tuple[int, int]:
     """Rows and columns of the inputs on which the central output pixel depends."""
     inputs = [one.clone().requires_grad_() for one in (logits, logits_ancillary)]
     middle = logits.shape[-1] // 2

@@ -27,7 +27,7 @@
 # time, less once the runs are on disk.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
 seed = 11  # whose teacher and students are shown
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
@@ -52,7 +52,12 @@ from semiseg_lib.batches.weak_view import DRAWS, draw_view
 from semiseg_lib.book import published
 from semiseg_lib.confidence import confidence_counts
 from semiseg_lib.datasets.camvid import (
-    CAMVID_EXACT, CAMVID_MERGED, FRAMES, NEAR, camvid_frames, camvid_ids,
+    CAMVID_EXACT,
+    CAMVID_MERGED,
+    FRAMES,
+    NEAR,
+    camvid_frames,
+    camvid_ids,
 )
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import predict, predict_logits, predict_probabilities
@@ -93,7 +98,10 @@ def stored(study: str, dataset: str = "minivoc") -> studies.Records:
 
 def by_seed(records: studies.Records, arm: str, score: str = "test") -> dict[int, float]:
     """A score of an arm in percent, for each seed that has it."""
-    return {row["seed"]: row[score] for row in records.rows if row["arm"] == arm and score in row}
+    return {
+        row["seed"]: row[score]
+        for row in records.rows if row["arm"] == arm and score in row
+    }
 
 
 records = stored("unlabelled")
@@ -103,11 +111,12 @@ SHOWN = {
 }
 levels = {name: by_seed(records, *key) for name, key in SHOWN.items()}
 levels = {name: scores for name, scores in levels.items() if scores}
-print("seeds of each row:", {name: sorted(scores) for name, scores in levels.items()})
-print("made with:", ", ".join(f"{key} {value}" for key, value in records.machine.items()) or "–")
-print(records.mark)
 
 # %%
+made_with = [f"{key} {value}" for key, value in records.machine.items()]
+print("seeds of each row:", {name: sorted(scores) for name, scores in levels.items()})
+print("made with:", ", ".join(made_with) or "–")
+print(records.mark)
 if levels:
     figure = plots.dots_with_intervals(
         {name: list(scores.values()) for name, scores in levels.items()},
@@ -115,9 +124,9 @@ if levels:
     )
     plots.show(
         figure,
-        alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of the first "
-        "teacher, which learnt from 24 masks, of the same model after as many more steps on its "
-        "masks, and of the students of the first and the second round.",
+        alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of the "
+        "first teacher, which learnt from 24 masks, of the same model after as many more "
+        "steps on its masks, and of the students of the first and the second round.",
     )
 
 
@@ -135,9 +144,9 @@ differences = {name: values for name, values in differences.items() if len(value
 if differences:
     plots.show(
         plots.paired_differences(differences, "difference in test mIoU (points)"),
-        alt="Paired differences in test mIoU about a zero line, one mark a seed, with mean, "
-        "interval and verdict: student 1 minus the first teacher, student 2 minus student 1, and "
-        "student 2 minus the first teacher after as many more steps.",
+        alt="Paired differences in test mIoU about a zero line, one mark a seed, with "
+        "mean, interval and verdict: student 1 minus the first teacher, student 2 minus "
+        "student 1, and student 2 minus the first teacher after as many more steps.",
     )
 
 # %% [markdown]
@@ -201,7 +210,9 @@ random = np.random.default_rng(111)
 seen = random.permutation(len(digits_y)) < 1200
 errs = random.random(len(digits_y)) < 0.3
 careless = {
-    "at random": np.where(errs, (digits_y + random.integers(1, 10, len(errs))) % 10, digits_y),
+    "at random": np.where(
+        errs, (digits_y + random.integers(1, 10, len(errs))) % 10, digits_y
+    ),
     "by rule": np.where(digits_y >= 7, digits_y - 6, digits_y),
 }
 for kind, labels in careless.items():
@@ -252,8 +263,8 @@ digits = profiles.load(profile.name, "digits")
 warm_up = Pipeline(digits, seed, device)
 warm_rounds = Rounds(warm_up)
 warm = warm_rounds.run()
-print(f"{len(warm_up.data.labelled)} labelled digits, {len(warm_up.data.unlabelled)} unlabelled, "
-      f"{len(warm)} rounds")
+print(f"{len(warm_up.data.labelled)} labelled digits, "
+      f"{len(warm_up.data.unlabelled)} unlabelled, {len(warm)} rounds")
 
 
 # %%
@@ -354,10 +365,11 @@ draws = random.random((len(images), DRAWS))
 views = images.part(range(len(images)), lambda place, sample: draw_view(
     sample.image.shape[1:], digits.augment, draws[place]
 ))
+said = predict_part(teacher, views).argmax(dim=1)
 order = random.permutation(len(images))
 for how, labels in {
     "of the pictures": answers(warm[0].teacher),
-    "of random views": predict_part(teacher, views).argmax(dim=1).cpu().numpy()[:, 0, 0],
+    "of random views": said[:, 0, 0].cpu().numpy(),
     "found by place, shuffled": answers(warm[0].teacher)[order],
 }.items():
     print(f"labels {how:<25} {(labels == truth).mean():.0%} right")
@@ -384,7 +396,8 @@ print(f"{len(pipeline.data.labelled)} pictures with masks, "
 data, classes = pipeline.data, pipeline.data.classes
 unlabelled = data.unlabelled.without_boxes()
 hidden = np.asarray(data.unlabelled_truth)
-stages = {"first teacher": done[0].teacher} | {f"student {r.number}": r.student for r in done}
+stages = {"first teacher": done[0].teacher}
+stages |= {f"student {r.number}": r.student for r in done}
 label_maps = {name: predict(one.method, unlabelled) for name, one in stages.items()}
 
 
@@ -393,7 +406,8 @@ def changes(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     was, now, counted = before == hidden, after == hidden, hidden != VOID
     parts = {
         "right, stays right": was & now, "repaired": ~was & now, "broken": was & ~now,
-        "same error": ~was & (after == before), "other error": ~was & ~now & (after != before),
+        "same error": ~was & (after == before),
+        "other error": ~was & ~now & (after != before),
     }
     return {name: 100 * float(part[counted].mean()) for name, part in parts.items()}
 
@@ -429,9 +443,9 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures, each beside the labels of the first teacher, of the students "
-    "of the rounds, and the hidden truth. In the first two rows the last student has gained most "
-    "over the first teacher, in the last two it has lost most.",
+    alt="Four unlabelled pictures, each beside the labels of the first teacher, of the "
+    "students of the rounds, and the hidden truth. In the first two rows the last student "
+    "has gained most over the first teacher, in the last two it has lost most.",
 )
 
 # %% [markdown]
@@ -454,7 +468,8 @@ probabilities = list(predict_probabilities(done[0].teacher.method, unlabelled))
 on_own = [float(-one.amax(dim=0).log().mean()) for one in probabilities]
 on_truth = [
     float(functional.nll_loss(
-        one.clamp_min(1e-9).log()[None], torch.from_numpy(mask).long()[None], ignore_index=VOID
+        one.clamp_min(1e-9).log()[None], torch.from_numpy(mask).long()[None],
+        ignore_index=VOID
     ))
     for one, mask in zip(probabilities, hidden, strict=True)
 ]
@@ -515,7 +530,8 @@ PseudoLabelBrowser(
 # %%
 scores = {name: pipeline.evaluate(one) for name, one in stages.items()}
 print("test pictures:", ", ".join(
-    f"{name}: mIoU {100 * one.mean_iou:.1f} %, pixel accuracy {100 * one.pixel_accuracy:.1f} %"
+    f"{name}: mIoU {100 * one.mean_iou:.1f} %, "
+    f"pixel accuracy {100 * one.pixel_accuracy:.1f} %"
     for name, one in scores.items()
 ))
 tables.results_table([
@@ -523,14 +539,16 @@ tables.results_table([
      **{f"{score}, {name}": row[score]
         for score in ("IoU", "precision", "recall")
         for name, row in (("first teacher", before), (last, after))}}
-    for before, after in zip(scores["first teacher"].rows(), scores[last].rows(), strict=True)
+    for before, after in zip(
+        scores["first teacher"].rows(), scores[last].rows(), strict=True
+    )
 ])
 
 # %%
 plots.show(
     plots.class_bars({name: one.iou for name, one in scores.items()}, classes),
-    alt="Grouped bars, one group a class: the IoU on the test pictures of the first teacher and of "
-    "the student of each round.",
+    alt="Grouped bars, one group a class: the IoU on the test pictures of the first "
+    "teacher and of the student of each round.",
 )
 
 # %% [markdown]
@@ -557,7 +575,10 @@ SELECTIONS = {
     "all": Selection(), "confidence 0.9": Selection("confident", threshold=0.9),
     "half of each class": Selection("balanced", share=0.5),
 }
-limits = {name: one.thresholds(probabilities, len(classes)) for name, one in SELECTIONS.items()}
+limits = {
+    name: one.thresholds(probabilities, len(classes))
+    for name, one in SELECTIONS.items()
+}
 kept = {name: np.stack([select(one, limit) for one in probabilities])
         for name, limit in limits.items()}
 tables.results_table([
@@ -587,8 +608,13 @@ tables.results_table([
     {
         "selection": name,
         "kept (%)": share(labels != VOID, called != VOID),
-        "right of the kept (%)": share(labels == hidden, (labels != VOID) & (hidden != VOID)),
-        **{f"{label} kept (%)": share(labels == i, called == i) for i, label in enumerate(classes)},
+        "right of the kept (%)": share(
+            labels == hidden, (labels != VOID) & (hidden != VOID)
+        ),
+        **{
+            f"{label} kept (%)": share(labels == i, called == i)
+            for i, label in enumerate(classes)
+        },
     }
     for name, labels in kept.items()
 ])
@@ -624,12 +650,14 @@ rows = []
 for arm, text in arms.items():
     test, reference = by_seed(records, arm), by_seed(records, "pseudo")
     common = sorted(test.keys() & reference.keys())
-    row = {"labels kept": text + records.sign, "test mIoU": list(test.values()),
-           "seeds": str(len(test))}
+    row = {"labels kept": text + records.sign,
+           "test mIoU": list(test.values()), "seeds": str(len(test))}
     for score in ("labels 1", "labels 2"):
         row[f"mIoU of {score}"] = list(by_seed(records, arm, score).values()) or None
     if arm != "pseudo" and len(common) > 1:
-        interval = tables.paired_interval(*([x[s] for s in common] for x in (test, reference)))
+        interval = tables.paired_interval(
+            *([x[s] for s in common] for x in (test, reference))
+        )
         row |= {"difference": f"{interval.mean:+.1f}", "verdict": interval.verdict,
                 "95 % interval": f"{interval.low:+.1f} to {interval.high:+.1f}"}
     rows += [row] if test else []
@@ -656,7 +684,8 @@ tables.results_table(rows, plain=numbers) if rows else print("no records yet")
 # %% tags=["nbval-check-output"]
 tiny = torch.arange(32.0).reshape(1, 1, 4, 8)
 print("grids of a 4 x 8 map:", swiftnet.grids(4, 8))
-by_hand = tiny.reshape(1, 1, 2, 2, 4, 2).mean(dim=(3, 5))  # two rows, four columns of 2 x 2 cells
+cells = tiny.reshape(1, 1, 2, 2, 4, 2)  # two rows, four columns of cells
+by_hand = cells.mean(dim=(3, 5))
 print(by_hand[0, 0])
 print("by hand = the library's:", torch.equal(by_hand, swiftnet.pool(tiny, (2, 4))))
 back = swiftnet.resize(by_hand, (4, 8))
@@ -679,7 +708,8 @@ config = ModelConfig("swiftnet", encoder="resnet18", decoder_width=128)
 network = models.build(config, num_classes=11).eval()
 print("SwiftNet with 11 classes:", weights_of(network))
 print("encoder", weights_of(network.encoder), " pyramid", weights_of(network.pyramid),
-      " blocks", [weights_of(block) for block in network.up], " head", weights_of(network.head))
+      " blocks", [weights_of(block) for block in network.up],
+      " head", weights_of(network.head))
 with torch.no_grad():
     features = network.encode(torch.zeros(1, 3, 96, 128))
     print("features:", [tuple(one.shape[1:]) for one in features])
@@ -704,7 +734,8 @@ with torch.no_grad():
 # %% tags=["nbval-check-output"]
 for recipe in ("merged", "exact"):
     ids = camvid_ids(recipe)
-    print(f"{recipe}: {sum(i != VOID for i in ids.values())} of {len(ids)} colours get a class")
+    taken = sum(i != VOID for i in ids.values())
+    print(f"{recipe}: {taken} of {len(ids)} colours get a class")
 print("labelled fractions of 367:", {f"1/{n}": round(367 / n) for n in (16, 8, 4)})
 tables.results_table([
     {"class": name, "exact": ", ".join(CAMVID_EXACT[name]),
@@ -813,7 +844,9 @@ def steps(epochs: int, pictures: int, batch: int) -> int:
 
 
 # %% tags=["check"]
-for epochs, expected in ((400, paper.train_supervised.steps), (200, paper.rounds.finetune.steps)):
+for epochs, expected in (
+    (400, paper.train_supervised.steps), (200, paper.rounds.finetune.steps)
+):
     checks.same("11.1", steps, lambda *_, e=expected: e, epochs, 367, 12)
 
 # %% [markdown]
@@ -827,7 +860,7 @@ for epochs, expected in ((400, paper.train_supervised.steps), (200, paper.rounds
 def class_thresholds(
     confidence: np.ndarray, labels: np.ndarray, classes: int, share: float
 ) -> np.ndarray:
-    """For each class the confidence that ``share`` of its pixels reach, rounded down, (C,)."""
+    """For each class the confidence that ``share`` of its pixels reach, (C,)."""
     found = []
     for label in range(classes):
         sure_first = np.sort(confidence[labels == label])[::-1]

@@ -26,7 +26,7 @@
 # first time, half of one once the runs are on disk.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
 seed = 11  # whose model is trained and looked into
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
@@ -75,7 +75,9 @@ arms = studies.STUDIES["unlabelled"]
 def recorded(*names: str) -> dict[str, list[float]]:
     """Test mIoU in percent of the arms that have records, one value a seed."""
     known = [name for name in names if records.seeds(name)]
-    return {arms[name].text + records.sign: records.scores(name) for name in known}
+    return {
+        arms[name].text + records.sign: records.scores(name) for name in known
+    }
 
 
 print("seeds:", records.seeds("supervised"))
@@ -88,9 +90,9 @@ figure = plots.dots_with_intervals(
 )
 plots.show(
     figure,
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of a model trained on "
-    "the masks alone, of two that were trained on them for longer, one of these on strong views, "
-    "and of FixMatch, which also learns from unlabelled pictures.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of a model "
+    "trained on the masks alone, of two that were trained on them for longer, one of "
+    "these on strong views, and of FixMatch, which also learns from unlabelled pictures.",
 )
 
 # %% [markdown]
@@ -120,15 +122,18 @@ pipeline = Pipeline(profile, seed, device)
 data, options = pipeline.data, profile.unlabelled["fixmatch"]
 start = pipeline.supervised()
 
-
 val = data.val.without_boxes()
-plain = [val.part(some) for some in np.array_split(range(len(val)), -(-len(val) // 50))]
+fifties = np.array_split(range(len(val)), -(-len(val) // 50))
+plain = [val.part(numbers) for numbers in fifties]
 rng = np.random.default_rng([seed, 12])
-strong = [replace(one, images=strong_view(one.images, options.strong, rng)) for one in plain]
+strong = [
+    replace(one, images=strong_view(one.images, options.strong, rng))
+    for one in plain
+]
 
 
 def labels_of(method: nn.Module, parts: list) -> np.ndarray:
-    """The most likely class of every pixel of some parts' pictures, (N, H, W)."""
+    """The most likely class of every pixel of the parts' pictures, (N, H, W)."""
     found = [predict_part(method, part).argmax(dim=1) for part in parts]
     return torch.cat(found).cpu().numpy()
 
@@ -138,9 +143,11 @@ def consistency(method: nn.Module) -> dict[str, float]:
     """How alike a model sees the validation pictures and their strong views, in percent."""
     of_plain, of_strong = labels_of(method, plain), labels_of(method, strong)
     truth = val.masks.numpy()
+    scores = [evaluate_labels(truth, labels, data.classes).mean_iou
+              for labels in (of_plain, of_strong)]
     return {
-        "mIoU on plain pictures": 100 * evaluate_labels(truth, of_plain, data.classes).mean_iou,
-        "mIoU on strong views": 100 * evaluate_labels(truth, of_strong, data.classes).mean_iou,
+        "mIoU on plain pictures": 100 * scores[0],
+        "mIoU on strong views": 100 * scores[1],
         "pixels that change class": 100 * float((of_plain != of_strong).mean()),
     }
 
@@ -154,20 +161,22 @@ def pixels(images: Tensor) -> np.ndarray:
     return (255 * images).round().to(torch.uint8).numpy()
 
 
-of_plain, of_strong = labels_of(start.method, plain), labels_of(start.method, strong)
+of_plain = labels_of(start.method, plain)
+of_strong = labels_of(start.method, strong)
 chosen = np.argsort(-(of_plain != of_strong).mean(axis=(1, 2)), kind="stable")[:3]
 figure = plots.gallery(
     {
         "plain": val.images[chosen].numpy(), "its label": of_plain[chosen],
-        "strong view": pixels(torch.cat([one.images for one in strong])[chosen]),
+        "strong view": pixels(torch.cat([one.images for one in strong]))[chosen],
         "its own label": of_strong[chosen], "truth": val.masks[chosen].numpy(),
     },
     data.classes,
 )
 plots.show(
     figure,
-    alt="Three validation pictures with the label that the supervised model gives them, a strongly "
-    "recoloured view of each with the very different label that it gives to that, and the truth.",
+    alt="Three validation pictures with the label that the supervised model gives them, a "
+    "strongly recoloured view of each with the very different label that it gives to "
+    "that, and the truth.",
 )
 
 # %% [markdown]
@@ -203,8 +212,10 @@ method.begin_with([start.method])
 labels = method.teach(batch.unlabelled.images)
 rng = np.random.default_rng(batch.seed)
 view = method.strong_part(batch.unlabelled, labels, rng)
-print("weak views:", tuple(batch.unlabelled.images.shape), " labels:", tuple(labels.shape))
-print(f"kept at a confidence of {options.threshold:g}: {(labels != VOID).float().mean():.0%}")
+print("weak views:", tuple(batch.unlabelled.images.shape),
+      " labels:", tuple(labels.shape))
+kept = (labels != VOID).float().mean()
+print(f"kept at a confidence of {options.threshold:g}: {kept:.0%}")
 
 # %%
 with torch.no_grad():
@@ -213,16 +224,17 @@ shown = slice(0, 4)
 figure = plots.gallery(
     {
         "weak view": pixels(batch.unlabelled.images[shown]),
-        "teacher's label": whole_label[shown].numpy(), "what is kept": labels[shown].numpy(),
+        "teacher's label": whole_label[shown].numpy(),
+        "what is kept": labels[shown].numpy(),
         "strong, mixed": pixels(view.images[shown]), "its label": view.masks[shown].numpy(),
     },
     data.classes,
 )
 plots.show(
     figure,
-    alt="Unlabelled pictures of one batch in five columns: a weak view, all of the teacher's "
-    "label, the same label with its unsure pixels void, the strong view with a rectangle of the "
-    "next picture pasted into some, and the label mixed in the same way.",
+    alt="Unlabelled pictures of one batch in five columns: a weak view, all of the "
+    "teacher's label, the same label with its unsure pixels void, the strong view with a "
+    "rectangle of the next picture pasted into some, and the label mixed in the same way.",
 )
 
 # %% [markdown]
@@ -253,7 +265,9 @@ CutMixSampler(data.unlabelled.take(range(4)).images.numpy(), drawn)
 
 # %%
 for name, config in {"one box": always, "three boxes, XOR": THREE_BOXES}.items():
-    many = draw_masks(2000, (64, 64), config, np.random.default_rng(12)).float().mean(dim=(1, 2))
+    many = draw_masks(
+        2000, (64, 64), config, np.random.default_rng(12)
+    ).float().mean(dim=(1, 2))
     low, high = many.quantile(0.05), many.quantile(0.95)
     print(f"{name:<17} pasted share: mean {many.mean():.2f}, nine of ten between "
           f"{low:.2f} and {high:.2f}")
@@ -284,8 +298,9 @@ figure = plots.curves(
 )
 plots.show(
     figure,
-    alt="Two curves against the confidence threshold: the share of the unlabelled pictures' pixels "
-    "that are kept, which falls, and the share of the kept ones that is right, which rises.",
+    alt="Two curves against the confidence threshold: the share of the unlabelled "
+    "pictures' pixels that are kept, which falls, and the share of the kept ones that is "
+    "right, which rises.",
 )
 
 # %%
@@ -317,9 +332,13 @@ tables.results_table([
 labelled_as = enlarge(logits, truth.shape[-2:]).argmax(dim=1).numpy()
 wrong = ((labelled_as != truth) & (truth != VOID)).mean(axis=(1, 2))
 ranked = np.argsort(wrong, kind="stable")
-picked = [int(ranked[int(share * (len(ranked) - 1))]) for share in (0.3, 0.5, 0.7, 0.8, 0.9, 1.0)]
+picked = [
+    int(ranked[int(share * (len(ranked) - 1))])
+    for share in (0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
+]
 ThresholdExplorer(
-    data.unlabelled.take(picked).images.numpy(), logits[picked], truth[picked], counts,
+    data.unlabelled.take(picked).images.numpy(), logits[picked],
+    truth[picked], counts,
     data.classes, threshold=options.threshold,
 )
 
@@ -352,7 +371,7 @@ ThresholdExplorer(
 
 # %% tags=["inline", "inline:semiseg_lib.methods.parts.confident_cross_entropy"]
 def confident_cross_entropy(logits: Tensor, labels: Tensor, inside: Tensor) -> Tensor:
-    """Cross-entropy of the pixels that have a label, summed and divided by all that are shown."""
+    """Cross-entropy of the pixels with a label, summed, divided by all that are shown."""
     logits = enlarge(logits, labels.shape[-2:])
     labels = labels.where(inside, VOID)
     total = nn.functional.cross_entropy(logits, labels, ignore_index=VOID, reduction="sum")
@@ -393,7 +412,9 @@ mix = draw_mix(batch.unlabelled.images, options.cutmix, rng)
 images = mix(strong_view(batch.unlabelled.images, options.strong, rng))
 
 both = method.network(torch.cat([batch.labelled.images, images]))
-logits_labelled, logits_strong = both.split([train.batch_labelled, train.batch_unlabelled])
+logits_labelled, logits_strong = both.split(
+    [train.batch_labelled, train.batch_unlabelled]
+)
 everywhere = torch.ones_like(labels, dtype=torch.bool)
 by_hand = {
     "labelled": cross_entropy(logits_labelled, batch.labelled.masks),
@@ -437,8 +458,10 @@ for weight in weights:
 update = torch.arange(1, count + 1)
 shares = (1 - decay) * decay ** (count - update.clamp(min=early)).float()
 print("the shares of the 12 students add up to", round(float(shares.sum()), 6))
-print("after  4 updates it is the plain mean: ", bool(np.isclose(seen[3], weights[:4].mean())))
-print("after 12 updates it is the closed form:", bool(np.isclose(seen[-1], shares @ weights)))
+print("after  4 updates it is the plain mean: ",
+      bool(np.isclose(seen[3], weights[:4].mean())))
+print("after 12 updates it is the closed form:",
+      bool(np.isclose(seen[-1], shares @ weights)))
 
 # %% [markdown]
 # An average is steadier than the student of the moment, so its labels do not flicker from step to
@@ -458,7 +481,7 @@ print("after 12 updates it is the closed form:", bool(np.isclose(seen[-1], share
 
 # %% tags=["nbval-check-output"]
 def three_steps(config) -> dict[str, Tensor]:
-    """All weights after three steps of a method, from the same start on the same batches."""
+    """All weights after three steps of a method, from one start on the same batches."""
     torch.manual_seed(seed)
     method = methods.build(config, profile.model, len(data.classes)).train()
     method.begin_with([start.method])
@@ -471,7 +494,8 @@ def three_steps(config) -> dict[str, Tensor]:
     return method.state_dict()
 
 
-silent, masks_alone = three_steps(replace(options, weight=0.0)), three_steps(profile.supervised)
+silent = three_steps(replace(options, weight=0.0))
+masks_alone = three_steps(profile.supervised)
 same = all(torch.equal(silent[name], value) for name, value in masks_alone.items())
 print("weight 0: every weight equal to supervised training's, bit by bit:", same)
 
@@ -484,11 +508,13 @@ print("weight 0: every weight equal to supervised training's, bit by bit:", same
 def row(one: str, other: str) -> dict:
     """What one arm has over another: paired by seed, with interval and verdict."""
     here, there = (
-        dict(zip(records.seeds(name), records.scores(name), strict=True)) for name in (one, other)
+        dict(zip(records.seeds(name), records.scores(name), strict=True))
+        for name in (one, other)
     )
     seeds = sorted(here.keys() & there.keys())
     line = {"trained with": arms[one].text + records.sign,
-            "test mIoU": [here[s] / 100 for s in seeds], "compared with": arms[other].text}
+            "test mIoU": [here[s] / 100 for s in seeds],
+            "compared with": arms[other].text}
     if len(seeds) < 2:
         return {**line, "verdict": "one seed: no verdict"}
     interval = tables.paired_interval([here[s] for s in seeds], [there[s] for s in seeds])
@@ -499,17 +525,22 @@ def row(one: str, other: str) -> dict:
 
 def rows(*pairs: tuple[str, str]) -> list[dict]:
     """The lines of a table, without those whose arms have no records of a common seed."""
-    return [row(*pair) for pair in pairs if set.intersection(*map(set, map(records.seeds, pair)))]
+    return [
+        row(*pair)
+        for pair in pairs
+        if set.intersection(*map(set, map(records.seeds, pair)))
+    ]
 
 
 # %%
 tables.results_table(rows(
-    ("longer", "supervised"), ("strong", "longer"), ("fixmatch", "strong"), ("fixmatch", "longer"),
+    ("longer", "supervised"), ("strong", "longer"), ("fixmatch", "strong"),
+    ("fixmatch", "longer"),
 ))
 
 # %%
 def gain(one: str, other: str) -> list[float]:
-    """The differences in points, seed by seed, of two arms with records of the same seeds."""
+    """The differences in points, seed by seed, of two arms that have the same seeds."""
     return [a - b for a, b in zip(records.scores(one), records.scores(other), strict=True)]
 
 
@@ -532,7 +563,10 @@ fixmatch = learn(pipeline, options)
 # %%
 figure = plots.curves(
     {
-        name: [(entry["step"], entry[f"loss_{name}"]) for entry in fixmatch.history]
+        name: [
+            (entry["step"], entry[f"loss_{name}"])
+            for entry in fixmatch.history
+        ]
         for name in ("labelled", "unlabelled")
     },
     "training step",
@@ -540,8 +574,8 @@ figure = plots.curves(
 )
 plots.show(
     figure,
-    alt="Two curves over the training steps of FixMatch: the loss on the labelled pictures and the "
-    "loss on the strong views of the unlabelled ones.",
+    alt="Two curves over the training steps of FixMatch: the loss on the labelled "
+    "pictures and the loss on the strong views of the unlabelled ones.",
 )
 
 # %% [markdown]
@@ -550,7 +584,8 @@ plots.show(
 # was meant to change: the consistency, the teacher's labels, and the score on masks.
 
 # %%
-logits_after = predict_logits(fixmatch.method, data.unlabelled.without_boxes())
+without_masks = data.unlabelled.without_boxes()
+logits_after = predict_logits(fixmatch.method, without_masks)
 counts_after = confidence_counts(logits_after, truth, data.classes)
 
 
@@ -558,14 +593,16 @@ def line(name: str, consistent: dict[str, float], counted) -> dict:
     """Consistency, and what the threshold keeps of the unlabelled pictures, in percent."""
     kept = counted.overall_kept(options.threshold)
     right = counted.overall_accuracy(options.threshold)
-    return {"model": name, **consistent, "pixels kept": 100 * kept, "right of these": 100 * right}
+    return {"model": name, **consistent,
+            "pixels kept": 100 * kept, "right of these": 100 * right}
 
 
 torch.manual_seed(seed)
 fresh = methods.build(options, profile.model, len(data.classes)).eval()
-logits_fresh = predict_logits(fresh, data.unlabelled.without_boxes())
+logits_fresh = predict_logits(fresh, without_masks)
+counts_fresh = confidence_counts(logits_fresh, truth, data.classes)
 tables.results_table([
-    line("fresh weights", consistency(fresh), confidence_counts(logits_fresh, truth, data.classes)),
+    line("fresh weights", consistency(fresh), counts_fresh),
     line("masks alone", before, counts),
     line("FixMatch", consistency(fixmatch.method), counts_after),
 ])
@@ -586,11 +623,12 @@ scores = {"masks alone": pipeline.evaluate(start), "FixMatch": pipeline.evaluate
 figure = plots.class_bars({name: score.iou for name, score in scores.items()}, data.classes)
 plots.show(
     figure,
-    alt="For each class a pair of bars: the IoU on the test pictures of the model trained on the "
-    "masks alone and of FixMatch, which went on from it.",
+    alt="For each class a pair of bars: the IoU on the test pictures of the model trained "
+    "on the masks alone and of FixMatch, which went on from it.",
 )
 for name, score in scores.items():
-    print(f"{name:<12} mIoU {studies.percent(score):.1f} % on the test pictures, seed {seed}")
+    print(f"{name:<12} mIoU {studies.percent(score):.1f} % "
+          f"on the test pictures, seed {seed}")
 
 # %% [markdown]
 # Compare the bars with the table of thresholds above. Did the classes gain most of which the
@@ -617,7 +655,8 @@ unimatch = methods.build(
 ).train()
 features = unimatch.network.encode(batch.unlabelled.images[:2])
 print("scales of the encoder that are dropped from:", len(features))
-print("strides:", [batch.unlabelled.images.shape[-1] // one.shape[-1] for one in features])
+side = batch.unlabelled.images.shape[-1]
+print("strides:", [side // one.shape[-1] for one in features])
 print("terms of the loss:", list(unimatch.losses(batch, progress=0.0)))
 
 # %% [markdown]
@@ -648,13 +687,13 @@ tables.results_table(rows(
 
 # %%
 def reliability(counted, groups: int = 10) -> list[tuple[float, float]]:
-    """Mean confidence and share of right pixels (both %), for groups of ever surer pixels."""
+    """Mean confidence and share of right pixels (both %), for groups ever surer."""
     middles = (np.arange(counted.bins) + 0.5) / counted.bins
     total, right = counted.total.sum(axis=0), counted.right.sum(axis=0)
     in_group, sure, correct = (
         one.reshape(groups, -1).sum(axis=1) for one in (total, total * middles, right)
     )
-    enough = in_group >= 0.001 * total.sum()  # a handful of pixels has no share worth drawing
+    enough = in_group >= 0.001 * total.sum()  # no handful of pixels
     shares = 100 * np.stack([sure, correct])[:, enough] / in_group[enough]
     return list(zip(*shares, strict=True))
 
@@ -666,9 +705,9 @@ figure = plots.curves(
 )
 plots.show(
     figure,
-    alt="The share of right pixels against the confidence of the model, for the supervised model "
-    "and for FixMatch, beside the diagonal of a calibrated model. A curve below the diagonal means "
-    "overconfidence.",
+    alt="The share of right pixels against the confidence of the model, for the "
+    "supervised model and for FixMatch, beside the diagonal of a calibrated model. A "
+    "curve below the diagonal means overconfidence.",
 )
 
 # %% [markdown]
@@ -729,9 +768,11 @@ except FileNotFoundError as missing:
     on_voc = studies.Records([], "laptop", {})
     print(missing)
 lines = [
-    {"trained with": photographs[one["arm"]].text + on_voc.sign, "seed": str(one["seed"]),
-     "VOC mIoU": f"{one['test']:.1f}", "minutes": f"{one['minutes']:.0f}"}
-    for one in on_voc.rows if one["arm"].split(" ", 1)[1] in ("supervised", "longer", "fixmatch")
+    {"trained with": photographs[one["arm"]].text + on_voc.sign,
+     "seed": str(one["seed"]), "VOC mIoU": f"{one['test']:.1f}",
+     "minutes": f"{one['minutes']:.0f}"}
+    for one in on_voc.rows
+    if one["arm"].split(" ", 1)[1] in ("supervised", "longer", "fixmatch")
 ]
 tables.results_table(lines) if lines else None
 
@@ -807,7 +848,7 @@ for part, given in enumerate((some_images, some_labels)):
 
 # %% tags=["solution"]
 def true_threshold(threshold: float, t: float) -> float:
-    """The calibrated confidence at which a teacher t times too sure just passes the threshold."""
+    """The calibrated confidence at which a teacher t times too sure just passes."""
     margin = np.log(threshold / (1 - threshold)) / t
     return 1 / (1 + np.exp(-margin))
 

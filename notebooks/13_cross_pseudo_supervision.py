@@ -27,7 +27,7 @@
 # half of one once the runs are on disk.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
 seed = 11  # whose two networks are trained and taken apart
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
@@ -71,8 +71,10 @@ ARMS = {
     "supervised": "masks alone", "longer": "masks alone, longer", "fixmatch": "FixMatch",
     "cps": "CPS", "cutmix-cps": "CutMix-CPS", "boxes alone": "one network, boxes",
 }
-levels = {text + records.sign: records.scores(arm) for arm, text in ARMS.items()
-          if records.scores(arm)}
+levels = {
+    text + records.sign: records.scores(arm)
+    for arm, text in ARMS.items() if records.scores(arm)
+}
 print("seeds:", records.seeds("supervised"))
 print("made with:", ", ".join(f"{key} {value}" for key, value in records.machine.items()))
 print(records.mark)
@@ -80,9 +82,9 @@ print(records.mark)
 # %%
 plots.show(
     plots.dots_with_intervals(levels, "mIoU on the test pictures (%)"),
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training on masks "
-    "alone, of masks alone for longer, of FixMatch, of CPS, of CPS with CutMix, and of one network "
-    "that learns with the same pasted boxes.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training "
+    "on masks alone, of masks alone for longer, of FixMatch, of CPS, of CPS with CutMix, "
+    "and of one network that learns with the same pasted boxes.",
 )
 
 
@@ -90,14 +92,17 @@ plots.show(
 def compared(one: str, other: str, name: str) -> dict[str, str]:
     """A line of a table: the difference of two arms in test mIoU, paired by seed."""
     by_seed = [
-        dict(zip(records.seeds(arm), records.scores(arm), strict=True)) for arm in (one, other)
+        dict(zip(records.seeds(arm), records.scores(arm), strict=True))
+        for arm in (one, other)
     ]
     seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
-    line = {"difference in test mIoU (points)": name + records.sign, "seeds": str(len(seeds))}
+    line = {"difference in test mIoU (points)": name + records.sign,
+            "seeds": str(len(seeds))}
     if len(seeds) > 1:
         found = tables.paired_interval(*([scores[s] for s in seeds] for scores in by_seed))
         interval = f"{found.low:+.1f} to {found.high:+.1f}"
-        line |= {"mean": f"{found.mean:+.1f}", "interval": interval, "verdict": found.verdict}
+        line |= {"mean": f"{found.mean:+.1f}", "interval": interval,
+                 "verdict": found.verdict}
     return line
 
 
@@ -107,7 +112,8 @@ tables.results_table([compared(a, b, f"{ARMS[a]} − {ARMS[b]}") for a, b in pai
 
 # %%
 fair = zip(records.scores("cutmix-cps"), records.scores("longer"), strict=True)
-checks.claim("cutmix-cps-beats-longer", [ours - theirs for ours, theirs in fair], judges=True)
+gain = [ours - theirs for ours, theirs in fair]
+checks.claim("cutmix-cps-beats-longer", gain, judges=True)
 
 # %% [markdown]
 # **What to notice.** The fair opponent is *masks alone, longer*, since everybody got further
@@ -139,13 +145,16 @@ start = warm_starts(pipeline, networks=2)
 # %%
 @torch.inference_mode()
 def beliefs(network: nn.Module, images: ImageSet) -> Tensor:
-    """A network's probabilities in every pixel of some pictures, (N, C, H, W), on the CPU."""
+    """A network's probabilities in every pixel of some pictures, (N, C, H, W)."""
     network.eval()
     place = next(network.parameters()).device
     batches = torch.arange(len(images)).split(50)
-    parts = (images.part(numbers.tolist()).images.to(place) for numbers in batches)
+    parts = (
+        images.part(numbers.tolist()).images.to(place) for numbers in batches
+    )
     return torch.cat([
-        enlarge(network(some), some.shape[-2:]).softmax(dim=1).cpu() for some in parts
+        enlarge(network(some), some.shape[-2:]).softmax(dim=1).cpu()
+        for some in parts
     ])
 
 
@@ -156,7 +165,7 @@ def labels_of(probabilities: Tensor) -> np.ndarray:
 
 # %%
 def outcomes(one: np.ndarray, two: np.ndarray) -> dict[str, float]:
-    """Shares of the unlabelled pictures' pixels by who is right, in percent; void is left out."""
+    """Shares of the unlabelled pictures' known pixels by who is right, in percent."""
     known = hidden != VOID
     one, two, truth = (labels[known] for labels in (one, two, hidden))
     right, right_two, alike = one == truth, two == truth, one == two
@@ -177,11 +186,14 @@ def hidden_errors(shares: dict[str, float]) -> float:
 
 
 # %%
-before = [labels_of(beliefs(one.method.network, without_masks)) for one in start]
+before = [
+    labels_of(beliefs(one.method.network, without_masks)) for one in start
+]
 shares_before = outcomes(*before)
 for name, share in shares_before.items():
     print(f"{name:<24} {share:5.1f} % of the pixels")
-print(f"\nthe first one's errors that the second shares: {hidden_errors(shares_before):.0f} %")
+shared = hidden_errors(shares_before)
+print(f"\nthe first one's errors that the second shares: {shared:.0f} %")
 
 # %%
 differ = before[0] != before[1]
@@ -196,8 +208,8 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures on which two networks disagree most, each with both networks' "
-    "labels, a map that is light where they differ, and the hidden truth.",
+    alt="Four unlabelled pictures on which two networks disagree most, each with both "
+    "networks' labels, a map that is light where they differ, and the hidden truth.",
 )
 
 # %% [markdown]
@@ -237,8 +249,8 @@ plots.show(
 # %%
 train = profile.train_unlabelled
 loader = Loader(
-    data.labelled.without_boxes(), without_masks, train.batch_labelled, train.batch_unlabelled,
-    profile.augment, seed,
+    data.labelled.without_boxes(), without_masks,
+    train.batch_labelled, train.batch_unlabelled, profile.augment, seed,
 )
 batch = loader.batch(step=0)
 labelled, unlabelled = batch.labelled, batch.unlabelled
@@ -259,7 +271,7 @@ size = images.shape[-2:]
 large = [enlarge(network(images), size) for network in (cps.network, cps.second)]
 labels = [logits.argmax(dim=1) for logits in large]
 
-cross = [functional.cross_entropy(large[0], labels[1]),  # the first learns the second's label
+cross = [functional.cross_entropy(large[0], labels[1]),  # the second's label
          functional.cross_entropy(large[1], labels[0])]
 loss_cross = cps.config.weight * sum(cross)
 
@@ -272,7 +284,8 @@ loss_labelled = sum(
 # %% tags=["nbval-check-output"]
 losses = cps.losses(batch, progress=0.5)
 print("labelled term equal:", torch.allclose(losses["labelled"], loss_labelled, rtol=1e-4))
-print("cross term equal:   ", torch.allclose(losses["unlabelled"], loss_cross, rtol=1e-4))
+print("cross term equal:   ",
+      torch.allclose(losses["unlabelled"], loss_cross, rtol=1e-4))
 
 # %% [markdown]
 # ### Three properties
@@ -290,7 +303,7 @@ print("cross term equal:   ", torch.allclose(losses["unlabelled"], loss_cross, r
 
 # %% tags=["nbval-check-output"]
 def largest_gradient(loss: Tensor, network: nn.Module) -> float:
-    """The largest entry of the gradient of a loss in a network's weights; 0 if none arrives."""
+    """The largest entry of a loss's gradient in a network's weights; 0 if none."""
     found = torch.autograd.grad(
         loss, list(network.parameters()), retain_graph=True, allow_unused=True
     )
@@ -353,10 +366,14 @@ print("two starts, labels differ after five steps:    ", label_differs(others))
 cutmix_options = profile.unlabelled["cutmix-cps"]
 cutmix_cps = pair(cutmix_options)
 networks = (cutmix_cps.network, cutmix_cps.second)
-mix = draw_mix(unlabelled.images, cutmix_options.cutmix, np.random.default_rng(batch.seed))
+rng = np.random.default_rng(batch.seed)
+mix = draw_mix(unlabelled.images, cutmix_options.cutmix, rng)
 
 with torch.no_grad():
-    labels = [enlarge(network(unlabelled.images), size).argmax(dim=1) for network in networks]
+    labels = [
+        enlarge(network(unlabelled.images), size).argmax(dim=1)
+        for network in networks
+    ]
 mixed = mix(unlabelled.images)
 large = [enlarge(network(mixed), size) for network in networks]
 loss_cross = cutmix_options.weight * sum(
@@ -366,7 +383,8 @@ loss_cross = cutmix_options.weight * sum(
 
 # %% tags=["nbval-check-output"]
 losses = cutmix_cps.losses(batch, progress=0.5)
-print("cross term equal:", torch.allclose(losses["unlabelled"], loss_cross, rtol=1e-4))
+print("cross term equal:",
+      torch.allclose(losses["unlabelled"], loss_cross, rtol=1e-4))
 
 
 # %%
@@ -389,9 +407,9 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Three unlabelled pictures, each with the picture that is pasted into it, the map of the "
-    "pasted boxes, the collage, and the labels that the first and the second network gave to its "
-    "parts before they were cut out.",
+    alt="Three unlabelled pictures, each with the picture that is pasted into it, the map "
+    "of the pasted boxes, the collage, and the labels that the first and the second "
+    "network gave to its parts before they were cut out.",
 )
 
 # %% [markdown]
@@ -420,14 +438,17 @@ print(f"a corner in                    {often[:4, :4].mean():.0%}")
 
 # %%
 kinds = {"one box": CutMixConfig(chance=1.0), "three boxes": THREE_BOXES}
-drawn = [draw_masks(2000, (64, 64), kind, np.random.default_rng(131)) for kind in kinds.values()]
+drawn = [
+    draw_masks(2000, (64, 64), kind, np.random.default_rng(131))
+    for kind in kinds.values()
+]
 columns = {f"mask {i + 1}": [masks[i].numpy() for masks in drawn] for i in range(4)}
 columns["how often"] = [masks.float().mean(dim=0).numpy() / 0.5 for masks in drawn]
 plots.show(
     plots.gallery(columns, (), rows_titles=list(kinds), legend=False),
-    alt="Upper row: four masks of one box each, and a map of how often each pixel is pasted. Lower "
-    "row: the same for three boxes with exclusive or. Both maps are bright in the middle and dark "
-    "at the corners; full brightness means half of all masks.",
+    alt="Upper row: four masks of one box each, and a map of how often each pixel is "
+    "pasted. Lower row: the same for three boxes with exclusive or. Both maps are bright "
+    "in the middle and dark at the corners; full brightness means half of all masks.",
 )
 
 # %% [markdown]
@@ -449,7 +470,8 @@ network = pair(cutmix_options).network
 mean = first_norm(network).running_mean.clone()
 with torch.no_grad():
     in_training = enlarge(network(unlabelled.images), size).argmax(dim=1)
-print("labelling moved the running mean:", bool((first_norm(network).running_mean != mean).any()))
+print("labelling moved the running mean:",
+      bool((first_norm(network).running_mean != mean).any()))
 
 for mode in ("train", "eval"):
     method = pair(replace(cutmix_options, label_passes=mode))
@@ -491,8 +513,8 @@ histories = {
 }
 plots.show(
     plots.curves(histories, "training step", "loss of both networks (logarithmic)", True),
-    alt="Two curves over the training steps on a logarithmic axis: the loss on the masks, summed "
-    "over both networks, and the cross loss on the unlabelled pictures.",
+    alt="Two curves over the training steps on a logarithmic axis: the loss on the masks, "
+    "summed over both networks, and the cross loss on the unlabelled pictures.",
 )
 
 # %% [markdown]
@@ -522,7 +544,8 @@ tables.results_table([
 
 # %%
 for name, shares in (("before", shares_before), ("after", shares_after)):
-    print(f"{name:<7} the first one's errors that the second shares: {hidden_errors(shares):.0f} %")
+    print(f"{name:<7} the first one's errors that the second shares: "
+          f"{hidden_errors(shares):.0f} %")
 
 # %% [markdown]
 # Compare the rows. Pixels in which only one network was right should have become fewer, and "both
@@ -563,7 +586,8 @@ tables.results_table([
         "first": start[0].method.network, "second": start[1].method.network,
         "first, averaged": start[0].method.average})},
     {"val mIoU (%)": "after CutMix-CPS", **deployments({
-        "first": method.network, "second": method.second, "first, averaged": method.average})},
+        "first": method.network, "second": method.second,
+        "first, averaged": method.average})},
 ])
 
 # %% [markdown]
@@ -699,13 +723,15 @@ tables.results_table([
 
 # %%
 try:
-    photographs = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
+    laptop = profiles.load("laptop", "voc")
+    photographs = studies.read("voc unlabelled", laptop)
     print(photographs.mark)
 except FileNotFoundError as missing:
     photographs = studies.Records([], "laptop", {})
     print(missing)
+recipes = studies.STUDIES["voc unlabelled"]
 rows = [
-    {"100 masks": studies.STUDIES["voc unlabelled"][row["arm"]].text + photographs.sign,
+    {"100 masks": recipes[row["arm"]].text + photographs.sign,
      "test mIoU (%)": f"{row['test']:.1f}", "minutes": f"{row['minutes']:.1f}",
      "memory (GB)": f"{row['memory GB']:.1f}", "seed": str(row["seed"])}
     for row in photographs.rows
@@ -728,7 +754,9 @@ def odd_share(chance: float, boxes: int) -> float:
 
 
 # %% tags=["check"]
-for chance, boxes, expected in ((0.125, 1, 0.125), (0.5, 3, 0.5), (0.2, 2, 0.32), (1.0, 3, 1.0)):
+for chance, boxes, expected in (
+    (0.125, 1, 0.125), (0.5, 3, 0.5), (0.2, 2, 0.32), (1.0, 3, 1.0)
+):
     checks.same("13.1", odd_share, lambda *_, e=expected: e, chance, boxes)
 print(f"  evenly spread: {odd_share(0.125, 3):.3f}, measured: {float(covered.mean()):.3f}")
 
@@ -784,7 +812,8 @@ def gradient_from_twin(logits: Tensor, hard: bool) -> Tensor:
 # %% tags=["check"]
 p, winner = one.softmax(dim=1), functional.one_hot(one.argmax(1), count).movedim(-1, 1)
 checks.same("13.3", gradient_from_twin, lambda *_: torch.zeros_like(one), one, False)
-checks.same("13.3", gradient_from_twin, lambda *_: (p - winner) / p[:, 0].numel(), one, True)
+checks.same("13.3", gradient_from_twin,
+            lambda *_: (p - winner) / p[:, 0].numel(), one, True)
 
 # %% [markdown]
 # ```{dropdown} What it means

@@ -26,7 +26,7 @@
 # less once the runs are on disk.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
 seed = 11  # whose model is looked into and trained further
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
@@ -37,9 +37,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+# %% tags=["nbval-ignore-output"]
 from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
 from semiseg_lib.batches.crop_pairs import (
-    Crops, draw_crops, draw_pair, shared_cells, shared_share,
+    Crops,
+    draw_crops,
+    draw_pair,
+    shared_cells,
+    shared_share,
 )
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.book import published
@@ -69,7 +74,9 @@ profile = chapter.begin("14_context_aware_consistency", profile, device)
 
 # %%
 ARMS, scores = {}, {}
-together = studies.read_together(("unlabelled", "context"), profiles.load("laptop"))
+together = studies.read_together(
+    ("unlabelled", "context"), profiles.load("laptop")
+)
 for study, records in together.items():
     print(f"{study}:", records.mark)
     for arm, recipe in studies.STUDIES[study].items():
@@ -79,28 +86,34 @@ for study, records in together.items():
 print("seeds:", {ARMS[arm]: [*scores[arm]] for arm in ("longer", "cac") if arm in scores})
 
 # %%
-shown = [arm for arm in ("longer", "crops alone", "cac", "strong", "fixmatch") if arm in scores]
+wanted = ("longer", "crops alone", "cac", "strong", "fixmatch")
+shown = [arm for arm in wanted if arm in scores]
 figure = plots.dots_with_intervals(
-    {ARMS[arm]: list(scores[arm].values()) for arm in shown}, "mIoU on the test pictures (%)"
+    {ARMS[arm]: list(scores[arm].values()) for arm in shown},
+    "mIoU on the test pictures (%)"
 )
 plots.show(
     figure,
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training on masks "
-    "for longer, of the same on crops, of CAC, of masks with strong views, and of FixMatch.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training "
+    "on masks for longer, of the same on crops, of CAC, of masks with strong views, and "
+    "of FixMatch.",
 )
 
 
 # %%
 def compared(*pairs: tuple[str, str]) -> list[dict]:
-    """The differences in test mIoU of pairs of arms, paired by seed; missing arms are left out."""
+    """The differences in test mIoU of pairs of arms, paired by seed, as far as recorded."""
     lines = []
     for one, other in pairs:
         seeds = sorted(scores.get(one, {}).keys() & scores.get(other, {}).keys())
         if len(seeds) < 2:
             continue
-        found = tables.paired_interval(*([scores[arm][s] for s in seeds] for arm in (one, other)))
+        found = tables.paired_interval(
+            *([scores[arm][s] for s in seeds] for arm in (one, other))
+        )
         lines.append({
-            "trained with": ARMS[one], "compared with": ARMS[other], "seeds": str(len(seeds)),
+            "trained with": ARMS[one], "compared with": ARMS[other],
+            "seeds": str(len(seeds)),
             "points": f"{found.mean:+.1f}", "95 % interval": f"{found.low:+.1f} to "
             f"{found.high:+.1f}", "verdict": found.verdict,
         })
@@ -143,7 +156,9 @@ start = pipeline.supervised()
 plain, truth = data.val.images, data.val.masks.long()
 
 rng = np.random.default_rng([seed, 14])
-pair = draw_pair(plain, options.crop, options.stride, rng, overlap=options.overlap)
+pair = draw_pair(
+    plain, options.crop, options.stride, rng, overlap=options.overlap
+)
 first, second = shared_cells(*pair, stride=1)  # the same pixels, as places in either crop
 print("pictures:", tuple(plain.shape), " crops:", pair[0].size)
 print(f"pixels that both crops show: {len(first):,}, "
@@ -153,7 +168,7 @@ print(f"pixels that both crops show: {len(first):,}, "
 # %%
 @torch.inference_mode()
 def beliefs(network: nn.Module, images: Tensor) -> Tensor:
-    """Probabilities in every pixel of pictures uint8 (N, 3, H, W): (N, H, W, C), on the CPU."""
+    """Probabilities in every pixel of pictures uint8 (N, 3, H, W): (N, H, W, C)."""
     place = next(network.parameters()).device
     return torch.cat([
         enlarge(network.eval()(some.to(place).float() / 255), some.shape[-2:])
@@ -162,10 +177,11 @@ def beliefs(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def twice(method: nn.Module) -> dict[str, Tensor]:
-    """Label and confidence of every common pixel, as either crop has it, and the truth: (M,)."""
+    """Label and confidence of every common pixel in either crop, and the truth: (M,)."""
     found = {"truth": pair[0](truth).flatten()[first]}
     for name, crops, places in zip(("one", "two"), pair, (first, second), strict=True):
-        sure, label = beliefs(method, crops(plain)).flatten(0, 2)[places].max(dim=1)
+        every = beliefs(method, crops(plain)).flatten(0, 2)
+        sure, label = every[places].max(dim=1)
         found |= {f"label {name}": label, f"confidence {name}": sure}
     return {name: values[found["truth"] != VOID] for name, values in found.items()}
 
@@ -181,28 +197,32 @@ print(f"another class in the other crop: {differ.float().mean():.1%} of the comm
 
 # %%
 def room(crops: Crops, places: np.ndarray) -> np.ndarray:
-    """Pixels between a place of a crop and the nearest side at which it cuts the picture: (M,)."""
+    """Pixels between a place of a crop and the nearest side that cuts the picture: (M,)."""
     height, width = crops.size
     number, row, column = np.unravel_index(places, (len(crops.corners), height, width))
     top, left = crops.corners[number].T
-    below, right = (side - own for side, own in zip(truth.shape[1:], crops.size, strict=True))
+    below, right = (
+        side - own
+        for side, own in zip(truth.shape[1:], crops.size, strict=True)
+    )
     cut = [(top > 0, row), (left > 0, column), (top < below, height - 1 - row),
            (left < right, width - 1 - column)]
     return np.min([np.where(is_cut, far, 99) for is_cut, far in cut], axis=0)
 
 
+# %%
 known = (pair[0](truth).flatten()[first] != VOID).numpy()
 distance = np.minimum(room(pair[0], first), room(pair[1], second))[known]
 steps = [(low, (distance >= low) & (distance < low + 4)) for low in range(0, 28, 4)]
 figure = plots.curves(
-    {"another class": [(low + 2, 100 * float(differ[torch.from_numpy(where)].float().mean()))
+    {"another class": [(low + 2, 100 * float(differ.numpy()[where].mean()))
                        for low, where in steps if where.sum() > 200]},
     "distance to the nearest cut (pixels)", "common pixels (%)",
 )
 plots.show(
     figure,
-    alt="The share of common pixels that get another class in the other crop, against the distance "
-    "to the nearest side at which one of the crops cuts the picture.",
+    alt="The share of common pixels that get another class in the other crop, against the "
+    "distance to the nearest side at which one of the crops cuts the picture.",
 )
 
 # %% [markdown]
@@ -262,13 +282,14 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Unlabelled pictures with two overlapping rectangles, and beside each the two crops as the "
-    "network gets them: in colours of their own, some of them mirrored.",
+    alt="Unlabelled pictures with two overlapping rectangles, and beside each the two "
+    "crops as the network gets them: in colours of their own, some of them mirrored.",
 )
 for n in several:
     share = shared_share(one.corners[n], two.corners[n], one.size)
     mirrored = [k for k, crops in enumerate((one, two), 1) if crops.flipped[n]]
-    print(f"picture {n + 1}: intersection over union {share:.2f}, mirrored crops: {mirrored}")
+    print(f"picture {n + 1}: intersection over union {share:.2f}, "
+          f"mirrored crops: {mirrored}")
 
 # %% [markdown]
 # Crop 1 is framed in orange, crop 2 in blue. Is the bookkeeping right? Let a "network" answer that
@@ -328,7 +349,7 @@ def contrast(
     temperature: float,
     filtered: bool = True,
 ) -> Tensor:
-    """-log e^(a . p / tau) / (e^(a . p / tau) + sum over n of e^(a . n / tau)) per anchor: (N,)."""
+    """-log e^(a . p / tau) / (e^(a . p / tau) + sum over n of e^(a . n / tau)): (N,)."""
     anchors = anchors / temperature
     near = (anchors * positives).sum(dim=1, keepdim=True)
     far = anchors @ negatives.T
@@ -341,7 +362,7 @@ def contrast(
 
 # %% tags=["inline", "inline:semiseg_lib.methods.cac.moving"]
 def moving(mine: Tensor, other: Tensor, config: CACConfig) -> Tensor:
-    """Which cells move, bool (N,), given their confidence and that of the other crop, (N,) each."""
+    """Which cells move, bool (N,), given their confidence and the other crop's, (N,)."""
     sure = other > config.threshold
     return sure & (mine < other) if config.directional else sure
 
@@ -354,7 +375,9 @@ def moving(mine: Tensor, other: Tensor, config: CACConfig) -> Tensor:
 # %%
 method.train()
 rng = np.random.default_rng(batch.seed)  # draws in the library's order
-cut = draw_crops(batch.labelled.images, options.crop, options.stride, rng).cut(batch.labelled)
+cut = draw_crops(
+    batch.labelled.images, options.crop, options.stride, rng
+).cut(batch.labelled)
 (one, two), (view_one, view_two) = method.draw(batch.unlabelled, rng)
 
 images = torch.cat([cut.images, view_one.images, view_two.images])
@@ -375,10 +398,11 @@ first_two = first_two + len(f) // 2  # the second crops come after the first one
 of_unlabelled = 0
 for mine, other in ((first_one, first_two), (first_two, first_one)):
     losses = contrast(
-        f[mine], f[other].detach(), y[mine], f[drawn].detach(), y[drawn], options.temperature
+        f[mine], f[other].detach(), y[mine], f[drawn].detach(), y[drawn],
+        options.temperature
     )
     moves = moving(c[mine], c[other], options)
-    of_unlabelled = of_unlabelled + (losses * moves).sum() / moves.sum().clamp(min=1)
+    of_unlabelled += (losses * moves).sum() / moves.sum().clamp(min=1)
 by_hand = {"labelled": cross_entropy(logits[:with_masks], cut.masks),
            "unlabelled": options.weight * of_unlabelled}
 
@@ -388,8 +412,10 @@ for name, term in method.losses(batch, progress=0.5).items():
 # %% tags=["nbval-check-output"]
 everyone = replace(options, threshold=0.0)  # so that cells move whatever the profile
 moves = moving(c[first_one], c[first_two], everyone)
-losses = contrast(f[first_one], f[first_two].detach(), y[first_one], f[drawn].detach(), y[drawn],
-                  options.temperature, filtered=False)
+losses = contrast(
+    f[first_one], f[first_two].detach(), y[first_one], f[drawn].detach(), y[drawn],
+    options.temperature, filtered=False,
+)
 reached = torch.autograd.grad(
     (losses * moves).sum(), [method.projector[0].weight, method.network.head.weight],
     retain_graph=True, allow_unused=True,
@@ -424,7 +450,8 @@ def looked_at(trained: nn.Module, count: int = 4) -> CropPairExplorer:
         cells = seeing.cells(features, seeing.network.head(features), inside)
     return CropPairExplorer(
         some.images.numpy(), pair, [pixels(part.images) for part in parts], cells,
-        np.asarray(data.unlabelled_truth)[:count], data.classes, options.stride,
+        np.asarray(data.unlabelled_truth)[:count], data.classes,
+        options.stride,
         options.threshold,
     )
 
@@ -444,7 +471,9 @@ looked_at(start.method.average.module)
 # %%
 def agreement(found: dict[str, Tensor]) -> dict[str, float]:
     """What the surer and the less sure of two crops are right about, in percent."""
-    right = torch.stack([found[f"label {name}"] == found["truth"] for name in ("one", "two")])
+    right = torch.stack(
+        [found[f"label {name}"] == found["truth"] for name in ("one", "two")]
+    )
     surer_is_two = found["confidence one"] < found["confidence two"]
     surer, other = (torch.where(is_two, right[1], right[0])
                     for is_two in (surer_is_two, ~surer_is_two))
@@ -510,16 +539,19 @@ trained = {
 # %%
 @torch.inference_mode()
 def cosines(network: nn.Module) -> dict[str, float]:
-    """Mean cosines of decoder features: one pixel in two crops, and pairs of other pixels."""
+    """Mean cosines of decoder features: one cell in two crops, and pairs of other cells."""
     place, stride = next(network.parameters()).device, network.stride
     maps = []
     for crops in pair:
         images = crops(plain).to(place).float() / 255
         found = network.eval().decode_features(network.encode(images))
-        maps.append(nn.functional.normalize(found, dim=1).movedim(1, -1).flatten(0, 2).cpu())
-    one, two = (maps[k][where] for k, where in enumerate(shared_cells(*pair, stride)))
-    classes = pair[0](truth)[:, ::stride, ::stride].flatten()[shared_cells(*pair, stride)[0]]
-    pick = np.random.default_rng([seed, 143]).choice(len(one), min(1500, len(one)), replace=False)
+        unit = nn.functional.normalize(found, dim=1)
+        maps.append(unit.movedim(1, -1).flatten(0, 2).cpu())
+    cells = shared_cells(*pair, stride)
+    one, two = (maps[k][where] for k, where in enumerate(cells))
+    classes = pair[0](truth)[:, ::stride, ::stride].flatten()[cells[0]]
+    rng = np.random.default_rng([seed, 143])
+    pick = rng.choice(len(one), min(1500, len(one)), replace=False)
     pick = pick[(classes[pick] != VOID).numpy() & (classes[pick] > 0).numpy()]
     products = one[pick] @ two[pick].T
     alike = classes[pick][:, None] == classes[pick]
@@ -529,9 +561,11 @@ def cosines(network: nn.Module) -> dict[str, float]:
             "one of another class": float(products[~alike].mean())}
 
 
+# %%
+found = {name: cosines(run.method.network) for name, run in trained.items()}
 tables.results_table([
-    {"model": name, **{key: f"{value:.2f}" for key, value in cosines(run.method.network).items()}}
-    for name, run in trained.items()
+    {"model": name, **{key: f"{value:.2f}" for key, value in means.items()}}
+    for name, means in found.items()
 ])
 
 # %% [markdown]
@@ -560,8 +594,8 @@ figure = plots.curves(
 )
 plots.show(
     figure,
-    alt="Two curves over the steps of the short training: the loss on the labelled crops and the "
-    "weighted contrast of the unlabelled ones.",
+    alt="Two curves over the steps of the short training: the loss on the labelled crops "
+    "and the weighted contrast of the unlabelled ones.",
 )
 
 # %% [markdown]
@@ -599,10 +633,9 @@ tables.results_table(published.unlabelled_rows(
 ))
 
 # %%
-tables.results_table([
-    row for row in published.unlabelled_rows("cityscapes", ("masks alone", "CAC", "CutMix-CPS"))
-    if row["encoder"] == "ResNet-50"
-])
+wanted = ("masks alone", "CAC", "CutMix-CPS")
+rows = published.unlabelled_rows("cityscapes", wanted)
+tables.results_table([row for row in rows if row["encoder"] == "ResNet-50"])
 
 # %% [markdown]
 # In the second table a baseline on *masks alone*, from one paper, is on a level with CAC as another
@@ -633,13 +666,15 @@ tables.results_table([
 
 # %%
 try:
-    photographs = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
+    laptop = profiles.load("laptop", "voc")
+    photographs = studies.read("voc unlabelled", laptop)
     print(photographs.mark)
 except FileNotFoundError as missing:
     photographs = studies.Records([], "laptop", {})
     print(missing)
+recipes = studies.STUDIES["voc unlabelled"]
 lines = [
-    {"100 masks": studies.STUDIES["voc unlabelled"][row["arm"]].text + photographs.sign,
+    {"100 masks": recipes[row["arm"]].text + photographs.sign,
      "seed": str(row["seed"]),
      "VOC mIoU (%)": f"{row['test']:.1f}", "minutes": f"{row['minutes']:.0f}"}
     for row in photographs.rows
@@ -689,8 +724,10 @@ def safe_contrast(near: float, far: list[float]) -> float:
 
 
 # %% tags=["check"]
-for near, far, expected in ((1.0, [], 0.0), (0.0, [0.0], np.log(2)), (2.0, [2.0] * 7, np.log(8)),
-                            (1000.0, [1000.0], np.log(2)), (-1000.0, [1000.0], 2000.0)):
+for near, far, expected in (
+    (1.0, [], 0.0), (0.0, [0.0], np.log(2)), (2.0, [2.0] * 7, np.log(8)),
+    (1000.0, [1000.0], np.log(2)), (-1000.0, [1000.0], 2000.0),
+):
     checks.same("14.2", safe_contrast, lambda *_, e=expected: e, near, far)
 
 # %% [markdown]

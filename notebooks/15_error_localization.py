@@ -27,7 +27,7 @@
 # half of one once the runs are on disk.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
 seed = 11  # whose networks are trained and looked into
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
@@ -69,10 +69,13 @@ profile = chapter.begin("15_error_localization", profile, device)
 # %%
 ARMS = {
     "supervised": "masks alone", "longer": "masks alone, longer", "fixmatch": "FixMatch",
-    "eln": "ELN", "eln all pixels": "ELN, every pixel trusted", "eln unheld": "ELN, not held back",
+    "eln": "ELN", "eln all pixels": "ELN, every pixel trusted",
+    "eln unheld": "ELN, not held back",
 }
 scores: dict[str, dict[int, float]] = {}
-together = studies.read_together(("unlabelled", "context"), profiles.load("laptop"))
+together = studies.read_together(
+    ("unlabelled", "context"), profiles.load("laptop")
+)
 sign = next(iter(together.values())).sign  # the same for both
 for study, found in together.items():
     print(f"{study}:", found.mark)
@@ -82,14 +85,16 @@ levels = {  # an interval of two seeds would fill the page
     text + sign: list(scores[arm].values())
     for arm, text in ARMS.items() if len(scores.get(arm, ())) > 2
 }
-print("seeds:", {arm: sorted(by_seed) for arm, by_seed in sorted(scores.items()) if by_seed})
+print("seeds:", {
+    arm: sorted(by_seed) for arm, by_seed in sorted(scores.items()) if by_seed
+})
 
 # %%
 plots.show(
     plots.dots_with_intervals(levels, "mIoU on the test pictures (%)"),
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training on masks "
-    "alone, of masks alone for longer, of FixMatch, and of ELN with and without its two ideas, as "
-    "far as they were run.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training "
+    "on masks alone, of masks alone for longer, of FixMatch, and of ELN with and without "
+    "its two ideas, as far as they were run.",
 )
 
 
@@ -99,7 +104,9 @@ def compared(one: str, other: str) -> list[dict[str, str]]:
     seeds = sorted(scores.get(one, {}).keys() & scores.get(other, {}).keys())
     if len(seeds) < 2:
         return []
-    found = tables.paired_interval(*([scores[arm][s] for s in seeds] for arm in (one, other)))
+    found = tables.paired_interval(
+        *([scores[arm][s] for s in seeds] for arm in (one, other))
+    )
     return [{
         "difference in test mIoU (points)": f"{ARMS[one]} − {ARMS[other]}{sign}",
         "mean": f"{found.mean:+.1f}", "interval": f"{found.low:+.1f} to {found.high:+.1f}",
@@ -107,7 +114,10 @@ def compared(one: str, other: str) -> list[dict[str, str]]:
     }]
 
 
-pairs = (("eln", "longer"), ("eln", "fixmatch"), ("eln", "eln all pixels"), ("eln", "eln unheld"))
+pairs = (
+    ("eln", "longer"), ("eln", "fixmatch"), ("eln", "eln all pixels"),
+    ("eln", "eln unheld")
+)
 lines = [line for pair in pairs for line in compared(*pair)]
 tables.results_table(lines or [{"difference in test mIoU (points)": "not run yet"}])
 
@@ -137,7 +147,8 @@ pipeline = Pipeline(profile, seed, device)
 data, count = pipeline.data, len(pipeline.data.classes)
 unlabelled = data.unlabelled.without_boxes()
 few = range(min(len(unlabelled), 300))  # enough to count on
-looked_at, truth = unlabelled.take(few), np.asarray(data.unlabelled_truth)[few]
+looked_at = unlabelled.take(few)
+truth = np.asarray(data.unlabelled_truth)[few]
 known = truth != VOID
 start = pipeline.supervised()
 
@@ -146,7 +157,7 @@ start = pipeline.supervised()
 def beliefs(
     method: nn.Module, images: ImageSet
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, confidence, entropy / log C of every pixel of some pictures, (N, H, W) each."""
+    """Labels, confidence, entropy / log C of every pixel, (N, H, W) each."""
     place, found = next(method.parameters()).device, []
     for numbers in torch.arange(len(images)).split(50):
         part = images.part(numbers.tolist())
@@ -175,7 +186,8 @@ sure_and_wrong = wrong & (confidence >= 0.9)
 chosen = np.argsort(-sure_and_wrong.mean(axis=(1, 2)), kind="stable")[:4]
 figure = plots.gallery(
     {
-        "picture": looked_at.take(chosen).images.numpy(), "truth": truth[chosen],
+        "picture": looked_at.take(chosen).images.numpy(),
+        "truth": truth[chosen],
         "prediction": labels[chosen].astype(np.uint8), "confidence": confidence[chosen],
         "sure and wrong": sure_and_wrong[chosen],
     },
@@ -183,9 +195,9 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures with their hidden truth, the supervised model's prediction, its "
-    "confidence, dark for 0 and yellow for 1, and a map that is light where it is at least 0.9 "
-    "sure and yet wrong: whole objects light up.",
+    alt="Four unlabelled pictures with their hidden truth, the supervised model's "
+    "prediction, its confidence, dark for 0 and yellow for 1, and a map that is light "
+    "where it is at least 0.9 sure and yet wrong: whole objects light up.",
 )
 
 # %% [markdown]
@@ -223,14 +235,16 @@ plots.show(
 
 # %% tags=["inline:semiseg_lib.methods.eln.error_loss"]
 def error_loss(right: Tensor, labels: Tensor, masks: Tensor, balance: float) -> Tensor:
-    """Binary cross-entropy of "the label is right here", with wrong pixels as heavy as right ones.
+    """Binary cross-entropy of "the label is right here"; wrong ones as heavy as right ones.
 
     ``balance`` bounds the weight of a wrong pixel: it lies between 1 / balance and balance.
     """
     known, hit = masks != VOID, labels == masks
     misses = (known & ~hit).sum()
     weight = (hit.sum() / misses.clamp(min=1)).clamp(1 / balance, balance)
-    plain = nn.functional.binary_cross_entropy_with_logits(right, hit.to(right), reduction="none")
+    plain = nn.functional.binary_cross_entropy_with_logits(
+        right, hit.to(right), reduction="none"
+    )
     losses = torch.where(hit, plain, weight * plain).where(known, 0)
     return losses.sum() / known.sum().clamp(min=1)
 
@@ -249,15 +263,15 @@ def error_loss(right: Tensor, labels: Tensor, masks: Tensor, balance: float) -> 
 # %%
 options, train = profile.unlabelled["eln"], profile.train_unlabelled
 loader = Loader(
-    data.labelled.without_boxes(), unlabelled, train.batch_labelled, train.batch_unlabelled,
-    profile.augment, seed,
+    data.labelled.without_boxes(), unlabelled,
+    train.batch_labelled, train.batch_unlabelled, profile.augment, seed,
 )
 labelled = loader.batch(step=0).labelled
 place = next(start.method.parameters()).device
 with torch.no_grad():
     judged = start.method(labelled.images.to(place)).argmax(dim=1).cpu()
 unsaid = torch.zeros(judged.shape)  # g says 1/2 everywhere
-careless = labelled.masks.where(labelled.masks != VOID, 254)  # an id that no prediction equals
+careless = labelled.masks.where(labelled.masks != VOID, 254)  # never predicted
 for name, masks in (("void left out", labelled.masks), ("void is wrong", careless)):
     misses = int(((judged != masks) & (masks != VOID)).sum())
     print(f"{name}: {misses:5} wrong pixels, "
@@ -300,7 +314,7 @@ print(f"on labelled pictures:   {100 * labelled_errors:4.1f} %")
 
 # %% tags=["inline:semiseg_lib.methods.eln.held_at"]
 def held_at(ratio: float, loss: Tensor, main: Tensor) -> Tensor:
-    """An auxiliary decoder's loss while it is at least ``ratio`` times the main one's; else 0."""
+    """An auxiliary decoder's loss while it is at least ``ratio`` times the main one's."""
     return torch.where(loss.detach() >= ratio * main.detach(), loss, 0.0)
 
 
@@ -313,12 +327,14 @@ def held_at(ratio: float, loss: Tensor, main: Tensor) -> Tensor:
 ratios = {"held at 30": 30.0, "held at 10": 10.0, "not held": 0.0}
 torch.manual_seed(seed)
 decoders = {
-    name: models.decoder_alone(models.build(profile.model, count)).train() for name in ratios
+    name: models.decoder_alone(models.build(profile.model, count)).train()
+    for name in ratios
 }
 network = start.method.average.cpu().module
-optimizer = torch.optim.AdamW(
-    [p for one in decoders.values() for p in one.parameters()], lr=train.lr
-)
+learnt = [p for one in decoders.values() for p in one.parameters()]
+optimizer = torch.optim.AdamW(learnt, lr=train.lr)
+
+# %%
 losses, misses = [], []  # of every step: the main decoder's, then those of the three
 for step in range(120):
     part = loader.batch(step).labelled
@@ -331,7 +347,9 @@ for step in range(120):
     sum(held_at(k, one, found[0]) for k, one in zip(ratios.values(), found[1:],
                                                     strict=True)).backward()
     optimizer.step()
-    said = torch.stack([enlarge(one, part.masks.shape[-2:]).argmax(dim=1) for one in logits])
+    said = torch.stack(
+        [enlarge(one, part.masks.shape[-2:]).argmax(dim=1) for one in logits]
+    )
     losses.append([one.item() for one in found])
     misses.append((said != part.masks)[:, part.masks != VOID].float().mean(dim=1).tolist())
 
@@ -343,9 +361,10 @@ curves = {
 }
 plots.show(
     plots.curves(curves, "training step", "loss over the main decoder's", True),
-    alt="Three falling curves over the training steps on a logarithmic axis, each the loss of a "
-    "decoder over that of the main one. They fall together; the one that is held at 30 levels off "
-    "first, the one that is held at 10 later, and the free one goes on falling.",
+    alt="Three falling curves over the training steps on a logarithmic axis, each the "
+    "loss of a decoder over that of the main one. They fall together; the one that is "
+    "held at 30 levels off first, the one that is held at 10 later, and the free one goes "
+    "on falling.",
 )
 late = 100 * np.mean(misses[-20:], axis=0)
 tables.results_table([
@@ -387,7 +406,8 @@ print("training took", f"{trained.record['seconds']:.0f} s on the machine that r
 
 # %%
 terms = {
-    "masks": "labelled", "auxiliary": "auxiliary", "error": "error", "unlabelled": "unlabelled",
+    "masks": "labelled", "auxiliary": "auxiliary", "error": "error",
+    "unlabelled": "unlabelled",
 }
 histories = {
     name: [(row["step"], row[f"loss_{term}"]) for row in trained.history
@@ -395,28 +415,32 @@ histories = {
     for name, term in terms.items()
 }
 histories = {name: points for name, points in histories.items() if points}
-print(f"unlabelled pictures from step {options.unlabelled_from * short.train_unlabelled.steps:.0f}")
+first = options.unlabelled_from * short.train_unlabelled.steps
+print(f"unlabelled pictures from step {first:.0f}")
 plots.show(
     plots.curves(histories, "training step", "loss (logarithmic)", True),
-    alt="Curves over the training steps on a logarithmic axis: the loss on the masks; that of the "
-    "auxiliary decoders, counted only while they learn; that of the error network, the largest, "
-    "which falls slowly; and from the third phase on that of the unlabelled pictures.",
+    alt="Curves over the training steps on a logarithmic axis: the loss on the masks; "
+    "that of the auxiliary decoders, counted only while they learn; that of the error "
+    "network, the largest, which falls slowly; and from the third phase on that of the "
+    "unlabelled pictures.",
 )
 
 # %%
 def standing(steps: int = 20) -> list[dict[str, str]]:
-    """What each decoder's loss and errors are on labelled views, at the end of the training."""
+    """Each decoder's loss and errors on labelled views, at the end of the training."""
     place = next(method.parameters()).device
     decoders, rows = (method.network, *method.auxiliary), []
     for step in range(steps):
         part = loader.batch(step).labelled.to(place)
         with torch.no_grad():
             scales = method.network.encode(part.images)
-            logits = [enlarge(one.decode(scales), part.masks.shape[-2:]) for one in decoders]
-        known = part.masks != VOID
+            decoded = [one.decode(scales) for one in decoders]
+        logits = [enlarge(one, part.masks.shape[-2:]) for one in decoded]
+        masks, known = part.masks, part.masks != VOID
+        wrong = [(one.argmax(dim=1) != masks)[known] for one in logits]
         rows.append([
-            (float(cross_entropy(one, part.masks)),
-             float((one.argmax(dim=1) != part.masks)[known].float().mean())) for one in logits
+            (float(cross_entropy(one, masks)), float(missed.float().mean()))
+            for one, missed in zip(logits, wrong, strict=True)
         ])
     means = np.mean(rows, axis=0)
     names = ("main", *(f"auxiliary, K = {ratio:g}" for ratio in options.ratios))
@@ -446,23 +470,26 @@ print(f"mIoU of the labels of the unlabelled pictures: {scored(labels):.1f} befo
 
 # %%
 missed = (judged_labels != truth) & known
-chosen = np.argsort(-missed.mean(axis=(1, 2)), kind="stable")[[2, 8, 14, 20]] if len(truth) > 20 \
-    else np.arange(4)
+worst = np.argsort(-missed.mean(axis=(1, 2)), kind="stable")
+chosen = worst[[2, 8, 14, 20]] if len(truth) > 20 else np.arange(4)
 kept = right >= options.threshold
 figure = plots.gallery(
     {
-        "picture": looked_at.take(chosen).images.numpy(), "truth": truth[chosen],
+        "picture": looked_at.take(chosen).images.numpy(),
+        "truth": truth[chosen],
         "label": judged_labels[chosen].astype(np.uint8),
-        "wrong": missed[chosen], "error map": 1 - right[chosen], "doubt": 1 - sureness[chosen],
+        "wrong": missed[chosen], "error map": 1 - right[chosen],
+        "doubt": 1 - sureness[chosen],
         "kept": np.where(kept, judged_labels, VOID).astype(np.uint8)[chosen],
     },
     data.classes,
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures with many errors: hidden truth, predicted label, where it is "
-    "wrong, the error map, bright where an error is suspected, one minus the confidence, and the "
-    "labels that are kept, void elsewhere. The map's bands are broader than the lines of doubt.",
+    alt="Four unlabelled pictures with many errors: hidden truth, predicted label, where "
+    "it is wrong, the error map, bright where an error is suspected, one minus the "
+    "confidence, and the labels that are kept, void elsewhere. The map's bands are "
+    "broader than the lines of doubt.",
 )
 
 # %% [markdown]
@@ -499,7 +526,7 @@ tables.results_table([
 
 # %%
 def by_picture(score: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Average precision of each picture that has an error among these pixels, (N,); else NaN."""
+    """Average precision in each picture, (N,); NaN where these pixels hold no error."""
     found = np.full(len(score), np.nan)
     for number, (where, errors) in enumerate(zip(among, missed & among, strict=True)):
         if errors.any():
@@ -508,14 +535,18 @@ def by_picture(score: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 lines = []
-for name, among in (("all pixels", known), ("confidence at least 0.9", known & (sureness >= 0.9))):
+for name, among in (
+    ("all pixels", known),
+    ("confidence at least 0.9", known & (sureness >= 0.9))
+):
     pair = [by_picture(detectors[one], among) for one in ("error map", "1 − confidence")]
     both = np.isfinite(pair[0])
     if both.sum() > 1:
         found = tables.paired_interval(pair[0][both], pair[1][both])
         lines.append({
             "error map − confidence, average precision": name, "pictures": str(found.count),
-            "mean": f"{found.mean:+.3f}", "interval": f"{found.low:+.3f} to {found.high:+.3f}",
+            "mean": f"{found.mean:+.3f}",
+            "interval": f"{found.low:+.3f} to {found.high:+.3f}",
             "the error map is": found.verdict,
         })
 tables.results_table(lines or [{"error map − confidence, average precision": "no errors"}])
@@ -550,9 +581,12 @@ for number, name in (*enumerate(data.classes), (None, "all")):
     row = {"class": name}
     for title, keeps in filters.items():
         chosen_pixels = of_class & keeps
-        row[f"{title}: kept (%)"] = f"{100 * keeps[of_class].mean():.0f}" if of_class.any() else "–"
+        row[f"{title}: kept (%)"] = (
+            f"{100 * keeps[of_class].mean():.0f}" if of_class.any() else "–"
+        )
         row[f"{title}: right (%)"] = (
-            f"{100 * (1 - missed[chosen_pixels].mean()):.1f}" if chosen_pixels.any() else "–"
+            f"{100 * (1 - missed[chosen_pixels].mean()):.1f}"
+            if chosen_pixels.any() else "–"
         )
     rows.append(row)
 tables.results_table(rows)
@@ -568,9 +602,13 @@ tables.results_table(rows)
 
 # %%
 rank = np.argsort(missed.mean(axis=(1, 2)), kind="stable")
-shown = [int(rank[int(share * (len(rank) - 1))]) for share in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)]
+shown = [
+    int(rank[int(share * (len(rank) - 1))])
+    for share in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
+]
 ErrorMapExplorer(
-    looked_at.images.numpy(), judged_labels.astype(np.uint8), right, truth, data.classes,
+    looked_at.images.numpy(), judged_labels.astype(np.uint8), right, truth,
+    data.classes,
     shown=shown, threshold=options.threshold,
 )
 
@@ -590,7 +628,9 @@ ErrorMapExplorer(
 # divides it by the number of the class's pixels. Ours is a mean over *anchors*.
 
 # %% tags=["inline:semiseg_lib.methods.eln.pixel_contrast"]
-def pixel_contrast(anchors: Tensor, others: Tensor, labels: Tensor, temperature: float) -> Tensor:
+def pixel_contrast(
+    anchors: Tensor, others: Tensor, labels: Tensor, temperature: float
+) -> Tensor:
     """Mean over anchors of -log(P / (P + N)); 0 if there is none. Void is left out.
 
     ``anchors`` and ``others`` are unit vectors (N, D) of the same N cells; ``labels`` (N,).
@@ -600,12 +640,17 @@ def pixel_contrast(anchors: Tensor, others: Tensor, labels: Tensor, temperature:
     pairs = known[:, None] & known
     same = pairs & (labels[:, None] == labels)
     counts = same.any(dim=1) & (pairs & ~same).any(dim=1)
-    of_same, of_all = (cosines.masked_fill(~kind, -1e9).logsumexp(dim=1) for kind in (same, pairs))
+    of_same, of_all = (
+        cosines.masked_fill(~kind, -1e9).logsumexp(dim=1)
+        for kind in (same, pairs)
+    )
     return (of_all - of_same).where(counts, 0).sum() / counts.sum().clamp(min=1)
 
 
 # %%
-def one_a_class(anchors: Tensor, others: Tensor, labels: Tensor, temperature: float) -> Tensor:
+def one_a_class(
+    anchors: Tensor, others: Tensor, labels: Tensor, temperature: float
+) -> Tensor:
     """The published reduction: one logarithm a class, over the number of its pixels."""
     powers = (anchors @ others.T / temperature).exp()
     total = torch.zeros(())
@@ -626,8 +671,8 @@ for cells in (256, 1024, 4096):
         unit = [nn.functional.normalize(one, dim=1) for one in (teachers, students)]
         loss(*unit, their, 0.5).backward()
         norms.append(float(students.grad.norm()))
-    print(f"{cells:4} cells of four classes: the mean's gradient is {norms[0] / norms[1]:4.0f} "
-          "times as long as the published one's")
+    print(f"{cells:4} cells of four classes: the mean's gradient is "
+          f"{norms[0] / norms[1]:4.0f} times as long as the published one's")
 
 # %% [markdown]
 # The larger the map, the less is left: the mean's gradient belongs to a loss of about one, whatever
@@ -692,7 +737,8 @@ for study, named in (("voc unlabelled", "voc"), ("camvid unlabelled", "camvid"))
     wanted = ("supervised", "longer", "fixmatch", "eln")
     rows += [
         {"dataset": named, "masks and arm": row["arm"] + found.sign,
-         "test mIoU (%)": f"{row['test']:.1f}", "minutes": f"{row['minutes']:.1f}",
+         "test mIoU (%)": f"{row['test']:.1f}",
+         "minutes": f"{row['minutes']:.1f}",
          "seed": str(row["seed"])}
         for row in found.rows if row["arm"].split(" ", 1)[1] in wanted
         and row["arm"].split(" ")[0] in ("100", "46")
@@ -717,8 +763,10 @@ def share_of_the_wrong(right: int, wrong: int, balance: float) -> float:
 
 
 # %% tags=["check"]
-for given, expected in (((90, 10, 100.0), 0.5), ((100, 1, 10.0), 10 / 110), ((50, 0, 100.0), 0.0),
-                        ((0, 50, 100.0), 1.0), ((10, 90, 100.0), 0.5)):
+for given, expected in (
+    ((90, 10, 100.0), 0.5), ((100, 1, 10.0), 10 / 110), ((50, 0, 100.0), 0.0),
+    ((0, 50, 100.0), 1.0), ((10, 90, 100.0), 0.5),
+):
     checks.same("15.1", share_of_the_wrong, lambda *_, e=expected: e, *given)
 
 # %% [markdown]
@@ -752,7 +800,7 @@ checks.same("15.2", auroc, lambda *_: 0.5, some, np.zeros(400))
 
 # %% tags=["solution"]
 def class_by_class(keeps: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Bool like ``keeps``: of each predicted class as many pixels as it keeps, the surest."""
+    """Bool like ``keeps``: as many pixels of each predicted class, the surest."""
     result = np.zeros_like(keeps)
     for number in np.unique(labels):
         mine = np.flatnonzero(labels == number)

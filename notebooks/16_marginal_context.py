@@ -25,7 +25,7 @@
 # supervised runs of chapter 03 are not on disk yet.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
 seed = 11  # whose pictures are shown; shares are over all of the profile's seeds
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
@@ -68,7 +68,9 @@ profile = chapter.begin("16_marginal_context", profile, device)
 
 # %%
 scores, names = {}, {}  # arm -> seed -> test mIoU in percent; arm -> what it is
-together = studies.read_together(("unlabelled", "context"), profiles.load("laptop"))
+together = studies.read_together(
+    ("unlabelled", "context"), profiles.load("laptop")
+)
 for study, records in together.items():
     print(f"{study}:", records.mark)
     for arm, recipe in studies.STUDIES[study].items():
@@ -88,8 +90,9 @@ plots.show(
         recorded("supervised", "longer", "fixmatch", "cutmix-s4mc", "s4mc"),
         "mIoU on the test pictures (%)",
     ),
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training on masks "
-    "alone, of masks alone for longer, of FixMatch, and of S4MC in the forms that have records.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training "
+    "on masks alone, of masks alone for longer, of FixMatch, and of S4MC in the forms "
+    "that have records.",
 )
 
 
@@ -97,12 +100,16 @@ plots.show(
 def row(one: str, other: str) -> dict:
     """What one arm has over another: paired by seed, with interval and verdict."""
     seeds = sorted(scores[one].keys() & scores[other].keys())
-    line = {"trained with": names[one], "compared with": names[other], "seeds": str(len(seeds))}
+    line = {"trained with": names[one], "compared with": names[other],
+            "seeds": str(len(seeds))}
     if len(seeds) < 2:
         return {**line, "verdict": "too few seeds"}
-    found = tables.paired_interval(*([scores[arm][s] for s in seeds] for arm in (one, other)))
+    found = tables.paired_interval(
+        *([scores[arm][s] for s in seeds] for arm in (one, other))
+    )
     return {**line, "points": f"{found.mean:+.1f}",
-            "95 % interval": f"{found.low:+.1f} to {found.high:+.1f}", "verdict": found.verdict}
+            "95 % interval": f"{found.low:+.1f} to {found.high:+.1f}",
+            "verdict": found.verdict}
 
 
 def differences(*pairs: tuple[str, str]) -> tables.Table:
@@ -174,16 +181,17 @@ tables.results_table([
 
 # %% tags=["nbval-ignore-output"]
 for dataset in ("voc", "cityscapes"):
-    (line,) = (one for one in published.recipe("s4mc", dataset) if "expectation" in one.setting)
+    recipe = published.recipe("s4mc", dataset)
+    (line,) = (one for one in recipe if "expectation" in one.setting)
     print(f"{dataset}, published: {line.published} ({published.SOURCES[line.source]})")
 
 try:
     voc = datasets.find("voc").open(DataConfig("voc"), reading_root(), seed)
     train_images = voc.reader("candidates", masks=True, boxes=False)
-    totals = sum(
-        torch.stack(agreement(torch.from_numpy(train_images[i].mask).long()[None], 21))
-        for i in range(min(200, len(train_images)))
-    )
+    totals = 0
+    for i in range(min(200, len(train_images))):
+        mask = torch.from_numpy(train_images[i].mask).long()
+        totals = totals + torch.stack(agreement(mask[None], 21))
     share = (totals[0] / totals[1])[totals[1] > 0]
     print(f"VOC, {share.numel()} classes: E from {share.min():.3f} to {share.max():.3f}")
 except FileNotFoundError:
@@ -247,7 +255,7 @@ def refine(
 
 # %% tags=["nbval-check-output"]
 def strip(*car: float) -> Tensor:
-    """Pixels side by side with these probabilities of car, the rest background: (1, 2, 1, W)."""
+    """Pixels side by side with these probabilities of car: (1, 2, 1, W)."""
     belief = torch.tensor(car, dtype=torch.float64)
     return torch.stack([belief, 1 - belief]).view(1, 2, 1, -1)
 
@@ -294,12 +302,12 @@ for n in (0.9, 0.78, 0.5):
 # heard?
 
 # %%
-ENOUGH = range(min(200, len(data.unlabelled)))  # unlabelled pictures that are looked at
+ENOUGH = range(min(200, len(data.unlabelled)))  # pictures that are looked at
 KINDS = ("margin", "confidence", "entropy")
 
 
 def beliefs(s: int, method) -> Tensor:
-    """A model's probabilities in every pixel of a seed's unlabelled pictures, (N, C, H, W)."""
+    """A model's probabilities on a seed's unlabelled pictures, (N, C, H, W)."""
     images = pipelines[s].data.unlabelled.without_boxes().take(ENOUGH)
     logits = predict_logits(method, images).float()
     return enlarge(logits, images.images.shape[-2:]).softmax(dim=1)
@@ -351,7 +359,8 @@ tables.results_table([
 # %%
 def truth_of(s: int) -> Tensor:
     """The hidden masks of the same pictures, (N, H, W); for measuring only."""
-    return torch.as_tensor(np.asarray(pipelines[s].data.unlabelled_truth)[ENOUGH]).long()
+    hidden = np.asarray(pipelines[s].data.unlabelled_truth)
+    return torch.from_numpy(hidden[ENOUGH]).long()
 
 
 truth = truth_of(seed)
@@ -360,13 +369,14 @@ right = (maps.argmax(dim=1) == truth) & known
 
 
 def fates(kind: str, asked: float) -> dict[str, Tensor]:
-    """Which pixels are kept before and after refinement, added by it and lost, bool (N, H, W)."""
+    """Which pixels are kept before and after refinement, added and lost, bool (N, H, W)."""
     least = threshold(plain[kind], torch.ones_like(known), asked)
     before, now = plain[kind] > least, after[kind] > least
     return {"kept before": before, "kept after": now,
             "added": now & ~before, "lost": before & ~now}
 
 
+# %%
 def share_of(where: Tensor) -> str:
     """How many pixels these are, and how many of them are right; void is left out."""
     where = where & known
@@ -392,11 +402,13 @@ tables.results_table([
 # %%
 chosen = fates("margin", 0.2)
 busy = (chosen["lost"] | chosen["added"]).float().mean(dim=(1, 2))
-shown = busy.argsort(descending=True, stable=True)[[0, 10, 20, 40]] if len(busy) > 40 else [0, 1]
+busiest = busy.argsort(descending=True, stable=True)
+shown = busiest[[0, 10, 20, 40]] if len(busy) > 40 else [0, 1]
 label = maps.argmax(dim=1)
 figure = plots.gallery(
     {
-        "picture": data.unlabelled.take(shown).images.numpy(), "label": label[shown].numpy(),
+        "picture": data.unlabelled.take(shown).images.numpy(),
+        "label": label[shown].numpy(),
         "margin": plain["margin"][shown].numpy(), "refined": after["margin"][shown].numpy(),
         "lost": chosen["lost"][shown].numpy(), "added": chosen["added"][shown].numpy(),
     },
@@ -404,9 +416,10 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Unlabelled pictures with the teacher's label, its margin before and after refinement, and "
-    "maps of the pixels that refinement takes away and of those that it adds. The lost pixels lie "
-    "along outlines, in lines; the added ones are few and scattered.",
+    alt="Unlabelled pictures with the teacher's label, its margin before and after "
+    "refinement, and maps of the pixels that refinement takes away and of those that it "
+    "adds. The lost pixels lie along outlines, in lines; the added ones are few and "
+    "scattered.",
 )
 
 # %% [markdown]
@@ -421,7 +434,7 @@ plots.show(
 
 # %%
 def gain_at_equal_count(s: int, kind: str, asked: float) -> float:
-    """Points by which the pixels kept after refinement are right more often than as many others."""
+    """Points by which the pixels kept after refinement are right more often than others."""
     plain, after = (all_kinds[kind] for all_kinds in sure_of[s])
     known = truth_of(s) != VOID
     kept = (after > threshold(plain, known, asked)) & known
@@ -434,20 +447,28 @@ def gain_at_equal_count(s: int, kind: str, asked: float) -> float:
     return 100 * (here - there)
 
 
+# %%
 beliefs_of = {s: beliefs(s, start[s].method) for s in pipelines}
 E_of = {s: expected(one.data.labelled.masks.long()) for s, one in pipelines.items()}
-sure_of = {s: (sureness(one), sureness(refine(one, E_of[s]))) for s, one in beliefs_of.items()}
+sure_of = {
+    s: (sureness(one), sureness(refine(one, E_of[s])))
+    for s, one in beliefs_of.items()
+}
 gains = {
-    f"{kind}, {asked:.0%} asked": [gain_at_equal_count(s, kind, asked) for s in profile.seeds]
+    f"{kind}, {asked:.0%} asked": [
+        gain_at_equal_count(s, kind, asked) for s in profile.seeds
+    ]
     for kind in KINDS for asked in (0.4, 0.2)
 }
 
 # %%
 plots.show(
-    plots.paired_differences(gains, "right of the kept: refined − as many unrefined (points)"),
-    alt="Paired differences of the accuracy of kept pixels, one row for each indicator and each "
-    "share: refined minus an unrefined threshold that keeps as many pixels, a mark a seed, with "
-    "intervals about a zero line.",
+    plots.paired_differences(
+        gains, "right of the kept: refined − as many unrefined (points)"
+    ),
+    alt="Paired differences of the accuracy of kept pixels, one row for each indicator "
+    "and each share: refined minus an unrefined threshold that keeps as many pixels, a "
+    "mark a seed, with intervals about a zero line.",
 )
 
 # %% [markdown]
@@ -469,7 +490,8 @@ few = [int(i) for i in shown][:4]
 explored = data.unlabelled.without_boxes().take(few)
 logits = predict_logits(start[seed].method, explored)
 MarginExplorer(
-    explored.images.numpy(), logits.float(), truth[few].numpy(), E, data.classes,
+    explored.images.numpy(), logits.float(), truth[few].numpy(), E,
+    data.classes,
     dropped=profile.unlabelled["s4mc"].drop,
 )
 
@@ -503,9 +525,10 @@ figure = plots.curves(
 )
 plots.show(
     figure,
-    alt="Four curves over the progress of the training: the share of pixels that is asked to be "
-    "dropped, a straight line from forty percent to nothing, and the share that is dropped by "
-    "margin, confidence and entropy after refinement, which lie above or below it.",
+    alt="Four curves over the progress of the training: the share of pixels that is asked "
+    "to be dropped, a straight line from forty percent to nothing, and the share that is "
+    "dropped by margin, confidence and entropy after refinement, which lie above or below "
+    "it.",
 )
 
 # %% [markdown]
@@ -541,7 +564,9 @@ torch.manual_seed(seed)
 method = methods.build(options, profile.model, len(data.classes)).train()
 method.begin_with([start[seed].method])
 losses = method.losses(batch, progress=0.0)  # it counts what the masks' neighbours agree on
-view = method.student_part(batch.unlabelled, 0.0, np.random.default_rng(batch.seed))
+view = method.student_part(
+    batch.unlabelled, 0.0, np.random.default_rng(batch.seed)
+)
 print("E, counted in one batch:", [round(float(e), 3) for e in method.expectation()])
 dropped = float((view.masks == VOID).float().mean())
 print(f"asked to drop {options.drop:.0%}, dropped {dropped:.0%}")
@@ -558,8 +583,10 @@ with torch.no_grad():
     rng = np.random.default_rng(batch.seed)
     mix = draw_mix(batch.unlabelled.images, options.cutmix, rng)
     student = mix(strong_view(batch.unlabelled.images, options.strong, rng))
-    labels = mix(enlarge(method.average(batch.unlabelled.images), size).argmax(dim=1))
-    sure = enlarge(method.average(mix(batch.unlabelled.images)), size).softmax(dim=1)
+    labels = method.average(batch.unlabelled.images)
+    labels = mix(enlarge(labels, size).argmax(dim=1))
+    sure = method.average(mix(batch.unlabelled.images))
+    sure = enlarge(sure, size).softmax(dim=1)
     everywhere = torch.ones_like(labels, dtype=torch.bool)
     least = threshold(indicator(sure), everywhere, options.drop)
     kept = indicator(refine(sure, method.expectation())) > least
@@ -569,7 +596,8 @@ of_student = enlarge(both[train.batch_labelled:], size)
 each = functional.cross_entropy(of_student, labels, reduction="none")
 by_hand = (kept.numel() / kept.sum()) * each[kept].mean()
 print("labels equal:   ", torch.equal(view.masks, labels.where(kept, VOID)))
-print("unlabelled term equal:", torch.allclose(losses["unlabelled"], by_hand, rtol=1e-4))
+print("unlabelled term equal:",
+      torch.allclose(losses["unlabelled"], by_hand, rtol=1e-4))
 
 # %% [markdown]
 # **Predict first.** The teacher keeps one half of the pixels, or one tenth. What does a kept pixel
@@ -606,7 +634,10 @@ for count in (100, 50, 10):
 
 # %% tags=["nbval-ignore-output"]
 steps = -(-3 * train.steps // 10)
-short = Pipeline(replace(profile, train_unlabelled=replace(train, steps=steps)), seed, device)
+short = Pipeline(
+    replace(profile, train_unlabelled=replace(train, steps=steps)), seed,
+    device
+)
 trained = learn(short, options)
 print("steps:", steps)
 
@@ -644,7 +675,8 @@ tables.results_table([
 
 # %%
 differences(
-    ("s4mc", "s4mc unrefined"), ("s4mc unrefined", "s4mc all pixels"), ("s4mc", "s4mc all pixels"),
+    ("s4mc", "s4mc unrefined"), ("s4mc unrefined", "s4mc all pixels"),
+    ("s4mc", "s4mc all pixels"),
     ("s4mc all pixels", "fixmatch all"), ("s4mc", "cutmix-s4mc"), ("s4mc", "fixmatch"),
 )
 
@@ -672,14 +704,16 @@ differences(
 
 # %%
 try:
-    photographs = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
+    laptop = profiles.load("laptop", "voc")
+    photographs = studies.read("voc unlabelled", laptop)
     print(photographs.mark)
 except FileNotFoundError as missing:
     photographs = studies.Records([], "laptop", {})
     print(missing)
 wanted = {"100 supervised", "100 longer", "100 fixmatch", "100 s4mc", "100 cutmix-s4mc"}
+recipes = studies.STUDIES["voc unlabelled"]
 rows = [
-    {"100 masks": studies.STUDIES["voc unlabelled"][line["arm"]].text + photographs.sign,
+    {"100 masks": recipes[line["arm"]].text + photographs.sign,
      "test mIoU (%)": f"{line['test']:.1f}", "minutes": f"{line['minutes']:.1f}",
      "seed": str(line["seed"])}
     for line in photographs.rows if line["arm"] in wanted
@@ -773,7 +807,8 @@ window[0, :3] = window[1, :, 5:] = False
 plain[0, :3] = -1.0  # a padding that would be dropped first
 for share in (0.0, 0.25, 0.4, 1.0):
     checks.same("16.2", kept_pixels,
-                lambda b, a, s, d: s & (a > threshold(b, s, d)), plain, after, window, share)
+                lambda b, a, s, d: s & (a > threshold(b, s, d)),
+                plain, after, window, share)
 
 # %% [markdown]
 # ### 3. Investigate: the mean of the neighbours
@@ -793,7 +828,8 @@ def blurred(probabilities: Tensor, count: int = 4, beta: float = BETA) -> Tensor
 # %% tags=["check"]
 some = torch.rand(2, 3, 6, 7, generator=noise).softmax(dim=1)
 checks.same("16.3", lambda *_: blurred(some).sum(dim=1), lambda *_: torch.ones(2, 6, 7))
-checks.same("16.3", lambda *_: blurred(torch.ones(1, 2, 4, 4)), lambda *_: torch.ones(1, 2, 4, 4))
+checks.same("16.3", lambda *_: blurred(torch.ones(1, 2, 4, 4)),
+            lambda *_: torch.ones(1, 2, 4, 4))
 checks.same("16.3", lambda *_: blurred(strip(0.2, 0.6, 0.4), beta=1.0)[0, 0, 0, 1],
             lambda *_: 0.3)
 

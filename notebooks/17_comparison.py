@@ -25,7 +25,7 @@
 # **Minutes**: less than half of one in every profile. Nothing is trained here.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
 seed = 11  # not used: the records of all seeds are read
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
@@ -76,9 +76,10 @@ figure = plots.dots_with_intervals(
 )
 plots.show(
     figure,
-    alt="One row of dots for each control and each method, one dot a seed, with mean and interval "
-    "of the test mIoU: first the controls that see the masks alone, then the methods that learn "
-    "from unlabelled pictures, at last those that also have boxes of the unlabelled pictures.",
+    alt="One row of dots for each control and each method, one dot a seed, with mean and "
+    "interval of the test mIoU: first the controls that see the masks alone, then the "
+    "methods that learn from unlabelled pictures, at last those that also have boxes of "
+    "the unlabelled pictures.",
 )
 
 # %% [markdown]
@@ -95,7 +96,8 @@ plots.show(
 # Its last rows are methods with one piece taken out; they serve as controls further down.
 
 # %%
-shown = ("trained with", "extra supervision", "networks", "steps", "mIoU on test (%)", "seeds")
+shown = ("trained with", "extra supervision", "networks", "steps",
+         "mIoU on test (%)", "seeds")
 tables.results_table(
     [{title: line[title] for title in shown} for line in found.table()
      if line["masks"] == str(laptop.data.labelled)],
@@ -122,10 +124,13 @@ tables.results_table(
 
 # %%
 twice = studies.read_together(("hurried", "unlabelled"), laptop)
-one, again = (dict(zip(r.seeds("supervised"), r.scores("supervised"), strict=True))
-              for r in twice.values())
+one, again = (
+    dict(zip(r.seeds("supervised"), r.scores("supervised"), strict=True))
+    for r in twice.values()
+)
+apart = {s: one[s] - again[s] for s in sorted(one.keys() & again.keys())}
 print("the same training in two studies, points apart:",
-      ", ".join(f"seed {s}: {one[s] - again[s]:+.1f}" for s in sorted(one.keys() & again.keys())))
+      ", ".join(f"seed {s}: {points:+.1f}" for s, points in apart.items()))
 
 # %% [markdown]
 # So a difference of that size between rows of different studies says little, whatever its interval.
@@ -157,12 +162,12 @@ def by_seed(one: Row, other: Row) -> list[float]:
 
 controls = [name for name in ("longer", "strong") if name in rows]
 gains = {control: found.differences(control, methods) for control in controls}
-told = {text[name]: by_seed(rows[name], rows["longer"]) for name, gain in gains["longer"].items()
-        if gain.interval}
+told = {text[name]: by_seed(rows[name], rows["longer"])
+        for name, gain in gains["longer"].items() if gain.interval}
 plots.show(
     plots.paired_differences(told, "test mIoU: method minus masks alone, longer (points)"),
-    alt="One row for each method: differences in test mIoU to as many more steps on the masks "
-    "alone, a mark a seed, about a zero line, with interval and verdict.",
+    alt="One row for each method: differences in test mIoU to as many more steps on the "
+    "masks alone, a mark a seed, about a zero line, with interval and verdict.",
 )
 
 # %% [markdown]
@@ -181,7 +186,9 @@ asked = [(name, control) for control in controls for name, gain in gains[control
          if gain.interval]
 p_values = [gains[control][name].p for name, control in asked]
 lines = []
-for (name, control), p, adjusted in zip(asked, p_values, comparison.holm(p_values), strict=True):
+for (name, control), p, adjusted in zip(
+    asked, p_values, comparison.holm(p_values), strict=True
+):
     gain = gains[control][name]
     lines.append({
         "method": text[name], "against": text[control], "seeds": str(len(gain.seeds)),
@@ -189,8 +196,8 @@ for (name, control), p, adjusted in zip(asked, p_values, comparison.holm(p_value
         "Bonferroni": f"{min(1, len(asked) * p):.3f}", "Holm": f"{adjusted:.3f}",
         "together": gain.verdict if adjusted <= 0.05 else "cannot tell",
     })
-print(f"{len(asked)} intervals; with no effect anywhere, about {0.05 * len(asked):.1f} of them "
-      "would miss zero")
+print(f"{len(asked)} intervals; with no effect anywhere, about "
+      f"{0.05 * len(asked):.1f} of them would miss zero")
 tables.results_table(lines)
 
 # %%
@@ -219,17 +226,21 @@ for key in ("alone", "together"):
 # Holm's correction for all pairs.
 
 # %%
-pairs = {pair: difference(rows[pair[0]], rows[pair[1]]) for pair in combinations(methods, 2)}
+pairs = {
+    pair: difference(rows[pair[0]], rows[pair[1]])
+    for pair in combinations(methods, 2)
+}
 pairs = {pair: gap for pair, gap in pairs.items() if gap.interval}
 adjusted = dict(zip(pairs, comparison.holm([gap.p for gap in pairs.values()]), strict=True))
 OTHER_WAY = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
 
 
 def versus(name: str, kind: str, level: float = 0.05) -> list[str]:
-    """The methods that this one is shown to be better or worse than; Holm's p up to ``level``."""
+    """The methods that this one is better or worse than, with Holm's p up to ``level``."""
     names = []
     for (one, other), gap in pairs.items():
-        verdict = gap.verdict if level >= 1 or adjusted[one, other] <= level else "cannot tell"
+        told = level >= 1 or adjusted[one, other] <= level
+        verdict = gap.verdict if told else "cannot tell"
         if one == name and verdict == kind:
             names.append(text[other])
         if other == name and OTHER_WAY[verdict] == kind:
@@ -248,8 +259,9 @@ for name in methods:
                               f"{len(versus(name, 'worse', 1))} worse"
     lines.append(line)
 told = sum(p <= 0.05 for p in adjusted.values())
+alone = sum(gap.verdict != "cannot tell" for gap in pairs.values())
 print(f"{len(pairs)} pairs; {told} told apart together, "
-      f"{sum(gap.verdict != 'cannot tell' for gap in pairs.values())} if each is taken alone")
+      f"{alone} if each is taken alone")
 tables.results_table(lines)
 
 # %% [markdown]
@@ -283,7 +295,9 @@ PROMISES = {
 lines = []
 for name in methods:
     control = rows[name].contender.control
-    if control not in rows or len({rows[one].legacy for one in (name, control, "longer")}) > 1:
+    if control not in rows:
+        continue
+    if len({rows[one].legacy for one in (name, control, "longer")}) > 1:
         continue
     three = [rows[one].scores for one in (name, control, "longer")]
     shared = sorted(set.intersection(*map(set, three)))
@@ -291,7 +305,8 @@ for name in methods:
         whole, part, base = (np.mean([scores[s] for s in shared]) for scores in three)
         rest = difference(rows[name], rows[control])
         lines.append({
-            "method": text[name], "promise": PROMISES.get(name, "–"), "control": text[control],
+            "method": text[name], "promise": PROMISES.get(name, "–"),
+            "control": text[control],
             "seeds": str(len(shared)), "gain": f"{whole - base:+.1f}",
             "of this the control has": f"{part - base:+.1f}",
             "idea: method − control": str(rest), "verdict": rest.verdict,
@@ -336,15 +351,17 @@ plots.show(
         points, f"work, in masks ({ratio:g} pictures with boxes = 1 mask)",
         "mIoU on the test pictures (%)", [text[name] for name in named],
     ),
-    alt="Test mIoU against the work of annotating on a logarithmic axis. At the left the methods "
-    "with few masks, in the middle those with boxes and those with more masks for the same work, "
-    "at the right the model that had all masks. Bars are intervals of the mean.",
+    alt="Test mIoU against the work of annotating on a logarithmic axis. At the left the "
+    "methods with few masks, in the middle those with boxes and those with more masks for "
+    "the same work, at the right the model that had all masks. Bars are intervals of the "
+    "mean.",
 )
 
 # %%
 asked = [pair for pair in (
     ("none", "more masks"), ("linear", "more masks"), ("linear", "more masks, fixmatch"),
-    ("linear", "fixmatch"), ("more masks", "fixmatch"), ("more masks, fixmatch", "fixmatch"),
+    ("linear", "fixmatch"), ("more masks", "fixmatch"),
+    ("more masks, fixmatch", "fixmatch"),
 ) if pair[0] in rows and pair[1] in rows]
 lines = []
 for one, other in asked:
@@ -352,7 +369,8 @@ for one, other in asked:
     lines.append({
         "one": text[one], "the other": text[other],
         "work": f"{rows[one].cost(ratio):.0f} against {rows[other].cost(ratio):.0f}",
-        "difference in mIoU": str(gap), "seeds": str(len(gap.seeds)), "verdict": gap.verdict,
+        "difference in mIoU": str(gap), "seeds": str(len(gap.seeds)),
+        "verdict": gap.verdict,
     })
 masks_over_boxes = by_seed(rows["more masks"], rows["linear"])
 if masks_over_boxes:  # none where only one of the two is legacy
@@ -397,9 +415,10 @@ tables.results_table([
 try:
     cost = json.loads(studies.record_path("cost", "laptop").read_text(encoding="utf-8"))
     spent, machine = cost["rows"], cost["machine"]
-    print(f"{cost['pictures']} pictures of {cost['side']} x {cost['side']} pixels, median of "
-          f"{cost['blocks']} blocks of {cost['steps']} steps; {machine['processor']}, graphics "
-          f"card: {machine['gpu']}, {machine['threads']} thread, PyTorch {machine['torch']}")
+    print(f"{cost['pictures']} pictures of {cost['side']} x {cost['side']} pixels, "
+          f"median of {cost['blocks']} blocks of {cost['steps']} steps; "
+          f"{machine['processor']}, graphics card: {machine['gpu']}, "
+          f"{machine['threads']} thread, PyTorch {machine['torch']}")
 except FileNotFoundError:
     spent = {}
     print("no record yet: python benchmarks/methods.py makes it")
@@ -440,9 +459,9 @@ if steps:
     )
     plots.show(
         figure,
-        alt="Test mIoU against the time of a training step in units of the supervised step, on a "
-        "logarithmic axis: masks alone, strong views and the methods without boxes. Bars are "
-        "intervals of the mean.",
+        alt="Test mIoU against the time of a training step in units of the supervised "
+        "step, on a logarithmic axis: masks alone, strong views and the methods without "
+        "boxes. Bars are intervals of the mean.",
     )
 
 # %% [markdown]
@@ -457,7 +476,10 @@ if steps:
 # *memory*. Do not read a ranking. Rows marked † were made by an earlier version of the library.
 
 # %% tags=["nbval-ignore-output"]
-real = {name: comparison.read(name, profiles.load("laptop", name)) for name in ("voc", "camvid")}
+real = {
+    name: comparison.read(name, profiles.load("laptop", name))
+    for name in ("voc", "camvid")
+}
 for name, one in real.items():
     start = one.rows["supervised"].values[0] if "supervised" in one.rows else np.nan
     below = [row.contender.text for row in one.of_role("method").values()
@@ -538,9 +560,14 @@ def gap(lines: list[dict[str, str]]) -> str:
 
 
 for first, second in zip(wanted[::2], wanted[1::2], strict=True):
-    two = [next(row for row in blended if row["published"] == name) for name in (first, second)]
+    two = [
+        next(row for row in blended if row["published"] == name)
+        for name in (first, second)
+    ]
     print(f"{second} − {first}: {gap(two)} points")
-cityscapes = published.unlabelled_rows("cityscapes", ("CutMix-CPS", "CutMix-CPS, run by others"))
+cityscapes = published.unlabelled_rows(
+    "cityscapes", ("CutMix-CPS", "CutMix-CPS, run by others")
+)
 two = [row for row in cityscapes if row["encoder"] == "ResNet-101"]
 if len(two) == 2:
     print(f"{two[1]['published']} − {two[0]['published']}: {gap(two)} points")
@@ -591,9 +618,9 @@ axes.set_xticks(classic["labelled"], [str(count) for count in classic["labelled"
 axes.minorticks_off()
 plots.show(
     figure,
-    alt="Published mIoU on VOC against the number of labelled pictures, for three encoders, each "
-    "with masks alone and with a semi-supervised method. The lines of the strongest encoder lie "
-    "above those of the weakest one.",
+    alt="Published mIoU on VOC against the number of labelled pictures, for three "
+    "encoders, each with masks alone and with a semi-supervised method. The lines of the "
+    "strongest encoder lie above those of the weakest one.",
 )
 
 # %%
@@ -604,8 +631,10 @@ for place, count in enumerate(classic["labelled"]):
     top = max(row["scores"][place] for row in resnets if row["scores"][place] is not None)
     table.append({
         "masks": str(count),
-        "encoder: DINOv2-B − ResNet-101": f"{best[count] - plain[count]:+.1f}",
-        "method on ResNet-101": f"{known['R101 + UniMatch 1'][count] - plain[count]:+.1f}",
+        "encoder: DINOv2-B − ResNet-101":
+            f"{best[count] - plain[count]:+.1f}",
+        "method on ResNet-101":
+            f"{known['R101 + UniMatch 1'][count] - plain[count]:+.1f}",
         "method on DINOv2-B": f"{known['B + UniMatch 2'][count] - best[count]:+.1f}",
         "best of all ResNet rows": f"{top:.1f}",
         "DINOv2-B, masks alone": f"{best[count]:.1f}",
@@ -654,8 +683,8 @@ print("  ", says("strong", "longer"))
 print("2. Unlabelled pictures, no boxes. Highest mean:", text[top])
 print("   not told apart from it:", "; ".join(text[name] for name in alike) or "none")
 if cheap:
-    print(f"   cheapest step among these: {text[cheap]}, {steps[cheap]['ratio']:.1f} times the "
-          "supervised one")
+    print(f"   cheapest step among these: {text[cheap]}, "
+          f"{steps[cheap]['ratio']:.1f} times the supervised one")
 print("3. Boxes are there already.")
 print("  ", says("linear", "none"))
 print("  ", says("linear", top))
@@ -693,7 +722,9 @@ def break_even(masks: int, boxes: int, other: int) -> float:
 
 
 # %% tags=["check"]
-for masks, boxes, other, expected in ((24, 800, 124, 8.0), (24, 800, 224, 4.0), (10, 90, 40, 3.0)):
+for masks, boxes, other, expected in (
+    (24, 800, 124, 8.0), (24, 800, 224, 4.0), (10, 90, 40, 3.0)
+):
     checks.same("17.1", break_even, lambda *_, e=expected: e, masks, boxes, other)
 
 # %% [markdown]

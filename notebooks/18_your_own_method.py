@@ -25,7 +25,7 @@
 # **Minutes**: under one in the `smoke` profile and in the `laptop` profile.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
 seed = 11  # whose supervised run your method goes on from
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 budget = 0.25  # share of the profile's training steps; 1 is what the records were made with
@@ -45,17 +45,7 @@ import torch
 from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import (
-    chapter,
-    checks,
-    memory,
-    methods,
-    plots,
-    profiles,
-    studies,
-    tables,
-    unlabelled,
-)
+from semiseg_lib import chapter, checks, memory, methods, plots, profiles, studies, tables
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
@@ -63,9 +53,15 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.mean_teacher import MeanTeacher
-from semiseg_lib.methods.parts import cross_entropy, enlarge, shown_pixels, soft_cross_entropy
+from semiseg_lib.methods.parts import (
+    cross_entropy,
+    enlarge,
+    shown_pixels,
+    soft_cross_entropy,
+)
 from semiseg_lib.paths import CHECKOUT
 from semiseg_lib.stages import Pipeline
+from semiseg_lib.unlabelled import learn, supervised_longer
 
 profile = chapter.begin("18_your_own_method", profile, device)
 
@@ -81,11 +77,14 @@ profile = chapter.begin("18_your_own_method", profile, device)
 
 # %%
 ARMS = {
-    "supervised": "masks alone", "longer": "masks alone, longer", "strong": "masks, strong views",
+    "supervised": "masks alone", "longer": "masks alone, longer",
+    "strong": "masks, strong views",
     "mean-teacher": "Mean Teacher", "fixmatch": "FixMatch", "cps": "CPS",
     "cutmix-cps": "CutMix-CPS", "cac": "CAC", "eln": "ELN", "s4mc": "S4MC",
 }
-together = studies.read_together(("unlabelled", "context"), profiles.load("laptop"))
+together = studies.read_together(
+    ("unlabelled", "context"), profiles.load("laptop")
+)
 sign = next(iter(together.values())).sign  # the same for both
 rows = [row for found in together.values() for row in found.rows]
 levels = {
@@ -94,13 +93,14 @@ levels = {
 }
 plots.show(
     plots.dots_with_intervals(levels, "mIoU on the test pictures (%)"),
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training on masks "
-    "alone, of its controls, and of every method without boxes that has records.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training "
+    "on masks alone, of its controls, and of every method without boxes that has records.",
 )
 
 # %%
 for name, found in levels.items():
-    print(f"{name:<22} lowest to highest seed: {max(found) - min(found):4.1f} points")
+    apart = max(found) - min(found)
+    print(f"{name:<22} lowest to highest seed: {apart:4.1f} points")
 for study, found in together.items():
     print(f"{study}:", found.mark)
 
@@ -126,7 +126,9 @@ for study, found in together.items():
 # `average`. So a method of this kind is a dataclass of options and one function, `losses`.
 
 # %% tags=["nbval-check-output"]
-for name in ("learns_from", "losses", "after_step", "forward", "head_logits", "of", "begin_with"):
+NAMES = ("learns_from", "losses", "after_step", "forward", "head_logits", "of",
+         "begin_with")
+for name in NAMES:
     owner = next(kind for kind in MeanTeacher.__mro__ if name in vars(kind))
     print(f"{name:<12} is defined in {owner.__name__}")
 
@@ -158,7 +160,7 @@ print(inspect.getsource(MeanTeacher.losses))
 
 # %% tags=["inline", "inline:semiseg_lib.methods.mean_teacher.ramp_up"]
 def ramp_up(progress: float, share: float) -> float:
-    """exp(-5 (1 - t)^2), with t from 0 to 1 in the first ``share`` of the training, then 1."""
+    """exp(-5 (1 - t)^2), with t from 0 to 1 in the first ``share`` of training, then 1."""
     t = min(progress / share, 1.0) if share else 1.0
     return math.exp(-5 * (1 - t) ** 2)
 
@@ -179,11 +181,15 @@ taught = torch.tensor([0.9, 0.1])
 for said in (0.5, 0.1, 0.001):
     start = torch.tensor([said, 1 - said]).log()
     slopes = []
-    for loss in (lambda p: (p - taught).square().sum(), lambda p: -(taught * p.log()).sum()):
+    for loss in (
+        lambda p: (p - taught).square().sum(),
+        lambda p: -(taught * p.log()).sum()
+    ):
         logits = start.clone().requires_grad_()
         loss(logits.softmax(dim=0)).backward()
         slopes.append(-float(logits.grad[0]))
-    print(f"student says {said:<5}  squared {slopes[0]:.3f}   cross-entropy {slopes[1]:.3f}")
+    print(f"student says {said:<5}  squared {slopes[0]:.3f}   "
+          f"cross-entropy {slopes[1]:.3f}")
 
 # %% [markdown]
 # ## Write your own
@@ -199,7 +205,7 @@ for said in (0.5, 0.1, 0.001):
 # %%
 @dataclass(frozen=True)
 class SoftTeacherConfig:
-    """Options: weight of the unlabelled loss, temperature of the teacher, strong views, average."""
+    """Options: weight of the unlabelled loss, the teacher's temperature, views, average."""
 
     name: Literal["soft-teacher"] = "soft-teacher"
     weight: float = 1.0
@@ -218,21 +224,23 @@ class SoftTeacher(AveragedMethod):
     def __init__(self, config: SoftTeacherConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
-        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
+        parts = {"labelled", "unlabelled"} if config.weight else {"labelled"}
+        self.learns_from = frozenset(parts)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled, unlabelled, config = batch.labelled, batch.unlabelled, self.config
+        images, masks = batch.labelled.images, batch.labelled.masks
+        config = self.config
         if not config.weight:
-            return {"labelled": cross_entropy(self.network(labelled.images), labelled.masks)}
-        taught = self.teach(unlabelled.images)
-        views = strong_view(unlabelled.images, config.strong, np.random.default_rng(batch.seed))
-        logits = self.network(torch.cat([labelled.images, views]))
-        own, of_views = logits.split([len(labelled.images), len(views)])
+            return {"labelled": cross_entropy(self.network(images), masks)}
+        part, rng = batch.unlabelled, np.random.default_rng(batch.seed)
+        taught = self.teach(part.images)
+        views = strong_view(part.images, config.strong, rng)
+        logits = self.network(torch.cat([images, views]))
+        own, of_views = logits.split([len(images), len(views)])
+        consistent = soft_cross_entropy(of_views, taught, shown_pixels(part))
         weight = config.weight * ramp_up(progress, config.ramp)
-        return {
-            "labelled": cross_entropy(own, labelled.masks),
-            "unlabelled": weight * soft_cross_entropy(of_views, taught, shown_pixels(unlabelled)),
-        }
+        return {"labelled": cross_entropy(own, masks),
+                "unlabelled": weight * consistent}
 
     @torch.no_grad()
     def teach(self, images: Tensor) -> Tensor:
@@ -250,8 +258,8 @@ pipeline = Pipeline(profile, seed, device)
 start, data = pipeline.supervised(), pipeline.data
 train = profile.train_unlabelled
 loader = Loader(
-    data.labelled.without_boxes(), data.unlabelled.without_boxes(), train.batch_labelled,
-    train.batch_unlabelled, profile.augment, seed,
+    data.labelled.without_boxes(), data.unlabelled.without_boxes(),
+    train.batch_labelled, train.batch_unlabelled, profile.augment, seed,
 )
 method = methods.build(options, profile.model, len(data.classes))
 method.begin_with([start.method])
@@ -290,9 +298,9 @@ plots.show(
         "how sure": [sure[i].numpy() for i in chosen],
         "loss": [(losses[i] / losses.max()).numpy() for i in chosen],
     }, data.classes),
-    alt="Rows of unlabelled pictures: the weak view, the strong view in other colours, the "
-    "teacher's most likely class, how sure it is, and the student's loss, which is brightest "
-    "along outlines and where the strong view misled the student.",
+    alt="Rows of unlabelled pictures: the weak view, the strong view in other colours, "
+    "the teacher's most likely class, how sure it is, and the student's loss, which is "
+    "brightest along outlines and where the strong view misled the student.",
 )
 
 # %% [markdown]
@@ -306,7 +314,8 @@ plots.show(
 contract = CHECKOUT / "tests" / "methods" / "test_contract.py"
 if contract.is_file() and importlib.util.find_spec("pytest"):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", str(contract), "-k", "MeanTeacher"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", str(contract),
+               "-k", "MeanTeacher"]
     finished = subprocess.run(
         command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
     )
@@ -337,7 +346,9 @@ def contract_of(config, batch: Batch) -> dict[str, bool]:
     taught = [p.grad is not None and bool(p.grad.any())
               for p in method.parameters() if p.requires_grad]
     return {
-        "losses are finite scalars": all(v.shape == () and v.isfinite() for v in losses.values()),
+        "losses are finite scalars": all(
+            v.shape == () and v.isfinite() for v in losses.values()
+        ),
         "every parameter gets a gradient": all(taught),
         "the average gets none": all(p.grad is None for p in method.average.parameters()),
         "the same losses again": all(torch.equal(repeated[k], losses[k]) for k in losses),
@@ -350,7 +361,9 @@ def more_of_the_contract(config, batch: Batch, steps: int = 40) -> dict[str, boo
     void = replace(batch.labelled, masks=torch.full_like(batch.labelled.masks, VOID))
     of_void = built(config).losses(replace(batch, labelled=void), 0.5)
     method, images = built(config), batch.labelled.images
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=0.01)
+    optimizer = torch.optim.AdamW(
+        [p for p in method.parameters() if p.requires_grad], lr=0.01
+    )
     history = []
     for step in range(steps):
         terms = method.losses(batch, step / steps)
@@ -370,7 +383,8 @@ def more_of_the_contract(config, batch: Batch, steps: int = 40) -> dict[str, boo
 
 # %%
 four = Loader(
-    data.labelled.without_boxes(), data.unlabelled.without_boxes(), 4, 4, profile.augment, seed
+    data.labelled.without_boxes(), data.unlabelled.without_boxes(), 4, 4,
+    profile.augment, seed
 ).batch(0)
 for promises in (contract_of(options, four), more_of_the_contract(options, four)):
     for text, kept in promises.items():
@@ -401,9 +415,11 @@ print(memory.estimate(built(options), shapes))
 
 # %% tags=["nbval-ignore-output"]
 steps = max(2, round(budget * train.steps))
-short = Pipeline(replace(profile, train_unlabelled=replace(train, steps=steps)), seed, device)
-mine = unlabelled.learn(short, options)
-longer = unlabelled.supervised_longer(short)
+short = Pipeline(
+    replace(profile, train_unlabelled=replace(train, steps=steps)), seed,
+    device
+)
+mine, longer = learn(short, options), supervised_longer(short)
 for name, run in (("soft teacher", mine), ("masks alone, longer", longer)):
     print(f"{name:<20} {steps} steps in {run.record['seconds']:.0f} s")
 
@@ -414,8 +430,8 @@ histories = {
 }
 plots.show(
     plots.curves(histories, "training step", "loss"),
-    alt="Two curves over the training steps: the loss on the masks, and that on the unlabelled "
-    "pictures, whose weight rises in the first quarter.",
+    alt="Two curves over the training steps: the loss on the masks, and that on the "
+    "unlabelled pictures, whose weight rises in the first quarter.",
 )
 
 
@@ -429,7 +445,8 @@ def test_score(run) -> str:
 
 
 table = [
-    {"method": name, "steps": str(count), "seed": str(seed), "test mIoU (%)": test_score(run)}
+    {"method": name, "steps": str(count), "seed": str(seed),
+     "test mIoU (%)": test_score(run)}
     for name, count, run in (
         ("where both began", 0, start), ("masks alone, longer", steps, longer),
         ("soft teacher, yours", steps, mine),
@@ -437,7 +454,8 @@ table = [
 ] + [
     {"method": f"{ARMS[row['arm']]} (record){sign}", "steps": str(recorded_steps),
      "seed": str(row["seed"]), "test mIoU (%)": f"{row['test']:.1f}"}
-    for row in rows if row["arm"] in ARMS and row["arm"] != "supervised" and row["seed"] == seed
+    for row in rows
+    if row["arm"] in ARMS.keys() - {"supervised"} and row["seed"] == seed
 ]
 tables.results_table(table)
 
@@ -521,7 +539,8 @@ def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
 noise = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(182))
 for temperature in (1.0, 0.5, 2.0):
     checks.same(
-        "18.1", sharpened, lambda _, t: (noise / t).softmax(1), noise.softmax(1), temperature
+        "18.1", sharpened, lambda _, t: (noise / t).softmax(1),
+        noise.softmax(1), temperature
     )
 
 # %% [markdown]
@@ -579,8 +598,8 @@ methods.register(CarelessConfig, Careless)
 broken = [text for text, kept in contract_of(careless, four).items() if not kept]
 print("not kept:", broken)
 repaired = [Repaired(careless, built(options).network).train() for _ in range(2)]
-checks.same("18.3", lambda: repaired[0].losses(four, 0.5)["unlabelled"].detach(),
-            lambda: repaired[1].losses(four, 0.5)["unlabelled"].detach())
+one, two = (each.losses(four, 0.5)["unlabelled"] for each in repaired)
+checks.same("18.3", one.detach, two.detach)
 
 # %% [markdown]
 # ```{dropdown} What you would notice

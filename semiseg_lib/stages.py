@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from semiseg_lib.launch import Machine, RunConfig, Stores, Trained, open_run, ru
 from semiseg_lib.logits import LogitsStore
 from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
 from semiseg_lib.methods.base import Method
-from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.parts import enlarge, restrict
 from semiseg_lib.methods.self_correcting import ConvPrimary, Primary, linear_correction
 from semiseg_lib.paths import work_root
 from semiseg_lib.profiles import Profile
@@ -28,8 +28,9 @@ from semiseg_lib.pseudo_labels import PseudoLabelStore
 from semiseg_lib.runs import RunFolder, fingerprint
 from semiseg_lib.train import TrainConfig
 
-Correction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""The primary's and the ancillary's logits (B, C, h, w) to those of the corrected label."""
+Correction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""From the logits of primary and ancillary (B, C, h, w), and the allowed classes (B, C, H, W), to
+the logits of the corrected label."""
 
 
 class Pipeline:
@@ -123,7 +124,9 @@ class Pipeline:
         """
         store = self._store(f"{fingerprint(primary.config)}-mixed-{alpha:g}", self.data.boxed)
         if incomplete(store):
-            correct = partial(linear_correction, alpha=alpha)
+            def correct(logits, logits_ancillary, _):
+                return linear_correction(logits, logits_ancillary, alpha)
+
             with PartialState().main_process_first():
                 store.write(
                     lambda numbers: self._corrected(primary, correct, numbers),
@@ -178,9 +181,17 @@ class Pipeline:
         """Logits (C, h, w) of the label that correction ends up with, one unlabelled image each."""
         return self._corrected(primary, _correction(primary.method), range(len(self.data.boxed)))
 
-    def evaluate_unlabelled(self, logits: Iterable[torch.Tensor]) -> Evaluation:
-        """Score labels of the unlabelled images, logits (C, h, w) each, on their hidden masks."""
-        pairs = zip(self.data.unlabelled_truth, logits, strict=True)
+    def evaluate_unlabelled(
+        self, logits: Iterable[torch.Tensor], images: ImageSet | None = None
+    ) -> Evaluation:
+        """Score labels of unlabelled images, logits (C, h, w) each, on their hidden masks.
+
+        Args:
+            logits: in the order of the images.
+            images: whose labels they are; None for all unlabelled images.
+        """
+        truth = self.data.truth_of(images or self.data.unlabelled)
+        pairs = zip(truth, logits, strict=True)
         total = sum(
             evaluate_labels([truth], [_label(one, truth.shape)], self.data.classes).confusion
             for truth, one in pairs
@@ -248,10 +259,11 @@ class Pipeline:
     ) -> Iterator[torch.Tensor]:
         store = self.logits()
         device = next(primary.method.parameters()).device
-        own = logits_of(primary.method, self.data.boxed.take(numbers))
+        images = self.data.boxed.giving("allowed")
+        own = logits_of(primary.method, images.take(numbers))
         for number, one in zip(numbers, own, strict=True):
             both = (logits[None].float().to(device) for logits in (one, store[number]))
-            yield correct(*both)[0].cpu()
+            yield correct(*both, images.part([number]).allowed.to(device))[0].cpu()
 
     def need_boxes(self, part: str) -> None:
         """Raise ValueError where an ancillary has no boxes to learn from, or no image to label."""
@@ -284,9 +296,13 @@ def incomplete(store: LogitsStore | PseudoLabelStore) -> bool:
 
 def _correction(method: Primary | ConvPrimary) -> Correction:
     """How a finished primary corrects: its own module, or the end of its schedule."""
-    if isinstance(method, ConvPrimary):
-        return method.corrected
-    return partial(linear_correction, alpha=method.config.alpha.end)
+    def correct(logits, logits_ancillary, allowed):
+        if isinstance(method, ConvPrimary):
+            return method.corrected(logits, logits_ancillary)
+        mixed = linear_correction(logits, logits_ancillary, method.config.alpha.end)
+        return restrict(mixed, allowed) if method.config.constrain else mixed
+
+    return correct
 
 
 def _label(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from semiseg_lib import cli, launch, paths
-from semiseg_lib.cli import main
+from semiseg_lib.cli import main, renamed
 from semiseg_lib.datasets.labels import read_mask
 
 SMOKE = ["--profile", "smoke", "--seed", "5", "--device", "cpu"]
@@ -103,7 +104,7 @@ def test_a_method_without_boxes_trains_from_one_command(work, capsys, method):
 def test_a_student_is_reported_with_its_last_weights_and_its_best(work, capsys):
     """Its teacher-to-be is the best one on val; what is printed first is still the last."""
     arguments = ["train", "pseudo-label", "--dataset", "digits", *SMOKE, "--method.count", "1",
-                 "--method.no-keep-better", "--method.finetune.steps", "8",
+                 "--method.no-keep-better", "--method.finetune.steps", "20",
                  "--method.finetune.validate-every", "1", "--method.finetune.lr", "0.1"]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
@@ -208,14 +209,107 @@ def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys):
     (["predict", "nowhere", "--run", "nowhere", "--out", "out"], "config.json is missing"),
     (["pipeline", *SMOKE, "--labelled", "999"], "999 labelled images wanted"),
     (["pipeline", *SMOKE, "--labelled", "1"], "Label more images"),
-    (["pipeline", *SMOKE, "--labelled", "0"], "0"),
+    (["pipeline", *SMOKE, "--labelled", "-1"], "-1 labelled images wanted"),
     (["pipeline", *SMOKE, "--steps", "0"], "steps is 0"),
     (["pipeline", *SMOKE, "--steps", "-1"], "steps is -1"),
-    (["train", "fixmatch", *SMOKE, "--train.batch-unlabelled", "0"], "learns from unlabelled images"),
+    (["train", "fixmatch", *SMOKE, "--train.batch-unlabelled", "0"],
+     "learns from unlabelled images"),
+    (["train", "fixmatch", *SMOKE, "--data.published", "nowhere.txt"], "nowhere.txt is missing"),
+    (["pipeline", "--dataset", "mars"], "no dataset 'mars'; there are minivoc, voc, cityscapes"),
+    (["data", "check", "mars"], "no dataset 'mars'; there are minivoc, voc, cityscapes"),
     (["train", "fixmatch", "--profile", "paper", "--dataset", "camvid"], "no recipe of fixmatch"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_what_cannot_be_done_is_said_in_a_line(work, capsys, arguments, words):
     assert words in failed(capsys, arguments)
+
+
+OLD_FLAGS = {
+    "--train.batch-weak 2": "--train.batch-weak is now --train.batch-unlabelled.",
+    "--data.weak train_aug": "--data.weak is now --data.unlabelled.",
+    "--data.world tight": "--data.world is now --data.options.world.",
+    "--data.sizes 5": "--data.sizes is now --data.options.sizes.",
+    "--data.sizes.weak 5": "--data.sizes.weak is now --data.options.sizes.unlabelled.",
+    "--data.sizes.val=5": "--data.sizes.val is now --data.options.sizes.val.",
+    "--data.labelled-boxes.jitter 0.1":
+        "--data.labelled-boxes.jitter is now --data.options.labelled-boxes.jitter.",
+    "--data.labelled-boxes None": "--data.labelled-boxes is now --data.options.labelled-boxes.",
+    "--data.weak-boxes.missed 0.5":
+        "--data.weak-boxes.missed is now --data.options.unlabelled-boxes.missed.",
+    "--data.recipe merged": "--data.recipe is now --data.options.recipe.",
+    "--train.batch_weak 2": "--train.batch-weak is now --train.batch-unlabelled.",
+}
+
+
+@pytest.mark.parametrize("flag", OLD_FLAGS)
+def test_a_flag_that_was_renamed_is_refused_with_its_new_name(work, capsys, flag):
+    """Nothing is trained, whatever stands beside it."""
+    said = failed(capsys, ["train", "supervised", *SMOKE, *flag.split(" ")])
+    assert OLD_FLAGS[flag] in said
+
+
+def test_every_flag_that_was_renamed_is_among_these():
+    for old, new in renamed.FLAGS.items():
+        assert any(said.startswith(f"{old} is now {new}") or said.startswith(f"{old}.")
+                   for said in OLD_FLAGS.values()), old
+
+
+def flags_of(capsys, *arguments: str) -> set[str]:
+    """The flags that the help of a training names; an optional group is a word, GROUP:KIND."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", *arguments, "--help"])
+    assert stopped.value.code in (0, None)
+    said = capsys.readouterr().out
+    groups = {f"--{name}." for name in re.findall(r"• ([a-z.-]+):box-style", said)}
+    return {*re.findall(r"--[a-z][a-z0-9.-]*", said), *groups}
+
+
+def test_every_new_flag_is_there_and_no_old_one(work, capsys):
+    drawn = flags_of(capsys, "fixmatch", "--profile", "smoke")
+    street = flags_of(capsys, "supervised", "--profile", "smoke", "--dataset", "camvid")
+    for new in renamed.FLAGS.values():
+        assert any(flag == new or flag.startswith(f"{new}.") for flag in drawn | street), new
+    assert {"--data.options.world", "--data.options.sizes.unlabelled"} <= drawn
+    assert "--data.options.recipe" in street and "--data.options.recipe" not in drawn
+    for flags in (drawn, street):
+        shared = {"dataset", "labelled", "published", "candidates", "unlabelled", "val", "test",
+                  "keep", "at-most", "unboxed"}
+        assert flags >= {f"--data.{name}" for name in shared}
+        views = {"crop", "scale", "shift", "border", "flip", "brightness", "contrast",
+                 "saturation", "hue"}
+        assert flags >= {f"--augment.{name}" for name in views}
+        assert {"--train.batch-labelled", "--train.batch-unlabelled"} <= flags
+        assert not [flag for flag in flags for old in renamed.FLAGS
+                    if flag == old or flag.startswith(f"{old}.")]
+
+
+def test_new_flags_reach_the_run(work, capsys):
+    arguments = ["--data.options.world", "tight", "--data.options.sizes.unlabelled", "10",
+                 "--train.batch-unlabelled", "3", "--train.steps", "2", "--data.at-most", "9"]
+    boxes = ["data.options.labelled-boxes:none", "data.options.unlabelled-boxes:box-style",
+             "--data.options.unlabelled-boxes.missed", "0.5"]
+    arguments += ["--data.labelled", "12", *boxes]
+    assert main(["train", "fixmatch", *SMOKE, *arguments]) == 0
+    folder = Path(capsys.readouterr().out.split("run: ")[1].strip())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["data"]["options"]["world"] == "tight"
+    assert config["data"]["options"]["sizes"]["unlabelled"] == 10
+    assert config["data"]["options"]["unlabelled_boxes"]["missed"] == 0.5
+    assert config["train"]["batch_unlabelled"] == 3 and config["data"]["labelled"] == 12
+    lists = json.loads((folder / "lists.json").read_text(encoding="utf-8"))
+    assert [len(lists[name]) for name in ("labelled", "unlabelled", "val", "test")] == [12, 9, 9, 9]
+    assert main(["evaluate", str(folder), "--device", "cpu"]) == 0
+    assert "house" in capsys.readouterr().out
+
+
+def test_a_run_whose_lists_changed_is_not_scored(runs, tmp_path, capsys):
+    """Its scores would be of other images than its record says."""
+    other = tmp_path / "other"
+    shutil.copytree(runs["supervised"], other)
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    config["lists"] = "0" * 10
+    (other / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    said = failed(capsys, ["evaluate", str(other), "--device", "cpu"])
+    assert "the lists of minivoc here are not those of the run" in said and "lists.json" in said
 
 
 @pytest.mark.parametrize("arguments", [

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semiseg_lib.cli import data
-from semiseg_lib.datasets import cifar10, obtain
-from semiseg_lib.datasets.download import Archive
-from semiseg_lib.datasets.labels import VOC_CLASSES, read_mask, write_mask
+from semiseg_lib.cli import data, main
+from semiseg_lib.datasets import cifar10, voc
+from semiseg_lib.datasets.acquire import Archive
+from semiseg_lib.datasets.labels import read_mask, write_mask
+from semiseg_lib.datasets.voc import VOC_CLASSES
 from semiseg_lib.paths import work_root
 
 
@@ -31,14 +32,37 @@ def mini(tmp_path_factory):
 
 
 def test_without_a_command_mini_voc_is_drawn(mini, capsys):
-    for arguments in ([], ["mini"], ["--profile", "smoke"], ["mini", "--profile", "smoke"]):
+    for arguments in (
+        [], ["minivoc"], ["--profile", "smoke"], ["minivoc", "--profile", "smoke"],
+    ):
         assert data.run(arguments) == 0
         said = capsys.readouterr().out
         assert "labelled" in said and "balloon" in said and "VOC2012" in said, arguments
 
 
+def test_the_images_that_lie_in_no_folder_are_shown_too(mini, capsys):
+    assert data.run(["--dataset", "digits"]) == 0
+    said = capsys.readouterr().out
+    assert "| labelled | 20 " in " ".join(said.split()) and "classes: 0, 1, 2" in said
+    assert "folder" not in said
+
+
+@pytest.mark.parametrize("arguments", ["mini", "check mini", "split mini", "mini --seed 1"])
+def test_the_name_mini_is_refused_with_the_new_one(arguments, capsys):
+    assert main(["data", *arguments.split()]) == 1
+    assert "the dataset mini is now called minivoc." in capsys.readouterr().err
+
+
+def test_mini_voc_is_checked_as_the_book_draws_it(mini, capsys, monkeypatch, tmp_path):
+    """Neither the profile nor the folder of other datasets has a part in it."""
+    monkeypatch.setenv("SEMISEG_DATA", str(tmp_path))
+    assert data.run(["check", "minivoc", "--sample", "5"]) == 0
+    said = capsys.readouterr().out
+    assert "240 images, 5 looked at" in said and "800 images, 5 looked at" in said
+
+
 def test_a_clean_dataset_passes_with_its_histogram(mini, capsys):
-    assert data.run(["check", "mini"]) == 0
+    assert data.run(["check", "minivoc", "--root", str(mini)]) == 0
     said = capsys.readouterr().out
     assert "labelled: 24 masks" in said and "balloon" in said and "█" in said
     assert "0 FAIL" in said and "ready to train on" in said
@@ -50,7 +74,8 @@ def test_a_spoilt_dataset_fails_with_file_and_mend(mini, capsys):
     mask[0, 0] = 99
     write_mask(mask, path)
     try:
-        assert data.run(["check", "mini", "--sample", "500", "--workers", "1"]) == 1
+        arguments = ["--root", str(mini), "--sample", "500", "--workers", "1"]
+        assert data.run(["check", "minivoc", *arguments]) == 1
     finally:
         path.write_bytes(before)
     said = capsys.readouterr().out
@@ -64,7 +89,7 @@ def test_lists_of_one_s_own_may_be_given_several_times(mini, tmp_path, capsys):
     for name in ("first", "second"):
         lists += ["--list", str(tmp_path / f"{name}.txt")]
         Path(lists[-1]).write_text(held_out, encoding="utf-8")
-    assert data.run(["check", "mini", *lists]) == 1
+    assert data.run(["check", "minivoc", "--root", str(mini), *lists]) == 1
     said = capsys.readouterr().out
     assert "first and val" in said or "val and first" in said
     assert "second and val" in said or "val and second" in said
@@ -93,7 +118,7 @@ def test_a_download_that_fails_names_hosts_and_the_way_by_hand(tmp_path, monkeyp
     def nowhere() -> Archive:
         return Archive("voc.tar", "md5:" + "0" * 32, ("http://127.0.0.1:9/voc.tar",), "in {folder}")
 
-    monkeypatch.setattr(obtain, "voc_archive", nowhere)
+    monkeypatch.setattr(voc, "voc_archive", nowhere)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     with pytest.raises(RuntimeError, match=r"127\.0\.0\.1 cannot be reached") as said:
         data.run(["voc", "--root", str(tmp_path)])
@@ -112,7 +137,7 @@ def test_what_is_not_whole_is_marked_and_exits_with_one(tmp_path, capsys):
 def cifar10_download(root: Path, monkeypatch, names: tuple[str, ...], prefix: str) -> None:
     """Put a small archive where the download would go, two images a file, and expect its hash."""
     monkeypatch.setattr(cifar10, "RECORDS", 2)
-    wanted = obtain.cifar10_archive()
+    wanted = cifar10.cifar10_archive()
     assert wanted.known_hash == "md5:c32a1d4ab5d03f1284b67883e8d87530"
     path = root / "downloads" / wanted.name
     path.parent.mkdir(parents=True)
@@ -123,7 +148,7 @@ def cifar10_download(root: Path, monkeypatch, names: tuple[str, ...], prefix: st
             packed.addfile(info, io.BytesIO(bytes([number]) * info.size))
     digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     mended = replace(wanted, known_hash=f"md5:{digest}")
-    monkeypatch.setattr(obtain, "cifar10_archive", lambda: mended)
+    monkeypatch.setattr(cifar10, "cifar10_archive", lambda: mended)
 
 
 def test_cifar10_is_unpacked_counted_and_read(tmp_path, monkeypatch, capsys):
@@ -131,7 +156,7 @@ def test_cifar10_is_unpacked_counted_and_read(tmp_path, monkeypatch, capsys):
     assert data.run(["cifar10", "--root", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "Terms: " in said and "All there." in said and "semiseg data check" not in said
-    read = cifar10.read_cifar10(cifar10.find_cifar10(tmp_path))
+    read = cifar10.read_cifar10(cifar10.DATASET.folder(tmp_path))
     assert read.labels.tolist() == np.repeat(range(6), 2).tolist() and (read.images[-1] == 5).all()
     (tmp_path / "cifar10" / "data_batch_3.bin").unlink()
     assert data.run(["cifar10", "--root", str(tmp_path)]) == 1

@@ -58,7 +58,8 @@ def changed(value, path: tuple[str, ...]):
     others = {"correction": "linear", "world": "tight", "optimizer": "sgd", "schedule": "poly",
               "precision": "bf16", "lists": "abc", "starts_from": "abc", "lr_end": 1e-3,
               "unboxed": "empty", "crop": 32, "scale": (0.5, 1.0), "border": "padding",
-              "flip": 0.25, "shape": "cosine", "norm": "group", "rates": (6, 12), "keep": ("disc",), "labelled_boxes": BoxStyle(missed=0.1),
+              "flip": 0.25, "keep": ("disc",), "shape": "cosine", "norm": "group",
+              "rates": (6, 12), "labelled_boxes": BoxStyle(missed=0.1),
               "unlabelled_boxes": BoxStyle(missed=0.1)}
     if name == "dataset":
         return replace(value, dataset="voc", options=None)

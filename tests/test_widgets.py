@@ -153,7 +153,7 @@ def test_bundle_is_light_deterministic_and_needs_no_network():
     assert page.count("</script>") == 2
 
 
-def test_a_reader_without_javascript_gets_a_picture_with_alt_text():
+def test_a_reader_without_javascript_gets_an_image_with_alt_text():
     page = AlphaExplorer(*scenes(1)).to_html()
     assert '<img src="data:image/png;base64,' in page
     assert 'alt="Alpha explorer: 1 unlabelled pictures' in page

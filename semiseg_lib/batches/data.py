@@ -154,7 +154,11 @@ class Data:
     @cached_property
     def unlabelled_truth(self) -> Masks:
         """Hidden masks of the unlabelled images: to measure labels, not to learn."""
-        return Masks(self._hidden)
+        return self.truth_of(self.unlabelled)
+
+    def truth_of(self, images: ImageSet) -> Masks:
+        """Return the hidden masks of some of the unlabelled images."""
+        return Masks(self._hidden.named(images.names))
 
     @property
     def everything(self) -> ImageSet:

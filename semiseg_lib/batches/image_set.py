@@ -105,7 +105,12 @@ class ImageSet:
         """Return the same images, whose parts hold just this beside images and masks.
 
         Where neither box maps nor allowed classes are asked for, no boxes are read.
+
+        Raises:
+            ValueError: something is asked for, but this set was told not to read boxes.
         """
+        if what and not self.reader.boxes and self.boxed.any():
+            raise ValueError("these images are read without boxes; ask the set that reads them.")
         reader = copy(self.reader)
         reader.boxes = self.reader.boxes and bool(what)
         return replace(self, reader=reader, gives=frozenset(what))
@@ -284,12 +289,13 @@ class Joined:
 
     def __getitem__(self, index: int) -> Sample:
         images, number = self.places[index]
-        sample = images.sample(number)
-        return replace(sample, mask=sample.mask if self.masks else None, boxes=None)
+        images = images if self.masks else images.without_labels()
+        return replace(images.sample(number), boxes=None)
 
     def content(self, index: int) -> Iterator:
         """Yield what the image is read from in its own set."""
         images, number = self.places[index]
+        images = images if self.masks else images.without_labels()
         yield from images.reader.content(images.indices[number])
 
 

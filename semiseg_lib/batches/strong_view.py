@@ -82,9 +82,9 @@ def blur(images: Tensor, sigma: np.ndarray) -> Tensor:
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma[:, None]) ** 2)
     weights = torch.from_numpy(weights / weights.sum(axis=1, keepdims=True)).to(images)
     kernels = weights.repeat_interleave(channels, dim=0)  # each channel of each image has its own
-    maps = pad(images, [reach] * 4, mode="reflect").view(1, len(kernels), *(
+    maps = pad(images, [reach] * 4, mode="reflect").reshape(1, len(kernels), *(
         side + 2 * reach for side in (height, width)
     ))
     for shape in ((1, KERNEL), (KERNEL, 1)):
         maps = conv2d(maps, kernels.view(-1, 1, *shape), groups=len(kernels))
-    return maps.view(count, channels, height, width)
+    return maps.reshape(count, channels, height, width)

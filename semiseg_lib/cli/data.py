@@ -48,8 +48,10 @@ def minivoc(common: CommonFlags = Common()) -> None:
         for name, members in data.names.items()
     ]
     print(markdown_table(rows))
-    folder = next(iter(data.labelled.reader.content(0))).parents[1]
-    print(f"classes: {', '.join(data.classes)}\nfolder:  {shown(folder)}")
+    print(f"classes: {', '.join(data.classes)}")
+    first = next(iter(data.labelled.reader.content(0)))
+    if isinstance(first, Path):
+        print(f"folder:  {shown(first.parents[1])}")
 
 
 def _downloads() -> dict[str, Callable[..., int]]:

@@ -40,11 +40,12 @@ def restrict(logits: Tensor, allowed: Tensor) -> Tensor:
             the logits allows what any of its pixels allows; one that allows nothing stays as it is.
 
     Returns:
-        Logits (B, C, h, w), minus infinity for what is not allowed.
+        Logits (B, C, h, w), the lowest finite number for what is not allowed: unlike minus
+        infinity it can be interpolated.
     """
     possible = nn.functional.adaptive_max_pool2d(allowed.float(), logits.shape[-2:]) > 0
     possible |= ~possible.any(dim=1, keepdim=True)
-    return logits.masked_fill(~possible, -torch.inf)
+    return logits.masked_fill(~possible, torch.finfo(logits.dtype).min)
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor | None = None) -> Tensor:

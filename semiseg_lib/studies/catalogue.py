@@ -198,8 +198,8 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
         "second round": Arm("linear, then retrained on its labels", "second round", linear()),
     },
     "label errors": {
-        "loose none": Arm("unlabelled boxes loose, no correction", "primary", NONE),
-        "loose linear": Arm("unlabelled boxes loose, linear", "primary", linear()),
+        "loose none": Arm("loose on unlabelled, no correction", "primary", NONE),
+        "loose linear": Arm("loose on unlabelled, linear", "primary", linear()),
         "tight none": Arm(
             "all boxes tight, no correction", "primary", NONE, data_options=ALL_TIGHT
         ),
@@ -209,10 +209,10 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
         ),
         "equal linear": Arm("all boxes loose, linear", "primary", linear(), data_options=ALL_LOOSE),
         "missed none": Arm(
-            "unlabelled boxes missing, no correction", "primary", NONE, data_options=SOME_MISSED
+            "missing on unlabelled, no correction", "primary", NONE, data_options=SOME_MISSED
         ),
         "missed linear": Arm(
-            "unlabelled boxes missing, linear", "primary", linear(), data_options=SOME_MISSED
+            "missing on unlabelled, linear", "primary", linear(), data_options=SOME_MISSED
         ),
     },
 }

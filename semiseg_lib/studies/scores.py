@@ -41,7 +41,9 @@ def scored(pipeline: Pipeline, trained: Trained) -> Scores:
 
 def corrected(pipeline: Pipeline, trained: Trained) -> Scores:
     """The test score of a primary, and that of the labels it and the ancillary end up with."""
-    unlabelled = pipeline.evaluate_unlabelled(pipeline.corrected_logits(trained))
+    unlabelled = pipeline.evaluate_unlabelled(
+        pipeline.corrected_logits(trained), pipeline.data.boxed
+    )
     return {**scored(pipeline, trained), "labels": percent(unlabelled)}
 
 
@@ -62,7 +64,7 @@ def supervised(pipeline: Pipeline, options: None = None) -> Scores:
 
 def ancillary(pipeline: Pipeline, options: None = None) -> Scores:
     """The ancillary, which sees boxes: on the test images' boxes and on the unlabelled images'."""
-    unlabelled = pipeline.evaluate_unlabelled(pipeline.logits())
+    unlabelled = pipeline.evaluate_unlabelled(pipeline.logits(), pipeline.data.boxed)
     return {**scored(pipeline, pipeline.ancillary()), "labels": percent(unlabelled)}
 
 
@@ -86,7 +88,7 @@ def second_round(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
     labels = pipeline.mixed_logits(pipeline.primary(options), alpha=0.5)
     return {
         "test": percent(pipeline.evaluate(pipeline.primary(NONE, labels))),
-        "labels": percent(pipeline.evaluate_unlabelled(labels.read())),
+        "labels": percent(pipeline.evaluate_unlabelled(labels, pipeline.data.boxed)),
     }
 
 

@@ -1,11 +1,15 @@
-"""Box maps against a loop over pixels that knows nothing of slices."""
+"""Box maps and allowed classes against a loop over pixels that knows nothing of slices."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from semiseg_lib.batches.boxes import class_maps, heat_map
+from semiseg_lib.batches.boxes import allowed_by_boxes, class_maps, covered_pixels, heat_map
+from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.weak_view import View
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.datasets.minivoc import BoxStyle, MiniVOCOptions, Sizes
 from semiseg_lib.datasets.sample import Boxes
 
 SIZE = (11, 17)
@@ -59,7 +63,7 @@ def test_class_maps_are_those_of_a_loop_over_pixels(whole):
     assert overlaps > 5, "the boxes of different classes were meant to overlap"
 
 
-def test_a_image_without_boxes_is_all_background():
+def test_an_image_without_boxes_is_all_background():
     assert np.array_equal(class_maps(Boxes(), 3, SIZE)[0], np.ones(SIZE))
     assert not class_maps(Boxes(), 3, SIZE)[1:].any() and not heat_map(Boxes(), SIZE).any()
 
@@ -85,3 +89,109 @@ def test_a_box_on_one_pixel_marks_that_pixel():
 def test_a_box_of_the_background_is_refused():
     with pytest.raises(ValueError, match="box of class 0"):
         boxes_of((0, 0, 0, 2, 2))
+
+
+@pytest.mark.parametrize("size", [1, 7, 10])
+def test_covered_pixels_are_those_whose_centres_lie_between(size):
+    """One at least, and always within the image."""
+    for low, high in np.random.default_rng(0).uniform(-1, size + 1, (500, 2)):
+        low, high = np.clip(sorted((low, high)), 0, size)
+        found = list(range(size))[covered_pixels(low, high, size)]
+        expected = [pixel for pixel in range(size) if low <= pixel + 0.5 < high]
+        assert found == expected if expected else len(found) == 1
+
+
+# Allowed classes
+
+
+def allowed_by_a_loop(boxes, boxed, unboxed, size) -> np.ndarray:
+    allowed = np.zeros((len(boxed), *size), bool)
+    for label in range(len(boxed)):
+        for row in range(size[0]):
+            for column in range(size[1]):
+                if not boxed[label]:
+                    possible = True
+                elif boxes is None:
+                    possible = unboxed == "unknown"
+                else:
+                    possible = any(
+                        kind == label and x0 <= column + 0.5 < x1 and y0 <= row + 0.5 < y1
+                        for (x0, y0, x1, y1), kind in
+                        zip(boxes.coordinates, boxes.classes, strict=True)
+                    )
+                allowed[label, row, column] = possible
+    return allowed
+
+
+@pytest.mark.parametrize("boxed", [
+    [False, True, True, True, True],   # a background and objects
+    [False, False, True, True, False],  # stuff beside things, as in Cityscapes
+    [False] * 5,
+], ids=["objects", "things", "none"])
+@pytest.mark.parametrize("unboxed", ["unknown", "empty"])
+def test_a_boxed_class_is_allowed_in_its_boxes_and_the_others_everywhere(boxed, unboxed):
+    boxed, generator = np.array(boxed), np.random.default_rng(4)
+    for boxes in (None, Boxes(), *(random_boxes(generator, False) for _ in range(8))):
+        allowed = View.whole(SIZE).allowed(allowed_by_boxes(boxes, boxed, unboxed))
+        assert allowed.dtype == bool
+        np.testing.assert_array_equal(allowed, allowed_by_a_loop(boxes, boxed, unboxed, SIZE))
+
+
+def test_an_image_that_nobody_looked_through_allows_anything_or_no_object():
+    boxed = np.array([False, True, False, True])
+    whole = View.whole(SIZE)
+    assert whole.allowed(allowed_by_boxes(None, boxed)).all()
+    empty = whole.allowed(allowed_by_boxes(None, boxed, "empty"))
+    assert empty[[0, 2]].all() and not empty[[1, 3]].any()
+    looked_through = whole.allowed(allowed_by_boxes(Boxes(), boxed, "unknown"))
+    np.testing.assert_array_equal(looked_through, empty)
+
+
+def test_padding_allows_every_class():
+    boxed = np.array([False, True, True])
+    view = View((10, 10), (10, 10), -3, 4, (12, 12))
+    allowed = view.allowed(allowed_by_boxes(boxes_of((1, 0, 0, 10, 10)), boxed))
+    assert allowed[:, ~view.inside()].all()
+    assert allowed[:2].all() and not allowed[2, view.inside()].any()
+
+
+SMALL = Sizes(labelled=20, unlabelled=40, val=4, test=4)
+
+
+def drawn(world: str, style: BoxStyle | None, unboxed: str = "unknown") -> tuple:
+    """The unlabelled images of a mini-VOC, their allowed classes, and their hidden masks."""
+    options = MiniVOCOptions(world, SMALL, unlabelled_boxes=style)
+    data = Data(DataConfig("minivoc", unboxed=unboxed, options=options), 0)
+    part = data.unlabelled.giving("allowed").part(range(40))
+    return part, np.asarray(data.unlabelled_truth)
+
+
+def violations(part, truth: np.ndarray) -> np.ndarray:
+    """Which pixels have a class that their label does not allow, bool (N, H, W)."""
+    known = truth != VOID
+    chosen = np.where(known, truth, 0)[:, None].astype(np.int64)
+    return known & ~np.take_along_axis(part.allowed.numpy(), chosen, axis=1)[:, 0]
+
+
+@pytest.mark.parametrize("world", ["tight", "hurried"])
+def test_tight_boxes_allow_the_truth_and_loose_ones_more(world):
+    tight, truth = drawn(world, BoxStyle())
+    loose, same = drawn(world, BoxStyle(loose=(0.2, 0.5)))
+    np.testing.assert_array_equal(truth, same)
+    assert tight.box_maps is None and (truth != 0).any()
+    assert not violations(tight, truth).any() and not violations(loose, truth).any()
+    assert (loose.allowed >= tight.allowed).all()
+    assert loose.allowed[:, 1:].sum() > 1.5 * tight.allowed[:, 1:].sum()
+    assert not tight.allowed[:, 1:].all() and tight.allowed[:, 0].all()
+
+
+def test_missed_boxes_forbid_the_truth_there_and_nowhere_else():
+    missed, truth = drawn("hurried", BoxStyle(missed=0.5))
+    tight, _ = drawn("hurried", BoxStyle())
+    wrong = violations(missed, truth)
+    assert 0.2 < wrong.any(axis=(1, 2)).mean() < 0.95
+    assert (truth[wrong] > 0).all(), "the background is always allowed"
+    assert (missed.allowed <= tight.allowed).all()
+    every_box, _ = drawn("hurried", BoxStyle(missed=1.0))
+    assert not every_box.allowed[:, 1:].any()
+    np.testing.assert_array_equal(violations(every_box, truth), (truth > 0) & (truth != VOID))

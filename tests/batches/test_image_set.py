@@ -1,8 +1,9 @@
-"""Photographs read from disk: the same batch for the same step, shared out, resumed, unpoisoned."""
+"""Image sets: read when asked for, kept in memory or not, and nothing read that nobody asks for."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,142 +11,401 @@ import pytest
 import torch
 from PIL import Image
 
-from semiseg_lib.batches.weak_view import ViewConfig
-from semiseg_lib.datasets.labels import VOID, write_mask
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.image_set import ImageSet, Masks, joined
-from semiseg_lib.batches.loader import Loader
-from semiseg_lib.datasets.voc import VOCDataset
+from semiseg_lib.batches.part import Part
+from semiseg_lib.batches.weak_view import DRAWS, ViewConfig, draw_view
+from semiseg_lib.datasets import cached
+from semiseg_lib.datasets.cached import Cached
+from semiseg_lib.datasets.labels import LabelError, write_mask
+from semiseg_lib.datasets.minivoc import Sizes
+from semiseg_lib.datasets.sample import Boxes, Sample
+from semiseg_lib.datasets.voc import VOC_CLASSES
+from semiseg_lib.datasets.voc_layout import VOCDataset
 
-VIEWS = ViewConfig(crop=32, scale=(0.5, 2.0), brightness=0.3)
-CONFIG = DataConfig("voc", labelled=3, keep=("background", "cat", "dog"))
+KEEP = ("background", "cat", "dog")
+BOXED = np.arange(3) > 0
+VIEWS = ViewConfig(crop=32, scale=(0.5, 2.0))
+VOC = DataConfig("voc", labelled=3, keep=KEEP)
+
+
+def folder_of(root: Path) -> Path:
+    return root / "VOCdevkit" / "VOC2012"
+
+
+def reader_of(root: Path, image_set: str = "train", **options) -> VOCDataset:
+    return VOCDataset(folder_of(root), image_set, VOC_CLASSES, KEEP, **options)
+
+
+def set_of(reader, **options) -> ImageSet:
+    return ImageSet(reader, tuple(range(len(reader))), BOXED, **options)
+
+
+def tensors(part: Part) -> dict:
+    return {f.name: getattr(part, f.name) for f in fields(part) if f.name != "names"}
+
+
+def same(one: Part, other: Part) -> bool:
+    ours, theirs = tensors(one), tensors(other)
+    return one.names == other.names and all(
+        torch.equal(ours[name], theirs[name])
+        if ours[name] is not None and theirs[name] is not None
+        else ours[name] is theirs[name] for name in ours
+    )
+
+
+def spoil(path: Path) -> None:
+    assert path.is_file()
+    path.write_bytes(b"poison")
+
+
+# Files and what is kept of them
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A VOC of ten images of different sizes: five with masks, three unlabelled, two held out."""
-    folder = tmp_path / "VOCdevkit" / "VOC2012"
-    lists = {"train": range(5), "train_aug": range(8), "val": range(8, 10)}
-    for kind in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "Annotations"):
-        (folder / kind).mkdir(parents=True)
-    for i in range(10):
-        size = (40 + i, 60 - i)
-        mask = np.zeros(size, np.uint8)
-        mask[5:20, 10:30], mask[25:35, 5:25] = (8, 12)
-        mask[24] = VOID
-        colours = np.stack([mask, 255 - mask, np.full(size, 20 * i, np.uint8)], axis=-1)
-        Image.fromarray(colours).save(folder / "JPEGImages" / f"p{i}.jpg", quality=95)
-        kind = "SegmentationClassAug" if i in (5, 6, 7) else "SegmentationClass"
-        write_mask(mask, folder / kind / f"p{i}.png")
-        boxes = "".join(
-            f"<object><name>{name}</name><bndbox><xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax>"
-            f"<ymax>{d}</ymax></bndbox></object>"
-            for name, a, b, c, d in (("cat", 11, 6, 30, 20), ("dog", 6, 26, 25, 35))
-        )
-        (folder / "Annotations" / f"p{i}.xml").write_text(
-            f"<annotation>{boxes}</annotation>", encoding="utf-8"
-        )
-    for name, numbers in lists.items():
-        path = folder / "ImageSets" / "Segmentation" / f"{name}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"p{i}\n" for i in numbers), encoding="utf-8")
-    return tmp_path
+def images(voc_root) -> ImageSet:
+    return set_of(reader_of(voc_root))
 
 
-def loader(data: Data, **sharing) -> Loader:
-    return Loader(data.labelled, data.unlabelled, 4, 4, VIEWS, seed=7, **sharing)
+def test_a_set_is_read_in_the_order_of_the_list(images, voc_root):
+    reader = reader_of(voc_root)
+    assert images.names == tuple(reader.names) == ("p0", "p1", "p2", "p3", "p4")
+    assert len(images) == 5 and images.classes == KEEP
+    for number in range(5):
+        ours, theirs = images.sample(number), reader[number]
+        np.testing.assert_array_equal(ours.image, theirs.image)
+        np.testing.assert_array_equal(ours.mask, theirs.mask)
+        np.testing.assert_array_equal(ours.boxes.coordinates, theirs.boxes.coordinates)
 
 
-def equal(one, other) -> bool:
-    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
-    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+@pytest.mark.parametrize("gives", [
+    (), ("box_maps",), ("allowed",), ("box_maps", "allowed"),
+], ids=str)
+def test_a_set_that_is_kept_in_memory_gives_the_same_parts(voc_root, gives):
+    lazy, kept = set_of(reader_of(voc_root)), set_of(Cached(reader_of(voc_root)))
+    assert lazy.digest == kept.digest and lazy.names == kept.names
+    sets = [
+        change(images.giving(*gives)) for images in (lazy, kept)
+        for change in (lambda s: s, lambda s: s.take([3, 1, 4]), lambda s: s.named(["p4", "p0"]))
+    ]
+    for one, other in zip(sets[:3], sets[3:], strict=True):
+        for seed in range(3):
+            draws = np.random.default_rng(seed).random((len(one), DRAWS))
+
+            def view(place: int, sample: Sample, draws=draws):
+                return draw_view(sample.image.shape[1:], VIEWS, draws[place])
+
+            numbers = range(len(one))
+            part = one.part(numbers, view)
+            assert same(part, other.part(numbers, view))
+            assert (part.box_maps is not None) == ("box_maps" in gives)
+            assert (part.allowed is not None) == ("allowed" in gives)
+        for number in range(len(one)):
+            assert same(one.part([number]), other.part([number]))
 
 
-def test_who_is_labelled_unlabelled_and_held_out(root):
-    data = Data(CONFIG, 1, root)
-    assert len(data.labelled) == 3 and set(data.labelled.names) < {f"p{i}" for i in range(5)}
-    assert set(data.unlabelled.names) == {f"p{i}" for i in range(8)} - set(data.labelled.names)
-    assert data.val.names == data.test.names == ("p8", "p9")
-    assert data.labelled.names == Data(CONFIG, 1, root).labelled.names
-    draws = {Data(CONFIG, seed, root).labelled.names for seed in range(8)}
-    assert len(draws) > 1
+class Counting:
+    """A reader that counts how often each image is read."""
+
+    def __init__(self, reader) -> None:
+        self.reader, self.reads = reader, []
+        for name in ("names", "classes", "masks", "boxes", "canonical", "content"):
+            setattr(self, name, getattr(reader, name))
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int) -> Sample:
+        self.reads.append(index)
+        return self.reader[index]
 
 
-def test_the_digest_changes_with_the_lists_and_with_nothing_else(root):
-    digests = {Data(CONFIG, seed, root).digest for seed in range(8)}
-    draws = {Data(CONFIG, seed, root).labelled.names for seed in range(8)}
-    assert len(digests) == len(draws)
+def test_what_is_kept_is_read_once_also_by_readers_of_the_same_bytes(voc_root):
+    cached._kept.cache_clear()
+    reader = Counting(reader_of(voc_root))
+    kept = set_of(Cached(reader))
+    for _ in range(3):
+        for number in (0, 2):
+            kept.part([number])
+            kept.without_boxes().part([number])
+            kept.without_labels().sample(number)
+            kept.take([number]).sample(0)
+    again = Counting(reader_of(voc_root))
+    set_of(Cached(again)).part([2])
+    assert reader.reads == [0, 2] and again.reads == []
+    set_of(reader).part([1])
+    set_of(reader).part([1])
+    assert reader.reads == [0, 2, 1, 1], "by itself a reader keeps nothing"
 
 
-def test_a_batch_depends_on_seed_and_step_alone(root):
-    data = Data(CONFIG, 1, root)
-    first = loader(data).batch(5)
-    again = Data(CONFIG, 1, root)
-    for step in range(3):
-        loader(again).batch(step)
-    second = loader(again).batch(5)
-    assert equal(first.labelled, second.labelled) and equal(first.unlabelled, second.unlabelled)
-    assert not torch.equal(first.unlabelled.images, loader(data).batch(6).unlabelled.images)
+@pytest.mark.parametrize("kind", ["JPEGImages", "SegmentationClass", "Annotations"])
+def test_after_a_change_on_disk_new_data_reads_the_new_bytes(voc_root, kind):
+    before = set_of(Cached(reader_of(voc_root)))
+    first, digest = before.part([1]), before.digest
+    path = next((folder_of(voc_root) / kind).glob("p1.*"))
+    if kind == "JPEGImages":
+        Image.fromarray(np.full((41, 59, 3), 9, np.uint8)).save(path)
+    elif kind == "SegmentationClass":
+        write_mask(np.full((41, 59), 8, np.uint8), path)
+    else:
+        path.write_text(path.read_text(encoding="utf-8").replace("11", "3"), encoding="utf-8")
+    after = set_of(Cached(reader_of(voc_root)))
+    assert same(before.part([1]), first)
+    assert not same(after.part([1]), first)
+    assert same(after.part([1]), set_of(reader_of(voc_root)).part([1]))
+    assert after.digest != digest
 
 
-def test_processes_share_out_the_batch_of_one(root):
-    data = Data(CONFIG, 1, root)
-    whole = loader(data).batch(2)
-    shares = [loader(data, process=i, processes=2).batch(2) for i in (0, 1)]
-    for i, share in enumerate(shares):
-        for part, expected in ((share.labelled, whole.labelled), (share.unlabelled, whole.unlabelled)):
-            assert part.names == expected.names[i::2]
-            assert torch.equal(part.images, expected.images[i::2])
-            assert torch.equal(part.box_maps, expected.box_maps[i::2])
+def test_a_copy_without_masks_or_boxes_hands_out_none_of_what_is_kept(voc_root):
+    kept = set_of(Cached(reader_of(voc_root)))
+    assert kept.sample(0).mask is not None and kept.sample(0).boxes is not None
+    assert kept.without_boxes().sample(0).boxes is None
+    assert kept.without_boxes().sample(0).mask is not None
+    bare = kept.without_labels().sample(0)
+    assert bare.mask is bare.boxes is None
+    assert kept.sample(0).boxes is not None
 
 
-def test_what_a_view_holds(root):
-    part = loader(Data(CONFIG, 1, root)).batch(0).labelled
-    assert part.images.shape == (4, 3, 32, 32) and 0 <= part.images.min() <= part.images.max() <= 1
-    assert part.box_maps.shape == (4, 3, 32, 32) and part.masks.dtype == torch.int64
-    assert set(part.masks.unique().tolist()) <= {0, 1, 2, VOID}
-    assert (part.masks[~part.inside] == VOID).all()
-    objects = (part.masks == 1) | (part.masks == 2)
-    covered = part.box_maps[:, 1:].amax(dim=1) == 1
-    assert objects.any() and (covered | ~objects).float().mean() > 0.97  # boxes hold their objects
+# Parts
 
 
-def test_masks_of_unlabelled_images_are_never_read(root):
-    names = Data(CONFIG, 1, root).unlabelled.names
-    expected = loader(Data(CONFIG, 1, root)).batch(0).unlabelled
+def test_parts_hold_what_networks_read(images):
+    part = images.giving("box_maps", "allowed").part([2])
+    sample = images.sample(2)
+    assert part.names == ("p2",) and part.inside is None and part.logits_ancillary is None
+    np.testing.assert_array_equal((part.images[0] * 255).round().numpy(), sample.image)
+    assert part.images.dtype == torch.float32 and part.masks.dtype == torch.int64
+    np.testing.assert_array_equal(part.masks[0], sample.mask)
+    assert part.box_maps.shape == (1, 3, 42, 58) and part.box_maps.dtype == torch.float32
+    assert part.allowed.shape == (1, 3, 42, 58) and part.allowed.dtype == torch.bool
+    assert torch.equal(part.allowed[:, 1:], part.box_maps[:, 1:] == 1)
+    assert part.allowed[:, 0].all()
+
+
+def test_every_byte_of_an_image_becomes_its_share_of_one():
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(3, axis=0)
+    found = torch.from_numpy(levels).float().div_(255)
+    assert found.max() == 1 and torch.equal(torch.from_numpy(levels).float() / 255, found)
+
+
+def test_images_and_masks_of_one_size_come_as_one_tensor(make_samples, make_set, images):
+    samples = make_samples(4)
+    made = make_set(samples)
+    assert made.images.dtype == made.masks.dtype == torch.uint8
+    np.testing.assert_array_equal(made.images, [sample.image for sample in samples])
+    np.testing.assert_array_equal(made.masks, [sample.mask for sample in samples])
+    for name in ("images", "masks"):
+        with pytest.raises(ValueError, match=r"5 sizes.*\(40, 60\).*one by one"):
+            getattr(images, name)
+    with pytest.raises(ValueError, match="bare0 has no mask"):
+        _ = make_set(make_samples(1, "bare", masks=False)).masks
+
+
+def test_images_of_two_sizes_are_refused_with_the_mend(images):
+    with pytest.raises(ValueError, match=r"2 sizes.*\(40, 60\), \(41, 59\).*augment\.crop"):
+        images.part([0, 1])
+
+
+def test_without_boxes_there_are_no_box_maps_unless_images_are_said_to_be_empty(
+    make_samples, make_set
+):
+    samples = [replace(make_samples(1)[0], boxes=None)]
+    with pytest.raises(ValueError, match=r"nobody drew boxes on made0.*data\.unboxed empty"):
+        make_set(samples).part([0])
+    empty = make_set(samples, unboxed="empty").part([0])
+    assert (empty.box_maps[:, 0] == 1).all() and not empty.box_maps[:, 1:].any()
+    allowed = [
+        make_set(samples, unboxed=unboxed).giving("allowed").part([0]).allowed
+        for unboxed in ("unknown", "empty")
+    ]
+    assert allowed[0].all() and allowed[1][:, 0].all() and not allowed[1][:, 1:].any()
+
+
+# Some of the images, some of what is known of them
+
+
+def test_images_can_be_taken_and_named(make_samples, make_set):
+    samples = make_samples(5)
+    logits = [torch.full((3, 8, 8), float(i)).half() for i in range(5)]
+    images = make_set(samples).with_logits(logits)
+    some = images.take([4, 1, 1])
+    assert some.names == ("made4", "made1", "made1") and len(some) == 3
+    assert same(some.named(["made1", "made4"]).part([0, 1]), images.part([1, 4]))
+    assert some.part([0]).logits_ancillary.unique().tolist() == [4]
+    assert images.take([]).names == () and len(images.take([])) == 0
+    with pytest.raises(ValueError, match="2 images are not in this set, such as nobody"):
+        images.named(["made1", "nobody", "nothing"])
+    assert some.take([2]).named(["made1"]).part([0]).logits_ancillary.unique().tolist() == [1]
+
+
+def test_stored_logits_must_be_as_many_as_the_images(make_samples, make_set):
+    images = make_set(make_samples(3))
+    assert images.with_logits(None).stored is None
+    with pytest.raises(ValueError, match="1 stored logits do not fit 3 images"):
+        images.with_logits([torch.zeros(3, 8, 8)])
+    stored = images.with_logits([torch.zeros(3, 8, 8)] * 3)
+    assert stored.with_logits(None).part([0]).logits_ancillary is None
+    assert stored.without_labels().stored is None
+
+
+def test_a_set_with_other_masks_reads_none_of_its_own(voc_root, images):
+    made = [np.full(images.sample(i).image.shape[1:], i % 3, np.uint8) for i in range(5)]
+    for kind in ("SegmentationClass", "Annotations"):
+        for name in images.names:
+            spoil(next((folder_of(voc_root) / kind).glob(f"{name}.*")))
+    other = images.with_masks(made)
+    assert other.names == images.names and other.classes == images.classes
+    for number in range(5):
+        part = other.part([number])
+        assert part.masks.unique().tolist() == [number % 3]
+        assert part.box_maps is part.allowed is None
+    assert other.without_labels().sample(1).mask is None
+    np.testing.assert_array_equal(other.take([4]).sample(0).mask, made[4])
+    with pytest.raises(ValueError, match="4 masks do not fit 5 images"):
+        images.with_masks(made[:4])
+    with pytest.raises(ValueError, match=r"mask for p1 has \(40, 60\) .* image \(41, 59\)"):
+        images.with_masks([made[0]] * 5).sample(1)
+    changed = [mask.copy() for mask in made]
+    changed[2][0, 0] = 2 - changed[2][0, 0] // 2
+    assert len({images.without_labels().digest, other.digest,
+                images.with_masks(changed).digest}) == 3
+
+
+def test_sets_can_be_joined_and_taken_from(images):
+    both = joined(images, images.take([1]))
+    assert both.names == (*images.names, "p1") and len(both.take([2, 0])) == 2
+    np.testing.assert_array_equal(both.sample(5).image, images.sample(1).image)
+    np.testing.assert_array_equal(both.sample(5).mask, images.sample(1).mask)
+    assert both.sample(0).boxes is None and both.part([0]).box_maps is None
+    assert both.without_labels().sample(0).mask is None
+    assert joined(images).digest == images.without_boxes().digest
+
+
+def test_joined_sets_have_masks_of_different_sources(images, make_samples, make_set):
+    made = make_set(make_samples(2))
+    both = joined(images.take([0]), made)
+    assert both.names == ("p0", "made0", "made1")
+    np.testing.assert_array_equal(both.part([1, 2]).masks, made.masks)
+
+
+# What is not asked for is not read
+
+
+def test_hidden_masks_and_boxes_are_read_only_where_they_are_asked_for(voc_with_all_masks):
+    data = Data(VOC, 1, voc_with_all_masks)
+    names = data.unlabelled.names
+    folder = folder_of(voc_with_all_masks)
     for name in names:
         for kind in ("SegmentationClass", "SegmentationClassAug"):
-            path = root / "VOCdevkit" / "VOC2012" / kind / f"{name}.png"
-            if path.is_file():
-                path.write_bytes(b"poison")
-    part = loader(Data(CONFIG, 1, root)).batch(0).unlabelled
-    assert part.masks is None and equal(part, expected)
+            spoil(folder / kind / f"{name}.png")
+    part = data.unlabelled.part([0])
+    assert part.masks is None and part.box_maps is not None
+    for name in names:
+        spoil(folder / "Annotations" / f"{name}.xml")
+    assert data.unlabelled.without_boxes().part([0]).box_maps is None
+    assert data.unlabelled.giving().digest == data.unlabelled.without_boxes().digest
+    assert data.unlabelled.without_labels().sample(0).boxes is None
+    with pytest.raises((LabelError, ValueError)):
+        data.unlabelled.part([0])
+    with pytest.raises(LabelError):
+        _ = data.unlabelled_truth[0]
 
 
-def test_stored_logits_come_along_and_must_fit(root):
-    data = Data(CONFIG, 1, root)
-    sizes = [data.unlabelled.sample(i).image.shape[1:] for i in range(len(data.unlabelled))]
-    stored = [torch.full((3, -(-h // 4), -(-w // 4)), i).half() for i, (h, w) in enumerate(sizes)]
-    pool = data.unlabelled.with_logits(stored)
-    part = Loader(data.labelled, pool, 2, 4, VIEWS, seed=7).batch(0).unlabelled
-    assert part.logits_ancillary.shape == (4, 3, 8, 8)
-    numbers = [pool.names.index(name) for name in part.names]
-    assert part.logits_ancillary.mean(dim=(1, 2, 3)).tolist() == numbers
-    with pytest.raises(ValueError, match="1 stored logits do not fit 5 images"):
-        data.unlabelled.with_logits(stored[:1])
+def test_files_that_are_gone_are_not_missed_where_nobody_asks(voc_with_all_masks):
+    """Neither reading nor the digest needs them."""
+    data = Data(VOC, 1, voc_with_all_masks)
+    bare, digest = data.unlabelled.without_labels(), data.unlabelled.without_labels().digest
+    for kind in ("SegmentationClass", "SegmentationClassAug", "Annotations"):
+        for name in data.unlabelled.names:
+            next((folder_of(voc_with_all_masks) / kind).glob(f"{name}.*")).unlink()
+    for number in range(len(bare)):
+        assert bare.part([number]).masks is None
+    assert data.unlabelled.without_labels().digest == digest
+    with pytest.raises(FileNotFoundError):
+        _ = data.unlabelled.digest
 
 
-def test_everything_is_labelled_and_unlabelled_with_all_their_masks(root):
-    (root / "VOCdevkit/VOC2012/SegmentationClassAug").rename(root / "aug")
-    (root / "VOCdevkit/VOC2012/SegmentationClass").rename(
-        root / "VOCdevkit/VOC2012/SegmentationClassAug"
-    )
-    for path in (root / "aug").iterdir():
-        path.rename(root / "VOCdevkit/VOC2012/SegmentationClassAug" / path.name)
-    (root / "VOCdevkit/VOC2012/SegmentationClass").symlink_to(
-        root / "VOCdevkit/VOC2012/SegmentationClassAug"
-    )
-    data = Data(CONFIG, 1, root)
+# Digests
+
+
+@pytest.mark.parametrize("kind, change, counts", [
+    ("JPEGImages", lambda s: s, True),
+    ("SegmentationClass", lambda s: s, True),
+    ("Annotations", lambda s: s, True),
+    ("JPEGImages", ImageSet.without_labels, True),
+    ("SegmentationClass", ImageSet.without_labels, False),
+    ("Annotations", ImageSet.without_labels, False),
+    ("SegmentationClass", ImageSet.without_boxes, True),
+    ("Annotations", ImageSet.without_boxes, False),
+], ids=str)
+@pytest.mark.parametrize("place", [0, -1, 40])
+def test_a_digest_changes_with_any_byte_that_is_read(voc_root, kind, change, counts, place):
+    before = change(set_of(reader_of(voc_root))).digest
+    path = next((folder_of(voc_root) / kind).glob("p3.*"))
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    status = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = change(set_of(reader_of(voc_root))).digest
+    assert (before != after) == counts
+    assert len(after) == 64 and int(after, 16) >= 0
+
+
+def test_a_digest_changes_with_names_classes_and_order(voc_root, images):
+    folder = folder_of(voc_root)
+    digests = {
+        images.digest, images.take([0, 1, 2, 3]).digest, images.take([1, 0, 2, 3, 4]).digest,
+        set_of(VOCDataset(folder, "train", VOC_CLASSES)).digest,
+        set_of(VOCDataset(folder, "train", VOC_CLASSES, ("background", "dog", "cat"))).digest,
+    }
+    assert len(digests) == 5
+    assert images.take(range(5)).digest == images.digest
+    for kind in ("JPEGImages", "SegmentationClass", "Annotations"):
+        path = next((folder / kind).glob("p4.*"))
+        path.rename(path.with_stem("q4"))
+    (folder / "ImageSets/Segmentation/train.txt").write_text("p0\np1\np2\np3\nq4\n", "utf-8")
+    assert set_of(reader_of(voc_root)).digest not in digests
+
+
+def test_a_digest_does_not_change_with_the_folder(voc_root, tmp_path, images):
+    before = images.digest
+    voc_root.joinpath("VOCdevkit").rename(tmp_path / "moved")
+    moved = VOCDataset(tmp_path / "moved" / "VOC2012", "train", VOC_CLASSES, KEEP)
+    assert set_of(moved).digest == before
+
+
+# Masks
+
+
+def test_masks_are_read_one_by_one_or_as_one_array(make_samples, make_set, images):
+    samples = make_samples(4)
+    masks = Masks(make_set(samples))
+    expected = np.stack([sample.mask for sample in samples])
+    for array in (np.asarray(masks), np.array(masks), np.stack(list(masks))):
+        np.testing.assert_array_equal(array, expected)
+        assert array.dtype == np.uint8
+    wide = np.asarray(masks, dtype=np.int64)
+    assert wide.dtype == np.int64 and np.array_equal(wide, expected)
+    assert len(masks) == 4
+    np.testing.assert_array_equal(masks[3], expected[3])
+    for beyond in (4, -1):
+        with pytest.raises(IndexError):
+            _ = masks[beyond]
+    several = Masks(images)
+    assert [mask.shape for mask in several] == [(40 + i, 60 - i) for i in range(5)]
+    with pytest.raises(ValueError, match="sizes"):
+        np.asarray(several)
+
+
+def test_masks_need_no_boxes(voc_root, images):
+    for name in images.names:
+        spoil(folder_of(voc_root) / "Annotations" / f"{name}.xml")
+    np.testing.assert_array_equal(Masks(images)[2], images.without_boxes().sample(2).mask)
+
+
+def test_the_true_masks_of_unlabelled_images_are_sbds(voc_with_all_masks):
+    data = Data(VOC, 1, voc_with_all_masks)
     everything = data.everything
     assert everything.names == data.labelled.names + data.unlabelled.names
     assert all(everything.sample(i).mask is not None for i in range(len(everything)))
@@ -153,47 +413,14 @@ def test_everything_is_labelled_and_unlabelled_with_all_their_masks(root):
     assert len(list(Masks(everything))) == 8
 
 
-def test_a_published_list_is_read_as_it_is(root):
-    path = root / "labeled.txt"
-    path.write_text(
-        "JPEGImages/p3.jpg SegmentationClass/p3.png\nJPEGImages/p0.jpg SegmentationClass/p0.png\n",
-        encoding="utf-8",
-    )
-    config = replace(CONFIG, published=str(path))
-    assert Data(config, 1, root).labelled.names == ("p3", "p0")
-    path.write_text("p3\nq9\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"names 1 images that are not among .* such as q9"):
-        _ = Data(config, 1, root).labelled
-
-
-def test_a_image_in_two_lists_is_refused(root):
-    (root / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").write_text(
-        "p0\np8\n", encoding="utf-8"
-    )
-    with pytest.raises(ValueError, match="p0 is in both 'labelled' and 'val'"):
-        _ = Data(replace(CONFIG, labelled=0), 1, root).names
-
-
-@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, dataset="cityscapes")], ids=str)
-def test_a_missing_dataset_says_how_to_get_it(config, monkeypatch, tmp_path):
-    monkeypatch.delenv("SEMISEG_DATA", raising=False)
-    with pytest.raises(FileNotFoundError, match=f"semiseg data {config.dataset}"):
-        Data(config, 1)
-    with pytest.raises(FileNotFoundError, match="is no folder"):
-        Data(config, 1, tmp_path / "nowhere")
-
-
-def test_the_drawn_images_read_as_photographs_are_those_of_memory():
-    config = DataConfig("minivoc", labelled=8, at_most=6)
+def test_drawn_images_are_read_by_the_same_code():
+    config = DataConfig("minivoc", labelled=8, at_most=6).with_options(sizes=Sizes(20, 10, 7, 7))
     data = Data(config, 11)
     sample, part = data.unlabelled.sample(0), data.unlabelled.part([0, 1])
     assert len(data.unlabelled) == 6 and part.images.shape == (2, 3, 64, 64)
-    np.testing.assert_array_equal(part.images[0].numpy() * 255, sample.image)
+    np.testing.assert_array_equal((part.images[0] * 255).round().numpy(), sample.image)
     assert part.masks is None and part.box_maps.shape == (2, 5, 64, 64)
 
 
-def test_pools_can_be_joined_and_taken_from(voc):
-    pool = ImageSet(VOCDataset(voc.path, "train", voc.classes), (0, 1))
-    both = joined(pool, pool.take([1]))
-    assert both.names == ("one", "two", "two") and len(both.take([2, 0])) == 2
-    np.testing.assert_array_equal(both.sample(2).image, pool.sample(1).image)
+def test_boxes_of_no_class_but_the_background_are_no_boxes():
+    assert len(Boxes()) == 0 and Boxes().coordinates.shape == (0, 4)

@@ -463,7 +463,7 @@ def test_it_works_with_every_network_and_in_half_precision(model, make_batch):
 @pytest.mark.parametrize("precision, off", [("no", 0.0), ("bf16", 0.01)])
 def test_its_memory_is_told_without_values(precision, off):
     method = unet(CACConfig(stride=4, negatives=300), width=8)
-    batch = example_batch(method, 3, labelled=2, unlabelled=3, crop=64)
+    batch = example_batch(method, 3, labelled=2, unlabelled=3, size=(64, 64))
     parts = [replace(part, **{
         name: torch.ones(value.shape, dtype=value.dtype)
         for name, value in vars(part).items() if isinstance(value, torch.Tensor)

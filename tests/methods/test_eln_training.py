@@ -132,7 +132,7 @@ def test_its_memory_can_be_counted_without_values(config, precision, off):
         return methods.build(config, ModelConfig(width=8), 6)
 
     method = build()
-    batch = example_batch(method, 6, labelled=2, unlabelled=3, crop=64)
+    batch = example_batch(method, 6, labelled=2, unlabelled=3, size=(64, 64))
     parts = [part and replace(part, **{
         name: torch.ones(value.shape, dtype=value.dtype)
         for name, value in vars(part).items() if isinstance(value, torch.Tensor)

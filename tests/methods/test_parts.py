@@ -122,12 +122,17 @@ def test_restricted_logits_are_those_of_a_loop(size, share):
             may = np.ones(4, bool)
         values = found[image, :, row, column].numpy()
         assert (values[may] == maps[image, :, row, column].numpy()[may]).all()
-        assert (values[~may] == -np.inf).all()
+        assert (values[~may] == np.finfo(values.dtype).min).all()
         shared = free[image, :, row, column] * may
         np.testing.assert_allclose(
             found.softmax(dim=1)[image, :, row, column], shared / shared.sum(), rtol=1e-12
         )
     assert torch.equal(maps, before) and torch.equal(allowed, untouched)
+
+
+def test_restricted_logits_can_be_enlarged():
+    maps, allowed = logits(2, 4, 3, 3), allowed_maps(2, 4, 6, 6, share=0.3)
+    assert enlarge(restrict(maps, allowed), (12, 12)).softmax(dim=1).isfinite().all()
 
 
 def test_a_position_that_allows_nothing_stays_as_it_is():

@@ -237,7 +237,7 @@ def test_what_lies_in_the_padding_has_no_say(make_batch):
 ], ids=repr)
 def test_memory_is_told_without_values_and_half_precision_is_finite(config, make_batch):
     method = unet(config, width=8)
-    batch = example_batch(method, 3, labelled=2, unlabelled=3, crop=32)
+    batch = example_batch(method, 3, labelled=2, unlabelled=3, size=(32, 32))
     assert estimate(method, batch, "bf16").activations > 10_000
     with torch.autocast("cpu", torch.bfloat16):
         losses = method.losses(make_batch(), 0.2)

@@ -252,6 +252,24 @@ def test_where_everything_is_allowed_nothing_is_constrained(correction):
     assert free.reads == frozenset() and constrained.reads == {"allowed"}
 
 
+@pytest.mark.parametrize("correction", ["none", "linear"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_constrained_primary_learns_in_half_precision_too(correction, precision, make_batch):
+    """Also from positions that allow nothing, and where the ancillary is sure of the forbidden."""
+    batch = make_batch()
+    allowed = batch.unlabelled.allowed.clone()
+    allowed[0] = False
+    sure = 1e3 * batch.unlabelled.logits_ancillary
+    part = replace(batch.unlabelled, allowed=allowed, logits_ancillary=sure)
+    method = primary(correction=correction, constrain=True).train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        losses = method.losses(replace(batch, unlabelled=part), 0.5)
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
+    for name, parameter in method.network.named_parameters():
+        assert torch.isfinite(parameter.grad).all() and parameter.grad.abs().sum() > 0, name
+
+
 def test_neither_masks_nor_boxes_of_unlabelled_images_are_read(make_batch):
     batch = make_batch()
     expected = primary().losses(batch, 0.5)

@@ -52,7 +52,7 @@ def ready(page):
 
 
 def pixels(place, panel, size=(24, 32)):
-    """What a panel shows, one colour a picture pixel, uint8 (H, W, 3)."""
+    """What a panel shows, one colour for each pixel of the image, uint8 (H, W, 3)."""
     canvas = place.locator("canvas").nth(panel)
     flat = canvas.evaluate("""(canvas, [height, width]) => {
       const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;

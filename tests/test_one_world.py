@@ -1,0 +1,171 @@
+"""The laptop run is the photographs' code: the lines that training executes, compared."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import semiseg_lib
+from semiseg_lib import profiles
+from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.datasets.labels import write_mask
+from semiseg_lib.launch import Machine
+from semiseg_lib.profiles import Profile
+from semiseg_lib.stages import Pipeline
+from semiseg_lib.unlabelled import learn
+
+LIBRARY = Path(semiseg_lib.__file__).parent
+SHARED = ViewConfig(crop=48, scale=(0.5, 1.5), brightness=0.3, contrast=0.3, saturation=0.3)
+CLASSES = ("background", "cat", "dog")
+
+Lines = set[tuple[str, str, int]]
+"""File, function and line number of everything that was executed."""
+
+
+@contextmanager
+def traced(lines: Lines) -> Iterator[None]:
+    """Collect what the library executes meanwhile; the datasets' readers and networks left out."""
+    left_out = (str(LIBRARY / "datasets"), str(LIBRARY / "models"))
+
+    def on_line(frame, event, _):
+        code = frame.f_code
+        lines.add((Path(code.co_filename).name, code.co_qualname, frame.f_lineno))
+        return on_line
+
+    def on_call(frame, event, _):
+        name = frame.f_code.co_filename
+        is_ours = name.startswith(str(LIBRARY)) and not name.startswith(left_out)
+        return on_line if is_ours else None
+
+    before = sys.gettrace()
+    sys.settrace(on_call)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Made files in VOC's layout: images of several sizes, two classes, boxes around both."""
+    root = tmp_path_factory.mktemp("photographs")
+    folder, rng = root / "VOCdevkit" / "VOC2012", np.random.default_rng(0)
+    names = {"train": range(8), "sbd_extra": range(8, 16), "val": range(16, 20)}
+    for part in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "Annotations",
+                 "ImageSets/Segmentation"):
+        (folder / part).mkdir(parents=True)
+    for image_set, numbers in names.items():
+        for number in numbers:
+            draw(folder, f"p{number}", (60 + number, 84 - number), rng)
+        listed = "".join(f"p{number}\n" for number in numbers)
+        (folder / "ImageSets" / "Segmentation" / f"{image_set}.txt").write_text(listed)
+    return root
+
+
+def draw(folder: Path, name: str, size: tuple[int, int], rng: np.random.Generator) -> None:
+    """Noise with a cat in its left half and a dog in its right half."""
+    height, width = size
+    noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "JPEGImages" / f"{name}.jpg")
+    mask = np.zeros(size, np.uint8)
+    annotation = ElementTree.Element("annotation")
+    for label, left in (("cat", 5), ("dog", width // 2 + 5)):
+        mask[10:40, left : left + 20] = {"cat": 8, "dog": 12}[label]  # their ids in VOC
+        entry = ElementTree.SubElement(annotation, "object")
+        ElementTree.SubElement(entry, "name").text = label
+        box = ElementTree.SubElement(entry, "bndbox")
+        for side, edge in {"xmin": left + 1, "ymin": 11, "xmax": left + 20, "ymax": 40}.items():
+            ElementTree.SubElement(box, side).text = str(edge)
+    for masks in ("SegmentationClass", "SegmentationClassAug"):
+        write_mask(mask, folder / masks / f"{name}.png")
+    ElementTree.ElementTree(annotation).write(folder / "Annotations" / f"{name}.xml")
+
+
+TRAINED: dict[str, Callable[[Pipeline], object]] = {
+    "supervised": Pipeline.supervised,
+    "fixmatch": lambda pipeline: learn(pipeline, pipeline.profile.unlabelled["fixmatch"]),
+    "primary": Pipeline.primary,
+}
+
+
+def profile_of(dataset: str, augment: ViewConfig | None = None) -> Profile:
+    """The smoke profile of a dataset; both train for as long, validate and store as often."""
+    mine, other = profiles.load("smoke", dataset), profiles.load("smoke", "minivoc")
+    trains = {name: replace(value, steps=3, checkpoint_seconds=1e9) for name, value in vars(other).items()
+              if name.startswith("train_")}
+    data = mine.data if dataset == "minivoc" else replace(mine.data, labelled=6, keep=CLASSES)
+    same = {"augment": augment, "logits_bits": 8} if augment else {}
+    return replace(mine, data=data, **same, **trains)
+
+
+def executed(profile: Profile, train: Callable, root: Path, seed: int) -> Lines:
+    """What runs from image sets to batches and in the loop, for one training from the start."""
+    lines: Lines = set()
+    with traced(lines):
+        train(Pipeline(profile, seed, Machine("cpu", root)))
+    return lines
+
+
+def in_files(lines: Lines, *files: str) -> Lines:
+    """The lines of some files, but for what a network's own learning rates decide."""
+    return {(file, function, number) for file, function, number in lines
+            if file in files and not function.startswith("Method.parameter_groups")}
+
+
+FILES = ("image_set.py", "loader.py", "weak_view.py", "colours.py", "part.py", "boxes.py",
+         "strong_view.py", "cutmix.py", "train.py", "checkpoints.py", "launch.py", "stages.py",
+         "base.py", "parts.py", "fixmatch.py", "supervised.py", "self_correcting.py", "logits.py")
+
+
+@pytest.mark.parametrize("name", list(TRAINED))
+def test_with_the_same_views_both_execute_the_same_lines(name, root, tmp_path, monkeypatch):
+    """Given one configuration of views, nothing but the reader and the network differs."""
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    lines = {}
+    for seed, dataset in enumerate(("minivoc", "voc", "minivoc", "voc")):  # the first two warm up
+        lines[dataset] = in_files(
+            executed(profile_of(dataset, SHARED), TRAINED[name], root, seed), *FILES
+        )
+    assert len(lines["voc"]) > 150
+    assert sorted(lines["voc"] - lines["minivoc"]) == sorted(lines["minivoc"] - lines["voc"]) == []
+
+
+def test_with_their_own_views_the_differences_are_few_and_named(
+    root, tmp_path, monkeypatch, capsys
+):
+    """Each with its own profile: the same functions, but for what the list says."""
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    functions = {}
+    for seed, dataset in enumerate(("minivoc", "voc", "minivoc", "voc")):
+        found: Lines = set()
+        for train in TRAINED.values():
+            found |= executed(profile_of(dataset), train, root, seed)
+        functions[dataset] = {(file, function) for file, function, _ in found}
+    differences = {
+        dataset: sorted(functions[dataset] - functions[other])
+        for dataset, other in (("minivoc", "voc"), ("voc", "minivoc"))
+    }
+    with capsys.disabled():
+        for dataset, only in differences.items():
+            listed = ", ".join(f"{file}: {function}" for file, function in only) or "nothing"
+            print(f"\nfunctions that only {dataset} runs: {listed}", end="")
+    assert differences["minivoc"] == []
+    by_name = {function.split(".<locals>")[0] for _, function in differences["voc"]}
+    assert by_name <= {"View._resized", "View.mask"}
+
+
+def test_a_line_that_only_one_of_them_runs_would_be_noticed(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    lines = [
+        in_files(executed(profile_of("minivoc", view), Pipeline.supervised, root, 0), *FILES)
+        for view in (SHARED, replace(SHARED, border="mirror"))
+    ]
+    assert lines[0] != lines[1]

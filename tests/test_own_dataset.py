@@ -1,0 +1,348 @@
+"""A dataset of somebody else's: one module, registered in a notebook or installed as a package."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semiseg_lib import datasets
+from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.cli import main
+from semiseg_lib.datasets import dataset as registry
+from semiseg_lib.datasets.audit import check_dataset
+from semiseg_lib.datasets.dataset import SHIPPED, Dataset
+from semiseg_lib.datasets.labels import VOID, read_mask
+from semiseg_lib.launch import Machine, RunConfig
+from semiseg_lib.predicting import predict_files
+from semiseg_lib.profiles import load
+from semiseg_lib.runs import RunFolder, fingerprint
+from semiseg_lib.stages import Pipeline
+from semiseg_lib.unlabelled import learn
+
+MODULE = '''\
+import csv
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from semiseg_lib.datasets import Dataset, DatasetOptions
+from semiseg_lib.datasets.audit import Entry, Layout, Rules, listed_entries
+from semiseg_lib.datasets.labels import kept_boxes, packed_ids, read_image, read_mask
+from semiseg_lib.datasets.sample import Boxes, Sample
+
+CLASSES = ("paper", "circle", "square")
+
+@dataclass(frozen=True)
+class MineOptions(DatasetOptions):
+    camera: Literal["both", "left", "right"] = "both"
+
+class Reader:
+    canonical = {}
+
+    def __init__(self, source, names, masks, boxes):
+        self.source, self.names, self.classes = source, names, source.classes
+        self.masks, self.boxes = masks, boxes
+
+    def __len__(self):
+        return len(self.names)
+
+    def content(self, index):
+        kinds = ["shots/{}.png"] + self.boxes * ["{}.boxes"] + bool(self.masks) * ["{}-areas.png"]
+        return [self.source.folder / kind.format(self.names[index]) for kind in kinds]
+
+    def __getitem__(self, index):
+        image, *labels = self.content(index)
+        mask = self.source.new_id[read_mask(labels.pop(), len(CLASSES))] if self.masks else None
+        boxes = kept_boxes(read_boxes(labels[0]), self.source.new_id) if self.boxes else None
+        return Sample(self.names[index], read_image(image), mask, boxes)
+
+class Source:
+    def __init__(self, request, root, seed):
+        DATASET.refuse_lists(request)
+        self.folder, self.camera = DATASET.folder(root), request.options.camera
+        self.classes, self.new_id = packed_ids(CLASSES, request.keep, self.folder)
+        self.boxed = np.array([name != "paper" for name in self.classes])
+
+    def names(self, which):
+        which = {"hidden": "unlabelled"}.get(which, which)
+        return [name for name, part in csv.reader((self.folder / "who.csv").open())
+                if part == which and (self.camera == "both" or name.startswith(self.camera))]
+
+    def reader(self, which, masks, boxes):
+        return Reader(self, self.names(which), masks, boxes)
+
+    def has_boxes(self, name):
+        return (self.folder / f"{name}.boxes").is_file()
+
+def read_boxes(path):
+    rows = np.loadtxt(path, ndmin=2, dtype=np.float32).reshape(-1, 5)
+    return Boxes(rows[:, 1:], rows[:, 0].astype(np.int64))
+
+def audit(folder, lists):
+    rules, rows = Rules(dict(enumerate(CLASSES))), csv.reader((folder / "who.csv").open())
+    found, files = {}, lambda n: (folder / f"shots/{n}.png", folder / f"{n}-areas.png")
+    for name, part in rows:
+        found.setdefault(part, []).append(Entry(name, rules, *files(name)))
+    by_name = {one.name: one for entries in found.values() for one in entries}
+    return Layout("Mine", found | listed_entries(lists, by_name, rules, folder / "shots"))
+
+DATASET = Dataset("mine", "Shapes on paper", Source, MineOptions, place="mine-1.0",
+                  marks=("who.csv",), licence="mine.", audit=audit)
+'''
+"""What a user writes: a reader, a source, a declaration; and here options and an audit as well."""
+
+PARTS = {"candidates": 6, "unlabelled": 6, "val": 4, "test": 4}
+HEIGHT, WIDTH = 40, 56
+
+
+def write_images(root: Path) -> Path:
+    """Draw circles and squares on paper, in a layout that no other dataset has."""
+    folder, rng = root / "mine-1.0", np.random.default_rng(3)
+    (folder / "shots").mkdir(parents=True)
+    rows, places = [], np.mgrid[:HEIGHT, :WIDTH]
+    for part, count in PARTS.items():
+        for number in range(count):
+            name, mask = f"{('left', 'right')[number % 2]}-{part}-{number}", np.zeros(2, np.uint8)
+            x, y, radius = rng.integers(10, 18), rng.integers(12, 26), rng.integers(5, 9)
+            mask = np.where((places[1] - x) ** 2 + (places[0] - y) ** 2 <= radius**2, 1, 0)
+            top, left, side = rng.integers(2, 20), rng.integers(30, 40), rng.integers(8, 14)
+            mask[top:top + side, left:left + side] = 2
+            mask[:1] = VOID
+            colours = np.array([[220, 220, 200], [200, 60, 60], [60, 60, 200]])[mask % VOID]
+            image = (colours + rng.integers(-20, 20, colours.shape)).astype(np.uint8)
+            Image.fromarray(image).save(folder / "shots" / f"{name}.png")
+            Image.fromarray(mask.astype(np.uint8)).save(folder / f"{name}-areas.png")
+            boxes = [(1, x - radius, y - radius, x + radius + 1, y + radius + 1),
+                     (2, left, top, left + side, top + side)]
+            np.savetxt(folder / f"{name}.boxes", boxes, fmt="%d")
+            rows.append(f"{name},{part}\n")
+    (folder / "who.csv").write_text("".join(rows), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> Path:
+    """A folder with the module, as pip would have installed it."""
+    folder = tmp_path_factory.mktemp("site-packages")
+    (folder / "mine.py").write_text(MODULE, encoding="utf-8")
+    info = folder / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(
+        f"[{registry.GROUP}]\nmine = mine:DATASET\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def mine(package, work) -> ModuleType:
+    """The module, its declaration registered as in a notebook; all forgotten afterwards."""
+    spec = importlib.util.spec_from_file_location("mine", package / "mine.py")
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "mine", module)
+        patch.setenv("SEMISEG_WORK", str(work))
+        patch.delenv("SEMISEG_DATA", raising=False)
+        patch.setattr(registry, "_registered", {})
+        spec.loader.exec_module(module)
+        datasets.register(module.DATASET)
+        yield module
+
+
+@pytest.fixture(scope="module")
+def pipeline(mine, root) -> Pipeline:
+    return Pipeline(load("smoke", "mine"), 5, Machine("cpu", root))
+
+
+def labelled_pixels(images) -> int:
+    return sum(int((images.sample(i).mask != VOID).sum()) for i in range(len(images)))
+
+
+def test_what_a_user_writes_is_short():
+    assert len([line for line in MODULE.splitlines() if line.strip()]) <= 60
+
+
+def test_the_images_are_read_with_their_labels(mine, root):
+    data = Data(DataConfig("mine", labelled=4), 1, root)
+    assert [len(data.names[name]) for name in data.names] == [4, 6, 4, 4]
+    assert data.classes == mine.CLASSES and data.source.boxed.tolist() == [False, True, True]
+    part = data.labelled.giving("box_maps", "allowed").part(range(4))
+    assert part.images.shape == (4, 3, HEIGHT, WIDTH) and part.box_maps.shape[1] == 3
+    # Every object lies in its box, so the box channels cover the masks and allow them.
+    for label in (1, 2):
+        assert bool((part.box_maps[:, label][part.masks == label] == 1).all())
+        assert bool(part.allowed[:, label][part.masks == label].all())
+    assert data.unlabelled.part([0]).masks is None and len(data.boxed) == 6
+    assert np.asarray(data.unlabelled_truth).shape == (6, HEIGHT, WIDTH)
+    assert data.labelled.digest != data.unlabelled.digest
+    other = Data(DataConfig("mine", keep=("paper", "square")), 1, root)
+    assert other.classes == ("paper", "square") and other.source.boxed.tolist() == [False, True]
+    assert set(np.unique(other.test.masks)) == {0, 1, VOID}
+    with pytest.raises(ValueError, match=r"mine takes no list by the name data\.val"):
+        Data(DataConfig("mine", val="others"), 1, root)
+    with pytest.raises(FileNotFoundError, match=r"mine is not there: .* neither mine-1\.0"):
+        Data(DataConfig("mine"), 1, root / "mine-1.0" / "shots")
+
+
+def test_all_stages_and_a_method_without_boxes_train_on_it(pipeline, mine):
+    trained = {
+        "supervised": pipeline.supervised(), "ancillary": pipeline.ancillary(),
+        "primary": pipeline.primary(),
+        "fixmatch": learn(pipeline, pipeline.profile.unlabelled["fixmatch"]),
+    }
+    pixels = labelled_pixels(pipeline.data.test)
+    assert pixels == 4 * (HEIGHT - 1) * WIDTH
+    for name, one in trained.items():
+        assert one.config.method.name == name and one.record["classes"] == list(mine.CLASSES)
+        assert one.config.lists == pipeline.data.lists_digest
+        scores = pipeline.evaluate(one)
+        assert scores.confusion.sum() == pixels and scores.classes == mine.CLASSES
+        assert RunFolder(one.folder.path).read_config(RunConfig) == one.config
+        lists = json.loads((one.folder.path / "lists.json").read_text(encoding="utf-8"))
+        assert lists["test"] == list(pipeline.data.names["test"])
+    assert len({one.folder.path for one in trained.values()}) == 4
+    assert pipeline.logits().names == pipeline.data.boxed.names == pipeline.data.unlabelled.names
+
+
+def test_its_options_are_part_of_a_run(pipeline, mine, root):
+    profile = pipeline.profile
+    left = Pipeline(replace(profile, data=profile.data.with_options(camera="left")), 5,
+                    Machine("cpu", root))
+    assert [len(left.data.names[name]) for name in left.data.names] == [3, 3, 2, 2]
+    both, one_eye = (one.config(profile.supervised, profile.train_supervised)
+                     for one in (pipeline, left))
+    assert fingerprint(both) != fingerprint(one_eye)
+    with pytest.raises(ValueError, match="dataset mine has no option 'lens'; it has camera"):
+        profile.data.with_options(lens="wide")
+    with pytest.raises(ValueError, match="the options of voc are a DatasetOptions"):
+        DataConfig("voc", options=mine.MineOptions())
+
+
+def test_the_audit_finds_what_is_wrong(mine, root, tmp_path):
+    report = check_dataset("mine", root)
+    assert not report.failed and set(report.histograms) == set(PARTS)
+    assert report.histograms["test"].names == mine.CLASSES
+    copied = write_images(tmp_path)
+    mask = np.full((HEIGHT, WIDTH), 9, np.uint8)
+    Image.fromarray(mask).save(copied / "mine-1.0" / "left-val-0-areas.png")
+    (copied / "mine-1.0" / "shots" / "left-test-0.png").unlink()
+    said = "\n".join(map(str, check_dataset("mine", copied).findings))
+    assert "left-val-0-areas.png (9)" in said and "left-test-0.png" in said
+
+
+def test_images_of_one_s_own_are_segmented(pipeline, root, tmp_path):
+    trained = pipeline.supervised()
+    written = predict_files(
+        trained.method, pipeline.data.classes, root / "mine-1.0" / "shots", tmp_path / "out")
+    assert len(written) == sum(PARTS.values())
+    assert read_mask(written[0], 3).shape == (HEIGHT, WIDTH)
+
+
+def test_its_options_are_flags(mine, root, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "supervised", "--dataset", "mine", "--profile", "smoke", "--help"])
+    assert stopped.value.code in (0, None)
+    said = capsys.readouterr().out
+    assert "--data.options.camera" in said and "both,left,right" in said
+    assert "--data.options.world" not in said and "--data.options.recipe" not in said
+    arguments = ["train", "supervised", "--dataset", "mine", "--profile", "smoke", "--root",
+                 str(root), "--device", "cpu", "--data.options.camera", "right"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    folder = Path(printed.split("run: ")[1].strip())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["data"]["options"] == {"camera": "right"} and "square" in printed
+    assert RunFolder(folder).read_config(RunConfig).data.options == mine.MineOptions("right")
+
+
+def test_a_dataset_without_audit_and_an_unknown_one_are_refused(mine, root, capsys):
+    datasets.register(replace(mine.DATASET, name="unaudited", audit=None))
+    assert main(["data", "check", "unaudited", "--root", str(root)]) == 1
+    said = capsys.readouterr().err
+    assert "the dataset unaudited has no audit; there is one for minivoc, voc" in said
+    assert said.count("mine") >= 1 and "Traceback" not in said
+    for arguments in (["data", "check", "theirs"], ["data", "--dataset", "theirs"],
+                      ["data", "split", "theirs", "--labelled", "2", "--out", "list.txt"],
+                      ["pipeline", "--dataset", "theirs", "--profile", "smoke"]):
+        assert main(arguments) == 1, arguments
+        said = capsys.readouterr().err
+        assert "there is no dataset 'theirs'; there are minivoc, voc" in said and "mine" in said
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "supervised", "--dataset", "theirs"])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert all(name in said for name in (*SHIPPED, "mine", "theirs"))
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The command line in a process of its own, which finds the package on its path."""
+
+    package: Path
+    work: Path
+
+    def __call__(self, *arguments: object) -> str:
+        environment = {key: value for key, value in os.environ.items() if key != "SEMISEG_DATA"}
+        checkout = Path(__file__).resolve().parents[1]
+        environment |= {
+            "PYTHONPATH": os.pathsep.join([str(self.package), str(checkout)]),
+            "SEMISEG_WORK": str(self.work), "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "semiseg_lib", *map(str, arguments)], capture_output=True,
+            text=True, encoding="utf-8", env=environment, cwd=self.work, timeout=400, check=False,
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stdout[-2000:]}{done.stderr[-3000:]}"
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+
+def test_an_installed_package_serves_every_command(package, root, tmp_path):
+    """Nothing is imported or registered by hand: the entry point is enough."""
+    shell = Shell(package, tmp_path)
+    said = shell("data", "check", "mine", "--root", root)
+    assert "Mine" in said and "ready to train on" in said
+    assert all(name in said for name in ("paper", "circle", "square"))
+    said = shell("data", "split", "mine", "--root", root, "--labelled", 3, "--out", "three.txt")
+    names = (tmp_path / "three.txt").read_text(encoding="utf-8").split()
+    assert "3 of 6 images" in said and "all 3 classes occur" in said and len(set(names)) == 3
+    said = shell("train", "supervised", "--dataset", "mine", "--profile", "smoke", "--root", root,
+                 "--device", "cpu", "--data.published", "three.txt")
+    assert "mIoU on val:" in said and "circle" in said and "square" in said
+    run = Path(said.split("run: ")[1].strip())
+    lists = json.loads((run / "lists.json").read_text(encoding="utf-8"))
+    assert lists["labelled"] == names
+    said = shell("evaluate", run, "--root", root, "--device", "cpu")
+    assert "mIoU on test:" in said and "circle" in said and "square" in said
+    said = shell("predict", root / "mine-1.0" / "shots", "--run", run, "--out", "out",
+                 "--device", "cpu")
+    assert f"{sum(PARTS.values())} images segmented" in said
+    assert set(np.unique(read_mask(tmp_path / "out" / "left-test-0.png", 3))) <= {0, 1, 2}
+
+
+def test_a_plain_declaration_needs_no_options_and_no_audit():
+    """The least that somebody writes: three fields."""
+    declared = Dataset("mine", "Shapes on paper", lambda request, root, seed: None)
+    assert declared.options is datasets.DatasetOptions and declared.audit is None
+    assert declared.needs_root and not declared.cached and not declared.downloads
