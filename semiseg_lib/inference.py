@@ -18,7 +18,6 @@ from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.sample import Sample
 from semiseg_lib.methods.base import Method
 
-MULTIPLE = 16  # networks take sides that are multiples of it
 PIXELS_A_PASS = 2**18  # of the images that are predicted together: 64 of 64x64, or one photograph
 
 
@@ -128,8 +127,8 @@ def logits_of(method: Method, images: ImageSet, title: str = "logits") -> Iterat
     for part in parts(method, images, title, leave=False):
         maps = _box_maps(method, part)
         with evaluating(method):
-            enlarged = padded(part.images.to(_device(method)))
-            logits = method.head_logits(enlarged, _padded_maps(maps, _device(method)))
+            enlarged = padded(part.images, method)
+            logits = method.head_logits(enlarged, None if maps is None else padded(maps, method))
         stride = enlarged.shape[-1] // logits.shape[-1]
         height, width = (math.ceil(side / stride) for side in part.images.shape[-2:])
         yield from logits[..., :height, :width].float().cpu()
@@ -187,19 +186,19 @@ def _slide(method: Method, images: Tensor, maps: Tensor | None, protocol: Protoc
 
 def _probabilities(method: Method, images: Tensor, maps: Tensor | None) -> Tensor:
     height, width = images.shape[-2:]
-    device = _device(method)
-    logits = method(padded(images.to(device)), _padded_maps(maps, device))
+    logits = method(padded(images, method), None if maps is None else padded(maps, method))
     return logits[..., :height, :width].float().softmax(dim=1)
 
 
-def padded(images: Tensor) -> Tensor:
-    """Enlarged to multiples of 16 at the right and at the bottom; edge pixels are repeated."""
-    height, width = images.shape[-2:]
-    return pad(images, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+def padded(maps: Tensor, method: Method) -> Tensor:
+    """Return maps (B, C, H, W) on the method's device, with sides that it takes.
 
-
-def _padded_maps(maps: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if maps is None else padded(maps.to(device))
+    They are enlarged to multiples of ``method.multiple`` at the right and at the bottom; edge
+    pixels are repeated.
+    """
+    height, width = maps.shape[-2:]
+    missing = (0, -width % method.multiple, 0, -height % method.multiple)
+    return pad(maps.to(_device(method)), missing, mode="replicate")
 
 
 def _box_maps(method: Method, part: Part) -> Tensor | None:

@@ -304,7 +304,7 @@ def test_new_flags_reach_the_run(work, capsys):
 def test_a_run_whose_lists_changed_is_not_scored(runs, tmp_path, capsys):
     """Its scores would be of other images than its record says."""
     other = tmp_path / "other"
-    shutil.copytree(runs["supervised"], other)
+    shutil.copytree(runs["ancillary"], other)
     config = json.loads((other / "config.json").read_text(encoding="utf-8"))
     config["lists"] = "0" * 10
     (other / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -73,8 +73,8 @@ def judged(method: ELN, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (uint8 (H, W) class ids, float32 (H, W) in [0, 1])
     """
     height, width = image.shape[1:]
-    part = torch.from_numpy(image)[None].float() / 255
-    part = padded(part.to(next(method.parameters()).device))
+    part = torch.tensor(image)[None].float() / 255
+    part = padded(part, method)
     with evaluating(method):
         labels, right = method(part).argmax(dim=1), method.error_map(part)
     inside = (0, slice(height), slice(width))

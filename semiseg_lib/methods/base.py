@@ -23,6 +23,7 @@ class Method(nn.Module):
         learns_from: the parts of a batch that :meth:`losses` reads.
         needs_logits: the parts of a batch whose stored ancillary logits :meth:`losses` reads.
         networks: how many networks it trains.
+        multiple: the deployed model takes images whose sides are multiples of so many pixels.
     """
 
     uses_boxes: bool = False
@@ -30,6 +31,7 @@ class Method(nn.Module):
     learns_from: frozenset[str] = frozenset({"labelled"})
     needs_logits: frozenset[str] = frozenset()
     networks: int = 1
+    multiple: int = 16
 
     @classmethod
     def of(cls, config: Any, build: Callable[[], nn.Module], num_classes: int) -> Method:
@@ -104,6 +106,7 @@ class AveragedMethod(Method):
     def __init__(self, network: nn.Module, ema_decay: float) -> None:
         super().__init__()
         self.network = network
+        self.multiple = getattr(network, "multiple", self.multiple)
         self.average = MovingAverage(network, ema_decay)
 
     def head_logits(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:

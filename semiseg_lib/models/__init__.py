@@ -53,7 +53,8 @@ def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Mo
     """Build a network ``model(images, box_maps=None) -> logits (B, num_classes, h, w)``.
 
     It has an attribute ``stride``, the image's size over the logits' (None for the classifier,
-    whose logits are 1x1 for any image); and, where a part of it can be pretrained, that part as
+    whose logits are 1x1 for any image); ``multiple``, where its images' sides need not be multiples
+    of 16; and, where a part of it can be pretrained, that part as
     ``encoder`` and its relative learning rate as ``encoder_lr``.
 
     It works in steps: ``encode(images)`` gives the encoder's features, ``decode(features)`` the

@@ -34,6 +34,7 @@ class Classifier(nn.Module):
     """
 
     stride = None
+    multiple = 1
 
     def __init__(self, config: EncoderChoice, num_classes: int, box_channels: int = 0) -> None:
         super().__init__()

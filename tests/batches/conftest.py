@@ -205,7 +205,8 @@ def city_root(tmp_path: Path) -> Path:
                 (tmp_path / "cityscapes" / kind / split / city).mkdir(parents=True, exist_ok=True)
             where = tmp_path / "cityscapes"
             image = np.full((20, 40, 3), 10 * number, np.uint8)
-            Image.fromarray(image).save(where / f"leftImg8bit/{split}/{city}/{name}_leftImg8bit.png")
+            photograph = where / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png"
+            Image.fromarray(image).save(photograph)
             ids = np.full((20, 40), 7, np.int32)  # road
             ids[:, 20:] = np.resize([7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 27, 28, 31,
                                      32, 33, 0], (20, 20))

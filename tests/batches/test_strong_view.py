@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from scipy.stats import binomtest, kstest
 from torchvision.transforms.v2 import functional as v2
 

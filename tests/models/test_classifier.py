@@ -14,6 +14,7 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.datasets.single_class import SingleClassDataset
 from semiseg_lib.evaluate import evaluate
+from semiseg_lib.inference import predict_part
 from semiseg_lib.memory import example_batch
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.models import ModelConfig, build
@@ -160,3 +161,11 @@ def test_boxes_are_refused_by_the_builder_and_by_the_network():
         build(config, CLASSES, box_channels=3)
     with pytest.raises(ValueError, match="leave the box maps out"):
         network()(noise(2, 3, 8, 8), torch.ones(2, 3, 8, 8))
+
+
+def test_small_images_are_predicted_as_they_are_without_padding():
+    """Padding would be part of what the one answer for the whole image is about."""
+    deployed = method().eval()
+    part = Part(("a", "b"), noise(2, 3, 8, 8))
+    expected = deployed(part.images).softmax(dim=1)
+    torch.testing.assert_close(predict_part(deployed, part), expected)
