@@ -151,7 +151,7 @@ def _view(
     method: Method, images: Tensor, maps: Tensor | None, scale: float, flip: bool,
     protocol: Protocol,
 ) -> Tensor:
-    """Probabilities (1, C, H, W) from one view; flip and scale are undone."""
+    """Probabilities (B, C, H, W) from one view; flip and scale are undone."""
     size = tuple(images.shape[-2:])
     scaled = tuple(max(1, round(scale * side)) for side in size)
     if scaled != size:

@@ -18,8 +18,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
+from torchvision.transforms.v2 import functional as v2
 
 from semiseg_lib.batches import colours
 from semiseg_lib.batches.boxes import Allowed, covered_pixels
@@ -120,7 +120,8 @@ class View:
         """Return the view of an image uint8 (3, H, W): uint8 (3, h, w)."""
         rows, columns = self._within
         if self.scaled != self.source:
-            image, rows, columns = self._resized(image, rows, columns)
+            # All of it, then the part that is seen: a part resized by itself is not quite the same.
+            image = v2.resize(torch.from_numpy(image), list(self.scaled), antialias=True).numpy()
         return self._filled(image.take(rows, axis=1).take(columns, axis=2), PADDING_COLOUR)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
@@ -211,22 +212,6 @@ class View:
             view[..., self.rows != self._within[0], :] = padding
             view[..., self.columns != self._within[1]] = padding
         return view
-
-    def _resized(
-        self, image: np.ndarray, rows: np.ndarray, columns: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The part of the image that is seen, resized, and the places of rows and columns in it.
-
-        Pillow resizes a part exactly as it stands in the whole: the filter reads beyond its edges.
-        """
-        top, left = int(rows.min()), int(columns.min())
-        height, width = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
-        down, across = (a / b for a, b in zip(self.source, self.scaled, strict=True))
-        seen = (left * across, top * down, (left + width) * across, (top + height) * down)
-        seen = (*seen[:2], min(seen[2], self.source[1]), min(seen[3], self.source[0]))
-        whole = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-        resized = np.asarray(whole.resize((width, height), Image.Resampling.BILINEAR, box=seen))
-        return resized.transpose(2, 0, 1), rows - top, columns - left
 
 
 def draw_view(

@@ -58,7 +58,7 @@ def _downloads() -> dict[str, Callable[..., int]]:
     """A command for everything that a dataset declares as a download."""
     return {
         name: _command(name, download)
-        for dataset in map(datasets.find, datasets.names())
+        for dataset in datasets.usable()
         for name, download in dataset.downloads.items()
     }
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 FLAGS = {
-    "--train.batch-weak": "--train.batch-unlabelled",
-    "--data.weak": "--data.unlabelled",
-    "--data.world": "--data.options.world",
-    "--data.sizes": "--data.options.sizes",
-    "--data.sizes.weak": "--data.options.sizes.unlabelled",
-    "--data.labelled-boxes": "--data.options.labelled-boxes",
-    "--data.weak-boxes": "--data.options.unlabelled-boxes",
-    "--data.recipe": "--data.options.recipe",
+    "train.batch-weak": "train.batch-unlabelled",
+    "data.weak": "data.unlabelled",
+    "data.world": "data.options.world",
+    "data.sizes": "data.options.sizes",
+    "data.sizes.weak": "data.options.sizes.unlabelled",
+    "data.labelled-boxes": "data.options.labelled-boxes",
+    "data.weak-boxes": "data.options.unlabelled-boxes",
+    "data.recipe": "data.options.recipe",
 }
-"""Old flag, or the beginning of old flags up to a dot: new one."""
+"""Old flag, or the beginning of old flags up to a dot or a colon: new one."""
 
 DATASETS = {"mini": "minivoc"}
 """Old name after ``semiseg data`` or ``semiseg data check``: new one."""
@@ -24,9 +24,10 @@ def refuse_old_names(arguments: Sequence[str]) -> None:
     """Raise ValueError where a command line uses a name of an earlier version."""
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
+        bare = flag.removeprefix("--")
         for old in sorted(FLAGS, key=len, reverse=True):
-            if flag == old or flag.startswith(f"{old}."):
-                raise ValueError(f"{flag} is now {FLAGS[old]}{flag.removeprefix(old)}.")
+            if bare == old or bare.startswith((f"{old}.", f"{old}:")):
+                raise ValueError(f"{flag} is now {flag.replace(old, FLAGS[old], 1)}.")
     if arguments[:1] == ["data"]:
         for name in arguments[1:3]:
             if name in DATASETS:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from semiseg_lib.datasets.dataset import Reader
-from semiseg_lib.datasets.digest import image_set_digest
+from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.datasets.sample import Sample
 
 
 class Cached:
     """A reader that reads each image once.
 
-    Readers of the same bytes share what is kept: those of other seeds, for instance. After a change
-    on disk a new reader reads afresh, because what is kept goes by the digest of its content.
+    Readers of the same bytes share what is kept: those of other seeds, for instance. What is kept
+    goes by the hashes of the content when the reader was made, and so does the digest of its
+    images: after a change on disk a new reader reads afresh.
 
     Args:
         reader: whose samples are kept.
@@ -29,26 +30,36 @@ class Cached:
         self.names, self.classes = reader.names, reader.classes
         self.masks, self.boxes = reader.masks, reader.boxes
         self.canonical = reader.canonical
-        self._kept = _kept(image_set_digest(reader, range(len(reader))))
+        self._hashes = image_set_hashes(reader, range(len(reader)))
+        self._kept = _kept(json.dumps([self.classes, self._hashes]))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
         if index not in self._kept:
-            read = self.reader[index]
-            self._kept[index] = replace(read, image=np.ascontiguousarray(read.image))
+            self._kept[index] = self._read(index)
         sample = self._kept[index]
         if self.masks is not None and self.boxes:
             return sample
         mask = None if self.masks is None else sample.mask
         return Sample(sample.name, sample.image, mask, sample.boxes if self.boxes else None)
 
-    def content(self, index: int) -> Iterable[Path | bytes]:
-        """Yield the files, or the bytes, that the image is read from."""
-        return self.reader.content(index)
+    def content(self, index: int) -> Iterable[str]:
+        """Yield the hashes of what the image was read from."""
+        return self._hashes[self.names[index]]
+
+    def _read(self, index: int) -> Sample:
+        name = self.names[index]
+        if image_set_hashes(self.reader, [index])[name] != self._hashes[name]:
+            raise ValueError(
+                f"the files of {name} have changed since the dataset was opened. Open it again "
+                "(in a notebook: restart the kernel)."
+            )
+        sample = self.reader[index]
+        return replace(sample, image=np.ascontiguousarray(sample.image))
 
 
 @lru_cache(maxsize=32)
-def _kept(digest: str) -> dict[int, Sample]:
+def _kept(content: str) -> dict[int, Sample]:
     return {}

@@ -433,9 +433,7 @@ def _run_csdownload(folder: Path, names: list[str]) -> None:
 
 
 DATASET = Dataset(
-    name="cityscapes",
-    title="Cityscapes",
-    open=open_cityscapes,
+    name="cityscapes", title="Cityscapes", open=open_cityscapes,
     lists=("val", "test"),
     place="cityscapes",
     marks=("leftImg8bit",),

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,8 +77,8 @@ class Reader(Protocol):
 
     def __getitem__(self, index: int) -> Sample: ...
 
-    def content(self, index: int) -> Iterable[Path | bytes]:
-        """Yield the files, or the bytes, that ``self[index]`` is read from."""
+    def content(self, index: int) -> Iterable[Path | bytes | str]:
+        """Yield what ``self[index]`` is read from: files, bytes, or SHA-256 of either."""
         ...
 
 
@@ -215,8 +216,7 @@ def find(name: str) -> Dataset:
     if name in SHIPPED:
         return import_module(f"{__package__}.{name}").DATASET
     if name in _installed():
-        dataset = _installed()[name].load()
-        register(dataset)
+        register(_loaded(_installed()[name]))
         return _registered[name]
     raise ValueError(f"there is no dataset {name!r}; there are {', '.join(names())}.")
 
@@ -226,7 +226,33 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*SHIPPED, *sorted(_installed()), *_registered)))
 
 
+def usable() -> tuple[Dataset, ...]:
+    """Return the declarations of all known datasets; those of broken packages are left out."""
+    found = []
+    for name in names():
+        with suppress(ValueError):
+            found.append(find(name))
+    return tuple(found)
+
+
+def _loaded(point: EntryPoint) -> Dataset:
+    """The declaration that another package names."""
+    try:
+        dataset = point.load()
+    except Exception as error:
+        raise ValueError(
+            f"the dataset {point.name} cannot be imported from {point.value} ({error!r}). Repair "
+            "or uninstall its package."
+        ) from error
+    if not isinstance(dataset, Dataset) or dataset.name != point.name:
+        raise ValueError(
+            f"{point.value} is the entry point of the dataset {point.name!r}, but not a Dataset "
+            "of this name. Give both the same name."
+        )
+    return dataset
+
+
 @cache
-def _installed() -> Mapping[str, Any]:
+def _installed() -> Mapping[str, EntryPoint]:
     """The entry points of other packages, by name; the name of one is its dataset's."""
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in SHIPPED}

@@ -151,7 +151,7 @@ class _Record(NamedTuple):
 
 
 def image_set_hashes(
-    reader: Reader, indices: Sequence[int], hashes: FileHashes
+    reader: Reader, indices: Sequence[int], hashes: FileHashes | None = None
 ) -> dict[str, tuple[str, ...]]:
     """Return for every image name the hashes of what it is read from, in the reader's order.
 
@@ -164,7 +164,7 @@ def image_set_hashes(
         ValueError: two images of different content share a name.
     """
     found: dict[str, tuple[str, ...]] = {}
-    for name, contents in _listed(reader, indices, hashes):
+    for name, contents in _listed(reader, indices, hashes or _table_for(reader, indices)):
         if found.setdefault(name, contents) != contents:
             raise ValueError(
                 f"two images are called {name!r} and differ; rename one of them and its mask."
@@ -221,7 +221,7 @@ def _listed(
     """Return name and hashes of every index; what was hashed is saved also when a file fails."""
     named: list[tuple[str, list[Path | str]]] = []
     for index in indices:
-        contents = [content if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
+        contents = [hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else content
                     for content in reader.content(index)]
         named.append((reader.names[index], contents))
     files = (content for _, contents in named for content in contents if isinstance(content, Path))

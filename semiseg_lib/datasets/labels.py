@@ -40,7 +40,7 @@ def read_image(path: Path) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: the file is truncated or no image.
     """
-    return np.asarray(_open(path).convert("RGB")).transpose(2, 0, 1)
+    return np.array(_open(path).convert("RGB")).transpose(2, 0, 1)
 
 
 def read_mask(path: Path, num_classes: int) -> np.ndarray:

@@ -156,6 +156,21 @@ def test_after_a_change_on_disk_new_data_reads_the_new_bytes(voc_root, kind):
     assert after.digest != digest
 
 
+def test_a_file_that_changes_before_it_is_read_is_noticed_and_the_digest_is_that_of_the_opening(
+    voc_root
+):
+    kept = set_of(Cached(reader_of(voc_root)))
+    kept.part([0])
+    before, lazy = kept.digest, set_of(reader_of(voc_root)).digest
+    for index in (0, 1):
+        spoil(next(iter(reader_of(voc_root).content(index))))
+    assert before == lazy == kept.digest, "kept pixels keep the digest of what they were read from"
+    assert kept.part([0]).names and set_of(reader_of(voc_root)).digest != before
+    with pytest.raises(ValueError, match="have changed since the dataset was opened"):
+        kept.part([1])
+
+
+
 def test_a_copy_without_masks_or_boxes_hands_out_none_of_what_is_kept(voc_root):
     kept = set_of(Cached(reader_of(voc_root)))
     assert kept.sample(0).mask is not None and kept.sample(0).boxes is not None

@@ -20,6 +20,7 @@ from semiseg_lib.datasets.dataset import (
     find,
     names,
     register,
+    usable,
 )
 from semiseg_lib.datasets.minivoc import MiniVOCOptions, Sizes
 
@@ -148,3 +149,27 @@ def test_a_dataset_of_another_package_is_found_by_its_entry_point(tmp_path, monk
     assert "herbarium" in names() and "herbarium" not in sys.modules, "named without an import"
     assert find("herbarium").title == "Leaves" and find("herbarium") is find("herbarium")
     monkeypatch.delitem(sys.modules, "herbarium")
+
+
+@pytest.mark.parametrize("module, words", [
+    ("raise ImportError('no such thing')", "cannot be imported from"),
+    ("DATASET = 5", "not a Dataset of this name"),
+    ("from semiseg_lib.datasets import Dataset\n"
+     "DATASET = Dataset('other', 'Other', lambda request, root, seed: None)",
+     "not a Dataset of this name"),
+])
+def test_a_broken_package_is_named_and_hides_no_other_dataset(
+    tmp_path, monkeypatch, module, words
+):
+    (tmp_path / "brokenmod.py").write_text(module, encoding="utf-8")
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n",
+                                   encoding="utf-8")
+    (info / "entry_points.txt").write_text(
+        "[semiseg_lib.datasets]\nbroken = brokenmod:DATASET\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ValueError, match=words):
+        find("broken")
+    assert {one.name for one in usable()} >= set(SHIPPED) and "broken" in names()
+    monkeypatch.delitem(sys.modules, "brokenmod", raising=False)

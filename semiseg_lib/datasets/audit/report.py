@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from semiseg_lib.datasets.dataset import find
-from semiseg_lib.datasets.dataset import names as dataset_names
+from semiseg_lib.datasets.dataset import find, usable
 from semiseg_lib.paths import shown
 
 from .findings import FAILS, MENDS, Histogram
@@ -69,7 +68,7 @@ def check_dataset(
     """
     declared = find(dataset)
     if declared.audit is None:
-        audited = [name for name in dataset_names() if find(name).audit is not None]
+        audited = [one.name for one in usable() if one.audit is not None]
         raise ValueError(
             f"the dataset {dataset} has no audit; there is one for {', '.join(audited)}."
         )
