@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as v2
 
 from semiseg_lib.batches import colours
@@ -118,23 +119,11 @@ class View:
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """Return the view of an image uint8 (3, H, W): uint8 (3, h, w)."""
-        rows, columns = self._within
-        if self.scaled != self.source:
-            # All of it, then the part that is seen: a part resized by itself is not quite the same.
-            image = v2.resize(torch.from_numpy(image), list(self.scaled), antialias=True).numpy()
-        return self._filled(image.take(rows, axis=1).take(columns, axis=2), PADDING_COLOUR)
+        return self._window(self._resized(image, InterpolationMode.BILINEAR), PADDING_COLOUR)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Return the view of a mask uint8 (H, W): uint8 (h, w), padding void."""
-        rows, columns = self._within
-        if self.scaled != self.source:
-            rows, columns = (
-                (2 * places + 1) * before // (2 * after)  # nearest neighbour
-                for places, before, after in zip(
-                    (rows, columns), self.source, self.scaled, strict=True
-                )
-            )
-        return self._filled(mask.take(rows, axis=0).take(columns, axis=1), VOID)
+        return self._window(self._resized(mask[None], InterpolationMode.NEAREST_EXACT), VOID)[0]
 
     def inside(self) -> np.ndarray:
         """Return bool (h, w), True where the view shows the image."""
@@ -199,19 +188,24 @@ class View:
             centres = np.minimum(centres, 2 * side - centres)
         return centres * before / side
 
-    @cached_property
-    def _within(self) -> tuple[np.ndarray, np.ndarray]:
-        """The rows and columns that are shown; those of the edge in place of any beyond it."""
-        if self.border == "mirror":
-            return self.rows, self.columns
-        return self.rows.clip(0, self.scaled[0] - 1), self.columns.clip(0, self.scaled[1] - 1)
+    def _resized(self, maps: np.ndarray, how: InterpolationMode) -> np.ndarray:
+        """Maps (C, H, W), all of them: a part resized by itself would not be quite the same."""
+        if self.scaled == self.source:
+            return maps
+        tensor = torch.from_numpy(np.require(maps, requirements="W"))
+        return v2.resize(tensor, list(self.scaled), how, antialias=True).numpy()
 
-    def _filled(self, view: np.ndarray, padding: np.ndarray | int) -> np.ndarray:
-        """The view (..., h, w) with ``padding`` where it shows none of the image."""
+    def _window(self, maps: np.ndarray, padding: np.ndarray | int) -> np.ndarray:
+        """What the view shows of resized maps (C, H, W): (C, h, w), ``padding`` beyond them."""
+        rows, columns = self.rows, self.columns
         if self.border == "padding":
-            view[..., self.rows != self._within[0], :] = padding
-            view[..., self.columns != self._within[1]] = padding
-        return view
+            rows = rows.clip(0, self.scaled[0] - 1)
+            columns = columns.clip(0, self.scaled[1] - 1)
+        window = maps.take(rows, axis=1).take(columns, axis=2)
+        if self.border == "padding":
+            window[:, rows != self.rows] = padding
+            window[:, :, columns != self.columns] = padding
+        return window
 
 
 def draw_view(

@@ -353,7 +353,7 @@ def test_files_that_are_gone_are_not_missed_where_nobody_asks(voc_with_all_masks
     ("Annotations", ImageSet.without_labels, False),
     ("SegmentationClass", ImageSet.without_boxes, True),
     ("Annotations", ImageSet.without_boxes, False),
-], ids=str)
+], ids=lambda value: getattr(value, "__name__", str(value)))
 @pytest.mark.parametrize("place", [0, -1, 40])
 def test_a_digest_changes_with_any_byte_that_is_read(voc_root, kind, change, counts, place):
     before = change(set_of(reader_of(voc_root))).digest
