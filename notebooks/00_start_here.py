@@ -174,8 +174,7 @@ figure = plots.gallery(
         "corrected": [label_of(corrected)],
         "hidden truth": [pipeline.data.unlabelled_truth[one]],
     },
-    pipeline.data.classes,
-    boxes=[unlabelled.sample(one).boxes],
+    pipeline.data.classes, boxes=[unlabelled.sample(one).boxes],
 )
 plots.show(figure, alt="One unlabelled picture with its loosely drawn boxes, the "
            "ancillary's label, the corrected label, and the true mask that no model "

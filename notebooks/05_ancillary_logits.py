@@ -265,7 +265,7 @@ tight = replace(loose, box_maps=torch.from_numpy(np.stack(
     [class_maps(boxes, len(classes), (side, side)) for boxes in tight_boxes]
 )).float())
 
-
+# %%
 def logits_on(part, method) -> Tensor:
     """A model's logits (N, C, h, w) at head resolution, as the store has them."""
     part = part.to(next(method.parameters()).device)

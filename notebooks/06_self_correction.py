@@ -514,8 +514,8 @@ figure.axes[0].set_xticks(places, names)
 plots.show(
     figure,
     alt="One curve a seed: the mIoU of corrected labels on the unlabelled pictures against "
-    "alpha on a logarithmic axis. The left end is the label of the primary alone, the right end that of the "
-    "ancillary alone.",
+    "alpha on a logarithmic axis. The left end is the label of the primary alone, the "
+    "right end that of the ancillary alone.",
 )
 
 # %% [markdown]

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from semiseg_lib import methods
+from semiseg_lib import launch, methods, profiles
 from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.strong_view import StrongConfig
+from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.memory import MemoryEstimate, estimate, example_batch, saved_bytes
 from semiseg_lib.methods import (
     AncillaryConfig,
@@ -28,6 +29,7 @@ from semiseg_lib.methods import (
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.parts import HardPixels
 from semiseg_lib.models import ModelConfig
+from semiseg_lib.stages import Pipeline
 
 CONFIGS = [SupervisedConfig(), AncillaryConfig(), PrimaryConfig()]
 UNLABELLED = [
@@ -186,3 +188,16 @@ def test_smaller_crops_and_fewer_phases_cost_less():
         for start in (0.9, 0.0)
     )
     assert before == activations(SupervisedConfig()) < after / 3
+
+
+@pytest.mark.parametrize("crop, said", [(0, ""), (48, ""), (512, "about ")])
+def test_the_step_of_a_large_batch_is_announced_and_that_of_a_small_one_is_not(crop, said, capsys):
+    """What a step takes is worth a line only where it could be too much."""
+    profile = replace(profiles.load("smoke"), augment=ViewConfig(crop=crop))
+    pipeline = Pipeline(profile, 0, "cpu")
+    config = pipeline.config(profile.supervised, profile.train_supervised)
+    method = methods.build(config.method, config.model, 5)
+    loader = launch.make_loader(pipeline.data.labelled.without_boxes(), None, config)
+    launch._announce_memory(method, loader, config, 5)
+    printed = capsys.readouterr().out
+    assert printed.startswith(said) and bool(printed) == bool(said)

@@ -99,7 +99,7 @@ def measured(name: str, study: str = PHOTO_STUDY) -> str:
         return (f"*No record of this run is stored yet.* `semiseg study {quoted} --profile "
                 f"{name} --root DIR` makes it.")
     rows = photo_rows(records, study)
-    plain = ["mIoU on test (%)", *COSTS.values(), "mIoU of unlabelled labels (%)"]
+    plain = ["mIoU on test (%)", *COSTS.values(), "mIoU of the labels (%)"]
     table = markdown_table(rows, plain=[title for title in plain if title in rows[0]])
     parts = [conditions(records, profile, study), table, *gains(records)]
     return _with_mark("\n\n".join(parts), records.mark)
@@ -114,7 +114,7 @@ def photo_rows(records: Records, study: str = PHOTO_STUDY) -> list[dict]:
         row = {"masks": str(arm.labelled), "model": arm.text + records.sign,
                "mIoU on test (%)": records.scores(key)}
         if labels:
-            row["mIoU of unlabelled labels (%)"] = records.scores(key, "labels") or None
+            row["mIoU of the labels (%)"] = records.scores(key, "labels") or None
         row |= {title: records.scores(key, score) or None for score, title in COSTS.items()}
         rows.append({**row, "seeds": str(len(records.seeds(key)))})
     return rows

@@ -49,9 +49,8 @@ def minivoc(common: CommonFlags = Common()) -> None:
     ]
     print(markdown_table(rows))
     print(f"classes: {', '.join(data.classes)}")
-    first = next(iter(data.labelled.reader.content(0)))
-    if isinstance(first, Path):
-        print(f"folder:  {shown(first.parents[1])}")
+    if data.source.folder is not None:
+        print(f"folder:  {shown(data.source.folder)}")
 
 
 def _downloads() -> dict[str, Callable[..., int]]:

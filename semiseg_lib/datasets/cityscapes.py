@@ -193,19 +193,19 @@ class CityscapesSource:
     """
 
     def __init__(self, root: Path, keep: Sequence[str], val: str, test: str) -> None:
-        self.root = root
+        self.folder = root
         self.classes = packed_ids(CITYSCAPES_CLASSES, keep, root)[0]
         self.boxed = np.array([name in CITYSCAPES_THINGS for name in self.classes])
         self._splits = {"val": val, "test": test}
 
     def names(self, which: str) -> Sequence[str]:
         """Return the image names of a list."""
-        return tuple(cityscapes_images(self.root, self._splits.get(which, "train")))
+        return tuple(cityscapes_images(self.folder, self._splits.get(which, "train")))
 
     def reader(self, which: str, masks: bool, boxes: bool) -> CityscapesDataset:
         """Return the reader of a list."""
         return CityscapesDataset(
-            self.root, self._splits.get(which, "train"), keep=self.classes,
+            self.folder, self._splits.get(which, "train"), keep=self.classes,
             masks="auto" if masks else None, boxes=boxes,
         )
 

@@ -88,10 +88,12 @@ class Source(Protocol):
     Attributes:
         classes: C class names, in the order of their ids.
         boxed: bool (C,), which classes have a box around each of their objects.
+        folder: where it lies; None for images that come with a package.
     """
 
     classes: tuple[str, ...]
     boxed: np.ndarray
+    folder: Path | None
 
     def names(self, which: str) -> Sequence[str]:
         """Return the image names of one of :data:`LISTS`."""

@@ -100,6 +100,7 @@ class SingleClassSource:
     ) -> None:
         self.classes, new_id = packed_ids(classes, keep, where)
         self.boxed = np.zeros(len(self.classes), bool)
+        self.folder = None
         self._images, self._labels = images, new_id[images.labels]
         generator = np.random.default_rng(SPLIT_SEED)
         rest, of_test = np.flatnonzero(~images.is_test), np.flatnonzero(images.is_test)

@@ -212,7 +212,7 @@ class CamVidSource:
     def __init__(
         self, root: Path, keep: Sequence[str], val: str, test: str, frames: bool, recipe: Recipe
     ) -> None:
-        self.root = root
+        self.folder = root
         self.classes = packed_ids(CAMVID_CLASSES, keep, root)[0]
         self.boxed = np.zeros(len(self.classes), bool)
         self._splits = {"val": val, "test": test}
@@ -220,14 +220,14 @@ class CamVidSource:
 
     def names(self, which: str) -> Sequence[str]:
         """Return the image names of a list."""
-        names = camvid_names(self.root, self._splits.get(which, "train"))
+        names = camvid_names(self.folder, self._splits.get(which, "train"))
         with_frames = self._frames and which in ("unlabelled", "hidden")
-        return names + camvid_frames(self.root) if with_frames else names
+        return names + camvid_frames(self.folder) if with_frames else names
 
     def reader(self, which: str, masks: bool, boxes: bool) -> CamVidDataset:
         """Return the reader of a list; there are no boxes to read."""
         return CamVidDataset(
-            self.root, self._splits.get(which, "train"), self.names(which), self.classes, masks,
+            self.folder, self._splits.get(which, "train"), self.names(which), self.classes, masks,
             self._recipe,
         )
 

@@ -49,7 +49,7 @@ class FolderSource:
     """
 
     def __init__(self, root: Path, keep: Sequence[str], seed: int) -> None:
-        self.root, self._keep = root, tuple(keep) or None
+        self.folder, self._keep = root, tuple(keep) or None
         self._lists = folder_lists(root, seed)
         every = FolderDataset(root, keep=self._keep, boxes=False)
         self.classes, self._with_boxes = every.classes, every.contents.boxes.names
@@ -61,7 +61,7 @@ class FolderSource:
 
     def reader(self, which: str, masks: bool, boxes: bool) -> FolderDataset:
         """Return the reader of a list."""
-        return FolderDataset(self.root, self.names(which), self._keep, masks, boxes)
+        return FolderDataset(self.folder, self.names(which), self._keep, masks, boxes)
 
     def has_boxes(self, name: str) -> bool:
         """Return whether the files of boxes list the image."""
