@@ -266,20 +266,26 @@ class Pipeline:
             yield correct(*both, images.part([number]).allowed.to(device))[0].cpu()
 
     def need_boxes(self, part: str) -> None:
-        """Raise ValueError where an ancillary has no boxes to learn from, or no image to label."""
-        images = getattr(self.data, part)
-        lacking = [name for name in images.names if not self.data.source.has_boxes(name)]
-        if part == "labelled" and lacking:
-            lack = f"no boxes on {len(lacking)} of its {len(images)} labelled images"
-        elif len(lacking) == len(images):
-            lack = f"no {part} images with boxes" if len(images) else f"no {part} images"
-        else:
-            return
-        such = f", such as {lacking[0]}" if lacking else ""
-        raise ValueError(
-            f"{self.data.config.dataset} has {lack}{such}, so no ancillary can label them. Add "
-            "boxes, or train `supervised` or a method that learns from unlabelled images."
-        )
+        """Raise ValueError where an ancillary has no boxes to learn, or nothing to label.
+
+        Args:
+            part: the images that it is to label, ``labelled`` or ``unlabelled``.
+        """
+        data, lack = self.data, ""
+        for name in ("labelled", "val", "test"):
+            members = data.names[name]
+            if lacking := [one for one in members if not data.knows_boxes(one)]:
+                lack = (f"no boxes on {len(lacking)} of its {len(members)} {name} images, such as "
+                        f"{lacking[0]}")
+                break
+        if not lack and not len(data.boxed if part == "unlabelled" else data.labelled):
+            lack = f"no {part} images with boxes"
+        if lack:
+            raise ValueError(
+                f"{data.config.dataset} has {lack}, so no ancillary can label them. Add boxes (the "
+                "background must be the first class), or train `supervised` or a method that "
+                "learns from unlabelled images."
+            )
 
     def _store(self, source: str, images: ImageSet) -> LogitsStore:
         return LogitsStore(

@@ -56,7 +56,7 @@ def covered_pixels(low: float, high: float, size: int) -> slice:
 
 @dataclass(frozen=True)
 class Allowed:
-    """The classes that a weak label allows in each pixel of an image.
+    """The classes that an incomplete label allows in each pixel of an image.
 
     A class is possible in a pixel if it is possible everywhere, or if a box of it covers the pixel.
     Loose boxes make this weaker; a missing box makes it wrong.

@@ -147,9 +147,14 @@ class Data:
 
     @cached_property
     def boxed(self) -> ImageSet:
-        """The unlabelled images that somebody looked through for boxes."""
-        has = [i for i, name in enumerate(self.unlabelled.names) if self.source.has_boxes(name)]
-        return self.unlabelled.take(has)
+        """The unlabelled images whose boxes are known."""
+        known = [i for i, name in enumerate(self.unlabelled.names) if self.knows_boxes(name)]
+        return self.unlabelled.take(known)
+
+    def knows_boxes(self, name: str) -> bool:
+        """Return whether an image has boxes, or may be taken for one without objects."""
+        is_empty = self.config.unboxed == "empty" and bool(self.source.boxed.any())
+        return is_empty or self.source.has_boxes(name)
 
     @cached_property
     def unlabelled_truth(self) -> Masks:

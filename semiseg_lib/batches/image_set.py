@@ -82,7 +82,7 @@ class ImageSet:
         return self.reader[self.indices[number]]
 
     def allowed(self, number: int) -> Allowed:
-        """Return the classes that the weak label of an image allows in each pixel."""
+        """Return the classes that the incomplete label of an image allows in each pixel."""
         return allowed_by_boxes(self.sample(number).boxes, self.boxed, self.unboxed)
 
     def take(self, numbers: Sequence[int]) -> ImageSet:
@@ -200,7 +200,8 @@ class ImageSet:
         if sample.boxes is None and self.unboxed == "unknown":
             raise ValueError(
                 f"nobody drew boxes on {sample.name}. Draw them, leave the image out, or say that "
-                "an image without boxes holds no object (data.unboxed empty)."
+                "an image without boxes holds no object (data.unboxed is 'empty'; for a single "
+                "training --data.unboxed empty)."
             )
         return sample.boxes or Boxes()
 

@@ -154,7 +154,7 @@ class View:
         return maps
 
     def allowed(self, allowed: Allowed) -> np.ndarray:
-        """Return the view of what a weak label allows: bool (C, h, w), True in padding."""
+        """Return the view of what an incomplete label allows: bool (C, h, w), True in padding."""
         maps = self.box_maps(allowed.boxes, len(allowed.everywhere)).astype(bool)
         maps[0] = False
         return maps | allowed.everywhere[:, None, None] | ~self.inside()

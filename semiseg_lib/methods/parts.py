@@ -32,7 +32,7 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def restrict(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Give probability 0 to the classes that a weak label does not allow.
+    """Give probability 0 to the classes that an incomplete label does not allow.
 
     Args:
         logits: (B, C, h, w).

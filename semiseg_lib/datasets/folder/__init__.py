@@ -52,8 +52,11 @@ class FolderSource:
         self.folder, self._keep = root, tuple(keep) or None
         self._lists = folder_lists(root, seed)
         every = FolderDataset(root, keep=self._keep, boxes=False)
-        self.classes, self._with_boxes = every.classes, every.contents.boxes.names
-        self.boxed = np.arange(len(self.classes)) > 0
+        self.classes = every.classes
+        # Box maps need the background as class 0; without it, or without boxes, none are read.
+        has_background = self.classes[0] == every.contents.classes[0]
+        self._with_boxes = every.contents.boxes.names if has_background else set()
+        self.boxed = (np.arange(len(self.classes)) > 0) & bool(self._with_boxes)
 
     def names(self, which: str) -> Sequence[str]:
         """Return the image names of a list; the labelled ones are the candidates."""
