@@ -53,6 +53,9 @@ def main() -> None:
     options = parser.parse_args()
     profile = profiles.load("laptop")
     data = Data(profile.data, seed=0)
+    for images in (data.labelled, data.unlabelled):
+        for number in range(len(images)):
+            images.sample(number)  # read once, as in the first epoch of a training
     print(strong_views(profile, data, options))
     print(loading(profile, data, options))
     with tempfile.TemporaryDirectory() as folder:

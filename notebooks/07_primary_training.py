@@ -299,8 +299,8 @@ plots.show(
 )
 
 # %% [markdown]
-# Another machine rounds differently, and a training run amplifies the difference. So the gain of
-# a few points that your own runs show will not be ours to the digit, and its band is wide. The
+# Another machine rounds differently, and a training run amplifies the difference. So the gain
+# that your own runs show will not be ours to the digit, and its band is wide. The
 # strict claim (an interval above zero) is checked on the stored runs: `semiseg study hurried`.
 # The stored runs were made by an earlier version of the library, so they are judged alone, and
 # never in one interval with the runs above.

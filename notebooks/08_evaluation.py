@@ -208,8 +208,8 @@ tables.results_table(together.rows())
 #
 # Leave the classes aside for a moment and ask only: object or background? **Recall** is the
 # share of object pixels that were called some object, **precision** the share of called pixels
-# that are one. The last row is the ancillary's labels of the unlabelled pictures, which were drawn
-# loosely.
+# that are one. The last row is the ancillary's labels of the unlabelled pictures, whose boxes were
+# drawn loosely.
 #
 # **Predict first.** Loose labels cover nearly all of each object, and much more. Which of the two
 # numbers suffers? And which of them can correction raise, at what price?

@@ -22,7 +22,7 @@
 # **You need** the corrected label of [chapter 06](06_self_correction.ipynb) and the loss of
 # [chapter 07](07_primary_training.ipynb).
 #
-# **Minutes**: under one in the `smoke` profile. In the `laptop` profile about two the first time,
+# **Minutes**: under one in the `smoke` profile. In the `laptop` profile about three the first time,
 # half of one once the runs are on disk.
 
 # %% tags=["parameters"]
@@ -455,7 +455,7 @@ print(f"{'primary alone':<16} {label_score(logits_primary):.1f} %")
 
 # %% [markdown]
 # **How to read it.** Start with the curve. Where it lies above the module's line, one number makes
-# better labels than two convolutions did. In our run it does so for every $\alpha$ up to about 2.
+# better labels than two convolutions did. In our run it does so for every $\alpha$ up to about 5.
 # Then look at the gap between "module" and "folded". That is what the neighbours are worth to
 # this module: next to nothing.
 #
@@ -530,7 +530,7 @@ tables.results_table([
 # %% [markdown]
 # All rows speak about the same pixels. A module that knew *where* each model errs would be right
 # more often than any fixed weighting. Ours sides with the ancillary in about two thirds of the
-# disagreements, and is right in fewer than half of them. After the start it was little better.
+# disagreements, and is right in fewer than half of them. After the start it was somewhat better.
 #
 # ### Look
 #
@@ -661,7 +661,7 @@ for kind, curve, level in (("tight", tight_by_alpha, by_module),
           f"the module {level:.1f} %")
 
 # %% [markdown]
-# So the module has learnt its lesson well: with tight boxes it comes within about a point of the
+# So the module has learnt its lesson well: with tight boxes it comes within two points of the
 # best $\alpha$, without anybody choosing one. But it is a lesson about tight boxes. With loose ones
 # the best $\alpha$ is many times smaller, and the module cannot notice. **A learnt trust is worth
 # as much as $F$ resembles $W$.** Nor does $\alpha$ adapt by itself. But it is a knob, and whoever

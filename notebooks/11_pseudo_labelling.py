@@ -375,7 +375,7 @@ for how, labels in {
     print(f"labels {how:<25} {(labels == truth).mean():.0%} right")
 
 # %% [markdown]
-# Here a view is moved by one pixel at most, so the first trap costs little. The second costs
+# Here a view is moved by one pixel at most, so the first trap costs a few points. The second costs
 # everything, and no line of code fails. The library ties a label to its picture by **name**.
 
 # %% [markdown]

@@ -56,11 +56,11 @@ profile = chapter.begin("12_consistency", profile, device)
 # %% [markdown]
 # ## The result first
 #
-# From here on the unlabelled pictures have lost their boxes. They are **unlabelled**: pictures and
-# nothing else. Four models, each trained once per seed. **Masks alone** is the baseline of chapter
-# 03. The next two go on from it, still on masks alone: the one for as many more steps as its rivals
-# get, the other in addition on strongly changed views. The last one, **FixMatch**, also looks at
-# the unlabelled pictures.
+# From here on the unlabelled pictures have lost their boxes. They are truly **unlabelled**:
+# pictures and nothing else. Four models, each trained once per seed. **Masks alone** is the
+# baseline of chapter 03. The next two go on from it, still on masks alone: the one for as many more
+# steps as its rivals get, the other in addition on strongly changed views. The last one,
+# **FixMatch**, also looks at the unlabelled pictures.
 #
 # Training all of them takes longer than a chapter may. The scores are **records**, made with
 # `semiseg study unlabelled` in the laptop profile. One FixMatch you will train yourself.

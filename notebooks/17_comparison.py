@@ -105,7 +105,7 @@ tables.results_table(
 )
 
 # %% [markdown]
-# **Extra supervision.** *Unlabelled pictures* cost no annotator a minute. *Boxes* do; their cost
+# **Extra supervision.** *Unlabelled images* cost no annotator a minute. *Boxes* do; their cost
 # has a section of its own.
 #
 # **Steps.** Most methods go on from the supervised run: that is the first number. Three rows do not

@@ -26,13 +26,14 @@ def adjust_brightness(images: Tensor, factors: Tensor) -> Tensor:
 
 def adjust_contrast(images: Tensor, factors: Tensor) -> Tensor:
     """Move each image away from the mean of its grey values, by its factor (B,)."""
-    mean = grey(images).mean(dim=(1, 2, 3), keepdim=True)
-    return _blend(images, mean, factors)
+    red, green, blue = images.mean(dim=(2, 3)).unbind(dim=1)
+    mean = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return (images * _per_image(factors)).add_(_per_image((1 - factors) * mean)).clamp_(0, 1)
 
 
 def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:
     """Move each image away from its grey version, by its factor (B,)."""
-    return _blend(images, grey(images), factors)
+    return torch.lerp(grey(images), images, _per_image(factors)).clamp_(0, 1)
 
 
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
@@ -53,11 +54,6 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
     shifted = torch.stack([hue + n for n in (5, 3, 1)], dim=1).remainder_(6)
     share = torch.minimum(shifted, 4 - shifted).clamp_(0, 1)
     return value.unsqueeze(1) - chroma.unsqueeze(1) * share
-
-
-def _blend(images: Tensor, other: Tensor, factors: Tensor) -> Tensor:
-    """``other`` for a factor of 0, the image for 1, further away for more."""
-    return torch.lerp(other, images, _per_image(factors)).clamp_(0, 1)
 
 
 def _per_image(factors: Tensor) -> Tensor:

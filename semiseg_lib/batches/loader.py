@@ -74,9 +74,10 @@ class Loader:
         mine = slice(self.process, size, self.processes)
         indices, draws = indices[mine], draws[mine]
 
+        rows, stride = draws.tolist(), self._strides[number]
+
         def view(place: int, sample: Sample) -> View:
-            size, stride = sample.image.shape[1:], self._strides[number]
-            return draw_view(size, self.augment, draws[place], stride)
+            return draw_view(sample.image.shape[1:], self.augment, rows[place], stride)
 
         part = images.part(indices, view)
         return replace(part, images=recolour(part.images, self.augment, draws[:, -4:]))

@@ -18,8 +18,8 @@ class Part:
         images: float32 (B, 3, H, W) in [0, 1].
         masks: int64 (B, H, W) class ids, 255 = void; None for images without masks.
         box_maps: float32 (B, C, H, W) of zeros and ones; None where not asked for.
-        allowed: bool (B, C, H, W), the classes that the incomplete label of each image allows in a pixel;
-            None where not asked for. True everywhere in padding.
+        allowed: bool (B, C, H, W), the classes that the boxes of each image allow in a pixel; None
+            where not asked for. True everywhere in padding.
         logits_ancillary: float32 (B, C, h, w) at head resolution; None where not asked for.
         inside: bool (B, H, W), False where a view shows padding instead of its image; None where
             there is no padding. Masks are void there.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -106,16 +106,15 @@ class View:
         """Return the view that shows an image of ``size`` (H, W) as it is."""
         return cls(size, size, 0, 0, size)
 
-    @cached_property
+    @property
     def rows(self) -> np.ndarray:
         """The row of the resized image that each row of the view shows, int64 (h,)."""
-        return self._folded(self.top + np.arange(self.size[0]), self.scaled[0])
+        return _places(self.top, self.size[0], self.scaled[0], False, self.border)
 
-    @cached_property
+    @property
     def columns(self) -> np.ndarray:
         """The column of the resized image that each column of the view shows, int64 (w,)."""
-        columns = self.left + np.arange(self.size[1])
-        return self._folded(columns[::-1] if self.flip else columns, self.scaled[1])
+        return _places(self.left, self.size[1], self.scaled[1], self.flip, self.border)
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """Return the view of an image uint8 (3, H, W): uint8 (3, h, w)."""
@@ -127,6 +126,8 @@ class View:
 
     def inside(self) -> np.ndarray:
         """Return bool (h, w), True where the view shows the image."""
+        if self.border == "mirror":
+            return np.ones(self.size, dtype=bool)
         rows, columns = (
             (places >= 0) & (places < side)
             for places, side in zip((self.rows, self.columns), self.scaled, strict=True)
@@ -167,26 +168,18 @@ class View:
         beyond the image's edge the nearest one is repeated, or they are mirrored like the image.
         """
         stride = stored_stride(self.source, logits.shape[-2:])
-        down = self._centres(0, self.top, stride)
-        across = self._centres(1, self.left, stride)
-        return _sampled(_sampled(logits, 1, down, stride), 2, across, stride)
-
-    def _folded(self, places: np.ndarray, side: int) -> np.ndarray:
-        """Places beyond 0 .. side - 1, mirrored in where the border says so (… 1 0 | 0 1 …)."""
-        if self.border == "padding":
-            return places
-        folded = places % (2 * side)
-        return np.minimum(folded, 2 * side - 1 - folded)
-
-    def _centres(self, axis: int, corner: int, stride: int) -> np.ndarray:
-        """Where the centres of the view's logits lie, in pixels of the image."""
-        side, before = self.scaled[axis], self.source[axis]
-        centres = (np.arange(-(-self.size[axis] // stride)) + 0.5) * stride
-        centres = corner + (self.size[1] - centres if axis == 1 and self.flip else centres)
-        if self.border == "mirror":
-            centres = centres % (2 * side)
-            centres = np.minimum(centres, 2 * side - centres)
-        return centres * before / side
+        for axis, corner, flip in ((1, self.top, False), (2, self.left, self.flip)):
+            low, high, share = _between(
+                corner, self.size[axis - 1], self.scaled[axis - 1], self.source[axis - 1],
+                logits.shape[axis], stride, flip, self.border,
+            )
+            below = logits.take(low, axis)
+            if share is not None:
+                share = share[:, None] if axis == 1 else share
+                above = logits.take(high, axis).astype(np.float32)
+                below = below + share * (above - below)
+            logits = below
+        return logits
 
     def _resized(self, maps: np.ndarray, how: InterpolationMode) -> np.ndarray:
         """Maps (C, H, W), all of them: a part resized by itself would not be quite the same."""
@@ -222,16 +215,17 @@ def draw_view(
     """
     low, high = config.scale
     factor = low + (high - low) * draws[0]
-    scaled = tuple(max(round(side * factor), 1) for side in size)
+    height, width = (max(round(side * factor), 1) for side in size)
     crop = (config.crop, config.crop) if config.crop else tuple(size)
     reach = config.shift // stride
-    top, left = (
-        _whole(draw, *sorted((0, side - length)))
-        + stride * _whole(shift, -reach, reach)
-        for side, length, draw, shift in zip(scaled, crop, draws[1:3], draws[3:5], strict=True)
-    )
     return View(
-        tuple(size), scaled, top, left, crop, bool(draws[5] < config.flip), config.border
+        source=tuple(size),
+        scaled=(height, width),
+        top=_corner(height - crop[0], draws[1]) + stride * _whole(-reach, reach, draws[3]),
+        left=_corner(width - crop[1], draws[2]) + stride * _whole(-reach, reach, draws[4]),
+        size=crop,
+        flip=bool(draws[5] < config.flip),
+        border=config.border,
     )
 
 
@@ -257,10 +251,8 @@ def jitter(images: Tensor, reach: Sequence[float], draws: np.ndarray) -> Tensor:
         reach: how far each of the four may change; those with 0 are passed over.
         draws: (B, 4) in -1 .. 1. A factor is 1 + reach * draw; hue turns by reach * draw.
     """
-    drawn = torch.from_numpy(np.asarray(draws, np.float32)).to(images.device)
-    brightness, contrast, saturation, hue = (
-        far * column for far, column in zip(reach, drawn.unbind(dim=1), strict=True)
-    )
+    changes = np.ascontiguousarray((draws * np.array(reach)).T, np.float32)
+    brightness, contrast, saturation, hue = torch.from_numpy(changes).to(images.device)
     if reach[0]:
         images = colours.adjust_brightness(images, 1 + brightness)
     if reach[1]:
@@ -278,22 +270,55 @@ def stored_stride(image: tuple[int, int], stored: tuple[int, int]) -> int:
     return 2 ** round(math.log2(image[longest] / stored[longest]))
 
 
-def _whole(draw: float, low: int, high: int) -> int:
+def _corner(room: int, draw: float) -> int:
+    """Where a crop begins: in 0 .. room; negative room is padding, shared between both sides."""
+    return _whole(min(0, room), max(0, room), draw)
+
+
+def _whole(low: int, high: int, draw: float) -> int:
     """A whole number from ``low`` to ``high``, both included, from a uniform one in [0, 1)."""
     return low + int(draw * (high - low + 1))
 
 
-def _sampled(logits: np.ndarray, axis: int, centres: np.ndarray, stride: int) -> np.ndarray:
-    """Linear interpolation along one axis at ``centres``, in pixels; the edge is repeated.
+@lru_cache(maxsize=1024)
+def _places(corner: int, length: int, side: int, flip: bool, border: str) -> np.ndarray:
+    """The places of ``length`` neighbours from ``corner`` on, mirrored in where the border says so.
 
-    Where all centres are those of stored logits, these are handed out as they are.
+    Of 0 .. side - 1, the edge repeated: … 1 0 | 0 1 …
     """
-    last = logits.shape[axis] - 1
-    places = (centres / stride - 0.5).clip(0, last)
+    places = corner + np.arange(length)
+    places = places[::-1] if flip else places
+    if border == "mirror":
+        places = places % (2 * side)
+        places = np.minimum(places, 2 * side - 1 - places)
+    places.flags.writeable = False
+    return places
+
+
+@lru_cache(maxsize=1024)
+def _between(
+    corner: int, length: int, side: int, before: int, count: int, stride: int, flip: bool,
+    border: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Between which stored logits the centres of a view's own logits lie, along one axis.
+
+    Args:
+        corner, length: of the view, in pixels of the resized image.
+        side, before: of the resized image, and of the image.
+        count: how many logits are stored along the axis.
+        stride: pixels of the image that one of them covers.
+        flip, border: as for the view.
+
+    Returns:
+        the places below and above, int64 (n,), and the share of the one above, float32 (n,); None
+        where every centre is that of a stored logit. Beyond the edge the last one is repeated.
+    """
+    centres = (np.arange(-(-length // stride)) + 0.5) * stride
+    centres = corner + (length - centres if flip else centres)
+    if border == "mirror":
+        centres = centres % (2 * side)
+        centres = np.minimum(centres, 2 * side - centres)
+    places = (centres * before / side / stride - 0.5).clip(0, count - 1)
     low = places.astype(np.int64)
     share = (places - low).astype(np.float32)
-    below = logits.take(low, axis)
-    if not share.any():
-        return below
-    above = logits.take(np.minimum(low + 1, last), axis).astype(np.float32)
-    return below + (share[:, None] if axis == 1 else share) * (above - below)
+    return low, np.minimum(low + 1, count - 1), share if share.any() else None
