@@ -69,6 +69,7 @@ class InMemory:
     """
 
     canonical: Mapping[str, str] = {}
+    decoding = ""
 
     def __init__(
         self, names: Sequence[str], images: Sequence[np.ndarray],

@@ -78,11 +78,13 @@ def allowed_by_boxes(
     Args:
         boxes: of the image; None where nobody looked through it.
         boxed: bool (C,), which classes have a box around each of their objects. The others, such as
-            the background, are possible everywhere.
+            the background, are possible everywhere, and so are those of crowds.
         unboxed: what an image that nobody looked through means: ``unknown`` allows everything,
             ``empty`` takes it for an image without objects.
     """
     if boxes is None:
         everywhere = np.ones_like(boxed) if unboxed == "unknown" else ~boxed
         return Allowed(everywhere, Boxes())
-    return Allowed(~boxed, boxes)
+    everywhere = ~boxed
+    everywhere[list(boxes.crowds)] = True
+    return Allowed(everywhere, boxes)

@@ -250,5 +250,6 @@ def _image_set(
 ) -> ImageSet:
     """All images of one of a dataset's lists."""
     reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
-    reader = Cached(reader) if declared.cached else reader
+    if declared.cached:
+        reader = Cached(reader, f"{declared.name} {plain(config.options)}")
     return ImageSet(reader, tuple(range(len(reader))), source.boxed, config.unboxed)

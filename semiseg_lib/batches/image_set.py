@@ -57,7 +57,7 @@ class ImageSet:
     @cached_property
     def digest(self) -> str:
         """The digest, 64 hexadecimal digits, of everything that these images are read from."""
-        return image_set_digest(self.reader, self.indices)
+        return image_set_digest(self.reader, self.indices, extra=(self.reader.decoding,))
 
     @property
     def images(self) -> Tensor:
@@ -82,7 +82,12 @@ class ImageSet:
         return self.reader[self.indices[number]]
 
     def allowed(self, number: int) -> Allowed:
-        """Return the classes that the incomplete label of an image allows in each pixel."""
+        """Return the classes that the boxes of an image allow in each pixel.
+
+        Raises:
+            ValueError: this set was told not to read boxes.
+        """
+        self._need_boxes_read()
         return allowed_by_boxes(self.sample(number).boxes, self.boxed, self.unboxed)
 
     def take(self, numbers: Sequence[int]) -> ImageSet:
@@ -109,8 +114,8 @@ class ImageSet:
         Raises:
             ValueError: something is asked for, but this set was told not to read boxes.
         """
-        if what and not self.reader.boxes and self.boxed.any():
-            raise ValueError("these images are read without boxes; ask the set that reads them.")
+        if what:
+            self._need_boxes_read()
         reader = copy(self.reader)
         reader.boxes = self.reader.boxes and bool(what)
         return replace(self, reader=reader, gives=frozenset(what))
@@ -196,6 +201,10 @@ class ImageSet:
             inside=_tensor([one.inside() for one in views]) if padded else None,
         )
 
+    def _need_boxes_read(self) -> None:
+        if not self.reader.boxes and self.boxed.any():
+            raise ValueError("these images are read without boxes; ask the set that reads them.")
+
     def _boxes_of(self, sample: Sample) -> Boxes:
         if sample.boxes is None and self.unboxed == "unknown":
             raise ValueError(
@@ -216,7 +225,8 @@ class ImageSet:
 
     def _over(self, reader: Reader) -> ImageSet:
         """All images of a reader that is made of this set."""
-        return ImageSet(reader, tuple(range(len(reader))), self.boxed, gives=frozenset())
+        indices = tuple(range(len(reader)))
+        return ImageSet(reader, indices, self.boxed, self.unboxed, gives=frozenset())
 
 
 class Masks(Sequence):
@@ -248,7 +258,7 @@ class Relabelled:
         self.names, self.classes = images.names, images.classes
         self.masks: Sequence[np.ndarray] | None = masks
         self.boxes = False
-        self.canonical = images.reader.canonical
+        self.canonical, self.decoding = images.reader.canonical, images.reader.decoding
 
     def __len__(self) -> int:
         return len(self.images)
@@ -281,6 +291,7 @@ class Joined:
         self.classes = sets[0].classes
         self.boxes = False
         self.masks: Literal["own"] | None = "own"
+        self.decoding = "\n".join(dict.fromkeys(images.reader.decoding for images in sets))
         self.canonical = {
             key: value for images in sets for key, value in images.reader.canonical.items()
         }

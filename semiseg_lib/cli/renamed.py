@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 FLAGS = {
     "train.batch-weak": "train.batch-unlabelled",
@@ -29,6 +30,6 @@ def refuse_old_names(arguments: Sequence[str]) -> None:
             if bare == old or bare.startswith((f"{old}.", f"{old}:")):
                 raise ValueError(f"{flag} is now {flag.replace(old, FLAGS[old], 1)}.")
     if arguments[:1] == ["data"]:
-        for name in arguments[1:3]:
-            if name in DATASETS:
+        for before, name in pairwise(arguments):
+            if name in DATASETS and not before.startswith("-"):
                 raise ValueError(f"the dataset {name} is now called {DATASETS[name]}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 
@@ -23,15 +24,17 @@ class Cached:
 
     Args:
         reader: whose samples are kept.
+        options: what else decides the samples; readers of other options share nothing.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, options: str = "") -> None:
         self.reader = reader
         self.names, self.classes = reader.names, reader.classes
         self.masks, self.boxes = reader.masks, reader.boxes
-        self.canonical = reader.canonical
+        self.canonical, self.decoding = reader.canonical, reader.decoding
         self._hashes = image_set_hashes(reader, range(len(reader)))
-        self._kept = _kept(json.dumps([self.classes, self._hashes]))
+        content = json.dumps([self.classes, self.decoding, self._hashes, options])
+        self._kept = _kept(type(reader), content)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -46,8 +49,12 @@ class Cached:
         return Sample(sample.name, sample.image, mask, sample.boxes if self.boxes else None)
 
     def content(self, index: int) -> Iterable[str]:
-        """Yield the hashes of what the image was read from."""
-        return self._hashes[self.names[index]]
+        """Yield the hashes of what the image is read from, as they were at the opening."""
+        read = copy(self.reader)
+        read.masks, read.boxes = self.masks, self.boxes
+        still = list(read.content(index))
+        everything = zip(self.reader.content(index), self._hashes[self.names[index]], strict=True)
+        return [sha256 for content, sha256 in everything if content in still]
 
     def _read(self, index: int) -> Sample:
         name = self.names[index]
@@ -61,5 +68,5 @@ class Cached:
 
 
 @lru_cache(maxsize=32)
-def _kept(content: str) -> dict[int, Sample]:
+def _kept(kind: type, content: str) -> dict[int, Sample]:
     return {}

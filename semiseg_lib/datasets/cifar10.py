@@ -51,14 +51,20 @@ def open_cifar10(request: Request, root: Path | None, seed: int) -> SingleClassS
     return SingleClassSource(images, CIFAR10_CLASSES, request.keep, *HELD_OUT, "cifar10")
 
 
-@lru_cache(maxsize=1)
 def read_cifar10(folder: Path) -> Images:
-    """Return all 60,000 images; 185 MB, kept for the next call.
+    """Return all 60,000 images; 185 MB, kept for the next call while no file changes.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is damaged.
     """
+    files = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
+    stamps = tuple((n, s.st_size, s.st_mtime_ns, s.st_ino) for n, s in files.items())
+    return _read(folder, stamps)
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, stamps: tuple[tuple, ...]) -> Images:
     mosaics = not any((folder / name).is_file() for name in BATCHES)
     return _read_mosaics(folder) if mosaics else _read_batches(folder)
 

@@ -100,6 +100,7 @@ class CityscapesDataset:
     """
 
     canonical: Mapping[str, str] = MappingProxyType({})
+    decoding = ""
 
     def __init__(
         self,
@@ -326,8 +327,11 @@ def instance_boxes(ids: np.ndarray) -> Boxes:
         rows, columns = place
         coordinates.append((columns.start, rows.start, columns.stop, rows.stop))
         classes.append(label)
+    groups = train_ids[np.flatnonzero(np.bincount(ids[ids < 1000].ravel()))]
+    things = range(CITYSCAPES_CLASSES.index(CITYSCAPES_THINGS[0]), _CLASSES)
     return Boxes(
-        np.asarray(coordinates, np.float32).reshape(-1, 4), np.asarray(classes, np.int64)
+        np.asarray(coordinates, np.float32).reshape(-1, 4), np.asarray(classes, np.int64),
+        tuple(label for label in groups.tolist() if label in things),
     )
 
 

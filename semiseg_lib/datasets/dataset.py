@@ -65,6 +65,8 @@ class Reader(Protocol):
         boxes: whether boxes are read; set to False on a copy, none are.
         canonical: {SHA-256 of a file: SHA-256 of what it was made from}, for files whose bytes
             differ between encoders; mostly empty.
+        decoding: what beside the bytes decides the samples, such as an option or the order of the
+            classes in the files; mostly empty.
     """
 
     names: Sequence[str]
@@ -72,6 +74,7 @@ class Reader(Protocol):
     masks: object
     boxes: bool
     canonical: Mapping[str, str]
+    decoding: str
 
     def __len__(self) -> int: ...
 

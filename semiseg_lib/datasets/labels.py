@@ -126,7 +126,8 @@ def kept_boxes(boxes: Boxes, new_id: np.ndarray) -> Boxes:
     """The boxes whose class has a new id, with that id; see :func:`packed_ids`."""
     labels = new_id[boxes.classes]
     kept = labels != VOID
-    return Boxes(boxes.coordinates[kept], labels[kept].astype(np.int64))
+    crowds = tuple(int(new_id[label]) for label in boxes.crowds if new_id[label] != VOID)
+    return Boxes(boxes.coordinates[kept], labels[kept].astype(np.int64), crowds)
 
 
 def check_same_size(

@@ -14,6 +14,7 @@ class Boxes:
     Attributes:
         coordinates: float32 (N, 4), x0 y0 x1 y1 in pixels; half-open, so x1 - x0 is the width.
         classes: int64 (N,), class ids; 0 (background) never occurs.
+        crowds: ids of classes of which the image also shows objects without a box of their own.
 
     Raises:
         ValueError: a box of class 0.
@@ -21,6 +22,7 @@ class Boxes:
 
     coordinates: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     classes: np.ndarray = field(default_factory=lambda: np.zeros((0,), np.int64))
+    crowds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.classes == 0).any():

@@ -50,6 +50,7 @@ class SingleClassDataset:
 
     boxes = False
     canonical: Mapping[str, str] = MappingProxyType({})
+    decoding = ""
 
     def __init__(
         self,

@@ -94,6 +94,11 @@ class VOCDataset:
             boxes = self._read_boxes(self._boxes_path(name), image.shape[1:])
         return Sample(name, image, mask, boxes)
 
+    @property
+    def decoding(self) -> str:
+        """The classes in the order of the ids in the masks."""
+        return " ".join(self.file_classes)
+
     def content(self, index: int) -> Iterator[Path]:
         """Yield the files that ``self[index]`` reads: the image, its mask, its annotation."""
         name = self.names[index]

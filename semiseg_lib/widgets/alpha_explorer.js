@@ -24,7 +24,7 @@ const shownScore = ({ accuracy, meanIoU }) => `mIoU ${percent(meanIoU)} · acc. 
 
 function makePanels(hasTruth, size, scale) {
   const panels = {
-    picture: makePanel("weak picture", "the weak picture and its boxes", size, scale),
+    picture: makePanel("unlabelled picture", "the unlabelled picture and its boxes", size, scale),
     truth: makePanel("truth", "the true label", size),
     confidence: makePanel("confidence max q", "the largest probability of q, white = 1", size),
     primary: makePanel("primary", "the primary's label", size),
@@ -85,7 +85,7 @@ function mount(root, payload, state) {
   const { input, readout, ends } = makeAlphaSlider();
   const curve = makeCurve();
   const images = pictures.map(({ image }) => image);
-  const chooser = makeChooser(images, "weak picture", (index) => state.set("picture", index));
+  const chooser = makeChooser(images, "unlabelled picture", (index) => state.set("picture", index));
   const grid = element("div", { class: "panels" });
   grid.append(...Object.values(panels).map(({ panel }) => panel));
   const legend = makeLegend(classEntries(payload));

@@ -22,6 +22,7 @@ class MadeReader:
     """Samples in memory."""
 
     canonical: dict[str, str] = {}  # noqa: RUF012
+    decoding = ""
 
     def __init__(
         self, samples: Sequence[Sample], classes: Sequence[str] = MADE_CLASSES, boxes: bool = True

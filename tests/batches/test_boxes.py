@@ -195,3 +195,10 @@ def test_missed_boxes_forbid_the_truth_there_and_nowhere_else():
     every_box, _ = drawn("hurried", BoxStyle(missed=1.0))
     assert not every_box.allowed[:, 1:].any()
     np.testing.assert_array_equal(violations(every_box, truth), (truth > 0) & (truth != VOID))
+
+
+def test_a_class_with_a_crowd_is_possible_everywhere():
+    """The objects of a crowd have no boxes of their own."""
+    boxed = np.array([False, True, True])
+    boxes = Boxes(np.array([[0, 0, 2, 2]], np.float32), np.array([1]), crowds=(2,))
+    assert allowed_by_boxes(boxes, boxed).everywhere.tolist() == [True, False, True]

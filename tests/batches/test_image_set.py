@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -109,11 +110,16 @@ class Counting:
 
     def __init__(self, reader) -> None:
         self.reader, self.reads = reader, []
-        for name in ("names", "classes", "masks", "boxes", "canonical", "content"):
+        for name in ("names", "classes", "masks", "boxes", "canonical", "decoding"):
             setattr(self, name, getattr(reader, name))
 
     def __len__(self) -> int:
         return len(self.reader)
+
+    def content(self, index: int):
+        reader = copy(self.reader)
+        reader.masks, reader.boxes = self.masks, self.boxes
+        return reader.content(index)
 
     def __getitem__(self, index: int) -> Sample:
         self.reads.append(index)
@@ -440,3 +446,40 @@ def test_drawn_images_are_read_by_the_same_code():
 
 def test_boxes_of_no_class_but_the_background_are_no_boxes():
     assert len(Boxes()) == 0 and Boxes().coordinates.shape == (0, 4)
+
+
+@pytest.mark.parametrize("change", ["reader", "options"])
+def test_what_is_kept_is_not_handed_to_a_reader_that_reads_otherwise(voc_root, change):
+    class Inverted(VOCDataset):
+        def __getitem__(self, index: int) -> Sample:
+            sample = super().__getitem__(index)
+            return replace(sample, image=255 - sample.image)
+
+    first = Cached(reader_of(voc_root), "camera left")
+    image = first[0].image
+    other = Inverted(folder_of(voc_root), "train", VOC_CLASSES, KEEP)
+    if change == "reader":
+        assert np.array_equal(Cached(other, "camera left")[0].image, 255 - image)
+    else:
+        assert Cached(reader_of(voc_root), "camera right")._kept is not first._kept
+        assert Cached(reader_of(voc_root), "camera left")._kept is first._kept
+
+
+def test_a_digest_covers_how_the_bytes_are_read(voc_root):
+    """The same files, with the classes of their ids in another order, are other masks."""
+    swapped = list(VOC_CLASSES)
+    swapped[8], swapped[12] = swapped[12], swapped[8]
+    other = VOCDataset(folder_of(voc_root), "train", swapped, KEEP)
+    assert set_of(other).digest != set_of(reader_of(voc_root)).digest
+
+
+def test_a_kept_set_without_labels_has_the_digest_of_a_lazy_one(voc_root):
+    lazy, kept = set_of(reader_of(voc_root)), set_of(Cached(reader_of(voc_root)))
+    for change in (lambda images: images, ImageSet.without_boxes, ImageSet.without_labels):
+        assert change(lazy).digest == change(kept).digest
+    assert len({lazy.digest, lazy.without_boxes().digest, lazy.without_labels().digest}) == 3
+
+
+def test_allowed_classes_are_not_told_where_boxes_are_not_read(voc_root):
+    with pytest.raises(ValueError, match="read without boxes"):
+        set_of(reader_of(voc_root)).without_boxes().allowed(0)

@@ -162,6 +162,11 @@ class CamVidDataset:
             check_same_size(mask, image, mask_path, image_path)
         return Sample(name, image, mask)
 
+    @property
+    def decoding(self) -> str:
+        """How colours become ids."""
+        return f"recipe {self.recipe}" if self.masks else ""
+
     def content(self, index: int) -> Iterator[Path]:
         """Yield the files that ``self[index]`` reads: the image, its mask where there is one."""
         name = self.names[index]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,23 @@ class FolderBoxes:
         file: the COCO file, or the folder of XML files; None where there are no boxes.
         xml: {image name: XML file}.
         coco: {image name: ((class name, half-open box), ...)}.
+        crowds: {image name: classes of its crowds, which have no boxes}; of a COCO file.
     """
 
     file: Path | None
     xml: Mapping[str, Path]
     coco: Mapping[str, tuple[tuple[str, Box], ...]]
+    crowds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> set[str]:
         """Return the images that somebody looked through for boxes, also those without objects."""
         return {*self.xml, *self.coco}
+
+    def digest(self, name: str) -> str:
+        """Return the SHA-256 of what the COCO file said of an image when it was read."""
+        said = json.dumps([self.coco[name], self.crowds.get(name, ())])
+        return hashlib.sha256(said.encode()).hexdigest()
 
     def read(self, name: str, classes: Sequence[str], size: tuple[int, int]) -> Boxes | None:
         """Return the boxes of an image of ``size`` (H, W), classes as places in ``classes``.
@@ -65,6 +73,7 @@ class FolderBoxes:
         return Boxes(
             np.asarray([box for _, box in drawn], np.float32).reshape(-1, 4),
             np.asarray([classes.index(label) for label, _ in drawn], np.int64),
+            tuple(classes.index(label) for label in self.crowds.get(name, ()) if label in classes),
         )
 
 
@@ -88,7 +97,8 @@ def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
             "one of the two formats, or remove the folder."
         )
     coco = read_coco(files[0]) if files else {}
-    boxes = FolderBoxes(files[0] if files else folder if xml else None, xml, coco)
+    crowds = read_crowds(files[0]) if files else {}
+    boxes = FolderBoxes(files[0] if files else folder if xml else None, xml, coco, crowds)
     if strangers := sorted(boxes.names - set(images)):
         raise ValueError(
             f"{boxes.file} has boxes of {len(strangers)} images that are not in "
@@ -126,6 +136,18 @@ def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
     if len(drawn) < len(names):
         raise LabelError(f"{path} lists two images of one name; rename one of the two files.")
     return {name: tuple(boxes) for name, boxes in drawn.items()}
+
+
+def read_crowds(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return {image name: classes of its crowds} of a COCO file that :func:`read_coco` can read."""
+    content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    kinds = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+    names = {entry["id"]: _stem(entry["file_name"]) for entry in content["images"]}
+    crowds: dict[str, set[str]] = {}
+    for entry in content["annotations"]:
+        if entry.get("iscrowd"):
+            crowds.setdefault(names[entry["image_id"]], set()).add(kinds[entry["category_id"]])
+    return {name: tuple(sorted(labels)) for name, labels in crowds.items()}
 
 
 def _stem(file_name: str) -> str:

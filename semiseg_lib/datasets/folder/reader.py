@@ -104,14 +104,19 @@ class FolderDataset:
             boxes = None if boxes is None else kept_boxes(boxes, self._new_id)
         return Sample(name, image, mask, boxes)
 
-    def content(self, index: int) -> Iterator[Path]:
+    @property
+    def decoding(self) -> str:
+        """The classes of ``classes.txt``, as it was when the folder was opened."""
+        return "\n".join(self.contents.classes)
+
+    def content(self, index: int) -> Iterator[Path | str]:
         """Yield the files that ``self[index]`` reads: the image, its mask, the file of boxes."""
         name, contents = self.names[index], self.contents
         yield contents.images[name]
         if self.masks and name in contents.masks:
             yield contents.masks[name]
         if self.boxes and name in contents.boxes.names:
-            yield contents.boxes.xml.get(name, contents.boxes.file)
+            yield contents.boxes.xml.get(name) or contents.boxes.digest(name)
 
 
 def look_through(root: Path) -> Contents:
