@@ -234,42 +234,57 @@ class Shell:
     package: Path
     work: Path
 
-    def __call__(self, *arguments: object) -> str:
+    def __call__(self, *commands: list) -> list[str]:
+        """What each command prints, one after the other."""
         environment = {key: value for key, value in os.environ.items() if key != "SEMISEG_DATA"}
         checkout = Path(__file__).resolve().parents[1]
         environment |= {
             "PYTHONPATH": os.pathsep.join([str(self.package), str(checkout)]),
             "SEMISEG_WORK": str(self.work), "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1",
         }
+        arguments = json.dumps([[str(word) for word in command] for command in commands])
         done = subprocess.run(
-            [sys.executable, "-m", "semiseg_lib", *map(str, arguments)], capture_output=True,
+            [sys.executable, "-c", COMMANDS, arguments], capture_output=True,
             text=True, encoding="utf-8", env=environment, cwd=self.work, timeout=400, check=False,
         )
         assert done.returncode == 0, f"{arguments}: {done.stdout[-2000:]}{done.stderr[-3000:]}"
         assert "Traceback" not in done.stderr
-        return done.stdout
+        return done.stdout.split("=====")[:-1]
+
+
+COMMANDS = """
+import json, sys
+from semiseg_lib.cli import main
+for command in json.loads(sys.argv[1]):
+    if code := main(command):
+        sys.exit(code)
+    print("=====")
+"""
 
 
 def test_an_installed_package_serves_every_command(package, root, tmp_path):
     """Nothing is imported or registered by hand: the entry point is enough."""
     shell = Shell(package, tmp_path)
-    said = shell("data", "check", "mine", "--root", root)
-    assert "Mine" in said and "ready to train on" in said
-    assert all(name in said for name in ("paper", "circle", "square"))
-    said = shell("data", "split", "mine", "--root", root, "--labelled", 3, "--out", "three.txt")
+    checked, split, trained = shell(
+        ["data", "check", "mine", "--root", root],
+        ["data", "split", "mine", "--root", root, "--labelled", 3, "--out", "three.txt"],
+        ["train", "supervised", "--dataset", "mine", "--profile", "smoke", "--root", root,
+         "--device", "cpu", "--data.published", "three.txt"],
+    )
+    assert "Mine" in checked and "ready to train on" in checked
+    assert all(name in checked for name in ("paper", "circle", "square"))
     names = (tmp_path / "three.txt").read_text(encoding="utf-8").split()
-    assert "3 of 6 images" in said and "all 3 classes occur" in said and len(set(names)) == 3
-    said = shell("train", "supervised", "--dataset", "mine", "--profile", "smoke", "--root", root,
-                 "--device", "cpu", "--data.published", "three.txt")
-    assert "mIoU on val:" in said and "circle" in said and "square" in said
-    run = Path(said.split("run: ")[1].strip())
+    assert "3 of 6 images" in split and "all 3 classes occur" in split and len(set(names)) == 3
+    assert "mIoU on val:" in trained and "circle" in trained and "square" in trained
+    run = Path(trained.split("run: ")[1].strip())
     lists = json.loads((run / "lists.json").read_text(encoding="utf-8"))
     assert lists["labelled"] == names
-    said = shell("evaluate", run, "--root", root, "--device", "cpu")
-    assert "mIoU on test:" in said and "circle" in said and "square" in said
-    said = shell("predict", root / "mine-1.0" / "shots", "--run", run, "--out", "out",
-                 "--device", "cpu")
-    assert f"{sum(PARTS.values())} images segmented" in said
+    scored, predicted = shell(
+        ["evaluate", run, "--root", root, "--device", "cpu"],
+        ["predict", root / "mine-1.0" / "shots", "--run", run, "--out", "out", "--device", "cpu"],
+    )
+    assert "mIoU on test:" in scored and "circle" in scored and "square" in scored
+    assert f"{sum(PARTS.values())} images segmented" in predicted
     assert set(np.unique(read_mask(tmp_path / "out" / "left-test-0.png", 3))) <= {0, 1, 2}
 
 

@@ -68,6 +68,7 @@ CITYSCAPES_THINGS = CITYSCAPES_CLASSES[11:]
 """The eight classes whose objects are outlined one by one, and so have boxes."""
 
 ARCHIVES = {"gtFine_trainvaltest.zip": "gtFine", "leftImg8bit_trainvaltest.zip": "leftImg8bit"}
+FETCH = "Fetch Cityscapes with its owner's csDownload, or say how; unpack and count it (11 GB)."
 TERMS = (
     "non-commercial research, by its licence; it may not be passed on; cite the Cityscapes dataset "
     "(CVPR 2016)."
@@ -439,15 +440,7 @@ def _run_csdownload(folder: Path, names: list[str]) -> None:
 DATASET = Dataset(
     name="cityscapes", title="Cityscapes", open=open_cityscapes,
     lists=("val", "test"),
-    place="cityscapes",
-    marks=("leftImg8bit",),
-    licence=TERMS,
-    downloads={
-        "cityscapes": Download(
-            "Fetch Cityscapes with its owner's csDownload, or say how; unpack and count it "
-            "(11 GB).",
-            TERMS, get_cityscapes, check="cityscapes",
-        ),
-    },
+    place="cityscapes", marks=("leftImg8bit",), licence=TERMS,
+    downloads={"cityscapes": Download(FETCH, TERMS, get_cityscapes, check="cityscapes")},
     audit=audit_cityscapes,
 )
