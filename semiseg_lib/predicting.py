@@ -12,12 +12,11 @@ from tqdm import tqdm
 
 from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.labels import read_image, write_mask
+from semiseg_lib.datasets.lists import IMAGE_SUFFIXES
 from semiseg_lib.inference import WHOLE_IMAGE, Protocol, predict_part
 from semiseg_lib.methods.base import Method
 from semiseg_lib.paths import atomic_write
 from semiseg_lib.plots import overlay
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 def predict_image(
@@ -67,11 +66,11 @@ def predict_files(
     """
     source, out = Path(source), Path(out)
     if source.is_dir():
-        files = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES)
+        files = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     else:
         files = [source] if source.is_file() else []
     if not files:
-        kinds = ", ".join(sorted(SUFFIXES))
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise FileNotFoundError(f"no image at {source}; images end in {kinds}.")
     names = [name for file in files for name in (file.stem, f"{file.stem}_overlay")]
     if twice := {name for name in names if names.count(name) > 1}:

@@ -174,7 +174,9 @@ class ImageSet:
         self, numbers: Sequence[int], samples: Sequence[Sample], views: Sequence[View] | None = None
     ) -> Part:
         """Return :meth:`part` of samples that were read before."""
-        padded, views = views, views or [View.whole(s.image.shape[1:]) for s in samples]
+        may_be_padded = views is not None
+        if views is None:
+            views = [View.whole(sample.image.shape[1:]) for sample in samples]
         pairs = list(zip(views, samples, strict=True))
         if len(sizes := {one.size for one in views}) > 1:
             raise ValueError(
@@ -198,7 +200,7 @@ class ImageSet:
                 one.logits(self.stored[number].numpy())
                 for one, number in zip(views, numbers, strict=True)
             ]).float() if self.stored is not None else None,
-            inside=_tensor([one.inside() for one in views]) if padded else None,
+            inside=_tensor([one.inside() for one in views]) if may_be_padded else None,
         )
 
     def _need_boxes_read(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from torchvision.datasets import SBDataset
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
@@ -26,8 +25,7 @@ from semiseg_lib.datasets.acquire import (
 )
 from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import LISTS, Dataset, Request
-from semiseg_lib.datasets.labels import voc_palette
-from semiseg_lib.datasets.voc_layout import HIDDEN_MASKS, VOCSource, voc_layout
+from semiseg_lib.datasets.voc_layout import HIDDEN_MASKS, PALETTE, VOCSource, voc_layout
 from semiseg_lib.paths import shown
 
 VOC_CLASSES = (
@@ -139,7 +137,7 @@ DATASET = Dataset(
     lists=LISTS,
     place="VOCdevkit/VOC2012",
     marks=("ImageSets/Segmentation",),
-    palette=np.reshape(voc_palette(), (256, 3)).astype(np.uint8),
+    palette=PALETTE,
     licence=TERMS,
     downloads={
         "voc": Download(

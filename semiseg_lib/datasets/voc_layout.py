@@ -33,6 +33,8 @@ from semiseg_lib.datasets.voc_annotation import half_open, read_annotation
 from semiseg_lib.paths import shown
 
 MASKS, HIDDEN_MASKS = "SegmentationClass", "SegmentationClassAug"
+PALETTE = np.reshape(voc_palette(), (256, 3)).astype(np.uint8)
+"""VOC's colours, uint8 ``(256, 3)``."""
 
 
 class VOCDataset:
@@ -214,7 +216,7 @@ def voc_layout(folder: Path, classes: Sequence[str], lists: Sequence[Path] = ())
         FileNotFoundError: the folder holds no lists, or one of ``lists`` is missing.
     """
     rules = Rules(
-        ids=dict(enumerate(classes)), palette=np.reshape(voc_palette(), (256, 3)),
+        ids=dict(enumerate(classes)), palette=PALETTE,
         read_boxes=lambda entry: read_annotation(entry.boxes),
         box_classes=frozenset(classes[1:]),
     )

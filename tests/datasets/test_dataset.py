@@ -133,18 +133,23 @@ def test_what_is_no_declaration_is_refused(declared, complaint):
         register(declared)
 
 
-def test_a_dataset_of_another_package_is_found_by_its_entry_point(tmp_path, monkeypatch):
-    (tmp_path / "herbarium.py").write_text(
-        "from semiseg_lib.datasets.dataset import Dataset\n\n\n"
-        "DATASET = Dataset('herbarium', 'Leaves', lambda request, root, seed: None)\n",
-        encoding="utf-8",
-    )
-    info = tmp_path / "herbarium-1.0.dist-info"
+def install(folder: Path, name: str, module: str, source: str) -> None:
+    """Write a package whose entry point names the ``DATASET`` of its module."""
+    (folder / f"{module}.py").write_text(source, encoding="utf-8")
+    info = folder / f"{name}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: herbarium\nVersion: 1.0\n",
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
                                    encoding="utf-8")
     (info / "entry_points.txt").write_text(
-        "[semiseg_lib.datasets]\nherbarium = herbarium:DATASET\n", encoding="utf-8")
+        f"[semiseg_lib.datasets]\n{name} = {module}:DATASET\n", encoding="utf-8")
+
+
+def test_a_dataset_of_another_package_is_found_by_its_entry_point(tmp_path, monkeypatch):
+    install(
+        tmp_path, "herbarium", "herbarium",
+        "from semiseg_lib.datasets.dataset import Dataset\n\n\n"
+        "DATASET = Dataset('herbarium', 'Leaves', lambda request, root, seed: None)\n",
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "herbarium" in names() and "herbarium" not in sys.modules, "named without an import"
     assert find("herbarium").title == "Leaves" and find("herbarium") is find("herbarium")
@@ -161,13 +166,7 @@ def test_a_dataset_of_another_package_is_found_by_its_entry_point(tmp_path, monk
 def test_a_broken_package_is_named_and_hides_no_other_dataset(
     tmp_path, monkeypatch, module, words
 ):
-    (tmp_path / "brokenmod.py").write_text(module, encoding="utf-8")
-    info = tmp_path / "broken-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n",
-                                   encoding="utf-8")
-    (info / "entry_points.txt").write_text(
-        "[semiseg_lib.datasets]\nbroken = brokenmod:DATASET\n", encoding="utf-8")
+    install(tmp_path, "broken", "brokenmod", module)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ValueError, match=words):
         find("broken")

@@ -8,12 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, Request
-from semiseg_lib.datasets.labels import voc_palette
-from semiseg_lib.datasets.voc_layout import HIDDEN_MASKS, VOCDataset, VOCSource, voc_layout
+from semiseg_lib.datasets.voc_layout import (
+    HIDDEN_MASKS,
+    PALETTE,
+    VOCDataset,
+    VOCSource,
+    voc_layout,
+)
 
 from .annotation import annotate
 from .scenes import Scene, draw_scene
@@ -106,7 +109,7 @@ DATASET = Dataset(
     options=MiniVOCOptions,
     needs_root=False,
     cached=True,
-    palette=np.reshape(voc_palette(), (256, 3)).astype(np.uint8),
+    palette=PALETTE,
     licence="drawn by this library, under its licence.",
     audit=audit_minivoc,
 )
