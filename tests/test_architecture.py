@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 import pytest
@@ -188,20 +189,29 @@ def test_text_files_are_read_and_written_as_utf_8():
     assert complaints(without_encoding) == []
 
 
+def compared(node: ast.AST) -> list[ast.AST]:
+    """What a comparison or a ``case`` compares; nothing for other nodes."""
+    if isinstance(node, ast.Compare):
+        return [node.left, *node.comparators]
+    if isinstance(node, ast.match_case):
+        return [node.pattern]
+    return []
+
+
+def naming(
+    source: str, parts: Callable[[ast.AST], Sequence[ast.AST]], words: Set[str]
+) -> list[str]:
+    """The nodes of a file with one of ``words`` as a string in their ``parts``."""
+    return [
+        ast.unparse(node) for node in ast.walk(ast.parse(source))
+        if any(isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value in words
+               for part in parts(node) for n in ast.walk(part))
+    ]
+
+
 def profile_names_compared(source: str) -> list[str]:
     """Comparisons and matches with a profile's name, in any expression."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        parts = []
-        if isinstance(node, ast.Compare):
-            parts = [node.left, *node.comparators]
-        elif isinstance(node, ast.match_case):
-            parts = [node.pattern]
-        words = {n.value for part in parts for n in ast.walk(part)
-                 if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-        if words & {"smoke", "laptop", "gpu", "paper"}:
-            found.append(ast.unparse(node))
-    return found
+    return naming(source, compared, {"smoke", "laptop", "gpu", "paper"})
 
 
 def test_nothing_branches_on_the_name_of_a_profile(checkout):
@@ -235,30 +245,23 @@ def dataset_names_tested(source: str, dictionaries: bool = True) -> list[str]:
         source: the text of a file.
         dictionaries: also those whose keys are names of datasets.
     """
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        parts = []
-        if isinstance(node, ast.Compare):
-            parts = [node.left, *node.comparators]
-        elif isinstance(node, ast.match_case):
-            parts = [node.pattern]
-        elif isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):
-            parts = [node.test]
-        elif isinstance(node, ast.comprehension):
-            parts = node.ifs
-        elif isinstance(node, ast.Dict) and dictionaries:
-            parts = [key for key in node.keys if key is not None]
-        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) != "Literal":
-            parts = [node.slice]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+
+    def parts(node: ast.AST) -> Sequence[ast.AST]:
+        if isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):
+            return [node.test]
+        if isinstance(node, ast.comprehension):
+            return node.ifs
+        if isinstance(node, ast.Dict) and dictionaries:
+            return [key for key in node.keys if key is not None]
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) != "Literal":
+            return [node.slice]
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
             (".get", ".pop", ".startswith", ".endswith")
         ):
-            parts = node.args
-        words = {n.value for part in parts for n in ast.walk(part)
-                 if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-        if words & {*SHIPPED}:
-            found.append(ast.unparse(node))
-    return found
+            return node.args
+        return compared(node)
+
+    return naming(source, parts, {*SHIPPED})
 
 
 def test_nothing_branches_on_the_name_of_a_dataset():
