@@ -236,6 +236,10 @@ OLD_FLAGS = {
     "--data.weak-boxes.missed 0.5":
         "--data.weak-boxes.missed is now --data.options.unlabelled-boxes.missed.",
     "--data.recipe merged": "--data.recipe is now --data.options.recipe.",
+    "--method.pretrain.batch-weak 4":
+        "--method.pretrain.batch-weak is now --method.pretrain.batch-unlabelled.",
+    "--method.finetune.batch_weak 4":
+        "--method.finetune.batch-weak is now --method.finetune.batch-unlabelled.",
     "data.labelled-boxes:none":
         "data.labelled-boxes:none is now data.options.labelled-boxes:none.",
     "--train.batch_weak 2": "--train.batch-weak is now --train.batch-unlabelled.",
@@ -268,8 +272,10 @@ def flags_of(capsys, *arguments: str) -> set[str]:
 def test_every_new_flag_is_there_and_no_old_one(work, capsys):
     drawn = flags_of(capsys, "fixmatch", "--profile", "smoke")
     street = flags_of(capsys, "supervised", "--profile", "smoke", "--dataset", "camvid")
+    rounds = flags_of(capsys, "pseudo-label", "--profile", "smoke", "--dataset", "camvid")
     for new in renamed.FLAGS.values():
-        assert any(flag == f"--{new}" or flag.startswith(f"--{new}.") for flag in drawn | street)
+        assert any(flag == f"--{new}" or flag.startswith(f"--{new}.")
+                   for flag in drawn | street | rounds)
     assert {"--data.options.world", "--data.options.sizes.unlabelled"} <= drawn
     assert "--data.options.recipe" in street and "--data.options.recipe" not in drawn
     for flags in (drawn, street):

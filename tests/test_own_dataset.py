@@ -183,6 +183,27 @@ def test_the_audit_finds_what_is_wrong(mine, root, tmp_path):
     assert "left-val-0-areas.png (9)" in said and "left-test-0.png" in said
 
 
+def test_the_audit_expects_the_declared_palette(mine, tmp_path):
+    """A mask that was saved from its colours can look right and hold other ids."""
+    palette = np.arange(256, dtype=np.uint8)[:, None].repeat(3, 1)
+    palette[:3] = (250, 250, 240), (200, 0, 0), (0, 0, 200)
+    datasets.register(replace(mine.DATASET, name="painted", palette=palette))
+    path = write_images(tmp_path) / "mine-1.0" / "left-val-0-areas.png"
+    mask = np.asarray(Image.open(path))
+    for colours, said in (
+        (palette[[0, 1, 2]], []),
+        (palette[[0, 2, 1]], [("FAIL", "right colours but hold other ids")]),
+        ([(1, 2, 3), *palette[1:3]], [("NOTE", "a palette of their own")]),
+    ):
+        stored = Image.fromarray(mask, mode="P")
+        stored.putpalette(np.concatenate([colours, palette[3:]]).ravel().tolist())
+        stored.save(path)
+        found = check_dataset("painted", tmp_path).findings
+        assert [(one.severity, words) for one in found for words in
+                ("right colours but hold other ids", "a palette of their own")
+                if words in str(one)] == said
+
+
 def test_images_of_one_s_own_are_segmented(pipeline, root, tmp_path):
     trained = pipeline.supervised()
     written = predict_files(
@@ -271,7 +292,7 @@ def test_an_installed_package_serves_every_command(package, root, tmp_path):
         ["train", "supervised", "--dataset", "mine", "--profile", "smoke", "--root", root,
          "--device", "cpu", "--data.published", "three.txt"],
     )
-    assert "Mine" in checked and "ready to train on" in checked
+    assert "Mine" in checked and "ready to train on" in checked and "Terms: mine." in checked
     assert all(name in checked for name in ("paper", "circle", "square"))
     names = (tmp_path / "three.txt").read_text(encoding="utf-8").split()
     assert "3 of 6 images" in split and "all 3 classes occur" in split and len(set(names)) == 3

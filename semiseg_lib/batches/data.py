@@ -86,8 +86,13 @@ class DataConfig:
         return replace(self, options=replace(self.options, **changes))
 
     def count_unlabelled(self) -> int | None:
-        """Return how many unlabelled images there are, None where only the files can tell."""
-        return self.at_most or self.options.counts().get("unlabelled")
+        """Return how many unlabelled images there are, None where only the files can tell.
+
+        With ``at_most`` there are no more than that; where only the files can tell, there may be
+        fewer.
+        """
+        known = [n for n in (self.at_most, self.options.counts().get("unlabelled")) if n]
+        return min(known, default=None)
 
 
 class Data:

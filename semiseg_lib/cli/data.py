@@ -109,10 +109,13 @@ def check(
         sample: look into so many images a list only.
         workers: threads; unset: up to 4.
     """
-    if datasets.find(dataset).needs_root:
+    declared = datasets.find(dataset)
+    if declared.needs_root:
         root = reading_root(root)
     report = check_dataset(dataset, root, lists, sample, workers, progress=True)
     print(as_text(report))
+    if declared.licence:
+        print(f"Terms: {declared.licence}")
     return int(report.failed)
 
 

@@ -7,6 +7,8 @@ from itertools import pairwise
 
 FLAGS = {
     "train.batch-weak": "train.batch-unlabelled",
+    "method.pretrain.batch-weak": "method.pretrain.batch-unlabelled",
+    "method.finetune.batch-weak": "method.finetune.batch-unlabelled",
     "data.weak": "data.unlabelled",
     "data.world": "data.options.world",
     "data.sizes": "data.options.sizes",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_hashes
-from semiseg_lib.datasets.sample import Sample
+from semiseg_lib.datasets.sample import Boxes, Sample
 
 
 class Cached:
@@ -20,7 +21,8 @@ class Cached:
 
     Readers of the same bytes share what is kept: those of other seeds, for instance. What is kept
     goes by the hashes of the content when the reader was made, and so does the digest of its
-    images: after a change on disk a new reader reads afresh.
+    images: after a change on disk a new reader reads afresh. What is kept is handed out again and
+    again, so its arrays are read-only.
 
     Args:
         reader: whose samples are kept.
@@ -33,7 +35,9 @@ class Cached:
         self.masks, self.boxes = reader.masks, reader.boxes
         self.canonical, self.decoding = reader.canonical, reader.decoding
         self._hashes = image_set_hashes(reader, range(len(reader)))
-        content = json.dumps([self.classes, self.decoding, self._hashes, options])
+        content = json.dumps([
+            list(self.names), self.classes, self.decoding, self._hashes, options
+        ])
         self._kept = _kept(type(reader), content)
 
     def __len__(self) -> int:
@@ -48,13 +52,17 @@ class Cached:
         mask = None if self.masks is None else sample.mask
         return Sample(sample.name, sample.image, mask, sample.boxes if self.boxes else None)
 
-    def content(self, index: int) -> Iterable[str]:
-        """Yield the hashes of what the image is read from, as they were at the opening."""
+    def content(self, index: int) -> Iterator[Path | bytes | str]:
+        """Yield what the image is read from: its hashes, as they were at the opening.
+
+        Only what is read without masks or boxes, but not with them, is yielded as it is.
+        """
+        hashes = self._hashes[self.names[index]]
+        at_opening = dict(zip(self.reader.content(index), hashes, strict=True))
         read = copy(self.reader)
         read.masks, read.boxes = self.masks, self.boxes
-        still = list(read.content(index))
-        everything = zip(self.reader.content(index), self._hashes[self.names[index]], strict=True)
-        return [sha256 for content, sha256 in everything if content in still]
+        for content in read.content(index):
+            yield at_opening.get(content, content)
 
     def _read(self, index: int) -> Sample:
         name = self.names[index]
@@ -64,7 +72,12 @@ class Cached:
                 "(in a notebook: restart the kernel)."
             )
         sample = self.reader[index]
-        return replace(sample, image=np.ascontiguousarray(sample.image))
+        sample = replace(sample, image=np.ascontiguousarray(sample.image))
+        boxes = sample.boxes or Boxes()
+        for array in (sample.image, sample.mask, boxes.coordinates, boxes.classes):
+            if array is not None:
+                array.flags.writeable = False
+        return sample
 
 
 @lru_cache(maxsize=32)

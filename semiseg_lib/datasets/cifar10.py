@@ -59,7 +59,7 @@ def read_cifar10(folder: Path) -> Images:
         ValueError: a file is damaged.
     """
     files = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
-    stamps = tuple((n, s.st_size, s.st_mtime_ns, s.st_ino) for n, s in files.items())
+    stamps = tuple((n, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for n, s in files.items())
     return _read(folder, stamps)
 
 

@@ -156,11 +156,13 @@ class CityscapesDataset:
         return Sample(name, image, mask, boxes)
 
     def content(self, index: int) -> Iterator[Path]:
-        """Yield the files that ``self[index]`` reads: the image, its mask, its instances."""
+        """Yield what ``self[index]`` reads: the image, kind and file of its mask, its instances."""
         name = self.names[index]
         yield self._image_path(name)
         if self.masks is not None:
-            yield self._mask_path(name)
+            path = self._mask_path(name)
+            yield path.stem.rpartition("_")[2].encode()  # decides which classes the ids are
+            yield path
         if self.boxes:
             yield self._annotation(name, "instanceIds")
 

@@ -129,8 +129,8 @@ class Dataset:
         place: where it lies below such a folder.
         marks: files or folders of which one is there wherever the dataset is.
         cached: images are small, share one size and are kept in memory once they are read.
-        palette: uint8 (256, 3), the colours of palette masks; None for any.
-        licence: its terms, in a sentence.
+        palette: uint8 (256, 3), the colours that the audit expects of palette masks; None for any.
+        licence: its terms, in a sentence; ``semiseg data check`` says them.
         downloads: commands ``semiseg data NAME`` that fetch it or a part of it.
         audit: ``audit(folder, lists) -> Layout``, the files and what they should hold; ``folder``
             is None where no root is needed. None where there is nothing to look into.

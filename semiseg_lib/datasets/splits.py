@@ -14,7 +14,8 @@ def choose_labelled(
 ) -> list[int]:
     """Draw ``count`` images to be the labelled set, so that every class occurs in one of them.
 
-    Where every mask shows one class alone, the classes take turns (:func:`draw_evenly`).
+    Where no mask shows more than one class, the classes take turns (:func:`draw_evenly`), and
+    masks of nothing but void are left out.
 
     Args:
         masks: (H, W) ids of every image that could be chosen.
@@ -26,8 +27,8 @@ def choose_labelled(
         Their indices, ascending.
 
     Raises:
-        ValueError: more images wanted than there are, no draw in 1000 covers the classes, or the
-            images of one class each are too few for them.
+        ValueError: more images wanted than there are, no draw in 1000 covers the classes, or
+            images of one class each are too few.
     """
     if count < 1:
         raise ValueError(f"{count} labelled images wanted; at least one needs a mask.")
@@ -36,8 +37,10 @@ def choose_labelled(
     counts = [np.bincount(mask.ravel(), minlength=256)[:num_classes] for mask in masks]
     present = np.array(counts) > 0
     generator = np.random.default_rng([seed, 77])
-    if (present.sum(axis=1) == 1).all():
-        return _choose_in_turns(present.argmax(axis=1), count, num_classes, generator)
+    if (present.sum(axis=1) <= 1).all():
+        shows = np.flatnonzero(present.any(axis=1))
+        labels = present[shows].argmax(axis=1)
+        return shows[_choose_in_turns(labels, count, num_classes, generator)].tolist()
     for _ in range(1000):
         chosen = np.sort(generator.choice(len(masks), size=count, replace=False))
         if present[chosen].any(axis=0).all():
@@ -73,8 +76,13 @@ def draw_evenly(labels: np.ndarray, count: int, generator: np.random.Generator) 
 
 def _choose_in_turns(
     labels: np.ndarray, count: int, num_classes: int, generator: np.random.Generator
-) -> list[int]:
+) -> np.ndarray:
     """Draw images of one class each (N,), as many of each class as can be."""
+    if count > len(labels):
+        raise ValueError(
+            f"{count} labelled images wanted, but only {len(labels)} show one of the classes; the "
+            "others are void (data.keep)."
+        )
     chosen = draw_evenly(labels, count, generator)
     if missing := sorted(set(range(num_classes)) - set(labels[chosen].tolist())):
         raise ValueError(
@@ -82,7 +90,7 @@ def _choose_in_turns(
             f"class {missing[0]} occurs in {int((labels == missing[0]).sum())} of {len(labels)}. "
             "Label more images."
         )
-    return chosen.tolist()
+    return chosen
 
 
 def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:

@@ -14,7 +14,7 @@ from semiseg_lib.batches.data import Data, DataConfig, draw_labelled
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.labels import VOID, write_mask
-from semiseg_lib.datasets.minivoc import MiniVOCOptions, Sizes
+from semiseg_lib.datasets.minivoc import BoxStyle, MiniVOCOptions, Sizes
 
 KEEP = ("background", "cat", "dog")
 VOC = DataConfig("voc", labelled=3, keep=KEEP)
@@ -85,7 +85,10 @@ def test_at_most_so_many_images_of_each_list_but_the_labelled(voc_root):
     for name in ("unlabelled", "val", "test"):
         assert data.names[name] == full.names[name][:1]
     assert data.config.count_unlabelled() == 1 and VOC.count_unlabelled() is None
-    assert DataConfig("minivoc", options=SMALL).count_unlabelled() == 12
+    small = DataConfig("minivoc", options=SMALL)
+    assert small.count_unlabelled() == 12
+    for most, count in ((5, 5), (12, 12), (1000, 12)):
+        assert replace(small, at_most=most).count_unlabelled() == count
 
 
 def test_held_out_images_that_at_most_leaves_out_are_still_not_learnt_from(voc_root):
@@ -157,6 +160,14 @@ def test_what_is_no_candidate_does_not_change_the_draw(voc_root, work):
     moved.mkdir()
     (voc_root / "VOCdevkit").rename(moved / "VOCdevkit")
     assert Data(VOC, 1, moved).names == first and len(drawn_lists(work)) == 1
+
+
+def test_each_option_has_a_list_of_its_own(work):
+    """An option may decide what is read, even where the candidates' bytes are the same."""
+    config = replace(MINIVOC, labelled=4)
+    missed = replace(SMALL, unlabelled_boxes=BoxStyle(missed=0.5))
+    names = {Data(replace(config, options=one), 1).names["labelled"] for one in (SMALL, missed)}
+    assert len(names) == 1 and len(drawn_lists(work)) == 2
 
 
 def test_each_seed_and_count_has_a_list_of_its_own(voc_root, work):

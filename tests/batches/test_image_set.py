@@ -465,6 +465,41 @@ def test_what_is_kept_is_not_handed_to_a_reader_that_reads_otherwise(voc_root, c
         assert Cached(reader_of(voc_root), "camera left")._kept is first._kept
 
 
+def test_what_is_kept_cannot_be_written_to(voc_root):
+    """It is handed out again and again, to later sets too."""
+    sample = Cached(reader_of(voc_root))[0]
+    for array in (sample.image, sample.mask, sample.boxes.coordinates, sample.boxes.classes):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 1
+
+
+def test_readers_of_the_same_images_in_other_places_share_nothing(make_samples, make_set):
+    first, second = make_samples(2)
+    twice = Cached(make_set([first, first, second]).reader)
+    assert [twice[i].name for i in range(3)] == [first.name, first.name, second.name]
+    once = Cached(make_set([first, second]).reader)
+    assert [once[i].name for i in range(2)] == [first.name, second.name]
+
+
+@pytest.mark.parametrize("change", [ImageSet.without_labels, ImageSet.without_boxes])
+def test_a_kept_set_has_a_digest_of_what_it_shows_however_a_reader_tells_its_content(
+    change, make_samples, make_set
+):
+    """A reader may tell another content with labels than without, not only more of it."""
+    samples = make_samples(2)
+    brighter = [replace(one, image=one.image ^ 1) for one in samples]
+
+    class Blob(type(make_set(samples).reader)):
+        def content(self, index: int):
+            yield b"".join(super().content(index))
+
+    lazy, kept, other = (
+        change(set_of(reader)).digest
+        for reader in (Blob(samples), Cached(Blob(samples)), Cached(Blob(brighter)))
+    )
+    assert kept == lazy and other != kept
+
+
 def test_a_digest_covers_how_the_bytes_are_read(voc_root):
     """The same files, with the classes of their ids in another order, are other masks."""
     swapped = list(VOC_CLASSES)

@@ -19,6 +19,7 @@ from semiseg_lib.datasets.cityscapes import (
     instance_boxes,
     open_cityscapes,
 )
+from semiseg_lib.datasets.digest import image_set_digest
 from semiseg_lib.datasets.labels import LabelError
 
 NAME = "aachen_000000_000019"
@@ -169,6 +170,30 @@ def test_a_image_without_objects_has_no_boxes(city):
     assert len(city.read(boxes=True, masks=None)[0].boxes) == 0
 
 
+def test_a_group_that_nobody_told_apart_is_a_crowd_of_its_class(city):
+    """Its class is possible outside all boxes; stuff, caravans and unkept classes are none."""
+    ids = np.full((2, 17), 7, np.uint16)
+    ids[0, :3], ids[0, 5], ids[1, :2], ids[1, 4:6] = 26, 24001, 29, 33
+    city.annotate("instanceIds", ids)
+    boxes = city.read(boxes=True, masks=None)[0].boxes
+    assert boxes.crowds == (13, 18) and boxes.classes.tolist() == [11]
+    kept = city.read(boxes=True, masks=None, keep=("road", "bicycle", "person"))[0].boxes
+    assert kept.crowds == (1,) and kept.classes.tolist() == [2]
+
+
+def test_the_digest_covers_which_kind_of_ids_a_mask_holds(city):
+    """The same bytes under the other name are other classes."""
+    def digest(**options) -> str:
+        reader = city.read(**options)
+        return image_set_digest(reader, range(len(reader)))
+
+    own = city.annotate("labelIds", np.array([[7, 8, 11]], np.uint8).repeat(6, 1)[:, :17])
+    before, unread = digest(), digest(masks=None)
+    assert before == digest(masks="labelIds")
+    own.rename(own.with_name(own.name.replace("labelIds", "labelTrainIds")))
+    assert digest() not in (before, unread) and digest(masks=None) == unread
+
+
 @pytest.mark.parametrize(("pixels", "complaint"), [
     (ALL_IDS, "mode L; instance ids.*Unpack the original"),
     (np.full((2, 17), 13001, np.uint16), r"ids \[13\], but only 24 to 33.*train ids"),
@@ -204,16 +229,18 @@ def test_the_content_is_what_is_read(city):
     city.annotate("labelTrainIds", np.zeros((2, 17), np.uint8))
     city.annotate("instanceIds", np.zeros((2, 17), np.uint16))
 
-    def endings(**options) -> list[str]:
-        return [path.name.removeprefix(NAME) for path in city.read(**options).content(0)]
+    def endings(**options) -> list[str | bytes]:
+        content = list(city.read(**options).content(0))
+        assert all(one.is_file() for one in content if isinstance(one, Path))
+        return [one.name.removeprefix(NAME) if isinstance(one, Path) else one for one in content]
 
     image, mask, boxes = ("_leftImg8bit.png", "_gtFine_labelTrainIds.png",
                           "_gtFine_instanceIds.png")
-    assert endings(boxes=True) == [image, mask, boxes]
+    assert endings(boxes=True) == [image, b"labelTrainIds", mask, boxes]
     assert endings(boxes=True, masks=None) == [image, boxes] and endings(masks=None) == [image]
     city.annotate("labelIds", ALL_IDS)
-    assert endings() == [image, "_gtFine_labelIds.png"], "auto reads label ids where there are any"
-    assert all(path.is_file() for path in city.read(boxes=True).content(0))
+    assert endings(boxes=True) == [image, b"labelIds", "_gtFine_labelIds.png", boxes], (
+        "auto reads label ids where there are any")
 
 
 def test_the_source_knows_which_classes_have_boxes(city, ask):

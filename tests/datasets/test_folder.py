@@ -118,7 +118,13 @@ def test_coco_boxes_count_from_zero_to_the_open_end(own):
     assert boxes.classes.tolist() == [2, 1, 1]
     assert len(dataset[1].boxes) == 0 and dataset[2].boxes is None
     own.coco([("b0.jpg", "dog", (1, 2, 4, 5))], ("b0.jpg",), iscrowd=1)
-    assert len(FolderDataset(own.root, ("b0",))[0].boxes) == 0, "a crowd is no object"
+    crowd = FolderDataset(own.root, ("b0",))[0].boxes
+    assert len(crowd) == 0, "a crowd is no object"
+    dog = FolderDataset(own.root).classes.index("dog")
+    assert crowd.crowds == (dog,)
+    kept = FolderDataset(own.root, ("b0",), keep=("background", "dog"))[0].boxes
+    assert dog == 2 and kept.crowds == (1,)
+    assert FolderDataset(own.root, ("b0",), keep=("background", "cat"))[0].boxes.crowds == ()
 
 
 def test_both_box_formats_say_the_same(own, tmp_path):

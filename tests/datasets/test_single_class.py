@@ -108,6 +108,18 @@ def test_the_labelled_are_as_many_of_each_class_as_can_be(ask):
         choose_labelled(masks, 998, 10, 0)
 
 
+def test_images_of_nothing_but_void_are_not_labelled():
+    """Classes that are not kept are void; such an image would teach nothing."""
+    labels = np.array([255, 0, 255, 1, 1, 255, 0, 0])
+    masks = [np.full((2, 2), label, np.uint8) for label in labels]
+    for seed in range(5):
+        chosen = choose_labelled(masks, 4, 2, seed)
+        assert chosen == sorted(set(chosen)) and sorted(labels[chosen]) == [0, 0, 1, 1]
+    assert choose_labelled(masks, 5, 2, 0) == [1, 3, 4, 6, 7]
+    with pytest.raises(ValueError, match="6 labelled images wanted, but only 5 show one of"):
+        choose_labelled(masks, 6, 2, 0)
+
+
 def test_lists_are_fixed(ask):
     for fixed in ("candidates", "unlabelled", "val", "test"):
         with pytest.raises(ValueError, match=rf"digits takes no list by the name data\.{fixed}"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -124,6 +124,16 @@ class Layout:
     title: str
     lists: Mapping[str, tuple[Entry, ...]]
     findings: tuple[Finding, ...] = ()
+
+    def with_palette(self, palette: np.ndarray | None) -> Layout:
+        """Return the same layout; rules without a palette of their own get this one."""
+        def completed(entry: Entry) -> Entry:
+            if entry.rules.palette is not None:
+                return entry
+            return replace(entry, rules=replace(entry.rules, palette=palette))
+
+        lists = {name: tuple(map(completed, entries)) for name, entries in self.lists.items()}
+        return replace(self, lists=lists)
 
 
 def listed_entries(

@@ -73,7 +73,7 @@ def check_dataset(
             f"the dataset {dataset} has no audit; there is one for {', '.join(audited)}."
         )
     layout = declared.audit(declared.folder(root), lists)
-    return check_layout(layout, sample, workers, progress)
+    return check_layout(layout.with_palette(declared.palette), sample, workers, progress)
 
 
 def check_layout(

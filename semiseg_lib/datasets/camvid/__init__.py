@@ -164,8 +164,10 @@ class CamVidDataset:
 
     @property
     def decoding(self) -> str:
-        """How colours become ids."""
-        return f"recipe {self.recipe}" if self.masks else ""
+        """Whether masks are colours or ids, and how colours become ids."""
+        if not self.masks:
+            return ""
+        return f"colours, recipe {self.recipe}" if self.original else "ids"
 
     def content(self, index: int) -> Iterator[Path]:
         """Yield the files that ``self[index]`` reads: the image, its mask where there is one."""
