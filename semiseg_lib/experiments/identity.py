@@ -1,0 +1,235 @@
+"""The identity of a value: the value itself, and the digests of everything that it is made from.
+
+Two values that differ in an option, in a byte of an image that they read, in a class name, in
+encoder weights or in anything that they build on have different identities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from semiseg_lib import methods
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.datasets.digest import FileHashes
+from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
+from semiseg_lib.fingerprint import digest, dump, plain
+from semiseg_lib.methods import MethodConfig
+from semiseg_lib.methods.base import Method
+from semiseg_lib.models import ModelConfig
+
+SCHEMA = 1
+"""Raised when the meaning of a stored description changes; older ones are refused by number."""
+
+KINDS = {Run: "run", Logits: "logits", MixedLogits: "mixed-logits", PseudoLabels: "pseudo-labels"}
+"""The stable name of each kind of value."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A value and what its inputs were when it was looked at.
+
+    Attributes:
+        value: the value.
+        classes: class names, in the order of their ids.
+        images: the digest of each image set that it reads, by its role.
+        parents: the digest of the identity of each value that it builds on.
+        weights: what each encoder starts with, the SHA-256 of a file; none for random weights.
+    """
+
+    value: Value
+    classes: tuple[str, ...]
+    images: Mapping[str, str]
+    parents: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """Everything beside the options that decides the result."""
+        return {"classes": list(self.classes), "images": dict(self.images),
+                "parents": dict(self.parents), "weights": dict(self.weights)}
+
+    @cached_property
+    def digest(self) -> str:
+        """The identity as 64 hex digits."""
+        kind = KINDS[type(self.value)]
+        return digest({"schema": SCHEMA, "kind": kind, "value": plain(self.value), **self.inputs})
+
+    @cached_property
+    def recipe(self) -> str:
+        """Ten hex digits of the options alone: the same recipe on other images has the same."""
+        return digest(plain(self.value))[:10]
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the folder: what it is, its recipe, and all that it is made from."""
+        what = self.value.method.name if isinstance(self.value, Run) else KINDS[type(self.value)]
+        if isinstance(self.value, PseudoLabels):
+            what = f"train_pseudoIt{self.value.number}"
+        return f"{what}-{self.recipe}-{self.digest[:10]}"
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What is stored beside the result, JSON-able; a run is reproduced from it."""
+        return {"schema": SCHEMA, "kind": KINDS[type(self.value)], "identity": self.digest,
+                "value": dump(self.value), "inputs": self.inputs}
+
+
+class Inputs:
+    """The images of values, opened once, and the identities that follow from them.
+
+    Args:
+        root: the folder that holds the datasets; None asks ``SEMISEG_DATA``.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root
+        self._opened: dict[str, Data] = {}
+        self._known: dict[str, Identity] = {}
+
+    def data(self, value: Value) -> Data:
+        """Return the images of a value."""
+        run = run_of(value)
+        key = digest({"data": plain(run.data), "seed": run.seed})
+        if key not in self._opened:
+            self._opened[key] = Data(run.data, run.seed, self.root)
+        return self._opened[key]
+
+    def identity(self, value: Value) -> Identity:
+        """Return the identity of a value.
+
+        Raises:
+            FileNotFoundError: the dataset or an encoder's weights are not there.
+            ValueError: the images do not suit the method; the message says why.
+        """
+        key = digest({"kind": KINDS[type(value)], "value": plain(value)})
+        if key not in self._known:
+            self._known[key] = self._identified(value)
+        return self._known[key]
+
+    def image_sets(self, value: Value) -> dict[str, ImageSet]:
+        """Return the image sets that a value reads, by role, without stored logits and labels.
+
+        Raises:
+            ValueError: the images do not suit the method; the message says why.
+        """
+        data = self.data(value)
+        if isinstance(value, PseudoLabels):
+            return {"unlabelled": data.unlabelled.without_labels()}
+        if not isinstance(value, Run):
+            part = value.part if isinstance(value, Logits) else value.ancillary.part
+            need_boxes(data, part)
+            return {part: boxed_part(data, part)}
+        method = blueprint(value, len(data.classes))
+        if method.uses_boxes:
+            need_boxes(data, "labelled")
+        sets = {"labelled": self._learnt(value, data).giving(*method.reads)}
+        if "unlabelled" in method.learns_from:
+            logits = value.unlabelled_logits
+            images = data.unlabelled if logits is None else data.boxed
+            sets["unlabelled"] = images.giving(*method.reads)
+        if value.validation:
+            sets["val"] = data.val if method.uses_boxes else data.val.without_boxes()
+        return sets
+
+    def _learnt(self, run: Run, data: Data) -> ImageSet:
+        """The images whose masks a run learns; of pseudo-labels the images alone."""
+        if isinstance(run.masks, PseudoLabels):
+            return data.unlabelled.without_labels()
+        return {"labelled": lambda: data.labelled, "first half": lambda: data.halves[0],
+                "all": lambda: data.everything}[run.masks]()
+
+    def _identified(self, value: Value) -> Identity:
+        parents = {name: self.identity(one).digest for name, one in value.parents().items()}
+        return Identity(
+            value, self.data(value).classes,
+            {role: images.digest for role, images in self.image_sets(value).items()}, parents,
+            weights_of(value) if isinstance(value, Run) else {},
+        )
+
+
+def run_of(value: Value) -> Run:
+    """Return the run whose data a value is about."""
+    return {
+        Run: lambda: value, Logits: lambda: value.run, MixedLogits: lambda: value.primary,
+        PseudoLabels: lambda: value.teacher,
+    }[type(value)]()
+
+
+def blueprint(run: Run, num_classes: int) -> Method:
+    """Return the method of a run without memory for its weights, to ask what it reads."""
+    with torch.device("meta"):
+        return build(run, num_classes)
+
+
+def build(run: Run, num_classes: int) -> Method:
+    """Return the method of a run without the weights that its encoders start with."""
+    networks = {name: replace(one, weights="") for name, one in _networks_of(run.method).items()}
+    return methods.build(
+        replace(run.method, **networks), replace(run.model, weights=""), num_classes
+    )
+
+
+def weights_of(run: Run) -> dict[str, str]:
+    """Return what each encoder of a run starts with, by the field that names it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RuntimeError: the package with the weights is not installed.
+    """
+    networks = {"model": run.model, **_networks_of(run.method)}
+    return {name: _weights_digest(one) for name, one in networks.items() if one.weights}
+
+
+def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:
+    """The further networks that a method's options describe, by field."""
+    return {name: one for name, one in vars(options).items() if isinstance(one, ModelConfig)}
+
+
+def _weights_digest(network: ModelConfig) -> str:
+    """The SHA-256 of the file of an encoder's weights; for the hub, what timm downloads."""
+    from semiseg_lib.models.encoders import weights_file  # timm takes seconds
+
+    found = weights_file(network)
+    if isinstance(found, str):
+        return found
+    hashes = FileHashes(found.parent)
+    known = hashes.of(found)
+    hashes.save()
+    return known
+
+
+def boxed_part(data: Data, part: str) -> ImageSet:
+    """Return the images of a part whose logits an ancillary can give."""
+    return data.boxed if part == "unlabelled" else data.labelled
+
+
+def need_boxes(data: Data, part: str) -> None:
+    """Raise ValueError where an ancillary has no boxes to learn, or nothing to label.
+
+    Args:
+        data: the images.
+        part: the images that it is to label, ``labelled`` or ``unlabelled``.
+    """
+    lack = ""
+    for name in ("labelled", "val", "test"):
+        members = data.names[name]
+        if lacking := [one for one in members if not data.knows_boxes(one)]:
+            lack = (f"no boxes on {len(lacking)} of its {len(members)} {name} images, such as "
+                    f"{lacking[0]}")
+            break
+    if not lack and not len(boxed_part(data, part)):
+        lack = f"no {part} images with boxes"
+    if lack:
+        raise ValueError(
+            f"{data.config.dataset} has {lack}, so no ancillary can label them. Add boxes (the "
+            "background must be the first class), or train `supervised` or a method that "
+            "learns from unlabelled images."
+        )
+

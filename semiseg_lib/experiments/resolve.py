@@ -1,0 +1,262 @@
+"""Find what a value stands for on disk, or make it and everything that it needs.
+
+:func:`resolve` is the one way to a result: chapters, commands and studies all take it. What is
+there is used only where its identity is the value's, digests of the images included, and where its
+bytes are those that were written; a damaged result is set aside and made again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast_object_list
+
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.durable import Damaged, held
+from semiseg_lib.evaluate import evaluate, predict_probabilities
+from semiseg_lib.experiments.identity import Identity, Inputs, boxed_part
+from semiseg_lib.experiments.lists import difference, lists_of
+from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.trained import Trained, open_run
+from semiseg_lib.experiments.training import train
+from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
+from semiseg_lib.inference import logits_of
+from semiseg_lib.methods.base import Method
+from semiseg_lib.methods.pseudo_label import select
+from semiseg_lib.methods.self_correcting import linear_correction
+from semiseg_lib.paths import shared_roots, shown, work_root
+from semiseg_lib.runs import RunFolder
+from semiseg_lib.stores.logits import LogitsStore
+from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
+from semiseg_lib.train import make_accelerator
+
+FOLDERS = {Run: "runs", Logits: "logits", MixedLogits: "logits", PseudoLabels: "pseudo_labels"}
+
+
+@overload
+def resolve(value: Run, machine: Machine | str | None = ..., anew: bool = ...) -> Trained: ...
+@overload
+def resolve(
+    value: Logits | MixedLogits, machine: Machine | str | None = ..., anew: bool = ...
+) -> LogitsStore: ...
+@overload
+def resolve(
+    value: PseudoLabels, machine: Machine | str | None = ..., anew: bool = ...
+) -> PseudoLabelStore: ...
+def resolve(value, machine=None, anew=False):
+    """Return what a value stands for; find it on disk, continue it, or make it.
+
+    Args:
+        value: a run, logits or pseudo-labels. What it builds on is resolved first, where it is
+            needed.
+        machine: what to compute on; also just a device's name.
+        anew: make this value again even where it is there; what it builds on is kept.
+
+    Returns:
+        The opened run, or the store.
+
+    Raises:
+        FileNotFoundError: the dataset or an encoder's weights are not there.
+        ValueError: the images do not suit the method, or options contradict each other.
+    """
+    return _Resolver(Machine.of(machine)).resolve(value, anew)
+
+
+class _Resolver:
+    """Resolves values over the same opened images."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.inputs = Inputs(machine.root)
+
+    def resolve(self, value: Value, anew: bool = False) -> Trained | LogitsStore | PseudoLabelStore:
+        if isinstance(value, Run):
+            return self._run(value, anew)
+        if isinstance(value, PseudoLabels):
+            return self._pseudo_labels(value, anew)
+        return self._logits(value, anew)
+
+    def _run(self, run: Run, anew: bool) -> Trained:
+        identity = self.inputs.identity(run)
+        folder = RunFolder(
+            place(identity, "manifest.json"), identity.description, identity.parents
+        )
+        if not anew and folder.finished:
+            try:
+                return open_run(folder.path, self.machine, inputs=self.inputs)
+            except Damaged as error:
+                print(f"{error} The run is made again.", file=sys.stderr)
+                folder = RunFolder(own_place(identity), folder.description, folder.parents)
+        self._make_run(identity, folder, anew)
+        return open_run(folder.path, self.machine, inputs=self.inputs)
+
+    def _make_run(self, identity: Identity, folder: RunFolder, anew: bool) -> None:
+        """Train, from the folder's checkpoint where there is one, and store the result.
+
+        Of several commands or distributed jobs that ask for the same run, one trains it and the
+        others wait.
+        """
+        run, data = identity.value, self.inputs.data(identity.value)
+        parts = {name: self.resolve(one) for name, one in run.parents().items()}
+        accelerator = make_accelerator(
+            run.train, self.machine.device, trackers=self.machine.trackers, folder=folder.path
+        )
+        with _held_by_main(accelerator, folder.path):
+            if _answer_of_main(accelerator, lambda: self._is_due(identity, folder, anew)):
+                method, record = train(
+                    run, folder, data, self.inputs.image_sets(run), parts, self.machine,
+                    accelerator, self._score(run, data),
+                )
+                if accelerator.is_main_process:
+                    self._refuse_changed_images(identity)
+                    folder.finish(method.state_dict(), record)
+            accelerator.wait_for_everyone()
+
+    def _is_due(self, identity: Identity, folder: RunFolder, anew: bool) -> bool:
+        """Whether a run must be trained; its folder is made ready for that."""
+        if anew:
+            folder.delete()
+        elif folder.finished:
+            try:
+                folder.store.verify()
+                return False  # another command has finished it meanwhile
+            except Damaged as error:
+                print(f"{error} It is set aside as {shown(folder.set_aside())}.", file=sys.stderr)
+        elif (folder.path / "manifest.json").is_file():
+            print(f"{shown(folder.path)} is damaged. It is set aside as "
+                  f"{shown(folder.set_aside())}.", file=sys.stderr)
+        lists = lists_of(self.inputs, identity.value)
+        if said := difference(identity, folder.path, lists):
+            print(said, file=sys.stderr)
+        folder.begin(lists)
+        return True
+
+    def _refuse_changed_images(self, identity: Identity) -> None:
+        """Raise ValueError where a file changed while it was learnt from."""
+        now = Inputs(self.machine.root).identity(identity.value)
+        if now.digest != identity.digest:
+            changed = [role for role, one in identity.images.items()
+                       if now.images.get(role) != one]
+            raise ValueError(
+                f"the {' and '.join(changed) or 'inputs'} of {identity.name} changed while it was "
+                "trained. Nothing was stored as finished; run the same command again: it trains on "
+                "what is there now."
+            )
+
+    def _score(self, run: Run, data: Data):
+        """The validation mIoU in percent; None for a run that is not validated."""
+        if run.validation is None:
+            return None
+
+        def score(method: Method) -> float:
+            return 100 * evaluate(method, data.val, data.classes, run.validation).mean_iou
+
+        return score
+
+    def _logits(self, value: Logits | MixedLogits, anew: bool) -> LogitsStore:
+        identity, data = self.inputs.identity(value), self.inputs.data(value)
+        part = value.part if isinstance(value, Logits) else value.ancillary.part
+        images = boxed_part(data, part)
+        store = LogitsStore(
+            place(identity, "manifest.json"), identity.digest, images.names, value.bits,
+            identity.description, identity.parents,
+        )
+        give = self._own_logits if isinstance(value, Logits) else self._mixed_logits
+        return self._stored(store, anew, lambda: give(value, images))
+
+    def _own_logits(self, value: Logits, images: ImageSet):
+        trained = self.resolve(value.run)
+        return lambda numbers: logits_of(trained.method, images.take(numbers))
+
+    def _mixed_logits(self, value: MixedLogits, images: ImageSet):
+        primary, ancillary = self.resolve(value.primary), self.resolve(value.ancillary)
+        return lambda numbers: mixed(primary, ancillary, images, numbers, value.alpha)
+
+    def _pseudo_labels(self, value: PseudoLabels, anew: bool) -> PseudoLabelStore:
+        identity, data = self.inputs.identity(value), self.inputs.data(value)
+        images = data.unlabelled
+        store = PseudoLabelStore(
+            place(identity, "manifest.json"), identity.digest, images.names, len(data.classes),
+            identity.description, identity.parents,
+        )
+
+        def give():
+            teacher = self.resolve(value.teacher).chosen()
+
+            def probabilities(some: ImageSet) -> Iterator[torch.Tensor]:
+                return predict_probabilities(teacher.method, some, value.protocol)
+
+            thresholds = value.selection.thresholds(probabilities(images), len(data.classes))
+            return lambda numbers: (
+                select(one, thresholds) for one in probabilities(images.take(numbers))
+            )
+
+        return self._stored(store, anew, give)
+
+    def _stored(self, store: Any, anew: bool, give: Any) -> Any:
+        """A store whose missing files the main process writes while the others wait."""
+        if _answer_of_main(PartialState(), lambda: anew or not store.complete):
+            made = give()
+            with PartialState().main_process_first():
+                if PartialState().is_main_process:
+                    if anew:
+                        store.delete()
+                    store.write(made)
+        return store
+
+
+def mixed(
+    primary: Trained, ancillary: LogitsStore, images: ImageSet, numbers: Sequence[int],
+    alpha: float,
+) -> Iterator[torch.Tensor]:
+    """Yield the linear correction (C, h, w) of a primary's and an ancillary's logits, per image."""
+    own = logits_of(primary.method, images.take(numbers))
+    for number, one in zip(numbers, own, strict=True):
+        yield linear_correction(one[None].float(), ancillary[number][None].float(), alpha)[0]
+
+
+def own_place(identity: Identity) -> Path:
+    """Return the folder of a value in the work folder."""
+    return work_root() / FOLDERS[type(identity.value)] / identity.name
+
+
+def place(identity: Identity, mark: str) -> Path:
+    """Return the folder of a value: where ``mark`` is there, in the work folder or a shared one."""
+    below = Path(FOLDERS[type(identity.value)]) / identity.name
+    for root in (work_root(), *shared_roots()):
+        if (root / below / mark).is_file():
+            return root / below
+    return work_root() / below
+
+
+@contextmanager
+def _held_by_main(accelerator: Accelerator, path: Path) -> Iterator[None]:
+    """Hold a path for this job: the main process takes the lock, the others wait for it."""
+    if not accelerator.is_main_process:
+        yield
+        return
+    with held(path):
+        yield
+
+
+def _answer_of_main(state: Accelerator | PartialState, question) -> bool:
+    """Return what the main process answers; an error of it is raised in every process."""
+    answer: list[Any] = [None, None]
+    if state.is_main_process:
+        try:
+            answer[0] = question()
+        except Exception as error:
+            if state.num_processes == 1:
+                raise
+            answer[1] = error
+    broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    return bool(answer[0])

@@ -1,0 +1,163 @@
+"""A finished run, opened: its weights, its record, its data; and what it is scored on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from semiseg_lib.durable import Damaged
+from semiseg_lib.evaluate import Evaluation, evaluate
+from semiseg_lib.batches.data import Data
+from semiseg_lib.experiments.identity import SCHEMA, Inputs, build
+from semiseg_lib.experiments.values import Run
+from semiseg_lib.fingerprint import load
+from semiseg_lib.inference import WHOLE_IMAGE, Protocol
+from semiseg_lib.methods.base import Method
+from semiseg_lib.paths import shown
+from semiseg_lib.runs import CONFIG, RunFolder
+from semiseg_lib.train import make_accelerator
+from semiseg_lib.experiments.machine import Machine, state_of_machine
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        run: what was asked for.
+        folder: where it lies.
+        method: the trained method, in evaluation mode.
+        record: ``history`` (rows), ``seconds``, ``machine``, and ``best`` where it was validated.
+        classes: class names, in the order of their ids.
+        machine: what it is computed on.
+        which: the weights that the method holds: ``last`` or ``best``.
+        inputs: the opened data.
+    """
+
+    run: Run
+    folder: RunFolder
+    method: Method
+    record: dict
+    classes: tuple[str, ...]
+    machine: Machine
+    inputs: Inputs
+    which: Literal["last", "best"] = "last"
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The rows of the history, a dict each."""
+        return self.record["history"]
+
+    @property
+    def data(self) -> Data:
+        """The images of the run, as they are on this machine."""
+        return self.inputs.data(self.run)
+
+    def holding(self, which: Literal["last", "best"]) -> Trained:
+        """Return the same run with its last or its best weights.
+
+        Raises:
+            FileNotFoundError: it was never scored on the way.
+        """
+        if which == self.which:
+            return self
+        method = build(self.run, len(self.classes))
+        self.folder.load_weights(method, which)
+        device = next(self.method.parameters()).device
+        return replace(self, method=method.to(device).eval(), which=which)
+
+    def chosen(self) -> Trained:
+        """Return the run with its best weights on the validation images, where it was validated."""
+        return self.holding("best") if "best" in self.record else self
+
+    def evaluate(
+        self, split: Literal["val", "test"] = "test", protocol: Protocol = WHOLE_IMAGE
+    ) -> Evaluation:
+        """Score the deployed model on ``val`` or ``test``.
+
+        Raises:
+            ValueError: the classes of the data here are not those of the run.
+        """
+        refuse_other_classes(self.classes, self.data.classes, self.folder.path)
+        return evaluate(self.method, getattr(self.data, split), self.classes, protocol)
+
+
+def refuse_other_classes(own: tuple[str, ...], given: tuple[str, ...], run: Path) -> None:
+    """Raise ValueError where images have other classes than a run."""
+    if own == given:
+        return
+    pairs = [f"{i}: {a} / {b}" for i, (a, b) in enumerate(zip(own, given, strict=False)) if a != b]
+    what = f"the first difference is {pairs[0]}" if pairs else "one list is longer"
+    raise ValueError(
+        f"the run {shown(run)} tells {len(own)} classes apart, the data here {len(given)}, and "
+        f"they are not the same ({what}; run / data). Scores need the same classes in the same "
+        "order: name the data that it was trained on (--root), or train on these."
+    )
+
+
+def open_run(
+    path: Path, machine: Machine | str | None = None, which: Literal["last", "best"] = "last",
+    inputs: Inputs | None = None,
+) -> Trained:
+    """Open a finished run from its folder; its images need not be there.
+
+    Raises:
+        FileNotFoundError: it is not a run folder, or not finished.
+        ValueError: another version of the library made it.
+        Damaged: its files are not what was written.
+    """
+    machine = Machine.of(machine)
+    folder = RunFolder.open(path)
+    run = read_run(folder.description, folder.path / CONFIG)
+    record = folder.read_record()
+    classes = tuple(folder.description["inputs"]["classes"])
+    # The run's own weights come next, so no other ones are fetched for any of its networks.
+    method = build(run, len(classes))
+    folder.load_weights(method, which)
+    device = make_accelerator(run.train, machine.device).device
+    warn_of_another_machine(folder.path, record)
+    return Trained(
+        run, folder, method.to(device).eval(), record, classes, machine,
+        inputs or Inputs(machine.root), which,
+    )
+
+
+def read_run(description: Mapping[str, Any], path: Path) -> Run:
+    """Return the run that a stored description describes.
+
+    Raises:
+        ValueError: it is of another version or no run.
+        Damaged: a part of it is missing.
+    """
+    if description.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{shown(path)} has schema {description.get('schema')}; this version of semiseg_lib "
+            f"reads schema {SCHEMA}. Use the version that wrote it, or train again."
+        )
+    if description.get("kind") != "run":
+        raise ValueError(f"{shown(path)} describes {description.get('kind')}, not a run.")
+    if missing := {"value", "inputs", "identity"} - description.keys():
+        raise Damaged(f"{shown(path)} lacks {min(missing)}. Train again.")
+    return load(Run, description["value"], path)
+
+
+_warned: set[str] = set()
+
+
+def warn_of_another_machine(path: Path, record: Mapping[str, Any]) -> None:
+    """Warn once of a run that was made in another state of the machine than this one."""
+    made, here = record.get("machine", {}), state_of_machine()
+    told = ("device", "threads", "processes", "torch")
+    differs = [f"{key} {made[key]}, here {here[key]}" for key in told
+               if key in made and made[key] != here[key]]
+    if differs and str(path) not in _warned:
+        _warned.add(str(path))
+        warnings.warn(
+            f"{shown(path)} was made with {'; '.join(differs)}. It is used as it is; a repeat "
+            "here would agree with it up to rounding.", stacklevel=3,
+        )

@@ -1,0 +1,152 @@
+"""Train one run from its value and its opened inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psutil
+import torch
+from accelerate import Accelerator
+
+from semiseg_lib import methods
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.loader import Loader, drawn_seed
+from semiseg_lib.experiments.machine import Machine, code_version, state_of_machine
+from semiseg_lib.experiments.values import PseudoLabels, Run
+from semiseg_lib.memory import estimate, example_batch
+from semiseg_lib.methods.base import Method
+from semiseg_lib.runs import RunFolder
+from semiseg_lib.stores.logits import LogitsStore
+from semiseg_lib.train import fit
+
+PIXELS_WORTH_A_WARNING = 2**18
+"""A batch of more pixels than this is announced with the memory that a step will take."""
+
+
+def train(
+    run: Run,
+    folder: RunFolder,
+    data: Data,
+    images: Mapping[str, ImageSet],
+    parts: Mapping[str, Any],
+    machine: Machine,
+    accelerator: Accelerator,
+    score: Callable[[Method], float] | None = None,
+) -> tuple[Method, dict[str, Any]]:
+    """Train from the folder's checkpoint where there is one.
+
+    Args:
+        run: what to train.
+        folder: where checkpoints go.
+        data: the opened data.
+        images: what it reads, by role; see ``Inputs.image_sets``.
+        parts: what it builds on, resolved, by the names of ``Run.parents``.
+        machine: what to compute on.
+        accelerator: made for this run.
+        score: the validation mIoU in percent, for a run that is validated on the way.
+
+    Returns:
+        The trained method and what is recorded of the training.
+
+    Raises:
+        ValueError: options and images do not go together.
+    """
+    classes = len(data.classes)
+    torch.manual_seed(drawn_seed(run.seed, run.draw) if run.draw else run.seed)
+    method = methods.build(run.method, run.model, classes)
+    if run.start:
+        method.begin_with([parts[f"start {number}"].method
+                           for number in range(1, len(run.start) + 1)])
+    _refuse_contradictions(run, method, data)
+    loader = make_loader(run, _labelled(run, images, parts), _unlabelled(images, parts),
+                         accelerator.process_index, accelerator.num_processes)
+    if accelerator.is_main_process:
+        _announce_memory(method, loader, run, classes)
+    if accelerator.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(accelerator.device)
+    title = f"{run.method.name} (seed {run.seed})"
+    history = fit(
+        method, loader, run.train, folder, accelerator, title,
+        score=score, workers=machine.workers,
+    )
+    return method, {
+        "history": history, "seconds": history[-1]["seconds"],
+        "memory_gb": _memory(accelerator.device), "machine": state_of_machine(),
+        "code": code_version(),
+    }
+
+
+def make_loader(
+    run: Run, labelled: ImageSet, unlabelled: ImageSet | None, process: int = 0, processes: int = 1
+) -> Loader:
+    """Return the batches of a run, for this process's share of each."""
+    return Loader(
+        labelled, unlabelled, run.train.batch_labelled, run.train.batch_unlabelled, run.views,
+        run.seed, process, processes,
+    )
+
+
+def _labelled(run: Run, images: Mapping[str, ImageSet], parts: Mapping[str, Any]) -> ImageSet:
+    if isinstance(run.masks, PseudoLabels):
+        return images["labelled"].with_masks(parts["masks"].in_memory())
+    return _with_logits(images["labelled"], parts.get("labelled logits"))
+
+
+def _unlabelled(images: Mapping[str, ImageSet], parts: Mapping[str, Any]) -> ImageSet | None:
+    if "unlabelled" not in images:
+        return None
+    return _with_logits(images["unlabelled"], parts.get("unlabelled logits"))
+
+
+def _with_logits(images: ImageSet, store: LogitsStore | None) -> ImageSet:
+    """The images with stored logits; only those that have some."""
+    return images if store is None else images.named(store.names).with_logits(store.in_memory())
+
+
+def _refuse_contradictions(run: Run, method: Method, data: Data) -> None:
+    """Raise ValueError where method, options and images do not go together."""
+    name = run.method.name
+    if len(run.start) not in (0, method.networks):
+        raise ValueError(
+            f"{name} trains {method.networks} networks; start names {len(run.start)} runs."
+        )
+    if ("unlabelled" in method.learns_from) != (run.train.batch_unlabelled > 0):
+        kind = "learns from" if "unlabelled" in method.learns_from else "sees no"
+        raise ValueError(
+            f"{name} {kind} unlabelled images, but train.batch_unlabelled is "
+            f"{run.train.batch_unlabelled}."
+        )
+    if "unlabelled" in method.learns_from and not len(data.unlabelled):
+        raise ValueError(
+            f"{name} learns from images without masks, but there are none: add some, name a list "
+            "that holds some (data.unlabelled), or label fewer (data.labelled)."
+        )
+    given = {"labelled": run.labelled_logits, "unlabelled": run.unlabelled_logits}
+    for part, logits in given.items():
+        if (part in method.needs_logits) != (logits is not None):
+            needs = "learns from" if logits is None else "reads no"
+            raise ValueError(
+                f"{name} {needs} stored logits of the {part} images; {part}_logits of the run is "
+                f"{'missing' if logits is None else 'set'}."
+            )
+
+
+def _memory(device: torch.device) -> float:
+    """Gigabytes: the peak that was allocated on a CUDA device, elsewhere the process's own size."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return psutil.Process().memory_info().rss / 1e9
+
+
+def _announce_memory(method: Method, loader: Loader, run: Run, num_classes: int) -> None:
+    """Print what a large step will take."""
+    labelled, unlabelled = (size // loader.processes for size in loader.batch_sizes)
+    size = (run.views.crop,) * 2
+    if not run.views.crop:
+        size = loader.sets[0].sample(0).image.shape[1:]
+    if (labelled + unlabelled) * math.prod(size) > PIXELS_WORTH_A_WARNING:
+        batch = example_batch(method, num_classes, labelled, unlabelled, size)
+        print(estimate(method, batch, run.train.precision, run.train.optimizer))

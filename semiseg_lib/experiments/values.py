@@ -1,0 +1,163 @@
+"""What a result depends on, as frozen values: a run, stored logits, stored pseudo-labels.
+
+A value names everything that decides a result except the bytes of its images: those are added when
+it is resolved (:mod:`semiseg_lib.experiments.identity`). What a value builds on is a value too, so
+nothing has to be passed beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from semiseg_lib import methods
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.fingerprint import Configuration
+from semiseg_lib.inference import WHOLE_IMAGE, Protocol
+from semiseg_lib.methods import AnyMethodConfig
+from semiseg_lib.methods.pseudo_label import Selection
+from semiseg_lib.models import ModelConfig
+from semiseg_lib.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class Run(Configuration):
+    """One training run.
+
+    Attributes:
+        method, train, model, views, data: the options of each part.
+        seed: draws the labelled images, the initial weights and the batches.
+        draw: a number for further draws of fresh weights; 0 draws the seed's own.
+        masks: whose masks are learnt: those of the ``labelled`` images, of their ``first half``, of
+            ``all`` images, hidden ones included (an upper bound), or pseudo-labels of the
+            unlabelled images.
+        labelled_logits, unlabelled_logits: stored logits that the method reads with these images.
+        start: the runs whose last weights this one starts with, one per network; () for fresh
+            weights.
+        validation: how it is scored on the way; None where ``train.validate_every`` is 0.
+
+    Raises:
+        ValueError: validation is set without ``train.validate_every``, or missing with it.
+    """
+
+    method: AnyMethodConfig
+    train: TrainConfig
+    model: ModelConfig
+    views: ViewConfig
+    data: DataConfig
+    seed: int
+    draw: int = 0
+    masks: Literal["labelled", "first half", "all"] | PseudoLabels = "labelled"
+    labelled_logits: Logits | None = None
+    unlabelled_logits: Logits | MixedLogits | None = None
+    start: tuple[Run, ...] = ()
+    validation: Protocol | None = None
+
+    def __post_init__(self) -> None:
+        if (self.validation is not None) != (self.train.validate_every > 0):
+            raise ValueError(
+                "a run needs a protocol for its validation exactly where train.validate_every is "
+                f"set; train.validate_every is {self.train.validate_every}, validation is "
+                f"{self.validation}."
+            )
+
+    @property
+    def weights(self) -> Literal["last", "best"]:
+        """Which weights teach or are deployed: the best ones of a validated run, else the last."""
+        return "best" if self.validation else "last"
+
+    def parents(self) -> dict[str, Value]:
+        """Return the values that this one builds on, by a stable name."""
+        found: dict[str, Value | None] = {
+            "masks": None if isinstance(self.masks, str) else self.masks,
+            "labelled logits": self.labelled_logits, "unlabelled logits": self.unlabelled_logits,
+            **{f"start {number}": one for number, one in enumerate(self.start, 1)},
+        }
+        return {name: one for name, one in found.items() if one is not None}
+
+
+@dataclass(frozen=True)
+class Logits(Configuration):
+    """The stored logits of a run, of every image of a part of its data.
+
+    Attributes:
+        run: whose logits; a model that reads box maps.
+        part: the ``labelled`` images, or the ``unlabelled`` ones that have boxes.
+        bits: bits per stored logit.
+    """
+
+    run: Run
+    part: Literal["labelled", "unlabelled"] = "unlabelled"
+    bits: Literal[8, 16] = 16
+
+    def parents(self) -> dict[str, Value]:
+        """Return the values that this one builds on, by a stable name."""
+        return {"run": self.run}
+
+
+@dataclass(frozen=True)
+class MixedLogits(Configuration):
+    """The linear correction of a finished primary's logits and the ancillary's, stored.
+
+    Attributes:
+        primary: the finished primary.
+        ancillary: the stored logits that it is mixed with; the images are theirs.
+        alpha: the weight of the ancillary's logits, at least 0.
+        bits: bits per stored logit.
+    """
+
+    primary: Run
+    ancillary: Logits
+    alpha: float
+    bits: Literal[8, 16] = 16
+
+    def parents(self) -> dict[str, Value]:
+        """Return the values that this one builds on, by a stable name."""
+        return {"primary": self.primary, "ancillary": self.ancillary}
+
+
+@dataclass(frozen=True)
+class PseudoLabels(Configuration):
+    """A teacher's labels of all unlabelled images, stored.
+
+    Attributes:
+        teacher: whose labels; its best weights where it was validated.
+        selection: the pixels that are kept.
+        number: the round, counted from 1.
+        protocol: how the teacher predicts.
+    """
+
+    teacher: Run
+    selection: Selection
+    number: int = 1
+    protocol: Protocol = WHOLE_IMAGE
+
+    def parents(self) -> dict[str, Value]:
+        """Return the values that this one builds on, by a stable name."""
+        return {"teacher": self.teacher}
+
+
+Value = Run | Logits | MixedLogits | PseudoLabels
+
+
+def runs_behind(value: Value) -> Iterator[Run]:
+    """Yield every run that leads to a value, each once, parents first; a run itself comes last."""
+    seen: list[Run] = []
+
+    def visit(one: Value) -> Iterator[Run]:
+        for parent in one.parents().values():
+            yield from visit(parent)
+        if isinstance(one, Run) and one not in seen:
+            seen.append(one)
+            yield one
+
+    yield from visit(value)
+
+
+def networks_trained(run: Run) -> int:
+    """Return how many networks were trained from fresh weights to make a run."""
+    return sum(
+        max(methods.kind(one.method).networks - len(one.start), 0) for one in runs_behind(run)
+    )
