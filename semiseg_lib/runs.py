@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -17,14 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from semiseg_lib.options import plain
+from semiseg_lib.fingerprint import fingerprint
 from semiseg_lib.paths import atomic_write, shown, work_root
-
-
-def fingerprint(config: Any) -> str:
-    """Ten hexadecimal digits that change with any value in a configuration dataclass."""
-    text = json.dumps(plain(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def best_of(history: list[dict[str, float]]) -> dict[str, float] | None:
