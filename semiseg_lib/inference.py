@@ -16,13 +16,14 @@ from tqdm import tqdm
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.sample import Sample
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.base import Method
 
 PIXELS_A_PASS = 2**18  # of the images that are predicted together: 64 of 64x64, or one photograph
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Protocol(Configuration):
     """How an image is predicted; the default is one pass over the whole image.
 
     Attributes:

@@ -19,12 +19,12 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader, drawn_seed
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.lists import list_digest
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.logits import LogitsStore
 from semiseg_lib.memory import estimate, example_batch
 from semiseg_lib.methods import AnyMethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.options import added
 from semiseg_lib.paths import atomic_write, held
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.train import TrainConfig, fit, make_accelerator
@@ -37,7 +37,7 @@ Stores = Mapping[str, LogitsStore]
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Configuration):
     """All that decides the result of one training run, and with it the name of its folder.
 
     Attributes:
@@ -55,9 +55,9 @@ class RunConfig:
     train: TrainConfig
     seed: int
     labels_from: str = ""
-    lists: str = added("")
-    starts_from: str = added("")
-    draw: int = added(0)
+    lists: str = ""
+    starts_from: str = ""
+    draw: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from accelerate import Accelerator
 from timm.layers import convert_sync_batchnorm
 
 from semiseg_lib.batches.loader import Loader
+from semiseg_lib.fingerprint import Configuration, Schema
 from semiseg_lib.methods.base import Method
-from semiseg_lib.options import added
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Configuration):
     """How long and how fast to learn.
 
     Attributes:
@@ -47,6 +47,8 @@ class TrainConfig:
             ``cosine`` reads it.
     """
 
+    SCHEMA = Schema(aside=frozenset({"checkpoint_seconds"}))
+
     steps: int = 1000
     batch_labelled: int = 6
     batch_unlabelled: int = 10
@@ -59,13 +61,13 @@ class TrainConfig:
     channels_last: bool = True
     log_every: int = 10
     checkpoint_seconds: float = 20.0
-    lr_batch: int = added(0)
-    warmup: float = added(0.0)
-    clip: float = added(0.0)
-    validate_every: int = added(0)
-    compile: bool = added(False)
-    sync_batchnorm: bool = added(True)
-    lr_end: float = added(0.0)
+    lr_batch: int = 0
+    warmup: float = 0.0
+    clip: float = 0.0
+    validate_every: int = 0
+    compile: bool = False
+    sync_batchnorm: bool = True
+    lr_end: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_labelled", "accumulate", "log_every"):

@@ -17,7 +17,7 @@ LONGEST_FILE = 450
 
 # Lower layers may not import higher ones. A package stands for all of its modules.
 LAYERS = [
-    ("compat", "options", "paths"),
+    ("compat", "fingerprint", "paths"),
     ("datasets", "models"),
     ("batches",),
     ("runs", "logits", "pseudo_labels"),
@@ -95,15 +95,15 @@ def test_batches_stand_between_datasets_and_methods():
     assert RANK["datasets"] < RANK["batches"] < RANK["methods"]
     used = {part_of(name) for path in (LIBRARY / "batches").glob("*.py")
             for name in imports_of(path)}
-    assert "datasets" in used and used <= {"batches", "datasets", "options", "paths", ""}
+    assert "datasets" in used and used <= {"batches", "datasets", "fingerprint", "paths", ""}
     used = {part_of(name) for path in (LIBRARY / "methods").glob("*.py")
             for name in imports_of(path)}
     assert "batches" in used
 
 
 def test_datasets_and_models_know_nothing_of_batches_methods_and_training():
-    allowed = {"datasets": {"datasets", "options", "paths", ""},
-               "models": {"models", "options", ""}}
+    allowed = {"datasets": {"datasets", "fingerprint", "paths", ""},
+               "models": {"models", "fingerprint", ""}}
     for package, parts in allowed.items():
         for path in (LIBRARY / package).rglob("*.py"):
             assert {part_of(name) for name in imports_of(path)} <= parts, dotted(path)

@@ -16,7 +16,6 @@ import torch
 
 from semiseg_lib import train as training
 from semiseg_lib.optimisers import TrainConfig, learning_rate_curve, make_optimizer
-from semiseg_lib.options import plain
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.train import fit, make_accelerator
 
@@ -59,12 +58,6 @@ def test_the_rate_follows_the_total_batch_and_says_so(tmp_path, capsys):
 def test_impossible_options_are_refused(name, value):
     with pytest.raises(ValueError, match=rf"{name} is {value}"):
         TrainConfig(**{name: value})
-
-
-def test_options_that_came_later_do_not_rename_old_runs():
-    new = {"lr_batch", "warmup", "clip", "validate_every", "compile", "sync_batchnorm",
-           "lr_end"}
-    assert not new & set(plain(TrainConfig())) and len(plain(TrainConfig())) == 12
 
 
 def test_clipping_bounds_the_gradient_of_all_weights_together(tmp_path):

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semiseg_lib.fingerprint import Configuration
+
 
 @dataclass(frozen=True)
-class CutMixConfig:
+class CutMixConfig(Configuration):
     """How much of an image is covered by another one. The defaults are FixMatch's single box.
 
     Attributes:

@@ -17,7 +17,7 @@ from semiseg_lib.datasets.cached import Cached
 from semiseg_lib.datasets.dataset import DatasetOptions, Source
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
-from semiseg_lib.options import plain
+from semiseg_lib.fingerprint import Configuration, plain
 from semiseg_lib.paths import atomic_write, reading_root, work_root
 
 LISTS = ("labelled", "unlabelled", "val", "test")
@@ -32,7 +32,7 @@ def _read_options(value: Any, handler: Any, info: ValidationInfo) -> DatasetOpti
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Configuration):
     """Which images, and how many of them have masks.
 
     Attributes:

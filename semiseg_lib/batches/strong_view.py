@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d, pad
 
 from semiseg_lib.batches.colours import grey
 from semiseg_lib.batches.weak_view import jitter
+from semiseg_lib.fingerprint import Configuration
 
 KERNEL = 9  # pixels; holds two standard deviations of the strongest default blur on either side
 DRAWS = 8
@@ -18,7 +19,7 @@ DRAWS = 8
 
 
 @dataclass(frozen=True)
-class StrongConfig:
+class StrongConfig(Configuration):
     """How far a strong view may differ from the weak one. The defaults are FixMatch's.
 
     Nothing moves: a label of the weak view is one of the strong view too.

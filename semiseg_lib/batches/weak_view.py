@@ -26,6 +26,7 @@ from semiseg_lib.batches import colours
 from semiseg_lib.batches.boxes import Allowed, covered_pixels
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
+from semiseg_lib.fingerprint import Configuration
 
 PADDING_COLOUR = np.array([124, 116, 104], np.uint8)[:, None, None]
 """ImageNet's mean colour: what lies outside an image looks like nothing in particular."""
@@ -35,7 +36,7 @@ DRAWS = 10
 
 
 @dataclass(frozen=True)
-class ViewConfig:
+class ViewConfig(Configuration):
     """How far a weak view may differ from its image.
 
     Attributes:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from semiseg_lib.datasets.sample import Sample
+from semiseg_lib.fingerprint import Configuration
 
 if TYPE_CHECKING:
     from semiseg_lib.datasets.acquire import Download
@@ -35,7 +36,7 @@ LISTS = ("candidates", "unlabelled", "val", "test")
 
 
 @dataclass(frozen=True)
-class DatasetOptions:
+class DatasetOptions(Configuration):
     """Options that a dataset adds to those of every dataset; this base adds none."""
 
     def counts(self) -> Mapping[str, int]:

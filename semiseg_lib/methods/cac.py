@@ -20,6 +20,7 @@ from semiseg_lib.batches.crop_pairs import Crops, draw_crops, draw_pair, shared_
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,
@@ -35,7 +36,7 @@ CHUNK = 1024
 
 
 @dataclass(frozen=True)
-class CACConfig:
+class CACConfig(Configuration):
     """Options of directional context-aware consistency.
 
     The defaults are the paper's on VOC, but for ``start``, ``negatives`` and ``ema_decay``.

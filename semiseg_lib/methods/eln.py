@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,
@@ -39,7 +40,7 @@ from semiseg_lib.models.error_network import ErrorNetwork
 
 
 @dataclass(frozen=True)
-class ELNConfig:
+class ELNConfig(Configuration):
     """Options of error localisation.
 
     The defaults are the paper's on VOC, but for ``error``, ``pixels``, ``reset`` and ``ema_decay``.

@@ -21,6 +21,7 @@ from semiseg_lib.batches.cutmix import CutMixConfig, draw_mix
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,
@@ -31,7 +32,7 @@ from semiseg_lib.methods.parts import (
 
 
 @dataclass(frozen=True)
-class FixMatchConfig:
+class FixMatchConfig(Configuration):
     """Options of FixMatch.
 
     Attributes:

@@ -10,6 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.fingerprint import Configuration
 
 
 def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -68,7 +69,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor | None = N
 
 
 @dataclass(frozen=True)
-class HardPixels:
+class HardPixels(Configuration):
     """Online hard example mining: which labelled pixels a loss is the mean of.
 
     Attributes:

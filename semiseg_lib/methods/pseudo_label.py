@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import cross_entropy
 
@@ -28,7 +29,7 @@ LEVELS = 100_000  # steps of confidence that the thresholds of classes are read 
 
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(Configuration):
     """Which pixels of a teacher's label are kept.
 
     Attributes:
@@ -101,7 +102,7 @@ def select(probabilities: Tensor, thresholds: Tensor) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class PseudoLabelConfig:
+class PseudoLabelConfig(Configuration):
     """Options of a student.
 
     Attributes:

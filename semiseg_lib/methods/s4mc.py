@@ -22,6 +22,7 @@ from semiseg_lib.batches.neighbours import agreement, neighbours
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,
@@ -38,7 +39,7 @@ HALF_BOX = CutMixConfig(chance=0.5, boxes=1, area=(0.5, 0.5), aspect=0.25)
 
 
 @dataclass(frozen=True)
-class S4MCConfig:
+class S4MCConfig(Configuration):
     """Options of S4MC. The defaults are the paper's on VOC, on top of FixMatch, but for ``start``.
 
     Attributes:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.parts import cross_entropy, inside_at, restrict, soft_cross_entropy
 from semiseg_lib.models.correction import ConvCorrection
-from semiseg_lib.options import added
 
 
 def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
@@ -51,7 +51,7 @@ def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) ->
 
 
 @dataclass(frozen=True)
-class AlphaSchedule:
+class AlphaSchedule(Configuration):
     """How the trust in the ancillary falls during training.
 
     Attributes:
@@ -70,7 +70,7 @@ class AlphaSchedule:
     start: float = 30.0
     end: float = 0.5
     until: float = 1.0
-    shape: Literal["linear", "geometric", "cosine", "constant"] = added("linear")
+    shape: Literal["linear", "geometric", "cosine", "constant"] = "linear"
 
     def __post_init__(self) -> None:
         lowest = min(self.start, self.end)
@@ -95,7 +95,7 @@ class AlphaSchedule:
 
 
 @dataclass(frozen=True)
-class AncillaryConfig:
+class AncillaryConfig(Configuration):
     """Options of the ancillary model.
 
     Attributes:
@@ -107,11 +107,11 @@ class AncillaryConfig:
 
     name: Literal["ancillary"] = "ancillary"
     ema_decay: float = 0.99
-    boxes: Literal["class maps", "heat map"] = added("class maps")
+    boxes: Literal["class maps", "heat map"] = "class maps"
 
 
 @dataclass(frozen=True)
-class PrimaryConfig:
+class PrimaryConfig(Configuration):
     """Options of the primary model.
 
     Attributes:
@@ -125,11 +125,11 @@ class PrimaryConfig:
     correction: Literal["none", "linear"] = "linear"
     alpha: AlphaSchedule = AlphaSchedule()
     ema_decay: float = 0.99
-    constrain: bool = added(False)
+    constrain: bool = False
 
 
 @dataclass(frozen=True)
-class ConvPrimaryConfig:
+class ConvPrimaryConfig(Configuration):
     """Options of the primary model with convolutional self-correction.
 
     Attributes:

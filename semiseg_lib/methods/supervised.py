@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from semiseg_lib.batches.cutmix import CutMixConfig, draw_mix
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import cross_entropy
-from semiseg_lib.options import added
 
 
 @dataclass(frozen=True)
-class SupervisedConfig:
+class SupervisedConfig(Configuration):
     """Options of supervised training.
 
     Attributes:
@@ -28,8 +28,8 @@ class SupervisedConfig:
 
     name: Literal["supervised"] = "supervised"
     ema_decay: float = 0.99
-    strong: StrongConfig | None = added(None)
-    cutmix: CutMixConfig | None = added(None)
+    strong: StrongConfig | None = None
+    cutmix: CutMixConfig | None = None
 
 
 class Supervised(AveragedMethod):

@@ -7,12 +7,12 @@ from typing import Literal
 
 from torch import nn
 
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.models.unet import UNet
-from semiseg_lib.options import added
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Configuration):
     """Which network, and how wide.
 
     Attributes:
@@ -39,14 +39,14 @@ class ModelConfig:
 
     architecture: Literal["unet", "deeplab", "vit", "swiftnet", "classifier"] = "unet"
     width: int = 16
-    encoder: str = added("")
-    weights: str = added("")
-    output_stride: Literal[8, 16] = added(16)
-    decoder_width: int = added(256)
-    encoder_lr: float = added(1.0)
-    norm: Literal["batch", "group"] = added("batch")
-    pyramid_momentum: float = added(0.1)
-    rates: tuple[int, ...] = added(())
+    encoder: str = ""
+    weights: str = ""
+    output_stride: Literal[8, 16] = 16
+    decoder_width: int = 256
+    encoder_lr: float = 1.0
+    norm: Literal["batch", "group"] = "batch"
+    pyramid_momentum: float = 0.1
+    rates: tuple[int, ...] = ()
 
 
 def build(config: ModelConfig, num_classes: int, box_channels: int = 0) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.inference import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
@@ -22,7 +23,7 @@ from semiseg_lib.train import TrainConfig
 
 
 @dataclass(frozen=True)
-class RoundsConfig:
+class RoundsConfig(Configuration):
     """Iterated pseudo-labelling.
 
     Attributes:
@@ -48,7 +49,7 @@ class RoundsConfig:
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Configuration):
     """Everything that a run of the book is made of.
 
     Attributes:

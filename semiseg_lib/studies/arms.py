@@ -18,7 +18,6 @@ from semiseg_lib.methods import (
 )
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.options import added
 from semiseg_lib.profiles import Profile
 from semiseg_lib.profiles.profile import RoundsConfig
 from semiseg_lib.runs import fingerprint
@@ -85,11 +84,11 @@ class _Recipe:
     train_primary: TrainConfig
     supervised: SupervisedConfig
     ancillary: AncillaryConfig
-    train_start: TrainConfig | None = added(None)
-    protocol: Protocol = added(Protocol())
-    train_unlabelled: TrainConfig | None = added(None)
-    rounds: RoundsConfig | None = added(None)
-    warm: bool = added(True)
+    train_start: TrainConfig | None = None
+    protocol: Protocol = Protocol()
+    train_unlabelled: TrainConfig | None = None
+    rounds: RoundsConfig | None = None
+    warm: bool = True
 
     @staticmethod
     def of(stage: str, options: Options, chosen: Profile) -> _Recipe:

@@ -20,7 +20,6 @@ from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
 from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.options import plain
 
 MODEL = ModelConfig(width=4)
 CLASSES = 3
@@ -142,15 +141,6 @@ def test_a_geometric_schedule_to_or_from_zero_is_refused(ends):
     with pytest.raises(ValueError, match=r"end above 0.*linear or cosine"):
         AlphaSchedule(**ends, shape="geometric")
     assert AlphaSchedule(**ends, shape="cosine").at(0.5) > 0
-
-
-def test_options_that_came_later_leave_recorded_runs_alone():
-    assert plain(AlphaSchedule()) == {"start": 30.0, "end": 0.5, "until": 1.0}
-    assert plain(AncillaryConfig()) == {"name": "ancillary", "ema_decay": 0.99}
-    assert "constrain" not in plain(PrimaryConfig())
-    assert plain(PrimaryConfig(constrain=True)) == {**plain(PrimaryConfig()), "constrain": True}
-    assert plain(AlphaSchedule(shape="cosine"))["shape"] == "cosine"
-    assert plain(AncillaryConfig(boxes="heat map"))["boxes"] == "heat map"
 
 
 def primary(**options):

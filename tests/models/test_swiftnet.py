@@ -12,7 +12,6 @@ from torch import nn
 
 from semiseg_lib.models import ModelConfig, build, encoders, swiftnet
 from semiseg_lib.models.swiftnet import Pyramid, SwiftNet, grids, pool
-from semiseg_lib.options import plain
 
 CLASSES = 5
 LITE = encoders.PACKAGE_ENCODER
@@ -201,8 +200,6 @@ def test_the_momentum_is_the_pyramids_alone(momentum):
              if isinstance(one, nn.BatchNorm2d)}
     assert {norms[name] for name in norms if name.startswith("pyramid")} == {momentum}
     assert {norms[name] for name in norms if not name.startswith("pyramid")} == {0.1}
-    later = plain(ModelConfig(pyramid_momentum=momentum)).get("pyramid_momentum", 0.1)
-    assert later == momentum and "pyramid_momentum" not in plain(ModelConfig())
 
 
 @packaged

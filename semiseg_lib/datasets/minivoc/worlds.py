@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from semiseg_lib.fingerprint import Configuration
+
 DRAWING_VERSION = 1  # raise it whenever a change to the drawing changes a pixel
 CLASSES = ("balloon", "boat", "car", "fish", "house", "tree")  # what can be drawn
 SPLITS = ("labelled", "unlabelled", "val", "test")
 
 
 @dataclass(frozen=True)
-class BoxStyle:
+class BoxStyle(Configuration):
     """How an annotator draws boxes around the objects of an image.
 
     ``loose``: each side is moved outwards by U(low, high) of the box's width or height.
@@ -79,7 +81,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(Configuration):
     """Number of images in each split."""
 
     labelled: int = 240
