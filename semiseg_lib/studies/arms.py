@@ -1,32 +1,19 @@
-"""Arms: what one row of a study trains, as data."""
+"""Arms: what one row of a study trains, as a value, and how it is scored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.weak_view import ViewConfig
-from semiseg_lib.inference import Protocol
-from semiseg_lib.methods import (
-    AncillaryConfig,
-    ConvPrimaryConfig,
-    PrimaryConfig,
-    SupervisedConfig,
-    UnlabelledConfig,
-)
-from semiseg_lib.methods.pseudo_label import Selection
-from semiseg_lib.models import ModelConfig
+from semiseg_lib.experiments import Run, runs_behind
+from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.fingerprint import fingerprint
 from semiseg_lib.profiles import Profile
-from semiseg_lib.profiles.profile import RoundsConfig
-from semiseg_lib.runs import fingerprint
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.studies.scores import Rounds, Scores, scored
 
-Options = PrimaryConfig | ConvPrimaryConfig | UnlabelledConfig | Selection | None
-
-WITHOUT_BOXES = ("unlabelled", "longer", "longer, strong views")
-"""Stages that train as :mod:`semiseg_lib.unlabelled` does."""
+Recipe = Callable[[Profile, int], "Run | Rounds"]
+"""What is trained under a profile with a seed."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +22,16 @@ class Arm:
 
     Attributes:
         text: what is done, for tables.
-        stage: what is trained and scored, a key of ``SCORES``.
-        options: the primary's options, or which pseudo-labels are kept, for stages that read them.
-        method: a method without boxes, by its name in the profile, for stages that read it.
-        changed: options of this method that are not the profile's.
+        recipe: the run, or the rounds of pseudo-labelling, under a profile with a seed.
+        score: what is measured of it; see :mod:`semiseg_lib.studies.scores`.
         dataset: whose profile it runs with.
         labelled: how many images have masks; None: as in the profile.
         data_options: options of the dataset that are not the profile's.
     """
 
     text: str
-    stage: str
-    options: Options = None
-    method: str = ""
-    changed: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Recipe
+    score: Callable[[Run | Rounds, Profile, Machine], Scores] = scored
     dataset: str = "minivoc"
     labelled: int | None = None
     data_options: Mapping[str, Any] = field(default_factory=dict)
@@ -58,47 +41,20 @@ class Arm:
         data = profile.data.with_options(**self.data_options)
         return replace(profile, data=replace(data, labelled=self.labelled or data.labelled))
 
-    def options_in(self, profile: Profile) -> Options:
-        """Return this arm's options under a profile, whose moving average a primary takes."""
-        if self.method:
-            return replace(profile.unlabelled[self.method], **self.changed)
-        if not isinstance(self.options, PrimaryConfig | ConvPrimaryConfig):
-            return self.options
-        return replace(self.options, ema_decay=profile.primary.ema_decay)
+    def value(self, profile: Profile, seed: int) -> Run | Rounds:
+        """Return what is trained, as a value."""
+        return self.recipe(self.profile(profile), seed)
 
     def fingerprint(self, profile: Profile) -> str:
-        """Return ten digits that change with all that decides this arm's scores, the seed aside."""
-        recipe = _Recipe.of(self.stage, self.options_in(profile), self.profile(profile))
-        return fingerprint(recipe)
+        """Return ten digits that change with all options that decide the scores, seed aside."""
+        return fingerprint({"value": self.value(profile, 0), "protocol": profile.protocol})
 
+    def runs(self, profile: Profile) -> tuple[Run, ...]:
+        """Return every run that leads to the scores, in the order in which they are trained."""
+        value = self.value(profile, 0)
+        return value.runs() if isinstance(value, Rounds) else tuple(runs_behind(value))
 
-@dataclass(frozen=True)
-class _Recipe:
-    stage: str
-    options: Options
-    data: DataConfig
-    model: ModelConfig
-    augment: ViewConfig
-    train_supervised: TrainConfig
-    train_ancillary: TrainConfig
-    train_primary: TrainConfig
-    supervised: SupervisedConfig
-    ancillary: AncillaryConfig
-    train_start: TrainConfig | None = None
-    protocol: Protocol = Protocol()
-    train_unlabelled: TrainConfig | None = None
-    rounds: RoundsConfig | None = None
-    warm: bool = True
-
-    @staticmethod
-    def of(stage: str, options: Options, chosen: Profile) -> _Recipe:
-        starts = isinstance(options, ConvPrimaryConfig) or stage == "warm primary"
-        return _Recipe(
-            stage, options, chosen.data, chosen.model, chosen.augment,
-            chosen.train_supervised, chosen.train_ancillary, chosen.train_primary,
-            chosen.supervised, chosen.ancillary,
-            chosen.train_start if starts else None, chosen.protocol,
-            chosen.train_unlabelled if stage in WITHOUT_BOXES else None,
-            chosen.rounds if stage == "rounds" else None,
-            chosen.warm if stage in WITHOUT_BOXES else True,
-        )
+    def run(self, profile: Profile, seed: int, machine: Machine | str | None = None) -> Scores:
+        """Run the arm with one seed; runs that are on disk are loaded."""
+        chosen = self.profile(profile)
+        return self.score(self.recipe(chosen, seed), chosen, Machine.of(machine))

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from semiseg_lib.batches.cutmix import THREE_BOXES
 from semiseg_lib.batches.strong_view import StrongConfig
 from semiseg_lib.datasets.minivoc import BoxStyle
+from semiseg_lib.experiments import Run, self_correction, semi_supervised
+from semiseg_lib.experiments.self_correction import UNCORRECTED
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.methods.self_correcting import AlphaSchedule
-from semiseg_lib.studies.arms import Arm
-from semiseg_lib.studies.scores import NONE
+from semiseg_lib.profiles import Profile
+from semiseg_lib.studies.arms import Arm, Recipe
+from semiseg_lib.studies.scores import Rounds, rounds, with_labels
 
 
 def linear(end: float = 0.5, start: float = 30.0, until: float = 0.3) -> PrimaryConfig:
     """Linear correction with a schedule."""
     return PrimaryConfig(correction="linear", alpha=AlphaSchedule(start, end, until))
+
+
+def primary(
+    options: PrimaryConfig | ConvPrimaryConfig,
+    story: Callable[..., Run] = self_correction.primary,
+) -> Recipe:
+    """Return the recipe of a primary, with the moving average of the profile's."""
+
+    def recipe(profile: Profile, seed: int) -> Run:
+        own = replace(options, ema_decay=profile.primary.ema_decay)
+        return story(profile, seed, own)
+
+    return recipe
+
+
+def unlabelled(name: str, **changed: Any) -> Recipe:
+    """Return the recipe of a method without boxes, with options that are not the profile's."""
+
+    def recipe(profile: Profile, seed: int) -> Run:
+        options = replace(profile.unlabelled[name], **changed)
+        return semi_supervised.learn(profile, seed, options)
+
+    return recipe
+
+
+def strong_views(profile: Profile, seed: int) -> Run:
+    """Return the recipe of masks alone, longer, on strong views as FixMatch has them."""
+    fixmatch = profile.unlabelled["fixmatch"]
+    options = replace(profile.supervised, strong=fixmatch.strong, cutmix=fixmatch.cutmix)
+    return semi_supervised.supervised_longer(profile, seed, options)
+
+
+def pseudo(selection: Selection) -> Recipe:
+    """Return the recipe of iterated pseudo-labelling with one selection of pixels."""
+    return lambda profile, seed: Rounds.of(profile, seed, selection)
 
 
 LOOSE = BoxStyle(loose=(0.15, 0.45), jitter=0.05)
@@ -34,12 +73,12 @@ SMALL = ConvPrimaryConfig(width=32)
 def photo_arms(labelled: int) -> dict[str, Arm]:
     """Every model of the storyline on real photographs, with so many masks."""
     stages = {
-        "supervised": Arm("masks alone", "supervised"),
-        "ancillary": Arm("ancillary (sees boxes)", "ancillary"),
-        "none": Arm("primary, no correction", "primary", NONE),
-        "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear()),
-        "conv": Arm("primary, convolutional", "primary", CONV),
-        "all masks": Arm("all images labelled", "all masks"),
+        "supervised": Arm("masks alone", self_correction.supervised),
+        "ancillary": Arm("ancillary (sees boxes)", self_correction.ancillary, with_labels),
+        "none": Arm("primary, no correction", primary(UNCORRECTED), with_labels),
+        "linear": Arm("primary, linear, α 30 → 0.5", primary(linear()), with_labels),
+        "conv": Arm("primary, convolutional", primary(CONV), with_labels),
+        "all masks": Arm("all images labelled", self_correction.all_masks),
     }
     return {
         f"{labelled} {name}": replace(arm, dataset="voc", labelled=labelled)
@@ -50,9 +89,13 @@ def photo_arms(labelled: int) -> dict[str, Arm]:
 def conv_arms(labelled: int) -> dict[str, Arm]:
     """Convolutional correction beside its controls on drawn images, with so many masks."""
     arms = {
-        "none": Arm("no correction", "primary", NONE),
-        "warm linear": Arm("linear, started on the masks", "warm primary", linear()),
-        "conv": Arm("convolutional", "primary", SMALL),
+        "none": Arm("no correction", primary(UNCORRECTED), with_labels),
+        "warm linear": Arm(
+            "linear, started on the masks",
+            primary(linear(), self_correction.warm_primary),
+            with_labels,
+        ),
+        "conv": Arm("convolutional", primary(SMALL), with_labels),
     }
     return {f"{labelled} {name}": replace(arm, labelled=labelled) for name, arm in arms.items()}
 
@@ -69,15 +112,15 @@ ALL, SURE, BALANCED = Selection(), Selection("confident"), Selection("balanced")
 def unlabelled_photo_arms(dataset: str, labelled: int) -> dict[str, Arm]:
     """Every method without boxes on real photographs, with so many masks."""
     arms = {
-        "supervised": Arm("masks alone", "supervised"),
-        "longer": Arm("masks alone, as many more steps", "longer"),
-        "pseudo": Arm("pseudo-labels", "rounds", ALL),
-        "fixmatch": Arm("FixMatch", "unlabelled", method="fixmatch"),
-        "cps": Arm("CPS", "unlabelled", method="cps"),
-        "cutmix-cps": Arm("CutMix-CPS", "unlabelled", method="cutmix-cps"),
-        "cac": Arm("CAC", "unlabelled", method="cac"),
-        "eln": Arm("ELN", "unlabelled", method="eln"),
-        "s4mc": Arm("S4MC on FixMatch", "unlabelled", method="s4mc"),
+        "supervised": Arm("masks alone", self_correction.supervised),
+        "longer": Arm("masks alone, as many more steps", semi_supervised.supervised_longer),
+        "pseudo": Arm("pseudo-labels", pseudo(ALL), rounds),
+        "fixmatch": Arm("FixMatch", unlabelled("fixmatch")),
+        "cps": Arm("CPS", unlabelled("cps")),
+        "cutmix-cps": Arm("CutMix-CPS", unlabelled("cutmix-cps")),
+        "cac": Arm("CAC", unlabelled("cac")),
+        "eln": Arm("ELN", unlabelled("eln")),
+        "s4mc": Arm("S4MC on FixMatch", unlabelled("s4mc")),
     }
     return {
         f"{labelled} {name}": replace(arm, dataset=dataset, labelled=labelled)
@@ -88,131 +131,151 @@ def unlabelled_photo_arms(dataset: str, labelled: int) -> dict[str, Arm]:
 STUDIES: Mapping[str, Mapping[str, Arm]] = {
     "convolutional": {
         **conv_arms(24),
-        "24 linear": Arm("linear", "primary", linear(), labelled=24),
+        "24 linear": Arm("linear", primary(linear()), with_labels, labelled=24),
         "24 isolated": Arm(
-            "convolutional, isolated", "primary", replace(SMALL, through=False), labelled=24
+            "convolutional, isolated",
+            primary(replace(SMALL, through=False)),
+            with_labels,
+            labelled=24,
         ),
         **conv_arms(96),
     },
     "unlabelled": {
-        "supervised": Arm("masks alone", "supervised"),
-        "longer": Arm("masks alone, as many more steps", "longer"),
-        "strong": Arm(
-            "masks alone, strong views", "longer, strong views", method="fixmatch"
-        ),
-        "pseudo": Arm("pseudo-labels, every pixel", "rounds", ALL),
-        "pseudo sure": Arm("pseudo-labels, confidence 0.9", "rounds", SURE),
-        "pseudo balanced": Arm("pseudo-labels, half of each class", "rounds", BALANCED),
-        "fixmatch": Arm("FixMatch", "unlabelled", method="fixmatch"),
-        "fixmatch plain": Arm(
-            "FixMatch, no CutMix", "unlabelled", method="fixmatch", changed={"cutmix": None}
-        ),
-        "fixmatch all": Arm(
-            "FixMatch, no threshold", "unlabelled", method="fixmatch", changed={"threshold": 0.0}
-        ),
+        "supervised": Arm("masks alone", self_correction.supervised),
+        "longer": Arm("masks alone, as many more steps", semi_supervised.supervised_longer),
+        "strong": Arm("masks alone, strong views", strong_views),
+        "pseudo": Arm("pseudo-labels, every pixel", pseudo(ALL), rounds),
+        "pseudo sure": Arm("pseudo-labels, confidence 0.9", pseudo(SURE), rounds),
+        "pseudo balanced": Arm("pseudo-labels, half of each class", pseudo(BALANCED), rounds),
+        "fixmatch": Arm("FixMatch", unlabelled("fixmatch")),
+        "fixmatch plain": Arm("FixMatch, no CutMix", unlabelled("fixmatch", cutmix=None)),
+        "fixmatch all": Arm("FixMatch, no threshold", unlabelled("fixmatch", threshold=0.0)),
         "unimatch": Arm(
-            "two strong views, dropped features", "unlabelled", method="fixmatch",
-            changed={"views": 2, "feature_dropout": 0.5},
+            "two strong views, dropped features",
+            unlabelled("fixmatch", views=2, feature_dropout=0.5),
         ),
         "boxes alone": Arm(
-            "one network, three boxes", "unlabelled", method="fixmatch",
-            changed={"threshold": 0.0, "strong": UNCHANGED, "cutmix": THREE_BOXES},
+            "one network, three boxes",
+            unlabelled("fixmatch", threshold=0.0, strong=UNCHANGED, cutmix=THREE_BOXES),
         ),
-        "cps": Arm("CPS", "unlabelled", method="cps"),
-        "cutmix-cps": Arm("CutMix-CPS", "unlabelled", method="cutmix-cps"),
+        "cps": Arm("CPS", unlabelled("cps")),
+        "cutmix-cps": Arm("CutMix-CPS", unlabelled("cutmix-cps")),
         "cutmix-cps clean": Arm(
-            "CutMix-CPS, labels in eval mode", "unlabelled", method="cutmix-cps",
-            changed={"label_passes": "eval"},
+            "CutMix-CPS, labels in eval mode", unlabelled("cutmix-cps", label_passes="eval")
         ),
     },
     "context": {
-        "cac": Arm("CAC", "unlabelled", method="cac"),
-        "cac both ways": Arm(
-            "CAC, both cells move", "unlabelled", method="cac", changed={"directional": False}
-        ),
-        "cac unfiltered": Arm(
-            "CAC, negatives not filtered", "unlabelled", method="cac",
-            changed={"filtered": False},
-        ),
-        "crops alone": Arm(
-            "masks alone, CAC's crops", "unlabelled", method="cac", changed={"weight": 0.0}
-        ),
-        "eln": Arm("ELN", "unlabelled", method="eln"),
-        "eln all pixels": Arm(
-            "ELN, every pixel trusted", "unlabelled", method="eln", changed={"threshold": 0.0}
-        ),
+        "cac": Arm("CAC", unlabelled("cac")),
+        "cac both ways": Arm("CAC, both cells move", unlabelled("cac", directional=False)),
+        "cac unfiltered": Arm("CAC, negatives not filtered", unlabelled("cac", filtered=False)),
+        "crops alone": Arm("masks alone, CAC's crops", unlabelled("cac", weight=0.0)),
+        "eln": Arm("ELN", unlabelled("eln")),
+        "eln all pixels": Arm("ELN, every pixel trusted", unlabelled("eln", threshold=0.0)),
         "eln unheld": Arm(
-            "ELN, auxiliary decoders not held back", "unlabelled", method="eln",
-            changed={"ratios": (0.0, 0.0)},
+            "ELN, auxiliary decoders not held back", unlabelled("eln", ratios=(0.0, 0.0))
         ),
-        "s4mc": Arm("S4MC on FixMatch", "unlabelled", method="s4mc"),
-        "s4mc unrefined": Arm(
-            "S4MC, neighbours have no say", "unlabelled", method="s4mc", changed={"beta": 0.0}
-        ),
-        "s4mc all pixels": Arm(
-            "S4MC, nothing dropped", "unlabelled", method="s4mc",
-            changed={"beta": 0.0, "drop": 0.0},
-        ),
-        "cutmix-s4mc": Arm("S4MC on CutMix-Seg", "unlabelled", method="cutmix-s4mc"),
-        "mean-teacher": Arm("Mean Teacher", "unlabelled", method="mean-teacher"),
+        "s4mc": Arm("S4MC on FixMatch", unlabelled("s4mc")),
+        "s4mc unrefined": Arm("S4MC, neighbours have no say", unlabelled("s4mc", beta=0.0)),
+        "s4mc all pixels": Arm("S4MC, nothing dropped", unlabelled("s4mc", beta=0.0, drop=0.0)),
+        "cutmix-s4mc": Arm("S4MC on CutMix-Seg", unlabelled("cutmix-s4mc")),
+        "mean-teacher": Arm("Mean Teacher", unlabelled("mean-teacher")),
     },
     "annotation": {
-        "longer": Arm("masks alone", "longer", labelled=EQUAL_COST),
-        "fixmatch": Arm("FixMatch", "unlabelled", method="fixmatch", labelled=EQUAL_COST),
+        "longer": Arm("masks alone", semi_supervised.supervised_longer, labelled=EQUAL_COST),
+        "fixmatch": Arm("FixMatch", unlabelled("fixmatch"), labelled=EQUAL_COST),
     },
     "voc unlabelled": unlabelled_photo_arms("voc", 100),
     "camvid unlabelled": {
-        key: arm for labelled in (23, 46, 92)
+        key: arm
+        for labelled in (23, 46, 92)
         for key, arm in unlabelled_photo_arms("camvid", labelled).items()
     },
     "photographs": {k: arm for n in (50, 100, 200, 437) for k, arm in photo_arms(n).items()},
     "tight": {
-        "supervised": Arm("masks alone", "supervised", data_options=TIGHT_WORLD),
-        "ancillary": Arm("ancillary (sees boxes)", "ancillary", data_options=TIGHT_WORLD),
-        "none": Arm("primary, no correction", "primary", NONE, data_options=TIGHT_WORLD),
-        "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear(), data_options=TIGHT_WORLD),
-        "constant": Arm(
-            "primary, linear, α = 0.5", "primary", linear(until=0), data_options=TIGHT_WORLD
+        "supervised": Arm("masks alone", self_correction.supervised, data_options=TIGHT_WORLD),
+        "ancillary": Arm(
+            "ancillary (sees boxes)",
+            self_correction.ancillary,
+            with_labels,
+            data_options=TIGHT_WORLD,
         ),
-        "all masks": Arm("all images labelled", "all masks", data_options=TIGHT_WORLD),
+        "none": Arm(
+            "primary, no correction", primary(UNCORRECTED), with_labels, data_options=TIGHT_WORLD
+        ),
+        "linear": Arm(
+            "primary, linear, α 30 → 0.5", primary(linear()), with_labels, data_options=TIGHT_WORLD
+        ),
+        "constant": Arm(
+            "primary, linear, α = 0.5",
+            primary(linear(until=0)),
+            with_labels,
+            data_options=TIGHT_WORLD,
+        ),
+        "all masks": Arm(
+            "all images labelled", self_correction.all_masks, data_options=TIGHT_WORLD
+        ),
     },
     "hurried": {
-        "supervised": Arm("masks alone", "supervised"),
-        "ancillary": Arm("ancillary (sees boxes)", "ancillary"),
-        "none": Arm("primary, no correction", "primary", NONE),
-        "linear": Arm("primary, linear, α 30 → 0.5", "primary", linear()),
-        "all masks": Arm("all images labelled", "all masks"),
+        "supervised": Arm("masks alone", self_correction.supervised),
+        "ancillary": Arm("ancillary (sees boxes)", self_correction.ancillary, with_labels),
+        "none": Arm("primary, no correction", primary(UNCORRECTED), with_labels),
+        "linear": Arm("primary, linear, α 30 → 0.5", primary(linear()), with_labels),
+        "all masks": Arm("all images labelled", self_correction.all_masks),
     },
     "schedules": {
-        "none": Arm("no correction", "primary", NONE),
-        "linear": Arm("30 → 0.5 by 30 %", "primary", linear()),
-        "slow": Arm("30 → 0.5 by 100 %", "primary", linear(until=1.0)),
-        "constant": Arm("0.5 throughout", "primary", linear(until=0)),
-        "self": Arm("0 throughout: own labels", "primary", linear(end=0, until=0)),
-        "trusting": Arm("30 throughout", "primary", linear(end=30, until=0)),
+        "none": Arm("no correction", primary(UNCORRECTED), with_labels),
+        "linear": Arm("30 → 0.5 by 30 %", primary(linear()), with_labels),
+        "slow": Arm("30 → 0.5 by 100 %", primary(linear(until=1.0)), with_labels),
+        "constant": Arm("0.5 throughout", primary(linear(until=0)), with_labels),
+        "self": Arm("0 throughout: own labels", primary(linear(end=0, until=0)), with_labels),
+        "trusting": Arm("30 throughout", primary(linear(end=30, until=0)), with_labels),
     },
     "controls": {
-        "none": Arm("no correction", "primary", NONE),
-        "linear": Arm("linear correction", "primary", linear()),
-        "ensemble": Arm("retrained on ensemble of none and ancillary", "second round", NONE),
-        "second round": Arm("linear, then retrained on its labels", "second round", linear()),
+        "none": Arm("no correction", primary(UNCORRECTED), with_labels),
+        "linear": Arm("linear correction", primary(linear()), with_labels),
+        "ensemble": Arm(
+            "retrained on ensemble of none and ancillary",
+            primary(UNCORRECTED, self_correction.second_round),
+            with_labels,
+        ),
+        "second round": Arm(
+            "linear, then retrained on its labels",
+            primary(linear(), self_correction.second_round),
+            with_labels,
+        ),
     },
     "label errors": {
-        "loose none": Arm("loose on unlabelled, no correction", "primary", NONE),
-        "loose linear": Arm("loose on unlabelled, linear", "primary", linear()),
+        "loose none": Arm("loose on unlabelled, no correction", primary(UNCORRECTED), with_labels),
+        "loose linear": Arm("loose on unlabelled, linear", primary(linear()), with_labels),
         "tight none": Arm(
-            "all boxes tight, no correction", "primary", NONE, data_options=ALL_TIGHT
+            "all boxes tight, no correction",
+            primary(UNCORRECTED),
+            with_labels,
+            data_options=ALL_TIGHT,
         ),
-        "tight linear": Arm("all boxes tight, linear", "primary", linear(), data_options=ALL_TIGHT),
+        "tight linear": Arm(
+            "all boxes tight, linear", primary(linear()), with_labels, data_options=ALL_TIGHT
+        ),
         "equal none": Arm(
-            "all boxes loose, no correction", "primary", NONE, data_options=ALL_LOOSE
+            "all boxes loose, no correction",
+            primary(UNCORRECTED),
+            with_labels,
+            data_options=ALL_LOOSE,
         ),
-        "equal linear": Arm("all boxes loose, linear", "primary", linear(), data_options=ALL_LOOSE),
+        "equal linear": Arm(
+            "all boxes loose, linear", primary(linear()), with_labels, data_options=ALL_LOOSE
+        ),
         "missed none": Arm(
-            "missing on unlabelled, no correction", "primary", NONE, data_options=SOME_MISSED
+            "missing on unlabelled, no correction",
+            primary(UNCORRECTED),
+            with_labels,
+            data_options=SOME_MISSED,
         ),
         "missed linear": Arm(
-            "missing on unlabelled, linear", "primary", linear(), data_options=SOME_MISSED
+            "missing on unlabelled, linear",
+            primary(linear()),
+            with_labels,
+            data_options=SOME_MISSED,
         ),
     },
 }

@@ -1,163 +1,125 @@
-"""What each arm of a study trains and scores."""
+"""What is measured of the arms of a study, mIoU in percent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from semiseg_lib.batches.data import Data
 from semiseg_lib.evaluate import Evaluation
-from semiseg_lib.launch import Machine, Trained
-from semiseg_lib.methods import (
-    ConvPrimaryConfig,
-    FixMatchConfig,
-    PrimaryConfig,
-    UnlabelledConfig,
+from semiseg_lib.experiments import (
+    MixedLogits,
+    Run,
+    Trained,
+    corrected_logits,
+    evaluate_unlabelled,
+    resolve,
+    runs_behind,
 )
+from semiseg_lib.experiments import self_training as story
+from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.self_correction import supervised
+from semiseg_lib.experiments.values import Logits
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.profiles import Profile
-from semiseg_lib.rounds import Rounds
-from semiseg_lib.runs import fingerprint
-from semiseg_lib.stages import Pipeline
-from semiseg_lib.studies.arms import Arm, Options
-from semiseg_lib.unlabelled import learn, supervised_longer
+from semiseg_lib.profiles.profile import RoundsConfig
 
 Scores = dict[str, float]
-NONE = PrimaryConfig(correction="none")
+
+
+@dataclass(frozen=True)
+class Rounds(Configuration):
+    """All rounds of pseudo-labelling, as a value.
+
+    Attributes:
+        first: the fine-tuned student of the first round.
+        plan: how many rounds, and who teaches next.
+        fair: where no other images than the reported ones could say who is better, every student
+            teaches, as published: a choice made there would be rewarded there.
+    """
+
+    first: Run
+    plan: RoundsConfig
+    fair: bool = True
+
+    @staticmethod
+    def of(profile: Profile, seed: int, selection: Selection) -> Rounds:
+        """Return the rounds of a profile with one selection of pixels."""
+        plan = replace(profile.rounds, selection=selection)
+        labels = story.pseudo_labels(profile, plan, supervised(profile, seed), 1)
+        return Rounds(story.student(profile, seed, plan, labels)[1], plan)
+
+    def runs(self) -> tuple[Run, ...]:
+        """Return the supervised run, and the runs of one student per round."""
+        teacher, *student = runs_behind(self.first)
+        return (teacher, *student * self.plan.count)
 
 
 def percent(evaluation: Evaluation) -> float:
-    """mIoU in percent."""
+    """Return the mIoU in percent."""
     return 100 * evaluation.mean_iou
 
 
-def scored(pipeline: Pipeline, trained: Trained) -> Scores:
+def scored(value: Run, profile: Profile, machine: Machine) -> Scores:
     """Return the test score of a run, what it cost, and its best weights' score if there is one."""
-    scores = {"test": percent(pipeline.evaluate(trained)), **cost(trained)}
-    if "best" in trained.record and pipeline.judges_fairly("test"):
-        best = pipeline.open(trained.folder, trained.config, "best")
-        scores["best"] = percent(pipeline.evaluate(best))
-    return scores
+    return _scored(resolve(value, machine), profile)
 
 
-def corrected(pipeline: Pipeline, trained: Trained) -> Scores:
-    """The test score of a primary, and that of the labels it and the ancillary end up with."""
-    unlabelled = pipeline.evaluate_unlabelled(
-        pipeline.corrected_logits(trained), pipeline.data.boxed
-    )
-    return {**scored(pipeline, trained), "labels": percent(unlabelled)}
+def with_labels(value: Run, profile: Profile, machine: Machine) -> Scores:
+    """Return :func:`scored`, and the score of the labels of the unlabelled images with boxes.
+
+    Of a primary these are the labels that it and the ancillary end up with, of an ancillary its
+    own, and of a run that learnt from mixed logits, these.
+    """
+    trained = resolve(value, machine)
+    given = value.unlabelled_logits
+    if isinstance(given, MixedLogits):
+        labels = resolve(given, machine)
+    elif given is not None:
+        labels = corrected_logits(trained)
+    else:
+        labels = resolve(Logits(value, "unlabelled", profile.logits_bits), machine)
+    data = trained.data
+    score = percent(evaluate_unlabelled(data, labels, data.boxed))
+    return {**_scored(trained, profile), "labels": score}
+
+
+def rounds(value: Rounds, profile: Profile, machine: Machine) -> Scores:
+    """Return the scores of every student, and of the labels that it learnt from."""
+    plan, seed = value.plan, value.first.seed
+    if not judges_fairly(Data(profile.data, seed, machine.root), "test"):
+        plan = replace(plan, keep_better=False)
+    scores, done = {}, list(story.rounds(profile, seed, plan, machine))
+    for one in done:
+        labels = story.evaluate_labels(one.labels, one.student)
+        student = one.student.evaluate("test", profile.protocol)
+        scores |= {
+            f"student {one.number}": percent(student), f"labels {one.number}": percent(labels),
+            f"kept {one.number}": 100 * one.labels.kept,
+        }
+    scores |= _scored(done[-1].best.holding("last"), profile)
+    return scores | cost(*(run for one in done for run in (one.pretrained, one.student)))
 
 
 def cost(*runs: Trained) -> Scores:
-    """Minutes of training (validation on the way included), images a second, and memory."""
+    """Return minutes of training (with validation), images a second, and memory."""
     seconds = sum(one.record["seconds"] for one in runs)
-    images = sum(one.config.train.steps * one.config.train.images for one in runs)
+    images = sum(one.run.train.steps * one.run.train.images for one in runs)
     return {
         "minutes": seconds / 60, "images a second": images / seconds,
         "memory GB": max(one.record["memory_gb"] for one in runs),
     }
 
 
-def supervised(pipeline: Pipeline, options: None = None) -> Scores:
-    """Masks alone."""
-    return scored(pipeline, pipeline.supervised())
+def judges_fairly(data: Data, split: str) -> bool:
+    """Return whether a choice made on the validation images can be scored on ``split``."""
+    return split != "val" and not set(data.names[split]) & set(data.names["val"])
 
 
-def ancillary(pipeline: Pipeline, options: None = None) -> Scores:
-    """The ancillary, which sees boxes: on the test images' boxes and on the unlabelled images'."""
-    unlabelled = pipeline.evaluate_unlabelled(pipeline.logits(), pipeline.data.boxed)
-    return {**scored(pipeline, pipeline.ancillary()), "labels": percent(unlabelled)}
-
-
-def primary(pipeline: Pipeline, options: PrimaryConfig | ConvPrimaryConfig) -> Scores:
-    """The primary; also the labels that it and the ancillary end up agreeing on."""
-    return corrected(pipeline, pipeline.primary(options))
-
-
-def warm_primary(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
-    """A primary that starts, like a convolutional one, with steps on the masks alone."""
-    profile, labels = pipeline.profile, pipeline.logits()
-    first = pipeline.train(pipeline.config(profile.supervised, profile.train_start))
-    config = pipeline.config(
-        options, profile.train_primary, labels.source, fingerprint(first.config)
-    )
-    return corrected(pipeline, pipeline.train(config, {"unlabelled": labels}, start=[first]))
-
-
-def second_round(pipeline: Pipeline, options: PrimaryConfig) -> Scores:
-    """A fresh primary learns, uncorrected, what the first one and the ancillary agree on."""
-    labels = pipeline.mixed_logits(pipeline.primary(options), alpha=0.5)
-    return {
-        "test": percent(pipeline.evaluate(pipeline.primary(NONE, labels))),
-        "labels": percent(pipeline.evaluate_unlabelled(labels, pipeline.data.boxed)),
-    }
-
-
-def all_masks(pipeline: Pipeline, options: None = None) -> Scores:
-    """What the hidden masks would be worth: every image labelled, as many steps as a primary."""
-    profile, train = pipeline.profile, pipeline.profile.train_primary
-    images = train.batch_labelled + train.batch_unlabelled
-    train = replace(train, batch_labelled=images, batch_unlabelled=0)
-    config = pipeline.config(profile.supervised, train, labels_from="hidden masks")
-    return scored(pipeline, pipeline.train(config, labelled=pipeline.data.everything))
-
-
-def without_boxes(pipeline: Pipeline, options: UnlabelledConfig) -> Scores:
-    """A method that learns from unlabelled images."""
-    return scored(pipeline, learn(pipeline, options))
-
-
-def longer(pipeline: Pipeline, options: None = None) -> Scores:
-    """Masks alone, for as many more steps as a method without boxes learns."""
-    return scored(pipeline, supervised_longer(pipeline))
-
-
-def longer_strong(pipeline: Pipeline, options: FixMatchConfig) -> Scores:
-    """The same, on strong views as FixMatch has them."""
-    supervised = replace(
-        pipeline.profile.supervised, strong=options.strong, cutmix=options.cutmix
-    )
-    return scored(pipeline, supervised_longer(pipeline, supervised))
-
-
-def rounds(pipeline: Pipeline, selection: Selection) -> Scores:
-    """Iterated pseudo-labelling: every student, and the labels that it learnt from.
-
-    Where no other images than the reported ones could say who is better, every student teaches,
-    as published: a choice made there would be rewarded there.
-    """
-    plan = replace(pipeline.profile.rounds, selection=selection)
-    if not pipeline.judges_fairly("test"):
-        plan = replace(plan, keep_better=False)
-    runner = Rounds(pipeline, plan)
-    scores, done = {}, runner.run()
-    for one in done:
-        labels = runner.evaluate_labels(one.labels)
-        scores |= {
-            f"student {one.number}": percent(pipeline.evaluate(one.student)),
-            f"labels {one.number}": percent(labels), f"kept {one.number}": 100 * one.labels.kept,
-        }
-    last = done[-1].best
-    scores |= scored(pipeline, pipeline.open(last.folder, last.config))
-    return scores | cost(*(run for one in done for run in (one.pretrained, one.student)))
-
-
-SCORES: Mapping[str, Callable[[Pipeline, Options], Scores]] = {
-    "supervised": supervised,
-    "ancillary": ancillary,
-    "primary": primary,
-    "warm primary": warm_primary,
-    "second round": second_round,
-    "all masks": all_masks,
-    "unlabelled": without_boxes,
-    "longer": longer,
-    "longer, strong views": longer_strong,
-    "rounds": rounds,
-}
-
-
-def run_arm(
-    arm: Arm, profile: Profile, seed: int, machine: Machine | str | None = None
-) -> Scores:
-    """Run one arm with one seed; runs that are on disk are loaded."""
-    pipeline = Pipeline(arm.profile(profile), seed, machine)
-    return SCORES[arm.stage](pipeline, arm.options_in(profile))
+def _scored(trained: Trained, profile: Profile) -> Scores:
+    test = percent(trained.evaluate("test", profile.protocol))
+    scores = {"test": test, **cost(trained)}
+    if "best" in trained.record and judges_fairly(trained.data, "test"):
+        best = trained.holding("best").evaluate("test", profile.protocol)
+        scores["best"] = percent(best)
+    return scores

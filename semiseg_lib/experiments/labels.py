@@ -1,0 +1,85 @@
+"""The labels that correction ends up with, and how good labels of unlabelled images are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.weak_view import stored_stride
+from semiseg_lib.evaluate import Evaluation, evaluate_labels
+from semiseg_lib.experiments.resolve import resolve
+from semiseg_lib.experiments.trained import Trained
+from semiseg_lib.inference import logits_of
+from semiseg_lib.methods.parts import enlarge, restrict
+from semiseg_lib.methods.self_correcting import ConvPrimary, linear_correction
+
+
+@torch.no_grad()
+def corrected_logits(primary: Trained) -> Iterator[torch.Tensor]:
+    """Yield logits (C, h, w) of the label that correction ends up with, per unlabelled image.
+
+    The images are those with boxes (``data.boxed``), in order.
+
+    Args:
+        primary: a run that learnt from the ancillary's stored logits.
+
+    Raises:
+        ValueError: it learnt from none.
+    """
+    value = primary.run.unlabelled_logits
+    if value is None:
+        raise ValueError(f"{primary.run.method.name} learns from no stored logits to correct.")
+    store = resolve(value, primary.machine)
+    device = next(primary.method.parameters()).device
+    images = primary.data.boxed.giving("allowed")
+    for number, own in enumerate(logits_of(primary.method, images)):
+        both = (logits[None].float().to(device) for logits in (own, store[number]))
+        allowed = images.part([number]).allowed.to(device)
+        yield _corrected(primary, *both, allowed)[0].cpu()
+
+
+def evaluate_unlabelled(
+    data: Data, logits: Iterable[torch.Tensor], images: ImageSet | None = None
+) -> Evaluation:
+    """Score labels of unlabelled images, logits (C, h, w) each, on their hidden masks.
+
+    Args:
+        data: the images.
+        logits: in the order of the images.
+        images: whose labels they are; None for all unlabelled images.
+    """
+    pairs = zip(data.truth_of(images or data.unlabelled), logits, strict=True)
+    total = sum(
+        evaluate_labels([truth], [_label(one, truth.shape)], data.classes).confusion
+        for truth, one in pairs
+    )
+    return Evaluation(total, data.classes)
+
+
+def _corrected(
+    primary: Trained, logits: torch.Tensor, logits_ancillary: torch.Tensor, allowed: torch.Tensor
+) -> torch.Tensor:
+    """How a finished primary corrects: its own module, or the end of its schedule.
+
+    Args:
+        primary: the run.
+        logits, logits_ancillary: (1, C, h, w).
+        allowed: bool (1, C, H, W).
+    """
+    method = primary.method
+    if isinstance(method, ConvPrimary):
+        return method.corrected(logits, logits_ancillary)
+    mixed = linear_correction(logits, logits_ancillary, method.config.alpha.end)
+    return restrict(mixed, allowed) if method.config.constrain else mixed
+
+
+def _label(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+    """The most likely class of every pixel of an image (H, W), from stored logits (C, h, w)."""
+    stride = stored_stride(size, logits.shape[-2:])
+    covered = tuple(side * stride for side in logits.shape[-2:])
+    large = enlarge(logits[None].float(), covered)[0, :, : size[0], : size[1]]
+    return large.argmax(dim=0).numpy()

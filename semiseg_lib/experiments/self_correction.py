@@ -1,0 +1,125 @@
+"""The runs of self-correction with boxes as weak labels, each as a value.
+
+The ancillary sees boxes and labels the unlabelled images; the primary learns from masks and from
+these labels, corrected as it goes. The controls have the same steps without the idea.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+from semiseg_lib.experiments.values import Logits, MixedLogits, Run
+from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
+from semiseg_lib.profiles import Profile
+from semiseg_lib.train import TrainConfig
+
+UNCORRECTED = PrimaryConfig(correction="none")
+"""Options of a primary that learns the ancillary's labels as they are: the control."""
+
+
+def run(
+    profile: Profile, seed: int, method: MethodConfig, train: TrainConfig, **inputs: Any
+) -> Run:
+    """Return the run of a method with a profile's network, views and images.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        method: the method's options.
+        train: the training options.
+        inputs: what else the run is made from; see :class:`Run`.
+    """
+    return Run(
+        method, train, profile.model, profile.augment, profile.data, seed,
+        validation=profile.protocol if train.validate_every else None, **inputs,
+    )
+
+
+def supervised(profile: Profile, seed: int, draw: int = 0) -> Run:
+    """Return the run on masks alone; further draws of its fresh weights differ."""
+    return run(profile, seed, profile.supervised, profile.train_supervised, draw=draw)
+
+
+def ancillary(profile: Profile, seed: int) -> Run:
+    """Return the run that sees boxes, trained on the labelled images."""
+    return run(profile, seed, profile.ancillary, profile.train_ancillary)
+
+
+def half_ancillary(profile: Profile, seed: int) -> Run:
+    """Return an ancillary that sees only half of the labelled images.
+
+    On the other half it errs as it does on new images: what a correction learns from.
+    """
+    return replace(ancillary(profile, seed), masks="first half")
+
+
+def logits(
+    profile: Profile, seed: int, part: Literal["labelled", "unlabelled"] = "unlabelled"
+) -> Logits:
+    """Return the ancillary's logits of the unlabelled images with boxes, or of the labelled."""
+    return Logits(ancillary(profile, seed), part, profile.logits_bits)
+
+
+def primary(
+    profile: Profile,
+    seed: int,
+    options: PrimaryConfig | ConvPrimaryConfig | None = None,
+    labels: Logits | MixedLogits | None = None,
+) -> Run:
+    """Return the run that is deployed: it learns from masks and (corrected) ancillary labels.
+
+    Args:
+        profile: the numbers.
+        seed: see :func:`run`.
+        options: the correction; None takes the profile's.
+        labels: logits to learn the unlabelled images from; None takes the ancillary's.
+    """
+    options = options or profile.primary
+    if isinstance(options, ConvPrimaryConfig):
+        return conv_primary(profile, seed, options)
+    return run(profile, seed, options, profile.train_primary,
+               unlabelled_logits=labels or logits(profile, seed))
+
+
+def conv_start(profile: Profile, seed: int, options: ConvPrimaryConfig) -> Run:
+    """Return the start of a convolutional correction: it learns to correct honest errors."""
+    seen = Logits(half_ancillary(profile, seed), "labelled", profile.logits_bits)
+    return run(profile, seed, replace(options, stage="start"), profile.train_start,
+               labelled_logits=seen)
+
+
+def conv_primary(profile: Profile, seed: int, options: ConvPrimaryConfig) -> Run:
+    """Return the last of the three stages of convolutional self-correction."""
+    start = conv_start(profile, seed, options)
+    if options.stage == "start":
+        return start
+    return run(
+        profile, seed, options, profile.train_primary, start=(start,),
+        labelled_logits=logits(profile, seed, "labelled"),
+        unlabelled_logits=logits(profile, seed),
+    )
+
+
+def warm_primary(profile: Profile, seed: int, options: PrimaryConfig | None = None) -> Run:
+    """Return a primary that starts, like a convolutional one, with steps on the masks alone."""
+    start = run(profile, seed, profile.supervised, profile.train_start)
+    return replace(primary(profile, seed, options), start=(start,))
+
+
+def second_round(
+    profile: Profile, seed: int, options: PrimaryConfig | None = None, alpha: float = 0.5
+) -> Run:
+    """Return a fresh primary on fixed labels that the first one and the ancillary agree on."""
+    agreed = MixedLogits(
+        primary(profile, seed, options), logits(profile, seed), alpha, profile.logits_bits
+    )
+    return primary(profile, seed, UNCORRECTED, agreed)
+
+
+def all_masks(profile: Profile, seed: int) -> Run:
+    """Return the upper bound: every image labelled, as many steps and images as a primary."""
+    train = profile.train_primary
+    images = train.batch_labelled + train.batch_unlabelled
+    train = replace(train, batch_labelled=images, batch_unlabelled=0)
+    return run(profile, seed, profile.supervised, train, masks="all")

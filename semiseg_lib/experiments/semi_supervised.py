@@ -1,0 +1,50 @@
+"""The runs that learn from images without any label, and their controls, each as a value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from semiseg_lib import methods
+from semiseg_lib.experiments.self_correction import run, supervised
+from semiseg_lib.experiments.values import Run
+from semiseg_lib.methods import SupervisedConfig, UnlabelledConfig
+from semiseg_lib.profiles import Profile
+
+
+def learn(profile: Profile, seed: int, options: UnlabelledConfig) -> Run:
+    """Return the run of a method that learns from labelled and unlabelled images together.
+
+    Where the profile says so it goes on from the supervised run; a method with two networks from
+    two of them, which differ in the weights that they started with. One whose option ``weight`` is
+    0 reads masks alone, so all images of a step are labelled: a control.
+    """
+    return _go_on(profile, seed, options, methods.kind(options).networks)
+
+
+def supervised_longer(
+    profile: Profile, seed: int, options: SupervisedConfig | None = None
+) -> Run:
+    """Return the control of :func:`learn`: as many more steps and images, all of them labelled.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        options: None takes the profile's.
+    """
+    return _go_on(profile, seed, options or profile.supervised, networks=1)
+
+
+def warm_starts(profile: Profile, seed: int, networks: int) -> tuple[Run, ...]:
+    """Return the supervised runs that methods start with; () where the profile starts afresh."""
+    draws = range(networks) if profile.warm else ()
+    return tuple(supervised(profile, seed, draw) for draw in draws)
+
+
+def _go_on(
+    profile: Profile, seed: int, options: SupervisedConfig | UnlabelledConfig, networks: int
+) -> Run:
+    train = profile.train_unlabelled
+    if isinstance(options, SupervisedConfig) or getattr(options, "weight", 1) == 0:
+        images = train.batch_labelled + train.batch_unlabelled
+        train = replace(train, batch_labelled=images, batch_unlabelled=0)
+    return run(profile, seed, options, train, start=warm_starts(profile, seed, networks))
