@@ -19,14 +19,14 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader, drawn_seed
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.lists import list_digest
-from semiseg_lib.logits import LogitsStore
+from semiseg_lib.durable import atomic_write, held
 from semiseg_lib.memory import estimate, example_batch
 from semiseg_lib.methods import AnyMethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.options import added
-from semiseg_lib.paths import atomic_write, held
 from semiseg_lib.runs import RunFolder
+from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.train import TrainConfig, fit, make_accelerator
 
 PIXELS_WORTH_A_WARNING = 2**18

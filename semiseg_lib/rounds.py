@@ -18,9 +18,9 @@ from semiseg_lib.methods import PseudoLabelConfig
 from semiseg_lib.methods.pseudo_label import Selection, select
 from semiseg_lib.paths import work_root
 from semiseg_lib.profiles.profile import RoundsConfig
-from semiseg_lib.pseudo_labels import PseudoLabelStore
 from semiseg_lib.runs import fingerprint
 from semiseg_lib.stages import Pipeline, incomplete
+from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 
 
 @dataclass(frozen=True)

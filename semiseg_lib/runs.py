@@ -17,8 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from semiseg_lib.durable import atomic_write
 from semiseg_lib.options import plain
-from semiseg_lib.paths import atomic_write, shown, work_root
+from semiseg_lib.paths import shown, work_root
 
 
 def fingerprint(config: Any) -> str:

@@ -17,15 +17,15 @@ from semiseg_lib.batches.weak_view import stored_stride
 from semiseg_lib.evaluate import Evaluation, evaluate, evaluate_labels
 from semiseg_lib.inference import logits_of
 from semiseg_lib.launch import Machine, RunConfig, Stores, Trained, open_run, run
-from semiseg_lib.logits import LogitsStore
 from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.parts import enlarge, restrict
 from semiseg_lib.methods.self_correcting import ConvPrimary, Primary, linear_correction
 from semiseg_lib.paths import work_root
 from semiseg_lib.profiles import Profile
-from semiseg_lib.pseudo_labels import PseudoLabelStore
 from semiseg_lib.runs import RunFolder, fingerprint
+from semiseg_lib.stores.logits import LogitsStore
+from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 from semiseg_lib.train import TrainConfig
 
 Correction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]

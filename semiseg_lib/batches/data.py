@@ -17,8 +17,9 @@ from semiseg_lib.datasets.cached import Cached
 from semiseg_lib.datasets.dataset import DatasetOptions, Source
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
+from semiseg_lib.durable import atomic_write
 from semiseg_lib.options import plain
-from semiseg_lib.paths import atomic_write, reading_root, work_root
+from semiseg_lib.paths import reading_root, work_root
 
 LISTS = ("labelled", "unlabelled", "val", "test")
 
