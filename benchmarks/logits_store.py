@@ -30,11 +30,11 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
 from semiseg_lib.datasets.voc import VOCDataset
 from semiseg_lib.evaluate import evaluate_labels, predict_logits
-from semiseg_lib.logits import LogitsStore
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.paths import dataset_root
+from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.tables import markdown_table
 
 CLASSES, HEIGHT, WIDTH, COUNT = 21, 375, 500, 10_582  # VOC's train_aug

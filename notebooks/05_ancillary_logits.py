@@ -216,8 +216,8 @@ assert (labels == reference).mean() > 0.99, "rounding to float16 should hardly c
 # the SHA-256 of each file. `read` checks all three. We try it on a copy.
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib.logits import LogitsStore, StaleLogits
 from semiseg_lib.paths import shown as path_as_shown
+from semiseg_lib.stores.logits import LogitsStore, StaleLogits
 
 
 def attempt(what: str, folder: Path, source: str, names: tuple[str, ...]) -> None:

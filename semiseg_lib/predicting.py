@@ -13,9 +13,9 @@ from tqdm import tqdm
 from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.labels import read_image, write_mask
 from semiseg_lib.datasets.lists import IMAGE_SUFFIXES
+from semiseg_lib.durable import atomic_write
 from semiseg_lib.inference import WHOLE_IMAGE, Protocol, predict_part
 from semiseg_lib.methods.base import Method
-from semiseg_lib.paths import atomic_write
 from semiseg_lib.plots import overlay
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib import cli, launch, paths
+from semiseg_lib import cli, durable, launch
 from semiseg_lib.cli import main, renamed
 from semiseg_lib.datasets.labels import read_mask
 
@@ -361,7 +361,7 @@ def test_a_full_disk_is_said_in_a_line(work, capsys, monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(paths.os, "replace", full)
+    monkeypatch.setattr(durable.os, "replace", full)
     said = failed(capsys, ["train", "supervised", *SMOKE, "--seed", "78"])
     assert "could not write" in said and "Free some disk space" in said
 

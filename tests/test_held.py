@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from semiseg_lib import paths
+from semiseg_lib import durable
 
 RUN = """
 import sys
@@ -63,18 +63,18 @@ def test_two_processes_draw_train_and_label_everything_once(tmp_path):
 @pytest.fixture
 def hold(tmp_path):
     """Start a process that holds a path until it is told to go on."""
-    return lambda name: started(HOLD, tmp_path, paths.__file__, tmp_path / name)
+    return lambda name: started(HOLD, tmp_path, durable.__file__, tmp_path / name)
 
 
 def test_another_process_waits_and_says_so(tmp_path, monkeypatch, capsys, hold):
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
     first = hold("thing")
     assert first.stdout.readline() == "held\n"
-    with paths.held(tmp_path / "elsewhere" / "thing"):
+    with durable.held(tmp_path / "elsewhere" / "thing"):
         assert capsys.readouterr().err == ""
     threading.Timer(0.5, first.communicate, ["\n"]).start()
     began = time.monotonic()
-    with paths.held(tmp_path / "thing"):
+    with durable.held(tmp_path / "thing"):
         assert time.monotonic() - began > 0.4
     assert "Another process is at work on" in capsys.readouterr().err
 
@@ -90,7 +90,7 @@ def test_a_killed_process_leaves_nothing_held(hold):
 
 def test_an_error_lets_go(tmp_path, monkeypatch, hold):
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
-    with pytest.raises(KeyboardInterrupt), paths.held(tmp_path / "thing"):
+    with pytest.raises(KeyboardInterrupt), durable.held(tmp_path / "thing"):
         raise KeyboardInterrupt
     assert hold("thing").communicate("\n", timeout=60)[0] == "held\n"
 
@@ -99,5 +99,5 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "file"))
     refused = pytest.raises(OSError, match=r"could not write .*locks.*SEMISEG_WORK")
-    with refused, paths.held(tmp_path / "thing"):
+    with refused, durable.held(tmp_path / "thing"):
         pass

@@ -13,9 +13,9 @@ import torch
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
-from semiseg_lib import logits as module
 from semiseg_lib.evaluate import evaluate_labels
-from semiseg_lib.logits import LogitsStore, StaleLogits
+from semiseg_lib.stores import logits as module
+from semiseg_lib.stores.logits import LogitsStore, StaleLogits
 
 MEND = r"Delete the folder and store them again \(semiseg logits\)"
 SIZES = [(21, 94, 125), (21, 125, 94), (21, 125, 125), (21, 84, 125), (21, 94, 125)]
@@ -145,7 +145,7 @@ def test_worker_processes_read_the_same(tmp_path, monkeypatch, start):
 WRITER = """
 import sys, time, torch
 from pathlib import Path
-from semiseg_lib import logits
+from semiseg_lib.stores import logits
 logits.IMAGES_PER_FILE = 3
 def slowly(numbers):
     for number in numbers:

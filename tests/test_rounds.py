@@ -185,7 +185,7 @@ def test_more_rounds_go_on_from_those_that_are_there(two, begun):
 
 def test_an_interrupted_round_writes_the_labels_that_are_missing(monkeypatch, work):
     plan = replace(AS_PUBLISHED, ema_decay=0.25)
-    monkeypatch.setattr("semiseg_lib.pseudo_labels.IMAGES_PER_GROUP", 4)
+    monkeypatch.setattr("semiseg_lib.stores.pseudo_labels.IMAGES_PER_GROUP", 4)
     select, written = module.select, []
 
     def stopped(*arguments):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from semiseg_lib import paths
+from semiseg_lib import durable
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.datasets.dataset import LISTS
 from semiseg_lib.datasets.minivoc.worlds import BoxStyle
@@ -187,7 +187,7 @@ def full_disk(monkeypatch):
             def full(*_args):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-            monkeypatch.setattr(paths.os, "replace", full)
+            monkeypatch.setattr(durable.os, "replace", full)
             return
         resource = pytest.importorskip("resource", reason="no file size limit on this system")
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

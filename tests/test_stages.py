@@ -18,12 +18,12 @@ from semiseg_lib.datasets.labels import VOID, LabelError
 from semiseg_lib.datasets.minivoc import prepare
 from semiseg_lib.evaluate import predict_logits
 from semiseg_lib.launch import Machine
-from semiseg_lib.logits import StaleLogits
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.methods.self_correcting import linear_correction
 from semiseg_lib.profiles import load
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.stages import Pipeline
+from semiseg_lib.stores.logits import StaleLogits
 from semiseg_lib.studies import NONE
 
 

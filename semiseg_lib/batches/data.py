@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import SerializeAsAny, TypeAdapter, ValidationInfo, WrapValidator
 from tqdm import tqdm
 
@@ -17,8 +21,9 @@ from semiseg_lib.datasets.cached import Cached
 from semiseg_lib.datasets.dataset import DatasetOptions, Source
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
+from semiseg_lib.durable import Damaged, read_json, write_json
 from semiseg_lib.fingerprint import Configuration, plain
-from semiseg_lib.paths import atomic_write, reading_root, work_root
+from semiseg_lib.paths import reading_root, work_root
 
 LISTS = ("labelled", "unlabelled", "val", "test")
 
@@ -130,12 +135,6 @@ class Data:
         return {"labelled": labelled, "unlabelled": unlabelled, **held_out}
 
     @cached_property
-    def lists_digest(self) -> str:
-        """Ten hexadecimal digits that change with any name in any list."""
-        text = "\n\n".join("\n".join(self.names[name]) for name in LISTS)
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-    @cached_property
     def digests(self) -> dict[str, str]:
         """The digest of each image set: of all that it is read from, and its class names."""
         return {name: getattr(self, name).digest for name in LISTS}
@@ -144,6 +143,14 @@ class Data:
     def labelled(self) -> ImageSet:
         """The images with masks, and boxes where somebody drew them."""
         return self._images("labelled", "candidates")
+
+    @cached_property
+    def halves(self) -> tuple[ImageSet, ImageSet]:
+        """The labelled images in two halves, drawn by the seed; the first has at least one."""
+        order = np.random.default_rng([self.seed, 2]).permutation(len(self.labelled)).tolist()
+        middle = max(len(order) // 2, 1)
+        return tuple(self.labelled.take(sorted(half))
+                     for half in (order[:middle], order[middle:]))
 
     @cached_property
     def unlabelled(self) -> ImageSet:
@@ -203,14 +210,15 @@ class Data:
         if config.labelled in (0, len(candidates)):
             return candidates
         images = _image_set(self._declared, config, self.source, "candidates", boxes=False)
-        what = f"{images.digest} {plain(config.options)} {self.seed}"
-        key = hashlib.sha256(what.encode()).hexdigest()[:16]
-        path = work_root() / "splits" / f"{config.dataset}-{config.labelled}-{key}.txt"
-        if not path.is_file():
+        drawn_from = {"candidates": images.digest, "count": config.labelled, "seed": self.seed,
+                      "classes": list(images.classes), "options": plain(config.options)}
+        key = hashlib.sha256(json.dumps(drawn_from).encode()).hexdigest()[:16]
+        path = work_root() / "splits" / f"{config.dataset}-{config.labelled}-{key}.json"
+        if (names := _stored_names(path, drawn_from)) is None:
             names = choose_names(images, config.labelled, self.seed)
-            with atomic_write(path) as temporary:
-                temporary.write_text("\n".join(names) + "\n", encoding="utf-8")
-        return tuple(path.read_text(encoding="utf-8").splitlines())
+            with suppress(OSError):  # a work folder that is only read: it is drawn again next time
+                write_json(path, {**drawn_from, "names": list(names)})
+        return names
 
     def _published(self, path: Path) -> tuple[str, ...]:
         known = set(self.source.names("candidates"))
@@ -222,6 +230,16 @@ class Data:
                 "Name the list that holds them (data.candidates), or complete the dataset."
             )
         return tuple(names)
+
+
+def _stored_names(path: Path, drawn_from: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The names of a draw that is on disk; None where it is not, is damaged, or of other images."""
+    try:
+        stored = read_json(path)
+    except (FileNotFoundError, Damaged):
+        return None
+    names = stored.pop("names", None)
+    return tuple(names) if stored == drawn_from and names else None
 
 
 def draw_labelled(

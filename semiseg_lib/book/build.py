@@ -38,7 +38,8 @@ from semiseg_lib.book.results import (
     write_results_page,
 )
 from semiseg_lib.book.schedule import default_jobs, run_together
-from semiseg_lib.paths import CHECKOUT, atomic_write, shown
+from semiseg_lib.durable import atomic_write
+from semiseg_lib.paths import CHECKOUT, shown
 
 SOURCES = CHECKOUT / "notebooks"
 BUILD = CHECKOUT / "_build"

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from semiseg_lib.paths import CHECKOUT, atomic_write, shown
+from semiseg_lib.durable import atomic_write
+from semiseg_lib.paths import CHECKOUT, shown
 
 BOOK_FILE = CHECKOUT / "book.yml"
 ALWAYS_TIMED = {"smoke", "laptop"}

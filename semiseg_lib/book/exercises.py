@@ -10,7 +10,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from semiseg_lib.book.description import Book
-from semiseg_lib.paths import CHECKOUT, atomic_write
+from semiseg_lib.durable import atomic_write
+from semiseg_lib.paths import CHECKOUT
 
 SOLUTION, CHECK = "solution", "check"
 STUB = "raise NotImplementedError(\"your turn\")"

@@ -7,9 +7,10 @@ from dataclasses import asdict
 
 from accelerate import PartialState
 
+from semiseg_lib.durable import atomic_write
 from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.launch import Trained
-from semiseg_lib.paths import atomic_write, shown
+from semiseg_lib.paths import shown
 from semiseg_lib.stages import Pipeline
 from semiseg_lib.tables import markdown_table
 

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from semiseg_lib import plots
 from semiseg_lib.datasets.labels import VOID, read_image, read_mask
+from semiseg_lib.durable import atomic_write
 from semiseg_lib.inference import evaluating, padded
 from semiseg_lib.launch import RunConfig, open_run
 from semiseg_lib.methods import ELNConfig
 from semiseg_lib.methods.eln import ELN
-from semiseg_lib.paths import atomic_write, shown
+from semiseg_lib.paths import shown
 from semiseg_lib.plots.style import png_bytes
 from semiseg_lib.runs import RunFolder
 

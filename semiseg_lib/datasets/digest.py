@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from semiseg_lib.datasets.dataset import Reader
-from semiseg_lib.paths import atomic_write, held, shown, work_root
+from semiseg_lib.durable import atomic_write, held
+from semiseg_lib.paths import shown, work_root
 
 VERSION = "semiseg image set 1"
 """Enters every digest; to be changed with whatever else enters it."""

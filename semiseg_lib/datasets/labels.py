@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +75,19 @@ def present_ids(mask: np.ndarray) -> set[int]:
 
 def write_mask(mask: np.ndarray, path: Path) -> None:
     """Write uint8 (H, W) ids as a PNG with VOC's palette, so that viewers show it in colour."""
-    from semiseg_lib.paths import atomic_write
+    from semiseg_lib.durable import atomic_write
 
+    with atomic_write(Path(path)) as temporary:
+        temporary.write_bytes(mask_png(mask))
+
+
+def mask_png(mask: np.ndarray) -> bytes:
+    """Return uint8 (H, W) ids as the bytes of a PNG with VOC's palette."""
     image = Image.fromarray(np.asarray(mask, dtype=np.uint8), mode="P")
     image.putpalette(voc_palette())
-    with atomic_write(Path(path)) as temporary:
-        image.save(temporary, format="PNG")
+    file = BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()
 
 
 def _open(path: Path) -> Image.Image:

@@ -14,7 +14,7 @@ from matplotlib.textpath import TextPath
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from semiseg_lib import paths
+from semiseg_lib import durable, paths
 from semiseg_lib.plots.images import VOID_COLOUR, class_colours
 
 DOTS_PER_INCH = 150
@@ -109,7 +109,7 @@ def show(figure: Figure, alt: str) -> None:
         publish_display_data({"image/png": png, "text/plain": alt}, {"image/png": metadata})
         return
     target = paths.work_root() / "figures" / f"{_file_stem(alt)}.png"
-    with paths.atomic_write(target) as temporary:
+    with durable.atomic_write(target) as temporary:
         temporary.write_bytes(png)
     print(f"{paths.shown(target)}: {alt}")
 

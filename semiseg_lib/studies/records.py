@@ -21,8 +21,9 @@ from pathlib import Path
 
 import torch
 
+from semiseg_lib.durable import atomic_write, held
 from semiseg_lib.launch import Machine
-from semiseg_lib.paths import CHECKOUT, atomic_write, held
+from semiseg_lib.paths import CHECKOUT
 from semiseg_lib.profiles import Profile
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.scores import run_arm

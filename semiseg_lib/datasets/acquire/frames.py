@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 from tqdm.auto import tqdm
 
-from semiseg_lib.paths import atomic_write, shown
+from semiseg_lib.durable import atomic_write
+from semiseg_lib.paths import shown
 
 
 def extract_frames(

@@ -13,7 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from semiseg_lib.datasets.labels import voc_palette
-from semiseg_lib.paths import atomic_folder, held, work_root
+from semiseg_lib.durable import atomic_folder, held
+from semiseg_lib.paths import work_root
 
 from .annotation import STEP, Box, annotate
 from .dice import STREAM_BOXES, generator_for

@@ -1,7 +1,7 @@
 """The ancillary-logits store: what the ancillary thinks of every unlabelled image, written once.
 
 Logits are kept at head resolution in half precision or in 8 bits, in files of 256 images each.
-Images may differ in size. An index ties the logits to the run that made them and to the images
+Images may differ in size. A manifest ties the logits to the run that made them and to the images
 they belong to, and holds each file's SHA-256: logits of another model, of other images, or
 damaged ones are refused.
 """
@@ -9,21 +9,24 @@ damaged ones are refused.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from semiseg_lib.paths import atomic_write, held, shown
+from semiseg_lib.durable import Damaged, held
+from semiseg_lib.paths import shown
+
+from .images import begin_to_write, check_images, reason, store_of_images
+from .store import Stale, Store
 
 IMAGES_PER_FILE = 256
 LEVELS = 255  # steps between the lowest and the highest logit that 8 bits tell apart
@@ -31,7 +34,7 @@ LITTLE_MEMORY = 2**28  # bytes
 GRID = ":grid"  # ends the key of an image's lowest logits and step sizes
 
 
-class StaleLogits(RuntimeError):
+class StaleLogits(Stale):
     """Stored logits that do not belong to this ancillary or these images, or are damaged."""
 
 
@@ -44,17 +47,21 @@ class LogitsStore:
     word for it (see :meth:`verify`).
 
     Attributes:
-        folder: ``index.json`` and ``NNNN.safetensors``.
+        folder: ``manifest.json`` and ``NNNN.safetensors``.
         source: fingerprint of the run whose logits these are.
         names: the images, in order.
         bits: 16 for half precision; 8 for 256 even levels between the lowest and the highest logit
             of each class in each image, which takes half the space.
+        description: what else the store is tied to, JSON.
+        parents: {what the logits were made from: its digest}.
     """
 
     folder: Path
     source: str
     names: tuple[str, ...]
     bits: Literal[8, 16] = 16
+    description: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    parents: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -82,27 +89,29 @@ class LogitsStore:
             title: what the progress bar calls it.
 
         Raises:
+            StaleLogits: the folder holds logits of another run or of other images.
             ValueError: too few or too many logits, or some that are not finite in half precision.
         """
         with held(self.folder):
             self._write(logits_of, title)
 
     def _write(self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str) -> None:
-        files = self._read_index(self._blank())["files"]
+        store = self._store
+        begin_to_write(store)
+        self._members()
         _forget()
         self.__dict__.pop("_digests", None)
         for start in tqdm(range(0, len(self), IMAGES_PER_FILE), desc=title, unit="file"):
-            path = self.folder / self._file_name(start)
-            if path.name in files and files[path.name] == _sha256(path):
+            name = self._file_name(start)
+            if store.holds(name):
                 continue
             numbers = range(start, min(start + IMAGES_PER_FILE, len(self)))
             stored: dict[str, Tensor] = {}
             for number, logits in zip(numbers, logits_of(numbers), strict=True):
                 stored.update(self._packed(self.names[number], logits))
-            with atomic_write(path) as temporary:
-                temporary.write_bytes(save(stored))
-            files[path.name] = _sha256(path)
-            self._write_index(files)
+            store.put(name, save(stored))
+        if not store.finished:
+            store.finish()
 
     def read(self) -> Tensor:
         """All logits, float16 (N, C, h, w), in the order of ``names``.
@@ -147,11 +156,15 @@ class LogitsStore:
     @property
     def complete(self) -> bool:
         """Whether every file is written; reading also checks that they are whole."""
-        try:
-            files = self._read_index(self._blank())["files"]
-        except StaleLogits:
-            return False
-        return len(files) == self._file_count
+        return self._store.finished
+
+    def check_images(self, names: Sequence[str]) -> None:
+        """Check that these images, in this order, are those whose logits are stored.
+
+        Raises:
+            ValueError: they are not; the message names the first difference.
+        """
+        check_images(self.names, names, self.folder)
 
     @property
     def bytes_per_image(self) -> float:
@@ -174,10 +187,12 @@ class LogitsStore:
     @cached_property
     def _digests(self) -> dict[str, str]:
         """The SHA-256 of each file of a complete store."""
-        files = self._read_index(None)["files"]
-        if len(files) != self._file_count:
-            raise StaleLogits(self._mend(f"{len(files)} of {self._file_count} files are written"))
-        return files
+        members = self._members()
+        if not members:
+            raise StaleLogits(self._mend("there are none"))
+        if len(members) != self._file_count:
+            raise StaleLogits(self._mend(f"{len(members)} of {self._file_count} files are written"))
+        return {name: entry["sha256"] for name, entry in members.items()}
 
     def _check(self, name: str, digest: str) -> None:
         if not _is_whole(self.folder / name, digest):
@@ -186,11 +201,14 @@ class LogitsStore:
     def _one(self, name: str, file_name: str) -> Tensor:
         digest = self._digests[file_name]
         self._check(file_name, digest)
-        file = _opened(self.folder / file_name, digest, os.getpid())
-        stored = file.get_tensor(name)
-        if stored.dtype == torch.float16:
-            return stored
-        lowest, step = file.get_tensor(name + GRID)[:, :, None, None]
+        try:
+            file = _opened(self.folder / file_name, digest, os.getpid())
+            stored = file.get_tensor(name)
+            if stored.dtype == torch.float16:
+                return stored
+            lowest, step = file.get_tensor(name + GRID)[:, :, None, None]
+        except (SafetensorError, OSError, ValueError) as error:
+            raise StaleLogits(self._mend(f"{file_name} cannot be decoded ({error})")) from error
         return (lowest + step * stored).half()
 
     def _packed(self, name: str, logits: Tensor) -> dict[str, Tensor]:
@@ -205,39 +223,25 @@ class LogitsStore:
         even = (logits.float() - lowest[:, None, None]) / step.clamp(min=1e-12)[:, None, None]
         return {name: even.round().to(torch.uint8), name + GRID: torch.stack([lowest, step])}
 
-    def _blank(self) -> dict:
-        digest = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
-        bits = {} if self.bits == 16 else {"bits": self.bits}
-        count = len(self)
-        return {"source": self.source, "images": digest, "count": count, **bits, "files": {}}
+    @cached_property
+    def _store(self) -> Store:
+        own = {"source": self.source, "bits": self.bits}
+        return store_of_images(
+            self.folder, "logits", own, self.names, self.description, self.parents
+        )
 
-    def _read_index(self, default: dict | None) -> dict:
-        path = self.folder / "index.json"
-        if not path.is_file():
-            if default is not None:
-                return default
-            raise StaleLogits(self._mend("there are none"))
-        expected = self._blank()
+    def _members(self) -> Mapping[str, dict[str, Any]]:
+        """Return what the manifest says of each file; nothing where there is no manifest."""
         try:
-            index = json.loads(path.read_text(encoding="utf-8"))
-            damaged = not expected.keys() - {"bits"} <= index.keys()
-        except (ValueError, AttributeError):
-            damaged = True
-        if damaged:
-            raise StaleLogits(self._mend("its index is damaged"))
-        if index["source"] != expected["source"]:
-            raise StaleLogits(self._mend(f"they are those of run {index['source']}"))
-        if index["images"] != expected["images"]:
-            raise StaleLogits(self._mend("they belong to other images, or in another order"))
-        if (bits := index.get("bits", 16)) != self.bits:
-            raise StaleLogits(self._mend(f"they have {bits} bits a logit, not {self.bits}"))
-        return index
-
-    def _write_index(self, files: dict[str, str]) -> None:
-        with atomic_write(self.folder / "index.json") as temporary:
-            temporary.write_text(
-                json.dumps({**self._blank(), "files": files}, indent=1), encoding="utf-8"
-            )
+            return self._store.members
+        except Damaged as error:
+            raise StaleLogits(self._mend(reason(error))) from error
+        except Stale as error:
+            problem = {
+                "description.source": f"they are those of run {error.stored}",
+                "description.bits": f"they have {error.stored} bits a logit, not {self.bits}",
+            }.get(error.key, reason(error))
+            raise StaleLogits(self._mend(problem)) from error
 
     def _mend(self, problem: str) -> str:
         return (

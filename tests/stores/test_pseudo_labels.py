@@ -11,14 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from semiseg_lib import pseudo_labels as module
 from semiseg_lib.batches.image_set import ImageSet, joined
 from semiseg_lib.datasets.camvid import CamVidDataset
 from semiseg_lib.datasets.labels import voc_palette, write_mask
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.pseudo_labels import PseudoLabelStore, StalePseudoLabels
+from semiseg_lib.stores import Store
+from semiseg_lib.stores import pseudo_labels as module
+from semiseg_lib.stores.pseudo_labels import PseudoLabelStore, StalePseudoLabels
 
-sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1]))
 
 from tiny_run import image_set
 
@@ -138,11 +139,11 @@ def test_a_flipped_bit_a_missing_file_and_another_mask_are_noticed(store):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"source": "run1"}', "cut off {"])
-def test_a_damaged_index_is_refused(store, text):
-    (store.folder / "index.json").write_text(text, encoding="utf-8")
+def test_a_damaged_manifest_is_refused(store, text):
+    (store.folder / "manifest.json").write_text(text, encoding="utf-8")
     fresh = PseudoLabelStore(store.folder, "run1", NAMES, CLASSES)
     assert not fresh.complete
-    with pytest.raises(StalePseudoLabels, match=r"index\.json is damaged"):
+    with pytest.raises(StalePseudoLabels, match=r"manifest\.json is damaged"):
         fresh[0]
 
 
@@ -161,18 +162,17 @@ def test_what_is_no_label_is_refused(tmp_path):
         PseudoLabelStore(tmp_path, "run1", ("a", "a"), CLASSES)
 
 
-def test_the_index_is_written_a_hundred_times_at_most(tmp_path, monkeypatch):
+def test_the_manifest_is_written_a_hundred_times_at_most(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "IMAGES_PER_GROUP", 1)
     written = []
-    original = PseudoLabelStore._write_index
-    monkeypatch.setattr(PseudoLabelStore, "_write_index",
-                        lambda store, files: written.append(original(store, files)))
+    original = Store.save
+    monkeypatch.setattr(Store, "save", lambda store: written.append(original(store)))
     names = tuple(map(str, range(250)))
     store = PseudoLabelStore(tmp_path / "ours", "run1", names, CLASSES)
     store.write(lambda numbers: [np.zeros((1, 1), np.uint8)] * len(numbers))
-    assert store.complete and 50 < len(written) <= 100
-    index = json.loads((store.folder / "index.json").read_text(encoding="utf-8"))
-    assert len(index["files"]) == 250 and index["source"] == "run1"
+    assert store.complete and 50 < len(written) <= 101
+    index = json.loads((store.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert len(index["members"]) == 250 and index["description"]["source"] == "run1"
 
 
 @pytest.fixture

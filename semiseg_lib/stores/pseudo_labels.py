@@ -1,34 +1,37 @@
 """The store of pseudo-labels: hard labels of unlabelled images, written once as palette PNGs.
 
 Each image has its file, as in the published layout ``train_pseudoIt1/NAME.png``, that any viewer
-opens: pixel values are class ids, 255 where no label was kept. An index ties the files to the run
+opens: pixel values are class ids, 255 where no label was kept. A manifest ties the files to the run
 that made them and to the images they belong to, and holds each file's SHA-256: labels of another
 run, of other images, or damaged ones are refused.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from semiseg_lib.datasets.labels import VOID, write_mask
-from semiseg_lib.paths import atomic_write, held, shown
+from semiseg_lib.datasets.labels import VOID, mask_png
+from semiseg_lib.durable import Damaged, held
+from semiseg_lib.paths import shown
+
+from .images import begin_to_write, check_images, reason, store_of_images
+from .store import Stale, Store
 
 IMAGES_PER_GROUP = 64
-INDEX_WRITES = 100  # of tens of thousands of files, the index is too long to write every time
+MANIFEST_WRITES = 100  # that of tens of thousands of files is too long to write every time
 LITTLE_MEMORY = 2**28  # bytes, one per pixel
 
 
-class StalePseudoLabels(RuntimeError):
+class StalePseudoLabels(Stale):
     """Stored labels that do not belong to this run or these images, or are damaged."""
 
 
@@ -37,10 +40,12 @@ class PseudoLabelStore:
     """Stored labels of a list of images: ``store[i]`` reads those of one, uint8 (H, W).
 
     Attributes:
-        folder: ``index.json`` and ``NAME.png``; names may hold slashes.
+        folder: ``manifest.json`` and ``NAME.png``; names may hold slashes.
         source: fingerprint of what made the labels.
         names: the images, in order.
         num_classes: C; the labels are 0 .. C - 1, or 255 where none was kept.
+        description: what else the store is tied to, JSON.
+        parents: {what the labels were made from: its digest}.
 
     Raises:
         ValueError: a name leads out of the folder, or occurs twice.
@@ -50,6 +55,8 @@ class PseudoLabelStore:
     source: str
     names: tuple[str, ...]
     num_classes: int
+    description: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    parents: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if len(set(self.names)) < len(self.names):
@@ -70,12 +77,22 @@ class PseudoLabelStore:
             StalePseudoLabels: another run's, another image list's, incomplete or damaged.
         """
         name = self.names[range(len(self))[index]]
-        expected = self._files[name]["sha256"]
-        path = self._path(name)
-        content = path.read_bytes() if path.is_file() else b""
-        if hashlib.sha256(content).hexdigest() != expected:
-            raise StalePseudoLabels(self._mend(f"{path.name} is missing or not what was written"))
-        return np.array(Image.open(BytesIO(content)), dtype=np.uint8)
+        pixels, path = self._files[name]["pixels"], self.folder / _file(name)
+        try:
+            content = self._store.read(_file(name))
+        except Damaged as error:
+            raise StalePseudoLabels(
+                self._mend(f"{path.name} is missing or not what was written")
+            ) from error
+        try:
+            with Image.open(BytesIO(content)) as image:
+                if image.width * image.height != pixels or image.mode != "P":
+                    raise ValueError(f"{image.width} x {image.height} pixels, mode {image.mode}")
+                return np.array(image, dtype=np.uint8)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise StalePseudoLabels(
+                self._mend(f"{path.name} cannot be decoded ({error})")
+            ) from error
 
     def write(
         self,
@@ -100,34 +117,41 @@ class PseudoLabelStore:
     def _write(
         self, labels_of: Callable[[Sequence[int]], Iterable[np.ndarray]], title: str
     ) -> None:
-        files = self._read_index()
+        store = self._store
+        begin_to_write(store)
+        self._members()
         self.__dict__.pop("_files", None)
         groups = range(0, len(self), IMAGES_PER_GROUP)
-        every = -(-len(groups) // INDEX_WRITES)
+        every = -(-len(groups) // MANIFEST_WRITES)
         unsaved = 0
         with tqdm(total=len(self), desc=title, unit="image") as bar:
             for start in groups:
                 numbers = range(start, min(start + IMAGES_PER_GROUP, len(self)))
-                missing = [i for i in numbers if not self._is_whole(self.names[i], files)]
+                missing = [i for i in numbers if not store.holds(_file(self.names[i]))]
                 bar.update(len(numbers) - len(missing))
                 if not missing:
                     continue
                 for number, labels in zip(missing, labels_of(missing), strict=True):
-                    files[self.names[number]] = self._write_one(self.names[number], labels)
+                    self._put(self.names[number], labels)
                     bar.update()
                 unsaved += 1
                 if unsaved % every == 0:
-                    self._write_index(files)
-        if unsaved:
-            self._write_index(files)
+                    store.save()
+        if not store.finished:
+            store.finish()
 
     @property
     def complete(self) -> bool:
         """Whether every file is written; reading also checks that they are whole."""
-        try:
-            return self._read_index().keys() == set(self.names)
-        except StalePseudoLabels:
-            return False
+        return self._store.finished
+
+    def check_images(self, names: Sequence[str]) -> None:
+        """Check that these images, in this order, are those whose labels are stored.
+
+        Raises:
+            ValueError: they are not; the message names the first difference.
+        """
+        check_images(self.names, names, self.folder)
 
     def in_memory(self) -> Sequence[np.ndarray]:
         """Return the labels one by one: all of them read, where they take little memory.
@@ -149,27 +173,25 @@ class PseudoLabelStore:
         kept, pixels = np.sum(counts, axis=0)
         return float(kept / pixels)
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.png"
+    @cached_property
+    def _store(self) -> Store:
+        own = {"source": self.source, "classes": self.num_classes}
+        return store_of_images(
+            self.folder, "pseudo-labels", own, self.names, self.description, self.parents
+        )
 
     @cached_property
-    def _files(self) -> dict[str, dict]:
-        """SHA-256 and pixel counts of every file of a complete store."""
-        files = self._read_index()
-        if files.keys() != set(self.names):
+    def _files(self) -> dict[str, dict[str, Any]]:
+        """What the manifest of a complete store says of each image."""
+        members = self._members()
+        if len(members) != len(self):
             raise StalePseudoLabels(
-                self._mend(f"{len(files)} of {len(self)} images are labelled")
+                self._mend(f"{len(members)} of {len(self)} images are labelled")
             )
-        return files
+        return {name: members[_file(name)] for name in self.names}
 
-    def _is_whole(self, name: str, files: dict[str, dict]) -> bool:
-        path = self._path(name)
-        if name not in files or not path.is_file():
-            return False
-        return hashlib.sha256(path.read_bytes()).hexdigest() == files[name]["sha256"]
-
-    def _write_one(self, name: str, labels: np.ndarray) -> dict:
-        """Write one image's labels; return what the index says of them."""
+    def _put(self, name: str, labels: np.ndarray) -> None:
+        """Write one image's labels."""
         labels = np.asarray(labels)
         if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(
@@ -181,48 +203,32 @@ class PseudoLabelStore:
                 f"the labels of {name} run from {labels[~void].min()} to {labels[~void].max()}, "
                 f"but there are {self.num_classes} classes (and {VOID} for void)."
             )
-        path = self._path(name)
-        write_mask(labels, path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return {"sha256": digest, "kept": int((~void).sum()), "pixels": labels.size}
+        self._store.put(
+            _file(name), mask_png(labels), save=False,
+            kept=int((~void).sum()), pixels=labels.size,
+        )
 
-    def _blank(self) -> dict:
-        digest = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
-        return {"source": self.source, "images": digest, "count": len(self),
-                "classes": self.num_classes}
-
-    def _read_index(self) -> dict[str, dict]:
-        """What the index says of each file; nothing where there is no index."""
-        path = self.folder / "index.json"
-        if not path.is_file():
-            return {}
-        expected = self._blank()
+    def _members(self) -> Mapping[str, dict[str, Any]]:
+        """Return what the manifest says of each file; nothing where there is no manifest."""
         try:
-            index = json.loads(path.read_text(encoding="utf-8"))
-            found = {key: index[key] for key in expected}
-            files = {name: {key: one[key] for key in ("sha256", "kept", "pixels")}
-                     for name, one in index["files"].items()}
-        except (ValueError, AttributeError, KeyError, TypeError) as error:
-            raise StalePseudoLabels(self._mend("its index.json is damaged")) from error
-        if found["source"] != expected["source"]:
-            raise StalePseudoLabels(self._mend(f"they are those of {found['source']}"))
-        if found["classes"] != expected["classes"]:
-            raise StalePseudoLabels(
-                self._mend(f"they tell {found['classes']} classes apart, not {self.num_classes}")
-            )
-        if found != expected:
-            raise StalePseudoLabels(
-                self._mend("they belong to other images, or in another order")
-            )
-        return files
-
-    def _write_index(self, files: dict[str, dict]) -> None:
-        with atomic_write(self.folder / "index.json") as temporary:
-            text = json.dumps({**self._blank(), "files": files}, indent=0)
-            temporary.write_text(text, encoding="utf-8")
+            return self._store.members
+        except Damaged as error:
+            raise StalePseudoLabels(self._mend(reason(error))) from error
+        except Stale as error:
+            problem = {
+                "description.source": f"they are those of {error.stored}",
+                "description.classes":
+                    f"they tell {error.stored} classes apart, not {self.num_classes}",
+            }.get(error.key, reason(error))
+            raise StalePseudoLabels(self._mend(problem)) from error
 
     def _mend(self, problem: str) -> str:
         return (
             f"the pseudo-labels in {shown(self.folder)} cannot be used for {self.source}: "
             f"{problem}. Delete the folder and run the same command again: it makes them anew."
         )
+
+
+def _file(name: str) -> str:
+    """Return the member that holds the labels of an image."""
+    return f"{name}.png"

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from semiseg_lib import logits as module
-from semiseg_lib.logits import LogitsStore, StaleLogits
+from semiseg_lib.stores import logits as module
+from semiseg_lib.stores.logits import LogitsStore, StaleLogits
 
 NAMES = tuple(f"image{i}" for i in (4, 0, 3, 1, 2, 9, 7))
 LOGITS = 10 * torch.randn(len(NAMES), 3, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -83,8 +83,8 @@ def test_one_flipped_bit_is_noticed(store, place):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"source": "run1"}'])
-def test_a_damaged_index_is_refused(store, text):
-    (store.folder / "index.json").write_text(text, encoding="utf-8")
+def test_a_damaged_manifest_is_refused(store, text):
+    (store.folder / "manifest.json").write_text(text, encoding="utf-8")
     assert not store.complete
     with pytest.raises(StaleLogits, match=rf"ours .*{MEND}"):
         store.read()
@@ -125,7 +125,8 @@ def test_writing_again_mends_a_damaged_file_and_no_other(store):
     assert asked == [[3, 4, 5]] and torch.equal(store.read(), LOGITS.half())
 
 
-def test_the_index_says_whose_logits_they_are(store):
-    index = json.loads((store.folder / "index.json").read_text(encoding="utf-8"))
-    assert index["source"] == "run1" and index["count"] == len(NAMES)
+def test_the_manifest_says_whose_logits_they_are(store):
+    index = json.loads((store.folder / "manifest.json").read_text(encoding="utf-8"))
+    described = index["description"]
+    assert described["source"] == "run1" and described["count"] == len(NAMES)
     assert not list(store.folder.glob(".*")), "no temporary file is left behind"
