@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             listed = {
                 "data": _data, "train": _train, "logits": commands.logits,
-                "run": commands.run, "runs": _runs, "evaluate": commands.evaluate, "predict": commands.predict,
+                "run": commands.run, "runs": _runs,
+                "evaluate": commands.evaluate, "predict": commands.predict,
                 "pipeline": commands.pipeline, "study": commands.study,
                 "compare": compare.compare, "visualize": visualize.visualize,
                 "book": _book, "doctor": _doctor,
