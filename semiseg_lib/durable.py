@@ -20,7 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -175,25 +175,27 @@ def unseal(stored: bytes, path: Path) -> bytes:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporaries in a folder whose writers are dead; those of live ones stay.
+    """Remove :func:`leftovers`; what cannot be removed, as in a read-only folder, stays."""
+    for path in leftovers(folder):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
-    Whether a writer on another host lives cannot be told: its temporaries go after a week. What
-    cannot be removed, as in a read-only folder, stays.
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return the temporaries in a folder whose writers are dead; those of live ones are not.
+
+    Whether a writer on another host lives cannot be told: its temporaries count after a week.
     """
     try:
-        found = [(entry, TEMPORARY.fullmatch(entry.name)) for entry in os.scandir(folder)]
+        found = [(Path(entry.path), TEMPORARY.fullmatch(entry.name))
+                 for entry in os.scandir(folder)]
     except OSError:
-        return
-    for entry, match in found:
-        if match is None or not _is_left_behind(Path(entry.path), *match.groups()[:3]):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            try:
-                Path(entry.path).unlink()
-            except OSError:
-                continue
+        return []
+    return [path for path, match in found
+            if match is not None and _is_left_behind(path, *match.groups()[:3])]
 
 
 @contextmanager

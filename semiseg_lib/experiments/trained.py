@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
+from semiseg_lib.batches.data import Data
 from semiseg_lib.durable import Damaged
 from semiseg_lib.evaluate import Evaluation, evaluate
-from semiseg_lib.batches.data import Data
 from semiseg_lib.experiments.identity import SCHEMA, Inputs, build
+from semiseg_lib.experiments.machine import Machine, state_of_machine
 from semiseg_lib.experiments.values import Run
 from semiseg_lib.fingerprint import load
 from semiseg_lib.inference import WHOLE_IMAGE, Protocol
@@ -21,7 +20,6 @@ from semiseg_lib.methods.base import Method
 from semiseg_lib.paths import shown
 from semiseg_lib.runs import CONFIG, RunFolder
 from semiseg_lib.train import make_accelerator
-from semiseg_lib.experiments.machine import Machine, state_of_machine
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import pytest
 
 from semiseg_lib.datasets import digest
 from semiseg_lib.datasets.digest import FileHashes, image_set_digest, image_set_hashes
+from semiseg_lib.durable import read_json, write_json
 
 SECOND = 1_000_000_000
 FIELDS = ("size", "modified", "changed", "inode", "recorded", "sha256")
@@ -310,7 +311,7 @@ def write_table(folder: Path, work: Path, files: Mapping[Path, dict]) -> Path:
     table.parent.mkdir(parents=True, exist_ok=True)
     content = {"version": 1, "folder": folder.resolve().as_posix(),
                "files": {str(path): list(record.values()) for path, record in files.items()}}
-    table.write_text(json.dumps(content), encoding="utf-8")
+    write_json(table, content)
     return table
 
 
@@ -413,7 +414,7 @@ def test_an_unreadable_or_foreign_table_is_an_empty_one(reader, work, content):
     path = reader.files("one")[0]
     table = write_table(reader.root, work, {path: record_of(path)})
     assert FileHashes(reader.root).of(path) == "f" * 64, "what is spoiled below was in order"
-    spoiled = json.loads(table.read_text(encoding="utf-8"))
+    spoiled = read_json(table)
     record = spoiled["files"][str(path)]
     if content == "files":
         spoiled["files"] = [record]
@@ -430,18 +431,18 @@ def test_an_unreadable_or_foreign_table_is_an_empty_one(reader, work, content):
     if isinstance(content, bytes):
         table.write_bytes(content)
     else:
-        table.write_text(json.dumps(spoiled), encoding="utf-8")
+        write_json(table, spoiled)
     hashes = FileHashes(reader.root)
     assert hashes.of(path) == sha(path.read_bytes())
     hashes.save()
     assert list(json.loads(table.read_text(encoding="utf-8"))["files"]) == [str(path)]
 
 
-@pytest.mark.parametrize("trouble", ["a file in its place", "held", "atomic_write"])
+@pytest.mark.parametrize("trouble", ["a file in its place", "held", "write_json"])
 def test_a_work_folder_that_cannot_be_written_is_no_error(
     reader, work, later, hashed, monkeypatch, trouble
 ):
-    def refuse(path):
+    def refuse(path, *_):
         raise PermissionError(30, "Read-only file system", str(path))
 
     expected = image_set_digest(reader, range(3), FileHashes())

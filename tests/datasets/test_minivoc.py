@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -36,6 +35,7 @@ from semiseg_lib.datasets.minivoc.scenery import _blend_weights, soft_noise
 from semiseg_lib.datasets.minivoc.shapes import DRAW_CLASS
 from semiseg_lib.datasets.minivoc.worlds import CLASSES
 from semiseg_lib.datasets.voc_layout import VOCDataset
+from semiseg_lib.durable import read_json
 
 PINNED_COUNT = 12
 PINNED = {
@@ -215,9 +215,10 @@ def sha256(content: bytes) -> str:
 def test_every_file_has_the_digest_of_what_was_drawn(tmp_path):
     world = WORLDS["hurried"]
     folder = prepare(world, SMALL, root=tmp_path, progress=False)
-    digests = json.loads((folder / "digests.json").read_text("utf-8"))
+    digests = read_json(folder / "digests.json")
     files = [path for kind in ("JPEGImages", "SegmentationClass", "SegmentationClassAug",
-                               "Annotations") for path in (folder / kind).iterdir()]
+                               "Annotations", "ImageSets/Segmentation")
+             for path in (folder / kind).iterdir()]
     assert set(digests) == {path.relative_to(folder).as_posix() for path in files}
     for path in files:
         assert digests[path.relative_to(folder).as_posix()][0] == sha256(path.read_bytes())
