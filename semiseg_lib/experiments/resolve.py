@@ -7,8 +7,9 @@ bytes are those that were written; a damaged result is set aside and made again.
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
@@ -32,11 +33,13 @@ from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.pseudo_label import select
 from semiseg_lib.methods.self_correcting import linear_correction
 from semiseg_lib.paths import shared_roots, shown, work_root
-from semiseg_lib.runs import RunFolder
+from semiseg_lib.runs import CONFIG, RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
+from semiseg_lib.stores.store import MANIFEST, Stale
 from semiseg_lib.train import make_accelerator
 
+Store = LogitsStore | PseudoLabelStore
 FOLDERS = {Run: "runs", Logits: "logits", MixedLogits: "logits", PseudoLabels: "pseudo_labels"}
 
 
@@ -76,24 +79,33 @@ class _Resolver:
         self.machine = machine
         self.inputs = Inputs(machine.root)
 
-    def resolve(self, value: Value, anew: bool = False) -> Trained | LogitsStore | PseudoLabelStore:
+    def resolve(
+        self, value: Value, anew: bool = False, whole: bool = False
+    ) -> Trained | LogitsStore | PseudoLabelStore:
+        """Resolve one value.
+
+        Args:
+            value: a run, logits or pseudo-labels.
+            anew: make it again even where it is there.
+            whole: of stored labels, read every byte now, and make again what is damaged. A run is
+                always read in full.
+        """
         if isinstance(value, Run):
             return self._run(value, anew)
         if isinstance(value, PseudoLabels):
-            return self._pseudo_labels(value, anew)
-        return self._logits(value, anew)
+            return self._pseudo_labels(value, anew, whole)
+        return self._logits(value, anew, whole)
 
     def _run(self, run: Run, anew: bool) -> Trained:
         identity = self.inputs.identity(run)
-        folder = RunFolder(
-            place(identity, "manifest.json"), identity.description, identity.parents
-        )
-        if not anew and folder.finished:
-            try:
-                return open_run(folder.path, self.machine, inputs=self.inputs)
-            except Damaged as error:
-                print(f"{error} The run is made again.", file=sys.stderr)
-                folder = RunFolder(own_place(identity), folder.description, folder.parents)
+        for path in () if anew else places(identity):
+            if RunFolder(path, identity.description, identity.parents).finished:
+                try:
+                    return open_run(path, self.machine, inputs=self.inputs)
+                except Damaged as error:
+                    if path != own_place(identity):  # that one is set aside, which is said then
+                        print(f"{error} The run is made again.", file=sys.stderr)
+        folder = RunFolder(own_place(identity), identity.description, identity.parents)
         self._make_run(identity, folder, anew)
         return open_run(folder.path, self.machine, inputs=self.inputs)
 
@@ -104,7 +116,7 @@ class _Resolver:
         others wait.
         """
         run, data = identity.value, self.inputs.data(identity.value)
-        parts = {name: self.resolve(one) for name, one in run.parents().items()}
+        parts = {name: self.resolve(one, whole=True) for name, one in run.parents().items()}
         accelerator = make_accelerator(
             run.train, self.machine.device, trackers=self.machine.trackers, folder=folder.path
         )
@@ -114,40 +126,50 @@ class _Resolver:
                     run, folder, data, self.inputs.image_sets(run), parts, self.machine,
                     accelerator, self._score(run, data),
                 )
-                if accelerator.is_main_process:
-                    self._refuse_changed_images(identity)
-                    folder.finish(method.state_dict(), record)
+                _answer_of_main(
+                    accelerator, lambda: self._finish(identity, folder, method, record)
+                )
             accelerator.wait_for_everyone()
 
     def _is_due(self, identity: Identity, folder: RunFolder, anew: bool) -> bool:
         """Whether a run must be trained; its folder is made ready for that."""
         if anew:
             folder.delete()
-        elif folder.finished:
+        elif (folder.path / MANIFEST).is_file():
             try:
                 folder.store.verify()
-                return False  # another command has finished it meanwhile
-            except Damaged as error:
+                if folder.finished:
+                    return False  # another command has finished it meanwhile
+            except (Damaged, Stale) as error:
                 print(f"{error} It is set aside as {shown(folder.set_aside())}.", file=sys.stderr)
-        elif (folder.path / "manifest.json").is_file():
-            print(f"{shown(folder.path)} is damaged. It is set aside as "
-                  f"{shown(folder.set_aside())}.", file=sys.stderr)
         lists = lists_of(self.inputs, identity.value)
-        if said := difference(identity, folder.path, lists):
+        began = (folder.path / CONFIG).is_file()
+        if not began and (said := difference(identity, folder.path, lists)):
             print(said, file=sys.stderr)
         folder.begin(lists)
         return True
 
-    def _refuse_changed_images(self, identity: Identity) -> None:
-        """Raise ValueError where a file changed while it was learnt from."""
+    def _finish(
+        self, identity: Identity, folder: RunFolder, method: Method, record: dict[str, Any]
+    ) -> None:
+        """Store a result, unless a file that it was learnt from has changed meanwhile."""
+        try:
+            self._refuse_changed_inputs(identity)
+        except ValueError:
+            folder.drop_checkpoints()  # they have learnt from the changed file, too
+            raise
+        folder.finish(method.state_dict(), record)
+
+    def _refuse_changed_inputs(self, identity: Identity) -> None:
+        """Raise ValueError where a file changed while something was made from it."""
         now = Inputs(self.machine.root).identity(identity.value)
         if now.digest != identity.digest:
             changed = [role for role, one in identity.images.items()
                        if now.images.get(role) != one]
+            what = f"{' and '.join(changed)} images" if changed else "inputs"
             raise ValueError(
-                f"the {' and '.join(changed) or 'inputs'} of {identity.name} changed while it was "
-                "trained. Nothing was stored as finished; run the same command again: it trains on "
-                "what is there now."
+                f"the {what} of {identity.name} changed while it was made. Nothing was stored as "
+                "finished; run the same command again: it takes what is there now."
             )
 
     def _score(self, run: Run, data: Data):
@@ -160,32 +182,38 @@ class _Resolver:
 
         return score
 
-    def _logits(self, value: Logits | MixedLogits, anew: bool) -> LogitsStore:
+    def _logits(self, value: Logits | MixedLogits, anew: bool, whole: bool) -> LogitsStore:
         identity, data = self.inputs.identity(value), self.inputs.data(value)
         part = value.part if isinstance(value, Logits) else value.ancillary.part
         images = boxed_part(data, part)
-        store = LogitsStore(
-            place(identity, "manifest.json"), identity.digest, images.names, value.bits,
-            identity.description, identity.parents,
-        )
+
+        def store_at(path: Path) -> LogitsStore:
+            return LogitsStore(
+                path, identity.digest, images.names, value.bits, identity.description,
+                identity.parents,
+            )
+
         give = self._own_logits if isinstance(value, Logits) else self._mixed_logits
-        return self._stored(store, anew, lambda: give(value, images))
+        return self._stored(identity, store_at, lambda: give(value, images), anew, whole)
 
     def _own_logits(self, value: Logits, images: ImageSet):
         trained = self.resolve(value.run)
         return lambda numbers: logits_of(trained.method, images.take(numbers))
 
     def _mixed_logits(self, value: MixedLogits, images: ImageSet):
-        primary, ancillary = self.resolve(value.primary), self.resolve(value.ancillary)
+        primary = self.resolve(value.primary)
+        ancillary = self.resolve(value.ancillary, whole=True)
         return lambda numbers: mixed(primary, ancillary, images, numbers, value.alpha)
 
-    def _pseudo_labels(self, value: PseudoLabels, anew: bool) -> PseudoLabelStore:
+    def _pseudo_labels(self, value: PseudoLabels, anew: bool, whole: bool) -> PseudoLabelStore:
         identity, data = self.inputs.identity(value), self.inputs.data(value)
         images = data.unlabelled
-        store = PseudoLabelStore(
-            place(identity, "manifest.json"), identity.digest, images.names, len(data.classes),
-            identity.description, identity.parents,
-        )
+
+        def store_at(path: Path) -> PseudoLabelStore:
+            return PseudoLabelStore(
+                path, identity.digest, images.names, len(data.classes), identity.description,
+                identity.parents,
+            )
 
         def give():
             teacher = self.resolve(value.teacher).chosen()
@@ -198,17 +226,38 @@ class _Resolver:
                 select(one, thresholds) for one in probabilities(images.take(numbers))
             )
 
-        return self._stored(store, anew, give)
+        return self._stored(identity, store_at, give, anew, whole)
 
-    def _stored(self, store: Any, anew: bool, give: Any) -> Any:
-        """A store whose missing files the main process writes while the others wait."""
-        if _answer_of_main(PartialState(), lambda: anew or not store.complete):
+    def _stored(
+        self, identity: Identity, store_at: Callable[[Path], Store], give: Callable[[], Any],
+        anew: bool, whole: bool,
+    ) -> Store:
+        """A store, found or made: the main process writes it while the others wait.
+
+        Args:
+            identity: of what is stored.
+            store_at: the store in a folder.
+            give: what the labels are computed with, for ``Store.write``.
+            anew, whole: see :meth:`resolve`.
+        """
+        stores = [] if anew else map(store_at, places(identity))
+        found = next((one for one in stores if _is_usable(one, whole)), None)
+        store = store_at(own_place(identity)) if found is None else found
+        state = PartialState()
+
+        def write(made: Any) -> None:
+            if anew:
+                _delete(store.folder)
+            store.write(made)
+            try:
+                self._refuse_changed_inputs(identity)
+            except ValueError:
+                _delete(store.folder)
+                raise
+
+        if _answer_of_main(state, lambda: found is None):
             made = give()
-            with PartialState().main_process_first():
-                if PartialState().is_main_process:
-                    if anew:
-                        store.delete()
-                    store.write(made)
+            _answer_of_main(state, lambda: write(made))
         return store
 
 
@@ -227,13 +276,31 @@ def own_place(identity: Identity) -> Path:
     return work_root() / FOLDERS[type(identity.value)] / identity.name
 
 
-def place(identity: Identity, mark: str) -> Path:
-    """Return the folder of a value: where ``mark`` is there, in the work folder or a shared one."""
-    below = Path(FOLDERS[type(identity.value)]) / identity.name
-    for root in (work_root(), *shared_roots()):
-        if (root / below / mark).is_file():
-            return root / below
-    return work_root() / below
+def places(identity: Identity) -> Iterator[Path]:
+    """Yield where a value may lie: in the work folder, then in the shared ones."""
+    yield own_place(identity)
+    for root in shared_roots():
+        yield root / FOLDERS[type(identity.value)] / identity.name
+
+
+def _is_usable(store: Store, whole: bool) -> bool:
+    """Whether a store is complete; with ``whole``, whether every byte is what was written."""
+    if not store.complete:
+        return False
+    try:
+        if whole:
+            store.verify()
+        return True
+    except Stale as error:
+        print(f"{error} They are made again.", file=sys.stderr)
+        return False
+
+
+def _delete(folder: Path) -> None:
+    """Delete the folder of a store; the manifest first, so that what is left never looks whole."""
+    with held(folder):
+        (folder / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
