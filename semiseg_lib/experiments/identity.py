@@ -19,7 +19,7 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.digest import FileHashes
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
-from semiseg_lib.fingerprint import digest, dump, plain
+from semiseg_lib.fingerprint import digest, plain
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
@@ -76,9 +76,13 @@ class Identity:
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What is stored beside the result, JSON-able; a run is reproduced from it."""
+        """What is stored beside the result, JSON-able; a run is reproduced from it.
+
+        It holds just what the identity is made of: so options that decide no result may change,
+        and new options may come, and what is stored still is what is asked for.
+        """
         return {"schema": SCHEMA, "kind": KINDS[type(self.value)], "identity": self.digest,
-                "value": dump(self.value), "inputs": self.inputs}
+                "value": plain(self.value), "inputs": self.inputs}
 
 
 class Inputs:
@@ -126,9 +130,9 @@ class Inputs:
             part = value.part if isinstance(value, Logits) else value.ancillary.part
             need_boxes(data, part)
             return {part: boxed_part(data, part)}
-        method = blueprint(value, len(data.classes))
-        if method.uses_boxes:
+        if methods.kind(value.method).uses_boxes:
             need_boxes(data, "labelled")
+        method = blueprint(value, len(data.classes))
         sets = {"labelled": self._learnt(value, data).giving(*method.reads)}
         if "unlabelled" in method.learns_from:
             logits = value.unlabelled_logits

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -101,13 +102,17 @@ class _Resolver:
         for path in () if anew else places(identity):
             if RunFolder(path, identity.description, identity.parents).finished:
                 try:
-                    return open_run(path, self.machine, inputs=self.inputs)
+                    return self._opened(run, path)
                 except Damaged as error:
                     if path != own_place(identity):  # that one is set aside, which is said then
                         print(f"{error} The run is made again.", file=sys.stderr)
         folder = RunFolder(own_place(identity), identity.description, identity.parents)
         self._make_run(identity, folder, anew)
-        return open_run(folder.path, self.machine, inputs=self.inputs)
+        return self._opened(run, folder.path)
+
+    def _opened(self, run: Run, path: Path) -> Trained:
+        """The finished run; it may be stored with other options of those that decide no result."""
+        return replace(open_run(path, self.machine, inputs=self.inputs), run=run)
 
     def _make_run(self, identity: Identity, folder: RunFolder, anew: bool) -> None:
         """Train, from the folder's checkpoint where there is one, and store the result.
