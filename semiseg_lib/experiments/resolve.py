@@ -23,11 +23,11 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.durable import Damaged, held
 from semiseg_lib.evaluate import evaluate, predict_probabilities
-from semiseg_lib.experiments.identity import Identity, Inputs, boxed_part
+from semiseg_lib.experiments.identity import Identity, Inputs, blueprint, boxed_part
 from semiseg_lib.experiments.lists import difference, lists_of
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.trained import Trained, open_run
-from semiseg_lib.experiments.training import train
+from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
 from semiseg_lib.inference import logits_of
 from semiseg_lib.methods.base import Method
@@ -121,6 +121,7 @@ class _Resolver:
         others wait.
         """
         run, data = identity.value, self.inputs.data(identity.value)
+        refuse_contradictions(run, blueprint(run, len(data.classes)), data)
         parts = {name: self.resolve(one, whole=True) for name, one in run.parents().items()}
         accelerator = make_accelerator(
             run.train, self.machine.device, trackers=self.machine.trackers, folder=folder.path
