@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -187,6 +188,42 @@ def test_a_run_is_opened_without_its_images(work, own, tiny, machine):
     again = open_run(trained.folder.path, "cpu")
     assert same(weights(again), weights(trained)) and again.run == trained.run
     assert again.classes == trained.classes and again.record == trained.record
+
+
+def test_a_run_is_scored_on_images_of_its_own_classes_alone(work, own, tiny, machine, change):
+    trained = resolve(story.supervised(tiny, 0), machine)
+    score = trained.evaluate("test").mean_iou
+    again = open_run(trained.folder.path, machine)
+    assert again.evaluate("test").mean_iou == score
+    change(own / "classes.txt")
+    other = open_run(trained.folder.path, machine)
+    with pytest.raises(ValueError, match=r"the first difference is 2: dog / wolf; run / data"):
+        other.evaluate("test")
+
+
+def test_a_run_from_another_machine_is_used_and_says_so_once(
+    work, tiny, machine, monkeypatch, nothing_made
+):
+    first = resolve(story.supervised(tiny, 0), machine)
+    opening = import_module("semiseg_lib.experiments.trained")
+    here = opening.state_of_machine()
+    monkeypatch.setattr(opening, "state_of_machine", lambda: {**here, "threads": 96})
+    nothing_made()
+    said = rf"{first.folder.path.name} was made with threads {here['threads']}, here 96\. It is"
+    with pytest.warns(UserWarning, match=said):
+        assert same(weights(resolve(story.supervised(tiny, 0), machine)), weights(first))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resolve(story.supervised(tiny, 0), machine)
+
+
+def test_where_something_is_computed_decides_nothing(work, tiny, machine, monkeypatch, tmp_path):
+    """Also with processes that read ahead: the same run, the same bits."""
+    first = resolve(story.supervised(tiny, 0), machine)
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "elsewhere"))
+    other = resolve(story.supervised(tiny, 0), replace(machine, workers=2))
+    assert other.folder.path.name == first.folder.path.name
+    assert same(weights(other), weights(first))
 
 
 # Changed
