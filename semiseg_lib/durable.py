@@ -65,8 +65,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _sync_file(temporary)
-            _rename(temporary, path)
-            _sync_folder(path.parent)
+            move(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -85,10 +84,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             if not path.is_dir():
                 _sync_tree(temporary)
-                _rename(temporary, path)
-                _sync_folder(path.parent)
+                move(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move(old: Path, new: Path) -> None:
+    """Rename a file or folder on the same disk; the new name survives a power loss."""
+    _rename(old, new)
+    for folder in {old.parent, new.parent}:
+        _sync_folder(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file; a missing one is no error. After a power loss it may be back."""
+    if path.exists():
+        _unlink(path)
 
 
 @contextmanager
@@ -339,3 +350,7 @@ def _sync(path: Path, flags: int) -> None:
 
 def _rename(old: Path, new: Path) -> None:
     os.replace(old, new)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)

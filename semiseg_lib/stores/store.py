@@ -16,11 +16,11 @@ import semiseg_lib
 from semiseg_lib.durable import (
     MAKE_AGAIN,
     Damaged,
-    _rename,
-    _sync_folder,
     atomic_write,
     damaged,
+    move,
     read_json,
+    remove,
     sha256,
     sweep,
     write_json,
@@ -153,7 +153,7 @@ class Store:
         if self._writable()["members"].pop(name, None) is not None:
             self._writable()["finished"] = False
             self.save()
-        path.unlink(missing_ok=True)
+        remove(path)
 
     def save(self) -> None:
         """Write the manifest.
@@ -233,8 +233,7 @@ class Store:
         while target.exists():
             number += 1
             target = self.folder.with_name(f"{self.folder.name}.damaged-{number}")
-        _rename(self.folder, target)
-        _sync_folder(self.folder.parent)
+        move(self.folder, target)
         self.reload()
         return target
 
