@@ -274,5 +274,6 @@ def _image_set(
     """All images of one of a dataset's lists."""
     reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
     if declared.cached:
-        reader = Cached(reader, f"{declared.name} {plain(config.options)}")
-    return ImageSet(reader, tuple(range(len(reader))), source.boxed, config.unboxed)
+        reader = Cached(reader, f"{declared.name} {declared.decode} {plain(config.options)}")
+    indices = tuple(range(len(reader)))
+    return ImageSet(reader, indices, source.boxed, config.unboxed, decode=declared.decode)
