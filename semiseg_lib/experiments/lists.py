@@ -15,7 +15,8 @@ from semiseg_lib.experiments.identity import Identity, Inputs
 from semiseg_lib.experiments.trained import Trained, refuse_other_classes
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.paths import shown
-from semiseg_lib.runs import CONFIG, LISTS
+from semiseg_lib.runs import CONFIG, LISTS, WEIGHTS
+from semiseg_lib.stores.store import MANIFEST
 
 SHOWN = 3
 """How many names a message gives as examples."""
@@ -69,6 +70,8 @@ def difference(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
         lists: its images, from :func:`lists_of`.
     """
     stem = identity.name.rpartition("-")[0]
+    if said := _earlier_versions(path.parent, stem.rpartition("-")[0]):
+        return said
     others = [one for one in path.parent.glob(f"{stem}-*")
               if one != path and (one / CONFIG).is_file() and ".damaged" not in one.name]
     for other in sorted(others, key=lambda one: (one / CONFIG).stat().st_mtime, reverse=True):
@@ -158,6 +161,17 @@ def differences_from_stored(
         before = read_json(folder / LISTS)["made from"]
     now = lists_of(inputs, identity.value)["made from"] if before else {}
     return "; ".join(_differences(identity, description["inputs"], before, now))
+
+
+def _earlier_versions(folder: Path, method: str) -> str:
+    """Say that runs of an earlier version are not used, where there are some and no others."""
+    found = [one for one in folder.glob(f"{method}-*") if (one / WEIGHTS["last"]).is_file()]
+    old = [one for one in found if not (one / MANIFEST).is_file()]
+    if not old or len(old) < len(found):
+        return ""
+    return (f"{len(old)} runs of {method} in {shown(folder)} were made by an earlier version, "
+            "which did not store what they learnt from, so they are not used. `semiseg runs prune` "
+            "removes them.")
 
 
 def _examples(names: Sequence[str]) -> str:

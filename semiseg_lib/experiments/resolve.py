@@ -32,9 +32,11 @@ from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.pseudo_label import select
 from semiseg_lib.methods.self_correcting import linear_correction
 from semiseg_lib.paths import shared_roots, shown, work_root
+from semiseg_lib.provenance import code_version, state_of_machine
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
+from semiseg_lib.stores.store import MANIFEST
 from semiseg_lib.train import make_accelerator
 
 FOLDERS = {Run: "runs", Logits: "logits", MixedLogits: "logits", PseudoLabels: "pseudo_labels"}
@@ -86,7 +88,7 @@ class _Resolver:
     def _run(self, run: Run, anew: bool) -> Trained:
         identity = self.inputs.identity(run)
         folder = RunFolder(
-            place(identity, "manifest.json"), identity.description, identity.parents
+            place(identity), identity.description, identity.parents
         )
         if not anew and folder.finished:
             try:
@@ -136,6 +138,7 @@ class _Resolver:
         if said := difference(identity, folder.path, lists):
             print(said, file=sys.stderr)
         folder.begin(lists)
+        folder.note_machine(state_of_machine(), code_version())
         return True
 
     def _refuse_changed_images(self, identity: Identity) -> None:
@@ -165,7 +168,7 @@ class _Resolver:
         part = value.part if isinstance(value, Logits) else value.ancillary.part
         images = boxed_part(data, part)
         store = LogitsStore(
-            place(identity, "manifest.json"), identity.digest, images.names, value.bits,
+            place(identity), identity.digest, images.names, value.bits,
             identity.description, identity.parents,
         )
         give = self._own_logits if isinstance(value, Logits) else self._mixed_logits
@@ -183,7 +186,7 @@ class _Resolver:
         identity, data = self.inputs.identity(value), self.inputs.data(value)
         images = data.unlabelled
         store = PseudoLabelStore(
-            place(identity, "manifest.json"), identity.digest, images.names, len(data.classes),
+            place(identity), identity.digest, images.names, len(data.classes),
             identity.description, identity.parents,
         )
 
@@ -227,11 +230,11 @@ def own_place(identity: Identity) -> Path:
     return work_root() / FOLDERS[type(identity.value)] / identity.name
 
 
-def place(identity: Identity, mark: str) -> Path:
-    """Return the folder of a value: where ``mark`` is there, in the work folder or a shared one."""
+def place(identity: Identity) -> Path:
+    """Return the folder of a value: where it has a manifest, in the work folder or a shared one."""
     below = Path(FOLDERS[type(identity.value)]) / identity.name
     for root in (work_root(), *shared_roots()):
-        if (root / below / mark).is_file():
+        if (root / below / MANIFEST).is_file():
             return root / below
     return work_root() / below
 

@@ -25,10 +25,10 @@ from typing import Any
 
 from semiseg_lib.durable import Damaged, held, read_json, write_json
 from semiseg_lib.experiments import Inputs, Machine, Run
-from semiseg_lib.experiments.machine import code_version, state_of_machine
 from semiseg_lib.fingerprint import dump
 from semiseg_lib.paths import CHECKOUT, shown
 from semiseg_lib.profiles import Profile
+from semiseg_lib.provenance import code_version, in_words
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 
@@ -47,18 +47,16 @@ class Records:
 
     Attributes:
         rows: one dict for each arm and seed: ``arm``, ``seed``, ``config`` and the scores; of
-            current rows also ``identity``, ``images``, ``commit``, ``date`` and ``machine``.
+            current rows also ``identity``, ``images``, ``commit``, ``date`` and ``made with``.
         profile: the profile that made them.
         legacy: the commits that made legacy rows, sorted; () for current rows.
         left_out: how many stored rows are not served, by the reason.
-        legacy_machine: the machine of the last change of a file with legacy rows; () else.
     """
 
     rows: list[dict]
     profile: str
     legacy: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
-    legacy_machine: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sign(self) -> str:
@@ -82,20 +80,20 @@ class Records:
     def made_with(self) -> str:
         """In which states of the machine, and from which commits, the rows were made."""
         if self.legacy:
-            known = ", ".join(f"{key} {value}" for key, value in self.legacy_machine.items())
-            return f"not stored per row; when the file last changed: {known or 'nothing known'}"
+            return "unknown machines: legacy rows do not say what made them"
         counts = Counter(_state_text(row) for row in self.rows)
         if len(counts) == 1:
             return next(iter(counts))
         said = "; ".join(f"{count} rows: {text}" for text, count in counts.items())
-        return f"{len(counts)} states, whose rows agree up to rounding only: {said}"
+        return f"{len(counts)} states, whose rows differ by rounding: {said}"
 
     @property
     def on_gpu(self) -> bool:
         """Whether every row was made on a graphics card."""
         if self.legacy:
-            return self.legacy_machine.get("gpu", "none") != "none"
-        return all(row["machine"]["device"] != "cpu" for row in self.rows)
+            return False
+        return all(one["machine"]["gpu"] != "none" for row in self.rows
+                   for one in row["made with"])
 
     def scores(self, arm: str, score: str = "test") -> list[float]:
         """Return one score of an arm in percent, seeds ascending."""
@@ -260,8 +258,20 @@ def _row(
     return {
         "arm": arm_name, "seed": seed, "config": arm.fingerprint(profile), **scores, **before,
         "commit": code_version(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": state_of_machine(),
+        "made with": _made_with(arm.runs(profile, seed), machine),
     }
+
+
+def _made_with(runs: Iterable[Run], machine: Machine) -> list[dict[str, Any]]:
+    """The states of machine and code that the runs behind a row were made with, each once.
+
+    They are those of the trainings, not of the process that reads them.
+    """
+    inputs, found = Inputs(machine.root), []
+    for run in runs:
+        folder = RunFolder.open(place(inputs.identity(run)))
+        found += [one for one in folder.read_record()["made with"] if one not in found]
+    return found
 
 
 def _inputs_of(run: Run, machine: Machine) -> dict[str, Any]:
@@ -299,11 +309,7 @@ def _served(rows: list[dict], stored: _File, name: str, profile: Profile) -> Rec
         raise FileNotFoundError(f"{path.name} is not there yet. {fix}")
     if (stored.rows or stored.legacy) and not rows:
         raise FileNotFoundError(f"{path.name} was made with other settings than now. {fix}")
-    legacy = commits_of(rows)
-    return Records(
-        rows, stored.profile, legacy, _left_out(stored, name, profile),
-        stored.legacy_machine if legacy else {},
-    )
+    return Records(rows, stored.profile, commits_of(rows), _left_out(stored, name, profile))
 
 
 def _left_out(stored: _File, name: str, profile: Profile) -> dict[str, int]:
@@ -378,11 +384,6 @@ def _store(path: Path, stored: _File) -> None:
 
 
 def _state_text(row: Mapping[str, Any]) -> str:
-    """What a row was made with, in words."""
-    machine = row["machine"]
-    threads, processes = machine["threads"], machine["processes"]
-    return (
-        f"{machine['device']} ({machine['processor']}), {threads} thread{'s' * (threads > 1)}, "
-        f"{processes} process{'es' * (processes > 1)}, torch {machine['torch']}, commit "
-        f"{row['commit']}"
-    )
+    """What the runs of a row were made with, in words."""
+    said = [f"{in_words(one['machine'])}, code {one['code']}" for one in row["made with"]]
+    return " and ".join(said)
