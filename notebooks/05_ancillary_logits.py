@@ -212,7 +212,7 @@ assert (labels == reference).mean() > 0.99, "rounding to float16 should hardly c
 #
 # Files of numbers look alike. Train the ancillary again, forget to store its logits again, and the
 # primary learns from labels of a model that no longer exists, without any error. So the store keeps
-# an index: the fingerprint of the run that made the logits, a digest of the list of pictures, and
+# a manifest: the fingerprint of the run that made the logits, a digest of the list of pictures, and
 # the SHA-256 of each file. `read` checks all three. We try it on a copy.
 
 # %% tags=["nbval-ignore-output"]
