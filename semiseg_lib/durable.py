@@ -41,12 +41,20 @@ _swept: set[Path] = set()
 
 
 class Damaged(RuntimeError):
-    """Stored bytes are not what was written; the message names the file and the fix."""
+    """Stored bytes are not what was written; the message names the file and the fix.
+
+    Attributes:
+        problem: the message without the fix, for who fixes it at once.
+    """
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        super().__init__(f"{problem} {fix}".strip())
+        self.problem = problem
 
 
 def damaged(path: Path, problem: str, fix: str = MAKE_AGAIN) -> Damaged:
     """Return the error that says what is wrong with a file and how to fix it."""
-    return Damaged(f"{shown(path)} is damaged: {problem}. {fix}")
+    return Damaged(f"{shown(path)} is damaged: {problem}.", fix)
 
 
 def sha256(content: bytes) -> str:

@@ -258,7 +258,7 @@ def test_the_next_writer_removes_what_killed_ones_have_left_and_no_more(tmp_path
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / ".archive.zip.part").write_bytes(b"half a download")
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), "25"], text=True,
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), "10"], text=True,
                           capture_output=True, check=True, timeout=120)
     # Children of one process are told apart from each other: each sweeps once, before it writes.
     assert int(done.stdout) <= 3

@@ -93,8 +93,7 @@ class _Resolver:
         if not anew and folder.finished:
             try:
                 return open_run(folder.path, self.machine, inputs=self.inputs)
-            except Damaged as error:
-                print(f"{error} The run is made again.", file=sys.stderr)
+            except Damaged:
                 folder = RunFolder(own_place(identity), folder.description, folder.parents)
         self._make_run(identity, folder, anew)
         return open_run(folder.path, self.machine, inputs=self.inputs)
@@ -130,16 +129,20 @@ class _Resolver:
                 folder.store.verify()
                 return False  # another command has finished it meanwhile
             except Damaged as error:
-                print(f"{error} It is set aside as {shown(folder.set_aside())}.", file=sys.stderr)
-        elif (folder.path / "manifest.json").is_file():
-            print(f"{shown(folder.path)} is damaged. It is set aside as "
-                  f"{shown(folder.set_aside())}.", file=sys.stderr)
+                self._set_aside(folder, error.problem)
+        elif (folder.path / MANIFEST).is_file():
+            self._set_aside(folder, f"{shown(folder.path)} is damaged.")
         lists = lists_of(self.inputs, identity.value)
         if said := difference(identity, folder.path, lists):
             print(said, file=sys.stderr)
         folder.begin(lists)
         folder.note_machine(state_of_machine(), code_version())
         return True
+
+    def _set_aside(self, folder: RunFolder, problem: str) -> None:
+        """Rename a damaged folder, and say so."""
+        aside = shown(folder.set_aside())
+        print(f"{problem} The run is set aside as {aside} and made again.", file=sys.stderr)
 
     def _refuse_changed_images(self, identity: Identity) -> None:
         """Raise ValueError where a file changed while it was learnt from."""
