@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +16,16 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save
 
-from semiseg_lib.durable import Damaged, atomic_write, read_json, seal, sweep, unseal, write_json
+from semiseg_lib.durable import (
+    Damaged,
+    atomic_write,
+    move,
+    read_json,
+    seal,
+    sweep,
+    unseal,
+    write_json,
+)
 from semiseg_lib.paths import shown
 from semiseg_lib.provenance import differences
 from semiseg_lib.stores.store import Store
@@ -134,7 +142,7 @@ class RunFolder:
         with atomic_write(newest) as temporary:
             temporary.write_bytes(seal(buffer.getvalue()))
             if newest.is_file():
-                newest.replace(before)
+                move(newest, before)
 
     def read_checkpoint(self) -> dict | None:
         """Return the state of an interrupted run; None where there is none.
@@ -250,9 +258,8 @@ class RunFolder:
         return self.store.set_aside()
 
     def delete(self) -> None:
-        """Delete the folder; the manifest first, so that what remains never looks finished."""
-        (self.path / "manifest.json").unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the folder."""
+        self.store.delete()
 
     @property
     def _identity(self) -> str:

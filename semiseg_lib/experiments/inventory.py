@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +72,7 @@ def remove(item: Item) -> None:
     """Remove something that is stored; a process that works on it is waited for."""
     with held(item.path):
         if item.path.is_dir():
-            (item.path / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(item.path)
+            Store(item.path, "", {}).delete()
         else:
             item.path.unlink(missing_ok=True)
 

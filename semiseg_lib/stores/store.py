@@ -7,6 +7,7 @@ matches the files; a store that is not can be written on. Bytes are checked befo
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -236,6 +237,12 @@ class Store:
         move(self.folder, target)
         self.reload()
         return target
+
+    def delete(self) -> None:
+        """Delete the folder; the manifest first, so that what remains never looks finished."""
+        remove(self.manifest_path)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.reload()
 
     def reload(self) -> None:
         """Forget what was put and not saved, and read the manifest again when it is needed.
