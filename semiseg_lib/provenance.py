@@ -35,7 +35,7 @@ def state_of_machine() -> dict[str, Any]:
     state = PartialState()
     device = state.device.type
     return {
-        "device": device, "gpu": torch.cuda.get_device_name() if device == "cuda" else "none",
+        "device": device, "gpu": torch.cuda.get_device_name() if device == "cuda" else "",
         "threads": torch.get_num_threads(), "processes": state.num_processes,
         "cpu": _cpu(), "instructions": torch.backends.cpu.get_cpu_capability(),
         "overrides": {key: os.environ[key] for key in OVERRIDES if key in os.environ},
@@ -48,7 +48,7 @@ def state_of_machine() -> dict[str, Any]:
 def in_words(machine: Mapping[str, Any]) -> str:
     """Return the state of a machine as a reader needs it."""
     threads, processes = machine["threads"], machine["processes"]
-    where = machine["gpu"] if machine["gpu"] != "none" else machine["cpu"]
+    where = machine["gpu"] or machine["cpu"]
     overrides = "".join(f", {key}={value}" for key, value in machine["overrides"].items())
     return (
         f"{machine['device']} ({where}, {machine['instructions']}), {threads} "

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import SerializeAsAny, TypeAdapter, ValidationInfo, WrapValidator
@@ -55,7 +55,7 @@ class DataConfig(Configuration):
         options: what the dataset itself offers; None for its defaults.
     """
 
-    SCHEMA: ClassVar[Schema] = Schema(aside=frozenset({"published"}))
+    SCHEMA = Schema(aside=frozenset({"published"}))
 
     dataset: str = "minivoc"
     labelled: int = 0

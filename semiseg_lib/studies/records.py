@@ -92,7 +92,7 @@ class Records:
         """Whether every row was made on a graphics card."""
         if self.legacy:
             return False
-        return all(one["machine"]["gpu"] != "none" for row in self.rows
+        return all(one["machine"]["gpu"] for row in self.rows
                    for one in row["made with"])
 
     def scores(self, arm: str, score: str = "test") -> list[float]:
