@@ -261,6 +261,20 @@ def test_a_renamed_option_keeps_its_key_and_old_files_are_read():
     assert load(NewHolder, dump(Holder(Two(rate=2))), CONFIG) == NewHolder(Two(rate=2.0))
 
 
+def test_keys_hold_wherever_a_class_is_met():
+    """Once, again, in a tuple and in a mapping: the second meeting is no plain dataclass."""
+    def holder(kind: type) -> Any:
+        types = {"one": kind, "two": kind, "many": tuple[kind, ...], "named": Mapping[str, kind]}
+        made = make_dataclass("Made", types.items(), bases=(Configuration,), frozen=True)
+        option = {Old: "rate", Renamed: "learning_rate"}[kind]
+        one, two, three = (kind(**{option: rate}) for rate in (1.0, 2.0, 3.0))
+        return made(one, two, (three, one), {"a": two, "b": three})
+
+    old, new = holder(Old), holder(Renamed)
+    assert plain(new) == plain(old) and dump(new) == dump(old)
+    assert load(type(new), dump(old), CONFIG) == new
+
+
 @each_class
 def test_a_class_may_be_renamed_and_moved(kind):
     other = type("Another", (variant(kind, {}),), {"__module__": "elsewhere"})
