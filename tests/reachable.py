@@ -9,14 +9,17 @@ from typing import Any, get_args, get_type_hints
 from semiseg_lib import datasets
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.datasets.dataset import SHIPPED
-from semiseg_lib.launch import RunConfig
-from semiseg_lib.methods import MethodConfig
+from semiseg_lib.experiments import Run
+from semiseg_lib.experiments import self_correction as story
+from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig
+from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.profiles import PROFILES, RECIPES, Profile
+from semiseg_lib.studies import Rounds
 
 
 def option_classes() -> list[type]:
     """Return every dataclass that a run or a profile of the library can hold, by name."""
-    roots = [RunConfig, Profile, *get_args(MethodConfig)]
+    roots = [Run, Profile, Rounds, *get_args(MethodConfig)]
     roots += [datasets.find(name).options for name in SHIPPED]
     found: set[type] = set()
     while roots:
@@ -74,7 +77,10 @@ def within(value: Any) -> Iterator[Any]:
 def examples() -> dict[type, Any]:
     """Return an instance of every class of options."""
     smoke = PROFILES["smoke"]["minivoc"]
-    run = RunConfig(smoke.supervised, smoke.data, smoke.model, smoke.augment, smoke.train_start, 0)
-    held = [run, *(DataConfig(name) for name in SHIPPED), *named_profiles().values()]
+    runs = [
+        story.second_round(smoke, 0), story.conv_primary(smoke, 0, ConvPrimaryConfig()),
+        Rounds.of(smoke, 0, Selection()),
+    ]
+    held = [*runs, *(DataConfig(name) for name in SHIPPED), *named_profiles().values()]
     found = {type(one): one for value in held for one in within(value)}
     return {kind: found[kind] if kind in found else kind() for kind in option_classes()}

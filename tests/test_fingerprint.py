@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
+from semiseg_lib.experiments import Machine, Run
 from semiseg_lib.fingerprint import (
     Configuration,
     Schema,
@@ -22,7 +23,6 @@ from semiseg_lib.fingerprint import (
     plain,
     schema_of,
 )
-from semiseg_lib.launch import Machine, RunConfig
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.optimisers import TrainConfig
@@ -103,7 +103,7 @@ def changed(value: Any, name: str) -> Any:
 
 
 def test_every_class_of_options_is_a_configuration():
-    assert {TrainConfig, ModelConfig, RunConfig, AlphaSchedule} <= set(CLASSES)
+    assert {TrainConfig, ModelConfig, Run, AlphaSchedule} <= set(CLASSES)
     outside = [kind.__name__ for kind in CLASSES if not issubclass(kind, Configuration)]
     assert outside == [], "derive them from semiseg_lib.fingerprint.Configuration"
     for kind in CLASSES:

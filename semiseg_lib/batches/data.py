@@ -44,8 +44,8 @@ class DataConfig(Configuration):
         dataset: the name of a dataset.
         labelled: how many of the ``candidates`` have masks; drawn by the run's seed so that every
             class occurs. 0 for all.
-        published: a published list of the labelled images, a file, in place of drawing them. Where it
-            lies decides nothing; which images it names does, and their digest knows them.
+        published: a published list of the labelled images, a file, in place of drawing them. Where
+            it lies decides nothing; the images that it names do.
         candidates, unlabelled, val, test: lists of the dataset; "" for its own default. Unlabelled
             images that are labelled or held out are left out.
         keep: the classes to tell apart, background included; () for all. Others become void.

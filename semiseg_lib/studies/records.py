@@ -25,10 +25,12 @@ from typing import Any
 
 from semiseg_lib.durable import Damaged, held, read_json, write_json
 from semiseg_lib.experiments import Inputs, Machine, Run
+from semiseg_lib.experiments.resolve import place
 from semiseg_lib.fingerprint import dump
 from semiseg_lib.paths import CHECKOUT, shown
 from semiseg_lib.profiles import Profile
 from semiseg_lib.provenance import code_version, in_words
+from semiseg_lib.runs import RunFolder
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 
