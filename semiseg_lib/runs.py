@@ -158,8 +158,8 @@ class RunFolder:
             except Damaged as error:
                 with suppress(FileNotFoundError):  # another process of the job was faster
                     path.replace(path.with_name(f"{name}.damaged"))
-                print(f"{error.problem} It is set aside as {name}.damaged; the run goes on from the "
-                      "checkpoint before it, or from its first step.", file=sys.stderr)
+                print(f"{error.problem} It is set aside as {name}.damaged; the run goes on from "
+                      "the checkpoint before it, or from its first step.", file=sys.stderr)
         return None
 
     def drop_checkpoints(self) -> None:
