@@ -22,11 +22,11 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.durable import Damaged, held
 from semiseg_lib.evaluate import evaluate, predict_probabilities
-from semiseg_lib.experiments.identity import Identity, Inputs, boxed_part
+from semiseg_lib.experiments.identity import Identity, Inputs, blueprint, boxed_part
 from semiseg_lib.experiments.lists import difference, lists_of
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.trained import Trained, open_run
-from semiseg_lib.experiments.training import train
+from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
 from semiseg_lib.inference import logits_of
 from semiseg_lib.methods.base import Method
@@ -92,13 +92,12 @@ class _Resolver:
 
     def _run(self, run: Run, anew: bool) -> Trained:
         identity = self.inputs.identity(run)
-        folder = RunFolder(
-            place(identity), identity.description, identity.parents
-        )
+        folder = RunFolder(place(identity), identity.description, identity.parents)
         if anew or not _answer_of_main(PartialState(), lambda: _is_whole(folder.store)):
             folder = RunFolder(own_place(identity), folder.description, folder.parents)
             self._make_run(identity, folder, anew)
-        return open_run(folder.path, self.machine, inputs=self.inputs)
+        # It may be stored with other options of those that decide no result.
+        return replace(open_run(folder.path, self.machine, inputs=self.inputs), run=run)
 
     def _make_run(self, identity: Identity, folder: RunFolder, anew: bool) -> None:
         """Train, from the folder's checkpoint where there is one, and store the result.
@@ -107,6 +106,7 @@ class _Resolver:
         others wait.
         """
         run, data = identity.value, self.inputs.data(identity.value)
+        refuse_contradictions(run, blueprint(run, len(data.classes)), data)
         parts = {name: self.resolve(one) for name, one in run.parents().items()}
         accelerator = make_accelerator(
             run.train, self.machine.device, trackers=self.machine.trackers, folder=folder.path
