@@ -58,8 +58,8 @@ def _doctor() -> None:
 
 
 OWN_PARSERS: Mapping[str, Callable[[Sequence[str]], int | None]] = {
-    "data": data.run, "train": commands.train, "runs": runs.main, "book": lambda arguments: book_main(arguments),
-    "doctor": lambda _arguments: doctor.main(),
+    "data": data.run, "train": commands.train, "runs": runs.main,
+    "book": lambda arguments: book_main(arguments), "doctor": lambda _arguments: doctor.main(),
 }
 """Commands that read the rest of the command line themselves."""
 

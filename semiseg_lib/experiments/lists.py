@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from semiseg_lib import methods
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.durable import Damaged, read_json
-from semiseg_lib.experiments.identity import Identity, Inputs
+from semiseg_lib.experiments.identity import Identity, Inputs, run_of
 from semiseg_lib.experiments.trained import Trained, refuse_other_classes
-from semiseg_lib.experiments.values import Value
+from semiseg_lib.experiments.values import Run, Value
 from semiseg_lib.paths import shown
 from semiseg_lib.runs import CONFIG, LISTS, WEIGHTS
 from semiseg_lib.stores.store import MANIFEST
@@ -37,9 +38,14 @@ def lists_of(inputs: Inputs, value: Value) -> dict[str, Any]:
     data, scored = inputs.data(value), {}
     for split in ("val", "test"):
         with suppress(FileNotFoundError):
-            scored[split] = _hashes(getattr(data, split))
+            scored[split] = _hashes(_as_scored(getattr(data, split), run_of(value)))
     made = {role: _hashes(images) for role, images in inputs.image_sets(value).items()}
     return {"made from": made, "scored on": scored}
+
+
+def _as_scored(images: ImageSet, run: Run) -> ImageSet:
+    """The images as a run is scored on them: boxes count only for a model that reads some."""
+    return images if methods.kind(run.method).uses_boxes else images.without_boxes()
 
 
 def _hashes(images: ImageSet) -> dict[str, list[str]]:
@@ -114,7 +120,7 @@ def refuse_other_images(
     if other_data:
         return
     stored = json.loads(trained.folder.store.read(LISTS))["scored on"].get(split, {})
-    if said := changes(stored, _hashes(getattr(trained.data, split))):
+    if said := changes(stored, _hashes(_as_scored(getattr(trained.data, split), trained.run))):
         raise ValueError(
             f"the {split} images here are not those that belonged to {shown(trained.folder.path)} "
             f"when it was trained: {said}. Name the folder of its data (--root), or add "
