@@ -29,6 +29,7 @@ from tqdm import tqdm
 from semiseg_lib import memory, methods, profiles, studies
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.durable import atomic_write
+from semiseg_lib.experiments.machine import state_of_machine
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.optimisers import make_optimizer, make_ready
@@ -255,7 +256,7 @@ def write(out: Path, rows: dict, profile: Profile, options: argparse.Namespace) 
         "blocks": options.blocks, "steps": options.steps, "side": side(profile),
         "images": f"{train.batch_labelled} + {train.batch_unlabelled}",
         "precision": train.precision,
-        "machine": studies.this_machine(),
+        "machine": state_of_machine(),
     }
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
