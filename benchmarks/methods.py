@@ -29,12 +29,12 @@ from tqdm import tqdm
 from semiseg_lib import memory, methods, profiles, studies
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.durable import atomic_write
-from semiseg_lib.experiments.machine import state_of_machine
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.optimisers import make_optimizer, make_ready
 from semiseg_lib.paths import shown
 from semiseg_lib.profiles import Profile
+from semiseg_lib.provenance import state_of_machine
 from semiseg_lib.tables import markdown_table
 from semiseg_lib.train import TrainConfig, make_accelerator
 

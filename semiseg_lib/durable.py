@@ -20,7 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,20 @@ _swept: set[Path] = set()
 
 
 class Damaged(RuntimeError):
-    """Stored bytes are not what was written; the message names the file and the fix."""
+    """Stored bytes are not what was written; the message names the file and the fix.
+
+    Attributes:
+        problem: the message without the fix, for who fixes it at once.
+    """
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        super().__init__(f"{problem} {fix}".strip())
+        self.problem = problem
 
 
 def damaged(path: Path, problem: str, fix: str = MAKE_AGAIN) -> Damaged:
     """Return the error that says what is wrong with a file and how to fix it."""
-    return Damaged(f"{shown(path)} is damaged: {problem}. {fix}")
+    return Damaged(f"{shown(path)} is damaged: {problem}.", fix)
 
 
 def sha256(content: bytes) -> str:
@@ -65,8 +73,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _sync_file(temporary)
-            _rename(temporary, path)
-            _sync_folder(path.parent)
+            move(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -85,10 +92,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             if not path.is_dir():
                 _sync_tree(temporary)
-                _rename(temporary, path)
-                _sync_folder(path.parent)
+                move(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move(old: Path, new: Path) -> None:
+    """Rename a file or folder on the same disk; the new name survives a power loss."""
+    _rename(old, new)
+    for folder in {old.parent, new.parent}:
+        _sync_folder(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file; a missing one is no error. After a power loss it may be back."""
+    if path.exists():
+        _unlink(path)
 
 
 @contextmanager
@@ -175,25 +194,27 @@ def unseal(stored: bytes, path: Path) -> bytes:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporaries in a folder whose writers are dead; those of live ones stay.
+    """Remove :func:`leftovers`; what cannot be removed, as in a read-only folder, stays."""
+    for path in leftovers(folder):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
-    Whether a writer on another host lives cannot be told: its temporaries go after a week. What
-    cannot be removed, as in a read-only folder, stays.
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return the temporaries in a folder whose writers are dead; those of live ones are not.
+
+    Whether a writer on another host lives cannot be told: its temporaries count after a week.
     """
     try:
-        found = [(entry, TEMPORARY.fullmatch(entry.name)) for entry in os.scandir(folder)]
+        found = [(Path(entry.path), TEMPORARY.fullmatch(entry.name))
+                 for entry in os.scandir(folder)]
     except OSError:
-        return
-    for entry, match in found:
-        if match is None or not _is_left_behind(Path(entry.path), *match.groups()[:3]):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            try:
-                Path(entry.path).unlink()
-            except OSError:
-                continue
+        return []
+    return [path for path, match in found
+            if match is not None and _is_left_behind(path, *match.groups()[:3])]
 
 
 @contextmanager
@@ -337,3 +358,7 @@ def _sync(path: Path, flags: int) -> None:
 
 def _rename(old: Path, new: Path) -> None:
     os.replace(old, new)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)

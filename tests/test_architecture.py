@@ -17,7 +17,7 @@ LONGEST_FILE = 450
 
 # Lower layers may not import higher ones. A package stands for all of its modules.
 LAYERS = [
-    ("compat", "fingerprint", "paths"),
+    ("compat", "fingerprint", "paths", "provenance"),
     ("durable",),
     ("datasets", "models"),
     ("batches",),

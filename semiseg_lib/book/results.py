@@ -123,10 +123,7 @@ def photo_rows(records: Records, study: str = PHOTO_STUDY) -> list[dict]:
 def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> str:
     """One sentence: how large the run was and where it ran."""
     seeds = sorted({row["seed"] for row in records.rows})
-    machine, threads = records.machine, int(records.machine["threads"])
-    on_cpu = (f"**Reduced run**, no graphics card: {machine['processor']}, PyTorch with {threads} "
-              f"thread{'s' * (threads > 1)}")
-    kind = {"none": on_cpu}.get(machine["gpu"], f"Run on {machine['gpu']}")
+    kind = "Run on a graphics card" if records.on_gpu else "**Reduced run**, no graphics card"
     unlabelled = f"at most {profile.data.at_most}" if profile.data.at_most else "all"
     train, images = {
         PHOTO_STUDY: (profile.train_primary, "for the primary, {} unlabelled images")
@@ -135,9 +132,9 @@ def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> 
         f"{kind}; profile {profile.name} ({profile.purpose}). {profile.augment.crop}-px crops, "
         f"{profile.model.architecture} on {profile.model.encoder}, {train.steps} steps of "
         f"{train.images} images {images.format(unlabelled)}, "
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}), PyTorch "
-        f"{machine['torch']}. Mean ± sd over the seeds"
-        + ("." if len(seeds) > 1 else "; one seed has no spread.")
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}). Mean ± sd "
+        "over the seeds" + ("" if len(seeds) > 1 else "; one seed has no spread")
+        + f". Machine: {records.made_with}."
     )
 
 

@@ -9,7 +9,7 @@ import tyro
 
 from semiseg_lib import doctor
 from semiseg_lib.book.__main__ import main as book_main
-from semiseg_lib.cli import commands, compare, data, visualize
+from semiseg_lib.cli import commands, compare, data, runs, visualize
 from semiseg_lib.cli.renamed import refuse_old_names
 
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
@@ -27,11 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return data.run(rest)
         if command == "doctor":
             return doctor.main()
+        if command == "runs":
+            return runs.main(rest)
         if command == "train":
             commands.train(rest)
         else:
             listed = {
                 "data": _data, "train": _train, "logits": commands.logits,
+                "run": commands.run, "runs": _runs,
                 "evaluate": commands.evaluate, "predict": commands.predict,
                 "pipeline": commands.pipeline, "study": commands.study,
                 "compare": compare.compare, "visualize": visualize.visualize,
@@ -57,6 +60,10 @@ def _data() -> None:
 
 def _train() -> None:
     """Train one method, or continue where an interrupted run left off; then score it on val."""
+
+
+def _runs() -> None:
+    """List what is stored: fresh, stale, damaged or left over; `semiseg runs prune` removes."""
 
 
 def _book() -> None:

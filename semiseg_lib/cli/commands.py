@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,18 +15,26 @@ import tyro
 from semiseg_lib import datasets, profiles, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
 from semiseg_lib.cli.report import report, say
-from semiseg_lib.inference import WHOLE_IMAGE, Protocol
-from semiseg_lib.launch import Machine, RunConfig, Trained, open_run
+from semiseg_lib.experiments import (
+    Inputs,
+    Machine,
+    Run,
+    open_run,
+    resolve,
+    self_training,
+    semi_supervised,
+)
+from semiseg_lib.experiments import self_correction as story
+from semiseg_lib.experiments.lists import refuse_other_images, refuse_other_inputs
+from semiseg_lib.experiments.trained import read_run
+from semiseg_lib.inference import WHOLE_IMAGE
 from semiseg_lib.methods import ConvPrimaryConfig
-from semiseg_lib.paths import shown
+from semiseg_lib.paths import reading_root, shown, work_root
 from semiseg_lib.predicting import predict_files
 from semiseg_lib.profiles import Profile
-from semiseg_lib.rounds import Rounds
-from semiseg_lib.runs import RunFolder
-from semiseg_lib.stages import Pipeline
+from semiseg_lib.runs import CONFIG, read_description
 from semiseg_lib.tables import markdown_table
 from semiseg_lib.train import TrainConfig
-from semiseg_lib.unlabelled import learn
 
 STAGES = ("supervised", "ancillary", "primary", "conv-primary")
 UNLABELLED = (
@@ -49,24 +59,27 @@ def train(arguments: Sequence[str]) -> None:
 
 
 def _train_stage(name: str, profile: Profile, rest: Sequence[str]) -> None:
-    """A stage of the main storyline."""
+    """A run of the main storyline."""
     stage = name.removeprefix("conv-")
     learnt = ConvPrimaryConfig(ema_decay=profile.primary.ema_decay)
     method = learnt if name == "conv-primary" else getattr(profile, stage)
     flags = _flags(name, profile, method, getattr(profile, f"train_{stage}"), rest)
-    changed = {stage: flags.method, f"train_{stage}": flags.train}
-    pipeline = _pipeline(profile, flags, changed)
-    report(pipeline, getattr(pipeline, stage)(), "val")
+    profile = _changed(profile, flags, {stage: flags.method, f"train_{stage}": flags.train})
+    run = getattr(story, stage)(profile, flags.seed)
+    _train_and_report(run, profile, flags)
 
 
 def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
     """A method that learns from unlabelled images; what it starts from is trained first."""
     if name == "pseudo-label":
         flags = _flags(name, profile, profile.rounds, profile.train_supervised, rest)
-        pipeline = _pipeline(
+        profile = _changed(
             profile, flags, {"rounds": flags.method, "train_supervised": flags.train}
         )
-        report(pipeline, Rounds(pipeline).run()[-1].best, "val")
+        done = list(self_training.rounds(
+            profile, flags.seed, machine=flags.machine, anew=not flags.resume
+        ))
+        report(done[-1].best, "val", profile.protocol)
         return
     if name not in profile.unlabelled:
         raise ValueError(
@@ -78,11 +91,16 @@ def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
         field: getattr(flags.train, field) for field in ("precision", "accumulate", "compile")
         if getattr(flags.train, field) != getattr(profile.train_unlabelled, field)
     }
-    pipeline = _pipeline(profile, flags, {
+    profile = _changed(profile, flags, {
         "train_unlabelled": flags.train,
         "train_supervised": replace(profile.train_supervised, **started),
     })
-    report(pipeline, learn(pipeline, flags.method), "val")
+    run = semi_supervised.learn(profile, flags.seed, flags.method)
+    _train_and_report(run, profile, flags)
+
+
+def _train_and_report(run: Run, profile: Profile, flags: TrainFlags) -> None:
+    report(resolve(run, flags.machine, anew=not flags.resume), "val", profile.protocol)
 
 
 def _flags(
@@ -96,37 +114,58 @@ def _flags(
     )
 
 
-def _pipeline(profile: Profile, flags: TrainFlags, changed: dict[str, Any]) -> Pipeline:
-    """The stages that a command line describes."""
-    profile = replace(
-        profile, data=flags.data, model=flags.model, augment=flags.augment, **changed
-    )
-    return Pipeline(profile, flags.seed, flags.machine)
+def _changed(profile: Profile, flags: TrainFlags, changed: dict[str, Any]) -> Profile:
+    """The profile that a command line describes."""
+    return replace(profile, data=flags.data, model=flags.model, augment=flags.augment, **changed)
+
+
+def run(
+    file: tyro.conf.Positional[Path], root: Path | None = None, workers: int = 0,
+    other_data: bool = False, resume: bool = True, device: Literal["cpu"] | None = None,
+) -> None:
+    """Make the run again that a run's config.json describes, and all that it builds on.
+
+    Args:
+        file: the config.json of a run, or the run's folder.
+        root: the folder that holds the dataset; unset: SEMISEG_DATA.
+        workers: processes that read images ahead.
+        other_data: train also where the images here are not those of the file.
+        resume: load a finished run, or continue an interrupted one; --no-resume trains it anew.
+        device: cpu, or unset for the best there is.
+    """
+    path = file / CONFIG if file.is_dir() else file
+    description = read_description(path)
+    value, machine = read_run(description, path), Machine(device, root, workers)
+    refuse_other_inputs(description, path, value, Inputs(machine.root), other_data)
+    trained = resolve(value, machine, anew=not resume)
+    say(f"run: {shown(trained.folder.path)}")
 
 
 def logits(common: CommonFlags = Common()) -> None:
     """Store the ancillary's logits of all unlabelled images."""
-    store = common.pipeline().logits()
+    store = resolve(story.logits(common.chosen(), common.seed), common.machine)
     print(f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
           f"{shown(store.folder)}")
 
 
 def evaluate(
     run: tyro.conf.Positional[Path], split: Literal["val", "test"] = "test",
-    protocol: ProtocolFlags = WHOLE_IMAGE, root: Path | None = None,
+    protocol: ProtocolFlags = WHOLE_IMAGE, root: Path | None = None, other_data: bool = False,
     device: Literal["cpu"] | None = None,
 ) -> None:
-    """Score a finished run, last and best weights; writes evaluation-SPLIT.json and .md beside it.
+    """Score a finished run, last and best weights; keeps the scores in its folder evaluations.
 
     Args:
         run: the run's folder.
         split: the images to score it on.
         protocol: how an image is predicted.
         root: the folder that holds the dataset; unset: SEMISEG_DATA.
+        other_data: score it also on other images than those that belong to the run.
         device: cpu, or unset for the best there is.
     """
-    pipeline, trained = _open(run, Machine(device, root), protocol)
-    report(pipeline, trained, split)
+    trained = open_run(run, Machine(device, root))
+    refuse_other_images(trained, split, other_data)
+    report(trained, split, protocol)
 
 
 def predict(
@@ -143,27 +182,30 @@ def predict(
         protocol: how an image is predicted.
         device: cpu, or unset for the best there is.
     """
-    folder = RunFolder(run)
-    trained = open_run(folder, folder.read_config(RunConfig), device)
-    written = predict_files(trained.method, trained.record["classes"], source, out, protocol)
+    trained = open_run(run, device)
+    written = predict_files(trained.method, trained.classes, source, out, protocol)
     print(f"{len(written)} images segmented; labels and overlays are in {shown(out)}")
 
 
 def pipeline(common: CommonFlags = Common()) -> None:
     """Run all stages: data, supervised baseline, ancillary, logits, primary; then compare them."""
-    stages = common.pipeline()
-    stages.need_boxes("unlabelled")
-    own = stages.profile.primary
+    profile, seed, machine = common.chosen(), common.seed, common.machine
+    own = profile.primary
     learnt = ConvPrimaryConfig(ema_decay=own.ema_decay)
-    trained = {
-        "supervised (masks alone)": stages.supervised(),
-        "ancillary (sees boxes)": stages.ancillary(),
-        "primary, no correction": stages.primary(replace(own, correction="none")),
-        "primary, linear correction": stages.primary(),
-        "primary, convolutional correction": stages.primary(learnt),
+    runs = {
+        "supervised (masks alone)": story.supervised(profile, seed),
+        "ancillary (sees boxes)": story.ancillary(profile, seed),
+        "primary, no correction": story.primary(profile, seed, replace(own, correction="none")),
+        "primary, linear correction": story.primary(profile, seed),
+        "primary, convolutional correction": story.primary(profile, seed, learnt),
     }
+    inputs = Inputs(machine.root)
+    for value in runs.values():
+        inputs.identity(value)  # refuses what cannot be trained before anything is
+    trained = {name: resolve(value, machine) for name, value in runs.items()}
     rows = [
-        {"model": name, "mIoU (%)": f"{studies.percent(stages.evaluate(one)):.1f}",
+        {"model": name,
+         "mIoU (%)": f"{studies.percent(one.evaluate('test', profile.protocol)):.1f}",
          "minutes": f"{one.record['seconds'] / 60:.1f}", "run": shown(one.folder.path)}
         for name, one in trained.items()
     ]
@@ -173,7 +215,7 @@ def pipeline(common: CommonFlags = Common()) -> None:
 def study(
     name: tyro.conf.Positional[str], seeds: tuple[int, ...] = (), only: tuple[str, ...] = (),
     profile: str | None = None, root: Path | None = None, workers: int = 0,
-    device: Literal["cpu"] | None = None,
+    anew: bool = False, device: Literal["cpu"] | None = None,
 ) -> None:
     """Run a study with several seeds and store its records.
 
@@ -186,13 +228,16 @@ def study(
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
         root: the folder that holds the dataset; unset: SEMISEG_DATA.
         workers: processes that read images ahead.
+        anew: make rows again that are there, from runs that are trained anew.
         device: cpu, or unset for the best there is.
     """
     if name not in studies.STUDIES:
         raise ValueError(f"there is no study {name!r}; there are {', '.join(studies.STUDIES)}.")
     chosen = profiles.load(profile, studies.dataset_of(name))
-    machine = Machine(device, root, workers)
-    records = studies.run(name, chosen, seeds or None, machine, only)
+    machine = Machine(device, reading_root(root), workers)
+    if anew:  # in a folder of its own, where nothing is found that was made before
+        os.environ["SEMISEG_WORK"] = str(work_root() / "anew" / _today())
+    records = studies.run(name, chosen, seeds or None, machine, only, anew)
     rows = [
         {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
          "seeds": str(records.seeds(key))}
@@ -200,22 +245,13 @@ def study(
     ]
     print(markdown_table(rows, plain=["mIoU on test (%)"]))
     print(f"records: {shown(studies.record_path(name, chosen.name))}")
+    print(f"made with: {records.made_with}")
+    if records.left_out:
+        print(records.left_out_text)
     if mark := studies.read(name, chosen).mark:
         print(f"Chapters and tables still show the stored rows of this study: {mark}")
 
 
-def _open(run: Path, machine: Machine, protocol: Protocol) -> tuple[Pipeline, Trained]:
-    """A finished run with the data it was trained on."""
-    folder = RunFolder(run)
-    config = folder.read_config(RunConfig)
-    chosen = replace(
-        profiles.load("laptop"), data=config.data, model=config.model, augment=config.augment,
-        protocol=protocol,
-    )
-    pipeline = Pipeline(chosen, config.seed, machine)
-    if config.lists and pipeline.data.lists_digest != config.lists:
-        raise ValueError(
-            f"the lists of {config.data.dataset} here are not those of the run; compare with "
-            f"{shown(folder.path / 'lists.json')}, or name the folder it was trained on (--root)."
-        )
-    return pipeline, pipeline.open(folder, config)
+def _today() -> str:
+    """The date and hour, as the name of a folder."""
+    return datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")

@@ -11,10 +11,10 @@ import tyro
 from semiseg_lib import profiles
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.experiments import Machine
 from semiseg_lib.inference import Protocol
-from semiseg_lib.launch import Machine
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.stages import Pipeline
+from semiseg_lib.profiles import Profile
 from semiseg_lib.train import TrainConfig
 
 Options = TypeVar("Options")
@@ -57,8 +57,8 @@ class Common:
         """What to compute on."""
         return Machine(self.device, self.root, self.workers, self.trackers)
 
-    def pipeline(self) -> Pipeline:
-        """The stages that these flags describe."""
+    def chosen(self) -> Profile:
+        """Return the profile with the changes that these flags describe."""
         chosen = profiles.load(self.profile, self.dataset)
         data = chosen.data
         if self.labelled is not None:
@@ -72,7 +72,7 @@ class Common:
             chosen = replace(
                 chosen, **{s: replace(getattr(chosen, s), steps=self.steps) for s in STAGES}
             )
-        return Pipeline(chosen, self.seed, self.machine)
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class TrainFlags(Generic[Options]):
         root: the folder that holds the dataset; unset: SEMISEG_DATA.
         workers: processes that read images ahead; 0 reads them in between the steps.
         trackers: tensorboard, wandb ...: where the losses are shown while the run goes on.
-        resume: continue an interrupted run; --no-resume drops what it had done.
+        resume: load a finished run, or continue an interrupted one; --no-resume trains it anew.
     """
 
     method: Options
@@ -108,7 +108,7 @@ class TrainFlags(Generic[Options]):
     @property
     def machine(self) -> Machine:
         """What to compute on."""
-        return Machine(self.device, self.root, self.workers, self.trackers, self.resume)
+        return Machine(self.device, self.root, self.workers, self.trackers)
 
 
 CommonFlags = Annotated[Common, tyro.conf.arg(name="")]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
 
 from accelerate import PartialState
 
-from semiseg_lib.durable import atomic_write
+from semiseg_lib.durable import atomic_write, write_json
 from semiseg_lib.evaluate import Evaluation
-from semiseg_lib.launch import Trained
+from semiseg_lib.experiments import Trained
+from semiseg_lib.inference import Protocol
 from semiseg_lib.paths import shown
-from semiseg_lib.stages import Pipeline
+from semiseg_lib.provenance import code_version, state_of_machine
+from semiseg_lib.studies import judges_fairly
 from semiseg_lib.tables import markdown_table
 
 
@@ -21,24 +27,27 @@ def say(text: str) -> None:
         print(text)
 
 
-def report(pipeline: Pipeline, trained: Trained, split: str) -> None:
+def report(trained: Trained, split: Literal["val", "test"], protocol: Protocol) -> None:
     """Print the scores of a run's last weights, and of its best; keep both beside it.
 
-    Writes ``evaluation-SPLIT.md`` and ``evaluation-SPLIT.json`` into the run's folder.
+    Writes ``evaluations/SPLIT-KEY.md`` and ``.json`` into the run's folder. The key follows from
+    protocol, images and masks, so the scores of one never replace those of another.
     """
     if not PartialState().is_main_process:
         return
-    if trained.which != "last":
-        trained = pipeline.open(trained.folder, trained.config)
-    last = pipeline.evaluate(trained, split)
-    protocol = asdict(pipeline.profile.protocol)
+    trained = trained.holding("last")
+    last = trained.evaluate(split, protocol)
     summary = f"mIoU on {split}: {100 * last.mean_iou:.1f} %"
-    scores = {
-        "split": split, "protocol": protocol, "lists": trained.config.lists, **_as_json(last)
+    images = getattr(trained.data, split)
+    images = images if trained.method.uses_boxes else images.without_boxes()
+    scores: dict[str, Any] = {
+        "split": split, "protocol": asdict(protocol), "images": images.digest,
+        "count": len(images), **_as_json(last),
     }
     if best_step := trained.record.get("best"):
-        best = pipeline.evaluate(pipeline.open(trained.folder, trained.config, "best"), split)
-        where = "val" if pipeline.judges_fairly(split) else "these same images, which flatters"
+        best = trained.holding("best").evaluate(split, protocol)
+        fair = judges_fairly(trained.data, split)
+        where = "val" if fair else "these same images, which flatters"
         summary += (
             f" (last weights); {100 * best.mean_iou:.1f} % with those of step "
             f"{best_step['step']}, the best on {where}"
@@ -48,18 +57,46 @@ def report(pipeline: Pipeline, trained: Trained, split: str) -> None:
         {key: value if isinstance(value, str) else f"{value:.1f}" for key, value in row.items()}
         for row in last.rows()
     ])
-    folder = trained.folder.path
-    with atomic_write(folder / f"evaluation-{split}.md") as temporary:
-        how = ", ".join(f"{name} {value}" for name, value in protocol.items())
-        temporary.write_text(f"{table}\n\n{summary}\n\nPredicted with {how}.\n", encoding="utf-8")
-    with atomic_write(folder / f"evaluation-{split}.json") as temporary:
-        temporary.write_text(json.dumps(scores), encoding="utf-8")
     accuracy = f"pixel accuracy: {100 * last.pixel_accuracy:.1f} %"
-    print(f"{table}\n{summary}\n{accuracy}\nrun: {shown(folder)}")
+    measured = (f"measured on {len(images)} {split} images (digest {images.digest[:10]}), "
+                f"{_in_words(protocol)}")
+    print(f"{table}\n{summary}\n{accuracy}\n{measured}")
+    print(f"run: {shown(trained.folder.path)}")
+    text = f"{table}\n\n{summary}\n\n{accuracy}\n\n{measured}\n"
+    print(_keep(trained.folder.path, split, scores, text))
 
 
-def _as_json(scores: Evaluation) -> dict:
+def _keep(run: Path, split: str, scores: dict[str, Any], text: str) -> str:
+    """Store scores beside a run; say where, or that the folder can only be read."""
+    key = hashlib.sha256(
+        json.dumps([scores["protocol"], scores["images"]], sort_keys=True).encode()
+    ).hexdigest()[:8]
+    path = run / "evaluations" / f"{split}-{key}.json"
+    made = {"commit": code_version(), "machine": state_of_machine(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        write_json(path, json.loads(json.dumps({**scores, **made})))
+        with atomic_write(path.with_suffix(".md")) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except PermissionError:
+        return "scores: not stored, for the run's folder can only be read"
+    except OSError as error:
+        return f"scores: not stored ({error})"
+    return f"scores: {shown(path)}"
+
+
+def _in_words(protocol: Protocol) -> str:
+    """How images are predicted, in words."""
+    window = "whole images"
+    if protocol.window:
+        window = f"windows of {protocol.window} pixels, overlap {protocol.overlap:.2g}"
+    scales = "" if protocol.scales == (1.0,) else (
+        f", scales {', '.join(f'{one:g}' for one in protocol.scales)}")
+    return f"{window}{', also mirrored' if protocol.flip else ''}{scales}"
+
+
+def _as_json(scores: Evaluation) -> dict[str, Any]:
     return {
         "mean_iou": scores.mean_iou, "pixel_accuracy": scores.pixel_accuracy,
-        "classes": scores.classes, "confusion": scores.confusion.tolist(),
+        "classes": list(scores.classes), "confusion": scores.confusion.tolist(),
     }

@@ -13,13 +13,12 @@ from matplotlib.figure import Figure
 from semiseg_lib import plots
 from semiseg_lib.datasets.labels import VOID, read_image, read_mask
 from semiseg_lib.durable import atomic_write
+from semiseg_lib.experiments import open_run
 from semiseg_lib.inference import evaluating, padded
-from semiseg_lib.launch import RunConfig, open_run
 from semiseg_lib.methods import ELNConfig
 from semiseg_lib.methods.eln import ELN
 from semiseg_lib.paths import shown
 from semiseg_lib.plots.style import png_bytes
-from semiseg_lib.runs import RunFolder
 
 
 def visualize(
@@ -35,11 +34,11 @@ def visualize(
         truth: the image's mask of class ids, drawn beside the prediction.
         device: cpu, or unset for the best there is.
     """
-    folder = RunFolder(run)
-    config = folder.read_config(RunConfig)
-    if not isinstance(config.method, ELNConfig):
+    trained = open_run(run, device)
+    options = trained.run.method
+    if not isinstance(options, ELNConfig):
         raise ValueError(
-            f"{shown(run)} is a run of {config.method.name}, which has no error map; train one "
+            f"{shown(run)} is a run of {options.name}, which has no error map; train one "
             "with `semiseg train eln`."
         )
     if out.suffix.lower() != ".png":
@@ -49,14 +48,13 @@ def visualize(
             raise FileNotFoundError(f"{path} is missing: name an image file.")
     if out.resolve() in {path.resolve() for path in (source, truth) if path}:
         raise ValueError(f"{out} is what is to be drawn; choose another name for the figure.")
-    trained = open_run(folder, config, device)
-    classes = trained.record["classes"]
+    classes = trained.classes
     image = read_image(source)
     mask = read_mask(truth, len(classes)) if truth else None
     if mask is not None and mask.shape != image.shape[1:]:
         raise ValueError(f"{truth} is {mask.shape} pixels, the image {image.shape[1:]}.")
     labels, right = judged(trained.method, image)
-    kept = right >= config.method.threshold
+    kept = right >= options.threshold
     with atomic_write(out) as temporary:
         temporary.write_bytes(png_bytes(drawn(image, labels, right, kept, classes, mask)))
     print(summary(labels, kept, mask))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from semiseg_lib.datasets.dataset import Reader
-from semiseg_lib.durable import atomic_write, held
+from semiseg_lib.durable import Damaged, held, read_json, write_json
 from semiseg_lib.paths import shown, work_root
 
 VERSION = "semiseg image set 1"
@@ -94,8 +94,7 @@ class FileHashes:
                 records = {name: record for name, record in records.items()
                            if name in self._seen or os.access(name, os.F_OK)}
                 table = {"version": TABLE_VERSION, "folder": self._folder, "files": records}
-                with atomic_write(self._table) as temporary:
-                    temporary.write_text(json.dumps(table), encoding="utf-8")
+                write_json(self._table, table)
         except OSError:
             return
         self._new.clear()
@@ -127,15 +126,15 @@ class FileHashes:
         )
 
     def _read(self) -> dict[str, _Record]:
-        """Return the table on disk; an empty one where it is missing or no table of ours."""
+        """Return the table on disk; an empty one where it is missing, damaged or another's."""
         if self._table is None:
             return {}
         try:
-            table = json.loads(self._table.read_text(encoding="utf-8"))
+            table = read_json(self._table)
             if (table["version"], table["folder"]) != (TABLE_VERSION, self._folder):
                 return {}
             records = {name: _Record(*record) for name, record in table["files"].items()}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, Damaged, LookupError, TypeError, AttributeError):
             return {}
         return records if all(map(_is_sound, records.values())) else {}
 
@@ -207,7 +206,12 @@ def _table_for(reader: Reader, indices: Sequence[int]) -> FileHashes:
     """Return what is remembered of the dataset's files; without files there is no table."""
     first = next((reader.content(index) for index in indices), ())
     file = next((content for content in first if isinstance(content, Path)), None)
-    return _shared(file and file.absolute().parents[1], work_root())
+    return table_of(file and file.absolute().parents[1])
+
+
+def table_of(folder: Path | None) -> FileHashes:
+    """Return what is remembered of the files of a folder, one table per folder in this process."""
+    return _shared(folder and folder.absolute(), work_root())
 
 
 @lru_cache(maxsize=8)

@@ -96,7 +96,7 @@ class Inputs:
     def data(self, value: Value) -> Data:
         """Return the images of a value."""
         run = run_of(value)
-        key = digest({"data": plain(run.data), "seed": run.seed})
+        key = digest({"data": dump(run.data), "seed": run.seed})
         if key not in self._opened:
             self._opened[key] = Data(run.data, run.seed, self.root)
         return self._opened[key]
@@ -108,7 +108,7 @@ class Inputs:
             FileNotFoundError: the dataset or an encoder's weights are not there.
             ValueError: the images do not suit the method; the message says why.
         """
-        key = digest({"kind": KINDS[type(value)], "value": plain(value)})
+        key = digest({"kind": KINDS[type(value)], "value": dump(value)})
         if key not in self._known:
             self._known[key] = self._identified(value)
         return self._known[key]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.durable import Damaged, read_json
 from semiseg_lib.experiments.identity import Identity, Inputs
+from semiseg_lib.experiments.trained import Trained, refuse_other_classes
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.runs import CONFIG, LISTS
+from semiseg_lib.paths import shown
+from semiseg_lib.runs import CONFIG, LISTS, WEIGHTS
+from semiseg_lib.stores.store import MANIFEST
 
 SHOWN = 3
 """How many names a message gives as examples."""
@@ -22,15 +27,24 @@ Listed = Mapping[str, Mapping[str, Sequence[str]]]
 """By role and image name, the hashes of what an image is read from."""
 
 
-def lists_of(inputs: Inputs, value: Value) -> dict[str, dict[str, list[str]]]:
-    """Return name and hashes of every image that a value reads, by role."""
-    return {
-        role: {
-            name: [one[:DIGITS] for one in hashes] for name, hashes in
-            image_set_hashes(images.reader, images.indices).items()
-        }
-        for role, images in inputs.image_sets(value).items()
-    }
+def lists_of(inputs: Inputs, value: Value) -> dict[str, Any]:
+    """Return the images of a value by name: those it is made from, and those it is scored on.
+
+    Returns:
+        ``made from``: by role, {name: hashes}; ``scored on``: the same of ``val`` and ``test``, as
+        far as their files are there.
+    """
+    data, scored = inputs.data(value), {}
+    for split in ("val", "test"):
+        with suppress(FileNotFoundError):
+            scored[split] = _hashes(getattr(data, split))
+    made = {role: _hashes(images) for role, images in inputs.image_sets(value).items()}
+    return {"made from": made, "scored on": scored}
+
+
+def _hashes(images: ImageSet) -> dict[str, list[str]]:
+    found = image_set_hashes(images.reader, images.indices)
+    return {name: [one[:DIGITS] for one in hashes] for name, hashes in found.items()}
 
 
 def changes(before: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[str]]) -> str:
@@ -47,21 +61,23 @@ def changes(before: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[str]
     return ", ".join(said)
 
 
-def difference(identity: Identity, path: Path, lists: Listed) -> str:
+def difference(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
     """Say how a value's inputs differ from those of the last run of the same recipe; "" for none.
 
     Args:
         identity: the value's.
         path: its folder, which does not hold a result yet.
-        lists: its images.
+        lists: its images, from :func:`lists_of`.
     """
     stem = identity.name.rpartition("-")[0]
+    if said := _earlier_versions(path.parent, stem.rpartition("-")[0]):
+        return said
     others = [one for one in path.parent.glob(f"{stem}-*")
               if one != path and (one / CONFIG).is_file() and ".damaged" not in one.name]
     for other in sorted(others, key=lambda one: (one / CONFIG).stat().st_mtime, reverse=True):
         with suppress(Damaged, FileNotFoundError, KeyError, TypeError, AttributeError):
             said = _differences(identity, read_json(other / CONFIG)["inputs"],
-                                read_json(other / LISTS), lists)
+                                read_json(other / LISTS)["made from"], lists["made from"])
             return (f"{path.name} is not {other.name}: {'; '.join(said)}. It is trained anew, and "
                     "the other run stays as it is.")
     return ""
@@ -70,8 +86,11 @@ def difference(identity: Identity, path: Path, lists: Listed) -> str:
 def _differences(
     identity: Identity, inputs: Mapping[str, Any], before: Listed, now: Listed
 ) -> list[str]:
-    said = [f"{role} images: {text}" for role in now
-            if (text := changes(before.get(role, {}), now[role]))]
+    said = []
+    for role, digest in identity.images.items():
+        if inputs["images"].get(role) != digest:
+            text = changes(before.get(role, {}), now.get(role, {}))
+            said.append(f"{role} images: {text or 'others'}")
     if inputs["classes"] != identity.inputs["classes"]:
         said.append(f"class names: {', '.join(identity.classes)} instead of "
                     f"{', '.join(inputs['classes'])}")
@@ -79,6 +98,80 @@ def _differences(
         said += [f"{name}: another one" for name, one in identity.inputs[what].items()
                  if inputs[what].get(name) != one]
     return said or ["the images are read in another way"]
+
+
+def refuse_other_images(
+    trained: Trained, split: Literal["val", "test"], other_data: bool
+) -> None:
+    """Raise ValueError where a run would be scored on other images than those that belong to it.
+
+    Args:
+        trained: the run.
+        split: the images to score it on.
+        other_data: whether other images are wanted; other classes are refused all the same.
+    """
+    refuse_other_classes(trained.classes, trained.data.classes, trained.folder.path)
+    if other_data:
+        return
+    stored = json.loads(trained.folder.store.read(LISTS))["scored on"].get(split, {})
+    if said := changes(stored, _hashes(getattr(trained.data, split))):
+        raise ValueError(
+            f"the {split} images here are not those that belonged to {shown(trained.folder.path)} "
+            f"when it was trained: {said}. Name the folder of its data (--root), or add "
+            "--other-data to score it on these; both scores are kept."
+        )
+
+
+def refuse_other_inputs(
+    description: Mapping[str, Any], path: Path, value: Value, inputs: Inputs, other_data: bool
+) -> None:
+    """Raise ValueError where the inputs here are not those of a stored description.
+
+    Args:
+        description: what a ``config.json`` holds.
+        path: that file; the ``lists.json`` beside it names the images.
+        value: the described value.
+        inputs: the images here.
+        other_data: whether other images are wanted.
+    """
+    identity = inputs.identity(value)
+    if other_data or description["identity"] == identity.digest:
+        return
+    said = differences_from_stored(description, path.parent, identity, inputs)
+    raise ValueError(
+        f"{shown(path)} describes a run that learnt from something else than what is here: "
+        f"{said}. Name the folder of its data (--root), or add --other-data to train on what is "
+        "here."
+    )
+
+
+def differences_from_stored(
+    description: Mapping[str, Any], folder: Path, identity: Identity, inputs: Inputs
+) -> str:
+    """Say how the inputs of a value differ from those of a stored description.
+
+    Args:
+        description: the stored one.
+        folder: where it is stored; a ``lists.json`` in it names the images.
+        identity: the value's on the images here.
+        inputs: the images here.
+    """
+    before: Listed = {}
+    with suppress(Damaged, OSError, KeyError):
+        before = read_json(folder / LISTS)["made from"]
+    now = lists_of(inputs, identity.value)["made from"] if before else {}
+    return "; ".join(_differences(identity, description["inputs"], before, now))
+
+
+def _earlier_versions(folder: Path, method: str) -> str:
+    """Say that runs of an earlier version are not used, where there are some and no others."""
+    found = [one for one in folder.glob(f"{method}-*") if (one / WEIGHTS["last"]).is_file()]
+    old = [one for one in found if not (one / MANIFEST).is_file()]
+    if not old or len(old) < len(found):
+        return ""
+    return (f"{len(old)} runs of {method} in {shown(folder)} were made by an earlier version, "
+            "which did not store what they learnt from, so they are not used. `semiseg runs prune` "
+            "removes them.")
 
 
 def _examples(names: Sequence[str]) -> str:

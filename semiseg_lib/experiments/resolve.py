@@ -8,8 +8,9 @@ bytes are those that were written; a damaged result is set aside and made again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -32,10 +33,16 @@ from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.pseudo_label import select
 from semiseg_lib.methods.self_correcting import linear_correction
 from semiseg_lib.paths import shared_roots, shown, work_root
+from semiseg_lib.provenance import code_version, state_of_machine
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
+from semiseg_lib.stores.store import MANIFEST, Stale, Store
 from semiseg_lib.train import make_accelerator
+
+AnyStore = LogitsStore | PseudoLabelStore
+Give = Callable[[Sequence[int]], Iterable[Any]]
+"""From the numbers of images to what is stored of each."""
 
 FOLDERS = {Run: "runs", Logits: "logits", MixedLogits: "logits", PseudoLabels: "pseudo_labels"}
 
@@ -86,15 +93,11 @@ class _Resolver:
     def _run(self, run: Run, anew: bool) -> Trained:
         identity = self.inputs.identity(run)
         folder = RunFolder(
-            place(identity, "manifest.json"), identity.description, identity.parents
+            place(identity), identity.description, identity.parents
         )
-        if not anew and folder.finished:
-            try:
-                return open_run(folder.path, self.machine, inputs=self.inputs)
-            except Damaged as error:
-                print(f"{error} The run is made again.", file=sys.stderr)
-                folder = RunFolder(own_place(identity), folder.description, folder.parents)
-        self._make_run(identity, folder, anew)
+        if anew or not _answer_of_main(PartialState(), lambda: _is_whole(folder.store)):
+            folder = RunFolder(own_place(identity), folder.description, folder.parents)
+            self._make_run(identity, folder, anew)
         return open_run(folder.path, self.machine, inputs=self.inputs)
 
     def _make_run(self, identity: Identity, folder: RunFolder, anew: bool) -> None:
@@ -128,15 +131,20 @@ class _Resolver:
                 folder.store.verify()
                 return False  # another command has finished it meanwhile
             except Damaged as error:
-                print(f"{error} It is set aside as {shown(folder.set_aside())}.", file=sys.stderr)
-        elif (folder.path / "manifest.json").is_file():
-            print(f"{shown(folder.path)} is damaged. It is set aside as "
-                  f"{shown(folder.set_aside())}.", file=sys.stderr)
+                self._set_aside(folder, error.problem)
+        elif (folder.path / MANIFEST).is_file():
+            self._set_aside(folder, f"{shown(folder.path)} is damaged.")
         lists = lists_of(self.inputs, identity.value)
         if said := difference(identity, folder.path, lists):
             print(said, file=sys.stderr)
         folder.begin(lists)
+        folder.note_machine(state_of_machine(), code_version())
         return True
+
+    def _set_aside(self, folder: RunFolder, problem: str) -> None:
+        """Rename a damaged folder, and say so."""
+        aside = shown(folder.set_aside())
+        print(f"{problem} The run is set aside as {aside} and made again.", file=sys.stderr)
 
     def _refuse_changed_images(self, identity: Identity) -> None:
         """Raise ValueError where a file changed while it was learnt from."""
@@ -150,7 +158,7 @@ class _Resolver:
                 "what is there now."
             )
 
-    def _score(self, run: Run, data: Data):
+    def _score(self, run: Run, data: Data) -> Callable[[Method], float] | None:
         """The validation mIoU in percent; None for a run that is not validated."""
         if run.validation is None:
             return None
@@ -165,17 +173,17 @@ class _Resolver:
         part = value.part if isinstance(value, Logits) else value.ancillary.part
         images = boxed_part(data, part)
         store = LogitsStore(
-            place(identity, "manifest.json"), identity.digest, images.names, value.bits,
+            place(identity), identity.digest, images.names, value.bits,
             identity.description, identity.parents,
         )
         give = self._own_logits if isinstance(value, Logits) else self._mixed_logits
-        return self._stored(store, anew, lambda: give(value, images))
+        return self._stored(identity, store, anew, lambda: give(value, images))
 
-    def _own_logits(self, value: Logits, images: ImageSet):
+    def _own_logits(self, value: Logits, images: ImageSet) -> Give:
         trained = self.resolve(value.run)
         return lambda numbers: logits_of(trained.method, images.take(numbers))
 
-    def _mixed_logits(self, value: MixedLogits, images: ImageSet):
+    def _mixed_logits(self, value: MixedLogits, images: ImageSet) -> Give:
         primary, ancillary = self.resolve(value.primary), self.resolve(value.ancillary)
         return lambda numbers: mixed(primary, ancillary, images, numbers, value.alpha)
 
@@ -183,11 +191,11 @@ class _Resolver:
         identity, data = self.inputs.identity(value), self.inputs.data(value)
         images = data.unlabelled
         store = PseudoLabelStore(
-            place(identity, "manifest.json"), identity.digest, images.names, len(data.classes),
+            place(identity), identity.digest, images.names, len(data.classes),
             identity.description, identity.parents,
         )
 
-        def give():
+        def give() -> Give:
             teacher = self.resolve(value.teacher).chosen()
 
             def probabilities(some: ImageSet) -> Iterator[torch.Tensor]:
@@ -198,17 +206,21 @@ class _Resolver:
                 select(one, thresholds) for one in probabilities(images.take(numbers))
             )
 
-        return self._stored(store, anew, give)
+        return self._stored(identity, store, anew, give)
 
-    def _stored(self, store: Any, anew: bool, give: Any) -> Any:
-        """A store whose missing files the main process writes while the others wait."""
-        if _answer_of_main(PartialState(), lambda: anew or not store.complete):
-            made = give()
-            with PartialState().main_process_first():
-                if PartialState().is_main_process:
-                    if anew:
-                        store.delete()
-                    store.write(made)
+    def _stored(
+        self, identity: Identity, store: AnyStore, anew: bool, give: Callable[[], Give]
+    ) -> AnyStore:
+        """A store whose missing or damaged files the main process writes while the others wait."""
+        if not _answer_of_main(PartialState(), lambda: anew or not _is_whole(store.store)):
+            return store
+        store = replace(store, folder=own_place(identity))
+        made = give()
+        with PartialState().main_process_first():
+            if PartialState().is_main_process:
+                if anew:
+                    store.store.delete()
+                store.write(made)
         return store
 
 
@@ -227,13 +239,26 @@ def own_place(identity: Identity) -> Path:
     return work_root() / FOLDERS[type(identity.value)] / identity.name
 
 
-def place(identity: Identity, mark: str) -> Path:
-    """Return the folder of a value: where ``mark`` is there, in the work folder or a shared one."""
-    below = Path(FOLDERS[type(identity.value)]) / identity.name
-    for root in (work_root(), *shared_roots()):
-        if (root / below / mark).is_file():
-            return root / below
-    return work_root() / below
+def place(identity: Identity) -> Path:
+    """Return the folder of a value: in the work folder, or finished in a shared one."""
+    own = own_place(identity)
+    if (own / MANIFEST).is_file():
+        return own
+    for root in shared_roots():
+        shared = root / own.relative_to(work_root())
+        with suppress(Damaged, FileNotFoundError):
+            if Store.open(shared).finished:
+                return shared
+    return own
+
+
+def _is_whole(store: Store) -> bool:
+    """Whether a store is finished and every byte of it is what was written."""
+    try:
+        store.verify()
+    except (Damaged, Stale):
+        return False
+    return store.finished
 
 
 @contextmanager
@@ -246,7 +271,9 @@ def _held_by_main(accelerator: Accelerator, path: Path) -> Iterator[None]:
         yield
 
 
-def _answer_of_main(state: Accelerator | PartialState, question) -> bool:
+def _answer_of_main(
+    state: Accelerator | PartialState, question: Callable[[], bool]
+) -> bool:
     """Return what the main process answers; an error of it is raised in every process."""
     answer: list[Any] = [None, None]
     if state.is_main_process:

@@ -12,12 +12,13 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.durable import Damaged
 from semiseg_lib.evaluate import Evaluation, evaluate
 from semiseg_lib.experiments.identity import SCHEMA, Identity, Inputs, build
-from semiseg_lib.experiments.machine import Machine, state_of_machine
+from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.values import Run
 from semiseg_lib.fingerprint import load
 from semiseg_lib.inference import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods.base import Method
 from semiseg_lib.paths import shown
+from semiseg_lib.provenance import differences, state_of_machine
 from semiseg_lib.runs import CONFIG, RunFolder
 from semiseg_lib.train import make_accelerator
 
@@ -30,7 +31,8 @@ class Trained:
         run: what was asked for.
         folder: where it lies.
         method: the trained method, in evaluation mode.
-        record: ``history`` (rows), ``seconds``, ``machine``, and ``best`` where it was validated.
+        record: ``history`` (rows), ``seconds``, ``made with`` (states of machine and code), and
+            ``best`` where it was validated.
         classes: class names, in the order of their ids.
         machine: what it is computed on.
         which: the weights that the method holds: ``last`` or ``best``.
@@ -160,13 +162,11 @@ _warned: set[str] = set()
 
 def warn_of_another_machine(path: Path, record: Mapping[str, Any]) -> None:
     """Warn once of a run that was made in another state of the machine than this one."""
-    made, here = record.get("machine", {}), state_of_machine()
-    told = ("device", "threads", "processes", "torch")
-    differs = [f"{key} {made[key]}, here {here[key]}" for key in told
-               if key in made and made[key] != here[key]]
-    if differs and str(path) not in _warned:
+    here = state_of_machine()
+    said = [one for made in record["made with"] for one in differences(made["machine"], here)]
+    if said and str(path) not in _warned:
         _warned.add(str(path))
         warnings.warn(
-            f"{shown(path)} was made with {'; '.join(differs)}. It is used as it is; a repeat "
-            "here would agree with it up to rounding.", stacklevel=3,
+            f"{shown(path)} was made with {'; '.join(dict.fromkeys(said))}. It is used as it is; a "
+            "repeat here would differ by rounding, which training amplifies.", stacklevel=3,
         )

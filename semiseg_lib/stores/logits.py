@@ -96,7 +96,7 @@ class LogitsStore:
             self._write(logits_of, title)
 
     def _write(self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str) -> None:
-        store = self._store
+        store = self.store
         begin_to_write(store)
         self._members()
         _forget()
@@ -156,7 +156,7 @@ class LogitsStore:
     @property
     def complete(self) -> bool:
         """Whether every file is written; reading also checks that they are whole."""
-        return self._store.finished
+        return self.store.finished
 
     def check_images(self, names: Sequence[str]) -> None:
         """Check that these images, in this order, are those whose logits are stored.
@@ -224,7 +224,7 @@ class LogitsStore:
         return {name: even.round().to(torch.uint8), name + GRID: torch.stack([lowest, step])}
 
     @cached_property
-    def _store(self) -> Store:
+    def store(self) -> Store:
         own = {"source": self.source, "bits": self.bits}
         return store_of_images(
             self.folder, "logits", own, self.names, self.description, self.parents
@@ -233,7 +233,7 @@ class LogitsStore:
     def _members(self) -> Mapping[str, dict[str, Any]]:
         """Return what the manifest says of each file; nothing where there is no manifest."""
         try:
-            return self._store.members
+            return self.store.members
         except Damaged as error:
             raise StaleLogits(self._mend(reason(error))) from error
         except Stale as error:

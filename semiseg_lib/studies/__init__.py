@@ -5,7 +5,7 @@ draw their tables from them, and ``semiseg study NAME`` makes them again.
 """
 
 from semiseg_lib.studies.arms import Arm
-from semiseg_lib.studies.catalogue import LOOSE, MISSED, STUDIES, TIGHT, linear
+from semiseg_lib.studies.catalogue import LOOSE, MISSED, STUDIES, TIGHT, linear, primary
 from semiseg_lib.studies.records import (
     SIGN,
     Records,
@@ -16,12 +16,11 @@ from semiseg_lib.studies.records import (
     read_together,
     record_path,
     run,
-    this_machine,
 )
-from semiseg_lib.studies.scores import NONE, SCORES, percent, run_arm
+from semiseg_lib.studies.scores import Rounds, judges_fairly, percent
 
 __all__ = [
-    "LOOSE", "MISSED", "NONE", "SCORES", "SIGN", "STUDIES", "TIGHT", "Arm",
-    "Records", "current", "dataset_of", "linear", "mark_of", "percent", "read", "read_together",
-    "record_path", "run", "run_arm", "this_machine",
+    "LOOSE", "MISSED", "SIGN", "STUDIES", "TIGHT", "Arm", "Records", "Rounds", "current",
+    "dataset_of", "judges_fairly", "linear", "mark_of", "percent", "primary", "read",
+    "read_together", "record_path", "run",
 ]

@@ -27,7 +27,6 @@ FAIR = "longer"
 MEASURED = {"minutes, last stage": "minutes", "images a second": "images a second",
             "memory (GB)": "memory GB"}
 """What some records hold of a run's cost: title in a table, key in the record."""
-LEARN_FROM_BOXES = ("ancillary", "primary", "warm primary", "second round")
 
 
 @dataclass(frozen=True)
@@ -254,21 +253,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def training_steps(arm: Arm, profile: Profile) -> str:
-    """The steps of all stages that lead to an arm's model, such as ``600 + 1000``."""
-    start = profile.train_supervised.steps
-    further = profile.train_unlabelled.steps if profile.train_unlabelled else 0
-    if arm.stage in LEARN_FROM_BOXES:
-        stages = [profile.train_ancillary.steps]
-        return _sum(stages if arm.stage == "ancillary" else [*stages, profile.train_primary.steps])
-    if arm.stage == "all masks":
-        return _sum([profile.train_primary.steps])
-    if arm.stage == "rounds":
-        once = profile.rounds.pretrain.steps + profile.rounds.finetune.steps
-        return _sum([start, *[once] * profile.rounds.count])
-    if arm.stage == "supervised":
-        return _sum([start])
-    starts = _networks(arm, profile) if profile.warm else 0
-    return _sum([*[start] * starts, further])
+    """Return the steps of all runs that lead to an arm's model, such as ``600 + 1000``."""
+    return " + ".join(str(run.train.steps) for run in arm.runs(profile))
+
+
+def networks(arm: Arm, profile: Profile) -> int:
+    """Return how many networks are trained from fresh weights, one after the other or together."""
+    return sum(
+        max(methods.kind(run.method).networks - len(run.start), 0) for run in arm.runs(profile)
+    )
+
+
+def learns_from_boxes(arm: Arm, profile: Profile) -> bool:
+    """Return whether an arm's model learns from what a model that sees boxes says of images."""
+    return any(methods.kind(run.method).uses_boxes for run in arm.runs(profile))
 
 
 def _row(contender: Contender, own: list[dict], profile: Profile) -> Row:
@@ -276,26 +274,17 @@ def _row(contender: Contender, own: list[dict], profile: Profile) -> Row:
     data = arm.profile(profile).data
     unlabelled = data.count_unlabelled()
     masks = data.labelled
-    if arm.stage == "all masks":  # the hidden ones too
+    if any(run.masks == "all" for run in arm.runs(profile)):  # the hidden ones too
         masks += unlabelled or 0
     return Row(
         contender=contender, scores={row["seed"]: row["test"] for row in own}, masks=masks,
-        boxes=unlabelled if arm.stage in LEARN_FROM_BOXES else 0,
-        networks=contender.networks or _networks(arm, profile),
+        boxes=unlabelled if learns_from_boxes(arm, profile) else 0,
+        networks=contender.networks or networks(arm, profile),
         steps=training_steps(arm, profile),
         measured={key: [row[key] for row in own if key in row] for key in MEASURED.values()
                   if any(key in row for row in own)},
         legacy=any("legacy" in row for row in own),
     )
-
-
-def _networks(arm: Arm, profile: Profile) -> int:
-    """How many networks are trained, one after the other or together."""
-    if arm.stage == "rounds":
-        return 1 + profile.rounds.count
-    if arm.stage == "unlabelled":
-        return methods.kind(arm.options_in(profile)).networks
-    return {"primary": 2, "warm primary": 2, "second round": 3}.get(arm.stage, 1)
 
 
 def _stored_rows(study: str, profile: Profile) -> list[dict]:
@@ -309,10 +298,6 @@ def _stored_rows(study: str, profile: Profile) -> list[dict]:
 
 def _seed(row: dict) -> int:
     return row["seed"]
-
-
-def _sum(steps: Sequence[int]) -> str:
-    return " + ".join(map(str, steps))
 
 
 def _quoted(name: str) -> str:

@@ -1,35 +1,46 @@
 """The records of a study: small JSON files that the chapters draw their tables from.
 
-A stored row is of one of three kinds:
+Every row says what made it: the fingerprint of its arm's options, whose description stands in the
+same file, the identity of the run and the digests of the images, commit, date and the state of the
+machine. A stored row is of one of three kinds:
 
 - *current*: its ``config`` is the fingerprint of today's arm;
-- *legacy*: it has a key ``legacy``, the commit whose code made it, and the study still has an arm
-  of its name. Nothing makes it again, and no run alters it;
-- neither: it is left out.
+- *legacy*: made by the code of the commit that it names, before rows said all of this. Nothing
+  makes it again, and no run alters it: the legacy rows of a file are sealed by a hash of their own;
+- neither: it is left out, and reading says how many there are and why.
 
 One read serves rows of one kind only, so that no table or interval mixes two versions of the code.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import platform
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from semiseg_lib.durable import atomic_write, held
-from semiseg_lib.launch import Machine
-from semiseg_lib.paths import CHECKOUT
+from semiseg_lib.durable import Damaged, held, read_json, write_json
+from semiseg_lib.experiments import Inputs, Machine, Run
+from semiseg_lib.experiments.resolve import place
+from semiseg_lib.fingerprint import dump
+from semiseg_lib.paths import CHECKOUT, shown
 from semiseg_lib.profiles import Profile
+from semiseg_lib.provenance import code_version, in_words
+from semiseg_lib.runs import RunFolder
+from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
-from semiseg_lib.studies.scores import run_arm
 
 SIGN = "†"
 """What stands behind the name of a legacy row."""
+FORMAT = 2
+"""Raised when older files can no longer be read."""
+OTHER_SETTINGS = "made with other settings than today's"
+NO_ARM = "of arms that the study no longer has"
+OTHER_IMAGES = "scored on other test images than the newest row"
 
 
 @dataclass(frozen=True)
@@ -37,18 +48,17 @@ class Records:
     """The scores of one study, all current or all legacy.
 
     Attributes:
-        rows: one dict for each arm and seed: ``arm``, ``seed``, ``config`` and the scores.
+        rows: one dict for each arm and seed: ``arm``, ``seed``, ``config`` and the scores; of
+            current rows also ``identity``, ``images``, ``commit``, ``date`` and ``made with``.
         profile: the profile that made them.
-        machine: where the last stored row was made: processor, threads, versions.
         legacy: the commits that made legacy rows, sorted; () for current rows.
-        left_out: how many stored rows are neither current nor legacy.
+        left_out: how many stored rows are not served, by the reason.
     """
 
     rows: list[dict]
     profile: str
-    machine: dict[str, str]
     legacy: tuple[str, ...] = ()
-    left_out: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sign(self) -> str:
@@ -60,14 +70,52 @@ class Records:
         """What to show under a table of these rows; "" for current rows."""
         return mark_of(self.legacy)
 
+    @property
+    def left_out_text(self) -> str:
+        """How many stored rows are not served and why, in a sentence; "" for none."""
+        if not self.left_out:
+            return ""
+        said = ", ".join(f"{count} {why}" for why, count in self.left_out.items())
+        return f"Stored rows that are left out: {said}."
+
+    @property
+    def made_with(self) -> str:
+        """In which states of the machine, and from which commits, the rows were made."""
+        if self.legacy:
+            return "unknown machines: legacy rows do not say what made them"
+        counts = Counter(_state_text(row) for row in self.rows)
+        if len(counts) == 1:
+            return next(iter(counts))
+        said = "; ".join(f"{count} rows: {text}" for text, count in counts.items())
+        return f"{len(counts)} states, whose rows differ by rounding: {said}"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether every row was made on a graphics card."""
+        if self.legacy:
+            return False
+        return all(one["machine"]["gpu"] for row in self.rows
+                   for one in row["made with"])
+
     def scores(self, arm: str, score: str = "test") -> list[float]:
-        """One score of an arm in percent, seeds ascending."""
+        """Return one score of an arm in percent, seeds ascending."""
         rows = sorted((r for r in self.rows if r["arm"] == arm), key=lambda r: r["seed"])
         return [row[score] for row in rows if score in row]
 
     def seeds(self, arm: str) -> list[int]:
-        """The seeds of an arm, ascending."""
+        """Return the seeds of an arm, ascending."""
         return sorted(row["seed"] for row in self.rows if row["arm"] == arm)
+
+
+@dataclass
+class _File:
+    """What a file holds: rows, the description of each arm's options, and sealed legacy rows."""
+
+    profile: str = ""
+    rows: list[dict] = field(default_factory=list)
+    recipes: dict[str, Any] = field(default_factory=dict)
+    legacy: list[dict] = field(default_factory=list)
+    legacy_machine: dict[str, str] = field(default_factory=dict)
 
 
 def run(
@@ -76,6 +124,7 @@ def run(
     seeds: tuple[int, ...] | None = None,
     machine: Machine | str | None = None,
     only: tuple[str, ...] = (),
+    anew: bool = False,
 ) -> Records:
     """Run what a study's records still lack, and store them after each arm.
 
@@ -88,30 +137,24 @@ def run(
         seeds: None takes the profile's.
         machine: what to compute on.
         only: names of arms; none given: all.
+        anew: measure rows that are there again.
 
     Raises:
         KeyError: there is no such study.
         ValueError: it has no arm of a name in ``only``.
+        Damaged: the stored records are not what was written.
     """
     arms, path = STUDIES[name], record_path(name, profile.name)
     if unknown := [arm for arm in only if arm not in arms]:
         raise ValueError(f"{name!r} has no arm {unknown[0]!r}; it has {', '.join(arms)}.")
-    rows = _current(_stored(path).rows, name, profile)
+    done = {(row["arm"], row["seed"]) for row in _current(_stored(path), name, profile)}
     for seed in seeds or profile.seeds:
         for arm_name, arm in arms.items():
             if only and arm_name not in only:
                 continue
-            if any(r["arm"] == arm_name and r["seed"] == seed for r in rows):
+            if (arm_name, seed) in done and not anew:
                 continue
-            scores = run_arm(arm, profile, seed, machine)
-            config = arm.fingerprint(profile)
-            with held(path):
-                stored = _stored(path).rows  # read again: another study may run beside
-                rows = [row for row in _current(stored, name, profile)
-                        if (row["arm"], row["seed"]) != (arm_name, seed)]
-                rows.append({"arm": arm_name, "seed": seed, "config": config, **scores})
-                kept = [row for row in stored if "legacy" in row]
-                _store(path, Records([*kept, *rows], profile.name, this_machine()))
+            _store_row(path, name, profile, _row(arm_name, arm, profile, seed, machine))
     return current(name, profile)
 
 
@@ -123,9 +166,10 @@ def read(name: str, profile: Profile) -> Records:
 
     Raises:
         FileNotFoundError: nothing is stored yet, or only what other settings gave.
+        Damaged: the file is not what was written.
     """
     stored = _stored(record_path(name, profile.name))
-    fresh, old = _current(stored.rows, name, profile), _legacy(stored.rows, name)
+    fresh, old = _current(stored, name, profile), _legacy(stored, name)
     return _served(fresh if _covers(fresh, old) else old, stored, name, profile)
 
 
@@ -134,9 +178,10 @@ def current(name: str, profile: Profile) -> Records:
 
     Raises:
         FileNotFoundError: no current row is stored.
+        Damaged: the file is not what was written.
     """
     stored = _stored(record_path(name, profile.name))
-    return _served(_current(stored.rows, name, profile), stored, name, profile)
+    return _served(_current(stored, name, profile), stored, name, profile)
 
 
 def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
@@ -161,13 +206,13 @@ def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
     together = {}
     for name in found:
         stored = _stored(record_path(name, profile.name))
-        if old := _legacy(stored.rows, name):
+        if old := _legacy(stored, name):
             together[name] = _served(old, stored, name, profile)
     return together
 
 
 def mark_of(commits: Collection[str]) -> str:
-    """What to show under a table with legacy rows of these commits; "" for none."""
+    """Return what to show under a table with legacy rows of these commits; "" for none."""
     if not commits:
         return ""
     return (f"{SIGN} legacy rows, made by commit{'s' * (len(commits) > 1)} "
@@ -176,37 +221,128 @@ def mark_of(commits: Collection[str]) -> str:
 
 
 def commits_of(rows: Iterable[dict]) -> tuple[str, ...]:
-    """The commits that made the legacy rows among these, sorted."""
+    """Return the commits that made the legacy rows among these, sorted."""
     return tuple(sorted({row["legacy"] for row in rows if "legacy" in row}))
 
 
-def _served(rows: list[dict], stored: Records, name: str, profile: Profile) -> Records:
-    """Rows of one kind as records.
+def legacy_hash(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the SHA-256 of legacy rows: in whatever file they stand, they stay as they are."""
+    text = json.dumps(list(rows), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def dataset_of(name: str) -> str:
+    """Return the dataset whose profile a study runs with."""
+    first = next(iter(STUDIES[name].values()))
+    return first.dataset
+
+
+def record_path(name: str, profile: str) -> Path:
+    """Return where a study's records lie."""
+    return CHECKOUT / "notebooks" / "records" / f"{name.replace(' ', '_')}-{profile}.json"
+
+
+def _row(
+    arm_name: str, arm: Arm, profile: Profile, seed: int, machine: Machine | str | None
+) -> dict[str, Any]:
+    """Run an arm and return its row."""
+    machine = Machine.of(machine)
+    value = arm.value(profile, seed)
+    run = value if isinstance(value, Run) else value.first
+    before = _inputs_of(run, machine)
+    scores = arm.run(profile, seed, machine)
+    if (now := _inputs_of(run, machine)) != before:
+        changed = [key for key, one in now["images"].items() if before["images"].get(key) != one]
+        raise ValueError(
+            f"the {' and '.join(changed) or 'inputs'} of {arm_name!r} changed while it ran. "
+            "Nothing was stored; run the same command again."
+        )
+    return {
+        "arm": arm_name, "seed": seed, "config": arm.fingerprint(profile), **scores, **before,
+        "commit": code_version(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made with": _made_with(arm.runs(profile, seed), machine),
+    }
+
+
+def _made_with(runs: Iterable[Run], machine: Machine) -> list[dict[str, Any]]:
+    """The states of machine and code that the runs behind a row were made with, each once.
+
+    They are those of the trainings, not of the process that reads them.
+    """
+    inputs, found = Inputs(machine.root), []
+    for run in runs:
+        folder = RunFolder.open(place(inputs.identity(run)))
+        found += [one for one in folder.read_record()["made with"] if one not in found]
+    return found
+
+
+def _inputs_of(run: Run, machine: Machine) -> dict[str, Any]:
+    """The identity of a run, and the digests of its images and of those that it is scored on."""
+    inputs = Inputs(machine.root)
+    identity = inputs.identity(run)
+    test = inputs.data(run).test.without_boxes().digest
+    return {"identity": identity.digest, "images": {**identity.images, "test": test}}
+
+
+def _store_row(path: Path, name: str, profile: Profile, row: dict[str, Any]) -> None:
+    """Add a row to a file, in place of the one of the same arm and seed."""
+    with held(path):
+        stored = _stored(path)  # read again: another study may run beside
+        rows = [one for one in _current(stored, name, profile)
+                if (one["arm"], one["seed"]) != (row["arm"], row["seed"])]
+        stored.rows = [*rows, row]
+        known = {one["config"] for one in stored.rows}
+        recipe = dump(STUDIES[name][row["arm"]].value(profile, 0))
+        recipes = {**stored.recipes, row["config"]: recipe}
+        stored.recipes = {key: one for key, one in recipes.items() if key in known}
+        stored.profile = profile.name
+        _store(path, stored)
+
+
+def _served(rows: list[dict], stored: _File, name: str, profile: Profile) -> Records:
+    """Return rows of one kind as records.
 
     Raises:
         FileNotFoundError: there are none.
     """
     path = record_path(name, profile.name)
-    mend = f"Make it: semiseg study {name!r} --profile {profile.name}"
+    fix = f"Make it: semiseg study {name!r} --profile {profile.name}"
     if not path.is_file():
-        raise FileNotFoundError(f"{path.name} is not there yet. {mend}")
-    if stored.rows and not rows:
-        raise FileNotFoundError(f"{path.name} was made with other settings than now. {mend}")
-    known = len(_current(stored.rows, name, profile)) + len(_legacy(stored.rows, name))
-    return Records(rows, stored.profile, stored.machine, commits_of(rows),
-                   len(stored.rows) - known)
+        raise FileNotFoundError(f"{path.name} is not there yet. {fix}")
+    if (stored.rows or stored.legacy) and not rows:
+        raise FileNotFoundError(f"{path.name} was made with other settings than now. {fix}")
+    return Records(rows, stored.profile, commits_of(rows), _left_out(stored, name, profile))
 
 
-def _current(rows: Sequence[dict], name: str, profile: Profile) -> list[dict]:
-    """The rows that today's arms would give again."""
+def _left_out(stored: _File, name: str, profile: Profile) -> dict[str, int]:
+    """How many rows are neither current nor legacy, by the reason."""
+    arms = STUDIES[name]
+    matching = _matching(stored, name, profile)
+    gone = [row for row in (*stored.rows, *stored.legacy) if row["arm"] not in arms]
+    counts = {
+        NO_ARM: len(gone),
+        OTHER_SETTINGS: sum(row["arm"] in arms for row in stored.rows) - len(matching),
+        OTHER_IMAGES: len(matching) - len(_current(stored, name, profile)),
+    }
+    return {why: count for why, count in counts.items() if count}
+
+
+def _matching(stored: _File, name: str, profile: Profile) -> list[dict]:
+    """The rows with the options of today's arms."""
     fingerprints = {arm: recipe.fingerprint(profile) for arm, recipe in STUDIES[name].items()}
-    return [row for row in rows
-            if "legacy" not in row and fingerprints.get(row["arm"]) == row["config"]]
+    return [row for row in stored.rows if fingerprints.get(row["arm"]) == row["config"]]
 
 
-def _legacy(rows: Sequence[dict], name: str) -> list[dict]:
+def _current(stored: _File, name: str, profile: Profile) -> list[dict]:
+    """The rows that today's arms would give again, all scored on the same test images."""
+    rows = _matching(stored, name, profile)
+    newest = max(rows, key=lambda row: row["date"])["images"]["test"] if rows else ""
+    return [row for row in rows if row["images"]["test"] == newest]
+
+
+def _legacy(stored: _File, name: str) -> list[dict]:
     """The rows of earlier code whose arms the study still has."""
-    return [row for row in rows if "legacy" in row and row["arm"] in STUDIES[name]]
+    return [row for row in stored.legacy if row["arm"] in STUDIES[name]]
 
 
 def _covers(fresh: Sequence[dict], old: Sequence[dict]) -> bool:
@@ -215,35 +351,41 @@ def _covers(fresh: Sequence[dict], old: Sequence[dict]) -> bool:
     return pairs[0] >= pairs[1]
 
 
-def _stored(path: Path) -> Records:
-    """Everything that a file holds, of every kind; no rows where there is no file."""
+def _stored(path: Path) -> _File:
+    """Return everything that a file holds; nothing where there is no file.
+
+    Raises:
+        Damaged: the file, or its legacy rows, are not what was written.
+    """
     if not path.is_file():
-        return Records([], "", {})
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return Records(content["rows"], content["profile"], content["machine"])
+        return _File()
+    content = read_json(path)
+    if content.get("format") != FORMAT:
+        raise Damaged(
+            f"{shown(path)} has format {content.get('format')}, but this version reads {FORMAT}. "
+            "Take the file from the version control again, or make it again with semiseg study."
+        )
+    legacy = content["legacy"]
+    if legacy_hash(legacy["rows"]) != legacy["hash"]:
+        raise Damaged(
+            f"the legacy rows of {shown(path)} are not those that were sealed. Take the file from "
+            "the version control again."
+        )
+    rows = list(content["rows"].values())
+    return _File(content["profile"], rows, content["recipes"], legacy["rows"], legacy["machine"])
 
 
-def dataset_of(name: str) -> str:
-    """The dataset whose profile a study runs with."""
-    first = next(iter(STUDIES[name].values()))
-    return first.dataset
+def _store(path: Path, stored: _File) -> None:
+    write_json(path, {
+        "format": FORMAT, "profile": stored.profile,
+        "rows": {f"{row['arm']}, seed {row['seed']}": row for row in stored.rows},
+        "recipes": stored.recipes,
+        "legacy": {"hash": legacy_hash(stored.legacy), "machine": stored.legacy_machine,
+                   "rows": stored.legacy},
+    })
 
 
-def record_path(name: str, profile: str) -> Path:
-    """Where a study's records lie."""
-    return CHECKOUT / "notebooks" / "records" / f"{name.replace(' ', '_')}-{profile}.json"
-
-
-def this_machine() -> dict[str, str]:
-    """What a reader needs to know about the machine behind a number."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {
-        "processor": platform.machine(), "gpu": gpu, "threads": str(torch.get_num_threads()),
-        "torch": torch.__version__, "semiseg_lib": version("semiseg_lib"),
-    }
-
-
-def _store(path: Path, records: Records) -> None:
-    with atomic_write(path) as temporary:
-        content = {key: getattr(records, key) for key in ("rows", "profile", "machine")}
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+def _state_text(row: Mapping[str, Any]) -> str:
+    """What the runs of a row were made with, in words."""
+    said = [f"{in_words(one['machine'])}, code {one['code']}" for one in row["made with"]]
+    return " and ".join(said)

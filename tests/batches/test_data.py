@@ -15,6 +15,7 @@ from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.labels import VOID, write_mask
 from semiseg_lib.datasets.minivoc import BoxStyle, MiniVOCOptions, Sizes
+from semiseg_lib.durable import read_json, write_json
 
 KEEP = ("background", "cat", "dog")
 VOC = DataConfig("voc", labelled=3, keep=KEEP)
@@ -36,7 +37,7 @@ def work(monkeypatch, tmp_path) -> Path:
 
 
 def drawn_lists(work: Path) -> list[Path]:
-    return sorted((work / "splits").glob("*.txt"))
+    return sorted((work / "splits").iterdir()) if work.is_dir() else []
 
 
 # Who is who
@@ -63,10 +64,13 @@ def test_none_named_means_all_candidates(voc_root, work):
         _ = Data(replace(VOC, labelled=6), 1, voc_root).names
 
 
-def test_the_digest_of_the_lists_changes_with_them_and_with_nothing_else(voc_root):
+def test_the_digest_of_a_list_changes_with_it_and_with_nothing_else(voc_root):
     found = [Data(VOC, seed, voc_root) for seed in range(8)]
-    assert len({d.lists_digest for d in found}) == len({d.names["labelled"] for d in found}) > 1
-    assert all(len(d.lists_digest) == 10 for d in found)
+    for name in ("labelled", "unlabelled"):
+        digests = {data.digests[name] for data in found}
+        assert len(digests) == len({data.names[name] for data in found}) > 1
+        assert all(len(digest) == 64 for digest in digests)
+    assert len({data.digests["val"] for data in found}) == 1
 
 
 def test_each_list_has_the_digest_of_what_is_read(voc_root):
@@ -122,12 +126,41 @@ def test_a_drawn_list_is_read_back_and_not_drawn_again(voc_root, work):
     names = Data(VOC, 1, voc_root).names["labelled"]
     [path] = drawn_lists(work)
     assert path.name.startswith("voc-3-")
-    assert tuple(path.read_text(encoding="utf-8").split()) == names
+    stored = read_json(path)
+    assert tuple(stored["names"]) == names
     others = [f"p{i}" for i in range(5) if f"p{i}" not in names]
-    path.write_text("\n".join([*names[:2], others[0]]) + "\n", encoding="utf-8")
+    write_json(path, stored | {"names": [*names[:2], others[0]]})
     again = Data(VOC, 1, voc_root)
     assert again.names["labelled"] == (*names[:2], others[0]), "the file decides"
     assert drawn_lists(work) == [path]
+
+
+@pytest.mark.parametrize("harm", [
+    lambda stored, names: stored.replace(names[0], b"p9"), lambda stored, _: stored[:-9],
+    lambda stored, _: b"", lambda *_: b"p0\np1\np2\n",
+], ids=["edited", "truncated", "empty", "a list of another version"])
+def test_a_drawn_list_that_is_not_what_was_written_is_drawn_again(voc_root, work, harm):
+    names = Data(VOC, 1, voc_root).names["labelled"]
+    [path] = drawn_lists(work)
+    before = path.read_bytes()
+    path.write_bytes(harm(before, [name.encode() for name in names]))
+    assert Data(VOC, 1, voc_root).names["labelled"] == names
+    assert path.read_bytes() == before
+
+
+def test_a_drawn_list_of_other_images_is_not_taken(voc_root, work):
+    names = Data(VOC, 1, voc_root).names["labelled"]
+    [path] = drawn_lists(work)
+    write_json(path, read_json(path) | {"candidates": 64 * "0", "names": ["p0", "p1", "p2"]})
+    assert Data(VOC, 1, voc_root).names["labelled"] == names
+
+
+def test_where_nothing_can_be_written_the_same_images_are_drawn(voc_root, work, monkeypatch):
+    names = Data(VOC, 1, voc_root).names["labelled"]
+    monkeypatch.setenv("SEMISEG_WORK", str(work / "splits" / "a file"))
+    (work / "splits" / "a file").write_text("in the way of every folder", encoding="utf-8")
+    for _ in range(2):
+        assert Data(VOC, 1, voc_root).names["labelled"] == names
 
 
 @pytest.mark.parametrize("kind", ["SegmentationClass", "JPEGImages"])

@@ -18,6 +18,11 @@ import pytest
 
 from semiseg_lib.datasets import digest
 from semiseg_lib.datasets.digest import FileHashes, image_set_digest, image_set_hashes
+from semiseg_lib.durable import read_json, write_json
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from flips import each_flip
 
 SECOND = 1_000_000_000
 FIELDS = ("size", "modified", "changed", "inode", "recorded", "sha256")
@@ -310,7 +315,7 @@ def write_table(folder: Path, work: Path, files: Mapping[Path, dict]) -> Path:
     table.parent.mkdir(parents=True, exist_ok=True)
     content = {"version": 1, "folder": folder.resolve().as_posix(),
                "files": {str(path): list(record.values()) for path, record in files.items()}}
-    table.write_text(json.dumps(content), encoding="utf-8")
+    write_json(table, content)
     return table
 
 
@@ -413,7 +418,7 @@ def test_an_unreadable_or_foreign_table_is_an_empty_one(reader, work, content):
     path = reader.files("one")[0]
     table = write_table(reader.root, work, {path: record_of(path)})
     assert FileHashes(reader.root).of(path) == "f" * 64, "what is spoiled below was in order"
-    spoiled = json.loads(table.read_text(encoding="utf-8"))
+    spoiled = read_json(table)
     record = spoiled["files"][str(path)]
     if content == "files":
         spoiled["files"] = [record]
@@ -430,18 +435,18 @@ def test_an_unreadable_or_foreign_table_is_an_empty_one(reader, work, content):
     if isinstance(content, bytes):
         table.write_bytes(content)
     else:
-        table.write_text(json.dumps(spoiled), encoding="utf-8")
+        write_json(table, spoiled)
     hashes = FileHashes(reader.root)
     assert hashes.of(path) == sha(path.read_bytes())
     hashes.save()
     assert list(json.loads(table.read_text(encoding="utf-8"))["files"]) == [str(path)]
 
 
-@pytest.mark.parametrize("trouble", ["a file in its place", "held", "atomic_write"])
+@pytest.mark.parametrize("trouble", ["a file in its place", "held", "write_json"])
 def test_a_work_folder_that_cannot_be_written_is_no_error(
     reader, work, later, hashed, monkeypatch, trouble
 ):
-    def refuse(path):
+    def refuse(path, *_):
         raise PermissionError(30, "Read-only file system", str(path))
 
     expected = image_set_digest(reader, range(3), FileHashes())
@@ -537,3 +542,12 @@ def test_two_processes_that_save_at_the_same_time_lose_nothing(tmp_path, work):
         path.name: sha(path.read_bytes()) for path in folder.iterdir()
     }
     assert len(files) == 50
+
+
+def test_a_table_with_a_flipped_bit_is_not_believed(reader, work):
+    path = reader.files("one")[0]
+    table = write_table(reader.root, work, {path: record_of(path)})
+    assert FileHashes(reader.root).of(path) == "f" * 64, "what is flipped below was in order"
+    with each_flip(table, 200) as flips:
+        for _ in flips:
+            assert FileHashes(reader.root).of(path) == sha(path.read_bytes())

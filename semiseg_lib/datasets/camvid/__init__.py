@@ -397,12 +397,12 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
     """
     target = root / "camvid"
     images, masks = (target / name for name in ORIGINAL)
+    scratch = root / "downloads" / "camvid"
     if not target.is_dir():
-        scratch = root / "downloads" / "camvid"
         get_archive(camvid_archive(), "camvid", scratch, root, progress)
         with atomic_folder(target) as folder:
             _recolour(scratch, folder, progress)
-        shutil.rmtree(scratch)
+    shutil.rmtree(scratch, ignore_errors=True)  # also where a run was killed before it did so
     if (target / "train").is_dir():
         labels = [p for name in SPLITS for p in (target / name).glob("*") if p.is_file()]
         return [Count(f"{shown(target)}/*/*", len(labels), 701)]

@@ -21,7 +21,7 @@ from semiseg_lib.datasets.voc_layout import (
 from .annotation import annotate
 from .scenes import Scene, draw_scene
 from .worlds import SPLITS, WORLDS, BoxStyle, Sizes, World
-from .writer import content_hash, drawn_digests, prepare
+from .writer import check_drawn, content_hash, drawn_digests, prepare
 
 __all__ = [
     "DATASET",
@@ -35,6 +35,7 @@ __all__ = [
     "World",
     "annotate",
     "audit_minivoc",
+    "check_drawn",
     "content_hash",
     "draw_scene",
     "drawn_digests",
@@ -84,11 +85,13 @@ def open_minivoc(request: Request, root: Path | None, seed: int) -> VOCSource:
     """Return the source of a world; it is drawn into the work folder where it is not there yet.
 
     Raises:
+        Damaged: a file is no longer what was drawn.
         ValueError: a list is named, or ``keep`` names an unknown class.
     """
     DATASET.refuse_lists(request)
     world = request.options.drawn_world()
     folder = prepare(world, request.options.sizes)
+    check_drawn(folder)
     return VOCSource(
         folder, ("background", *world.classes), request.keep, LISTS, {"unlabelled": HIDDEN_MASKS},
         MiniVOCDataset,

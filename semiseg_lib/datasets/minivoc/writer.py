@@ -12,9 +12,18 @@ from xml.etree import ElementTree
 from PIL import Image
 from tqdm import tqdm
 
+from semiseg_lib.datasets.digest import table_of
 from semiseg_lib.datasets.labels import voc_palette
-from semiseg_lib.durable import atomic_folder, held
-from semiseg_lib.paths import work_root
+from semiseg_lib.durable import (
+    Damaged,
+    atomic_folder,
+    damaged,
+    held,
+    read_json,
+    sha256,
+    write_json,
+)
+from semiseg_lib.paths import shown, work_root
 
 from .annotation import STEP, Box, annotate
 from .dice import STREAM_BOXES, generator_for
@@ -22,7 +31,7 @@ from .scenes import Scene, draw_scene
 from .worlds import DRAWING_VERSION, SPLITS, Sizes, World
 
 ALL_IMAGES = Sizes()
-LAYOUT_VERSION = 2  # raise it whenever other files are written, or under other names
+LAYOUT_VERSION = 3  # raise it whenever other files are written, or under other names
 DIGESTS = "digests.json"
 
 README = """mini-VOC, the world "{name}"
@@ -37,7 +46,7 @@ SegmentationClass/         masks of the splits labelled, val and test: 0 is back
 SegmentationClassAug/      masks of the unlabelled split, for measuring only, never for training
 Annotations/               boxes in PASCAL VOC's XML, 1-based and inclusive
 ImageSets/Segmentation/    the names of each split: {splits}
-digests.json               SHA-256 of each file and of what was drawn for it
+digests.json               SHA-256 of each file and of what was drawn for it; do not edit
 
 Parameters:
 {parameters}
@@ -84,9 +93,33 @@ def drawn_digests(folder: Path) -> Mapping[str, str]:
     where the folder was not drawn by :func:`prepare`.
     """
     path = Path(folder) / DIGESTS
+    return dict(read_json(path).values()) if path.is_file() else {}
+
+
+def check_drawn(folder: Path) -> None:
+    """Check that a VOC2012 folder holds the files that :func:`prepare` wrote, and their bytes.
+
+    Files whose stat is as it was when they were hashed are not read again.
+
+    Raises:
+        Damaged: a file is missing or has other bytes.
+    """
+    fix = f"Delete the folder {shown(folder.parents[1])}: it is drawn again."
+    path = folder / DIGESTS
     if not path.is_file():
-        return {}
-    return dict(json.loads(path.read_text(encoding="utf-8")).values())
+        raise damaged(path, "it is missing", fix)
+    try:
+        recorded = {folder / name: pair[0] for name, pair in read_json(path).items()}
+    except Damaged as error:
+        raise damaged(path, "it is not what was written", fix) from error
+    if missing := next((file for file in recorded if not file.is_file()), None):
+        raise damaged(missing, "it is missing", fix)
+    hashes = table_of(folder)
+    found = hashes.of_all(recorded)
+    hashes.save()
+    for file, digest in recorded.items():
+        if found[file] != digest:
+            raise damaged(file, "it is not the file that was drawn", fix)
 
 
 def _boxes_bytes(boxes: list[Box]) -> bytes:
@@ -125,9 +158,11 @@ def _write_world(world: World, sizes: Sizes, folder: Path, progress: bool) -> No
                 scene, boxes = _annotated(world, split, index)
                 digests |= _write_image(folder, name, split, scene, boxes, world)
                 bar.update()
-            _write_text(folder / "ImageSets" / "Segmentation" / f"{split}.txt",
-                        "".join(f"{name}\n" for name in names))
-    _write_text(folder / DIGESTS, json.dumps(digests, indent=0))
+            listed = f"ImageSets/Segmentation/{split}.txt"
+            _write_text(folder / listed, "".join(f"{name}\n" for name in names))
+            of_list = sha256((folder / listed).read_bytes())
+            digests[listed] = (of_list, of_list)
+    write_json(folder / DIGESTS, digests)
     _write_text(folder / "README.txt", README.format(
         name=world.name, total=total, side=world.side, classes=", ".join(world.classes),
         version=DRAWING_VERSION,
@@ -158,7 +193,7 @@ def _write_image(
     ElementTree.indent(tree)
     tree.write(boxes_path, encoding="utf-8")
     return {
-        path: (_sha256((folder / path).read_bytes()), _sha256(content))
+        path: (sha256((folder / path).read_bytes()), sha256(content))
         for path, content in drawn.items()
     }
 
@@ -183,10 +218,6 @@ def _annotation(
         for tag, edge in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):
             ElementTree.SubElement(corners, tag).text = f"{edge:g}"
     return root
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _write_text(path: Path, text: str) -> None:

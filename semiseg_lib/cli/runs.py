@@ -1,0 +1,77 @@
+"""``semiseg runs``: what is stored, in which state; ``semiseg runs prune`` removes the useless."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from semiseg_lib.experiments.inventory import Item, inventory, remove, useless
+from semiseg_lib.paths import shown, work_root
+from semiseg_lib.tables import markdown_table
+
+
+def list_runs(root: Path | None = None) -> None:
+    """List runs, logits and pseudo-labels: fresh, stale and why, damaged, orphaned; and sizes.
+
+    Every file is read and checked; nothing is changed.
+
+    Args:
+        root: the folder that holds the datasets; unset: SEMISEG_DATA.
+    """
+    items = inventory(root)
+    _print(items)
+    if found := useless(items):
+        print(f"Nothing refers to {len(found)} of them, {_megabytes(found)}: `semiseg runs prune` "
+              "shows and removes those.")
+
+
+def prune(root: Path | None = None, yes: bool = False) -> None:
+    """Show what nothing refers to, ask, and remove it.
+
+    Args:
+        root: the folder that holds the datasets; unset: SEMISEG_DATA.
+        yes: remove without asking.
+    """
+    found = useless(inventory(root))
+    if not found:
+        print(f"Nothing to remove in {shown(work_root())}.")
+        return
+    _print(found)
+    if not yes and not _agreed(f"Remove these {len(found)}, {_megabytes(found)}? [y/N] "):
+        print("Nothing was removed.")
+        return
+    for item in found:
+        remove(item)
+    print(f"Removed {len(found)}, {_megabytes(found)}.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``semiseg runs`` or ``semiseg runs prune``."""
+    pruning = list(arguments[:1]) == ["prune"]
+    command, rest = (prune, arguments[1:]) if pruning else (list_runs, arguments)
+    tyro.cli(command, args=list(rest), prog=f"semiseg runs{' prune' if pruning else ''}")
+    return 0
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:  # no terminal to ask
+        print()
+        return False
+
+
+def _print(items: Sequence[Item]) -> None:
+    rows = [
+        {"what": f"{item.path.parent.name}/{item.path.name}", "state": item.state,
+         "MB": f"{item.size / 1e6:.1f}", "why": item.why or "–"}
+        for item in items
+    ]
+    print(f"In {shown(work_root())}:")
+    print(markdown_table(rows) if rows else "nothing is stored yet.")
+
+
+def _megabytes(items: Sequence[Item]) -> str:
+    return f"{sum(item.size for item in items) / 1e6:.1f} MB"

@@ -1,0 +1,179 @@
+"""What is stored in the work folder, in which state, and what nothing needs any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from semiseg_lib.durable import Damaged, held, leftovers, read_json
+from semiseg_lib.experiments.identity import KINDS, SCHEMA, Inputs
+from semiseg_lib.experiments.lists import differences_from_stored
+from semiseg_lib.experiments.values import Value
+from semiseg_lib.fingerprint import load
+from semiseg_lib.paths import work_root
+from semiseg_lib.runs import CONFIG, read_description
+from semiseg_lib.stores.store import MANIFEST, Store
+
+FOLDERS = ("runs", "logits", "pseudo_labels")
+State = Literal[
+    "fresh", "unfinished", "stale", "orphaned", "damaged", "set aside", "earlier version",
+    "left over", "unknown",
+]
+USELESS: tuple[State, ...] = (
+    "stale", "orphaned", "damaged", "set aside", "earlier version", "left over"
+)
+"""States of what nothing refers to; ``unknown`` may be of data that are not here now."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that is stored.
+
+    Attributes:
+        path: its folder or file.
+        state: see :data:`State`.
+        why: what the state follows from, in words; "" where it needs none.
+        size: bytes on disk.
+        identity: of what it holds; "" where that cannot be read.
+        parents: the identities of what it was made from.
+    """
+
+    path: Path
+    state: State
+    why: str
+    size: int
+    identity: str = ""
+    parents: tuple[str, ...] = ()
+
+
+def inventory(root: Path | None = None) -> list[Item]:
+    """Return everything that is stored in the work folder, read and checked.
+
+    Args:
+        root: the folder that holds the datasets; None asks ``SEMISEG_DATA``.
+    """
+    inputs = Inputs(root)
+    items = [_item(path, inputs) for path in _stored_folders()]
+    known = {item.identity for item in items if item.state == "fresh"}
+    needed = {parent for item in items for parent in item.parents if item.state == "fresh"}
+    found = [_orphaned(item, known, needed) for item in items]
+    return [*found, *(Item(path, "left over", "a writer that died", _size(path))
+                      for path in leftovers_in(work_root()))]
+
+
+def useless(items: Sequence[Item]) -> list[Item]:
+    """Return what nothing refers to: stale, damaged and orphaned results, and what was left."""
+    return [item for item in items if item.state in USELESS]
+
+
+def remove(item: Item) -> None:
+    """Remove something that is stored; a process that works on it is waited for."""
+    with held(item.path):
+        if item.path.is_dir():
+            Store(item.path, "", {}).delete()
+        else:
+            item.path.unlink(missing_ok=True)
+
+
+def leftovers_in(root: Path) -> Iterator[Path]:
+    """Yield what writers that died have left below a folder."""
+    if not root.is_dir():
+        return
+    for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
+        yield from leftovers(folder)
+
+
+def _stored_folders() -> Iterator[Path]:
+    for kind in FOLDERS:
+        folder = work_root() / kind
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.is_dir() and not path.name.startswith("."):
+                yield path
+
+
+def _item(path: Path, inputs: Inputs) -> Item:
+    if ".damaged" in path.name:
+        return Item(path, "set aside", "it was damaged", _size(path))
+    try:
+        description, parents, finished = _described(path)
+    except (Damaged, ValueError) as error:
+        state = "earlier version" if _is_of_earlier_version(path) else "damaged"
+        return Item(path, state, str(error), _size(path))
+    except FileNotFoundError:
+        state = "earlier version" if _is_of_earlier_version(path) else "left over"
+        return Item(path, state, "it has no description", _size(path))
+    state, why = _state(description, finished, inputs, path)
+    identity = description.get("identity", "")
+    return Item(path, state, why, _size(path), identity, tuple(parents.values()))
+
+
+def _described(path: Path) -> tuple[dict[str, Any], dict[str, str], bool]:
+    """The description in a folder, the identities of its parents, whether it is finished.
+
+    Raises:
+        Damaged: something is not what was written.
+        FileNotFoundError: there is no description.
+        ValueError: an earlier version wrote it.
+    """
+    if (path / MANIFEST).is_file():
+        store = Store.open(path)
+        store.verify()
+        return store.description, store.parents, store.finished
+    description = read_description(path / CONFIG)
+    return description, description["inputs"]["parents"], False
+
+
+def _is_of_earlier_version(path: Path) -> bool:
+    """Whether a folder has the files of the time before manifests."""
+    if (path / MANIFEST).is_file():
+        return False
+    try:
+        read_json(path / CONFIG)
+    except Damaged:
+        return (path / CONFIG).read_bytes()[:200].lstrip().startswith(b"{\n  \"method\"")
+    except OSError:
+        return (path / "index.json").is_file() or any(path.glob("train_pseudoIt*/index.json"))
+    return False
+
+
+def _state(
+    description: dict[str, Any], finished: bool, inputs: Inputs, path: Path
+) -> tuple[State, str]:
+    """Whether what is stored would be used now, and why not."""
+    if description.get("schema") != SCHEMA:
+        return "earlier version", f"its schema is {description.get('schema')}, not {SCHEMA}"
+    try:
+        value = _value(description, path)
+        identity = inputs.identity(value)
+    except FileNotFoundError as error:
+        return "unknown", f"its data are not here: {error}"
+    except (ValueError, RuntimeError, OSError) as error:
+        return "unknown", str(error)
+    if identity.digest == description["identity"]:
+        return ("fresh", "") if finished else ("unfinished", "the same command continues it")
+    return "stale", differences_from_stored(description, path, identity, inputs)
+
+
+def _value(description: dict[str, Any], path: Path) -> Value:
+    kinds = {name: kind for kind, name in KINDS.items()}
+    if description.get("kind") not in kinds:
+        raise ValueError(f"its kind is {description.get('kind')!r}, which is not known here")
+    return load(kinds[description["kind"]], description["value"], path)
+
+
+def _orphaned(item: Item, known: set[str], needed: set[str]) -> Item:
+    """The item, as orphaned where its maker is gone and nothing was made from it."""
+    gone = [one for one in item.parents if one not in known]
+    in_runs = item.path.parent.name == "runs"
+    if item.state != "fresh" or not gone or in_runs or item.identity in needed:
+        return item
+    return Item(item.path, "orphaned", "what it was made from is gone", item.size, item.identity,
+                item.parents)
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
