@@ -521,9 +521,9 @@ tables.results_table(compared(("cac both ways", "cac"), ("cac unfiltered", "cac"
 # ## Before and after
 #
 # Now train. To stay within the chapter's minute, this is a **short** run of at most 300 steps, and
-# beside it the control: the same crops, the weight $w$ set to zero. Fewer steps are another run, so
-# it never passes for one of the full length, and its score is not that of the records. What we want
-# to see is whether features and labels come to depend less on the crop.
+# beside it the control: the same crops, the weight $w$ set to zero. The steps are part of a run's
+# identity, so a short one never passes for a long one, and its score is not that of the records.
+# What we want to see is whether features and labels come to depend less on the crop.
 
 # %% tags=["nbval-ignore-output"]
 short = replace(profile, train_unlabelled=replace(train, steps=min(300, train.steps)))

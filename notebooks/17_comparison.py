@@ -414,10 +414,10 @@ tables.results_table([
 # %%
 try:
     cost = json.loads(studies.record_path("cost", "laptop").read_text(encoding="utf-8"))
-    spent, machine = cost["rows"], cost["machine"]
+    spent = cost["rows"]
     print(f"{cost['images']} pictures of {cost['side']} x {cost['side']} pixels, "
           f"median of {cost['blocks']} blocks of {cost['steps']} steps")
-    print("made with:", ", ".join(f"{key} {value}" for key, value in machine.items()))
+    print("made with:", cost["made with"])
 except FileNotFoundError:
     spent = {}
     print("no record yet: python benchmarks/methods.py makes it")

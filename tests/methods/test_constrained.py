@@ -42,5 +42,9 @@ def test_it_trains_from_end_to_end_and_learns_something_else():
     losses = [[row["loss_unlabelled"] for row in one.history] for one in (constrained, free)]
     assert all(loss > 0 for loss in losses[0]) and losses[0] != losses[1]
     assert 0 <= constrained.evaluate().mean_iou <= 1
+    labels = resolve(run.unlabelled_logits, "cpu")
+    hasty = replace(SMOKE, train_ancillary=replace(SMOKE.train_ancillary, checkpoint_seconds=1.0))
+    same = resolve(self_correction.logits(hasty, 11), "cpu")
+    assert same.folder == labels.folder and same.complete, "what decides no result is set aside"
     again = resolve(run, "cpu")
     assert again.record == constrained.record and again.method.config == options

@@ -192,6 +192,19 @@ def test_what_is_no_method_is_refused():
     assert before == registry.METHODS
 
 
+def test_code_with_a_further_option_finds_the_runs_of_the_code_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    smoke = replace(profiles.load("smoke"), warm=False)
+    first = resolve(semi_supervised.learn(smoke, 11, SofterConfig()), "cpu")
+    later = changed(SofterConfig, Schema(before={"later": 3, "further": 1}), further=2)
+    methods.register(later, Softer)
+    same, other = (resolve(semi_supervised.learn(smoke, 11, later(further=one)), "cpu")
+                   for one in (1, 2))
+    assert same.folder.path == first.folder.path and same.record == first.record
+    assert same.run.method == later(further=1) and other.folder.path != first.folder.path
+    assert len(list((tmp_path / "runs").iterdir())) == 2, "nothing was set aside"
+
+
 @BOTH
 def test_it_is_trained_scored_and_loaded_like_the_others(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
