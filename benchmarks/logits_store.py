@@ -28,7 +28,7 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
-from semiseg_lib.datasets.voc import VOCDataset
+from semiseg_lib.datasets.voc_layout import VOCDataset
 from semiseg_lib.evaluate import evaluate_labels, predict_logits
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.methods.base import Method
