@@ -101,7 +101,7 @@ class RunFolder:
                 "those that there are."
             )
         description = read_description(path / CONFIG)
-        return RunFolder(path, description, description["inputs"]["parents"])
+        return RunFolder(path, description, description.get("inputs", {}).get("parents", {}))
 
     @property
     def finished(self) -> bool:
@@ -158,8 +158,8 @@ class RunFolder:
             except Damaged as error:
                 with suppress(FileNotFoundError):  # another process of the job was faster
                     path.replace(path.with_name(f"{name}.damaged"))
-                print(f"{error.problem} It is set aside as {name}.damaged; the run goes on from the "
-                      "checkpoint before it, or from its first step.", file=sys.stderr)
+                print(f"{error.problem} It is set aside as {name}.damaged; the run goes on from "
+                      "the checkpoint before it, or from its first step.", file=sys.stderr)
         return None
 
     def drop_checkpoints(self) -> None:
@@ -208,6 +208,7 @@ class RunFolder:
             Damaged: the file is not what was written.
         """
         if not self.finished:
+            self._refuse_damaged()
             raise FileNotFoundError(f"the run in {shown(self.path)} is not finished yet.")
         return json.loads(self.store.read(RECORD))
 
@@ -222,6 +223,8 @@ class RunFolder:
             Damaged: the file is not what was written.
         """
         path = self.path / WEIGHTS[which]
+        if not self.finished:
+            self._refuse_damaged()
         if not self.finished or path.name not in self.store.members:
             why = "the run is not finished yet"
             if self.finished:
@@ -260,6 +263,11 @@ class RunFolder:
     def delete(self) -> None:
         """Delete the folder."""
         self.store.delete()
+
+    def _refuse_damaged(self) -> None:
+        """Raise Damaged where a run is not finished because a file of it is not what it was."""
+        if self.store.manifest_path.is_file():
+            self.store.verify()
 
     @property
     def _identity(self) -> str:

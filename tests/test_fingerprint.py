@@ -83,7 +83,9 @@ def another(value: Any, hint: Any) -> Any:
         return f"{value}x"
     if isinstance(value, tuple):
         inner = get_args(hint)[0]
-        return (*value[:-1], another(value[-1], inner)) if value else (inner(3),)
+        return (*value[:-1], another(value[-1], inner)) if value else (
+            EXAMPLES[inner] if inner in EXAMPLES else inner(3),
+        )
     if isinstance(value, Mapping):
         return {**value, "further": next(iter(value.values()), EXAMPLES[ModelConfig])}
     if is_dataclass(value):

@@ -34,7 +34,7 @@ from semiseg_lib.methods.pseudo_label import select
 from semiseg_lib.methods.self_correcting import linear_correction
 from semiseg_lib.paths import shared_roots, shown, work_root
 from semiseg_lib.provenance import code_version, state_of_machine
-from semiseg_lib.runs import RunFolder
+from semiseg_lib.runs import CONFIG, RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 from semiseg_lib.stores.store import MANIFEST, Stale, Store
@@ -117,45 +117,53 @@ class _Resolver:
                     run, folder, data, self.inputs.image_sets(run), parts, self.machine,
                     accelerator, self._score(run, data),
                 )
-                if accelerator.is_main_process:
-                    self._refuse_changed_images(identity)
-                    folder.finish(method.state_dict(), record)
+                _answer_of_main(
+                    accelerator, lambda: self._finish(identity, folder, method, record)
+                )
             accelerator.wait_for_everyone()
 
     def _is_due(self, identity: Identity, folder: RunFolder, anew: bool) -> bool:
         """Whether a run must be trained; its folder is made ready for that."""
         if anew:
             folder.delete()
-        elif folder.finished:
+        elif (folder.path / MANIFEST).is_file():
             try:
                 folder.store.verify()
-                return False  # another command has finished it meanwhile
-            except Damaged as error:
-                self._set_aside(folder, error.problem)
-        elif (folder.path / MANIFEST).is_file():
-            self._set_aside(folder, f"{shown(folder.path)} is damaged.")
+                if folder.finished:
+                    return False  # another command has finished it meanwhile
+            except (Damaged, Stale) as error:
+                problem = getattr(error, "problem", str(error))
+                print(f"{problem} The run is set aside as {shown(folder.set_aside())} and made "
+                      "again.", file=sys.stderr)
         lists = lists_of(self.inputs, identity.value)
-        if said := difference(identity, folder.path, lists):
+        began = (folder.path / CONFIG).is_file()
+        if not began and (said := difference(identity, folder.path, lists)):
             print(said, file=sys.stderr)
         folder.begin(lists)
         folder.note_machine(state_of_machine(), code_version())
         return True
 
-    def _set_aside(self, folder: RunFolder, problem: str) -> None:
-        """Rename a damaged folder, and say so."""
-        aside = shown(folder.set_aside())
-        print(f"{problem} The run is set aside as {aside} and made again.", file=sys.stderr)
+    def _finish(
+        self, identity: Identity, folder: RunFolder, method: Method, record: dict[str, Any]
+    ) -> None:
+        """Store a result, unless a file that it was learnt from has changed meanwhile."""
+        try:
+            self._refuse_changed_inputs(identity)
+        except ValueError:
+            folder.drop_checkpoints()  # they have learnt from the changed file, too
+            raise
+        folder.finish(method.state_dict(), record)
 
-    def _refuse_changed_images(self, identity: Identity) -> None:
-        """Raise ValueError where a file changed while it was learnt from."""
+    def _refuse_changed_inputs(self, identity: Identity) -> None:
+        """Raise ValueError where a file changed while something was made from it."""
         now = Inputs(self.machine.root).identity(identity.value)
         if now.digest != identity.digest:
             changed = [role for role, one in identity.images.items()
                        if now.images.get(role) != one]
+            what = f"{' and '.join(changed)} images" if changed else "inputs"
             raise ValueError(
-                f"the {' and '.join(changed) or 'inputs'} of {identity.name} changed while it was "
-                "trained. Nothing was stored as finished; run the same command again: it trains on "
-                "what is there now."
+                f"the {what} of {identity.name} changed while it was made. Nothing was stored as "
+                "finished; run the same command again: it takes what is there now."
             )
 
     def _score(self, run: Run, data: Data) -> Callable[[Method], float] | None:
@@ -216,11 +224,18 @@ class _Resolver:
             return store
         store = replace(store, folder=own_place(identity))
         made = give()
-        with PartialState().main_process_first():
-            if PartialState().is_main_process:
-                if anew:
-                    store.store.delete()
-                store.write(made)
+
+        def write() -> None:
+            if anew:
+                store.store.delete()
+            store.write(made)
+            try:
+                self._refuse_changed_inputs(identity)
+            except ValueError:
+                store.store.delete()
+                raise
+
+        _answer_of_main(PartialState(), write)
         return store
 
 
@@ -271,10 +286,8 @@ def _held_by_main(accelerator: Accelerator, path: Path) -> Iterator[None]:
         yield
 
 
-def _answer_of_main(
-    state: Accelerator | PartialState, question: Callable[[], bool]
-) -> bool:
-    """Return what the main process answers; an error of it is raised in every process."""
+def _answer_of_main(state: Accelerator | PartialState, question: Callable[[], Any]) -> bool:
+    """Return what the main process answers, or does; its error is raised in every process."""
     answer: list[Any] = [None, None]
     if state.is_main_process:
         try:

@@ -115,6 +115,7 @@ def open_run(
     folder = RunFolder.open(path)
     run = read_run(folder.description, folder.path / CONFIG)
     record = folder.read_record()
+    folder.store.verify()
     classes = tuple(folder.description["inputs"]["classes"])
     # The run's own weights come next, so no other ones are fetched for any of its networks.
     method = build(run, len(classes))

@@ -139,8 +139,6 @@ class LogitsStore:
         Raises:
             StaleLogits: as for :meth:`read`.
         """
-        self.__dict__.pop("_digests", None)
-        _forget()
         self.verify()
         return [self[i] for i in range(len(self))] if self._size <= LITTLE_MEMORY else self
 
@@ -150,6 +148,8 @@ class LogitsStore:
         Raises:
             StaleLogits: as for :meth:`read`.
         """
+        self.__dict__.pop("_digests", None)
+        _forget()
         for name, digest in self._digests.items():
             self._check(name, digest)
 

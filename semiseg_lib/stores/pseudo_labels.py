@@ -145,6 +145,19 @@ class PseudoLabelStore:
         """Whether every file is written; reading also checks that they are whole."""
         return self.store.finished
 
+    def verify(self) -> None:
+        """Check every file now, and not only when it is read.
+
+        Raises:
+            StalePseudoLabels: as for reading an image.
+        """
+        self.__dict__.pop("_files", None)
+        for name in self._files:
+            if not self._store.holds(_file(name)):
+                raise StalePseudoLabels(
+                    self._mend(f"{_file(name)} is missing or not what was written")
+                )
+
     def check_images(self, names: Sequence[str]) -> None:
         """Check that these images, in this order, are those whose labels are stored.
 
