@@ -161,10 +161,11 @@ def test_all_stages_and_a_method_without_boxes_train_on_it(profile, machine, min
         if name != "ancillary":
             learnt = {part: images.without_boxes() for part, images in learnt.items()}
         known, lists = one.folder.description["inputs"], read_json(one.folder.path / "lists.json")
+        assert list(lists["scored on"]["test"]) == list(data.names["test"])
         assert known["classes"] == list(mine.CLASSES)
         for part, images in learnt.items():
             assert known["images"][part] == images.digest
-            assert list(lists[part]) == list(data.names[part])
+            assert list(lists["made from"][part]) == list(data.names[part])
         scores = one.evaluate()
         assert scores.confusion.sum() == pixels and scores.classes == mine.CLASSES
         stored = RunFolder.open(one.folder.path)
@@ -255,7 +256,7 @@ def test_its_options_are_flags(mine, root, capsys):
                  str(root), "--device", "cpu", "--data.options.camera", "right"]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    folder = Path(printed.split("run: ")[1].strip())
+    folder = Path(printed.split("run: ")[1].splitlines()[0].strip())
     stored = read_json(folder / "config.json")
     assert stored["value"]["data"]["options"] == {"camera": "right"} and "square" in printed
     assert read_run(stored, folder).data.options == mine.MineOptions("right")
@@ -329,8 +330,8 @@ def test_an_installed_package_serves_every_command(package, root, tmp_path):
     names = (tmp_path / "three.txt").read_text(encoding="utf-8").split()
     assert "3 of 6 images" in split and "all 3 classes occur" in split and len(set(names)) == 3
     assert "mIoU on val:" in trained and "circle" in trained and "square" in trained
-    run = Path(trained.split("run: ")[1].strip())
-    assert list(read_json(run / "lists.json")["labelled"]) == names
+    run = Path(trained.split("run: ")[1].splitlines()[0].strip())
+    assert list(read_json(run / "lists.json")["made from"]["labelled"]) == names
     scored, predicted = shell(
         ["evaluate", run, "--root", root, "--device", "cpu"],
         ["predict", root / "mine-1.0" / "shots", "--run", run, "--out", "out", "--device", "cpu"],
