@@ -153,7 +153,7 @@ class PseudoLabelStore:
         """
         self.__dict__.pop("_files", None)
         for name in self._files:
-            if not self._store.holds(_file(name)):
+            if not self.store.holds(_file(name)):
                 raise StalePseudoLabels(
                     self._mend(f"{_file(name)} is missing or not what was written")
                 )
