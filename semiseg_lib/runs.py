@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -226,9 +225,8 @@ class RunFolder:
         return self.store.set_aside()
 
     def delete(self) -> None:
-        """Delete the folder; the manifest first, so that what remains never looks finished."""
-        (self.path / "manifest.json").unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the folder."""
+        self.store.delete()
 
     @property
     def _identity(self) -> str:

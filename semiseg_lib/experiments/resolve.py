@@ -3,25 +3,29 @@
 :func:`resolve` is the one way to a result: chapters, commands and studies all take it. What is
 there is used only where its identity is the value's, digests of the images included, and where its
 bytes are those that were written; a damaged result is set aside and made again.
+
+Of several commands that ask for the same result one makes it, and the others wait. Of the processes
+of one distributed job the main one looks, decides, locks and writes; the others hear what it found.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.durable import Damaged, held
 from semiseg_lib.evaluate import evaluate, predict_probabilities
-from semiseg_lib.experiments.identity import Identity, Inputs, boxed_part
+from semiseg_lib.experiments.identity import Identity, Inputs, boxed_part, run_of
 from semiseg_lib.experiments.lists import difference, lists_of
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.trained import Trained, open_run
@@ -35,8 +39,11 @@ from semiseg_lib.paths import shared_roots, shown, work_root
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
+from semiseg_lib.stores.store import Store
 from semiseg_lib.train import make_accelerator
 
+T = TypeVar("T")
+S = TypeVar("S", LogitsStore, PseudoLabelStore)
 FOLDERS = {Run: "runs", Logits: "logits", MixedLogits: "logits", PseudoLabels: "pseudo_labels"}
 
 
@@ -66,7 +73,10 @@ def resolve(value, machine=None, anew=False):
         FileNotFoundError: the dataset or an encoder's weights are not there.
         ValueError: the images do not suit the method, or options contradict each other.
     """
-    return _Resolver(Machine.of(machine)).resolve(value, anew)
+    machine = Machine.of(machine)
+    # The processes of a distributed job meet on the right device before the first question.
+    make_accelerator(run_of(value).train, machine.device)
+    return _Resolver(machine).resolve(value, anew)
 
 
 class _Resolver:
@@ -85,51 +95,58 @@ class _Resolver:
 
     def _run(self, run: Run, anew: bool) -> Trained:
         identity = self.inputs.identity(run)
-        folder = RunFolder(
-            place(identity, "manifest.json"), identity.description, identity.parents
-        )
-        if not anew and folder.finished:
+        path = _answer_of_main(lambda: None if anew else self._whole(identity))
+        if path is None:
+            path = own_place(identity)
+            self._make_run(identity, path, anew)
+        return open_run(path, self.machine, inputs=self.inputs)
+
+    def _whole(self, identity: Identity) -> Path | None:
+        """Return the folder of a finished run whose bytes are those that were written."""
+        for path in places(identity):
+            folder = RunFolder(path, identity.description, identity.parents)
             try:
-                return open_run(folder.path, self.machine, inputs=self.inputs)
+                if folder.finished:
+                    folder.store.verify()
+                    return path
             except Damaged as error:
-                print(f"{error} The run is made again.", file=sys.stderr)
-                folder = RunFolder(own_place(identity), folder.description, folder.parents)
-        self._make_run(identity, folder, anew)
-        return open_run(folder.path, self.machine, inputs=self.inputs)
+                print(error, file=sys.stderr)
+        return None
 
-    def _make_run(self, identity: Identity, folder: RunFolder, anew: bool) -> None:
-        """Train, from the folder's checkpoint where there is one, and store the result.
-
-        Of several commands or distributed jobs that ask for the same run, one trains it and the
-        others wait.
-        """
+    def _make_run(self, identity: Identity, path: Path, anew: bool) -> None:
+        """Train, from the folder's checkpoint where there is one, and store the result."""
         run, data = identity.value, self.inputs.data(identity.value)
         parts = {name: self.resolve(one) for name, one in run.parents().items()}
+        folder = RunFolder(path, identity.description, identity.parents)
         accelerator = make_accelerator(
-            run.train, self.machine.device, trackers=self.machine.trackers, folder=folder.path
+            run.train, self.machine.device, trackers=self.machine.trackers, folder=path
         )
-        with _held_by_main(accelerator, folder.path):
-            if _answer_of_main(accelerator, lambda: self._is_due(identity, folder, anew)):
-                method, record = train(
-                    run, folder, data, self.inputs.image_sets(run), parts, self.machine,
-                    accelerator, self._score(run, data),
-                )
-                if accelerator.is_main_process:
-                    self._refuse_changed_images(identity)
-                    folder.finish(method.state_dict(), record)
-            accelerator.wait_for_everyone()
+        with ExitStack() as lock:
+
+            def is_due() -> bool:
+                lock.enter_context(held(path))
+                return self._is_due(identity, folder, anew)
+
+            if not _answer_of_main(is_due):
+                return
+            method, record = train(
+                run, folder, data, self.inputs.image_sets(run), parts, self.machine, accelerator,
+                self._score(run, data),
+            )
+
+            def finish() -> None:
+                self._refuse_changed_images(identity)
+                folder.finish(method.state_dict(), record)
+
+            _answer_of_main(finish)
 
     def _is_due(self, identity: Identity, folder: RunFolder, anew: bool) -> bool:
         """Whether a run must be trained; its folder is made ready for that."""
         if anew:
             folder.delete()
-        elif folder.finished:
-            try:
-                folder.store.verify()
-                return False  # another command has finished it meanwhile
-            except Damaged as error:
-                print(f"{error} It is set aside as {shown(folder.set_aside())}.", file=sys.stderr)
-        elif (folder.path / "manifest.json").is_file():
+        elif folder.finished and _is_whole(folder.store):
+            return False  # another command has finished it meanwhile
+        elif folder.store.manifest_path.is_file():
             print(f"{shown(folder.path)} is damaged. It is set aside as "
                   f"{shown(folder.set_aside())}.", file=sys.stderr)
         lists = lists_of(self.inputs, identity.value)
@@ -164,12 +181,15 @@ class _Resolver:
         identity, data = self.inputs.identity(value), self.inputs.data(value)
         part = value.part if isinstance(value, Logits) else value.ancillary.part
         images = boxed_part(data, part)
-        store = LogitsStore(
-            place(identity, "manifest.json"), identity.digest, images.names, value.bits,
-            identity.description, identity.parents,
-        )
+
+        def store(path: Path) -> LogitsStore:
+            return LogitsStore(
+                path, identity.digest, images.names, value.bits, identity.description,
+                identity.parents,
+            )
+
         give = self._own_logits if isinstance(value, Logits) else self._mixed_logits
-        return self._stored(store, anew, lambda: give(value, images))
+        return self._stored(identity, store, anew, lambda: give(value, images))
 
     def _own_logits(self, value: Logits, images: ImageSet):
         trained = self.resolve(value.run)
@@ -182,10 +202,12 @@ class _Resolver:
     def _pseudo_labels(self, value: PseudoLabels, anew: bool) -> PseudoLabelStore:
         identity, data = self.inputs.identity(value), self.inputs.data(value)
         images = data.unlabelled
-        store = PseudoLabelStore(
-            place(identity, "manifest.json"), identity.digest, images.names, len(data.classes),
-            identity.description, identity.parents,
-        )
+
+        def store(path: Path) -> PseudoLabelStore:
+            return PseudoLabelStore(
+                path, identity.digest, images.names, len(data.classes), identity.description,
+                identity.parents,
+            )
 
         def give():
             teacher = self.resolve(value.teacher).chosen()
@@ -193,23 +215,36 @@ class _Resolver:
             def probabilities(some: ImageSet) -> Iterator[torch.Tensor]:
                 return predict_probabilities(teacher.method, some, value.protocol)
 
-            thresholds = value.selection.thresholds(probabilities(images), len(data.classes))
+            @cache  # in the process that writes, when it begins to
+            def thresholds() -> torch.Tensor:
+                return value.selection.thresholds(probabilities(images), len(data.classes))
+
             return lambda numbers: (
-                select(one, thresholds) for one in probabilities(images.take(numbers))
+                select(one, thresholds()) for one in probabilities(images.take(numbers))
             )
 
-        return self._stored(store, anew, give)
+        return self._stored(identity, store, anew, give)
 
-    def _stored(self, store: Any, anew: bool, give: Any) -> Any:
-        """A store whose missing files the main process writes while the others wait."""
-        if _answer_of_main(PartialState(), lambda: anew or not store.complete):
-            made = give()
-            with PartialState().main_process_first():
-                if PartialState().is_main_process:
-                    if anew:
-                        store.delete()
-                    store.write(made)
-        return store
+    def _stored(
+        self, identity: Identity, store: Callable[[Path], S], anew: bool, give: Callable[[], Any]
+    ) -> S:
+        """A store in one of the folders; the main process writes what is missing in its own one."""
+
+        def complete() -> Path | None:
+            return next((path for path in places(identity) if store(path).complete), None)
+
+        path = _answer_of_main(lambda: None if anew else complete())
+        if path is not None:
+            return store(path)
+        own, made = store(own_place(identity)), give()
+
+        def write() -> None:
+            if anew:
+                own.delete()
+            own.write(made)
+
+        _answer_of_main(write)
+        return own
 
 
 def mixed(
@@ -224,39 +259,35 @@ def mixed(
 
 def own_place(identity: Identity) -> Path:
     """Return the folder of a value in the work folder."""
-    return work_root() / FOLDERS[type(identity.value)] / identity.name
+    return places(identity)[0]
 
 
-def place(identity: Identity, mark: str) -> Path:
-    """Return the folder of a value: where ``mark`` is there, in the work folder or a shared one."""
+def places(identity: Identity) -> list[Path]:
+    """Return the folders in which a value may lie: in the work folder, then in shared ones."""
     below = Path(FOLDERS[type(identity.value)]) / identity.name
-    for root in (work_root(), *shared_roots()):
-        if (root / below / mark).is_file():
-            return root / below
-    return work_root() / below
+    return [root / below for root in (work_root(), *shared_roots())]
 
 
-@contextmanager
-def _held_by_main(accelerator: Accelerator, path: Path) -> Iterator[None]:
-    """Hold a path for this job: the main process takes the lock, the others wait for it."""
-    if not accelerator.is_main_process:
-        yield
-        return
-    with held(path):
-        yield
+def _is_whole(store: Store) -> bool:
+    try:
+        store.verify()
+    except Damaged:
+        return False
+    return True
 
 
-def _answer_of_main(state: Accelerator | PartialState, question) -> bool:
+def _answer_of_main(question: Callable[[], T]) -> T:
     """Return what the main process answers; an error of it is raised in every process."""
+    state = PartialState()
+    if state.num_processes == 1:
+        return question()
     answer: list[Any] = [None, None]
     if state.is_main_process:
         try:
             answer[0] = question()
         except Exception as error:
-            if state.num_processes == 1:
-                raise
             answer[1] = error
     broadcast_object_list(answer)
     if answer[1] is not None:
         raise answer[1]
-    return bool(answer[0])
+    return answer[0]

@@ -7,6 +7,7 @@ matches the files; a store that is not can be written on. Bytes are checked befo
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -226,6 +227,12 @@ class Store:
         manifest = self._stored(anew=True)
         for name in manifest["members"] if manifest else ():
             self.read(name)
+
+    def delete(self) -> None:
+        """Delete the folder; the manifest first, so that what remains never looks finished."""
+        self.manifest_path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.reload()
 
     def set_aside(self) -> Path:
         """Rename the folder, so that the store can be made anew; return the new path."""
