@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 
 import pytest
 import torch
+from semiseg_lib.stages import Pipeline, RunConfig
 from torch import nn
 
 from semiseg_lib import durable
@@ -18,7 +19,6 @@ from semiseg_lib.methods import AncillaryConfig, PrimaryConfig, SupervisedConfig
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.profiles import load
 from semiseg_lib.runs import CheckpointMismatch, RunFolder, best_of, fingerprint
-from semiseg_lib.stages import Pipeline, RunConfig
 
 
 def config(method=None) -> RunConfig:

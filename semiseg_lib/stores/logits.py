@@ -113,6 +113,11 @@ class LogitsStore:
         if not store.finished:
             store.finish()
 
+    def delete(self) -> None:
+        """Delete what is stored, to be written anew."""
+        with held(self.folder):
+            self.store.delete()
+
     def read(self) -> Tensor:
         """All logits, float16 (N, C, h, w), in the order of ``names``.
 

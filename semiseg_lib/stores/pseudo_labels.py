@@ -166,6 +166,11 @@ class PseudoLabelStore:
         """
         check_images(self.names, names, self.folder)
 
+    def delete(self) -> None:
+        """Delete what is stored, to be written anew."""
+        with held(self.folder):
+            self.store.delete()
+
     def in_memory(self) -> Sequence[np.ndarray]:
         """Return the labels one by one: all of them read, where they take little memory.
 

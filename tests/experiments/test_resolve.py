@@ -22,7 +22,7 @@ from semiseg_lib.models import encoders
 from semiseg_lib.profiles import load
 from semiseg_lib.runs import RunFolder, read_description
 
-RESOLVING = import_module("semiseg_lib.experiments.resolve")  # the function hides its module
+RESOLVING = import_module("semiseg_lib.experiments.resolving")  # the function hides its module
 MEMBERS = ("model.safetensors", "best.safetensors", "record.json", "config.json", "lists.json")
 FILES = (*MEMBERS, "manifest.json")
 

@@ -3,26 +3,31 @@
 :func:`resolve` is the one way to a result: chapters, commands and studies all take it. What is
 there is used only where its identity is the value's, digests of the images included, and where its
 bytes are those that were written; a damaged result is set aside and made again.
+
+Of several commands or distributed jobs that ask for the same value one makes it and the others
+wait. Of the processes of one distributed job the main one looks, decides and writes; its answers
+and its errors reach the others.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.durable import Damaged, held
 from semiseg_lib.evaluate import evaluate, predict_probabilities
-from semiseg_lib.experiments.identity import Identity, Inputs, blueprint, boxed_part
+from semiseg_lib.experiments.identity import Identity, Inputs, blueprint, boxed_part, run_of
 from semiseg_lib.experiments.lists import difference, lists_of
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.trained import Trained, open_run
@@ -37,10 +42,11 @@ from semiseg_lib.provenance import code_version, state_of_machine
 from semiseg_lib.runs import CONFIG, RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
-from semiseg_lib.stores.store import MANIFEST, Stale, Store
+from semiseg_lib.stores.store import Stale, Store
 from semiseg_lib.train import make_accelerator
 
-AnyStore = LogitsStore | PseudoLabelStore
+T = TypeVar("T")
+Labels = TypeVar("Labels", LogitsStore, PseudoLabelStore)
 Give = Callable[[Sequence[int]], Iterable[Any]]
 """From the numbers of images to what is stored of each."""
 
@@ -71,9 +77,13 @@ def resolve(value, machine=None, anew=False):
 
     Raises:
         FileNotFoundError: the dataset or an encoder's weights are not there.
-        ValueError: the images do not suit the method, or options contradict each other.
+        ValueError: the images do not suit the method, options contradict each other, or an image
+            changed while it was learnt from.
     """
-    return _Resolver(Machine.of(machine)).resolve(value, anew)
+    machine = Machine.of(machine)
+    # The processes of a distributed job meet on the right device before the first question.
+    make_accelerator(run_of(value).train, machine.device)
+    return _Resolver(machine).resolve(value, anew)
 
 
 class _Resolver:
@@ -90,51 +100,53 @@ class _Resolver:
             return self._pseudo_labels(value, anew)
         return self._logits(value, anew)
 
+    # ------------------------------------------------------------------------------------- runs
+
     def _run(self, run: Run, anew: bool) -> Trained:
         identity = self.inputs.identity(run)
-        folder = RunFolder(place(identity), identity.description, identity.parents)
-        if anew or not _answer_of_main(PartialState(), lambda: _is_whole(folder.store)):
-            folder = RunFolder(own_place(identity), folder.description, folder.parents)
-            self._make_run(identity, folder, anew)
+
+        def store(path: Path) -> Store:
+            return RunFolder(path, identity.description, identity.parents).store
+
+        path = _answer_of_main(lambda: None if anew else _found(identity, store))
+        if path is None:
+            path = own_place(identity)
+            self._make_run(identity, RunFolder(path, identity.description, identity.parents), anew)
         # It may be stored with other options of those that decide no result.
-        return replace(open_run(folder.path, self.machine, inputs=self.inputs), run=run)
+        return replace(open_run(path, self.machine, inputs=self.inputs), run=run)
 
     def _make_run(self, identity: Identity, folder: RunFolder, anew: bool) -> None:
-        """Train, from the folder's checkpoint where there is one, and store the result.
-
-        Of several commands or distributed jobs that ask for the same run, one trains it and the
-        others wait.
-        """
+        """Train, from the folder's checkpoint where there is one, and store the result."""
         run, data = identity.value, self.inputs.data(identity.value)
         refuse_contradictions(run, blueprint(run, len(data.classes)), data)
         parts = {name: self.resolve(one) for name, one in run.parents().items()}
         accelerator = make_accelerator(
             run.train, self.machine.device, trackers=self.machine.trackers, folder=folder.path
         )
-        with _held_by_main(accelerator, folder.path):
-            if _answer_of_main(accelerator, lambda: self._is_due(identity, folder, anew)):
-                method, record = train(
-                    run, folder, data, self.inputs.image_sets(run), parts, self.machine,
-                    accelerator, self._score(run, data),
-                )
-                _answer_of_main(
-                    accelerator, lambda: self._finish(identity, folder, method, record)
-                )
-            accelerator.wait_for_everyone()
+        with ExitStack() as lock:
+
+            def is_due() -> bool:
+                lock.enter_context(held(folder.path))
+                return self._is_due(identity, folder, anew)
+
+            if not _answer_of_main(is_due):
+                return
+            method, record = train(
+                run, folder, data, self.inputs.image_sets(run), parts, self.machine, accelerator,
+                self._score(run, data),
+            )
+            _answer_of_main(lambda: self._finish(identity, folder, method, record))
 
     def _is_due(self, identity: Identity, folder: RunFolder, anew: bool) -> bool:
         """Whether a run must be trained; its folder is made ready for that."""
         if anew:
             folder.delete()
-        elif (folder.path / MANIFEST).is_file():
-            try:
-                folder.store.verify()
-                if folder.finished:
-                    return False  # another command has finished it meanwhile
-            except (Damaged, Stale) as error:
-                problem = getattr(error, "problem", str(error))
-                print(f"{problem} The run is set aside as {shown(folder.set_aside())} and made "
-                      "again.", file=sys.stderr)
+        elif folder.store.manifest_path.is_file():
+            problem = _problem(folder.store)
+            if not problem:
+                return False  # another command has finished it meanwhile
+            print(f"{problem} The run is set aside as {shown(folder.set_aside())} and made again.",
+                  file=sys.stderr)
         lists = lists_of(self.inputs, identity.value)
         began = (folder.path / CONFIG).is_file()
         if not began and (said := difference(identity, folder.path, lists)):
@@ -154,18 +166,6 @@ class _Resolver:
             raise
         folder.finish(method.state_dict(), record)
 
-    def _refuse_changed_inputs(self, identity: Identity) -> None:
-        """Raise ValueError where a file changed while something was made from it."""
-        now = Inputs(self.machine.root).identity(identity.value)
-        if now.digest != identity.digest:
-            changed = [role for role, one in identity.images.items()
-                       if now.images.get(role) != one]
-            what = f"{' and '.join(changed)} images" if changed else "inputs"
-            raise ValueError(
-                f"the {what} of {identity.name} changed while it was made. Nothing was stored as "
-                "finished; run the same command again: it takes what is there now."
-            )
-
     def _score(self, run: Run, data: Data) -> Callable[[Method], float] | None:
         """The validation mIoU in percent; None for a run that is not validated."""
         if run.validation is None:
@@ -176,13 +176,15 @@ class _Resolver:
 
         return score
 
+    # ----------------------------------------------------------------------------------- labels
+
     def _logits(self, value: Logits | MixedLogits, anew: bool) -> LogitsStore:
         identity, data = self.inputs.identity(value), self.inputs.data(value)
         part = value.part if isinstance(value, Logits) else value.ancillary.part
         images = boxed_part(data, part)
         store = LogitsStore(
-            place(identity), identity.digest, images.names, value.bits,
-            identity.description, identity.parents,
+            own_place(identity), identity.digest, images.names, value.bits, identity.description,
+            identity.parents,
         )
         give = self._own_logits if isinstance(value, Logits) else self._mixed_logits
         return self._stored(identity, store, anew, lambda: give(value, images))
@@ -199,7 +201,7 @@ class _Resolver:
         identity, data = self.inputs.identity(value), self.inputs.data(value)
         images = data.unlabelled
         store = PseudoLabelStore(
-            place(identity), identity.digest, images.names, len(data.classes),
+            own_place(identity), identity.digest, images.names, len(data.classes),
             identity.description, identity.parents,
         )
 
@@ -209,34 +211,59 @@ class _Resolver:
             def probabilities(some: ImageSet) -> Iterator[torch.Tensor]:
                 return predict_probabilities(teacher.method, some, value.protocol)
 
-            thresholds = value.selection.thresholds(probabilities(images), len(data.classes))
+            @cache  # in the process that writes, when it begins to
+            def thresholds() -> torch.Tensor:
+                return value.selection.thresholds(probabilities(images), len(data.classes))
+
             return lambda numbers: (
-                select(one, thresholds) for one in probabilities(images.take(numbers))
+                select(one, thresholds()) for one in probabilities(images.take(numbers))
             )
 
         return self._stored(identity, store, anew, give)
 
     def _stored(
-        self, identity: Identity, store: AnyStore, anew: bool, give: Callable[[], Give]
-    ) -> AnyStore:
-        """A store whose missing or damaged files the main process writes while the others wait."""
-        if not _answer_of_main(PartialState(), lambda: anew or not _is_whole(store.store)):
-            return store
-        store = replace(store, folder=own_place(identity))
+        self, identity: Identity, own: Labels, anew: bool, give: Callable[[], Give]
+    ) -> Labels:
+        """A store that is whole; the main process writes what is missing or damaged.
+
+        Args:
+            identity: of what is stored.
+            own: the store in the work folder.
+            anew: write all of it.
+            give: gives what computes the labels.
+        """
+        def store(path: Path) -> Store:
+            return replace(own, folder=path).store
+
+        path = _answer_of_main(lambda: None if anew else _found(identity, store))
+        if path is not None:
+            return replace(own, folder=path)
         made = give()
 
         def write() -> None:
             if anew:
-                store.store.delete()
-            store.write(made)
+                own.delete()
+            own.write(made)
             try:
                 self._refuse_changed_inputs(identity)
             except ValueError:
-                store.store.delete()
+                own.delete()
                 raise
 
-        _answer_of_main(PartialState(), write)
-        return store
+        _answer_of_main(write)
+        return own
+
+    def _refuse_changed_inputs(self, identity: Identity) -> None:
+        """Raise ValueError where a file changed while something was made from it."""
+        now = Inputs(self.machine.root).identity(identity.value)
+        if now.digest != identity.digest:
+            changed = [role for role, one in identity.images.items()
+                       if now.images.get(role) != one]
+            what = f"{' and '.join(changed)} images" if changed else "inputs"
+            raise ValueError(
+                f"the {what} of {identity.name} changed while it was made. Nothing was stored as "
+                "finished; run the same command again: it takes what is there now."
+            )
 
 
 def mixed(
@@ -249,54 +276,58 @@ def mixed(
         yield linear_correction(one[None].float(), ancillary[number][None].float(), alpha)[0]
 
 
+def places(identity: Identity) -> list[Path]:
+    """Return the folders in which a value may lie: in the work folder, then in shared ones."""
+    below = Path(FOLDERS[type(identity.value)]) / identity.name
+    return [root / below for root in (work_root(), *shared_roots())]
+
+
 def own_place(identity: Identity) -> Path:
     """Return the folder of a value in the work folder."""
-    return work_root() / FOLDERS[type(identity.value)] / identity.name
+    return places(identity)[0]
 
 
 def place(identity: Identity) -> Path:
-    """Return the folder of a value: in the work folder, or finished in a shared one."""
-    own = own_place(identity)
-    if (own / MANIFEST).is_file():
-        return own
-    for root in shared_roots():
-        shared = root / own.relative_to(work_root())
-        with suppress(Damaged, FileNotFoundError):
-            if Store.open(shared).finished:
-                return shared
-    return own
+    """Return the folder in which a value lies; its own one where it lies in none."""
+    return next((path for path in places(identity) if Store(path, "", {}).manifest_path.is_file()),
+                own_place(identity))
 
 
-def _is_whole(store: Store) -> bool:
-    """Whether a store is finished and every byte of it is what was written."""
+def _found(identity: Identity, store: Callable[[Path], Store]) -> Path | None:
+    """Return the folder of a finished store whose bytes are those that were written."""
+    for path in places(identity):
+        found = store(path)
+        if found.manifest_path.is_file():
+            problem = _problem(found)
+            if not problem:
+                return path
+            if path != own_place(identity):  # that one is set aside, which is said then
+                print(f"{problem} It is left as it is and made again in {shown(work_root())}.",
+                      file=sys.stderr)
+    return None
+
+
+def _problem(store: Store) -> str:
+    """Say why a store that has a manifest cannot be used; "" where it can."""
     try:
         store.verify()
-    except (Damaged, Stale):
-        return False
-    return store.finished
+    except (Damaged, Stale) as error:
+        return getattr(error, "problem", str(error))
+    return "" if store.finished else f"{shown(store.folder)} is not finished."
 
 
-@contextmanager
-def _held_by_main(accelerator: Accelerator, path: Path) -> Iterator[None]:
-    """Hold a path for this job: the main process takes the lock, the others wait for it."""
-    if not accelerator.is_main_process:
-        yield
-        return
-    with held(path):
-        yield
-
-
-def _answer_of_main(state: Accelerator | PartialState, question: Callable[[], Any]) -> bool:
+def _answer_of_main(question: Callable[[], T]) -> T:
     """Return what the main process answers, or does; its error is raised in every process."""
+    state = PartialState()
+    if state.num_processes == 1:
+        return question()
     answer: list[Any] = [None, None]
     if state.is_main_process:
         try:
             answer[0] = question()
         except Exception as error:
-            if state.num_processes == 1:
-                raise
             answer[1] = error
     broadcast_object_list(answer)
     if answer[1] is not None:
         raise answer[1]
-    return bool(answer[0])
+    return answer[0]
