@@ -97,8 +97,8 @@ class RunFolder:
             return RunFolder(path, store.description, store.parents)
         if not (path / CONFIG).is_file():
             raise FileNotFoundError(
-                f"{path / CONFIG} is missing: {path} is not a run folder. `semiseg runs` lists "
-                "those that there are."
+                f"{shown(path / CONFIG)} is missing: {shown(path)} is not a run folder. `semiseg "
+                "runs` lists those that there are."
             )
         description = read_description(path / CONFIG)
         return RunFolder(path, description, description.get("inputs", {}).get("parents", {}))
@@ -300,14 +300,15 @@ def read_description(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
     except Damaged as error:
+        content: Any = None
         with suppress(ValueError, OSError):
             content = json.loads(path.read_bytes())
-            if isinstance(content, dict) and "sha256" not in content and "method" in content:
-                raise ValueError(
-                    f"{shown(path)} was written by an earlier version, which did not store what a "
-                    "run learnt from; it cannot be told whether it is still right. Train it "
-                    "again; `semiseg runs prune` removes the old run."
-                ) from error
+        if isinstance(content, dict) and "sha256" not in content and "method" in content:
+            raise ValueError(
+                f"{shown(path)} was written by an earlier version, which did not store what a run "
+                "learnt from; it cannot be told whether it is still right. Train it again; "
+                "`semiseg runs prune` removes the old run."
+            ) from error
         raise
 
 
