@@ -73,7 +73,7 @@ def ask_for_the_same_run(rank: int, work: Path, job: str) -> dict[str, Any]:
     weights = b"".join(one.numpy().tobytes() for one in trained.method.state_dict().values())
     return {
         "trained": bool(trained_here), "folder": trained.folder.path.name,
-        "weights": sha256(weights).hexdigest(), "processes": trained.record["machine"]["processes"],
+        "weights": sha256(weights).hexdigest(), "processes": trained.record["made with"][0]["machine"]["processes"],
     }
 
 
