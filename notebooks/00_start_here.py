@@ -35,27 +35,31 @@ from torch import nn
 
 from semiseg_lib import book, chapter, plots, profiles, tables
 from semiseg_lib.evaluate import predict, predict_logits
+from semiseg_lib.experiments import resolve
+from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.self_correcting import linear_correction
-from semiseg_lib.paths import work_root
-from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("00_start_here", profile, device)
 
 # %% [markdown]
-# ## The whole story in five lines
+# ## The whole story in four lines
 #
 # The pictures are drawn on your machine. A few of them get masks; many more get only boxes, drawn
-# in a hurry. Each line below runs one stage, or loads it if it was run before with the same
-# settings. Bars show the progress. You may interrupt: the next run continues where this one left
-# off.
+# in a hurry. In each line below, `story` names a training run, or the logits that one gave, as a
+# *value*: every option that decides it, and what it builds on. `resolve` finds on disk what a value
+# stands for, or makes it, and first whatever it builds on. Bars show the progress. You may
+# interrupt: the next run continues where this one left off.
 
 # %% tags=["nbval-ignore-output"]
-pipeline = Pipeline(profile, seed, device)
-supervised = pipeline.supervised()  # learns from the few masks alone
-ancillary = pipeline.ancillary()  # learns from the same masks, and is also shown the boxes
-stored = pipeline.logits()  # what the ancillary says about the boxed pictures
-primary = pipeline.primary()  # learns from the masks and from those labels, correcting them
+# learns from the few masks alone
+supervised = resolve(story.supervised(profile, seed), device)
+# learns from the same masks, and is also shown the boxes
+ancillary = resolve(story.ancillary(profile, seed), device)
+# what the ancillary says about the boxed pictures
+stored = resolve(story.logits(profile, seed), device)
+# learns from the masks and from those labels, correcting them
+primary = resolve(story.primary(profile, seed), device)
 
 # %% [markdown]
 # ## The result first
@@ -65,7 +69,8 @@ primary = pipeline.primary()  # learns from the masks and from those labels, cor
 # differ most, so they are not typical. They show where the ancillary's labels changed something.
 
 # %%
-test = pipeline.data.test
+data = primary.data
+test = data.test
 masks_only = predict(supervised.method, test)
 self_correcting = predict(primary.method, test)
 differing = (masks_only != self_correcting).mean(axis=(1, 2))
@@ -78,7 +83,7 @@ figure = plots.gallery(
         "masks only": masks_only[chosen],
         "self-correcting": self_correcting[chosen],
     },
-    pipeline.data.classes,
+    data.classes,
 )
 plots.show(figure, alt="Four test pictures, one a row: the picture, its true mask, the label of "
            "the model that learnt from masks only, and the label of the self-correcting primary.")
@@ -107,7 +112,7 @@ contestants = {
 }
 tables.results_table([
     {"model": name, "sees at test time": sees, "learnt from": labels,
-     "test mIoU": [pipeline.evaluate(trained).mean_iou]}
+     "test mIoU": [trained.evaluate().mean_iou]}
     for name, (trained, sees, labels) in contestants.items()
 ])
 
@@ -154,7 +159,7 @@ tables.results_table([
 # more than any other's.
 
 # %%
-unlabelled = pipeline.data.unlabelled
+unlabelled = data.unlabelled
 labels_ancillary = stored.read().float()
 alpha = profile.primary.alpha.end  # how much the ancillary still counts when training ends
 labels_primary = predict_logits(primary.method, unlabelled)
@@ -172,9 +177,9 @@ figure = plots.gallery(
         "picture, boxes": [unlabelled.images[one].numpy()],
         "ancillary": [label_of(labels_ancillary)],
         "corrected": [label_of(corrected)],
-        "hidden truth": [pipeline.data.unlabelled_truth[one]],
+        "hidden truth": [data.unlabelled_truth[one]],
     },
-    pipeline.data.classes, boxes=[unlabelled.sample(one).boxes],
+    data.classes, boxes=[unlabelled.sample(one).boxes],
 )
 plots.show(figure, alt="One unlabelled picture with its loosely drawn boxes, the "
            "ancillary's label, the corrected label, and the true mask that no model "
@@ -235,13 +240,20 @@ tables.results_table([
 #
 # Everything the book makes lies under `data/` (or where the environment variable `SEMISEG_WORK`
 # points): `data/minivoc` holds the pictures, `data/logits` the ancillary's labels, and `data/runs`
-# one folder for each training run. The name of a folder ends in a fingerprint of all settings.
-# Change a setting and you get another folder; delete a folder and the run is made again.
+# one folder for each training run.
+#
+# The name of a folder ends in two fingerprints. The first is that of all settings. The second, the
+# run's *identity*, is also made from the bytes of every picture, mask and box that the run learnt
+# from, and from the runs that it builds on. Change a setting or repaint a mask, and you get another
+# run in another folder; where pictures differ, a line says which. Delete a folder and the run is
+# made again. The last file to be written is a *manifest* with the SHA-256 of all others: a folder
+# without one is not finished, and a file that no longer fits is never used.
 
 # %% tags=["nbval-ignore-output"]
 for trained in (supervised, ancillary, primary):
-    print(trained.folder.path.relative_to(work_root()).as_posix())
-    print("    ", ", ".join(sorted(file.name for file in trained.folder.path.iterdir())))
+    folder = trained.folder.path
+    print(folder.name)
+    print("    ", ", ".join(sorted(file.name for file in folder.iterdir())))
 
 # %% [markdown]
 # ```{tip}
@@ -296,7 +308,8 @@ for name, trained in {"primary": primary, "ancillary": ancillary}.items():
 # **3.** You change the number of steps and run the chapter again. Is the old run overwritten?
 #
 # ```{dropdown} Answer
-# No. Other settings have another fingerprint, and so another folder. Both runs stay.
+# No. Other settings are another value, which has another folder. Both runs stay. It would be the
+# same with the same settings and another picture among those that the run learns from.
 # ```
 
 # %% [markdown]
@@ -306,7 +319,7 @@ for name, trained in {"primary": primary, "ancillary": ancillary}.items():
 # - The ancillary sees boxes and labels the unlabelled pictures. The primary sees pictures only,
 #   learns from those labels, and helps to correct them.
 # - One run is an anecdote. Several seeds, an interval and a control make a result.
-# - Every stage is load-or-train, so chapters can be run in any order.
+# - A run is a value, and `resolve` finds it or makes it; so chapters can be run in any order.
 #
 # ## What can go wrong
 #

@@ -38,16 +38,16 @@ from PIL import Image
 
 from semiseg_lib import chapter, plots, tables
 from semiseg_lib.batches import boxes
+from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.weak_view import DRAWS, View, draw_view
 from semiseg_lib.datasets import labels, splits
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, annotate, draw_scene
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.datasets.voc_annotation import read_annotation
-from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("01_data_preparation", profile, device)
-data = Pipeline(profile, seed, device).data
+data = Data(profile.data, seed)
 
 # %% [markdown]
 # ## The result first
@@ -349,9 +349,17 @@ sets = {"labelled": data.labelled, "unlabelled": data.unlabelled,
 jobs = ("masks and boxes to learn from", "boxes to learn from", "choices", "the reported score")
 tables.results_table([
     {"list": name, "pictures": len(images),
-     "masks": "–" if images.sample(0).mask is None else "yes", "used for": job}
+     "masks": "–" if images.sample(0).mask is None else "yes",
+     "used for": job, "digest": images.digest[:8]}
     for (name, images), job in zip(sets.items(), jobs, strict=True)
 ])
+
+# %% [markdown]
+# The last column is the beginning of each list's *digest*: a number that is computed from the bytes
+# of all its files, in their order. Change one pixel of one mask, and the digest is another. A
+# training run stores the digests of what it learnt from. When the chapters ask for a run, they get
+# it only if it learnt from the pictures that are there now; otherwise it is trained anew, and a
+# line says which pictures have changed, come or gone.
 
 # %% [markdown]
 # A plain draw of a few pictures may miss a class altogether, and then no method can learn it.
@@ -366,7 +374,7 @@ tables.results_table([
 # ```
 
 # %%
-chosen = {number: Pipeline(profile, number, device).data.labelled for number in profile.seeds}
+chosen = {s: Data(profile.data, s).labelled for s in profile.seeds}
 share = splits.class_shares(list(data.labelled.masks.numpy()), len(data.classes))
 assert share[0] > 0.5, "background no longer covers most of the labelled pixels"
 tables.results_table([

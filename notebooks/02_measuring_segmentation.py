@@ -35,12 +35,12 @@ import numpy as np
 from PIL import Image
 
 from semiseg_lib import chapter, evaluate, plots, tables
+from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import Evaluation, evaluate_labels
-from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("02_measuring_segmentation", profile, device)
-data = Pipeline(profile, seed, device).data
+data = Data(profile.data, seed)
 
 # %% [markdown]
 # ## The result first

@@ -41,7 +41,9 @@ from torch import Tensor, nn
 from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import evaluate, predict
-from semiseg_lib.stages import Pipeline
+from semiseg_lib.experiments import resolve
+from semiseg_lib.experiments import self_correction as story
+from semiseg_lib.paths import work_root
 
 profile = chapter.begin("03_supervised_baseline", profile, device)
 
@@ -54,9 +56,9 @@ profile = chapter.begin("03_supervised_baseline", profile, device)
 # the bottom.
 
 # %%
-pipeline = Pipeline(profile, seed, device)
-trained = pipeline.supervised()  # loaded if this run is on disk, otherwise run now
-data, classes = pipeline.data, pipeline.data.classes
+# loaded if this run is on disk, otherwise trained now
+trained = resolve(story.supervised(profile, seed), device)
+data, classes = trained.data, trained.classes
 
 
 def picture_accuracy(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -267,10 +269,11 @@ print("step 4, the same pixels:", torch.equal(once.images, later.images))
 
 # %% [markdown]
 # This is what makes a run resumable. A checkpoint holds the weights, the average, the optimiser and
-# one number: the next step. Below, one training is stopped half way and continued by a process that
-# knows nothing but the checkpoint. The other runs through. On a CPU with a fixed number of threads
-# the difference between their weights is exactly zero. (On a GPU, some sums are added up in another
-# order each time, and small differences remain.)
+# one number: the next step. (It also holds the identity of its run, so that no other run goes on
+# from it.) Below, one training is stopped half way and continued by a process that knows nothing
+# but the checkpoint. The other runs through. On a CPU with a fixed number of threads the difference
+# between their weights is exactly zero. (On a GPU, some sums are added up in another order each
+# time, and small differences remain.)
 
 # %% tags=["nbval-ignore-output"]
 def train(stop_at: int | None) -> Tensor:
@@ -362,13 +365,19 @@ plots.show(figure, alt="A weight that rises to 1 with strong jitter, and two mov
 #
 # Now the real training, for each seed of the profile. A seed decides three things at once: *which*
 # pictures have masks, the first weights of the network, and the order and the views of the
-# pictures. A run that is on disk is loaded.
+# pictures.
+#
+# `story.supervised(profile, s)` trains nothing. It is a *value*: all options of the run, written
+# down. `resolve` trains it, or loads it where a run with these options is on disk **and** learnt
+# from just the pictures that are there now.
 
 # %% tags=["nbval-ignore-output"]
-pipelines = {s: Pipeline(profile, s, device) for s in profile.seeds}
-runs = {s: pipelines[s].supervised() for s in profile.seeds}
-for s, run in runs.items():
-    print(f"seed {s}: {run.config.train.steps} steps, {run.record['seconds']:.0f} s of training")
+runs = {
+    s: resolve(story.supervised(profile, s), device) for s in profile.seeds
+}
+for s, one in runs.items():
+    steps, seconds = one.run.train.steps, one.record["seconds"]
+    print(f"seed {s}: {steps} steps, {seconds:.0f} s of training")
 
 # %%
 figure = plots.curves(
@@ -396,7 +405,8 @@ last_weights = {s: Supervised(profile.supervised, m.network) for s, m in deploye
 tables.results_table([
     {"what is deployed": name}
     | {f"mIoU on {split} pictures":
-       [evaluate(models[s], getattr(pipelines[s].data, split), classes).mean_iou for s in models]
+       [evaluate(models[s], getattr(runs[s].data, split), classes).mean_iou
+        for s in models]
        for split in ("labelled", "val")}
     for name, models in (("moving average", deployed), ("last weights", last_weights))
 ])
@@ -407,12 +417,13 @@ tables.results_table([
 # of what else makes a class hard: thin parts, a shape shared with another class, a varied colour.
 
 # %%
-scores = {s: pipelines[s].evaluate(run) for s, run in runs.items()}
+scores = {s: run.evaluate() for s, run in runs.items()}
 
 
 def pictures_with(number: int) -> list[int]:
     """In how many labelled pictures a class occurs, seed by seed."""
-    return [int((p.data.labelled.masks == number).any(2).any(1).sum()) for p in pipelines.values()]
+    masks = [run.data.labelled.masks for run in runs.values()]
+    return [int((one == number).any(2).any(1).sum()) for one in masks]
 
 
 tables.results_table(
@@ -456,30 +467,36 @@ for values in ([60, 64], [60, 62, 64], [60, 61, 62, 63, 64]):
 # %% [markdown]
 # So far every seed changed pictures and start together. Which of the two makes the scores differ? A
 # crossed design tells: take the pictures of each of three seeds, and train on each choice from the
-# start of each (first weights and batches). To keep it short, these trainings have a tenth of the
-# steps (and an average that looks back less far), and the scores are from the validation pictures.
-# Compare them with each other, not with the table above.
+# start of each (first weights and batches). So the run's data must name the pictures, in place of
+# its seed. They do it as papers do: by a published list, a text file with a name a line.
+#
+# To keep it short, these trainings have a tenth of the steps (and an average that looks back less
+# far), and the scores are from the validation pictures. Compare them with each other, not with the
+# table above.
 
 # %% tags=["nbval-ignore-output"]
-short = replace(profile.train_supervised, steps=max(profile.train_supervised.steps // 10, 1))
+from semiseg_lib.datasets.lists import list_digest, write_list
+
+full = profile.train_supervised
+short = replace(full, steps=max(full.steps // 10, 1))
 short_average = replace(profile.supervised, ema_decay=0.9)
 
 
-def short_run(labelled, pictures: str, start: int) -> float:
-    """Validation mIoU in percent of a short training on a set of labelled pictures."""
-    pipeline = pipelines[start]
-    config = pipeline.config(short_average, short, labels_from=pictures)
-    run = pipeline.train(config, labelled=labelled)
-    return 100 * pipeline.evaluate(run, "val").mean_iou
+def short_run(names: tuple[str, ...], start: int) -> float:
+    """Validation mIoU in percent of a short training on listed pictures."""
+    path = work_root() / "splits" / f"{list_digest(names)[:10]}.txt"
+    write_list(names, path)
+    data = replace(profile.data, published=path.as_posix())
+    listed = replace(profile, data=data)
+    run = story.run(listed, start, short_average, short)
+    return 100 * resolve(run, device).evaluate("val").mean_iou
 
 
 three = profile.seeds[:3]
+drawn = {s: runs[s].data.names["labelled"] for s in three}
 crossed = {
-    f"pictures of seed {drawn}": [
-        short_run(pipelines[drawn].data.labelled, f"pictures of seed {drawn}", start)
-        for start in three
-    ]
-    for drawn in three
+    f"pictures of seed {s}": [short_run(drawn[s], start) for start in three]
+    for s in three
 }
 
 # %%
@@ -620,25 +637,25 @@ assert ceilings[2] > ceilings[8], "exercise 3.3: a coarser answer should score l
 
 # %% [markdown]
 # **4. Investigate: what is one more mask worth?** Train a short run on half of the labelled
-# pictures of one seed. `short_run` from above does the work; you write the subset. What would you
+# pictures of one seed. `short_run` from above does the work; you write the list. What would you
 # expect if you doubled the masks instead? The "room above" figure has the far end. And how sure are
 # you, given how far the dots of one row lay apart?
 
 # %% tags=["solution"]
-def first_pictures(labelled, count: int):
-    """The first ``count`` pictures of a set of labelled pictures, with their masks."""
-    return labelled.take(range(count))
+def first_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """The first ``count`` names of a list of labelled pictures."""
+    return names[:count]
 
 
 # %% tags=["check", "nbval-ignore-output"]
 first = profile.seeds[0]
-everything = pipelines[first].data.labelled
-half = len(everything) // 2
-subset = first_pictures(everything, half)
-assert len(subset) == len(subset.images) == len(subset.masks) == half, "exercise 3.4: length"
-score = short_run(subset, f"first {half} of seed {first}", first)
-print(f"{half} masks: {score:.1f}, "
-      f"{len(everything)} masks: {crossed[f'pictures of seed {first}'][0]:.1f} (one run each)")
+half = len(drawn[first]) // 2
+subset = first_names(drawn[first], half)
+assert len(set(subset)) == half, "exercise 3.4: so many different names"
+assert set(subset) < set(drawn[first]), "exercise 3.4: of the seed's own"
+of_all = crossed[f"pictures of seed {first}"][0]
+print(f"{half} masks: {short_run(subset, first):.1f}, "
+      f"{len(drawn[first])} masks: {of_all:.1f} (one run each)")
 
 # %% [markdown]
 # ## Quiz

@@ -41,8 +41,9 @@ from semiseg_lib.batches.boxes import class_maps, heat_map
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.evaluate import evaluate, evaluate_labels, predict
+from semiseg_lib.experiments import resolve
+from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.inference import predict_part
-from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("04_ancillary_model", profile, device)
 
@@ -55,9 +56,9 @@ profile = chapter.begin("04_ancillary_model", profile, device)
 # pictures whose boxes are drawn tightly. These are the pictures where the boxes help most.
 
 # %%
-pipeline = Pipeline(profile, seed, device)
-supervised, ancillary = pipeline.supervised(), pipeline.ancillary()
-data, classes = pipeline.data, pipeline.data.classes
+supervised = resolve(story.supervised(profile, seed), device)
+ancillary = resolve(story.ancillary(profile, seed), device)
+data, classes = ancillary.data, ancillary.classes
 test_boxes = [data.test.sample(i).boxes for i in range(len(data.test))]
 truth = data.test.masks.numpy()
 side = truth.shape[-1]
@@ -224,9 +225,12 @@ for name, count in possible.items():
 # ```
 
 # %% tags=["nbval-ignore-output"]
-pipelines = {s: Pipeline(profile, s, device) for s in profile.seeds}
-supervised_runs = {s: p.supervised() for s, p in pipelines.items()}
-ancillary_runs = {s: p.ancillary() for s, p in pipelines.items()}
+supervised_runs = {
+    s: resolve(story.supervised(profile, s), device) for s in profile.seeds
+}
+ancillary_runs = {
+    s: resolve(story.ancillary(profile, s), device) for s in profile.seeds
+}
 
 
 def filled(boxes: Boxes) -> np.ndarray:
@@ -241,9 +245,9 @@ def filled(boxes: Boxes) -> np.ndarray:
 
 # %%
 scores = {
-    "supervised": [pipelines[s].evaluate(run) for s, run in supervised_runs.items()],
+    "supervised": [run.evaluate() for run in supervised_runs.values()],
     "filled boxes": [evaluate_labels(truth, map(filled, test_boxes), classes)],
-    "ancillary": [pipelines[s].evaluate(run) for s, run in ancillary_runs.items()],
+    "ancillary": [run.evaluate() for run in ancillary_runs.values()],
 }
 tables.results_table([
     {"model": name, "test mIoU": [one.mean_iou for one in group]}

@@ -44,8 +44,9 @@ from semiseg_lib.batches.boxes import class_maps
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.evaluate import evaluate_labels, predict_logits
+from semiseg_lib.experiments import evaluate_unlabelled, resolve
+from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods.parts import enlarge
-from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("05_ancillary_logits", profile, device)
 
@@ -60,9 +61,10 @@ profile = chapter.begin("05_ancillary_logits", profile, device)
 # The three pictures are sorted by how much background the ancillary takes for an object.
 
 # %% tags=["nbval-ignore-output"]
-pipeline = Pipeline(profile, seed, device)
-store = pipeline.logits()  # asks the ancillary, or finds its logits on disk
-data, classes = pipeline.data, pipeline.data.classes
+ancillary = resolve(story.ancillary(profile, seed), device)
+# asks the ancillary, or finds its logits on disk
+store = resolve(story.logits(profile, seed), device)
+data, classes = ancillary.data, ancillary.classes
 truth = np.asarray(data.unlabelled_truth)
 side = truth.shape[-1]
 unlabelled_boxes = [data.unlabelled.sample(i).boxes for i in range(len(truth))]
@@ -191,7 +193,7 @@ print(f"on disk: {store.bytes_per_image:,.0f} bytes a picture; by the formula: {
 # cheaper idea: keep only the hard label of each position at head resolution, and enlarge that.
 
 # %% tags=["nbval-ignore-output"]
-exact = predict_logits(pipeline.ancillary().method, data.unlabelled)
+exact = predict_logits(ancillary.method, data.unlabelled)
 blocks = exact.argmax(dim=1).to(torch.uint8).numpy().repeat(2, axis=1).repeat(2, axis=2)
 reference = labels_of(exact)
 for name, kept in {"float16 logits": labels, "hard labels of blocks": blocks}.items():
@@ -211,35 +213,40 @@ assert (labels == reference).mean() > 0.99, "rounding to float16 should hardly c
 # ## A store that refuses
 #
 # Files of numbers look alike. Train the ancillary again, forget to store its logits again, and the
-# primary learns from labels of a model that no longer exists, without any error. So the store keeps
-# an index: the fingerprint of the run that made the logits, a digest of the list of pictures, and
-# the SHA-256 of each file. `read` checks all three. We try it on a copy.
+# primary learns from labels of a model that no longer exists, without any error. So the store has a
+# *manifest*: the identity of what it holds (the ancillary, the bytes of the pictures, and all that
+# either was made from), a digest of the list of pictures, and the SHA-256 of each file. `read`
+# checks all three. We try it on a copy.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 from semiseg_lib.paths import shown as path_as_shown
 from semiseg_lib.stores.logits import LogitsStore, StaleLogits
 
 
-def attempt(what: str, folder: Path, source: str, names: tuple[str, ...]) -> None:
-    """Read a store and print what happened."""
+def attempt(what: str, asked: LogitsStore) -> None:
+    """Read a store as what it is asked to be, and print what happened."""
     try:
-        logits = LogitsStore(folder, source, names).read()
+        logits = asked.read()
         print(f"{what}: read, {tuple(logits.shape)} {logits.dtype}")
     except StaleLogits as refusal:
-        print(f"{what}: refused.\n    {str(refusal).replace(path_as_shown(folder), 'COPY')}")
+        said = str(refusal).replace(path_as_shown(asked.folder), "COPY")
+        said = said.replace(store.source, store.source[:10])
+        print(f"{what}: refused.\n    {said}")
 
 
+# %% tags=["nbval-ignore-output"]
 with TemporaryDirectory() as temporary:
-    copy = Path(temporary) / "copy"
-    shutil.copytree(store.folder, copy)
-    attempt("an intact copy", copy, store.source, store.names)
-    attempt("for another ancillary", copy, "0123456789", store.names)
-    attempt("for pictures in another order", copy, store.source, store.names[::-1])
-    file = next(copy.glob("*.safetensors"))
+    copy = replace(store, folder=Path(temporary) / "copy")
+    shutil.copytree(store.folder, copy.folder)
+    attempt("an intact copy", copy)
+    attempt("for another ancillary", replace(copy, source="0123456789"))
+    backwards = replace(copy, names=store.names[::-1])
+    attempt("for pictures in another order", backwards)
+    file = next(copy.folder.glob("*.safetensors"))
     raw = bytearray(file.read_bytes())
     raw[-1] ^= 1  # flip one bit of the last byte
     file.write_bytes(raw)
-    attempt("one bit flipped", copy, store.source, store.names)
+    attempt("one bit flipped", copy)
 
 # %% [markdown]
 # ## How good are the labels?
@@ -274,22 +281,23 @@ def logits_on(part, method) -> Tensor:
     return logits.float().cpu()
 
 
-pipelines = {s: Pipeline(profile, s, device) for s in profile.seeds}
-stores = {s: p.logits() for s, p in pipelines.items()}
-on_loose = {s: stores[s].read()[:few].float() for s in pipelines}
-on_tight = {
-    s: logits_on(tight, p.ancillary().method) for s, p in pipelines.items()
+ancillaries = {
+    s: resolve(story.ancillary(profile, s), device) for s in profile.seeds
 }
+stores = {s: resolve(story.logits(profile, s), device) for s in ancillaries}
+on_loose = {s: one.read()[:few].float() for s, one in stores.items()}
+on_tight = {s: logits_on(tight, one.method) for s, one in ancillaries.items()}
 
 # %%
 scores = {
-    "test pictures, tight boxes": [p.evaluate(p.ancillary()) for p in pipelines.values()],
+    "test pictures, tight boxes":
+        [one.evaluate() for one in ancillaries.values()],
     f"{few} unlabelled pictures, tight boxes":
         [evaluate_labels(truth[:few], labels_of(each), classes) for each in on_tight.values()],
     f"the same {few}, loose boxes":
         [evaluate_labels(truth[:few], labels_of(each), classes) for each in on_loose.values()],
     "all unlabelled pictures, loose boxes":
-        [p.evaluate_unlabelled(stores[s].read()) for s, p in pipelines.items()],
+        [evaluate_unlabelled(data, each.read()) for each in stores.values()],
 }
 tables.results_table([
     {"the ancillary on": name, "mIoU": [one.mean_iou for one in group],
@@ -544,9 +552,9 @@ print(f"picture {found}, {data.unlabelled.names[found]}: "
 # old ancillary is still there. What happens here, and what in a store of bare arrays?
 #
 # ```{dropdown} Answer
-# Here the new run has another fingerprint, so its store is missing and is made; reading the old one
-# for the new run would be refused. Bare arrays would be loaded without a word, and the result would
-# be that of another ancillary.
+# Here the new run has another identity, and so have its logits: their store is missing and is made;
+# reading the old one for the new run would be refused. Bare arrays would be loaded without a word,
+# and the result would be that of another ancillary.
 # ```
 #
 # **3.** Would it help to keep only the labels above 90 % confidence?

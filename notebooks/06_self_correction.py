@@ -37,8 +37,9 @@ from torch import Tensor
 from semiseg_lib import chapter, checks, plots, studies, tables
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import predict_logits
+from semiseg_lib.experiments import evaluate_unlabelled, resolve
+from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods.parts import enlarge, soft_cross_entropy
-from semiseg_lib.stages import Pipeline
 from semiseg_lib.widgets import AlphaExplorer
 
 profile = chapter.begin("06_self_correction", profile, device)
@@ -55,11 +56,15 @@ profile = chapter.begin("06_self_correction", profile, device)
 
 # %%
 seeds = tuple(dict.fromkeys((seed, *profile.seeds)))
-pipelines = {s: Pipeline(profile, s, device) for s in seeds}
-logits_ancillary = {s: pipelines[s].logits().read().float() for s in seeds}
-primaries = {s: pipelines[s].primary(studies.NONE) for s in seeds}
+stores = {s: resolve(story.logits(profile, s), device) for s in seeds}
+primaries = {
+    s: resolve(story.primary(profile, s, story.UNCORRECTED), device)
+    for s in seeds
+}
+logits_ancillary = {s: store.read().float() for s, store in stores.items()}
 logits_primary = {
-    s: predict_logits(primaries[s].method, pipelines[s].data.unlabelled) for s in seeds
+    s: predict_logits(primary.method, primary.data.unlabelled)
+    for s, primary in primaries.items()
 }
 print("logits of the unlabelled pictures:", tuple(logits_primary[seed].shape))
 
@@ -69,7 +74,7 @@ print("logits of the unlabelled pictures:", tuple(logits_primary[seed].shape))
 # serve to measure it, and to pick the pictures shown below. Nothing learns from them.
 
 # %%
-data = pipelines[seed].data
+data = primaries[seed].data
 truth = np.asarray(data.unlabelled_truth)
 mixed = (logits_primary[seed] + 0.5 * logits_ancillary[seed]) / 1.5
 
@@ -494,10 +499,10 @@ ALPHAS = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, np.inf)
 
 def corrected_labels_miou(s: int, alpha: float) -> float:
     """mIoU in percent of the corrected labels of seed s; alpha may be infinite."""
-    if np.isinf(alpha):
-        return studies.percent(pipelines[s].evaluate_unlabelled(logits_ancillary[s]))
-    mixed = linear_correction(logits_primary[s], logits_ancillary[s], alpha)
-    return studies.percent(pipelines[s].evaluate_unlabelled(mixed))
+    labels = logits_ancillary[s]
+    if not np.isinf(alpha):
+        labels = linear_correction(logits_primary[s], labels, alpha)
+    return studies.percent(evaluate_unlabelled(data, labels))
 
 
 label_scores = {s: [corrected_labels_miou(s, alpha) for alpha in ALPHAS] for s in seeds}
@@ -650,7 +655,7 @@ checks.same("6.2", arithmetic_correction, lambda *_: expected, *one_pixel, 0.5)
 def arithmetic_miou(s: int) -> float:
     """mIoU in percent of labels made with the arithmetic mean at alpha = 0.5."""
     mean = arithmetic_correction(logits_primary[s], logits_ancillary[s], 0.5)
-    return studies.percent(pipelines[s].evaluate_unlabelled(mean.log()))
+    return studies.percent(evaluate_unlabelled(data, mean.log()))
 
 
 geometric = [label_scores[s][ALPHAS.index(0.5)] for s in profile.seeds]

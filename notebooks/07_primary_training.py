@@ -41,9 +41,10 @@ from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tabl
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import predict_logits
+from semiseg_lib.experiments import evaluate_unlabelled, resolve
+from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
-from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("07_primary_training", profile, device)
 
@@ -53,21 +54,28 @@ profile = chapter.begin("07_primary_training", profile, device)
 # Three models, each trained once per seed. **Supervised** learns from the few masks alone. **No
 # correction** adds the unlabelled pictures with the ancillary's labels as they are. **Linear
 # correction** lets the primary talk back. All three see pictures only when they are tested,
-# never boxes. The next cell loads the runs that are on disk and trains the others.
+# never boxes. In the next cell `story` names the runs, and `resolve` loads those that are on disk
+# and trains the others, with the ancillaries that they build on.
 
 # %% tags=["nbval-ignore-output"]
 seeds = tuple(dict.fromkeys((seed, *profile.seeds)))
-pipelines = {s: Pipeline(profile, s, device) for s in seeds}
 runs = {
-    "supervised": {s: pipelines[s].supervised() for s in seeds},
-    "no correction": {s: pipelines[s].primary(studies.NONE) for s in seeds},
-    "linear correction": {s: pipelines[s].primary() for s in seeds},
+    "supervised": {
+        s: resolve(story.supervised(profile, s), device) for s in seeds
+    },
+    "no correction": {
+        s: resolve(story.primary(profile, s, story.UNCORRECTED), device)
+        for s in seeds
+    },
+    "linear correction": {
+        s: resolve(story.primary(profile, s), device) for s in seeds
+    },
 }
 
 
 def test_miou(name: str) -> list[float]:
-    """mIoU in percent on the test pictures, one value for each of the profile's seeds."""
-    return [studies.percent(pipelines[s].evaluate(runs[name][s])) for s in profile.seeds]
+    """mIoU in percent on the test pictures, one value a seed."""
+    return [studies.percent(runs[name][s].evaluate()) for s in profile.seeds]
 
 
 test = {name: test_miou(name) for name in runs}
@@ -97,11 +105,11 @@ plots.show(
 # normalisation also sees both kinds together, in one forward pass.
 
 # %%
-pipeline, train = pipelines[seed], profile.train_primary
-stored = pipeline.logits().read()
-unlabelled = pipeline.data.unlabelled.without_boxes().with_logits(stored)
+data, train = runs["linear correction"][seed].data, profile.train_primary
+stored = resolve(story.logits(profile, seed), device).read()
+unlabelled = data.unlabelled.without_boxes().with_logits(stored)
 loader = Loader(
-    pipeline.data.labelled, unlabelled, train.batch_labelled, train.batch_unlabelled,
+    data.labelled, unlabelled, train.batch_labelled, train.batch_unlabelled,
     profile.augment, seed,
 )
 batch = loader.batch(step=0)
@@ -132,7 +140,7 @@ for kind, part, labels, count in (("labelled", batch.labelled, batch.labelled.ma
         columns[f"{kind} {number}"] = [pixels(part.images[i]), labels[i].numpy()]
 
 # %%
-figure = plots.gallery(columns, pipeline.data.classes, rows_titles=["view", "label"])
+figure = plots.gallery(columns, data.classes, rows_titles=["view", "label"])
 plots.show(
     figure,
     alt="Part of one training batch: shifted, flipped and recoloured views in the upper row, their "
@@ -177,7 +185,8 @@ plots.show(
 
 # %%
 torch.manual_seed(seed)
-method = methods.build(profile.primary, profile.model, len(pipeline.data.classes)).train()
+count = len(data.classes)
+method = methods.build(profile.primary, profile.model, count).train()
 progress = 0.5
 alpha = profile.primary.alpha.at(progress)
 
@@ -235,7 +244,7 @@ method.after_step(step=0)
 
 # %% tags=["nbval-check-output"]
 own_labels = replace(profile.primary, alpha=AlphaSchedule(start=0, end=0, until=0))
-silent = methods.build(own_labels, profile.model, len(pipeline.data.classes)).train()
+silent = methods.build(own_labels, profile.model, count).train()
 silent.losses(batch, progress=0.5)["unlabelled"].backward()
 largest = max(float(p.grad.abs().max()) for p in silent.network.parameters())
 print("largest gradient of the unlabelled term is below 1e-5:", largest < 1e-5)
@@ -323,16 +332,18 @@ print(hurried.mark)
 
 # %%
 end = profile.primary.alpha.end
-store = {s: pipelines[s].logits().read().float() for s in profile.seeds}
+stores = {
+    s: resolve(story.logits(profile, s), device) for s in profile.seeds
+}
 
 
 def label_miou(s: int, name: str | None) -> float:
     """Label mIoU in percent: the ancillary's labels, or mixed with a primary's."""
-    logits = store[s]
+    logits = stores[s].read().float()
     if name:
-        own = predict_logits(runs[name][s].method, pipelines[s].data.unlabelled)
+        own = predict_logits(runs[name][s].method, data.unlabelled)
         logits = linear_correction(own, logits, end)
-    return studies.percent(pipelines[s].evaluate_unlabelled(logits))
+    return studies.percent(evaluate_unlabelled(data, logits))
 
 
 labels = {
@@ -388,7 +399,7 @@ def against(arm: str, other: str) -> np.ndarray:
 
 
 print("seeds:", records.seeds("none"))
-print("made with:", ", ".join(f"{key} {value}" for key, value in records.machine.items()))
+print("made with:", records.made_with)
 print(records.mark)
 
 # %%
@@ -511,9 +522,9 @@ car = torch.tensor([[1.0, 0.0], [1.0, 0.0]]).reshape(2, 2, 1, 1)
 checks.same("7.3", pull, lambda *_: np.array([0.0, 1.0]).reshape(2, 1, 1), sure, car)
 
 # %% tags=["check"]
-logits_ancillary = pipelines[seed].logits().read().float()
+logits_ancillary = stored.float()
 corrected = runs["linear correction"][seed].method
-logits = predict_logits(corrected, pipelines[seed].data.unlabelled)
+logits = predict_logits(corrected, data.unlabelled)
 disagree = logits.argmax(dim=1) != logits_ancillary.argmax(dim=1)
 targets = {
     "uncorrected": logits_ancillary.softmax(dim=1),

@@ -41,8 +41,13 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import Sizes
 from semiseg_lib.evaluate import Evaluation, confusion_matrix, evaluate_labels, predict
+from semiseg_lib.experiments import (
+    evaluate_unlabelled,
+    networks_trained,
+    resolve,
+)
+from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods.parts import enlarge
-from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("08_evaluation", profile, device)
 
@@ -121,13 +126,20 @@ plots.show(
 # points.
 
 # %%
-pipelines = {s: Pipeline(profile, s, device) for s in dict.fromkeys((seed, *profile.seeds))}
-data = pipelines[seed].data
+seeds = tuple(dict.fromkeys((seed, *profile.seeds)))
 runs = {
-    "supervised": {s: p.supervised() for s, p in pipelines.items()},
-    "no correction": {s: p.primary(studies.NONE) for s, p in pipelines.items()},
-    "linear correction": {s: p.primary() for s, p in pipelines.items()},
+    "supervised": {
+        s: resolve(story.supervised(profile, s), device) for s in seeds
+    },
+    "no correction": {
+        s: resolve(story.primary(profile, s, story.UNCORRECTED), device)
+        for s in seeds
+    },
+    "linear correction": {
+        s: resolve(story.primary(profile, s), device) for s in seeds
+    },
 }
+data = runs["linear correction"][seed].data
 predictions = {
     name: {s: predict(run.method, data.test) for s, run in by_run.items()}
     for name, by_run in runs.items()
@@ -146,10 +158,13 @@ def of_seeds(evaluations: dict[int, Evaluation]) -> list[float]:
 
 
 validation = {
-    name: [pipelines[s].evaluate(by_run[s], "val").mean_iou for s in profile.seeds]
+    name: [by_run[s].evaluate("val").mean_iou for s in profile.seeds]
     for name, by_run in runs.items()
 }
-ancillary = [pipelines[s].evaluate(pipelines[s].ancillary()).mean_iou for s in profile.seeds]
+ancillary = [
+    resolve(story.ancillary(profile, s), device).evaluate().mean_iou
+    for s in profile.seeds
+]
 rows = [
     {"model": name, "boxes at test": "no", "validation mIoU": validation[name],
      "test mIoU": of_seeds(scores[name])}
@@ -225,8 +240,11 @@ def objects(evaluations: list[Evaluation]) -> dict[str, list[float]]:
     }
 
 
-unlabelled_logits = {s: pipelines[s].logits().read().float() for s in profile.seeds}
-taught = [pipelines[s].evaluate_unlabelled(unlabelled_logits[s]) for s in profile.seeds]
+unlabelled_logits = [
+    resolve(story.logits(profile, s), device).read().float()
+    for s in profile.seeds
+]
+taught = [evaluate_unlabelled(data, logits) for logits in unlabelled_logits]
 rows = [
     {"labels of": name, "measured on": "test pictures",
      **objects([by_run[s] for s in profile.seeds])}
@@ -287,8 +305,8 @@ def error_by_distance(masks: np.ndarray, found: list[np.ndarray]) -> list[tuple[
 # %%
 unlabelled_truth = np.asarray(data.unlabelled_truth)
 unlabelled_labels = [
-    enlarge(unlabelled_logits[s], unlabelled_truth.shape[-2:]).argmax(dim=1).numpy()
-    for s in profile.seeds
+    enlarge(logits, unlabelled_truth.shape[-2:]).argmax(dim=1).numpy()
+    for logits in unlabelled_logits
 ]
 curves = {
     name: error_by_distance(truth, [by_run[s] for s in profile.seeds])
@@ -418,6 +436,22 @@ tables.results_table(rows)
 #   *afterwards*. If it does as well, self-correction is an ensemble on the fly, and its merit is
 #   the training it saves: one primary instead of two.
 # - *Second round.* The same, starting from the corrected primary.
+#
+# Every rung is a run, and a run is a value that holds what it builds on. So what a rung costs need
+# not be told: it is counted off its value.
+
+# %%
+rung_runs = {
+    "masks alone": story.supervised(laptop, seed),
+    "+ ancillary labels": story.primary(laptop, seed, story.UNCORRECTED),
+    "+ linear correction": story.primary(laptop, seed),
+    "ensemble, retrained":
+        story.second_round(laptop, seed, story.UNCORRECTED),
+    "linear, second round": story.second_round(laptop, seed),
+    "all masks": story.all_masks(laptop, seed),
+}
+costs = {name: networks_trained(run) for name, run in rung_runs.items()}
+
 
 # %%
 def step(name: str, below: str, cost: int) -> dict:
@@ -436,7 +470,6 @@ def step(name: str, below: str, cost: int) -> dict:
 
 
 rungs = list(ladder)
-costs = {rung: cost for rung, cost in zip(rungs, (1, 2, 2, 3, 3, 1), strict=True)}
 pairs = list(zip(rungs[1:], rungs, strict=False))
 pairs.insert(4, ("linear, second round", "+ linear correction"))
 tables.results_table([step(name, below, costs[name]) for name, below in pairs])

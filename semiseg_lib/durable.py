@@ -41,12 +41,20 @@ _swept: set[Path] = set()
 
 
 class Damaged(RuntimeError):
-    """Stored bytes are not what was written; the message names the file and the fix."""
+    """Stored bytes are not what was written; the message names the file and the fix.
+
+    Attributes:
+        problem: the message without the fix, for who fixes it at once.
+    """
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        super().__init__(f"{problem} {fix}".strip())
+        self.problem = problem
 
 
 def damaged(path: Path, problem: str, fix: str = MAKE_AGAIN) -> Damaged:
     """Return the error that says what is wrong with a file and how to fix it."""
-    return Damaged(f"{shown(path)} is damaged: {problem}. {fix}")
+    return Damaged(f"{shown(path)} is damaged: {problem}.", fix)
 
 
 def sha256(content: bytes) -> str:
@@ -65,8 +73,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _sync_file(temporary)
-            _rename(temporary, path)
-            _sync_folder(path.parent)
+            move(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -85,19 +92,32 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             if not path.is_dir():
                 _sync_tree(temporary)
-                _rename(temporary, path)
-                _sync_folder(path.parent)
+                move(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def move(old: Path, new: Path) -> None:
+    """Rename a file or folder on the same disk; the new name survives a power loss."""
+    _rename(old, new)
+    for folder in {old.parent, new.parent}:
+        _sync_folder(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file; a missing one is no error. After a power loss it may be back."""
+    if path.exists():
+        _unlink(path)
+
+
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, say: bool = True) -> Iterator[None]:
     """Acquire an inter-process lock on ``path``; another process that asks for it waits.
 
     For work that two processes may want done at the same time; look again, inside the block,
     whether the other one has done it. The operating system frees the lock of a killed process.
-    The lock lies in the work folder, so ``path`` itself may be read-only.
+    The lock lies in the work folder, so ``path`` itself may be read-only. ``say`` tells the user
+    of a wait.
     """
     path = Path(path).absolute()
     digest = sha256(path.as_posix().encode("utf-8"))[:10]
@@ -107,7 +127,8 @@ def held(path: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"Another process is at work on {shown(path)}: waiting for it.", file=sys.stderr)
+        if say:
+            print(f"Another process is at work on {shown(path)}: waiting for it.", file=sys.stderr)
         lock.acquire()
     except OSError as error:
         raise _could_not_write(folder, error) from error
@@ -339,3 +360,7 @@ def _sync(path: Path, flags: int) -> None:
 
 def _rename(old: Path, new: Path) -> None:
     os.replace(old, new)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)

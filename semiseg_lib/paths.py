@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
@@ -20,6 +22,19 @@ def work_root() -> Path:
     if (CHECKOUT / "book.yml").is_file():
         return CHECKOUT / "data"
     return Path(platformdirs.user_cache_dir("semiseg", appauthor=False))
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Let everything be looked for and made in another work folder."""
+    before = os.environ.get("SEMISEG_WORK")
+    os.environ["SEMISEG_WORK"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("SEMISEG_WORK")
+        if before is not None:
+            os.environ["SEMISEG_WORK"] = before
 
 
 def shared_roots() -> tuple[Path, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,12 +16,22 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save
 
-from semiseg_lib.durable import Damaged, atomic_write, read_json, seal, sweep, unseal, write_json
+from semiseg_lib.durable import (
+    Damaged,
+    atomic_write,
+    move,
+    read_json,
+    seal,
+    sweep,
+    unseal,
+    write_json,
+)
 from semiseg_lib.paths import shown
+from semiseg_lib.provenance import differences
 from semiseg_lib.stores.store import Store
 from semiseg_lib.stores.tensors import Mismatch, tensors
 
-CONFIG, LISTS, RECORD = "config.json", "lists.json", "record.json"
+CONFIG, LISTS, RECORD, MACHINES = "config.json", "lists.json", "record.json", "machines.json"
 WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
 CHECKPOINTS = ("checkpoint.pt", "checkpoint-before.pt")
 BEST_SO_FAR = "best-so-far.sealed"
@@ -50,6 +59,7 @@ class RunFolder:
 
         config.json            the run as a value and its inputs; ``semiseg run`` reads it
         lists.json             the images of each list, with the hashes of their files
+        machines.json          the states of machine and code that it was made with
         checkpoint.pt          while it runs: weights, optimizer, step, history; and the one before
         best-so-far.sealed     while it runs: the weights with the best validation score so far
         model.safetensors      when it is done: weights
@@ -103,6 +113,27 @@ class RunFolder:
         write_json(self.path / CONFIG, dict(self.description))
         write_json(self.path / LISTS, dict(lists))
 
+    def note_machine(self, machine: Mapping[str, Any], code: str) -> None:
+        """Add the state of the machine, and the code, that the run goes on with.
+
+        A run that was interrupted may have several; all of them are stored beside its result.
+        """
+        made = self.read_machines() if any((self.path / one).is_file() for one in CHECKPOINTS) \
+            else []
+        now = {"machine": dict(machine), "code": code}
+        if made and (said := differences(made[-1]["machine"], machine)):
+            print(f"{shown(self.path)} was begun in another state of the machine "
+                  f"({'; '.join(said)}); it goes on, and both are stored.", file=sys.stderr)
+        if now not in made:
+            write_json(self.path / MACHINES, {"made with": [*made, now]})
+
+    def read_machines(self) -> list[dict[str, Any]]:
+        """Return the states of machine and code that the run was made with, so far as known."""
+        try:
+            return read_json(self.path / MACHINES)["made with"]
+        except (FileNotFoundError, Damaged, KeyError):
+            return []
+
     def write_checkpoint(self, state: dict) -> None:
         """Keep the state of a run; the checkpoint before this one stays until the next."""
         buffer = io.BytesIO()
@@ -111,7 +142,7 @@ class RunFolder:
         with atomic_write(newest) as temporary:
             temporary.write_bytes(seal(buffer.getvalue()))
             if newest.is_file():
-                newest.replace(before)
+                move(newest, before)
 
     def read_checkpoint(self) -> dict | None:
         """Return the state of an interrupted run; None where there is none.
@@ -127,8 +158,8 @@ class RunFolder:
             except Damaged as error:
                 with suppress(FileNotFoundError):  # another process of the job was faster
                     path.replace(path.with_name(f"{name}.damaged"))
-                print(f"{error} It is set aside as {name}.damaged; the run goes on from the "
-                      "checkpoint before it, or from its first step.", file=sys.stderr)
+                print(f"{error.problem} It is set aside as {name}.damaged; the run goes on from "
+                      "the checkpoint before it, or from its first step.", file=sys.stderr)
         return None
 
     def drop_checkpoints(self) -> None:
@@ -153,9 +184,10 @@ class RunFolder:
     def finish(self, weights: Mapping[str, torch.Tensor], record: dict) -> None:
         """Store the result, with the best score of its history, and drop the checkpoints."""
         best, store = best_of(record.get("history", [])), self.store
+        record = {**record, "made with": self.read_machines()}
         record = {**record, "best": best} if best else record
         members = {
-            name: (self.path / name).read_bytes() for name in (CONFIG, LISTS)
+            name: (self.path / name).read_bytes() for name in (CONFIG, LISTS, MACHINES)
             if (self.path / name).is_file()
         }
         members[RECORD] = json.dumps(record, indent=1).encode("utf-8")
@@ -229,9 +261,8 @@ class RunFolder:
         return self.store.set_aside()
 
     def delete(self) -> None:
-        """Delete the folder; the manifest first, so that what remains never looks finished."""
-        (self.path / "manifest.json").unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the folder."""
+        self.store.delete()
 
     def _refuse_damaged(self) -> None:
         """Raise Damaged where a run is not finished because a file of it is not what it was."""

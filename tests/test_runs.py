@@ -63,7 +63,7 @@ def test_a_finished_run_holds_its_files_and_says_what_they_are(tmp_path):
     again = RunFolder.open(tmp_path)
     assert again.finished and again.description == DESCRIPTION
     assert again.parents == {"start 1": 64 * "b"}
-    assert again.read_record() == {"history": [], "seconds": 3.5}
+    assert again.read_record() == {"history": [], "seconds": 3.5, "made with": []}
     manifest = read_json(tmp_path / "manifest.json")
     assert manifest["kind"] == "run" and manifest["finished"] is True
     assert manifest["members"] == {

@@ -22,7 +22,7 @@ from semiseg_lib.datasets.dataset import DatasetOptions, Source
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
 from semiseg_lib.durable import Damaged, read_json, write_json
-from semiseg_lib.fingerprint import Configuration, plain
+from semiseg_lib.fingerprint import Configuration, Schema, plain
 from semiseg_lib.paths import reading_root, work_root
 
 LISTS = ("labelled", "unlabelled", "val", "test")
@@ -44,7 +44,8 @@ class DataConfig(Configuration):
         dataset: the name of a dataset.
         labelled: how many of the ``candidates`` have masks; drawn by the run's seed so that every
             class occurs. 0 for all.
-        published: a published list of the labelled images, a file, in place of drawing them.
+        published: a published list of the labelled images, a file, in place of drawing them. Where
+            it lies decides nothing; the images that it names do.
         candidates, unlabelled, val, test: lists of the dataset; "" for its own default. Unlabelled
             images that are labelled or held out are left out.
         keep: the classes to tell apart, background included; () for all. Others become void.
@@ -53,6 +54,8 @@ class DataConfig(Configuration):
             be on it, or ``empty``, no object is.
         options: what the dataset itself offers; None for its defaults.
     """
+
+    SCHEMA = Schema(aside=frozenset({"published"}))
 
     dataset: str = "minivoc"
     labelled: int = 0
@@ -274,5 +277,6 @@ def _image_set(
     """All images of one of a dataset's lists."""
     reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
     if declared.cached:
-        reader = Cached(reader, f"{declared.name} {plain(config.options)}")
-    return ImageSet(reader, tuple(range(len(reader))), source.boxed, config.unboxed)
+        reader = Cached(reader, f"{declared.name} {declared.decode} {plain(config.options)}")
+    indices = tuple(range(len(reader)))
+    return ImageSet(reader, indices, source.boxed, config.unboxed, decode=declared.decode)

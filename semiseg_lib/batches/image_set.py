@@ -32,6 +32,9 @@ class ImageSet:
             :func:`~semiseg_lib.batches.boxes.allowed_by_boxes`.
         gives: what a part holds beside images and masks: ``box_maps``, ``allowed``.
         stored: ancillary logits, float16 (C, h, w) per image, in the order of ``indices``.
+        decode: the decode version of the dataset, see
+            :class:`~semiseg_lib.datasets.dataset.Dataset`; None where ``reader.decoding`` says it
+            already, as for a set that is made of others.
     """
 
     reader: Reader
@@ -40,6 +43,7 @@ class ImageSet:
     unboxed: Literal["unknown", "empty"] = "unknown"
     gives: frozenset[str] = frozenset({"box_maps"})
     stored: Sequence[Tensor] | None = field(default=None, compare=False)
+    decode: int | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -57,7 +61,13 @@ class ImageSet:
     @cached_property
     def digest(self) -> str:
         """The digest, 64 hexadecimal digits, of everything that these images are read from."""
-        return image_set_digest(self.reader, self.indices, extra=(self.reader.decoding,))
+        return image_set_digest(self.reader, self.indices, extra=(self.decoding,))
+
+    @property
+    def decoding(self) -> str:
+        """What beside the bytes decides the samples: the decode version and the reader's part."""
+        said = self.reader.decoding
+        return said if self.decode is None else f"decode {self.decode}\n{said}"
 
     @property
     def images(self) -> Tensor:
@@ -260,7 +270,7 @@ class Relabelled:
         self.names, self.classes = images.names, images.classes
         self.masks: Sequence[np.ndarray] | None = masks
         self.boxes = False
-        self.canonical, self.decoding = images.reader.canonical, images.reader.decoding
+        self.canonical, self.decoding = images.reader.canonical, images.decoding
 
     def __len__(self) -> int:
         return len(self.images)
@@ -293,7 +303,7 @@ class Joined:
         self.classes = sets[0].classes
         self.boxes = False
         self.masks: Literal["own"] | None = "own"
-        self.decoding = "\n".join(dict.fromkeys(images.reader.decoding for images in sets))
+        self.decoding = "\n".join(dict.fromkeys(images.decoding for images in sets))
         self.canonical = {
             key: value for images in sets for key, value in images.reader.canonical.items()
         }

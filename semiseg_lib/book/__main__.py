@@ -76,6 +76,7 @@ def act(options: argparse.Namespace, book: Book) -> None:
         jobs = options.jobs or default_jobs()
         announce(book, options.profile, jobs)
         chapters = getattr(options, "chapters", None)
+        before = build.stored_runs()
         minutes = build.execute(
             book, options.profile, chapters=chapters, force=options.force, jobs=jobs
         )
@@ -83,6 +84,7 @@ def act(options: argparse.Namespace, book: Book) -> None:
             notebooks = build.BUILD / "notebooks"
             page = build.html(notebooks)
             print(build.summary(book, minutes, notebooks, page))
+        print(build.trained_since(before))
     elif options.action == "html":
         page = build.html(options.notebooks, options.destination)
         print(f"Open the book: {page.resolve().as_uri()}")

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Event
@@ -38,8 +38,9 @@ from semiseg_lib.book.results import (
     write_results_page,
 )
 from semiseg_lib.book.schedule import default_jobs, run_together
-from semiseg_lib.durable import atomic_write
-from semiseg_lib.paths import CHECKOUT, shown
+from semiseg_lib.durable import Damaged, atomic_write, read_json, write_json
+from semiseg_lib.paths import CHECKOUT, shown, work_root
+from semiseg_lib.stores.store import MANIFEST
 
 SOURCES = CHECKOUT / "notebooks"
 BUILD = CHECKOUT / "_build"
@@ -84,8 +85,7 @@ def execute(
         raise ValueError(f"no profile {profile!r}; book.yml has: {', '.join(book.profiles)}.")
     wanted = chosen_chapters(book, chapters)
     destination.mkdir(parents=True, exist_ok=True)
-    ledger_path = destination / LEDGER
-    ledger = json.loads(ledger_path.read_text(encoding="utf-8")) if ledger_path.is_file() else {}
+    ledger = _read_ledger(destination / LEDGER)
     minutes: dict[str, float] = {}
     states = {
         chapter.file: {"profile": profile, "hash": _source_hash(SOURCES / f"{chapter.file}.py")}
@@ -94,7 +94,8 @@ def execute(
     for name, state in states.items():
         done = ledger.get(name, {})
         unchanged = {key: done.get(key) for key in state} == state
-        if unchanged and not force and (destination / f"{name}.ipynb").is_file():
+        whole = done.get("sha256") == _sha256(destination / f"{name}.ipynb")
+        if unchanged and whole and not force:
             minutes[name] = done["minutes"]
             _say(name, f"already run ({done['minutes']:.1f} min)")
     missing = [chapter for chapter in wanted if chapter.file not in minutes]
@@ -114,10 +115,39 @@ def execute(
         for chapter, spent in ended:
             minutes[chapter.file] = spent
             _say(chapter.file, f"done in {spent:.1f} min")
-            ledger[chapter.file] = {**states[chapter.file], "minutes": round(spent, 2)}
-            with atomic_write(ledger_path) as temporary:
-                temporary.write_text(json.dumps(ledger, indent=1), encoding="utf-8")
+            ledger[chapter.file] = {
+                **states[chapter.file], "minutes": round(spent, 2),
+                "sha256": _sha256(destination / f"{chapter.file}.ipynb"),
+            }
+            write_json(destination / LEDGER, ledger)
     return {chapter.file: minutes[chapter.file] for chapter in wanted}
+
+
+def stored_runs() -> dict[Path, int]:
+    """Return when each finished run in the work folder was finished, by its manifest."""
+    found = (work_root() / "runs").glob(f"*/{MANIFEST}")
+    return {path: path.stat().st_mtime_ns for path in found}
+
+
+def trained_since(before: Mapping[Path, int]) -> str:
+    """Say how many runs were trained since :func:`stored_runs` was asked."""
+    new = [path for path, time in stored_runs().items() if before.get(path) != time]
+    if not new:
+        return "Nothing was trained: every run that was asked for was on disk."
+    return (f"Trained: {len(new)} run{'s' * (len(new) > 1)}, in {shown(work_root() / 'runs')}. "
+            "The same command finds them next time.")
+
+
+def _read_ledger(path: Path) -> dict[str, dict]:
+    """What was run, by chapter; nothing where there is no ledger or it is damaged."""
+    try:
+        return read_json(path)
+    except (FileNotFoundError, Damaged):
+        return {}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
 
 
 def _say(chapter: str, what: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import tyro
 
@@ -21,29 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command, rest = (arguments or [""])[0], arguments[1:]
     try:
         refuse_old_names(arguments)
-        if command == "book":
-            return book_main(rest)
-        if command == "data":
-            return data.run(rest)
-        if command == "doctor":
-            return doctor.main()
-        if command == "runs":
-            return runs.main(rest)
-        if command == "train":
-            commands.train(rest)
-        else:
-            listed = {
-                "data": _data, "train": _train, "logits": commands.logits,
-                "run": commands.run, "runs": _runs,
-                "evaluate": commands.evaluate, "predict": commands.predict,
-                "pipeline": commands.pipeline, "study": commands.study,
-                "compare": compare.compare, "visualize": visualize.visualize,
-                "book": _book, "doctor": _doctor,
-            }
-            tyro.extras.subcommand_cli_from_dict(
-                listed, args=arguments, prog="semiseg",
-                description="Semi-supervised semantic segmentation, stage by stage.",
-            )
+        if command in OWN_PARSERS:
+            return OWN_PARSERS[command](rest) or 0
+        tyro.extras.subcommand_cli_from_dict(
+            dict(COMMANDS), args=arguments, prog="semiseg",
+            description="Semi-supervised semantic segmentation, stage by stage.",
+        )
     except EXPECTED as error:
         print(f"semiseg: {error}", file=sys.stderr)
         return 1
@@ -72,3 +55,18 @@ def _book() -> None:
 
 def _doctor() -> None:
     """Check this machine: versions, device, memory, datasets."""
+
+
+OWN_PARSERS: Mapping[str, Callable[[Sequence[str]], int | None]] = {
+    "data": data.run, "train": commands.train, "runs": runs.main,
+    "book": lambda arguments: book_main(arguments), "doctor": lambda _arguments: doctor.main(),
+}
+"""Commands that read the rest of the command line themselves."""
+
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "data": _data, "train": _train, "logits": commands.logits, "run": commands.run, "runs": _runs,
+    "evaluate": commands.evaluate, "predict": commands.predict, "pipeline": commands.pipeline,
+    "study": commands.study, "compare": compare.compare, "visualize": visualize.visualize,
+    "book": _book, "doctor": _doctor,
+}
+"""Every command, in the order of ``--help``."""

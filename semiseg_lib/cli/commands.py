@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 from semiseg_lib import datasets, profiles, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
@@ -29,7 +31,7 @@ from semiseg_lib.experiments.lists import refuse_other_images, refuse_other_inpu
 from semiseg_lib.experiments.trained import read_run
 from semiseg_lib.inference import WHOLE_IMAGE
 from semiseg_lib.methods import ConvPrimaryConfig
-from semiseg_lib.paths import reading_root, shown, work_root
+from semiseg_lib.paths import reading_root, shown, work_root, working_in
 from semiseg_lib.predicting import predict_files
 from semiseg_lib.profiles import Profile
 from semiseg_lib.runs import CONFIG, read_description
@@ -235,9 +237,9 @@ def study(
         raise ValueError(f"there is no study {name!r}; there are {', '.join(studies.STUDIES)}.")
     chosen = profiles.load(profile, studies.dataset_of(name))
     machine = Machine(device, reading_root(root), workers)
-    if anew:  # in a folder of its own, where nothing is found that was made before
-        os.environ["SEMISEG_WORK"] = str(work_root() / "anew" / _today())
-    records = studies.run(name, chosen, seeds or None, machine, only, anew)
+    # In a folder of its own nothing is found that was made before.
+    with working_in(work_root() / "anew" / _today()) if anew else nullcontext():
+        records = studies.run(name, chosen, seeds or None, machine, only, anew)
     rows = [
         {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
          "seeds": str(records.seeds(key))}
@@ -253,5 +255,8 @@ def study(
 
 
 def _today() -> str:
-    """The date and hour, as the name of a folder."""
-    return datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
+    """The date and time of the main process, as the name of a folder."""
+    now = [datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")]
+    PartialState()
+    broadcast_object_list(now)
+    return now[0]

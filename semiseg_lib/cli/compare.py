@@ -88,7 +88,8 @@ def as_frame(
         if against_it and against_it.interval:
             mean, low, high, _, verdict = against_it.interval
             line |= {f"minus {against}": mean, "difference low": low, "difference high": high,
-                     "p": against_it.p, "verdict": verdict}
+                     "p": against_it.p, "verdict": verdict,
+                     "seeds of another state": len(against_it.apart)}
         measured = {key: sum(values) / len(values) for key, values in row.measured.items()}
         lines.append(line | measured)
     return pd.DataFrame(lines)

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import DataConfig, draw_labelled
+from semiseg_lib.batches.data import Data, DataConfig, draw_labelled
 from semiseg_lib.cli.flags import Common, CommonFlags
 from semiseg_lib.datasets.acquire import Download, extract_frames
 from semiseg_lib.datasets.audit import Report, check_dataset
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def minivoc(common: CommonFlags = Common()) -> None:
     """Draw the images of mini-VOC (or find them drawn) and show what there is."""
-    data = common.pipeline().data
+    data = Data(common.chosen().data, common.seed, common.root)
     has_boxes = {
         name: all(map(data.source.has_boxes, members)) for name, members in data.names.items()
     }

@@ -14,9 +14,9 @@ from accelerate import PartialState
 from semiseg_lib.durable import atomic_write, write_json
 from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.experiments import Trained
-from semiseg_lib.experiments.machine import code_version, state_of_machine
 from semiseg_lib.inference import Protocol
 from semiseg_lib.paths import shown
+from semiseg_lib.provenance import code_version, state_of_machine
 from semiseg_lib.studies import judges_fairly
 from semiseg_lib.tables import markdown_table
 

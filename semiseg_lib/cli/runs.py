@@ -42,9 +42,10 @@ def prune(root: Path | None = None, yes: bool = False) -> None:
     if not yes and not _agreed(f"Remove these {len(found)}, {_megabytes(found)}? [y/N] "):
         print("Nothing was removed.")
         return
-    for item in found:
-        remove(item)
-    print(f"Removed {len(found)}, {_megabytes(found)}.")
+    removed = [item for item in found if remove(item)]
+    print(f"Removed {len(removed)}, {_megabytes(removed)}.")
+    if len(removed) < len(found):
+        print(f"Kept {len(found) - len(removed)} that were written again meanwhile.")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -129,6 +129,8 @@ class Dataset:
         needs_root: it lies in a folder that somebody must name.
         place: where it lies below such a folder.
         marks: files or folders of which one is there wherever the dataset is.
+        decode: the version of its reader, from 1; raised when any file would be read differently.
+            It enters the digest of every image set, for the files' bytes alone do not tell.
         cached: images are small, share one size and are kept in memory once they are read.
         palette: uint8 (256, 3), the colours that the audit expects of palette masks; None for any.
         licence: its terms, in a sentence; ``semiseg data check`` says them.
@@ -145,6 +147,7 @@ class Dataset:
     needs_root: bool = True
     place: str = ""
     marks: tuple[str, ...] = ()
+    decode: int = 1
     cached: bool = False
     palette: np.ndarray | None = field(default=None, repr=False, compare=False)
     licence: str = ""

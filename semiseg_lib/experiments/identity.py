@@ -19,7 +19,7 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.digest import FileHashes
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
-from semiseg_lib.fingerprint import digest, plain
+from semiseg_lib.fingerprint import digest, dump, plain
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
@@ -78,11 +78,11 @@ class Identity:
     def description(self) -> dict[str, Any]:
         """What is stored beside the result, JSON-able; a run is reproduced from it.
 
-        It holds just what the identity is made of: so options that decide no result may change,
-        and new options may come, and what is stored still is what is asked for.
+        Two descriptions of one identity may differ in ``value``: by options that decide no result,
+        and by options that were added since.
         """
         return {"schema": SCHEMA, "kind": KINDS[type(self.value)], "identity": self.digest,
-                "value": plain(self.value), "inputs": self.inputs}
+                "value": dump(self.value), "inputs": self.inputs}
 
 
 class Inputs:
@@ -100,7 +100,7 @@ class Inputs:
     def data(self, value: Value) -> Data:
         """Return the images of a value."""
         run = run_of(value)
-        key = digest({"data": plain(run.data), "seed": run.seed})
+        key = digest({"data": dump(run.data), "seed": run.seed})
         if key not in self._opened:
             self._opened[key] = Data(run.data, run.seed, self.root)
         return self._opened[key]
@@ -112,7 +112,7 @@ class Inputs:
             FileNotFoundError: the dataset or an encoder's weights are not there.
             ValueError: the images do not suit the method; the message says why.
         """
-        key = digest({"kind": KINDS[type(value)], "value": plain(value)})
+        key = digest({"kind": KINDS[type(value)], "value": dump(value)})
         if key not in self._known:
             self._known[key] = self._identified(value)
         return self._known[key]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from semiseg_lib.durable import Damaged, held, leftovers, read_json
+from semiseg_lib.durable import Damaged, held, leftovers
 from semiseg_lib.experiments.identity import KINDS, SCHEMA, Inputs
 from semiseg_lib.experiments.lists import differences_from_stored
 from semiseg_lib.experiments.values import Value
@@ -26,6 +25,7 @@ USELESS: tuple[State, ...] = (
     "stale", "orphaned", "damaged", "set aside", "earlier version", "left over"
 )
 """States of what nothing refers to; ``unknown`` may be of data that are not here now."""
+EARLIER = "it does not say what it was made from"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Item:
         size: bytes on disk.
         identity: of what it holds; "" where that cannot be read.
         parents: the identities of what it was made from.
+        stamp: changes when it is written again.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Item:
     size: int
     identity: str = ""
     parents: tuple[str, ...] = ()
+    stamp: tuple[int, int] = (0, 0)
 
 
 def inventory(root: Path | None = None) -> list[Item]:
@@ -58,25 +60,37 @@ def inventory(root: Path | None = None) -> list[Item]:
     inputs = Inputs(root)
     items = [_item(path, inputs) for path in _stored_folders()]
     known = {item.identity for item in items if item.state == "fresh"}
-    needed = {parent for item in items for parent in item.parents if item.state == "fresh"}
+    needed = {parent for item in items for parent in item.parents
+              if item.state in ("fresh", "unfinished")}
     found = [_orphaned(item, known, needed) for item in items]
-    return [*found, *(Item(path, "left over", "a writer that died", _size(path))
+    return [*found, *(_seen(path, "left over", "a writer that died")
                       for path in leftovers_in(work_root()))]
 
 
 def useless(items: Sequence[Item]) -> list[Item]:
-    """Return what nothing refers to: stale, damaged and orphaned results, and what was left."""
-    return [item for item in items if item.state in USELESS]
+    """Return what nothing refers to: stale, damaged and orphaned results, and what was left.
+
+    What lies in a folder that is returned is not returned once more.
+    """
+    found = [item for item in items if item.state in USELESS]
+    folders = {item.path for item in found}
+    return [item for item in found if folders.isdisjoint(item.path.parents)]
 
 
-def remove(item: Item) -> None:
-    """Remove something that is stored; a process that works on it is waited for."""
+def remove(item: Item) -> bool:
+    """Remove something that is stored; a process that works on it is waited for.
+
+    Returns:
+        False where it was written again meanwhile: then it is kept.
+    """
     with held(item.path):
+        if _stamp(item.path) != item.stamp:
+            return False
         if item.path.is_dir():
-            (item.path / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(item.path)
+            Store(item.path, "", {}).delete()
         else:
             item.path.unlink(missing_ok=True)
+    return True
 
 
 def leftovers_in(root: Path) -> Iterator[Path]:
@@ -97,18 +111,34 @@ def _stored_folders() -> Iterator[Path]:
 
 def _item(path: Path, inputs: Inputs) -> Item:
     if ".damaged" in path.name:
-        return Item(path, "set aside", "it was damaged", _size(path))
+        return _seen(path, "set aside", "it was damaged")
     try:
         description, parents, finished = _described(path)
-    except (Damaged, ValueError) as error:
-        state = "earlier version" if _is_of_earlier_version(path) else "damaged"
-        return Item(path, state, str(error), _size(path))
+    except Damaged as error:
+        return _seen(path, "damaged", error.problem)
+    except ValueError:
+        return _seen(path, "earlier version", EARLIER)
     except FileNotFoundError:
-        state = "earlier version" if _is_of_earlier_version(path) else "left over"
-        return Item(path, state, "it has no description", _size(path))
+        if any(path.glob("index.json")) or any(path.glob("train_pseudoIt*/index.json")):
+            return _seen(path, "earlier version", EARLIER)
+        return _seen(path, "left over", "it has no description")
     state, why = _state(description, finished, inputs, path)
     identity = description.get("identity", "")
-    return Item(path, state, why, _size(path), identity, tuple(parents.values()))
+    return replace(_seen(path, state, why), identity=identity, parents=tuple(parents.values()))
+
+
+def _seen(path: Path, state: State, why: str) -> Item:
+    """What lies at a path, as it is now."""
+    return Item(path, state, why, _size(path), stamp=_stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """The number of a file or folder and when an entry of it was last written; zeros if gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
 
 
 def _described(path: Path) -> tuple[dict[str, Any], dict[str, str], bool]:
@@ -125,19 +155,6 @@ def _described(path: Path) -> tuple[dict[str, Any], dict[str, str], bool]:
         return store.description, store.parents, store.finished
     description = read_description(path / CONFIG)
     return description, description["inputs"]["parents"], False
-
-
-def _is_of_earlier_version(path: Path) -> bool:
-    """Whether a folder has the files of the time before manifests."""
-    if (path / MANIFEST).is_file():
-        return False
-    try:
-        read_json(path / CONFIG)
-    except Damaged:
-        return (path / CONFIG).read_bytes()[:200].lstrip().startswith(b"{\n  \"method\"")
-    except OSError:
-        return (path / "index.json").is_file() or any(path.glob("train_pseudoIt*/index.json"))
-    return False
 
 
 def _state(
@@ -171,8 +188,7 @@ def _orphaned(item: Item, known: set[str], needed: set[str]) -> Item:
     in_runs = item.path.parent.name == "runs"
     if item.state != "fresh" or not gone or in_runs or item.identity in needed:
         return item
-    return Item(item.path, "orphaned", "what it was made from is gone", item.size, item.identity,
-                item.parents)
+    return replace(item, state="orphaned", why="what it was made from is gone")
 
 
 def _size(path: Path) -> int:

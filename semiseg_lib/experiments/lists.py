@@ -8,14 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from semiseg_lib import methods
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.durable import Damaged, read_json
-from semiseg_lib.experiments.identity import Identity, Inputs
+from semiseg_lib.experiments.identity import Identity, Inputs, run_of
 from semiseg_lib.experiments.trained import Trained, refuse_other_classes
-from semiseg_lib.experiments.values import Value
+from semiseg_lib.experiments.values import Run, Value
 from semiseg_lib.paths import shown
-from semiseg_lib.runs import CONFIG, LISTS
+from semiseg_lib.runs import CONFIG, LISTS, WEIGHTS
+from semiseg_lib.stores.store import MANIFEST
 
 SHOWN = 3
 """How many names a message gives as examples."""
@@ -36,9 +38,14 @@ def lists_of(inputs: Inputs, value: Value) -> dict[str, Any]:
     data, scored = inputs.data(value), {}
     for split in ("val", "test"):
         with suppress(FileNotFoundError):
-            scored[split] = _hashes(getattr(data, split))
+            scored[split] = _hashes(_as_scored(getattr(data, split), run_of(value)))
     made = {role: _hashes(images) for role, images in inputs.image_sets(value).items()}
     return {"made from": made, "scored on": scored}
+
+
+def _as_scored(images: ImageSet, run: Run) -> ImageSet:
+    """The images as a run is scored on them: boxes count only for a model that reads some."""
+    return images if methods.kind(run.method).uses_boxes else images.without_boxes()
 
 
 def _hashes(images: ImageSet) -> dict[str, list[str]]:
@@ -69,6 +76,8 @@ def difference(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
         lists: its images, from :func:`lists_of`.
     """
     stem = identity.name.rpartition("-")[0]
+    if said := _earlier_versions(path.parent, stem.rpartition("-")[0]):
+        return said
     others = [one for one in path.parent.glob(f"{stem}-*")
               if one != path and (one / CONFIG).is_file() and ".damaged" not in one.name]
     for other in sorted(others, key=lambda one: (one / CONFIG).stat().st_mtime, reverse=True):
@@ -111,7 +120,7 @@ def refuse_other_images(
     if other_data:
         return
     stored = json.loads(trained.folder.store.read(LISTS))["scored on"].get(split, {})
-    if said := changes(stored, _hashes(getattr(trained.data, split))):
+    if said := changes(stored, _hashes(_as_scored(getattr(trained.data, split), trained.run))):
         raise ValueError(
             f"the {split} images here are not those that belonged to {shown(trained.folder.path)} "
             f"when it was trained: {said}. Name the folder of its data (--root), or add "
@@ -158,6 +167,17 @@ def differences_from_stored(
         before = read_json(folder / LISTS)["made from"]
     now = lists_of(inputs, identity.value)["made from"] if before else {}
     return "; ".join(_differences(identity, description["inputs"], before, now))
+
+
+def _earlier_versions(folder: Path, method: str) -> str:
+    """Say that runs of an earlier version are not used, where there are some and no others."""
+    found = [one for one in folder.glob(f"{method}-*") if (one / WEIGHTS["last"]).is_file()]
+    old = [one for one in found if not (one / MANIFEST).is_file()]
+    if not old or len(old) < len(found):
+        return ""
+    return (f"{len(old)} runs of {method} in {shown(folder)} were made by an earlier version, "
+            "which did not store what they learnt from, so they are not used. `semiseg runs prune` "
+            "removes them.")
 
 
 def _examples(names: Sequence[str]) -> str:

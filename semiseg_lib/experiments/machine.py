@@ -1,19 +1,9 @@
-"""What a result is computed on: it decides no result, and is stated beside each."""
+"""What a result is computed on; it decides no result."""
 
 from __future__ import annotations
 
-import platform
-import subprocess
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
-from accelerate import PartialState
-
-from semiseg_lib.paths import CHECKOUT
 
 
 @dataclass(frozen=True)
@@ -36,32 +26,3 @@ class Machine:
     def of(machine: Machine | str | None) -> Machine:
         """Return a machine; a name is that of its device."""
         return machine if isinstance(machine, Machine) else Machine(machine)
-
-
-def state_of_machine() -> dict[str, Any]:
-    """Return what a number may depend on, up to rounding, beside its description.
-
-    To be asked once the process has its accelerator, which decides the device.
-    """
-    state = PartialState()
-    device = state.device.type
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
-    return {
-        "device": device, "processor": name, "threads": torch.get_num_threads(),
-        "processes": state.num_processes, "torch": torch.__version__, "system": platform.system(),
-    }
-
-
-@cache
-def code_version() -> str:
-    """Return the commit of the checkout, with ``+`` for changes; else the package's version."""
-    try:
-        described = subprocess.run(
-            ["git", "-C", str(CHECKOUT), "describe", "--always", "--exclude=*", "--dirty=+"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )
-        if (CHECKOUT / "book.yml").is_file():
-            return described.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        pass
-    return version("semiseg_lib")

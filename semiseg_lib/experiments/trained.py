@@ -11,13 +11,14 @@ from typing import Any, Literal
 from semiseg_lib.batches.data import Data
 from semiseg_lib.durable import Damaged
 from semiseg_lib.evaluate import Evaluation, evaluate
-from semiseg_lib.experiments.identity import SCHEMA, Inputs, build
-from semiseg_lib.experiments.machine import Machine, state_of_machine
+from semiseg_lib.experiments.identity import SCHEMA, Identity, Inputs, build
+from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.values import Run
 from semiseg_lib.fingerprint import load
 from semiseg_lib.inference import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods.base import Method
 from semiseg_lib.paths import shown
+from semiseg_lib.provenance import differences, state_of_machine
 from semiseg_lib.runs import CONFIG, RunFolder
 from semiseg_lib.train import make_accelerator
 
@@ -30,7 +31,8 @@ class Trained:
         run: what was asked for.
         folder: where it lies.
         method: the trained method, in evaluation mode.
-        record: ``history`` (rows), ``seconds``, ``machine``, and ``best`` where it was validated.
+        record: ``history`` (rows), ``seconds``, ``made with`` (states of machine and code), and
+            ``best`` where it was validated.
         classes: class names, in the order of their ids.
         machine: what it is computed on.
         which: the weights that the method holds: ``last`` or ``best``.
@@ -130,7 +132,7 @@ def read_run(description: Mapping[str, Any], path: Path) -> Run:
     """Return the run that a stored description describes.
 
     Raises:
-        ValueError: it is of another version or no run.
+        ValueError: it is of another version or no run, or its options have another meaning now.
         Damaged: a part of it is missing.
     """
     if description.get("schema") != SCHEMA:
@@ -142,7 +144,18 @@ def read_run(description: Mapping[str, Any], path: Path) -> Run:
         raise ValueError(f"{shown(path)} describes {description.get('kind')}, not a run.")
     if missing := {"value", "inputs", "identity"} - description.keys():
         raise Damaged(f"{shown(path)} lacks {min(missing)}. Train again.")
-    return load(Run, description["value"], path)
+    run, inputs = load(Run, description["value"], path), description["inputs"]
+    identity = Identity(
+        run, tuple(inputs["classes"]), inputs["images"], inputs["parents"], inputs["weights"]
+    )
+    if identity.digest != description["identity"]:
+        raise ValueError(
+            f"{shown(path)} was stored with other options than there are now: one was added "
+            "without its value `before`, taken away, or given another meaning. Use the code that "
+            "wrote it, state the value in the SCHEMA of the options (semiseg_lib/fingerprint.py), "
+            "or train again."
+        )
+    return run
 
 
 _warned: set[str] = set()
@@ -150,13 +163,11 @@ _warned: set[str] = set()
 
 def warn_of_another_machine(path: Path, record: Mapping[str, Any]) -> None:
     """Warn once of a run that was made in another state of the machine than this one."""
-    made, here = record.get("machine", {}), state_of_machine()
-    told = ("device", "threads", "processes", "torch")
-    differs = [f"{key} {made[key]}, here {here[key]}" for key in told
-               if key in made and made[key] != here[key]]
-    if differs and str(path) not in _warned:
+    here = state_of_machine()
+    said = [one for made in record["made with"] for one in differences(made["machine"], here)]
+    if said and str(path) not in _warned:
         _warned.add(str(path))
         warnings.warn(
-            f"{shown(path)} was made with {'; '.join(differs)}. It is used as it is; a repeat "
-            "here would agree with it up to rounding.", stacklevel=3,
+            f"{shown(path)} was made with {'; '.join(dict.fromkeys(said))}. It is used as it is; a "
+            "repeat here would differ by rounding, which training amplifies.", stacklevel=3,
         )

@@ -14,7 +14,7 @@ from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader, drawn_seed
-from semiseg_lib.experiments.machine import Machine, code_version, state_of_machine
+from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.values import PseudoLabels, Run
 from semiseg_lib.memory import estimate, example_batch
 from semiseg_lib.methods.base import Method
@@ -70,8 +70,7 @@ def train(
     )
     return method, {
         "history": history, "seconds": history[-1]["seconds"],
-        "memory_gb": _memory(accelerator.device), "machine": state_of_machine(),
-        "code": code_version(),
+        "memory_gb": _memory(accelerator.device),
     }
 
 

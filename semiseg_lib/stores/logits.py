@@ -96,7 +96,7 @@ class LogitsStore:
             self._write(logits_of, title)
 
     def _write(self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str) -> None:
-        store = self._store
+        store = self.store
         begin_to_write(store)
         self._members()
         _forget()
@@ -112,6 +112,11 @@ class LogitsStore:
             store.put(name, save(stored))
         if not store.finished:
             store.finish()
+
+    def delete(self) -> None:
+        """Delete what is stored, to be written anew."""
+        with held(self.folder):
+            self.store.delete()
 
     def read(self) -> Tensor:
         """All logits, float16 (N, C, h, w), in the order of ``names``.
@@ -156,7 +161,7 @@ class LogitsStore:
     @property
     def complete(self) -> bool:
         """Whether every file is written; reading also checks that they are whole."""
-        return self._store.finished
+        return self.store.finished
 
     def check_images(self, names: Sequence[str]) -> None:
         """Check that these images, in this order, are those whose logits are stored.
@@ -224,7 +229,7 @@ class LogitsStore:
         return {name: even.round().to(torch.uint8), name + GRID: torch.stack([lowest, step])}
 
     @cached_property
-    def _store(self) -> Store:
+    def store(self) -> Store:
         own = {"source": self.source, "bits": self.bits}
         return store_of_images(
             self.folder, "logits", own, self.names, self.description, self.parents
@@ -233,7 +238,7 @@ class LogitsStore:
     def _members(self) -> Mapping[str, dict[str, Any]]:
         """Return what the manifest says of each file; nothing where there is no manifest."""
         try:
-            return self._store.members
+            return self.store.members
         except Damaged as error:
             raise StaleLogits(self._mend(reason(error))) from error
         except Stale as error:

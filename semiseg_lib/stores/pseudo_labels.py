@@ -79,7 +79,7 @@ class PseudoLabelStore:
         name = self.names[range(len(self))[index]]
         pixels, path = self._files[name]["pixels"], self.folder / _file(name)
         try:
-            content = self._store.read(_file(name))
+            content = self.store.read(_file(name))
         except Damaged as error:
             raise StalePseudoLabels(
                 self._mend(f"{path.name} is missing or not what was written")
@@ -117,7 +117,7 @@ class PseudoLabelStore:
     def _write(
         self, labels_of: Callable[[Sequence[int]], Iterable[np.ndarray]], title: str
     ) -> None:
-        store = self._store
+        store = self.store
         begin_to_write(store)
         self._members()
         self.__dict__.pop("_files", None)
@@ -143,7 +143,7 @@ class PseudoLabelStore:
     @property
     def complete(self) -> bool:
         """Whether every file is written; reading also checks that they are whole."""
-        return self._store.finished
+        return self.store.finished
 
     def verify(self) -> None:
         """Check every file now, and not only when it is read.
@@ -153,7 +153,7 @@ class PseudoLabelStore:
         """
         self.__dict__.pop("_files", None)
         for name in self._files:
-            if not self._store.holds(_file(name)):
+            if not self.store.holds(_file(name)):
                 raise StalePseudoLabels(
                     self._mend(f"{_file(name)} is missing or not what was written")
                 )
@@ -165,6 +165,11 @@ class PseudoLabelStore:
             ValueError: they are not; the message names the first difference.
         """
         check_images(self.names, names, self.folder)
+
+    def delete(self) -> None:
+        """Delete what is stored, to be written anew."""
+        with held(self.folder):
+            self.store.delete()
 
     def in_memory(self) -> Sequence[np.ndarray]:
         """Return the labels one by one: all of them read, where they take little memory.
@@ -187,7 +192,7 @@ class PseudoLabelStore:
         return float(kept / pixels)
 
     @cached_property
-    def _store(self) -> Store:
+    def store(self) -> Store:
         own = {"source": self.source, "classes": self.num_classes}
         return store_of_images(
             self.folder, "pseudo-labels", own, self.names, self.description, self.parents
@@ -216,7 +221,7 @@ class PseudoLabelStore:
                 f"the labels of {name} run from {labels[~void].min()} to {labels[~void].max()}, "
                 f"but there are {self.num_classes} classes (and {VOID} for void)."
             )
-        self._store.put(
+        self.store.put(
             _file(name), mask_png(labels), save=False,
             kept=int((~void).sum()), pixels=labels.size,
         )
@@ -224,7 +229,7 @@ class PseudoLabelStore:
     def _members(self) -> Mapping[str, dict[str, Any]]:
         """Return what the manifest says of each file; nothing where there is no manifest."""
         try:
-            return self._store.members
+            return self.store.members
         except Damaged as error:
             raise StalePseudoLabels(self._mend(reason(error))) from error
         except Stale as error:

@@ -7,6 +7,7 @@ matches the files; a store that is not can be written on. Bytes are checked befo
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -16,11 +17,11 @@ import semiseg_lib
 from semiseg_lib.durable import (
     MAKE_AGAIN,
     Damaged,
-    _rename,
-    _sync_folder,
     atomic_write,
     damaged,
+    move,
     read_json,
+    remove,
     sha256,
     sweep,
     write_json,
@@ -153,7 +154,7 @@ class Store:
         if self._writable()["members"].pop(name, None) is not None:
             self._writable()["finished"] = False
             self.save()
-        path.unlink(missing_ok=True)
+        remove(path)
 
     def save(self) -> None:
         """Write the manifest.
@@ -233,10 +234,15 @@ class Store:
         while target.exists():
             number += 1
             target = self.folder.with_name(f"{self.folder.name}.damaged-{number}")
-        _rename(self.folder, target)
-        _sync_folder(self.folder.parent)
+        move(self.folder, target)
         self.reload()
         return target
+
+    def delete(self) -> None:
+        """Delete the folder; the manifest first, so that what remains never looks finished."""
+        remove(self.manifest_path)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.reload()
 
     def reload(self) -> None:
         """Forget what was put and not saved, and read the manifest again when it is needed.
@@ -305,7 +311,7 @@ class Store:
     def _check_match(self, manifest: Mapping[str, Any]) -> None:
         """Raise Stale where a manifest is that of another store."""
         for part in ("kind", "description", "parents"):
-            found = _difference(manifest[part], getattr(self, part), part)
+            found = _difference(_deciding(manifest[part]), _deciding(getattr(self, part)), part)
             if found is not None:
                 key, stored, asked = found
                 raise Stale(
@@ -338,6 +344,17 @@ def _status(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _deciding(part: Any) -> Any:
+    """Return what two stores must share: beside an identity, ``value`` is just its account.
+
+    The account of one identity differs by options that decide nothing, and by an option that was
+    added since and holds its value ``before``.
+    """
+    if isinstance(part, dict) and "identity" in part:
+        return {key: one for key, one in part.items() if key != "value"}
+    return part
 
 
 def _difference(stored: Any, asked: Any, key: str) -> tuple[str, Any, Any] | None:

@@ -49,9 +49,12 @@ class Arm:
         """Return ten digits that change with all options that decide the scores, seed aside."""
         return fingerprint({"value": self.value(profile, 0), "protocol": profile.protocol})
 
-    def runs(self, profile: Profile) -> tuple[Run, ...]:
-        """Return every run that leads to the scores, in the order in which they are trained."""
-        value = self.value(profile, 0)
+    def runs(self, profile: Profile, seed: int = 0) -> tuple[Run, ...]:
+        """Return every run that leads to the scores, in the order in which they are trained.
+
+        Of the rounds of pseudo-labelling those of the first stand for all.
+        """
+        value = self.value(profile, seed)
         return value.runs() if isinstance(value, Rounds) else tuple(runs_behind(value))
 
     def run(self, profile: Profile, seed: int, machine: Machine | str | None = None) -> Scores:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -24,6 +24,8 @@ MASK_OVER_BOXES = 8.0
 """How many times as long an image's mask takes as its boxes. An assumption: time your own."""
 FAIR = "longer"
 """The row that all others are compared with: masks alone, as many more steps."""
+OTHER_STATE = "‡"
+"""What stands behind a difference of rows that different states of the machine made."""
 MEASURED = {"minutes, last stage": "minutes", "images a second": "images a second",
             "memory (GB)": "memory GB"}
 """What some records hold of a run's cost: title in a table, key in the record."""
@@ -42,6 +44,7 @@ class Row:
         steps: training steps, stage by stage.
         measured: what the records hold of its cost, a value a seed.
         legacy: whether earlier code made its records; never compared with rows of today's.
+        states: seed -> the states of the machine that its row was made in, as far as known.
     """
 
     contender: Contender
@@ -52,6 +55,7 @@ class Row:
     steps: str = ""
     measured: Mapping[str, list[float]] = field(default_factory=dict)
     legacy: bool = False
+    states: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -87,11 +91,13 @@ class Difference:
         interval: mean difference in points with its 95 % interval and verdict; None for fewer
             than two shared seeds.
         p: two-sided p-value of the paired t test; 1 for fewer than two shared seeds.
+        apart: the shared seeds whose two rows were made in different states of the machine.
     """
 
     seeds: tuple[int, ...]
     interval: PairedInterval | None
     p: float
+    apart: tuple[int, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -102,7 +108,8 @@ class Difference:
         if self.interval is None:
             return "–"
         mean, low, high = self.interval[:3]
-        return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+        sign = f" {OTHER_STATE}" if self.apart else ""
+        return f"{mean:+.1f} ({low:+.1f} to {high:+.1f}){sign}"
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,17 @@ class Comparison:
 
     @property
     def mark(self) -> str:
-        """What to show below the table; "" where no row is legacy."""
-        return records.mark_of(self.commits if any(r.legacy for r in self.rows.values()) else ())
+        """What to show below the table; "" where no row is legacy and one state made them all."""
+        legacy = any(row.legacy for row in self.rows.values())
+        said = [records.mark_of(self.commits if legacy else ())]
+        if seeds := _apart(self.rows.values()):
+            said.append(
+                f"{OTHER_STATE} rows of seed{'s' * (len(seeds) > 1)} "
+                f"{', '.join(map(str, seeds))} were made in different states of the machine "
+                "(processor, threads, libraries): part of such a difference is rounding, which "
+                "training amplifies."
+            )
+        return " ".join(filter(None, said))
 
     def with_row(self, name: str, row: Row) -> Comparison:
         """The same with a further row, such as a method of your own."""
@@ -229,12 +245,22 @@ def difference(one: Row, other: Row) -> Difference:
     if one.legacy != other.legacy:
         return Difference((), None, 1.0)
     seeds = tuple(sorted(one.scores.keys() & other.scores.keys()))
+    apart = _apart((one, other))
     if len(seeds) < 2:
-        return Difference(seeds, None, 1.0)
+        return Difference(seeds, None, 1.0, apart)
     pair = [[row.scores[seed] for seed in seeds] for row in (one, other)]
     with np.errstate(invalid="ignore", divide="ignore"):
         p = float(stats.ttest_rel(*pair).pvalue)
-    return Difference(seeds, paired_interval(*pair), p if np.isfinite(p) else 1.0)
+    return Difference(seeds, paired_interval(*pair), p if np.isfinite(p) else 1.0, apart)
+
+
+def _apart(rows: Iterable[Row]) -> tuple[int, ...]:
+    """The seeds whose rows were made in different states of the machine, ascending."""
+    states: dict[int, set[str]] = {}
+    for row in rows:
+        for seed, state in row.states.items():
+            states.setdefault(seed, set()).add(state)
+    return tuple(sorted(seed for seed, known in states.items() if len(known) > 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -284,6 +310,7 @@ def _row(contender: Contender, own: list[dict], profile: Profile) -> Row:
         measured={key: [row[key] for row in own if key in row] for key in MEASURED.values()
                   if any(key in row for row in own)},
         legacy=any("legacy" in row for row in own),
+        states={row["seed"]: state for row in own if (state := records.state_of(row))},
     )
 
 

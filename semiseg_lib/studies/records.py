@@ -25,10 +25,10 @@ from typing import Any
 
 from semiseg_lib.durable import Damaged, held, read_json, write_json
 from semiseg_lib.experiments import Inputs, Machine, Run
-from semiseg_lib.experiments.machine import code_version, state_of_machine
 from semiseg_lib.fingerprint import dump
 from semiseg_lib.paths import CHECKOUT, shown
 from semiseg_lib.profiles import Profile
+from semiseg_lib.provenance import code_version, in_words
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 
@@ -39,6 +39,8 @@ FORMAT = 2
 OTHER_SETTINGS = "made with other settings than today's"
 NO_ARM = "of arms that the study no longer has"
 OTHER_IMAGES = "scored on other test images than the newest row"
+NOT_YET = "made by today's code, which do not cover the legacy rows yet"
+FROM_VERSION_CONTROL = "Take the file from the version control again."
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,16 @@ class Records:
 
     Attributes:
         rows: one dict for each arm and seed: ``arm``, ``seed``, ``config`` and the scores; of
-            current rows also ``identity``, ``images``, ``commit``, ``date`` and ``machine``.
+            current rows also ``identity``, ``images``, ``commit``, ``date`` and ``made with``.
         profile: the profile that made them.
         legacy: the commits that made legacy rows, sorted; () for current rows.
         left_out: how many stored rows are not served, by the reason.
-        legacy_machine: the machine of the last change of a file with legacy rows; () else.
     """
 
     rows: list[dict]
     profile: str
     legacy: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
-    legacy_machine: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sign(self) -> str:
@@ -67,8 +67,9 @@ class Records:
 
     @property
     def mark(self) -> str:
-        """What to show under a table of these rows; "" for current rows."""
-        return mark_of(self.legacy)
+        """What to show under a table of these rows; "" for current rows of one state."""
+        states = len({state_of(row) for row in self.rows})
+        return mark_of(self.legacy) or (mark_of_states(states) if states > 1 else "")
 
     @property
     def left_out_text(self) -> str:
@@ -82,20 +83,20 @@ class Records:
     def made_with(self) -> str:
         """In which states of the machine, and from which commits, the rows were made."""
         if self.legacy:
-            known = ", ".join(f"{key} {value}" for key, value in self.legacy_machine.items())
-            return f"not stored per row; when the file last changed: {known or 'nothing known'}"
+            return "unknown machines: legacy rows do not say what made them"
         counts = Counter(_state_text(row) for row in self.rows)
         if len(counts) == 1:
             return next(iter(counts))
         said = "; ".join(f"{count} rows: {text}" for text, count in counts.items())
-        return f"{len(counts)} states, whose rows agree up to rounding only: {said}"
+        return f"{len(counts)} states, whose rows differ by rounding: {said}"
 
     @property
     def on_gpu(self) -> bool:
         """Whether every row was made on a graphics card."""
         if self.legacy:
-            return self.legacy_machine.get("gpu", "none") != "none"
-        return all(row["machine"]["device"] != "cpu" for row in self.rows)
+            return False
+        return all(one["machine"]["gpu"] for row in self.rows
+                   for one in row["made with"])
 
     def scores(self, arm: str, score: str = "test") -> list[float]:
         """Return one score of an arm in percent, seeds ascending."""
@@ -128,8 +129,9 @@ def run(
 ) -> Records:
     """Run what a study's records still lack, and store them after each arm.
 
-    Legacy rows count for nothing here: their arms are run again, the new rows are stored beside
-    them, and the current rows alone are returned.
+    A row that other images gave than those that are here counts as lacking. Legacy rows count for
+    nothing: their arms are run again, the new rows are stored beside them, and the current rows
+    alone are returned.
 
     Args:
         name: the study.
@@ -147,12 +149,14 @@ def run(
     arms, path = STUDIES[name], record_path(name, profile.name)
     if unknown := [arm for arm in only if arm not in arms]:
         raise ValueError(f"{name!r} has no arm {unknown[0]!r}; it has {', '.join(arms)}.")
-    done = {(row["arm"], row["seed"]) for row in _current(_stored(path), name, profile)}
+    machine = Machine.of(machine)
+    done = {(row["arm"], row["seed"]): row for row in _current(_stored(path), name, profile)}
     for seed in seeds or profile.seeds:
         for arm_name, arm in arms.items():
             if only and arm_name not in only:
                 continue
-            if (arm_name, seed) in done and not anew:
+            row = done.get((arm_name, seed))
+            if row and not anew and _is_of_these_images(row, arm, profile, machine):
                 continue
             _store_row(path, name, profile, _row(arm_name, arm, profile, seed, machine))
     return current(name, profile)
@@ -220,6 +224,18 @@ def mark_of(commits: Collection[str]) -> str:
             "interval with new ones.")
 
 
+def mark_of_states(count: int) -> str:
+    """Return what to show where rows of so many states of the machine stand side by side."""
+    return (f"The rows were made in {count} states of the machine (processor, threads, libraries); "
+            "part of a difference between two of them is rounding, which training amplifies.")
+
+
+def state_of(row: Mapping[str, Any]) -> str:
+    """Return the states of the machine that a row was made in, code aside; "" for legacy rows."""
+    states = {json.dumps(one["machine"], sort_keys=True) for one in row.get("made with", ())}
+    return "; ".join(sorted(states))
+
+
 def commits_of(rows: Iterable[dict]) -> tuple[str, ...]:
     """Return the commits that made the legacy rows among these, sorted."""
     return tuple(sorted({row["legacy"] for row in rows if "legacy" in row}))
@@ -243,15 +259,12 @@ def record_path(name: str, profile: str) -> Path:
 
 
 def _row(
-    arm_name: str, arm: Arm, profile: Profile, seed: int, machine: Machine | str | None
+    arm_name: str, arm: Arm, profile: Profile, seed: int, machine: Machine
 ) -> dict[str, Any]:
     """Run an arm and return its row."""
-    machine = Machine.of(machine)
-    value = arm.value(profile, seed)
-    run = value if isinstance(value, Run) else value.first
-    before = _inputs_of(run, machine)
+    before = _inputs_of(arm, profile, seed, machine)
     scores = arm.run(profile, seed, machine)
-    if (now := _inputs_of(run, machine)) != before:
+    if (now := _inputs_of(arm, profile, seed, machine)) != before:
         changed = [key for key, one in now["images"].items() if before["images"].get(key) != one]
         raise ValueError(
             f"the {' and '.join(changed) or 'inputs'} of {arm_name!r} changed while it ran. "
@@ -260,12 +273,24 @@ def _row(
     return {
         "arm": arm_name, "seed": seed, "config": arm.fingerprint(profile), **scores, **before,
         "commit": code_version(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": state_of_machine(),
     }
 
 
-def _inputs_of(run: Run, machine: Machine) -> dict[str, Any]:
-    """The identity of a run, and the digests of its images and of those that it is scored on."""
+def _is_of_these_images(
+    row: Mapping[str, Any], arm: Arm, profile: Profile, machine: Machine
+) -> bool:
+    """Whether a row would come of what is here now; where no images are, it is taken as it is."""
+    try:
+        now = _inputs_of(arm, profile, row["seed"], machine)
+    except FileNotFoundError:
+        return True
+    return all(row[key] == one for key, one in now.items())
+
+
+def _inputs_of(arm: Arm, profile: Profile, seed: int, machine: Machine) -> dict[str, Any]:
+    """The identity of an arm's run, and the digests of its images, those it is scored on too."""
+    value = arm.value(profile, seed)
+    run = value if isinstance(value, Run) else value.first
     inputs = Inputs(machine.root)
     identity = inputs.identity(run)
     test = inputs.data(run).test.without_boxes().digest
@@ -280,7 +305,8 @@ def _store_row(path: Path, name: str, profile: Profile, row: dict[str, Any]) -> 
                 if (one["arm"], one["seed"]) != (row["arm"], row["seed"])]
         stored.rows = [*rows, row]
         known = {one["config"] for one in stored.rows}
-        recipe = dump(STUDIES[name][row["arm"]].value(profile, 0))
+        value = STUDIES[name][row["arm"]].value(profile, 0)
+        recipe = dump({"value": value, "protocol": profile.protocol})
         recipes = {**stored.recipes, row["config"]: recipe}
         stored.recipes = {key: one for key, one in recipes.items() if key in known}
         stored.profile = profile.name
@@ -299,11 +325,10 @@ def _served(rows: list[dict], stored: _File, name: str, profile: Profile) -> Rec
         raise FileNotFoundError(f"{path.name} is not there yet. {fix}")
     if (stored.rows or stored.legacy) and not rows:
         raise FileNotFoundError(f"{path.name} was made with other settings than now. {fix}")
-    legacy = commits_of(rows)
-    return Records(
-        rows, stored.profile, legacy, _left_out(stored, name, profile),
-        stored.legacy_machine if legacy else {},
-    )
+    left_out = _left_out(stored, name, profile)
+    if (commits := commits_of(rows)) and (fresh := _current(stored, name, profile)):
+        left_out[NOT_YET] = len(fresh)
+    return Records(rows, stored.profile, commits, left_out)
 
 
 def _left_out(stored: _File, name: str, profile: Profile) -> dict[str, int]:
@@ -328,7 +353,8 @@ def _matching(stored: _File, name: str, profile: Profile) -> list[dict]:
 def _current(stored: _File, name: str, profile: Profile) -> list[dict]:
     """The rows that today's arms would give again, all scored on the same test images."""
     rows = _matching(stored, name, profile)
-    newest = max(rows, key=lambda row: row["date"])["images"]["test"] if rows else ""
+    latest = max(reversed(rows), key=lambda row: row["date"], default=None)  # the last of equals
+    newest = latest["images"]["test"] if latest else ""
     return [row for row in rows if row["images"]["test"] == newest]
 
 
@@ -351,7 +377,10 @@ def _stored(path: Path) -> _File:
     """
     if not path.is_file():
         return _File()
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except Damaged as error:  # to delete the file, as others that can be made again, is no fix
+        raise Damaged(error.problem, FROM_VERSION_CONTROL) from error
     if content.get("format") != FORMAT:
         raise Damaged(
             f"{shown(path)} has format {content.get('format')}, but this version reads {FORMAT}. "
@@ -360,8 +389,8 @@ def _stored(path: Path) -> _File:
     legacy = content["legacy"]
     if legacy_hash(legacy["rows"]) != legacy["hash"]:
         raise Damaged(
-            f"the legacy rows of {shown(path)} are not those that were sealed. Take the file from "
-            "the version control again."
+            f"the legacy rows of {shown(path)} are not those that were sealed.",
+            FROM_VERSION_CONTROL,
         )
     rows = list(content["rows"].values())
     return _File(content["profile"], rows, content["recipes"], legacy["rows"], legacy["machine"])
@@ -378,11 +407,6 @@ def _store(path: Path, stored: _File) -> None:
 
 
 def _state_text(row: Mapping[str, Any]) -> str:
-    """What a row was made with, in words."""
-    machine = row["machine"]
-    threads, processes = machine["threads"], machine["processes"]
-    return (
-        f"{machine['device']} ({machine['processor']}), {threads} thread{'s' * (threads > 1)}, "
-        f"{processes} process{'es' * (processes > 1)}, torch {machine['torch']}, commit "
-        f"{row['commit']}"
-    )
+    """What the runs of a row were made with, in words."""
+    said = [f"{in_words(one['machine'])}, code {one['code']}" for one in row["made with"]]
+    return " and ".join(said)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.experiments import (
+    Inputs,
     MixedLogits,
     Run,
     Trained,
@@ -17,14 +20,18 @@ from semiseg_lib.experiments import (
 )
 from semiseg_lib.experiments import self_training as story
 from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.resolving import place
 from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.experiments.values import Logits
 from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.pseudo_label import Selection
+from semiseg_lib.paths import shown
 from semiseg_lib.profiles import Profile
 from semiseg_lib.profiles.profile import RoundsConfig
+from semiseg_lib.runs import RunFolder
 
-Scores = dict[str, float]
+Scores = dict[str, Any]
+"""What was measured, by name, and ``made with``: the states of machine and code behind it."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,8 @@ def rounds(value: Rounds, profile: Profile, machine: Machine) -> Scores:
             f"kept {one.number}": 100 * one.labels.kept,
         }
     scores |= _scored(done[-1].best.holding("last"), profile)
-    return scores | cost(*(run for one in done for run in (one.pretrained, one.student)))
+    scores |= cost(*(run for one in done for run in (one.pretrained, one.student)))
+    return scores | {"made with": made_with((one.student.run for one in done), machine)}
 
 
 def cost(*runs: Trained) -> Scores:
@@ -111,6 +119,29 @@ def cost(*runs: Trained) -> Scores:
     }
 
 
+def made_with(runs: Iterable[Run], machine: Machine) -> list[dict[str, Any]]:
+    """Return the states of machine and code that made runs and all behind them, each once.
+
+    They are those of the trainings, not of the process that reads them.
+
+    Raises:
+        FileNotFoundError: a run that another one builds on is gone.
+    """
+    inputs, found = Inputs(machine.root), []
+    for run in dict.fromkeys(one for last in runs for one in runs_behind(last)):
+        path = place(inputs.identity(run))
+        try:
+            record = RunFolder.open(path).read_record()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{shown(path)} is gone or not finished, so nobody can say what the runs that "
+                "build on it were made with. Remove those too, or make the rows in a folder of "
+                "their own (--anew)."
+            ) from error
+        found += [one for one in record["made with"] if one not in found]
+    return found
+
+
 def judges_fairly(data: Data, split: str) -> bool:
     """Return whether a choice made on the validation images can be scored on ``split``."""
     return split != "val" and not set(data.names[split]) & set(data.names["val"])
@@ -118,7 +149,8 @@ def judges_fairly(data: Data, split: str) -> bool:
 
 def _scored(trained: Trained, profile: Profile) -> Scores:
     test = percent(trained.evaluate("test", profile.protocol))
-    scores = {"test": test, **cost(trained)}
+    made = made_with([trained.run], trained.machine)
+    scores = {"test": test, **cost(trained), "made with": made}
     if "best" in trained.record and judges_fairly(trained.data, "test"):
         best = trained.holding("best").evaluate("test", profile.protocol)
         scores["best"] = percent(best)

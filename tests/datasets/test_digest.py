@@ -20,6 +20,10 @@ from semiseg_lib.datasets import digest
 from semiseg_lib.datasets.digest import FileHashes, image_set_digest, image_set_hashes
 from semiseg_lib.durable import read_json, write_json
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from flips import each_flip
+
 SECOND = 1_000_000_000
 FIELDS = ("size", "modified", "changed", "inode", "recorded", "sha256")
 
@@ -538,3 +542,12 @@ def test_two_processes_that_save_at_the_same_time_lose_nothing(tmp_path, work):
         path.name: sha(path.read_bytes()) for path in folder.iterdir()
     }
     assert len(files) == 50
+
+
+def test_a_table_with_a_flipped_bit_is_not_believed(reader, work):
+    path = reader.files("one")[0]
+    table = write_table(reader.root, work, {path: record_of(path)})
+    assert FileHashes(reader.root).of(path) == "f" * 64, "what is flipped below was in order"
+    with each_flip(table, 200) as flips:
+        for _ in flips:
+            assert FileHashes(reader.root).of(path) == sha(path.read_bytes())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -237,3 +239,46 @@ def test_an_interrupted_unpack_leaves_nothing_that_looks_finished(tmp_path, monk
     assert [p.name for p in tmp_path.iterdir()] == ["a.tgz"]
     unpack(packed, "top", tmp_path / "out", progress=False)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.txt", "b.txt"]
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from semiseg_lib.datasets.acquire import download
+
+archive, root = Path(sys.argv[1]), Path(sys.argv[2])
+steps = download._untar
+for _ in range(int(sys.argv[3])):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        def stopped(*arguments):
+            for member in steps(*arguments):
+                os.write(writing, b"!")
+                time.sleep(600)
+                yield member
+        download._untar = stopped
+        download.unpack(archive, "data", root / "data", progress=False)
+    os.read(reading, 1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+print(len(list(root.rglob("*"))))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork and no SIGKILL")
+def test_unpacking_again_removes_what_a_killed_one_has_left(tmp_path):
+    archive, root = tmp_path / "data.tar", tmp_path / "datasets"
+    with tarfile.open(archive, "w") as tar:
+        for number in range(5):
+            member = tarfile.TarInfo(f"data/{number}.txt")
+            member.size = 1
+            tar.addfile(member, io.BytesIO(b"1"))
+    root.mkdir()
+    (root / ".data.tar.part").write_bytes(b"half a download")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(archive), str(root), "5"], text=True,
+                          capture_output=True, check=True, timeout=120)
+    assert int(done.stdout) > 1, "something was left behind"
+    unpack(archive, "data", root / "data", progress=False)
+    assert sorted(path.name for path in root.iterdir()) == [".data.tar.part", "data"]
+    assert len(list((root / "data").iterdir())) == 5

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -35,7 +37,11 @@ from semiseg_lib.datasets.minivoc.scenery import _blend_weights, soft_noise
 from semiseg_lib.datasets.minivoc.shapes import DRAW_CLASS
 from semiseg_lib.datasets.minivoc.worlds import CLASSES
 from semiseg_lib.datasets.voc_layout import VOCDataset
-from semiseg_lib.durable import read_json
+from semiseg_lib.durable import Damaged, read_json
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from flips import each_flip
 
 PINNED_COUNT = 12
 PINNED = {
@@ -350,3 +356,24 @@ def test_all_classes_occur_about_equally_often(world_name):
 def test_mistakes_are_named(mistake, message):
     with pytest.raises(ValueError, match=message):
         mistake()
+
+
+@pytest.mark.parametrize("name", [
+    "digests.json", "JPEGImages/hurried_val_00001.jpg", "SegmentationClass/hurried_val_00001.png",
+    "Annotations/hurried_labelled_00000.xml", "ImageSets/Segmentation/test.txt",
+])
+def test_a_drawn_file_that_is_damaged_is_refused_when_the_images_are_opened(
+    tmp_path, monkeypatch, ask, name
+):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
+    folder = prepare(WORLDS["hurried"], SMALL, progress=False)
+    request = ask("minivoc", options=MiniVOCOptions("hurried", SMALL))
+    refusal = rf"{Path(name).name} is damaged: .*Delete the folder .*hurried-\w+: it is drawn"
+    with each_flip(folder / name, 20) as flips:
+        for _ in flips:
+            with pytest.raises(Damaged, match=refusal):
+                open_minivoc(request, None, 0)
+    open_minivoc(request, None, 0)
+    (folder / name).unlink()
+    with pytest.raises(Damaged, match=refusal):
+        open_minivoc(request, None, 0)

@@ -23,7 +23,7 @@ from semiseg_lib.models import encoders
 from semiseg_lib.profiles import load
 from semiseg_lib.runs import RunFolder, read_description
 
-RESOLVING = import_module("semiseg_lib.experiments.resolve")  # the function hides its module
+RESOLVING = import_module("semiseg_lib.experiments.resolving")  # the function hides its module
 MEMBERS = ("model.safetensors", "best.safetensors", "record.json", "config.json", "lists.json")
 FILES = (*MEMBERS, "manifest.json")
 
@@ -134,7 +134,7 @@ def test_a_run_tells_on_disk_all_that_it_was_made_from(work, tiny, machine):
     assert list(lists["made from"]["unlabelled"]) == [f"p{n}" for n in range(4, 8)]
     assert list(lists["scored on"]["test"]) == ["p10", "p11"]
     assert primary.folder.path.name == identity.name
-    assert {"history", "seconds", "memory_gb", "machine", "code"} <= primary.record.keys()
+    assert {"history", "seconds", "memory_gb", "made with"} <= primary.record.keys()
 
 
 @pytest.mark.parametrize("validated", [False, True])

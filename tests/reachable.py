@@ -1,0 +1,86 @@
+"""Every class of options that a run or a profile can hold, and what the profiles hold of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from semiseg_lib import datasets
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.datasets.dataset import SHIPPED
+from semiseg_lib.experiments import Run
+from semiseg_lib.experiments import self_correction as story
+from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig
+from semiseg_lib.methods.pseudo_label import Selection
+from semiseg_lib.profiles import PROFILES, RECIPES, Profile
+from semiseg_lib.studies import Rounds
+
+
+def option_classes() -> list[type]:
+    """Return every dataclass that a run or a profile of the library can hold, by name."""
+    roots = [Run, Profile, Rounds, *get_args(MethodConfig)]
+    roots += [datasets.find(name).options for name in SHIPPED]
+    found: set[type] = set()
+    while roots:
+        kind = roots.pop()
+        if kind not in found:
+            found.add(kind)
+            hints = get_type_hints(kind, include_extras=True)
+            roots += [one for field in fields(kind) for one in dataclasses_in(hints[field.name])]
+    return sorted(found, key=lambda kind: (kind.__module__, kind.__qualname__))
+
+
+def dataclasses_in(hint: Any) -> Iterator[type]:
+    """Yield the dataclasses that a type hint names."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        yield hint
+    for argument in get_args(hint):
+        yield from dataclasses_in(argument)
+
+
+def named_profiles() -> dict[str, Profile]:
+    """Return every profile and every recipe of the library by its names."""
+    found = {f"{name}/{dataset}": profile for name, by_dataset in PROFILES.items()
+             for dataset, profile in by_dataset.items()}
+    return found | {f"{method}/{dataset} (recipe)": profile
+                    for method, by_dataset in RECIPES.items()
+                    for dataset, profile in by_dataset.items()}
+
+
+def parts_of(profile: Profile) -> dict[str, Any]:
+    """Return the configurations of a profile by the name of their field."""
+    parts = {}
+    for field in fields(profile):
+        value = getattr(profile, field.name)
+        if is_dataclass(value):
+            parts[field.name] = value
+        elif isinstance(value, Mapping):
+            parts |= {f"{field.name}.{key}": one for key, one in value.items()}
+    return parts
+
+
+def within(value: Any) -> Iterator[Any]:
+    """Yield every configuration in a value, itself included."""
+    if is_dataclass(value):
+        yield value
+        for field in fields(value):
+            yield from within(getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from within(one)
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from within(one)
+
+
+def examples() -> dict[type, Any]:
+    """Return an instance of every class of options."""
+    smoke = PROFILES["smoke"]["minivoc"]
+    runs = [
+        story.second_round(smoke, 0), story.conv_primary(smoke, 0, ConvPrimaryConfig()),
+        Rounds.of(smoke, 0, Selection()),
+    ]
+    held = [*runs, *(DataConfig(name) for name in SHIPPED), *named_profiles().values()]
+    found = {type(one): one for value in held for one in within(value)}
+    return {kind: found[kind] if kind in found else kind() for kind in option_classes()}
