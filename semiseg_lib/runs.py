@@ -297,19 +297,29 @@ def read_description(path: Path) -> dict[str, Any]:
         ValueError: an earlier version of the library wrote it.
         Damaged: it is not what was written.
     """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{shown(path)} is missing: name the config.json of a run, or the run's folder."
+        )
     try:
         return read_json(path)
     except Damaged as error:
-        content: Any = None
-        with suppress(ValueError, OSError):
-            content = json.loads(path.read_bytes())
-        if isinstance(content, dict) and "sha256" not in content and "method" in content:
+        if _is_of_earlier_version(path):
             raise ValueError(
                 f"{shown(path)} was written by an earlier version, which did not store what a run "
                 "learnt from; it cannot be told whether it is still right. Train it again; "
                 "`semiseg runs prune` removes the old run."
             ) from error
-        raise
+        raise Damaged(error.problem, "Train again: the same training writes it anew.") from error
+
+
+def _is_of_earlier_version(path: Path) -> bool:
+    """Whether a file has the form of a ``config.json`` from before files were sealed."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, OSError):
+        return False
+    return isinstance(content, dict) and "sha256" not in content and "method" in content
 
 
 def _as_bytes(weights: Mapping[str, torch.Tensor]) -> bytes:

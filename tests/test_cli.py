@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import runpy
 import shutil
@@ -13,9 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib import cli, durable, launch
+from semiseg_lib import cli, durable
 from semiseg_lib.cli import main, renamed
 from semiseg_lib.datasets.labels import read_mask
+from semiseg_lib.durable import read_json
+from semiseg_lib.experiments import training
+from semiseg_lib.runs import RunFolder
 
 SMOKE = ["--profile", "smoke", "--seed", "5", "--device", "cpu"]
 
@@ -35,10 +37,26 @@ def runs(work) -> dict[str, Path]:
     assert main(["pipeline", *SMOKE]) == 0
     found = {}
     for path in sorted((work / "runs").iterdir()):
-        run = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        if run["method"].get("correction") != "none" and run["labels_from"] != "half of the masks":
+        run = value_in(path)
+        if run["method"].get("correction") != "none" and run["masks"] != "first half":
             found[run["method"]["name"]] = path
     return found
+
+
+def value_in(folder: Path) -> dict:
+    """The options of a run, as its folder holds them."""
+    return read_json(folder / "config.json")["value"]
+
+
+def folder_in(printed: str) -> Path:
+    """The folder that a command has named."""
+    return Path(re.search(r"^run: (.*)$", printed, re.M)[1])
+
+
+def scores_in(folder: Path, split: str) -> tuple[dict, str]:
+    """The only scores of a split that lie beside a run, and the report beside them."""
+    (path,) = (folder / "evaluations").glob(f"{split}-*.json")
+    return read_json(path), path.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def failed(capsys, arguments: list[str], code: int = 1) -> str:
@@ -77,9 +95,8 @@ def test_training_leaves_a_run_with_its_scores(runs, capsys, method):
     printed = capsys.readouterr().out
     folder = runs[method]
     assert folder.name in printed and "mIoU on val:" in printed
-    scores = json.loads((folder / "evaluation-val.json").read_text(encoding="utf-8"))
+    scores, report = scores_in(folder, "val")
     assert scores["split"] == "val" and np.array(scores["confusion"]).shape == (5, 5)
-    report = (folder / "evaluation-val.md").read_text(encoding="utf-8")
     assert f"{100 * scores['mean_iou']:.1f} %" in report
     assert all(name in report for name in scores["classes"])
 
@@ -90,11 +107,11 @@ def test_a_method_without_boxes_trains_from_one_command(work, capsys, method):
     assert main(["train", method, *SMOKE]) == 0
     printed = capsys.readouterr().out
     assert "mIoU on val:" in printed and "balloon" in printed
-    folder = Path(printed.split("run: ")[1].strip())
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert config["starts_from"] or method == "pseudo-label"
-    assert (config["method"].get("cutmix") is not None) == (method in ("cutmix-cps", "fixmatch"))
-    assert (folder / "evaluation-val.json").is_file()
+    folder = folder_in(printed)
+    value = value_in(folder)
+    assert value["start"] or method == "pseudo-label"
+    assert (value["method"].get("cutmix") is not None) == (method in ("cutmix-cps", "fixmatch"))
+    assert scores_in(folder, "val")[0]["split"] == "val"
     assert ("round 2: the teacher has" in printed) == (method == "pseudo-label")
     assert main(["train", method, *SMOKE]) == 0
     again = capsys.readouterr()
@@ -108,7 +125,7 @@ def test_a_student_is_reported_with_its_last_weights_and_its_best(work, capsys):
                  "--method.finetune.validate-every", "1", "--method.finetune.lr", "0.02"]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    folder = Path(printed.split("run: ")[1].strip())
+    folder = folder_in(printed)
     assert main(["evaluate", str(folder), "--split", "val", "--device", "cpu"]) == 0
     (summary,) = (line for line in printed.splitlines() if line.startswith("mIoU on val"))
     assert summary in capsys.readouterr().out
@@ -120,8 +137,7 @@ def test_flags_of_methods_without_boxes_reach_the_run(work, capsys):
     arguments = ["--method.weight", "0.5", "--method.threshold", "0.7", "--train.steps", "2",
                  "--method.views", "2", "--method.feature-dropout", "0.25"]
     assert main(["train", "fixmatch", *SMOKE, *arguments]) == 0
-    folder = Path(capsys.readouterr().out.split("run: ")[1].strip())
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = value_in(folder_in(capsys.readouterr().out))
     found = {key: config["method"][key]
              for key in ("weight", "threshold", "views", "feature_dropout")}
     assert found == {"weight": 0.5, "threshold": 0.7, "views": 2, "feature_dropout": 0.25}
@@ -134,9 +150,9 @@ def test_flags_reach_the_run(work, capsys):
                  "--method.alpha.end", "0.25", "--augment.flip", "0", "--model.width", "5"]
     assert main(arguments) == 0
     (folder,) = {p for p in set((work / "runs").iterdir()) - before if "primary" in p.name}
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = value_in(folder)
     assert config["train"]["steps"] == 2 and config["method"]["correction"] == "none"
-    assert config["method"]["alpha"]["end"] == 0.25 and config["augment"]["flip"] == 0
+    assert config["method"]["alpha"]["end"] == 0.25 and config["views"]["flip"] == 0
     assert config["model"]["width"] == 5 and config["seed"] == 5
 
 
@@ -145,10 +161,7 @@ def test_evaluating_a_run_scores_the_split_that_was_asked_for(runs, capsys):
     for split in ("val", "test"):
         assert main(["evaluate", str(folder), "--split", split, "--device", "cpu"]) == 0
         assert f"mIoU on {split}:" in capsys.readouterr().out
-    confusions = [
-        json.loads((folder / f"evaluation-{split}.json").read_text(encoding="utf-8"))["confusion"]
-        for split in ("val", "test")
-    ]
+    confusions = [scores_in(folder, split)[0]["confusion"] for split in ("val", "test")]
     assert confusions[0] != confusions[1]
 
 
@@ -185,20 +198,29 @@ def test_predicting_a_folder_of_odd_images(runs, tmp_path, capsys):
 
 
 def test_weights_of_another_model_are_refused_with_the_mend(runs, tmp_path, capsys):
+    """Copied into the folder they are damage; stored as its own they do not fit."""
     mixed = tmp_path / "mixed"
     shutil.copytree(runs["primary"], mixed)
     shutil.copy(runs["ancillary"] / "model.safetensors", mixed / "model.safetensors")
     said = failed(capsys, ["evaluate", str(mixed)])
+    assert "model.safetensors is damaged" in said or "not finished" in said
+    store = RunFolder.open(mixed).store
+    store.put("model.safetensors", (mixed / "model.safetensors").read_bytes())
+    store.finish()
+    said = failed(capsys, ["evaluate", str(mixed)])
     assert "model.safetensors does not fit this model" in said and "train again" in said
 
 
-def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys):
+@pytest.mark.parametrize("content", ['{"method": "other"}', "{}", "", "[1]"])
+def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys, content):
+    """Of a run that is not finished; a finished one is described by its manifest."""
     spoiled = tmp_path / "spoiled"
     shutil.copytree(runs["primary"], spoiled)
-    (spoiled / "config.json").write_text('{"method": "other"}', encoding="utf-8")
-    assert main(["evaluate", str(spoiled)]) == 1
-    said = capsys.readouterr().err
-    assert "config.json" in said and "Traceback" not in said
+    (spoiled / "config.json").write_text(content, encoding="utf-8")
+    assert "config.json" in failed(capsys, ["run", str(spoiled)])
+    (spoiled / "manifest.json").unlink()
+    for command in ("evaluate", "run"):
+        assert "config.json" in failed(capsys, [command, str(spoiled)])
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -297,27 +319,17 @@ def test_new_flags_reach_the_run(work, capsys):
              "--data.options.unlabelled-boxes.missed", "0.5"]
     arguments += ["--data.labelled", "12", *boxes]
     assert main(["train", "fixmatch", *SMOKE, *arguments]) == 0
-    folder = Path(capsys.readouterr().out.split("run: ")[1].strip())
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    folder = folder_in(capsys.readouterr().out)
+    config = value_in(folder)
     assert config["data"]["options"]["world"] == "tight"
     assert config["data"]["options"]["sizes"]["unlabelled"] == 10
     assert config["data"]["options"]["unlabelled_boxes"]["missed"] == 0.5
     assert config["train"]["batch_unlabelled"] == 3 and config["data"]["labelled"] == 12
-    lists = json.loads((folder / "lists.json").read_text(encoding="utf-8"))
+    lists = read_json(folder / "lists.json")
+    lists = lists["made from"] | lists["scored on"]
     assert [len(lists[name]) for name in ("labelled", "unlabelled", "val", "test")] == [12, 9, 9, 9]
     assert main(["evaluate", str(folder), "--device", "cpu"]) == 0
     assert "house" in capsys.readouterr().out
-
-
-def test_a_run_whose_lists_changed_is_not_scored(runs, tmp_path, capsys):
-    """Its scores would be of other images than its record says."""
-    other = tmp_path / "other"
-    shutil.copytree(runs["ancillary"], other)
-    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
-    config["lists"] = "0" * 10
-    (other / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    said = failed(capsys, ["evaluate", str(other), "--device", "cpu"])
-    assert "the lists of minivoc here are not those of the run" in said and "lists.json" in said
 
 
 @pytest.mark.parametrize("arguments", [
@@ -352,7 +364,7 @@ def test_an_interruption_says_how_to_go_on(work, capsys, monkeypatch):
     def interrupted(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(launch, "fit", interrupted)
+    monkeypatch.setattr(training, "fit", interrupted)
     said = failed(capsys, ["train", "supervised", *SMOKE, "--seed", "77"], code=130)
     assert "continues from the last checkpoint" in said
 
@@ -361,7 +373,7 @@ def test_a_full_disk_is_said_in_a_line(work, capsys, monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(durable.os, "replace", full)
+    monkeypatch.setattr(durable, "_rename", full)
     said = failed(capsys, ["train", "supervised", *SMOKE, "--seed", "78"])
     assert "could not write" in said and "Free some disk space" in said
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from semiseg_lib import methods, studies
+from semiseg_lib import studies
 from semiseg_lib.book import results
 from semiseg_lib.cli import main
 from semiseg_lib.profiles import load
@@ -30,20 +30,30 @@ SCORES = {
 }
 
 
-def store(folder, profile, scores, legacy: str = "") -> None:
+def made(threads: int = 1, code: str = "abc") -> list[dict]:
+    """What one training says of itself."""
+    machine = {"device": "cpu", "gpu": "", "threads": threads, "processes": 1, "cpu": "a kind",
+               "instructions": "AVX2", "overrides": {}, "libraries": {"torch": "2.0"}}
+    return [{"machine": machine, "code": code}]
+
+
+def store(folder, profile, scores, legacy: str = "", made_with=None) -> None:
     """Write records as a study would; with a commit, as one of earlier code did."""
+    new = {"identity": "0", "images": {"test": "t"}, "commit": "abc",
+           "date": "2026-01-01T00:00:00+00:00", "made with": made_with or made()}
     for study, group in itertools.groupby(scores.items(), key=lambda item: item[0][0]):
         rows = [
             {"arm": arm, "seed": seed, "test": score,
              "config": studies.STUDIES[study][arm].fingerprint(profile),
              **({"minutes": 2.0 * seed} if study.startswith("voc") else {}),
-             **({"legacy": legacy} if legacy else {})}
+             **({"legacy": legacy} if legacy else new)}
             for (_, arm), by_seed in group for seed, score in by_seed.items()
         ]
         path = folder / "notebooks" / "records" / f"{study.replace(' ', '_')}-{profile.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"rows": rows, "profile": profile.name, "machine": {}}
-        path.write_text(json.dumps(content), encoding="utf-8")
+        kinds = ([], rows) if legacy else (rows, [])
+        content = stored_records._File(profile.name, kinds[0], {}, kinds[1])
+        stored_records._store(path, content)
 
 
 @pytest.fixture
@@ -222,12 +232,64 @@ def test_readme_and_measured_tables_show_the_mark(records):
     assert text.count(" † ") == 4 and text.endswith(studies.mark_of(["abc1234"]))
     voc = load("laptop", "voc")
     store(records, voc, {("voc unlabelled", "100 longer"): {11: 45.0}}, legacy="abc1234")
-    path = studies.record_path("voc unlabelled", "laptop")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content["machine"] = {"processor": "x86_64", "gpu": "none", "threads": "1", "torch": "2"}
-    path.write_text(json.dumps(content), encoding="utf-8")
     text = results.measured("laptop", "voc unlabelled")
     assert " † |" in text and text.endswith(studies.mark_of(["abc1234"]))
+
+
+LONGER_ELSEWHERE = {("annotation", "longer"): {11: 55.0, 12: 56.0, 13: 54.5, 15: 54.0}}
+"""Rows of another state of the machine, beside those of the fixture."""
+
+
+def test_rows_of_different_states_of_the_machine_are_not_paired_silently(records):
+    """The difference is shown, with a sign; the seeds that it concerns are named."""
+    found = comparison.read("minivoc", LAPTOP)
+    assert found.differences("longer")["fixmatch"].apart == () and found.mark == ""
+    store(records, LAPTOP, LONGER_ELSEWHERE, made_with=made(threads=2))
+    found = comparison.read("minivoc", LAPTOP)
+    gap, other = (found.differences("more masks")[name] for name in ("fixmatch", "cutmix-cps"))
+    assert gap.apart == (11, 12, 13) and gap.seeds == (11, 12, 13)
+    assert other.apart == (11, 13, 15)
+    assert re.fullmatch(r"\+16\.2 \(\+1\d\.\d to \+1\d\.\d\) ‡", str(gap))
+    assert gap.verdict == "better"
+    assert found.differences("longer")["fixmatch"].apart == ()
+    assert found.mark.startswith("‡ rows of seeds 11, 12, 13, 15 were made in different states")
+    lines = {line["trained with"]: line for line in found.table("more masks")}
+    assert lines["FixMatch"]["minus more masks, longer"] == str(gap)
+    assert "‡" not in {line["trained with"]: line for line in found.table()}["FixMatch"].values()
+
+
+def test_only_the_machine_makes_another_state(records):
+    """The commit is told beside the rows; what it changes is in the fingerprints of the arms."""
+    store(records, LAPTOP, LONGER_ELSEWHERE, made_with=made(code="def"))
+    assert comparison.read("minivoc", LAPTOP).mark == ""
+    both = [*made(1), *made(2)]
+    store(records, LAPTOP, LONGER_ELSEWHERE, made_with=both)
+    assert comparison.read("minivoc", LAPTOP).differences("longer")["more masks"].apart == (
+        11, 12, 13)
+    one, other = (row({1: 1.0, 2: 2.0}, states={1: state, 2: "s"}) for state in ("a", "b"))
+    assert difference(one, other).apart == (1,)
+    assert difference(one, row({1: 1.0, 2: 2.0})).apart == (), "nothing is known of that row"
+    alone = row({1: 1.0}, states={1: "b"})
+    assert difference(one, alone) == comparison.Difference((1,), None, 1.0, (1,))
+
+
+def test_the_command_and_the_pages_say_that_states_differ(records, tmp_path, capsys):
+    note, out = "‡ rows of seeds 11, 12, 13, 15 were made in different states", tmp_path / "t.csv"
+    store(records, LAPTOP, LONGER_ELSEWHERE, made_with=made(threads=2))
+    arguments = ["compare", "--profile", "laptop", "--against", "more masks", "--out", str(out)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert note in printed and ") ‡ |" in printed
+    frame = pd.read_csv(out).set_index("row")
+    assert frame.loc["fixmatch", "seeds of another state"] == 3
+    assert note in results.compared()
+    store(records, LAPTOP, {("context", "cac"): {11: 65.0, 12: 67.0}}, made_with=made(threads=2))
+    text = results.drawn_without_boxes("context")
+    assert "‡ rows of seeds 11, 12 were" in text and ") ‡ |" in text
+    assert "‡" not in results.drawn_without_boxes("unlabelled")
+    store(records, LAPTOP, {("hurried", "linear"): {11: 75.0}, **LEGACY}, legacy="abc1234")
+    marks = comparison.read("minivoc", LAPTOP).mark
+    assert marks.index("† legacy rows") < marks.index("‡ rows of seeds")
 
 
 def test_without_its_baseline_nothing_is_compared(found):
@@ -243,10 +305,10 @@ def test_every_row_names_an_arm_that_there_is_and_a_control_of_its_table(dataset
     for name, one in contenders.items():
         arm = studies.STUDIES[one.study][one.arm]
         assert one.control in {"", *contenders} - {name}, name
-        sees_boxes = arm.stage in comparison.LEARN_FROM_BOXES
+        sees_boxes = comparison.learns_from_boxes(arm, profile)
         assert sees_boxes == ("boxes" in one.extra), name
-        if arm.method and one.networks:
-            assert one.networks > methods.kind(arm.options_in(profile)).networks, name
+        if one.networks:
+            assert one.networks > comparison.networks(arm, profile), name
 
 
 def test_the_command_prints_and_writes_the_table(records, tmp_path, capsys):

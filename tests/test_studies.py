@@ -479,7 +479,7 @@ def test_legacy_rows_are_served_with_their_mark(records):
     assert found.left_out == {stored_records.OTHER_SETTINGS: 1}
     assert found.mark.startswith("† legacy rows, made by commits abc1234, def5678")
     assert found.sign == " †" and found.seeds("none") == [1, 2]
-    assert found.made_with.startswith("unknown machines") and not found.on_gpu
+    assert found.made_with.startswith("unknown; legacy rows") and not found.on_gpu
 
 
 def test_current_rows_have_no_mark(runs):

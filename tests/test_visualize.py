@@ -13,8 +13,7 @@ from PIL import Image
 from semiseg_lib.cli import main
 from semiseg_lib.cli.visualize import drawn, judged, summary
 from semiseg_lib.datasets.labels import VOID, write_mask
-from semiseg_lib.launch import RunConfig, open_run
-from semiseg_lib.runs import RunFolder
+from semiseg_lib.experiments import open_run
 
 SMOKE = ["--profile", "smoke", "--seed", "5", "--device", "cpu"]
 
@@ -40,11 +39,6 @@ def image(tmp_path_factory) -> Path:
     return path
 
 
-def opened(run: Path):
-    folder = RunFolder(run)
-    return open_run(folder, folder.read_config(RunConfig), "cpu")
-
-
 def test_a_image_of_any_size_is_drawn_with_and_without_its_mask(runs, image, tmp_path, capsys):
     out, mask = tmp_path / "deep" / "figure.png", tmp_path / "mask.png"
     arguments = ["visualize", str(image), "--run", str(runs["eln"]), "--device", "cpu"]
@@ -61,7 +55,7 @@ def test_a_image_of_any_size_is_drawn_with_and_without_its_mask(runs, image, tmp
 
 
 def test_what_is_drawn_is_the_methods_own_labels_and_error_map(runs, image):
-    method = opened(runs["eln"]).method
+    method = open_run(runs["eln"], "cpu").method
     pixels = np.asarray(Image.open(image)).transpose(2, 0, 1).copy()
     labels, right = judged(method, pixels)
     padded = np.pad(pixels, ((0, 0), (0, 14), (0, 15)), mode="edge")
@@ -87,7 +81,7 @@ def test_the_summary_counts_by_hand():
 @pytest.mark.parametrize("changes, message", [
     ({"run": "supervised"}, r"a run of supervised, which has no error map; train one with `semiseg "
                             r"train eln`"),
-    ({"run": "nowhere"}, "is no run folder"),
+    ({"run": "nowhere"}, "config.json is missing: .*nowhere is not a run folder"),
     ({"source": "nowhere.png"}, "nowhere.png is missing: name an image"),
     ({"truth": "nowhere.png"}, "nowhere.png is missing"),
     ({"out": "figure.jpg"}, "figure.jpg: the figure is written as a .png"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from dataclasses import asdict
@@ -19,6 +20,8 @@ from semiseg_lib.paths import shown
 from semiseg_lib.provenance import code_version, state_of_machine
 from semiseg_lib.studies import judges_fairly
 from semiseg_lib.tables import markdown_table
+
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def say(text: str) -> None:
@@ -78,9 +81,9 @@ def _keep(run: Path, split: str, scores: dict[str, Any], text: str) -> str:
         write_json(path, json.loads(json.dumps({**scores, **made})))
         with atomic_write(path.with_suffix(".md")) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    except PermissionError:
-        return "scores: not stored, for the run's folder can only be read"
     except OSError as error:
+        if error.errno in READ_ONLY:
+            return "scores: not stored, for the run's folder can only be read"
         return f"scores: not stored ({error})"
     return f"scores: {shown(path)}"
 

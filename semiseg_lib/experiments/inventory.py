@@ -154,7 +154,7 @@ def _described(path: Path) -> tuple[dict[str, Any], dict[str, str], bool]:
         store.verify()
         return store.description, store.parents, store.finished
     description = read_description(path / CONFIG)
-    return description, description["inputs"]["parents"], False
+    return description, description.get("inputs", {}).get("parents", {}), False
 
 
 def _state(

@@ -279,8 +279,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def training_steps(arm: Arm, profile: Profile) -> str:
-    """Return the steps of all runs that lead to an arm's model, such as ``600 + 1000``."""
-    return " + ".join(str(run.train.steps) for run in arm.runs(profile))
+    """Return the steps of all runs that lead to an arm's model, such as ``600 + 1000``.
+
+    A round of pseudo-labelling, in which a student learns labels and then masks, is one number.
+    """
+    steps: list[int] = []
+    for run in arm.runs(profile):
+        if getattr(run.method, "stage", "") == "fine-tune":
+            steps[-1] += run.train.steps
+        else:
+            steps.append(run.train.steps)
+    return " + ".join(map(str, steps))
 
 
 def networks(arm: Arm, profile: Profile) -> int:

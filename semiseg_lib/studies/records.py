@@ -83,7 +83,7 @@ class Records:
     def made_with(self) -> str:
         """In which states of the machine, and from which commits, the rows were made."""
         if self.legacy:
-            return "unknown machines: legacy rows do not say what made them"
+            return "unknown; legacy rows do not say what made them"
         counts = Counter(_state_text(row) for row in self.rows)
         if len(counts) == 1:
             return next(iter(counts))

@@ -1,6 +1,5 @@
 """The results page holds what the records hold, and no number that somebody typed."""
 
-import json
 import re
 from dataclasses import replace
 
@@ -8,9 +7,13 @@ import pytest
 
 from semiseg_lib import profiles, studies
 from semiseg_lib.book import BookError, results
+from semiseg_lib.durable import read_json
 from semiseg_lib.studies import Records
 
-MACHINE = {"processor": "x86_64", "gpu": "none", "threads": "1", "torch": "2.13.0"}
+MACHINE = {
+    "device": "cpu", "gpu": "", "threads": 1, "processes": 1, "cpu": "a kind",
+    "instructions": "AVX2", "overrides": {}, "libraries": {"torch": "2.13.0"},
+}
 TYPED = re.compile(r"(?<![\w-])\d[\d.,]*")
 REGION = re.compile(r"<!-- ([\w-]+):start -->.*?<!-- \1:end -->", re.DOTALL)
 
@@ -21,13 +24,14 @@ def typed_numbers(text: str) -> list[str]:
     return TYPED.findall(text)
 
 
-def record(arms: dict[str, list[float]]) -> Records:
+def record(arms: dict[str, list[float]], **machine) -> Records:
+    made = [{"machine": {**MACHINE, **machine}, "code": "abc1234"}]
     rows = [
         {"arm": arm, "seed": 11 + i, "config": "x", "test": score, "labels": score + 1,
-         "minutes": 2.0, "images a second": 10.0, "memory GB": 1.5}
+         "minutes": 2.0, "images a second": 10.0, "memory GB": 1.5, "made with": made}
         for arm, scores in arms.items() for i, score in enumerate(scores)
     ]
-    return Records(rows, "laptop", MACHINE)
+    return Records(rows, "laptop")
 
 
 @pytest.fixture
@@ -60,9 +64,11 @@ def test_every_stored_score_is_on_the_page(checkout):
     if not paths:
         pytest.skip("no record of the study of photographs is stored yet")
     for path in paths:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for row in content["rows"]:
-            if len([other for other in content["rows"] if other["arm"] == row["arm"]]) == 1:
+        content = read_json(path)
+        rows = list(content["rows"].values()) or content["legacy"]["rows"]
+        assert rows
+        for row in rows:
+            if len([other for other in rows if other["arm"] == row["arm"]]) == 1:
                 assert f"{row['test']:.1f}" in text, f"{path.name}: {row['arm']}"
 
 
@@ -94,8 +100,24 @@ def test_the_conditions_come_from_profile_and_machine():
     assert "192-px crops" in results.conditions(records, profile)
     smaller = replace(profile, augment=replace(profile.augment, crop=96))
     assert "96-px crops" in results.conditions(records, smaller)
-    lent = replace(records, machine={**MACHINE, "gpu": "a card"})
-    assert results.conditions(lent, profile).startswith("Run on a card")
+    told = results.conditions(records, profile)
+    assert told.startswith("**Reduced run**, no graphics card")
+    assert "Machine: cpu (a kind, AVX2), 1 thread, 1 process, torch 2.13.0, code abc1234." in told
+    lent = record({"100 none": [60.0]}, gpu="a card", device="cuda")
+    told = results.conditions(lent, profile)
+    assert told.startswith("Run on a graphics card") and "Machine: cuda (a card, AVX2)" in told
+    mixed = replace(records, rows=records.rows + lent.rows)
+    told = results.conditions(mixed, profile)
+    assert told.startswith("**Reduced run**") and "Machine: 2 states, whose rows differ" in told
+    assert "1 rows: cuda (a card" in told
+
+
+def test_rows_of_several_states_are_marked_below_the_table(stored, monkeypatch):
+    both = [record({"100 none": [60.0, 61.0]}), record({"100 linear": [62.0, 63.1]}, threads=2)]
+    rows = [row for one in both for row in one.rows]
+    monkeypatch.setattr(results.studies, "read", lambda name, profile: Records(rows, "laptop"))
+    text = results.measured("laptop")
+    assert "The rows were made in 2 states of the machine" in text.splitlines()[-1]
 
 
 def test_a_page_without_its_regions_is_refused(tmp_path):

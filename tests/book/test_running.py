@@ -1,11 +1,20 @@
 """Running chapters: in order, resumable, stopping with the cell that failed."""
 
+import sys
+from functools import partial
+from pathlib import Path
+
 import nbformat
 import pytest
 
-from semiseg_lib.book import Book, Chapter, Part, build
+from semiseg_lib import cli
+from semiseg_lib.book import Book, Chapter, Part, __main__, build
 from semiseg_lib.book.__main__ import main
 from semiseg_lib.book.notebook import ChapterFailed, tagged_text
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from flips import each_flip
 
 SOURCE = """# %% tags=["parameters"]
 profile = None
@@ -76,6 +85,95 @@ def test_what_is_run_again(small_book, tmp_path, monkeypatch):
     assert run(profile="laptop") == ["01_small", "02_small"]
     (tmp_path / "01_small.py").write_text("# %%\n3", encoding="utf-8")
     assert run(profile="laptop") == ["01_small"]
+
+
+@pytest.fixture
+def executed(small_book, tmp_path, monkeypatch):
+    """Run chapters in `out` and return which were run; kernels are not started."""
+    ran, out = [], tmp_path / "out"
+
+    def run_into(source, target, profile, **options):
+        ran.append(source.stem)
+        target.write_text(f"{source.stem} in {profile}", encoding="utf-8")
+        return 0.5
+
+    def run():
+        ran.clear()
+        minutes = build.execute(small_book, "smoke", out)
+        assert list(minutes.values()) == [0.5, 0.5]
+        return list(ran)
+
+    monkeypatch.setattr(build, "_run_into", run_into)
+    assert run() == ["01_small", "02_small"] and run() == []
+    return run
+
+
+def test_an_executed_notebook_that_was_changed_is_run_again(executed, tmp_path):
+    """Its bytes are those that were executed, or it is not taken for executed."""
+    notebook = tmp_path / "out" / "02_small.ipynb"
+    with each_flip(notebook, 20) as flips:
+        for _ in flips:
+            assert executed() == ["02_small"]
+            assert executed() == []
+    notebook.write_bytes(notebook.read_bytes()[:-1])
+    assert executed() == ["02_small"]
+    notebook.unlink()
+    assert executed() == ["02_small"]
+    assert executed() == []
+
+
+def test_a_damaged_ledger_runs_every_chapter_again(executed, tmp_path):
+    """What it says of one chapter is not believed where a bit of it is another's."""
+    ledger = tmp_path / "out" / build.LEDGER
+    with each_flip(ledger, 20) as flips:
+        for _ in flips:
+            assert executed() == ["01_small", "02_small"]
+            assert executed() == []
+    for spoilt in (b"", b"{}", b"[]", ledger.read_bytes()[:100]):
+        ledger.write_bytes(spoilt)
+        assert executed() == ["01_small", "02_small"]
+    ledger.unlink()
+    assert executed() == ["01_small", "02_small"] and executed() == []
+
+
+TRAINS = """# %%
+from semiseg_lib.cli import main
+main(["train", "supervised", "--profile", "smoke", "--device", "cpu"])
+"""
+
+
+def test_a_build_says_what_was_trained(small_book, tmp_path, monkeypatch, capsys):
+    """The second build trains nothing, also where it runs the chapters again."""
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    monkeypatch.setattr(build, "execute", partial(build.execute, destination=tmp_path / "out"))
+    monkeypatch.setattr(__main__, "load", lambda: small_book)
+    (tmp_path / "01_small.py").write_text(TRAINS, encoding="utf-8")
+    said = []
+    for more in ([], [], ["--force"]):
+        assert main(["execute", "--profile", "smoke", *more, "01"]) == 0
+        said.append(capsys.readouterr().out.splitlines())
+    assert said[0][-1].startswith("Trained: 1 run, in ") and "finds them next time" in said[0][-1]
+    assert said[1][-1] == said[2][-1] == NOTHING
+    assert "already run" in said[1][-2] and "done in" in said[2][-2]
+
+
+NOTHING = "Nothing was trained: every run that was asked for was on disk."
+
+
+def test_what_was_trained_is_counted_by_finished_runs(tmp_path, monkeypatch):
+    """A run that is trained anew counts, one that is found or begun does not."""
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    assert build.stored_runs() == {} and build.trained_since({}) == NOTHING
+    train = ["train", "supervised", "--profile", "smoke", "--device", "cpu", "--seed"]
+    assert cli.main([*train, "1"]) == cli.main([*train, "2"]) == 0
+    assert build.trained_since({}).startswith("Trained: 2 runs, in ")
+    before = build.stored_runs()
+    assert cli.main([*train, "1"]) == 0 and build.trained_since(before) == NOTHING
+    assert cli.main([*train, "1", "--no-resume"]) == 0
+    assert build.trained_since(before).startswith("Trained: 1 run, in ")
+    (tmp_path / "work" / "runs" / "begun").mkdir()
+    (tmp_path / "work" / "runs" / "begun" / "config.json").touch()
+    assert build.trained_since(build.stored_runs()) == NOTHING
 
 
 def test_sync_stores_the_outputs_beside_the_source(small_book, tmp_path, monkeypatch):

@@ -1,0 +1,345 @@
+"""``semiseg runs``: what is stored, in which state and why; ``prune`` removes the useless alone."""
+
+from __future__ import annotations
+
+import builtins
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from semiseg_lib import profiles
+from semiseg_lib.cli import main
+from semiseg_lib.durable import _beside, write_json
+from semiseg_lib.experiments import (
+    Machine,
+    MixedLogits,
+    resolve,
+    self_correction,
+    self_training,
+    training,
+)
+from semiseg_lib.experiments import inventory as stored
+from semiseg_lib.runs import RunFolder
+
+sys.path.append(str(Path(__file__).parent))
+
+import own_folder
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> tuple[Path, Path]:
+    """A dataset and a work folder with runs, logits, mixed logits and pseudo-labels, all fresh."""
+    folder = tmp_path_factory.mktemp("full")
+    root = own_folder.draw(folder / "own", count=10, masked=6, boxes=True)
+    profile, machine = own_folder.profile(), Machine("cpu", root)
+    short = profile.train_supervised
+    plan = replace(profile.rounds, count=1, pretrain=short, finetune=short)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMISEG_WORK", str(folder / "work"))
+        logits = self_correction.logits(profile, 0)
+        primary = self_correction.primary(profile, 0)
+        resolve(MixedLogits(primary, logits, 0.5), machine)
+        list(self_training.rounds(profile, 0, plan, machine))
+    return root, folder / "work"
+
+
+@pytest.fixture
+def place(full, tmp_path, monkeypatch) -> tuple[Path, Path]:
+    """A copy of them."""
+    root, work = shutil.copytree(full[0], tmp_path / "own"), tmp_path / "work"
+    shutil.copytree(full[1], work)
+    monkeypatch.setenv("SEMISEG_WORK", str(work))
+    monkeypatch.delenv("SEMISEG_DATA", raising=False)
+    monkeypatch.setitem(profiles.PROFILES["smoke"], "folder", own_folder.profile())
+    return root, work
+
+
+def item(root: Path, path: Path) -> stored.Item:
+    """What is said of a folder or file."""
+    (found,) = (one for one in stored.inventory(root) if one.path == path)
+    return found
+
+
+def only(work: Path, pattern: str) -> Path:
+    (path,) = work.glob(pattern)
+    return path
+
+
+def files(work: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file of a result, with its bytes and when it was written."""
+    return {str(path.relative_to(work)): (path.read_bytes(), path.stat().st_mtime_ns)
+            for name in stored.FOLDERS for path in (work / name).rglob("*") if path.is_file()}
+
+
+def test_what_is_used_is_fresh(place, capsys):
+    """Runs, logits, their mixture and pseudo-labels; the sizes are those of the disk."""
+    root, work = place
+    before = files(work)
+    items = stored.inventory(root)
+    kinds = [(one.path.parent.name, one.path.name.split("-")[0]) for one in items]
+    assert sorted(kinds) == [
+        ("logits", "logits"), ("logits", "mixed"), ("pseudo_labels", "train_pseudoIt1"),
+        ("runs", "ancillary"), ("runs", "primary"), ("runs", "pseudo"), ("runs", "pseudo"),
+        ("runs", "supervised"),
+    ]
+    assert {one.state for one in items} == {"fresh"} and stored.useless(items) == []
+    for one in items:
+        assert one.size == sum(path.stat().st_size for path in one.path.iterdir())
+    assert main(["runs", "--root", str(root)]) == 0
+    printed = capsys.readouterr().out
+    for one in items:
+        (line,) = (line for line in printed.splitlines() if one.path.name in line)
+        assert "fresh" in line and f"{one.size / 1e6:.1f}" in line
+    assert "prune" not in printed and files(work) == before
+
+
+def test_an_empty_work_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "none"))
+    assert main(["runs"]) == 0 and "nothing is stored yet" in capsys.readouterr().out
+    assert main(["runs", "prune"]) == 0 and "Nothing to remove" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_changed_mask_makes_stale_what_learnt_it_and_names_it(place):
+    root, work = place
+    labelled = RunFolder.open(only(work, "runs/supervised-*"))
+    own_folder.exchange(root, [0])
+    found = item(root, labelled.path)
+    assert found.state == "stale" and found.why == "labelled images: 1 of 4 changed (p0)"
+    assert {one.state for one in stored.inventory(root)} == {"stale"}, "all build on these masks"
+
+
+def test_a_changed_box_makes_stale_only_what_reads_it(place):
+    """The boxes of the unlabelled images: neither the ancillary nor what sees no boxes."""
+    root, _ = place
+    own_folder.write_boxes(root, 7, own_folder.scene(3)[1], own_folder.CLASSES)
+    found = {one.path.name.split("-")[0]: one for one in stored.inventory(root)}
+    assert {name: one.state for name, one in found.items()} == {
+        "supervised": "fresh", "ancillary": "fresh", "pseudo": "fresh",
+        "train_pseudoIt1": "fresh", "logits": "stale", "mixed": "stale", "primary": "stale",
+    }
+    assert found["logits"].why.startswith("unlabelled images: ")
+    assert found["primary"].why == "unlabelled logits: another one"
+    assert "primary: another one" in found["mixed"].why
+
+
+def test_without_the_images_nothing_is_called_useless(place, tmp_path, capsys):
+    """They may be on a disk that is not here now."""
+    _, work = place
+    items = stored.inventory(tmp_path / "nowhere")
+    assert {one.state for one in items} == {"unknown"} and stored.useless(items) == []
+    assert all("its data are not here" in one.why for one in items)
+    before = files(work)
+    assert main(["runs", "prune", "--yes", "--root", str(tmp_path / "nowhere")]) == 0
+    assert "Nothing to remove" in capsys.readouterr().out and files(work) == before
+
+
+def spoil(work: Path) -> Path:
+    path = only(work, "runs/supervised-*") / WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(bytes(content))
+    return path.parent
+
+
+def spoil_manifest(work: Path) -> Path:
+    path = only(work, "logits/logits-*") / "manifest.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    return path.parent
+
+
+def set_aside(work: Path) -> Path:
+    return RunFolder.open(only(work, "runs/primary-*")).set_aside()
+
+
+def old_run(work: Path) -> Path:
+    """As earlier versions stored a run."""
+    path = work / "runs" / "supervised-0123456789"
+    path.mkdir()
+    (path / "config.json").write_text('{"method": {"name": "supervised"}, "data": {}}')
+    (path / WEIGHTS).write_bytes(bytes(99))
+    return path
+
+
+def old_logits(work: Path) -> Path:
+    path = work / "logits" / "0123456789"
+    path.mkdir()
+    (path / "index.json").write_text('{"source": "0123456789"}')
+    return path
+
+
+def old_labels(work: Path) -> Path:
+    path = work / "pseudo_labels" / "0123456789"
+    (path / "train_pseudoIt1").mkdir(parents=True)
+    (path / "train_pseudoIt1" / "index.json").write_text("{}")
+    return path
+
+
+def other_schema(work: Path) -> Path:
+    path = work / "runs" / "supervised-0123456789-0123456789"
+    path.mkdir()
+    write_json(path / "config.json", {"schema": 0, "kind": "run"})
+    return path
+
+
+def left_over(work: Path) -> Path:
+    """A temporary file of a writer that died, in the folder of a fresh run."""
+    path = _beside(only(work, "runs/ancillary-*") / WEIGHTS)
+    pid = path.name.split(".")[-1].split("-")[1]
+    path = path.with_name(path.name.replace(f"-{pid}-", "-4194999-"))
+    path.write_bytes(bytes(1000))
+    return path
+
+
+def left_over_folder(work: Path) -> Path:
+    path = left_over(work)
+    path.unlink()
+    path = work / "logits" / path.name
+    path.mkdir()
+    (path / "part.bin").write_bytes(bytes(10))
+    return path
+
+
+def empty(work: Path) -> Path:
+    path = work / "runs" / "supervised-nothing"
+    path.mkdir()
+    return path
+
+
+USELESS: dict[Callable[[Path], Path], tuple[str, str]] = {
+    spoil: ("damaged", "model.safetensors is damaged: its bytes do not have the SHA-256"),
+    spoil_manifest: ("damaged", "manifest.json is damaged"),
+    set_aside: ("set aside", "it was damaged"),
+    old_run: ("earlier version", "does not say what it was made from"),
+    old_logits: ("earlier version", "does not say what it was made from"),
+    old_labels: ("earlier version", "does not say what it was made from"),
+    other_schema: ("earlier version", "its schema is 0, not 1"),
+    left_over: ("left over", "a writer that died"),
+    left_over_folder: ("left over", "a writer that died"),
+    empty: ("left over", "no description"),
+}
+
+
+@pytest.mark.parametrize("make", USELESS, ids=lambda make: make.__name__)
+def test_what_nothing_refers_to_is_told_and_pruned_alone(place, capsys, make):
+    root, work = place
+    path = make(work)
+    state, why = USELESS[make]
+    before = files(work)
+    found = item(root, path)
+    assert found.state == state and why in found.why
+    useless = stored.useless(stored.inventory(root))
+    assert [one for one in useless if one.path == path]
+    assert main(["runs", "--root", str(root)]) == 0
+    printed = capsys.readouterr().out
+    assert "`semiseg runs prune` shows and removes those." in printed and files(work) == before
+    (line,) = (line for line in printed.splitlines() if f"/{path.name} " in line)
+    assert state in line and f" {found.size / 1e6:.1f} " in line
+    assert main(["runs", "prune", "--yes", "--root", str(root)]) == 0
+    assert f"Removed {len(useless)}, " in capsys.readouterr().out and not path.exists()
+    gone = [str(one.path.relative_to(work)) for one in useless]
+    kept = {name: one for name, one in before.items()
+            if not any(name == each or name.startswith(f"{each}/") for each in gone)}
+    assert files(work) == kept
+    assert {one.state for one in stored.inventory(root)} <= {"fresh"}
+
+
+def test_prune_shows_and_asks(place, monkeypatch, capsys):
+    """Only a plain yes removes; where nobody can be asked, nothing is removed."""
+    root, work = place
+    path = spoil(work)
+    before = files(work)
+    for answer in ("", "n", "no", "yes please", None):
+        def ask(question: str, answer=answer) -> str:
+            assert question.startswith("Remove these 1, ") and question.endswith(" MB? [y/N] ")
+            if answer is None:
+                raise EOFError
+            return answer
+
+        monkeypatch.setattr(builtins, "input", ask)
+        assert main(["runs", "prune", "--root", str(root)]) == 0
+        printed = capsys.readouterr().out
+        assert path.name in printed and "damaged" in printed
+        assert "Nothing was removed." in printed and files(work) == before
+    monkeypatch.setattr(builtins, "input", lambda _: " Y ")
+    assert main(["runs", "prune", "--root", str(root)]) == 0
+    assert "Removed 1, " in capsys.readouterr().out and not path.exists()
+
+
+def test_logits_whose_run_is_gone_are_orphaned_unless_something_was_made_from_them(place):
+    """What a fresh or an unfinished run was made from is kept, and so are the runs."""
+    root, work = place
+    logits = only(work, "logits/logits-*")
+    shutil.rmtree(only(work, "runs/ancillary-*"))
+    assert item(root, logits).state == "fresh", "the primary was made from them"
+    primary, mixed = only(work, "runs/primary-*"), only(work, "logits/mixed-*")
+    (primary / "manifest.json").unlink()
+    assert item(root, primary).state == "unfinished"
+    assert item(root, logits).state == "fresh", "the primary goes on with them"
+    assert item(root, mixed).state == "orphaned", "its primary is not there, and nobody needs it"
+    shutil.rmtree(mixed)
+    shutil.rmtree(primary)
+    assert item(root, logits).state == "orphaned"
+    assert item(root, logits).why == "what it was made from is gone"
+    (found,) = stored.useless(stored.inventory(root))
+    assert found.path == logits and stored.remove(found) and not logits.exists()
+
+
+def test_what_was_begun_is_unfinished_and_is_kept(place, monkeypatch, capsys):
+    root, work = place
+    fit = training.fit
+
+    def stopped(*arguments, **options):
+        fit(*arguments, **options, stop_at=1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", stopped)
+    train = ["train", "supervised", "--dataset", "folder", "--profile", "smoke", "--device", "cpu",
+             "--seed", "3", "--root", str(root)]
+    assert main(train) == 130
+    monkeypatch.setattr(training, "fit", fit)
+    path = only(work, "runs/*/checkpoint.pt").parent
+    found = item(root, path)
+    assert found.state == "unfinished" and found.why == "the same command continues it"
+    capsys.readouterr()
+    assert main(["runs", "prune", "--yes", "--root", str(root)]) == 0
+    assert "Nothing to remove" in capsys.readouterr().out
+    assert main(train) == 0 and item(root, path).state == "fresh"
+    own_folder.exchange(root)
+    (path / "manifest.json").unlink()
+    assert item(root, path).state == "stale", "nothing would continue it"
+
+
+def test_what_is_made_again_while_prune_waits_is_kept(place, capsys, monkeypatch):
+    """Another command trains the damaged run anew meanwhile."""
+    root, work = place
+    path = spoil(work)
+
+    def agree(_question: str) -> str:
+        again = self_correction.supervised(own_folder.profile(), 0)
+        resolve(again, Machine("cpu", root))
+        return "y"
+
+    monkeypatch.setattr(builtins, "input", agree)
+    assert main(["runs", "prune", "--root", str(root)]) == 0
+    printed = capsys.readouterr().out
+    assert "Removed 0, " in printed and "Kept 1 that were written again meanwhile." in printed
+    assert item(root, path).state == "fresh"
+
+
+def test_a_temporary_file_in_a_useless_folder_is_removed_with_it(place, capsys):
+    root, work = place
+    path = spoil(work)
+    inner = left_over(work).rename(path / left_over(work).name)
+    assert item(root, inner).state == "left over"
+    useless = [one.path for one in stored.useless(stored.inventory(root))]
+    assert path in useless and inner not in useless
+    assert main(["runs", "prune", "--yes", "--root", str(root)]) == 0
+    assert "Kept" not in capsys.readouterr().out
+    assert [one.state for one in stored.inventory(root) if one.state != "fresh"] == []
