@@ -155,12 +155,16 @@ def test_a_drawn_list_of_other_images_is_not_taken(voc_root, work):
     assert Data(VOC, 1, voc_root).names["labelled"] == names
 
 
-def test_where_nothing_can_be_written_the_same_images_are_drawn(voc_root, work, monkeypatch):
+def test_where_nothing_can_be_written_the_same_images_are_drawn(
+    voc_root, work, monkeypatch, read_only
+):
     names = Data(VOC, 1, voc_root).names["labelled"]
-    monkeypatch.setenv("SEMISEG_WORK", str(work / "splits" / "a file"))
-    (work / "splits" / "a file").write_text("in the way of every folder", encoding="utf-8")
+    elsewhere = work.with_name("only read")
+    monkeypatch.setenv("SEMISEG_WORK", str(elsewhere))
+    read_only(elsewhere)
     for _ in range(2):
         assert Data(VOC, 1, voc_root).names["labelled"] == names
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize("kind", ["SegmentationClass", "JPEGImages"])
