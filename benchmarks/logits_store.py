@@ -28,7 +28,8 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
-from semiseg_lib.datasets.voc import VOCDataset
+from semiseg_lib.datasets.voc import VOC_CLASSES
+from semiseg_lib.datasets.voc_layout import VOCDataset
 from semiseg_lib.evaluate import evaluate_labels, predict_logits
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.methods.base import Method
@@ -85,7 +86,8 @@ def labels(steps: int, images: int, folder: Path) -> str:
                          decoder_width=64, encoder_lr=0.1)
     method = methods.build(SupervisedConfig(), config, len(training.classes))
     train(method, training, steps)
-    pool = ImageSet(testing, tuple(range(min(images, len(testing)))))
+    unboxed = np.zeros(len(testing.classes), bool)
+    pool = ImageSet(testing, tuple(range(min(images, len(testing)))), unboxed)
     truth = [pool.sample(i).mask for i in range(len(pool))]
     head = list(predict_logits(method, pool))
     kept = {
@@ -116,7 +118,8 @@ def datasets() -> tuple[str, VOCDataset, VOCDataset]:
     root = dataset_root()
     if root is not None and (folder := root / "VOCdevkit" / "VOC2012").is_dir():
         return f"PASCAL VOC 2012, {len(KEPT)} classes", *(
-            VOCDataset(folder, one, keep=KEPT, boxes=False) for one in ("train", "val")
+            VOCDataset(folder, one, VOC_CLASSES, keep=KEPT, boxes=False)
+            for one in ("train", "val")
         )
     world = WORLDS["hurried"]
     folder, classes = prepare(world, Sizes()), ("background", *world.classes)

@@ -34,6 +34,7 @@ from semiseg_lib.methods.base import Method
 from semiseg_lib.optimisers import make_optimizer, make_ready
 from semiseg_lib.paths import shown
 from semiseg_lib.profiles import Profile
+from semiseg_lib.provenance import code_version, in_words, state_of_machine
 from semiseg_lib.tables import markdown_table
 from semiseg_lib.train import TrainConfig, make_accelerator
 
@@ -249,13 +250,13 @@ def as_table(rows: dict[str, dict]) -> str:
 
 def write(out: Path, rows: dict, profile: Profile, options: argparse.Namespace) -> None:
     """Store the rows with the machine and the sizes that they hold for."""
-    train = profile.train_unlabelled
+    train, machine = profile.train_unlabelled, state_of_machine()
     content = {
         "rows": rows, "dataset": options.dataset, "profile": profile.name,
         "blocks": options.blocks, "steps": options.steps, "side": side(profile),
         "images": f"{train.batch_labelled} + {train.batch_unlabelled}",
         "precision": train.precision,
-        "machine": studies.this_machine(),
+        "made with": f"{in_words(machine)}, code {code_version()}", "machine": machine,
     }
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

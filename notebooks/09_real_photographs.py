@@ -58,12 +58,12 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.datasets.voc_layout import voc_layout
-from semiseg_lib.launch import Machine
+from semiseg_lib.experiments import Machine, Run, resolve
+from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import AncillaryConfig
 from semiseg_lib.models import ModelConfig, build
 from semiseg_lib.paths import work_root
 from semiseg_lib.profiles import Profile
-from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("09_real_photographs", profile, device, dataset="voc")
 machine = Machine(device, Path(root) if root else None)
@@ -120,7 +120,7 @@ if rows:
 # ## The same code, other numbers
 #
 # A **profile** is a dataclass with every number of a run. The photographs do not have a training
-# script of their own. `Data`, `Loader`, `View`, `Pipeline`, `fit` and the methods are those of the
+# script of their own. `Data`, `Loader`, `View`, `resolve`, `fit` and the methods are those of the
 # earlier chapters; they never ask which profile it is, nor which dataset. Only three things differ:
 # the reader that opens the files, the network, and the window of a picture that a view shows. The
 # table is made from the profile objects.
@@ -218,9 +218,12 @@ print(f"{len(data.classes)} classes; pictures in each list: {counts}")
 # ```
 #
 # A batch is a batch *of all processes together*: two processes take half of it each. So the
-# number of devices changes the minutes and not the recipe. If you do change the batch, the
-# rate follows it in proportion {cite:p}`goyal2017large`, where a profile says what batch its rate
-# was meant for; the rule is printed when a run starts.
+# number of devices changes the minutes and not the recipe. Of the processes of one job the first
+# looks what is on disk, decides and writes, and the others hear of it. A second job that asks for
+# the same run waits, and then loads it.
+#
+# If you do change the batch, the rate follows it in proportion {cite:p}`goyal2017large`, where a
+# profile says what batch its rate was meant for; the rule is printed when a run starts.
 
 # %% tags=["nbval-check-output"]
 train = profiles.load("paper", "voc").train_primary
@@ -251,9 +254,11 @@ for name, size in (("laptop", 7), ("gpu", 7), ("paper", 21)):
 # Inside a notebook, `notebook_launcher` starts the processes. They begin as copies of this
 # kernel, so three things must not have happened in it before: a backward pass, work on a GPU,
 # and an `Accelerator`. (The first line of the chapter made one to name your device, so we drop
-# it.) The function that is launched makes its own. Here two processes on the CPU train four
-# steps together; each reads its own half of every batch. (accelerate may announce another device
-# than the CPU; the function asks for the CPU.)
+# it.) The function that is launched makes its own. What it is given is a run, a value that says
+# everything there is to know. Here two processes on the CPU train four steps together; each reads
+# its own half of every batch. This kernel then asks for the same value and finds the result, with
+# a warning that two processes made it: alone it would get the same only up to rounding.
+# (accelerate may announce another device than the CPU; the machine below asks for the CPU.)
 
 # %% tags=["nbval-ignore-output"]
 STAGES = ("train_supervised", "train_ancillary", "train_primary")
@@ -267,25 +272,26 @@ def with_steps(steps: dict[str, int]) -> Profile:
     return replace(profile, data=pictures, augment=augment, **trains)
 
 
-def together(numbers: Profile, seed: int, where: Path | None) -> None:
-    """What each process runs."""
+def together(run: Run, machine: Machine) -> None:
+    """What each process does."""
     torch.set_num_threads(1)  # the kernel's pool of threads did not come along
-    trained = Pipeline(numbers, seed, Machine("cpu", where)).supervised()
+    trained = resolve(run, machine)
     state = PartialState()
     print(f"process {state.process_index} of {state.num_processes}: the run is in "
           f"{trained.folder.path.name}\n", end="", flush=True)
 
 
 # %% tags=["nbval-ignore-output"]
-four = with_steps({"train_supervised": 4})
+four = story.supervised(with_steps({"train_supervised": 4}), seed)
+on_cpu = replace(machine, device="cpu")
 with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     port = str(free.getsockname()[1])
 
 AcceleratorState._reset_state(reset_partial_state=True)
-notebook_launcher(together, (four, seed, machine.root), num_processes=2, use_port=port)
-run = Pipeline(four, seed, Machine("cpu", machine.root)).supervised()
-print(f"loaded here: {run.history[-1]['step']} steps, loss {run.history[-1]['loss_labelled']:.2f}")
+notebook_launcher(together, (four, on_cpu), num_processes=2, use_port=port)
+last = resolve(four, on_cpu).history[-1]
+print(f"loaded here: {last['step']} steps, loss {last['loss_labelled']:.2f}")
 
 # %% [markdown]
 # ## Views of a photograph
@@ -432,31 +438,38 @@ for weights, encoder in ways.items():
 
 # %% tags=["nbval-ignore-output"]
 small = with_steps({stage: getattr(profile, stage).steps // 12 for stage in STAGES})
-pipeline = Pipeline(small, seed, machine)
-trained = {
-    "supervised": pipeline.supervised(), "ancillary": pipeline.ancillary(),
-    "primary, linear": pipeline.primary(),
+runs = {
+    "supervised": story.supervised(small, seed),
+    "ancillary": story.ancillary(small, seed),
+    "primary, linear": story.primary(small, seed),
 }
-store = pipeline.logits()
+trained = {name: resolve(run, machine) for name, run in runs.items()}
+store = resolve(story.logits(small, seed), machine)
 print(f"stored logits: {len(store)} pictures, {store.bytes_per_image / 1000:.1f} kB each")
 tables.results_table([
-    {"stage": name, "steps": str(one.config.train.steps),
+    {"stage": name, "steps": str(one.run.train.steps),
      "images a second": studies.scores.cost(one)["images a second"]}
     for name, one in trained.items()
 ], plain=["images a second"])
 
 # %% [markdown]
-# A run leaves a folder. Its name is a fingerprint of the whole configuration, so another
-# setting is another folder, and asking again for the same run loads it. While it trains there
-# is a `checkpoint.pt` too, with weights, optimiser, step and history. `kill -9` costs at most the
-# seconds since the last one; the same command goes on with the same batches. A loss that is no
-# number stops the run, and the batch to blame is saved.
+# A run leaves a folder. Its name ends in two short numbers. The first stands for the **recipe**,
+# which is every option. The second stands for the **identity**, which is the recipe and the digests
+# of all that is read: pictures, masks and boxes, the encoder's weights, the runs that it builds
+# on. So another option or a single changed picture is another run in another folder, and where
+# the pictures have changed, the library names them. `manifest.json` is written last, with the
+# SHA-256 of each file. Without it a run is not finished, and what does not match it is not used.
+#
+# While a run trains there is a `checkpoint.pt` too, with weights, optimiser, step and history.
+# `kill -9` costs at most the seconds since the last one; the same command goes on with the same
+# batches. A loss that is no number stops the run, and the batch to blame is saved.
 
 # %% tags=["nbval-ignore-output"]
 folder = trained["primary, linear"].folder.path
+print(folder.name)
 for path in sorted(folder.iterdir()):
-    print(f"{path.name:<20} {path.stat().st_size / 1e3:9.1f} kB")
-again = Pipeline(small, seed, machine).primary()
+    print(f"  {path.name:<18} {path.stat().st_size / 1e3:9.1f} kB")
+again = resolve(story.primary(small, seed), machine)
 print("asked again, loaded:", again.folder.path == folder)
 
 # %% [markdown]
@@ -522,8 +535,8 @@ short = replace(drawn.train_ancillary, steps=max(drawn.train_ancillary.steps // 
 def validated(boxes: str, s: int) -> float:
     """mIoU in percent on the validation pictures of an ancillary that sees boxes this way."""
     way = replace(drawn, ancillary=AncillaryConfig(boxes=boxes), train_ancillary=short)
-    one = Pipeline(way, s, device)
-    return studies.percent(one.evaluate(one.ancillary(), "val"))
+    trained = resolve(story.ancillary(way, s), device)
+    return studies.percent(trained.evaluate("val"))
 
 
 scores = {boxes: [validated(boxes, s) for s in drawn.seeds] for boxes in ("class maps", "heat map")}
@@ -694,6 +707,8 @@ print(f"all:       {10_582 * ours / 1e9:.1f} GB against {10_582 * raw / 1e9:.1f}
 # - Boxes enter after the pretrained encoder. Class by class they are worth far more than as one
 #   heat map.
 # - A batch is counted over all processes, and the rate follows the batch.
+# - A run is a value. It knows by their digests what it learns from, so a stored result is never
+#   taken for that of other pictures.
 #
 # ## What can go wrong
 #

@@ -44,11 +44,12 @@ from semiseg_lib.batches.loader import Loader
 from semiseg_lib.book import published
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import evaluate, evaluate_labels, predict_logits
+from semiseg_lib.experiments import evaluate_unlabelled, resolve
+from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
 from semiseg_lib.models.correction import ConvCorrection
-from semiseg_lib.stages import Pipeline
 
 profile = chapter.begin("10_convolutional_self_correction", profile, device)
 
@@ -80,7 +81,7 @@ def against(arm: str, other: str, score: str = "test") -> np.ndarray:
 
 
 print("seeds:", records.seeds("24 none"))
-print("made with:", ", ".join(f"{key} {value}" for key, value in records.machine.items()))
+print("made with:", records.made_with)
 print(records.mark)
 
 # %%
@@ -146,9 +147,9 @@ print("convolution: pixels called car:", int((mean_of_nine > 0).sum()))
 # logits:
 
 # %%
-pipeline = Pipeline(profile, seed, device)
-data, count = pipeline.data, len(pipeline.data.classes)
-logits_ancillary = pipeline.logits().read().float()
+ancillary = resolve(story.ancillary(profile, seed), device)
+data, count = ancillary.data, len(ancillary.classes)
+logits_ancillary = resolve(story.logits(profile, seed), device).read().float()
 
 torch.manual_seed(seed)
 fresh = ConvCorrection(count, width=32).requires_grad_(False)
@@ -193,49 +194,35 @@ print("fresh module = alpha of 1:", torch.allclose(logits_q, alpha_one, atol=1e-
 # So the first stage trains a **half ancillary**. The masks that it has not seen are the lesson.
 
 # %%
-seeds = profile.seeds
-pipelines = {s: pipeline if s == seed else Pipeline(profile, s, device) for s in seeds}
-halves = {s: pipelines[s].half_ancillary() for s in seeds}
-
-
-def score(s: int, method, images) -> float:
-    """mIoU in percent of one model on pictures of seed s that have masks."""
-    return studies.percent(
-        evaluate(method, images, pipelines[s].data.classes)
-    )
-
-
-def half_of(s: int, own: bool):
-    """The half of F that the half ancillary of seed s learnt from, or the other one."""
-    seen, unseen = pipelines[s].halves_of_labelled()
-    return seen if own else unseen
-
-
-# %%
-def on_new_and_unlabelled(s: int, method) -> dict[str, float]:
-    """mIoU in percent on pictures that have no part in the training of seed s."""
-    p = pipelines[s]
-    found = p.evaluate_unlabelled(predict_logits(method, p.data.unlabelled))
-    return {
-        "test": score(s, method, p.data.test),
-        "unlabelled": studies.percent(found),
-    }
-
-
-half_scores = [
-    {
-        "own half": score(s, halves[s].method, half_of(s, own=True)),
-        "other half": score(s, halves[s].method, half_of(s, own=False)),
-        **on_new_and_unlabelled(s, halves[s].method),
-    }
-    for s in seeds
+halves = [
+    resolve(story.half_ancillary(profile, s), device) for s in profile.seeds
 ]
+
+
+def score(method, images) -> float:
+    """mIoU in percent of one model on pictures that have masks."""
+    return studies.percent(evaluate(method, images, data.classes))
+
+
+def everywhere(method, data) -> dict[str, float]:
+    """mIoU in percent on both halves of F, on new and unlabelled pictures."""
+    first, second = data.halves  # the half ancillary learns the first one
+    labels = predict_logits(method, data.unlabelled)
+    return {
+        "first half of F": score(method, first),
+        "second half": score(method, second),
+        "test": score(method, data.test),
+        "unlabelled": studies.percent(evaluate_unlabelled(data, labels)),
+    }
+
+
+half_scores = [everywhere(one.method, one.data) for one in halves]
 
 # %%
 figure = plots.dots_with_intervals(
     {
-        "own half of F": [row["own half"] for row in half_scores],
-        "other half of F": [row["other half"] for row in half_scores],
+        "own half of F": [row["first half of F"] for row in half_scores],
+        "other half of F": [row["second half"] for row in half_scores],
         "test, tight boxes": [row["test"] for row in half_scores],
         "unlabelled, loose boxes": [row["unlabelled"] for row in half_scores],
     },
@@ -249,7 +236,7 @@ plots.show(
 )
 
 # %%
-excess = [row["own half"] - row["other half"] for row in half_scores]
+excess = [row["first half of F"] - row["second half"] for row in half_scores]
 checks.claim("half-ancillary-knows-its-half", excess, profile.judges)
 
 # %% [markdown]
@@ -274,19 +261,31 @@ checks.claim("half-ancillary-knows-its-half", excess, profile.judges)
 # | $q$ | `correction(logits, logits_ancillary).softmax(dim=1)` | `(B, C, h, w)` |
 # | $\mathrm{sg}[q]$ | made under `torch.no_grad()` | `(B_W, C, h, w)` |
 # | $\mathrm{CE}_F(y, q)$ | `losses["correction"]` | a number |
+#
+# Each stage is a run, and a run is a value that names what it builds on: the run whose logits it
+# reads, the run that it begins with. So whoever asks for the last one gets all that leads to it.
 
 # %% tags=["nbval-ignore-output"]
 SMALL = ConvPrimaryConfig(width=32)
 
-half = pipeline.half_ancillary()  # stage 1
-seen = pipeline.logits("labelled", half)
+stages = (
+    story.half_ancillary(profile, seed),
+    story.conv_start(profile, seed, SMALL),
+    story.conv_primary(profile, seed, SMALL),
+)
+half, start, final = (resolve(run, device) for run in stages)
+early, late = (score(one.method, data.test) for one in (start, final))
+print(f"test mIoU after the start: {early:.1f} %, at the end: {late:.1f} %")
 
-config = pipeline.config(replace(SMALL, stage="start"), profile.train_start, seen.source)
-start = pipeline.train(config, {"labelled": seen})  # stage 2
-
-final = pipeline.primary(SMALL)  # stage 3: finds the two others on disk
-print("test mIoU after the start:", f"{score(seed, start.method, data.test):.1f} %,",
-      "at the end:", f"{score(seed, final.method, data.test):.1f} %")
+# %% tags=["nbval-check-output"]
+one, two, three = stages
+print("1 learns the masks of the", one.masks)
+for what, holds in {
+    "2 reads the logits of 1": two.labelled_logits.run == one,
+    "3 begins with the weights of 2": three.start == (two,),
+    "3 reads the full ancillary": three.labelled_logits.run == ancillary.run,
+}.items():
+    print(f"{what:<33} {holds}")
 
 # %% [markdown]
 # ### Which term teaches whom?
@@ -304,8 +303,9 @@ print("test mIoU after the start:", f"{score(seed, start.method, data.test):.1f}
 # ```
 
 # %%
+seen = resolve(start.run.labelled_logits, device)
 labelled = data.labelled.with_logits(seen.read())
-unlabelled = data.unlabelled.with_logits(pipeline.logits().read())
+unlabelled = data.unlabelled.with_logits(logits_ancillary)
 train = profile.train_primary
 loader = Loader(
     labelled, unlabelled, train.batch_labelled, train.batch_unlabelled,
@@ -416,7 +416,7 @@ def labels_by(module: ConvCorrection, logits: Tensor) -> Tensor:
 
 def label_score(logits: Tensor) -> float:
     """mIoU in percent on the hidden masks of the unlabelled pictures."""
-    return studies.percent(pipeline.evaluate_unlabelled(logits))
+    return studies.percent(evaluate_unlabelled(data, logits))
 
 
 logits_primary = predict_logits(final.method, data.unlabelled)
@@ -591,19 +591,15 @@ plots.show(
 
 # %%
 everyone = {
-    "half ancillary": half.method, "ancillary": pipeline.ancillary().method,
-    "primary after the start": start.method, "primary at the end": final.method,
+    "half ancillary": half, "ancillary": ancillary,
+    "primary after the start": start, "primary at the end": final,
 }
-rows = []
-for name, method in everyone.items():
-    found = {
-        "first half of F": score(seed, method, half_of(seed, own=True)),
-        "second half": score(seed, method, half_of(seed, own=False)),
-        **on_new_and_unlabelled(seed, method),
-    }
-    shown = {f"{key} (%)": f"{value:.1f}" for key, value in found.items()}
-    rows.append({"model": name, **shown})
-tables.results_table(rows)
+tables.results_table([
+    {"model": name,
+     **{f"{where} (%)": f"{value:.1f}"
+        for where, value in everywhere(one.method, data).items()}}
+    for name, one in everyone.items()
+])
 
 # %% [markdown]
 # **How to read it.** The first two columns are what the module can learn from, the last two are
@@ -622,7 +618,7 @@ tables.results_table(rows)
 # %%
 tight = [
     predict_logits(one, data.test)
-    for one in (final.method, pipeline.ancillary().method)
+    for one in (final.method, ancillary.method)
 ]
 
 

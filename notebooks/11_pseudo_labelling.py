@@ -61,12 +61,11 @@ from semiseg_lib.datasets.camvid import (
 )
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import predict, predict_logits, predict_probabilities
+from semiseg_lib.experiments import resolve, self_correction, self_training
 from semiseg_lib.inference import predict_part
 from semiseg_lib.methods.pseudo_label import Selection, balanced_thresholds
 from semiseg_lib.models import ModelConfig, swiftnet
 from semiseg_lib.paths import shown
-from semiseg_lib.rounds import Rounds
-from semiseg_lib.stages import Pipeline
 from semiseg_lib.widgets import PseudoLabelBrowser, ThresholdExplorer
 
 profile = chapter.begin("11_pseudo_labelling", profile, device)
@@ -86,17 +85,10 @@ profile = chapter.begin("11_pseudo_labelling", profile, device)
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %% tags=["nbval-ignore-output"]
-def stored(study: str, dataset: str = "minivoc") -> studies.Records:
-    """A study's records; none, and how to make them, where they are not there yet."""
-    laptop = profiles.load("laptop", dataset)
-    try:
-        return studies.read(study, laptop)
-    except FileNotFoundError as missing:
-        print(missing)
-        return studies.Records([], laptop.name, {})
+records = studies.read("unlabelled", profiles.load("laptop"))
 
 
-def by_seed(records: studies.Records, arm: str, score: str = "test") -> dict[int, float]:
+def by_seed(arm: str, score: str = "test") -> dict[int, float]:
     """A score of an arm in percent, for each seed that has it."""
     return {
         row["seed"]: row[score]
@@ -104,50 +96,46 @@ def by_seed(records: studies.Records, arm: str, score: str = "test") -> dict[int
     }
 
 
-records = stored("unlabelled")
 SHOWN = {
     "first teacher": ("supervised", "test"), "as many more steps": ("longer", "test"),
     "student 1": ("pseudo", "student 1"), "student 2": ("pseudo", "student 2"),
 }
-levels = {name: by_seed(records, *key) for name, key in SHOWN.items()}
-levels = {name: scores for name, scores in levels.items() if scores}
+levels = {name: by_seed(*key) for name, key in SHOWN.items()}
 
 # %%
-made_with = [f"{key} {value}" for key, value in records.machine.items()]
-print("seeds of each row:", {name: sorted(scores) for name, scores in levels.items()})
-print("made with:", ", ".join(made_with) or "–")
+print("seeds of each row:", {row: sorted(of) for row, of in levels.items()})
+print("made with:", records.made_with)
 print(records.mark)
-if levels:
-    figure = plots.dots_with_intervals(
-        {name: list(scores.values()) for name, scores in levels.items()},
-        "mIoU on the test pictures (%)",
-    )
-    plots.show(
-        figure,
-        alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of the "
-        "first teacher, which learnt from 24 masks, of the same model after as many more "
-        "steps on its masks, and of the students of the first and the second round.",
-    )
+figure = plots.dots_with_intervals(
+    {name: list(scores.values()) for name, scores in levels.items()},
+    "mIoU on the test pictures (%)",
+)
+plots.show(
+    figure,
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU "
+    "of the first teacher, which learnt from 24 masks, of the same model "
+    "after as many more steps on its masks, and of the students of the first "
+    "and the second round.",
+)
 
 
 # %%
 def against(one: str, other: str) -> list[float]:
     """Differences of two rows above, in points, for the seeds that both have."""
-    first, second = (levels.get(name, {}) for name in (one, other))
+    first, second = levels[one], levels[other]
     return [first[s] - second[s] for s in sorted(first.keys() & second.keys())]
 
 
 pairs = [("student 1", "first teacher"), ("student 2", "student 1"),
          ("student 2", "as many more steps")]
 differences = {f"{one} − {other}": against(one, other) for one, other in pairs}
-differences = {name: values for name, values in differences.items() if len(values) > 1}
-if differences:
-    plots.show(
-        plots.paired_differences(differences, "difference in test mIoU (points)"),
-        alt="Paired differences in test mIoU about a zero line, one mark a seed, with "
-        "mean, interval and verdict: student 1 minus the first teacher, student 2 minus "
-        "student 1, and student 2 minus the first teacher after as many more steps.",
-    )
+plots.show(
+    plots.paired_differences(differences, "difference in test mIoU (points)"),
+    alt="Paired differences in test mIoU about a zero line, one mark a seed, "
+    "with mean, interval and verdict: student 1 minus the first teacher, "
+    "student 2 minus student 1, and student 2 minus the first teacher after "
+    "as many more steps.",
+)
 
 # %% [markdown]
 # **What to notice.** Start with the last row. A student that beats its teacher has perhaps only
@@ -185,7 +173,9 @@ if differences:
 # | $\mathrm{CE}_U(\hat y, p)$ | `PseudoLabel.losses`, stage `pretrain` | a number |
 # | $\mathrm{CE}_F(y, p)$ | `PseudoLabel.losses`, stage `fine-tune` | a number |
 #
-# The two stages share one loss. What tells them apart is **who wrote the masks**.
+# The two stages share one loss. What tells them apart is **who wrote the masks**. In the library
+# each stage is a run that names what it builds on: the student its pretraining, the pretraining the
+# labels, and the labels their teacher. So a student can never be taken for another teacher's.
 
 # %% [markdown]
 # ## Is this not circular?
@@ -260,23 +250,28 @@ for name, target in (("soft", p), ("hard", functional.one_hot(p.argmax(dim=1), 3
 
 # %% tags=["nbval-ignore-output"]
 digits = profiles.load(profile.name, "digits")
-warm_up = Pipeline(digits, seed, device)
-warm_rounds = Rounds(warm_up)
-warm = warm_rounds.run()
-print(f"{len(warm_up.data.labelled)} labelled digits, "
-      f"{len(warm_up.data.unlabelled)} unlabelled, {len(warm)} rounds")
+warm = list(self_training.rounds(digits, seed, machine=device))
+of_digits = warm[0].teacher.data
+print(f"{len(of_digits.labelled)} labelled digits, "
+      f"{len(of_digits.unlabelled)} unlabelled, {len(warm)} rounds")
 
 
 # %%
 def right_on_test(trained) -> float:
     """The share of the test pictures that a run gets right, percent."""
-    return 100 * warm_up.evaluate(trained).pixel_accuracy
+    return 100 * trained.evaluate().pixel_accuracy
+
+
+def right_labels(labels, trained) -> float:
+    """The share of the labels that are right, percent."""
+    found = self_training.evaluate_labels(labels, trained)
+    return 100 * found.pixel_accuracy
 
 
 tables.results_table([
     {
         "round": str(one.number),
-        "labels right (%)": 100 * warm_rounds.evaluate_labels(one.labels).pixel_accuracy,
+        "labels right (%)": right_labels(one.labels, one.teacher),
         "teacher, test (%)": right_on_test(one.teacher),
         "student, test (%)": right_on_test(one.student),
         "teaches next": "the student" if one.replaced else "the teacher, again",
@@ -304,8 +299,8 @@ print(replace(example, replaced=True))
 # never seen the first one's labels. We look only at pictures that the first teacher got wrong.
 
 # %% tags=["nbval-ignore-output"]
-images = warm_up.data.unlabelled
-truth = np.asarray(warm_up.data.unlabelled_truth)[:, 0, 0]
+images = of_digits.unlabelled
+truth = np.asarray(of_digits.unlabelled_truth)[:, 0, 0]
 
 
 def answers(trained) -> np.ndarray:
@@ -314,7 +309,8 @@ def answers(trained) -> np.ndarray:
 
 
 first = answers(warm[0].teacher)
-others = {"its student": warm[0].student, "another teacher": warm_up.supervised(draw=1)}
+another = resolve(self_correction.supervised(digits, seed, draw=1), device)
+others = {"its student": warm[0].student, "another teacher": another}
 wrong = first != truth
 tables.results_table([
     {
@@ -386,14 +382,18 @@ for how, labels in {
 # to come. A single student has half of them, and starts from nothing.
 
 # %% tags=["nbval-ignore-output"]
-pipeline = Pipeline(profile, seed, device)
-runner = Rounds(pipeline)
-done = runner.run()
-print(f"{len(pipeline.data.labelled)} pictures with masks, "
-      f"{len(pipeline.data.unlabelled)} without")
+done = list(self_training.rounds(profile, seed, machine=device))
+data, classes = done[0].teacher.data, done[0].teacher.classes
+print(f"{len(data.labelled)} pictures with masks, "
+      f"{len(data.unlabelled)} without")
+
+# %% tags=["nbval-check-output"]
+second = done[1]
+learnt = second.student.run.start[0].masks
+print("student 2 learnt the labels of round", learnt.number)
+print("which are its teacher's own:", learnt.teacher == second.teacher.run)
 
 # %% tags=["nbval-ignore-output"]
-data, classes = pipeline.data, pipeline.data.classes
 unlabelled = data.unlabelled.without_boxes()
 hidden = np.asarray(data.unlabelled_truth)
 stages = {"first teacher": done[0].teacher}
@@ -484,9 +484,9 @@ print(f"the teacher on its own labels: {np.mean(on_own):.2f}, on the hidden mask
 # ### The labels on disk
 #
 # Each round's labels are written once, in the published layout: a folder a round, a **palette
-# PNG** a picture. Its values are class ids, its palette makes them visible in any viewer. An index
-# beside them says which run made them, for which pictures, and the SHA-256 of each file. Labels of
-# another run, or damaged ones, are refused.
+# PNG** a picture. Its values are class ids, its palette makes them visible in any viewer. A
+# manifest beside them says which run made them, for which pictures, and the SHA-256 of each file.
+# Labels of another run, or damaged ones, are refused.
 
 # %% tags=["nbval-ignore-output"]
 store = done[0].labels
@@ -528,7 +528,7 @@ PseudoLabelBrowser(
 # from, so fewer labels.
 
 # %%
-scores = {name: pipeline.evaluate(one) for name, one in stages.items()}
+scores = {name: one.evaluate() for name, one in stages.items()}
 print("test pictures:", ", ".join(
     f"{name}: mIoU {100 * one.mean_iou:.1f} %, "
     f"pixel accuracy {100 * one.pixel_accuracy:.1f} %"
@@ -648,12 +648,12 @@ arms = {"pseudo": "every pixel", "pseudo sure": "confidence 0.9",
         "pseudo balanced": "half of each class"}
 rows = []
 for arm, text in arms.items():
-    test, reference = by_seed(records, arm), by_seed(records, "pseudo")
+    test, reference = by_seed(arm), by_seed("pseudo")
     common = sorted(test.keys() & reference.keys())
     row = {"labels kept": text + records.sign,
            "test mIoU": list(test.values()), "seeds": str(len(test))}
     for score in ("labels 1", "labels 2"):
-        row[f"mIoU of {score}"] = list(by_seed(records, arm, score).values()) or None
+        row[f"mIoU of {score}"] = list(by_seed(arm, score).values()) or None
     if arm != "pseudo" and len(common) > 1:
         interval = tables.paired_interval(
             *([x[s] for s in common] for x in (test, reference))
@@ -794,13 +794,19 @@ print("left out: ", [int(name[-5:]) for name in video if name not in taken])
 # nothing.**
 
 # %% tags=["nbval-ignore-output"]
-camvid = stored("camvid unlabelled", "camvid")
-rows = [
-    {"method": arm.text, "masks": str(arm.labelled), "test mIoU (%)": scores,
-     "minutes": camvid.scores(name, "minutes") or None, "seeds": str(camvid.seeds(name))}
-    for name, arm in studies.STUDIES["camvid unlabelled"].items()
-    if (scores := camvid.scores(name))
-]
+try:
+    of_camvid = profiles.load("laptop", "camvid")
+    camvid = studies.read("camvid unlabelled", of_camvid)
+    rows = [
+        {"method": arm.text, "masks": str(arm.labelled),
+         "test mIoU (%)": scores, "seeds": str(camvid.seeds(name)),
+         "minutes": camvid.scores(name, "minutes") or None}
+        for name, arm in studies.STUDIES["camvid unlabelled"].items()
+        if (scores := camvid.scores(name))
+    ]
+except FileNotFoundError as missing:
+    rows = []
+    print(missing)
 tables.results_table(rows, plain=["test mIoU (%)", "minutes"]) if rows else None
 
 # %%

@@ -45,10 +45,10 @@ from semiseg_lib.book import published
 from semiseg_lib.confidence import confidence_counts
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import evaluate_labels, predict_logits
+from semiseg_lib.experiments import resolve, semi_supervised
+from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.inference import predict_part
 from semiseg_lib.methods.parts import MovingAverage, cross_entropy, enlarge
-from semiseg_lib.stages import Pipeline
-from semiseg_lib.unlabelled import learn
 from semiseg_lib.widgets import CutMixSampler, ThresholdExplorer
 
 profile = chapter.begin("12_consistency", profile, device)
@@ -81,7 +81,7 @@ def recorded(*names: str) -> dict[str, list[float]]:
 
 
 print("seeds:", records.seeds("supervised"))
-print("made with:", ", ".join(f"{key} {value}" for key, value in records.machine.items()))
+print("made with:", records.made_with)
 print(records.mark)
 
 # %%
@@ -118,9 +118,8 @@ plots.show(
 # ```
 
 # %%
-pipeline = Pipeline(profile, seed, device)
-data, options = pipeline.data, profile.unlabelled["fixmatch"]
-start = pipeline.supervised()
+start = resolve(supervised(profile, seed), device)
+data, options = start.data, profile.unlabelled["fixmatch"]
 
 val = data.val.without_boxes()
 fifties = np.array_split(range(len(val)), -(-len(val) // 50))
@@ -555,10 +554,13 @@ checks.claim("fixmatch-beats-strong-views", gain("fixmatch", "strong"), judges=T
 # %% [markdown]
 # ## Train one
 #
-# FixMatch goes on from the supervised run. The next cell trains it, or loads the finished run.
+# FixMatch goes on from the supervised run, and names it as its start. The next cell trains it, or
+# loads the finished run.
 
 # %% tags=["nbval-ignore-output"]
-fixmatch = learn(pipeline, options)
+run = semi_supervised.learn(profile, seed, options)
+fixmatch = resolve(run, device)
+print("goes on from the supervised run:", run.start == (start.run,))
 
 # %%
 figure = plots.curves(
@@ -619,7 +621,7 @@ tables.results_table([
 # tell us that, and in a real project you do not have them.
 
 # %%
-scores = {"masks alone": pipeline.evaluate(start), "FixMatch": pipeline.evaluate(fixmatch)}
+scores = {"masks alone": start.evaluate(), "FixMatch": fixmatch.evaluate()}
 figure = plots.class_bars({name: score.iou for name, score in scores.items()}, data.classes)
 plots.show(
     figure,
@@ -764,16 +766,16 @@ photographs = studies.STUDIES["voc unlabelled"]
 try:
     on_voc = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
     print(on_voc.mark)
+    lines = [
+        {"trained with": photographs[one["arm"]].text + on_voc.sign,
+         "seed": str(one["seed"]), "VOC mIoU": f"{one['test']:.1f}",
+         "minutes": f"{one['minutes']:.0f}"}
+        for one in on_voc.rows
+        if one["arm"].split(" ", 1)[1] in ("supervised", "longer", "fixmatch")
+    ]
 except FileNotFoundError as missing:
-    on_voc = studies.Records([], "laptop", {})
+    lines = []
     print(missing)
-lines = [
-    {"trained with": photographs[one["arm"]].text + on_voc.sign,
-     "seed": str(one["seed"]), "VOC mIoU": f"{one['test']:.1f}",
-     "minutes": f"{one['minutes']:.0f}"}
-    for one in on_voc.rows
-    if one["arm"].split(" ", 1)[1] in ("supervised", "longer", "fixmatch")
-]
 tables.results_table(lines) if lines else None
 
 # %% [markdown]

@@ -47,11 +47,10 @@ from semiseg_lib.batches.loader import Loader
 from semiseg_lib.book import published
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import evaluate_labels
+from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods import CPSConfig
 from semiseg_lib.methods.cps import CPS
 from semiseg_lib.methods.parts import enlarge
-from semiseg_lib.stages import Pipeline
-from semiseg_lib.unlabelled import learn, warm_starts
 
 profile = chapter.begin("13_cross_pseudo_supervision", profile, device)
 
@@ -76,7 +75,7 @@ levels = {
     for arm, text in ARMS.items() if records.scores(arm)
 }
 print("seeds:", records.seeds("supervised"))
-print("made with:", ", ".join(f"{key} {value}" for key, value in records.machine.items()))
+print("made with:", records.made_with)
 print(records.mark)
 
 # %%
@@ -131,15 +130,16 @@ checks.claim("cutmix-cps-beats-longer", gain, judges=True)
 # **Predict first.** In which share of the pixels of new pictures do the two differ? And when they
 # differ, how often is one of them right?
 #
-# The next cells load both, or train what is missing. The hidden masks of the unlabelled pictures
-# serve to count; nothing learns from them.
+# The next cell names both runs, and `resolve` finds them on disk or trains what is missing. The
+# hidden masks of the unlabelled pictures serve to count; nothing learns from them.
 
 # %%
-pipeline = Pipeline(profile, seed, device)
-data, count = pipeline.data, len(pipeline.data.classes)
+both_runs = semi_supervised.warm_starts(profile, seed, networks=2)
+start = [resolve(run, device) for run in both_runs]
+data = start[0].data
+count = len(data.classes)
 without_masks = data.unlabelled.without_boxes()
 hidden = np.asarray(data.unlabelled_truth)
-start = warm_starts(pipeline, networks=2)
 
 
 # %%
@@ -499,11 +499,14 @@ tables.results_table([compared("cutmix-cps", "cutmix-cps clean", name)])
 # %% [markdown]
 # ## One pair, before and after
 #
-# Now train CutMix-CPS, from both supervised runs on. The next cell takes the longest of this
-# chapter.
+# Now train CutMix-CPS, from both supervised runs on. Its run names them as its start, so their
+# digests are part of its identity: with another pair of parents it is another run. The next cell
+# takes the longest of this chapter.
 
 # %% tags=["nbval-ignore-output"]
-trained = learn(pipeline, cutmix_options)
+run = semi_supervised.learn(profile, seed, cutmix_options)
+trained = resolve(run, device)
+print("it starts from draws", *(one.draw for one in run.start))
 print("training took", f"{trained.record['seconds']:.0f} s on the machine that ran it")
 
 # %%
@@ -722,20 +725,18 @@ tables.results_table([
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %%
+recipes, rows = studies.STUDIES["voc unlabelled"], []
 try:
-    laptop = profiles.load("laptop", "voc")
-    photographs = studies.read("voc unlabelled", laptop)
+    photographs = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
     print(photographs.mark)
+    rows = [
+        {"100 masks": recipes[row["arm"]].text + photographs.sign,
+         "test mIoU (%)": f"{row['test']:.1f}", "minutes": f"{row['minutes']:.1f}",
+         "memory (GB)": f"{row['memory GB']:.1f}", "seed": str(row["seed"])}
+        for row in photographs.rows
+    ]
 except FileNotFoundError as missing:
-    photographs = studies.Records([], "laptop", {})
     print(missing)
-recipes = studies.STUDIES["voc unlabelled"]
-rows = [
-    {"100 masks": recipes[row["arm"]].text + photographs.sign,
-     "test mIoU (%)": f"{row['test']:.1f}", "minutes": f"{row['minutes']:.1f}",
-     "memory (GB)": f"{row['memory GB']:.1f}", "seed": str(row["seed"])}
-    for row in photographs.rows
-]
 tables.results_table(rows or [{"100 masks": "not run yet"}])
 
 # %% [markdown]

@@ -45,9 +45,8 @@ from semiseg_lib.batches.loader import Loader
 from semiseg_lib.book import published
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import evaluate_labels
+from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods.parts import cross_entropy, enlarge
-from semiseg_lib.stages import Pipeline
-from semiseg_lib.unlabelled import learn
 from semiseg_lib.widgets import ErrorMapExplorer
 
 profile = chapter.begin("15_error_localization", profile, device)
@@ -143,14 +142,13 @@ checks.claim("eln-beats-longer", gain, judges=True)
 # pictures serve to count. Nothing learns from them.)
 
 # %%
-pipeline = Pipeline(profile, seed, device)
-data, count = pipeline.data, len(pipeline.data.classes)
+start = resolve(semi_supervised.supervised(profile, seed), device)
+data, count = start.data, len(start.classes)
 unlabelled = data.unlabelled.without_boxes()
 few = range(min(len(unlabelled), 300))  # enough to count on
 looked_at = unlabelled.take(few)
 truth = np.asarray(data.unlabelled_truth)[few]
 known = truth != VOID
-start = pipeline.supervised()
 
 
 @torch.inference_mode()
@@ -400,7 +398,7 @@ tables.results_table([
 
 # %% tags=["nbval-ignore-output"]
 short = replace(profile, train_unlabelled=replace(train, steps=min(train.steps, 400)))
-trained = learn(Pipeline(short, seed, device), options)
+trained = resolve(semi_supervised.learn(short, seed, options), device)
 method = trained.method.eval()
 print("training took", f"{trained.record['seconds']:.0f} s on the machine that ran it")
 

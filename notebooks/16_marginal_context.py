@@ -39,18 +39,17 @@ from torch.nn import functional
 
 from semiseg_lib import chapter, checks, datasets, methods, plots, profiles, studies, tables
 from semiseg_lib.batches.cutmix import draw_mix
-from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.neighbours import agreement, neighbours
 from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.book import published
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import predict_logits
+from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.s4mc import BETA, indicator, threshold
 from semiseg_lib.paths import reading_root
-from semiseg_lib.stages import Pipeline
-from semiseg_lib.unlabelled import learn
 from semiseg_lib.widgets import MarginExplorer
 
 profile = chapter.begin("16_marginal_context", profile, device)
@@ -145,8 +144,9 @@ checks.claim("s4mc-beats-longer", gain, judges=True)
 # Void is no class, so we leave such neighbours out. What will $E_c$ be?
 
 # %%
-pipelines = {s: Pipeline(profile, s, device) for s in dict.fromkeys((seed, *profile.seeds))}
-data = pipelines[seed].data
+seeds = dict.fromkeys((seed, *profile.seeds))
+data_of = {s: Data(profile.data, s) for s in seeds}
+data = data_of[seed]
 masks = data.labelled.masks.long()
 
 
@@ -308,7 +308,7 @@ KINDS = ("margin", "confidence", "entropy")
 
 def beliefs(s: int, method) -> Tensor:
     """A model's probabilities on a seed's unlabelled pictures, (N, C, H, W)."""
-    images = pipelines[s].data.unlabelled.without_boxes().take(ENOUGH)
+    images = data_of[s].unlabelled.without_boxes().take(ENOUGH)
     logits = predict_logits(method, images).float()
     return enlarge(logits, images.images.shape[-2:]).softmax(dim=1)
 
@@ -318,7 +318,9 @@ def sureness(maps: Tensor) -> dict[str, Tensor]:
     return {kind: indicator(maps, kind) for kind in KINDS}
 
 
-start = {s: pipeline.supervised() for s, pipeline in pipelines.items()}
+start = {
+    s: resolve(semi_supervised.supervised(profile, s), device) for s in seeds
+}
 E, nothing = expected(masks), torch.ones(len(data.classes))
 maps = beliefs(seed, start[seed].method)
 plain, after = sureness(maps), sureness(refine(maps, E))
@@ -359,7 +361,7 @@ tables.results_table([
 # %%
 def truth_of(s: int) -> Tensor:
     """The hidden masks of the same pictures, (N, H, W); for measuring only."""
-    hidden = np.asarray(pipelines[s].data.unlabelled_truth)
+    hidden = np.asarray(data_of[s].unlabelled_truth)
     return torch.from_numpy(hidden[ENOUGH]).long()
 
 
@@ -448,8 +450,8 @@ def gain_at_equal_count(s: int, kind: str, asked: float) -> float:
 
 
 # %%
-beliefs_of = {s: beliefs(s, start[s].method) for s in pipelines}
-E_of = {s: expected(one.data.labelled.masks.long()) for s, one in pipelines.items()}
+beliefs_of = {s: beliefs(s, start[s].method) for s in seeds}
+E_of = {s: expected(one.labelled.masks.long()) for s, one in data_of.items()}
 sure_of = {
     s: (sureness(one), sureness(refine(one, E_of[s])))
     for s, one in beliefs_of.items()
@@ -630,15 +632,12 @@ for count in (100, 50, 10):
 # ## Train one, for a short while
 #
 # A third of the recorded steps is enough to see the neighbours at work. The schedule is squeezed
-# into these steps, so this run is no stand-in for a record.
+# into these steps, so this run is no stand-in for a record: its steps are part of its identity.
 
 # %% tags=["nbval-ignore-output"]
 steps = -(-3 * train.steps // 10)
-short = Pipeline(
-    replace(profile, train_unlabelled=replace(train, steps=steps)), seed,
-    device
-)
-trained = learn(short, options)
+short = replace(profile, train_unlabelled=replace(train, steps=steps))
+trained = resolve(semi_supervised.learn(short, seed, options), device)
 print("steps:", steps)
 
 # %%
@@ -647,7 +646,7 @@ plain, after = sureness(maps), sureness(refine(maps, trained.method.expectation(
 right_before, right = right, (maps.argmax(dim=1) == truth) & known
 tables.results_table([
     {"teacher": name, "right, all pixels (%)": 100 * float(hits.sum() / known.sum()),
-     "val mIoU (%)": studies.percent(short.evaluate(one, "val"))}
+     "val mIoU (%)": studies.percent(one.evaluate("val"))}
     for name, hits, one in (("masks alone", right_before, start[seed]),
                             ("S4MC, short", right, trained))
 ])
@@ -703,21 +702,19 @@ differences(
 # It ranks nothing. Its numbers, marked †, were made by an earlier version of the library too.
 
 # %%
+recipes, rows = studies.STUDIES["voc unlabelled"], []
+wanted = ("100 supervised", "100 longer", "100 fixmatch", "100 s4mc", "100 cutmix-s4mc")
 try:
-    laptop = profiles.load("laptop", "voc")
-    photographs = studies.read("voc unlabelled", laptop)
+    photographs = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
     print(photographs.mark)
+    rows = [
+        {"100 masks": recipes[line["arm"]].text + photographs.sign,
+         "test mIoU (%)": f"{line['test']:.1f}", "minutes": f"{line['minutes']:.1f}",
+         "seed": str(line["seed"])}
+        for line in photographs.rows if line["arm"] in wanted
+    ]
 except FileNotFoundError as missing:
-    photographs = studies.Records([], "laptop", {})
     print(missing)
-wanted = {"100 supervised", "100 longer", "100 fixmatch", "100 s4mc", "100 cutmix-s4mc"}
-recipes = studies.STUDIES["voc unlabelled"]
-rows = [
-    {"100 masks": recipes[line["arm"]].text + photographs.sign,
-     "test mIoU (%)": f"{line['test']:.1f}", "minutes": f"{line['minutes']:.1f}",
-     "seed": str(line["seed"])}
-    for line in photographs.rows if line["arm"] in wanted
-]
 tables.results_table(rows or [{"100 masks": "not run yet"}])
 
 # %% [markdown]

@@ -414,11 +414,10 @@ tables.results_table([
 # %%
 try:
     cost = json.loads(studies.record_path("cost", "laptop").read_text(encoding="utf-8"))
-    spent, machine = cost["rows"], cost["machine"]
-    print(f"{cost['pictures']} pictures of {cost['side']} x {cost['side']} pixels, "
-          f"median of {cost['blocks']} blocks of {cost['steps']} steps; "
-          f"{machine['processor']}, graphics card: {machine['gpu']}, "
-          f"{machine['threads']} thread, PyTorch {machine['torch']}")
+    spent = cost["rows"]
+    print(f"{cost['images']} pictures of {cost['side']} x {cost['side']} pixels, "
+          f"median of {cost['blocks']} blocks of {cost['steps']} steps")
+    print("made with:", cost["made with"])
 except FileNotFoundError:
     spent = {}
     print("no record yet: python benchmarks/methods.py makes it")
@@ -835,8 +834,8 @@ for name in alike:
 # ## What can go wrong
 #
 # - **Rows with other seeds.** Means over different seeds are no comparison; only pairs are.
-# - **Records of another configuration.** They are left out by their fingerprint, and the command
-#   that makes them is printed.
+# - **Records of other options.** A row is known by the fingerprint of the runs that it names. Rows
+#   of another fingerprint are left out, and the command that makes them is printed.
 # - **Timing on a busy machine.** Let the methods take turns, and take ratios within a turn.
 # - **Picking the winner and the setting on the reported pictures.**
 # - **One seed with a good story.** The tables of real pictures above are this: no ranking.

@@ -50,6 +50,8 @@ from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.experiments import open_run, resolve, semi_supervised
+from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.mean_teacher import MeanTeacher
@@ -60,8 +62,6 @@ from semiseg_lib.methods.parts import (
     soft_cross_entropy,
 )
 from semiseg_lib.paths import CHECKOUT
-from semiseg_lib.stages import Pipeline
-from semiseg_lib.unlabelled import learn, supervised_longer
 
 profile = chapter.begin("18_your_own_method", profile, device)
 
@@ -199,12 +199,14 @@ for said in (0.5, 0.1, 0.001):
 # spreading its own doubts, divide its logits by a temperature $T$ below 1. With $T \to 0$ the
 # labels become hard: FixMatch without a threshold. Whether it helps, nobody knows yet.
 #
-# Options first: a frozen dataclass with a `name`. Every value in it decides the result, so it is
-# part of the run's fingerprint, and two runs that differ in it never share a folder.
+# Options first: a frozen dataclass with a `name`, made from the library's `Configuration`. (A plain
+# dataclass will do; to a `Configuration` options can be added later, see the quiz.) Every value in
+# it decides the result, so it is part of the run's **identity**: two runs that differ in one never
+# share a folder. The *code* of a method is no part of it.
 
 # %%
 @dataclass(frozen=True)
-class SoftTeacherConfig:
+class SoftTeacherConfig(Configuration):
     """Options: weight of the unlabelled loss, the teacher's temperature, views, average."""
 
     name: Literal["soft-teacher"] = "soft-teacher"
@@ -254,9 +256,8 @@ class SoftTeacher(AveragedMethod):
 # %%
 methods.register(SoftTeacherConfig, SoftTeacher)
 options = SoftTeacherConfig(strong=profile.unlabelled["mean-teacher"].strong)
-pipeline = Pipeline(profile, seed, device)
-start, data = pipeline.supervised(), pipeline.data
-train = profile.train_unlabelled
+start = resolve(semi_supervised.supervised(profile, seed), device)
+data, train = start.data, profile.train_unlabelled
 loader = Loader(
     data.labelled.without_boxes(), data.unlabelled.without_boxes(),
     train.batch_labelled, train.batch_unlabelled, profile.augment, seed,
@@ -406,22 +407,30 @@ print(memory.estimate(built(options), shapes))
 # %% [markdown]
 # ## Train it
 #
-# `unlabelled.learn` gives your method what all others got: the supervised run of this seed to go
-# on from, the same pictures, batches and learning rate. To keep this chapter short it is run with a
-# share of the steps (`budget`), and so is its **control**, *masks alone, longer*. Set `budget = 1`
-# for the full budget of the records; on one CPU core that takes about a minute for each run.
+# `semi_supervised.learn` gives your method what all others got: the supervised run of this seed to
+# go on from, the same pictures, batches and learning rate. It returns the run as a **value**;
+# nothing is trained yet. `resolve` finds what it stands for on disk, or trains it. To keep this
+# chapter short it gets a share of the steps (`budget`), and so does its **control**, *masks alone,
+# longer*. Set `budget = 1` for the full budget of the records; on one CPU core that takes about a
+# minute for each run.
 #
 # **Predict first.** Which of the two is ahead after a quarter of the steps?
 
 # %% tags=["nbval-ignore-output"]
 steps = max(2, round(budget * train.steps))
-short = Pipeline(
-    replace(profile, train_unlabelled=replace(train, steps=steps)), seed,
-    device
-)
-mine, longer = learn(short, options), supervised_longer(short)
-for name, run in (("soft teacher", mine), ("masks alone, longer", longer)):
-    print(f"{name:<20} {steps} steps in {run.record['seconds']:.0f} s")
+short = replace(profile, train_unlabelled=replace(train, steps=steps))
+mine = resolve(semi_supervised.learn(short, seed, options), device)
+longer = resolve(semi_supervised.supervised_longer(short, seed), device)
+for name, one in (("soft teacher", mine), ("masks alone, longer", longer)):
+    print(f"{name:<20} {steps} steps in {one.record['seconds']:.0f} s")
+again = open_run(mine.folder.path, device)
+print("opened from its folder, it is the same value:", again.run == mine.run)
+
+# %% [markdown]
+# The folder holds the value, the weights, the history and a manifest with the SHA-256 of every
+# file. The run also knows the pictures that it learnt from, by a digest of their bytes. If one of
+# them changes, the same value leads to a new run; a line names the pictures that differ, and the
+# old run stays what it is.
 
 # %%
 histories = {
@@ -437,17 +446,10 @@ plots.show(
 
 # %%
 recorded_steps = profiles.load("laptop").train_unlabelled.steps
-
-
-def test_score(run) -> str:
-    """mIoU in percent on the test pictures."""
-    return f"{studies.percent(pipeline.evaluate(run)):.1f}"
-
-
 table = [
     {"method": name, "steps": str(count), "seed": str(seed),
-     "test mIoU (%)": test_score(run)}
-    for name, count, run in (
+     "test mIoU (%)": f"{studies.percent(one.evaluate('test')):.1f}"}
+    for name, count, one in (
         ("where both began", 0, start), ("masks alone, longer", steps, longer),
         ("soft teacher, yours", steps, mine),
     )
@@ -616,11 +618,14 @@ checks.same("18.3", one.detach, two.detach)
 # batches and start are the same, and that any difference is the idea's.
 # ```
 #
-# **2.** A new option should be added to a method that has records. What must its default be?
+# **2.** A new option is to be added to a method that has records. What must come with it?
 #
 # ```{dropdown} Answer
-# What the code did before, declared with `added(...)`. Then old fingerprints stay, and the stored
-# records remain valid.
+# The value that means "as before the option existed", in the class of the options:
+# `SCHEMA = Schema(before={"option": value})`. While the option holds this value it is left out of
+# the fingerprint, so old fingerprints stay, stored records remain valid, and a stored run is read
+# with this value. The default may be another one. Without `before`, every run gets a new identity
+# and every record a new fingerprint, and to open a run of the old code is refused.
 # ```
 #
 # **3.** On seed 11 your method is 3 points ahead of FixMatch. What do you write?
@@ -652,6 +657,8 @@ checks.same("18.3", one.detach, two.detach)
 # - **A teacher in training mode.** It would use the statistics of the batch, and move them.
 # - **Padding that teaches.** Use `shown_pixels`.
 # - **A weight for another loss.** A squared difference and a cross-entropy differ in size by far.
+# - **A change to the code that no option tells.** The identity stays, so the old run is found on
+#   disk and loaded. Change an option, too, or train once more: `resolve(run, device, anew=True)`.
 # - **Changing the options after looking at the test pictures.**
 #
 # ## Next

@@ -111,12 +111,13 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, say: bool = True) -> Iterator[None]:
     """Acquire an inter-process lock on ``path``; another process that asks for it waits.
 
     For work that two processes may want done at the same time; look again, inside the block,
     whether the other one has done it. The operating system frees the lock of a killed process.
-    The lock lies in the work folder, so ``path`` itself may be read-only.
+    The lock lies in the work folder, so ``path`` itself may be read-only. ``say`` tells the user
+    of a wait.
     """
     path = Path(path).absolute()
     digest = sha256(path.as_posix().encode("utf-8"))[:10]
@@ -126,7 +127,8 @@ def held(path: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"Another process is at work on {shown(path)}: waiting for it.", file=sys.stderr)
+        if say:
+            print(f"Another process is at work on {shown(path)}: waiting for it.", file=sys.stderr)
         lock.acquire()
     except OSError as error:
         raise _could_not_write(folder, error) from error

@@ -97,8 +97,8 @@ class RunFolder:
             return RunFolder(path, store.description, store.parents)
         if not (path / CONFIG).is_file():
             raise FileNotFoundError(
-                f"{path / CONFIG} is missing: {path} is not a run folder. `semiseg runs` lists "
-                "those that there are."
+                f"{shown(path / CONFIG)} is missing: {shown(path)} is not a run folder. `semiseg "
+                "runs` lists those that there are."
             )
         description = read_description(path / CONFIG)
         return RunFolder(path, description, description.get("inputs", {}).get("parents", {}))
@@ -208,6 +208,7 @@ class RunFolder:
             Damaged: the file is not what was written.
         """
         if not self.finished:
+            self._refuse_damaged()
             raise FileNotFoundError(f"the run in {shown(self.path)} is not finished yet.")
         return json.loads(self.store.read(RECORD))
 
@@ -222,6 +223,8 @@ class RunFolder:
             Damaged: the file is not what was written.
         """
         path = self.path / WEIGHTS[which]
+        if not self.finished:
+            self._refuse_damaged()
         if not self.finished or path.name not in self.store.members:
             why = "the run is not finished yet"
             if self.finished:
@@ -260,6 +263,11 @@ class RunFolder:
     def delete(self) -> None:
         """Delete the folder."""
         self.store.delete()
+
+    def _refuse_damaged(self) -> None:
+        """Raise Damaged where a run is not finished because a file of it is not what it was."""
+        if self.store.manifest_path.is_file():
+            self.store.verify()
 
     @property
     def _identity(self) -> str:

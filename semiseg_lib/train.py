@@ -78,12 +78,8 @@ def make_accelerator(
         mixed_precision=config.precision,
         log_with=list(trackers) or None,
         project_dir=folder,
-        kwargs_handlers=[
-            # A method may leave out a term, and with it weights, in some of its steps.
-            DistributedDataParallelKwargs(find_unused_parameters=True),
-            # Others wait while the main process stores the logits of a whole dataset.
-            InitProcessGroupKwargs(timeout=timedelta(hours=6)),
-        ],
+        # Others wait while the main process stores the logits of a whole dataset.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
     )
 
 
@@ -130,6 +126,9 @@ def fit(
     make_ready(method, config, accelerator)
     optimizer = make_optimizer(method, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_curve(config))
+    accelerator.ddp_handler = DistributedDataParallelKwargs(
+        find_unused_parameters=not method.uses_all_weights
+    )
     wrapped = accelerator.prepare_model(_LossModule(method))
     optimizer = accelerator.prepare_optimizer(optimizer)
     others = {"optimizer": optimizer, "schedule": schedule}

@@ -1,7 +1,10 @@
 """Fixtures that several test files use."""
 
+import errno
 import os
 import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -21,6 +24,40 @@ BROWSER_ARGUMENTS = [
 def checkout() -> Path:
     """The root of the repository."""
     return CHECKOUT
+
+
+READ_ONLY: list[Path] = []
+CHANGES = {
+    "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate",
+    "os.utime", "os.chmod", "shutil.rmtree",
+}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def refuse_writes(event: str, arguments: tuple) -> None:
+    """Let whatever would change a read-only folder fail, as the operating system would."""
+    if not READ_ONLY or not (
+        event in CHANGES or (event == "open" and (arguments[2] or 0) & WRITING)
+    ):
+        return
+    for name in arguments[:2]:
+        if isinstance(name, str | Path):
+            path = Path(os.path.abspath(name))  # noqa: PTH100 (resolve() would open folders)
+            if any(path.is_relative_to(folder) for folder in READ_ONLY):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(name))
+
+
+@pytest.fixture
+def read_only() -> Iterator[Callable[[Path], None]]:
+    """Make a folder read-only for this process, also where it runs as root."""
+    if refuse_writes not in HOOKS:
+        sys.addaudithook(refuse_writes)
+        HOOKS.append(refuse_writes)
+    yield lambda folder: READ_ONLY.append(Path(folder).absolute())
+    READ_ONLY.clear()
+
+
+HOOKS: list[Callable] = []
 
 
 @pytest.fixture

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,17 +19,48 @@ from semiseg_lib.train import TrainConfig, fit, make_accelerator
 
 sys.path.append(str(Path(__file__).parent))
 
+import jobs
 import tiny_run
-from tiny_run import CONFIG, brightness, built, free_port, loader, one_of_two, outcome, start, train
+from tiny_run import (
+    CONFIG,
+    Later,
+    Tiny,
+    brightness,
+    built,
+    free_port,
+    loader,
+    one_of_two,
+    outcome,
+    start,
+    train,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="started by a server that forks")
 TOGETHER = replace(CONFIG, steps=8, optimizer="sgd", clip=1.0, validate_every=4)
 
 
-def run_two(folder: Path, config: TrainConfig, fault: str = "", seconds: float = 60) -> list[str]:
+def run_two(
+    folder: Path, config: TrainConfig, fault: str = "", kind: type[Tiny] = Tiny
+) -> list[str]:
     """Train in two processes; return what each said at its end."""
     port = free_port()
-    started = [start(one_of_two, rank, port, folder, config, fault) for rank in (0, 1)]
+    join([start(one_of_two, rank, port, folder, config, fault, kind) for rank in (0, 1)])
+    return [(folder / f"said-{rank}.txt").read_text(encoding="utf-8") for rank in (0, 1)]
+
+
+def run_jobs(work: Path, names: Sequence[str], task) -> dict[str, list[Any]]:
+    """Do a task in jobs of two processes at the same time; return what each process said."""
+    started = []
+    for name in names:
+        port = free_port()
+        started += [start(jobs.member, rank, port, work, name, task) for rank in (0, 1)]
+    join(started, seconds=150)
+    return {name: [json.loads((work / f"{name}-{rank}.json").read_text(encoding="utf-8"))
+                   for rank in (0, 1)] for name in names}
+
+
+def join(started: Sequence, seconds: float = 60) -> None:
+    """Wait for processes; those that do not end are killed, and the test fails."""
     deadline = time.monotonic() + seconds
     for one in started:
         one.join(max(deadline - time.monotonic(), 0))
@@ -35,7 +69,6 @@ def run_two(folder: Path, config: TrainConfig, fault: str = "", seconds: float =
         one.kill()
         one.join()
     assert not waiting, f"{len(waiting)} processes were still waiting after {seconds} s"
-    return [(folder / f"said-{rank}.txt").read_text(encoding="utf-8") for rank in (0, 1)]
 
 
 def assert_close(one: dict, two: dict) -> None:
@@ -61,6 +94,22 @@ def test_two_processes_train_as_one_with_the_same_batch(tmp_path, accumulate):
     other = outcome(*train(tmp_path / "other", replace(config, lr=0.02), score=brightness))
     with pytest.raises(AssertionError):
         assert_close(two[0], other)
+
+
+def test_weights_may_come_into_the_losses_of_some_steps_only(tmp_path):
+    assert run_two(tmp_path, TOGETHER, kind=Later) == ["done", "done"]
+    two = [torch.load(tmp_path / f"outcome-{rank}.pt") for rank in (0, 1)]
+    one = outcome(*train(tmp_path / "one", TOGETHER, built(Later), score=brightness))
+    assert_close(two[0], one)
+    assert all(torch.equal(value, two[1][name]) for name, value in two[0].items()
+               if isinstance(value, Tensor))
+    assert not torch.equal(one["later.weight"], built(Later).later.weight)
+
+
+@pytest.mark.parametrize("kind, warned", [(Tiny, False), (Later, False)])
+def test_nobody_looks_for_unused_weights_where_there_are_none(tmp_path, capfd, kind, warned):
+    run_two(tmp_path, replace(TOGETHER, steps=2), kind=kind)
+    assert ("find_unused_parameters" in capfd.readouterr().err) is warned
 
 
 def test_a_run_of_one_process_goes_on_in_two(tmp_path):
@@ -136,3 +185,28 @@ def test_synchronised_statistics_keep_names_weights_and_activations(monkeypatch)
     assert {n: v.tolist() for n, v in method.state_dict().items()} == {
         n: v.tolist() for n, v in names.items()
     }
+
+
+def test_of_two_jobs_that_ask_for_the_same_run_one_trains_and_the_other_finds_it(tmp_path):
+    said = run_jobs(tmp_path, jobs.JOBS, jobs.ask_for_the_same_run)
+    trained = {name: [one.pop("trained") for one in both] for name, both in said.items()}
+    assert sorted(trained.values()) == [[False, False], [True, True]]
+    first, *others = [one for both in said.values() for one in both]
+    assert others == [first] * 3 and first["processes"] == 2
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name == first["folder"] and RunFolder.open(folder).finished
+    assert not (folder / "checkpoint.pt").exists()
+
+
+def test_all_processes_take_what_the_main_one_sees_on_disk_scores_and_decides(tmp_path):
+    main, other = run_jobs(tmp_path, ["c"], jobs.disagree)["c"]
+    assert main.pop("selected") == 16 and other.pop("selected") == 0, "one process writes labels"
+    assert main == other
+    assert main["scores"] == [60.0, 40.0] and main["replaced"] is False
+
+
+def test_a_result_that_cannot_be_written_is_an_error_in_every_process(tmp_path):
+    said = run_jobs(tmp_path, ["d"], jobs.fill_the_disk)["d"]
+    assert said == ["OSError: [Errno 28] No space left on device"] * 2
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert not RunFolder.open(folder).finished

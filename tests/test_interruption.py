@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
 from semiseg_lib.checkpoints import Interruption
 from semiseg_lib.runs import RunFolder, best_of
@@ -38,11 +38,18 @@ def whole(tmp_path_factory):
 def scored(tmp_path_factory):
     """The outcome of an uninterrupted run with scores, and its best weights."""
     folder = tmp_path_factory.mktemp("scored")
-    return outcome(*train(folder, SCORED, score=brightness)), load_file(folder / "best.safetensors")
+    return outcome(*train(folder, SCORED, score=brightness)), best_so_far(folder)
+
+
+def best_so_far(folder: Path) -> dict:
+    return load(RunFolder(folder).read_best())
 
 
 def step_of(folder: Path) -> int:
-    state = RunFolder(folder).read_checkpoint()
+    try:
+        state = RunFolder(folder).read_checkpoint()
+    except FileNotFoundError:  # a process that writes has just renamed it
+        return step_of(folder)
     return state["step"] if state else 0
 
 
@@ -75,14 +82,21 @@ def test_a_run_killed_again_and_again_ends_as_the_uninterrupted_one(tmp_path, wh
     started = start(tiny_run.process, tmp_path, CONFIG)
     started.join(60)
     assert started.exitcode == 0 and same(finished(tmp_path), whole)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors", "record.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "manifest.json", "model.safetensors", "record.json"
+    ]
 
 
 @processes
-def test_a_kill_within_a_checkpoint_leaves_the_one_before(tmp_path, whole):
-    started = start(tiny_run.process, tmp_path, CONFIG, die_in="rename", die_at=6)
+@pytest.mark.parametrize("die_at, left", [
+    (1, []), (10, ["checkpoint-before.pt", "checkpoint.pt"]), (11, ["checkpoint-before.pt"]),
+], ids=["first", "before either is renamed", "between the two"])
+def test_a_kill_within_a_checkpoint_leaves_the_one_before(tmp_path, whole, die_at, left):
+    """The first checkpoint is one rename, every further one two: the old one moves, too."""
+    started = start(tiny_run.process, tmp_path, CONFIG, die_in="rename", die_at=die_at)
     started.join(60)
-    assert started.exitcode == -signal.SIGKILL and step_of(tmp_path) == 5
+    assert started.exitcode == -signal.SIGKILL and step_of(tmp_path) == die_at // 2
+    assert sorted(path.name for path in tmp_path.glob("check*")) == left
     assert len(list(tmp_path.glob(".checkpoint.pt.*"))) == 1, "killed before the rename"
     assert same(outcome(*train(tmp_path)), whole)
     assert not list(tmp_path.glob(".*"))
@@ -94,11 +108,11 @@ def test_a_kill_between_checkpoint_and_best_weights_loses_neither(tmp_path, scor
     started = start(tiny_run.process, tmp_path, SCORED, die_in="best", score=brightness)
     started.join(60)
     assert started.exitcode == -signal.SIGKILL and step_of(tmp_path) == 2
-    assert not (tmp_path / "best.safetensors").exists()
+    assert not (tmp_path / "best-so-far.sealed").exists()
     train(tmp_path, SCORED, score=lambda _method: -1.0, stop_at=2)
-    assert (tmp_path / "best.safetensors").exists()
+    assert (tmp_path / "best-so-far.sealed").exists()
     assert same(outcome(*train(tmp_path, SCORED, score=brightness)), whole)
-    assert same(load_file(tmp_path / "best.safetensors"), best)
+    assert same(best_so_far(tmp_path), best)
 
 
 @pytest.mark.parametrize("stop_at", [3, 6, 11])
@@ -106,7 +120,118 @@ def test_the_best_so_far_survives_an_interruption(tmp_path, scored, stop_at):
     whole, best = scored
     train(tmp_path, SCORED, score=brightness, stop_at=stop_at)
     assert same(outcome(*train(tmp_path, SCORED, score=brightness)), whole)
-    assert same(load_file(tmp_path / "best.safetensors"), best)
+    assert same(best_so_far(tmp_path), best)
+
+
+# Damaged while it ran
+
+
+def harm(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "flipped":
+        content = bytearray(content)
+        content[len(content) // 3] ^= 1
+    path.write_bytes(bytes(content) if how == "flipped" else content[:len(content) // 3])
+
+
+HOW = pytest.mark.parametrize("how", ["flipped", "truncated"])
+
+
+@HOW
+@pytest.mark.parametrize("names, goes_on_from", [
+    (["checkpoint.pt"], 6), (["checkpoint.pt", "checkpoint-before.pt"], 0),
+    (["checkpoint-before.pt"], 9),
+], ids=str)
+def test_a_damaged_checkpoint_costs_time_and_nothing_else(
+    tmp_path, whole, capsys, how, names, goes_on_from
+):
+    """The one before is taken; where both are damaged, the run starts again."""
+    config = replace(CONFIG, checkpoint_seconds=1e9)
+    for stop_at in (6, 9):
+        train(tmp_path, config, stop_at=stop_at)
+    for name in names:
+        harm(tmp_path / name, how)
+    assert step_of(tmp_path) == goes_on_from
+    assert same(outcome(*train(tmp_path, config)), whole)
+    kept = {path.name for path in tmp_path.glob("*.damaged")}
+    assert kept == {f"{name}.damaged" for name in names if "checkpoint.pt" in names}
+    assert capsys.readouterr().err.count("It is set aside as") == len(kept)
+
+
+def falling(method) -> float:
+    """The first score is the best one; it follows from the state alone."""
+    return -method.average.n_averaged.item()
+
+
+def rising(method) -> float:
+    """Each score is the best so far."""
+    return method.average.n_averaged.item()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Outcome and best weights of the runs with these scores."""
+    found = {}
+    for score in (falling, rising):
+        folder = tmp_path_factory.mktemp(score.__name__)
+        found[score] = outcome(*train(folder, SCORED, score=score)), best_so_far(folder)
+    return found
+
+
+@HOW
+@pytest.mark.parametrize("score, lost", [
+    (falling, ["best-so-far.sealed"]), (falling, ["checkpoint.pt"]), (rising, ["checkpoint.pt"]),
+    (rising, ["best-so-far.sealed"]),
+    (falling, ["best-so-far.sealed", "checkpoint.pt"]),
+    (rising, ["best-so-far.sealed", "checkpoint.pt", "checkpoint-before.pt"]),
+])
+def test_neither_the_last_nor_the_best_weights_depend_on_what_was_damaged(
+    tmp_path, undisturbed, how, score, lost
+):
+    config = replace(SCORED, checkpoint_seconds=1e9)
+    train(tmp_path, config, score=score, stop_at=7)
+    for name in lost:
+        harm(tmp_path / name, how)
+    whole, best = undisturbed[score]
+    assert same(outcome(*train(tmp_path, config, score=score)), whole)
+    assert same(best_so_far(tmp_path), best)
+
+
+@pytest.mark.parametrize("how", ["flipped", "truncated", "missing"])
+def test_without_its_best_weights_a_run_starts_again_and_says_so(
+    tmp_path, undisturbed, capsys, how
+):
+    """They may be older than both checkpoints: no later state can give them back."""
+    train(tmp_path, SCORED, score=falling, stop_at=9)
+    path = tmp_path / "best-so-far.sealed"
+    if how == "missing":
+        path.unlink()
+    else:
+        harm(path, how)
+    method = built()
+    steps, after_step = [], method.after_step
+    method.after_step = lambda step: steps.append(step) or after_step(step)
+    capsys.readouterr()
+    again = train(tmp_path, SCORED, method, score=falling)
+    assert steps == list(range(12))
+    said = "are missing" if how == "missing" else "is damaged"
+    printed = capsys.readouterr().out
+    assert said in printed and "starts again from its first step" in printed
+    whole, best = undisturbed[falling]
+    assert same(outcome(*again), whole) and same(best_so_far(tmp_path), best)
+
+
+def test_a_checkpoint_that_is_older_than_the_best_weights_finds_them_again(tmp_path, undisturbed):
+    """The newest one, which was saved with them, is damaged."""
+    train(tmp_path, SCORED, score=rising, stop_at=5)
+    older = (tmp_path / "checkpoint.pt").read_bytes()
+    train(tmp_path, SCORED, score=rising, stop_at=6)
+    (tmp_path / "checkpoint-before.pt").write_bytes(older)
+    harm(tmp_path / "checkpoint.pt", "flipped")
+    assert step_of(tmp_path) == 5
+    whole, best = undisturbed[rising]
+    assert same(outcome(*train(tmp_path, SCORED, score=rising)), whole)
+    assert same(best_so_far(tmp_path), best)
 
 
 def test_best_weights_are_those_of_the_highest_score(tmp_path):

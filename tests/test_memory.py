@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from semiseg_lib import launch, methods, profiles
+from semiseg_lib import methods, profiles
 from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig
+from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.strong_view import StrongConfig
 from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.experiments import self_correction, training
 from semiseg_lib.memory import MemoryEstimate, estimate, example_batch, saved_bytes
 from semiseg_lib.methods import (
     AncillaryConfig,
@@ -29,7 +31,6 @@ from semiseg_lib.methods import (
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.parts import HardPixels
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.stages import Pipeline
 
 CONFIGS = [SupervisedConfig(), AncillaryConfig(), PrimaryConfig()]
 UNLABELLED = [
@@ -194,10 +195,9 @@ def test_smaller_crops_and_fewer_phases_cost_less():
 def test_the_step_of_a_large_batch_is_announced_and_that_of_a_small_one_is_not(crop, said, capsys):
     """What a step takes is worth a line only where it could be too much."""
     profile = replace(profiles.load("smoke"), augment=ViewConfig(crop=crop))
-    pipeline = Pipeline(profile, 0, "cpu")
-    config = pipeline.config(profile.supervised, profile.train_supervised)
-    method = methods.build(config.method, config.model, 5)
-    loader = launch.make_loader(pipeline.data.labelled.without_boxes(), None, config)
-    launch._announce_memory(method, loader, config, 5)
+    run, data = self_correction.supervised(profile, 0), Data(profile.data, 0)
+    method = methods.build(run.method, run.model, 5)
+    loader = training.make_loader(run, data.labelled.without_boxes(), None)
+    training._announce_memory(method, loader, run, 5)
     printed = capsys.readouterr().out
     assert printed.startswith(said) and bool(printed) == bool(said)

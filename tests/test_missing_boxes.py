@@ -12,8 +12,10 @@ from PIL import Image
 
 from semiseg_lib import profiles
 from semiseg_lib.batches.data import Data, DataConfig
-from semiseg_lib.launch import Machine
-from semiseg_lib.stages import Pipeline
+from semiseg_lib.experiments import Machine, resolve
+from semiseg_lib.experiments import self_correction as story
+from semiseg_lib.experiments.identity import need_boxes
+from semiseg_lib.profiles import Profile
 
 LISTS = {"labelled": range(4), "val": range(4, 6), "test": range(6, 8), "unlabelled": range(8, 12)}
 
@@ -50,9 +52,12 @@ def write_box(path: Path) -> None:
     ElementTree.ElementTree(annotation).write(path)
 
 
-def pipeline_on(root: Path, **options) -> Pipeline:
-    profile = replace(profiles.load("smoke", "folder"), data=DataConfig("folder", **options))
-    return Pipeline(profile, 0, Machine("cpu", root))
+def data_on(root: Path, **options) -> Data:
+    return Data(DataConfig("folder", **options), 0, root)
+
+
+def profile(**options) -> Profile:
+    return replace(profiles.load("smoke", "folder"), data=DataConfig("folder", **options))
 
 
 @pytest.mark.parametrize("number, words", [
@@ -60,23 +65,52 @@ def pipeline_on(root: Path, **options) -> Pipeline:
     (5, "no boxes on 1 of its 2 val images, such as p5"),
     (6, "no boxes on 1 of its 2 test images, such as p6"),
 ])
-def test_one_image_without_boxes_is_named_before_anything_is_trained(tmp_path, number, words):
+def test_one_image_without_boxes_is_named_before_anything_is_trained(
+    tmp_path, monkeypatch, number, words
+):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
     root = folder(tmp_path / "own", {number})
     for part in ("labelled", "unlabelled"):
         with pytest.raises(ValueError, match=words):
-            pipeline_on(root).need_boxes(part)
-    pipeline_on(root, unboxed="empty").need_boxes("unlabelled")
+            need_boxes(data_on(root), part)
+    for make in (story.ancillary, story.half_ancillary, story.logits, story.primary,
+                 story.warm_primary, story.second_round):
+        with pytest.raises(ValueError, match=words):
+            resolve(make(profile(), 0), Machine("cpu", root))
+    assert not (tmp_path / "work" / "runs").exists()
+    need_boxes(data_on(root, unboxed="empty"), "unlabelled")
 
 
 def test_unlabelled_images_without_boxes_are_left_to_methods_that_need_none(tmp_path):
     root = folder(tmp_path / "own", {8, 9})
-    data = Data(DataConfig("folder"), 0, root)
+    data = data_on(root)
     assert len(data.unlabelled) == 4 and data.boxed.names == ("p10", "p11")
-    assert len(Data(DataConfig("folder", unboxed="empty"), 0, root).boxed) == 4
-    pipeline_on(root).need_boxes("unlabelled")
-    none = folder(tmp_path / "other", set(LISTS["unlabelled"]))
+    assert len(data_on(root, unboxed="empty").boxed) == 4
+    need_boxes(data, "unlabelled")
+    none = data_on(folder(tmp_path / "other", set(LISTS["unlabelled"])))
+    need_boxes(none, "labelled")
     with pytest.raises(ValueError, match="no unlabelled images with boxes"):
-        pipeline_on(none).need_boxes("unlabelled")
+        need_boxes(none, "unlabelled")
+
+
+def test_a_primary_learns_from_the_unlabelled_images_with_boxes_alone(tmp_path, monkeypatch):
+    """Those without have no part in it; a method that needs no boxes learns from them too."""
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    root = folder(tmp_path / "own", {8, 9})
+    machine = Machine("cpu", root)
+    small = replace(
+        profiles.load("smoke"), data=DataConfig("folder"),
+        augment=replace(profiles.load("smoke").augment, crop=32),
+    )
+    primary = resolve(story.primary(small, 0), machine)
+    assert resolve(story.logits(small, 0), machine).names == ("p10", "p11")
+    names = {role: images.names for role, images
+             in primary.inputs.image_sets(primary.run).items()}
+    assert names == {"labelled": ("p0", "p1", "p2", "p3"), "unlabelled": ("p10", "p11")}
+    write_box(root / "boxes" / "p8.xml")
+    other = resolve(story.primary(small, 0), machine)
+    assert other.folder.path != primary.folder.path
+    assert resolve(story.logits(small, 0), machine).names == ("p8", "p10", "p11")
 
 
 @pytest.mark.parametrize("without", [set(range(12)), set(range(8)), set()])
@@ -84,8 +118,8 @@ def test_without_the_background_no_boxes_are_read_and_the_masks_still_are(tmp_pa
     """Channel 0 of the box maps means "outside every box"; masks alone do not need it."""
     root = folder(tmp_path / "own", without, classes="void\nground")
     # Ids move by one: the discs are ground here, and everything else is void's class 0.
-    pipeline = pipeline_on(root, keep=("ground", "disc"))
-    part = pipeline.data.labelled.part([0])
+    data = data_on(root, keep=("ground", "disc"))
+    part = data.labelled.part([0])
     assert part.masks is not None and part.box_maps is None
     with pytest.raises(ValueError, match="the background must be the first class"):
-        pipeline.need_boxes("labelled")
+        need_boxes(data, "labelled")

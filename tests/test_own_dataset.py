@@ -23,12 +23,12 @@ from semiseg_lib.datasets import dataset as registry
 from semiseg_lib.datasets.audit import check_dataset
 from semiseg_lib.datasets.dataset import SHIPPED, Dataset
 from semiseg_lib.datasets.labels import VOID, read_mask
-from semiseg_lib.launch import Machine, RunConfig
+from semiseg_lib.durable import read_json
+from semiseg_lib.experiments import Inputs, Machine, resolve, self_correction, semi_supervised
+from semiseg_lib.experiments.trained import read_run
 from semiseg_lib.predicting import predict_files
-from semiseg_lib.profiles import load
-from semiseg_lib.runs import RunFolder, fingerprint
-from semiseg_lib.stages import Pipeline
-from semiseg_lib.unlabelled import learn
+from semiseg_lib.profiles import Profile, load
+from semiseg_lib.runs import RunFolder
 
 PAGE = Path(__file__).resolve().parents[1] / "notebooks" / "your_own_dataset.md"
 MODULE = re.search(r":caption: mine.py\n\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
@@ -36,6 +36,7 @@ MODULE = re.search(r":caption: mine.py\n\n(.*?)```", PAGE.read_text(encoding="ut
 
 PARTS = {"candidates": 6, "unlabelled": 6, "val": 4, "test": 4}
 HEIGHT, WIDTH = 40, 56
+SEED = 5
 
 
 def write_images(root: Path) -> Path:
@@ -103,8 +104,13 @@ def mine(package, work) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def pipeline(mine, root) -> Pipeline:
-    return Pipeline(load("smoke", "mine"), 5, Machine("cpu", root))
+def profile(mine) -> Profile:
+    return load("smoke", "mine")
+
+
+@pytest.fixture(scope="module")
+def machine(root) -> Machine:
+    return Machine("cpu", root)
 
 
 def labelled_pixels(images) -> int:
@@ -137,38 +143,65 @@ def test_the_images_are_read_with_their_labels(mine, root):
         Data(DataConfig("mine"), 1, root / "mine-1.0" / "shots")
 
 
-def test_all_stages_and_a_method_without_boxes_train_on_it(pipeline, mine):
-    trained = {
-        "supervised": pipeline.supervised(), "ancillary": pipeline.ancillary(),
-        "primary": pipeline.primary(),
-        "fixmatch": learn(pipeline, pipeline.profile.unlabelled["fixmatch"]),
+def test_all_stages_and_a_method_without_boxes_train_on_it(profile, machine, mine):
+    runs = {
+        "supervised": self_correction.supervised(profile, SEED),
+        "ancillary": self_correction.ancillary(profile, SEED),
+        "primary": self_correction.primary(profile, SEED),
+        "fixmatch": semi_supervised.learn(profile, SEED, profile.unlabelled["fixmatch"]),
     }
-    pixels = labelled_pixels(pipeline.data.test)
+    trained = {name: resolve(run, machine) for name, run in runs.items()}
+    data = Data(profile.data, SEED, machine.root)
+    pixels = labelled_pixels(data.test)
     assert pixels == 4 * (HEIGHT - 1) * WIDTH
     for name, one in trained.items():
-        assert one.config.method.name == name and one.record["classes"] == list(mine.CLASSES)
-        assert one.config.lists == pipeline.data.lists_digest
-        scores = pipeline.evaluate(one)
+        assert one.run == runs[name] and one.run.method.name == name
+        assert one.classes == mine.CLASSES
+        learnt = {part: getattr(data, part) for part in one.method.learns_from}
+        if name != "ancillary":
+            learnt = {part: images.without_boxes() for part, images in learnt.items()}
+        known, lists = one.folder.description["inputs"], read_json(one.folder.path / "lists.json")
+        assert list(lists["scored on"]["test"]) == list(data.names["test"])
+        assert known["classes"] == list(mine.CLASSES)
+        for part, images in learnt.items():
+            assert known["images"][part] == images.digest
+            assert list(lists["made from"][part]) == list(data.names[part])
+        scores = one.evaluate()
         assert scores.confusion.sum() == pixels and scores.classes == mine.CLASSES
-        assert RunFolder(one.folder.path).read_config(RunConfig) == one.config
-        lists = json.loads((one.folder.path / "lists.json").read_text(encoding="utf-8"))
-        assert lists["test"] == list(pipeline.data.names["test"])
+        stored = RunFolder.open(one.folder.path)
+        assert read_run(stored.description, one.folder.path) == one.run
     assert len({one.folder.path for one in trained.values()}) == 4
-    assert pipeline.logits().names == pipeline.data.boxed.names == pipeline.data.unlabelled.names
+    logits = resolve(self_correction.logits(profile, SEED), machine)
+    assert logits.names == data.boxed.names == data.unlabelled.names
 
 
-def test_its_options_are_part_of_a_run(pipeline, mine, root):
-    profile = pipeline.profile
-    left = Pipeline(replace(profile, data=profile.data.with_options(camera="left")), 5,
-                    Machine("cpu", root))
-    assert [len(left.data.names[name]) for name in left.data.names] == [3, 3, 2, 2]
-    both, one_eye = (one.config(profile.supervised, profile.train_supervised)
-                     for one in (pipeline, left))
-    assert fingerprint(both) != fingerprint(one_eye)
+def test_its_options_are_part_of_a_run(profile, mine, root):
+    left = replace(profile, data=profile.data.with_options(camera="left"))
+    names = Data(left.data, SEED, root).names
+    assert [len(names[name]) for name in names] == [3, 3, 2, 2]
+    inputs = Inputs(root)
+    both, one_eye = (inputs.identity(self_correction.supervised(one, SEED))
+                     for one in (profile, left))
+    assert both.digest != one_eye.digest and both.recipe != one_eye.recipe
     with pytest.raises(ValueError, match="dataset mine has no option 'lens'; it has camera"):
         profile.data.with_options(lens="wide")
     with pytest.raises(ValueError, match="the options of voc are a DatasetOptions"):
         DataConfig("voc", options=mine.MineOptions())
+
+
+def test_a_changed_file_leads_to_another_run_and_is_named(profile, mine, tmp_path, capsys):
+    machine = Machine("cpu", write_images(tmp_path))
+    run = self_correction.supervised(profile, SEED)
+    before = resolve(run, machine)
+    changed = before.data.names["labelled"][1]
+    Image.new("L", (WIDTH, HEIGHT), 1).save(tmp_path / "mine-1.0" / f"{changed}-areas.png")
+    capsys.readouterr()
+    after = resolve(run, machine)
+    said = capsys.readouterr().err
+    assert after.run == before.run and after.folder.path != before.folder.path
+    assert before.folder.finished and before.folder.path.name in said
+    labelled = len(before.data.names["labelled"])
+    assert f"labelled images: 1 of {labelled} changed ({changed})" in said
 
 
 def test_the_audit_finds_what_is_wrong(mine, root, tmp_path):
@@ -204,10 +237,10 @@ def test_the_audit_expects_the_declared_palette(mine, tmp_path):
                 if words in str(one)] == said
 
 
-def test_images_of_one_s_own_are_segmented(pipeline, root, tmp_path):
-    trained = pipeline.supervised()
+def test_images_of_one_s_own_are_segmented(profile, machine, root, tmp_path):
+    trained = resolve(self_correction.supervised(profile, SEED), machine)
     written = predict_files(
-        trained.method, pipeline.data.classes, root / "mine-1.0" / "shots", tmp_path / "out")
+        trained.method, trained.classes, root / "mine-1.0" / "shots", tmp_path / "out")
     assert len(written) == sum(PARTS.values())
     assert read_mask(written[0], 3).shape == (HEIGHT, WIDTH)
 
@@ -223,10 +256,10 @@ def test_its_options_are_flags(mine, root, capsys):
                  str(root), "--device", "cpu", "--data.options.camera", "right"]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    folder = Path(printed.split("run: ")[1].strip())
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert config["data"]["options"] == {"camera": "right"} and "square" in printed
-    assert RunFolder(folder).read_config(RunConfig).data.options == mine.MineOptions("right")
+    folder = Path(printed.split("run: ")[1].splitlines()[0].strip())
+    stored = read_json(folder / "config.json")
+    assert stored["value"]["data"]["options"] == {"camera": "right"} and "square" in printed
+    assert read_run(stored, folder).data.options == mine.MineOptions("right")
 
 
 def test_a_dataset_without_audit_and_an_unknown_one_are_refused(mine, root, capsys):
@@ -297,9 +330,8 @@ def test_an_installed_package_serves_every_command(package, root, tmp_path):
     names = (tmp_path / "three.txt").read_text(encoding="utf-8").split()
     assert "3 of 6 images" in split and "all 3 classes occur" in split and len(set(names)) == 3
     assert "mIoU on val:" in trained and "circle" in trained and "square" in trained
-    run = Path(trained.split("run: ")[1].strip())
-    lists = json.loads((run / "lists.json").read_text(encoding="utf-8"))
-    assert lists["labelled"] == names
+    run = Path(trained.split("run: ")[1].splitlines()[0].strip())
+    assert list(read_json(run / "lists.json")["made from"]["labelled"]) == names
     scored, predicted = shell(
         ["evaluate", run, "--root", root, "--device", "cpu"],
         ["predict", root / "mine-1.0" / "shots", "--run", run, "--out", "out", "--device", "cpu"],

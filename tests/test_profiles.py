@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -16,9 +15,11 @@ from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.cli import main
 from semiseg_lib.cli.commands import UNLABELLED
 from semiseg_lib.datasets.dataset import SHIPPED, Dataset
+from semiseg_lib.experiments import resolve
+from semiseg_lib.experiments import self_correction as story
+from semiseg_lib.fingerprint import digest, dump
+from semiseg_lib.fingerprint import load as restored
 from semiseg_lib.profiles import PROFILES, RECIPES, Profile, for_dataset, load
-from semiseg_lib.runs import RunFolder, fingerprint
-from semiseg_lib.stages import Pipeline, RunConfig
 
 LIBRARY = Path(__file__).resolve().parents[1] / "semiseg_lib"
 ALL = {f"{name} {dataset}": profile
@@ -135,22 +136,15 @@ def test_a_profile_has_options_for_every_method_or_the_command_says_for_which(
 
 
 @pytest.mark.parametrize("profile", ALL.values(), ids=ALL)
-def test_every_run_of_a_profile_survives_json(profile, tmp_path):
-    pipeline = Pipeline(profile, seed=7)
-    pipeline.data = SimpleNamespace(lists_digest="0123456789")  # the lists need no dataset here
-    stages = ("supervised", "ancillary", "primary")
-    configs = [
-        pipeline.config(getattr(profile, stage), getattr(profile, f"train_{stage}"), "abc")
-        for stage in stages
-    ]
-    for config in configs:
-        RunFolder(tmp_path).write_config(config)
-        assert RunFolder(tmp_path).read_config(RunConfig) == config
-    assert len({fingerprint(config) for config in configs}) == len(stages)
+def test_a_profile_survives_json(profile, tmp_path):
+    """Its runs do too; see tests/experiments/test_values.py."""
+    again = restored(Profile, dump(profile), tmp_path)
+    assert again == profile and digest(again) == digest(profile)
+    assert digest(replace(profile, judges=not profile.judges)) != digest(profile)
 
 
 def functions_called(profile: Profile, work: Path, monkeypatch) -> set[str]:
-    """The library's functions that a whole pipeline of this profile runs."""
+    """The library's functions that the storyline of this profile runs."""
     monkeypatch.setenv("SEMISEG_WORK", str(work))
     for module in [m for name, m in sys.modules.items() if name.startswith("semiseg_lib")]:
         for cached in vars(module).values():
@@ -162,11 +156,10 @@ def functions_called(profile: Profile, work: Path, monkeypatch) -> set[str]:
         if event == "call" and file.startswith(str(LIBRARY)):
             called.add(f"{Path(file).relative_to(LIBRARY)}:{frame.f_code.co_qualname}")
 
-    pipeline = Pipeline(profile, 5, "cpu")
     sys.setprofile(note)
     try:
-        pipeline.supervised()
-        pipeline.evaluate(pipeline.primary())
+        resolve(story.supervised(profile, 5), "cpu")
+        resolve(story.primary(profile, 5), "cpu").evaluate("test", profile.protocol)
     finally:
         sys.setprofile(None)
     return called

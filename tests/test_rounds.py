@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
+from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from semiseg_lib import launch, methods
-from semiseg_lib import rounds as module
+from semiseg_lib import methods
+from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import predict
+from semiseg_lib.experiments import Inputs, Trained, resolve, training
+from semiseg_lib.experiments.self_correction import supervised
+from semiseg_lib.experiments.self_training import (
+    Round,
+    evaluate_labels,
+    pseudo_labels,
+    rounds,
+)
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.profiles import load
-from semiseg_lib.rounds import Rounds
-from semiseg_lib.stages import Pipeline
+from semiseg_lib.profiles.profile import RoundsConfig
 
-SMOKE = load("smoke")
+SMOKE, SEED = load("smoke"), 5
+resolving = import_module("semiseg_lib.experiments.resolving")  # the package has the function
 PLAN = SMOKE.rounds
 AS_PUBLISHED = replace(PLAN, keep_better=False)
 
@@ -31,26 +42,31 @@ def work(tmp_path_factory):
         yield folder
 
 
-def pipeline() -> Pipeline:
-    return Pipeline(SMOKE, 5, "cpu")
+def run(plan: RoundsConfig, count: int | None = None, **options) -> list[Round]:
+    """The first ``count`` rounds; None for all that are planned."""
+    return list(islice(rounds(SMOKE, SEED, plan, "cpu", **options), count))
+
+
+def data() -> Data:
+    return Data(SMOKE.data, SEED)
 
 
 @pytest.fixture(scope="module")
-def two(work) -> list[module.Round]:
-    return Rounds(pipeline(), AS_PUBLISHED).run()
+def two(work) -> list[Round]:
+    return run(AS_PUBLISHED)
 
 
 @pytest.fixture
 def begun(work, monkeypatch) -> list[tuple]:
-    """Configuration, first weights and labelled images of each training."""
-    seen, fit = [], launch.fit
+    """Options, first weights and labelled images of each training."""
+    seen, fit = [], training.fit
 
     def noted(method, loader, config, *rest, **named):
         weights = {name: value.clone() for name, value in method.network.state_dict().items()}
         seen.append((config, weights, loader.sets[0]))
         return fit(method, loader, config, *rest, **named)
 
-    monkeypatch.setattr(launch, "fit", noted)
+    monkeypatch.setattr(training, "fit", noted)
     return seen
 
 
@@ -60,10 +76,14 @@ def scores(monkeypatch):
     def made_up(*values: float) -> None:
         known: dict[str, float] = {}
 
-        def score(self, trained) -> float:
-            return known.setdefault(str(trained.folder.path), values[len(known)])
+        def evaluate(trained, split, protocol) -> SimpleNamespace:
+            assert split == "val" and protocol == SMOKE.protocol
+            key = str(trained.folder.path)
+            if key not in known:
+                known[key] = values[len(known)]
+            return SimpleNamespace(mean_iou=known[key] / 100)
 
-        monkeypatch.setattr(Rounds, "_score", score)
+        monkeypatch.setattr(Trained, "evaluate", evaluate)
 
     return made_up
 
@@ -77,13 +97,13 @@ def same(one: dict, other: dict) -> bool:
 
 
 def test_labels_lie_in_the_published_layout_as_the_teachers_own(two, work):
-    teachers = [pipeline().supervised(), two[0].student]
-    family = two[0].labels.folder.parent
-    assert family.parent == work / "pseudo_labels"
-    assert {path.name for path in family.iterdir()} == {"train_pseudoIt1", "train_pseudoIt2"}
-    images = pipeline().data.unlabelled
+    teachers = [resolve(supervised(SMOKE, SEED), "cpu"), two[0].student]
+    images = data().unlabelled
     for number, (one, teacher) in enumerate(zip(two, teachers, strict=True), 1):
-        assert one.number == number and one.labels.folder == family / f"train_pseudoIt{number}"
+        value = pseudo_labels(SMOKE, AS_PUBLISHED, teacher.run, number)
+        name = Inputs().identity(value).name
+        assert one.number == number and name.startswith(f"train_pseudoIt{number}-")
+        assert one.labels.folder == work / "pseudo_labels" / name
         assert same(weights(one.teacher), weights(teacher))
         expected = predict(teacher.method, images.without_boxes())
         for name, label in zip(images.names, expected, strict=True):
@@ -94,35 +114,39 @@ def test_labels_lie_in_the_published_layout_as_the_teachers_own(two, work):
 
 
 def test_a_student_is_fresh_learns_the_labels_and_then_the_masks(two, begun):
-    done = Rounds(pipeline(), replace(AS_PUBLISHED, ema_decay=0.5)).run()
+    done = run(replace(AS_PUBLISHED, ema_decay=0.5))
     assert [config for config, *_ in begun] == 2 * [PLAN.pretrain, PLAN.finetune]
     pretrains, tunes = begun[::2], begun[1::2]
-    torch.manual_seed(5)
+    torch.manual_seed(SEED)
     teachers = methods.build(SMOKE.supervised, SMOKE.model, 5).network.state_dict()
     starts = [teachers, *(weights for _, weights, _ in pretrains)]
     heads = [start["head.weight"] for start in starts]
     assert all(not torch.equal(heads[i], heads[j]) for i in range(3) for j in range(i))
+    unlabelled, labelled = data().unlabelled, data().labelled
     for one, pretrain, tune in zip(done, pretrains, tunes, strict=True):
-        data = pipeline().data
-        assert pretrain[2].names == data.unlabelled.names and tune[2].names == data.labelled.names
-        assert torch.equal(tune[2].masks, data.labelled.masks)
+        assert pretrain[2].names == unlabelled.names and tune[2].names == labelled.names
+        assert torch.equal(tune[2].masks, labelled.masks)
         stored = np.stack([one.labels[i] for i in range(len(one.labels))])
         np.testing.assert_array_equal(pretrain[2].masks.numpy(), stored)
         assert not same(pretrain[1], one.teacher.method.network.state_dict())
         assert not same(tune[1], pretrain[1])
-        assert one.student.history[-1]["step"] == 2 and one.student.config.starts_from
+        assert same(tune[1], one.pretrained.method.network.state_dict())
+        assert one.student.history[-1]["step"] == 2
     assert np.array([done[0].labels[i] for i in range(16)]).any()
 
 
-def test_a_student_goes_on_from_its_own_pretraining(two):
+def test_a_student_goes_on_from_its_own_pretraining_on_its_teachers_labels(two):
     for one in two:
-        config = one.student.config
-        pretrain = replace(
-            config, method=replace(config.method, stage="pretrain"), train=PLAN.pretrain,
-            labels_from=one.labels.source, starts_from="",
-        )
-        assert module.fingerprint(pretrain) == config.starts_from
-        assert config.draw == one.number == config.method.round
+        tuned, pretrained = one.student.run, one.pretrained.run
+        assert tuned.start == (pretrained,) and tuned.masks == "labelled"
+        assert pretrained.masks == pseudo_labels(SMOKE, PLAN, one.teacher.run, one.number)
+        assert (tuned.train, pretrained.train) == (PLAN.finetune, PLAN.pretrain)
+        assert (tuned.method.stage, pretrained.method.stage) == ("fine-tune", "pretrain")
+        assert tuned.draw == pretrained.draw == one.number == tuned.method.round
+        identity = Inputs().identity(pretrained).digest
+        assert one.student.folder.store.parents == {"start 1": identity}
+        assert one.pretrained.folder.store.parents == {"masks": one.labels.source}
+    assert two[1].teacher.run == two[0].student.run
 
 
 @pytest.mark.parametrize("made_up, replaced, said", [
@@ -134,16 +158,15 @@ def test_a_worse_student_does_not_teach_if_better_ones_are_kept(
     work, scores, capsys, made_up, replaced, said
 ):
     scores(*made_up)
-    own = replace(PLAN, keep_better=True, ema_decay=made_up[-1] / 100)  # files of its own
-    done = Rounds(pipeline(), own).run()
+    done = run(replace(PLAN, keep_better=True, ema_decay=made_up[-1] / 100))  # own students
     assert [one.replaced for one in done] == replaced
     printed = capsys.readouterr().out
     assert said in printed and "as published" not in printed
     best, number = "supervised", 0
     for one in done:
-        assert one.teacher.config.method.name == best
+        assert one.teacher.run.method.name == best
         if best == "pseudo-label":
-            assert one.teacher.config.method.round == number
+            assert one.teacher.run.method.round == number
         if one.replaced:
             best, number = "pseudo-label", one.number
     assert same(weights(done[-1].best), weights(
@@ -154,39 +177,47 @@ def test_a_worse_student_does_not_teach_if_better_ones_are_kept(
 
 def test_as_published_a_worse_student_teaches_and_the_message_says_so(work, scores, capsys):
     scores(50.0, 40.0, 30.0)
-    done = Rounds(pipeline(), AS_PUBLISHED).run()
+    done = run(AS_PUBLISHED)
     printed = capsys.readouterr().out.splitlines()
     said = [line for line in printed if line.startswith("round ")]
     assert [one.replaced for one in done] == [True, True] and len(said) == 2
     assert all("is worse, and teaches next all the same, as published" in line for line in said)
     assert "50.0 %" in said[0] and "40.0 %" in said[0] and "30.0 %" in said[1]
-    assert done[1].teacher.config == done[0].student.config
+    assert done[1].teacher.run == done[0].student.run
     scores(50.0, 60.0, 70.0)
-    Rounds(pipeline(), AS_PUBLISHED).run()
+    run(AS_PUBLISHED)
     assert "all the same" not in capsys.readouterr().out
 
 
 def test_rounds_that_are_done_are_loaded(two, monkeypatch):
-    monkeypatch.setattr(launch, "fit", None)
-    monkeypatch.setattr(module, "select", None)
-    again = Rounds(pipeline(), AS_PUBLISHED).run()
+    monkeypatch.setattr(training, "fit", None)
+    monkeypatch.setattr(resolving, "select", None)
+    again = run(AS_PUBLISHED)
     pairs = zip(two, again, strict=True)
     assert all(same(weights(a.student), weights(b.student)) for a, b in pairs)
     assert [one.teacher_score for one in again] == [one.teacher_score for one in two]
-    (first,) = Rounds(pipeline(), AS_PUBLISHED).run(1)
+    (first,) = run(AS_PUBLISHED, 1)
     assert same(weights(first.student), weights(two[0].student))
 
 
+def test_students_are_trained_anew_where_that_is_asked_for(two, begun):
+    """The same students come out, and the first teacher and the labels are kept."""
+    again = run(AS_PUBLISHED, anew=True)
+    assert [config for config, *_ in begun] == 2 * [PLAN.pretrain, PLAN.finetune]
+    assert all(same(weights(a.student), weights(b.student))
+               for a, b in zip(two, again, strict=True))
+
+
 def test_more_rounds_go_on_from_those_that_are_there(two, begun):
-    three = Rounds(pipeline(), replace(AS_PUBLISHED, count=3)).run()
+    three = run(replace(AS_PUBLISHED, count=3))
     assert [config for config, *_ in begun] == [PLAN.pretrain, PLAN.finetune]
     assert [one.number for one in three] == [1, 2, 3]
 
 
 def test_an_interrupted_round_writes_the_labels_that_are_missing(monkeypatch, work):
-    plan = replace(AS_PUBLISHED, ema_decay=0.25)
+    plan = replace(AS_PUBLISHED, selection=Selection("confident", threshold=0.01))
     monkeypatch.setattr("semiseg_lib.stores.pseudo_labels.IMAGES_PER_GROUP", 4)
-    select, written = module.select, []
+    select, written = resolving.select, []
 
     def stopped(*arguments):
         if len(written) == 8:
@@ -194,39 +225,48 @@ def test_an_interrupted_round_writes_the_labels_that_are_missing(monkeypatch, wo
         written.append(1)
         return select(*arguments)
 
-    monkeypatch.setattr(module, "select", stopped)
+    monkeypatch.setattr(resolving, "select", stopped)
     with pytest.raises(KeyboardInterrupt):
-        Rounds(pipeline(), plan).run(1)
-    monkeypatch.setattr(module, "select", lambda *a: written.append(2) or select(*a))
-    (one,) = Rounds(pipeline(), plan).run(1)
+        run(plan, 1)
+    monkeypatch.setattr(resolving, "select", lambda *a: written.append(2) or select(*a))
+    (one,) = run(plan, 1)
     assert written == [1] * 8 + [2] * 8 and one.labels.complete
     assert not torch.is_inference_mode_enabled()
 
 
+def test_labels_are_written_anew_where_that_is_asked_for(two, monkeypatch):
+    select, written = resolving.select, []
+    monkeypatch.setattr(resolving, "select", lambda *a: written.append(1) or select(*a))
+    value, before = two[0].pretrained.run.masks, [two[0].labels[i] for i in range(16)]
+    again = resolve(value, "cpu", anew=True)
+    assert len(written) == 16 and again.complete and again.folder == two[0].labels.folder
+    assert all((again[i] == before[i]).all() for i in range(16))
+
+
 def test_another_selection_is_another_run(two, work):
     sure = Selection("confident", threshold=0.3)
-    (one,) = Rounds(pipeline(), replace(AS_PUBLISHED, selection=sure)).run(1)
-    assert one.labels.folder.parent != two[0].labels.folder.parent
+    (one,) = run(replace(AS_PUBLISHED, selection=sure), 1)
+    assert one.labels.folder != two[0].labels.folder
     assert one.student.folder.path != two[0].student.folder.path
     assert not same(weights(one.student), weights(two[0].student))
     assert 0 < one.labels.kept < 1
     balanced = replace(AS_PUBLISHED, selection=Selection("balanced", share=0.5))
-    (half,) = Rounds(pipeline(), balanced).run(1)
+    (half,) = run(balanced, 1)
     assert 0.5 <= half.labels.kept < 0.6
     label, full = half.labels[0], two[0].labels[0]
     np.testing.assert_array_equal(label[label != VOID], full[label != VOID])
 
 
 def test_labels_are_scored_on_the_hidden_masks_where_there_are_any(two):
-    rounds, store = Rounds(pipeline(), AS_PUBLISHED), two[0].labels
-    truth = np.asarray(pipeline().data.unlabelled_truth)
+    trained, store = two[0].student, two[0].labels
+    truth = np.asarray(data().unlabelled_truth)
     confusion = np.zeros((5, 5), int)
     for number in range(len(store)):
         label = store[number]
         for true, given in zip(truth[number].ravel(), label.ravel(), strict=True):
             if true != VOID and given != VOID:
                 confusion[true, given] += 1
-    np.testing.assert_array_equal(rounds.evaluate_labels(store).confusion, confusion)
+    np.testing.assert_array_equal(evaluate_labels(store, trained).confusion, confusion)
 
     class Holes(list):
         """Labels of which the upper half is missing."""
@@ -234,7 +274,7 @@ def test_labels_are_scored_on_the_hidden_masks_where_there_are_any(two):
     holes = Holes(store[i].copy() for i in range(len(store)))
     for label in holes:
         label[:32] = VOID
-    found = rounds.evaluate_labels(holes).confusion.sum()
+    found = evaluate_labels(holes, trained).confusion.sum()
     assert found == (truth[:, 32:] != VOID).sum()
 
 
@@ -243,8 +283,9 @@ def test_no_rounds_are_refused():
         replace(PLAN, count=0)
 
 
-def test_without_unlabelled_images_nothing_is_trained(work):
+def test_without_unlabelled_images_nothing_is_trained(work, begun):
     digits = load("smoke", "digits")
     every = replace(digits, data=replace(digits.data, labelled=0))
     with pytest.raises(ValueError, match="need images without masks, but there are none"):
-        Rounds(Pipeline(every, 5, "cpu")).run()
+        next(rounds(every, SEED, machine="cpu"))
+    assert begun == []

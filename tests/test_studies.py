@@ -297,7 +297,7 @@ def test_made_with_tells_of_the_trainings_and_not_of_the_reader(own, monkeypatch
 def number_the_trainings(monkeypatch) -> None:
     """Let every training say that it had one thread more than the one before."""
     count = itertools.count(1)
-    module = sys.modules["semiseg_lib.experiments.resolve"]
+    module = sys.modules["semiseg_lib.experiments.resolving"]
     monkeypatch.setattr(module, "state_of_machine", lambda: machine_state(next(count)))
 
 

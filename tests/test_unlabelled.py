@@ -1,4 +1,4 @@
-"""Stages without boxes: what they start with, what they see, and what they never open."""
+"""Methods without boxes: what they start with, what they see, and what they never open."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pytest
 import torch
 from PIL import Image
 
-from semiseg_lib import launch
-from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.datasets import minivoc
 from semiseg_lib.datasets.labels import write_mask
-from semiseg_lib.datasets.minivoc import prepare
-from semiseg_lib.launch import Machine
+from semiseg_lib.experiments import Machine, Run, Trained, open_run, resolve, training
+from semiseg_lib.experiments.self_correction import logits, supervised
+from semiseg_lib.experiments.self_training import rounds
+from semiseg_lib.experiments.semi_supervised import learn, supervised_longer
 from semiseg_lib.methods import ELNConfig
 from semiseg_lib.models import ModelConfig, encoders
-from semiseg_lib.profiles import load
-from semiseg_lib.rounds import Rounds
-from semiseg_lib.stages import Pipeline
-from semiseg_lib.unlabelled import learn, supervised_longer
+from semiseg_lib.profiles import Profile, load
 
 SMOKE = load("smoke")
+SEED = 5
 METHODS = pytest.mark.parametrize("name", list(SMOKE.unlabelled))
 
 
@@ -34,12 +34,20 @@ def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEMISEG_WORK", str(folder))
-        _ = pipeline().data  # draws the images
+        _ = images()  # draws them
         yield folder
 
 
-def pipeline(profile=SMOKE, root: Path | None = None) -> Pipeline:
-    return Pipeline(profile, 5, Machine("cpu", root))
+def images() -> Data:
+    return Data(SMOKE.data, SEED)
+
+
+def made(value: Run, root: Path | None = None) -> Trained:
+    return resolve(value, Machine("cpu", root))
+
+
+def weights(value: Run) -> dict:
+    return made(value).method.state_dict()
 
 
 def options(name: str):
@@ -52,14 +60,14 @@ def options(name: str):
 @pytest.fixture
 def begun(work, monkeypatch) -> list[tuple]:
     """What each training started with: its configuration, weights and loader."""
-    seen, fit = [], launch.fit
+    seen, fit = [], training.fit
 
     def noted(method, loader, config, *rest, **named):
-        weights = {name: value.clone() for name, value in method.state_dict().items()}
-        seen.append((config, weights, loader))
+        start = {name: value.clone() for name, value in method.state_dict().items()}
+        seen.append((config, start, loader))
         return fit(method, loader, config, *rest, **named)
 
-    monkeypatch.setattr(launch, "fit", noted)
+    monkeypatch.setattr(training, "fit", noted)
     return seen
 
 
@@ -78,21 +86,21 @@ def same(one: dict, other: dict) -> bool:
 
 
 def test_fixmatch_goes_on_from_the_supervised_run_average_and_all(begun):
-    learn(pipeline(), options("fixmatch"))
-    start = pipeline().supervised().method.state_dict()
+    made(learn(SMOKE, SEED, options("fixmatch")))
+    start = weights(supervised(SMOKE, SEED))
     assert same(begun[-1][1], start)
     assert start["average.n_averaged"] == SMOKE.train_supervised.steps
     labelled, unlabelled = begun[-1][2].sets
-    assert labelled.names == pipeline().data.labelled.names
-    assert unlabelled.names == pipeline().data.unlabelled.names
+    assert labelled.names == images().labelled.names
+    assert unlabelled.names == images().unlabelled.names
     part = unlabelled.part([0])
     assert part.masks is None and part.box_maps is None and part.allowed is None
 
 
 @pytest.mark.parametrize("name", ["cps", "cutmix-cps"])
 def test_each_network_of_cps_goes_on_from_a_supervised_run_of_its_own(begun, name):
-    learn(pipeline(), options(name))
-    first, second = (pipeline().supervised(draw).method.state_dict() for draw in (0, 1))
+    made(learn(SMOKE, SEED, options(name)))
+    first, second = (weights(supervised(SMOKE, SEED, draw)) for draw in (0, 1))
     start = begun[-1][1]
     assert not same(first, second)
     for key, value in first.items():
@@ -104,7 +112,7 @@ def test_each_network_of_cps_goes_on_from_a_supervised_run_of_its_own(begun, nam
 def test_the_two_supervised_runs_differ_in_their_fresh_weights_alone(begun, fresh):
     fresh()
     for draw in (0, 1):
-        pipeline().supervised(draw)
+        made(supervised(SMOKE, SEED, draw))
     (one, first, loader), (two, second, other) = begun
     assert one == two and not same(first, second)
     assert torch.equal(loader.batch(3).labelled.images, other.batch(3).labelled.images)
@@ -114,58 +122,85 @@ def test_a_profile_that_is_not_warm_starts_afresh_and_trains_nothing_before(
     begun, fresh
 ):
     fresh()
-    learn(pipeline(replace(SMOKE, warm=False)), options("cps"))
-    ((_, weights, _),) = begun
+    made(learn(replace(SMOKE, warm=False), SEED, options("cps")))
+    ((_, start, _),) = begun
     assert not same(
-        {k: v for k, v in weights.items() if k.startswith("network.")},
-        {k.replace("second", "network", 1): v for k, v in weights.items()
+        {k: v for k, v in start.items() if k.startswith("network.")},
+        {k.replace("second", "network", 1): v for k, v in start.items()
          if k.startswith("second.")},
     )
 
 
 def test_the_control_sees_as_many_images_for_as_many_steps(begun, fresh):
     fresh()
-    trained = supervised_longer(pipeline())
+    longer = weights(supervised_longer(SMOKE, SEED))
     config, start, loader = begun[-1]
     wanted = SMOKE.train_unlabelled
     assert config.steps == wanted.steps and config.batch_unlabelled == 0
     assert config.images == wanted.images == 4
-    assert same(start, pipeline().supervised().method.state_dict())
+    assert same(start, weights(supervised(SMOKE, SEED)))
     batch = loader.batch(0)
     assert len(batch.labelled.images) == 4 and batch.unlabelled is None
-    assert trained.method.state_dict()["average.n_averaged"] == 12
+    assert longer["average.n_averaged"] == 12
 
 
-def test_without_weight_a_stage_is_its_control_to_the_last_bit(work):
+def test_without_weight_a_method_is_its_control_to_the_last_bit(work):
+    """Also where both see the labelled images of a method's step alone."""
     alone = replace(SMOKE.train_unlabelled, batch_labelled=4, batch_unlabelled=0)
-    stages = pipeline(replace(SMOKE, train_unlabelled=alone))
-    expected = supervised_longer(stages).method.state_dict()
+    profile = replace(SMOKE, train_unlabelled=alone)
+    expected = weights(supervised_longer(profile, SEED))
     for name in ("fixmatch", "cutmix-cps"):
-        found = learn(stages, replace(options(name), weight=0.0)).method.state_dict()
+        found = weights(learn(profile, SEED, replace(options(name), weight=0.0)))
         assert all(torch.equal(found[key], value) for key, value in expected.items()), name
 
 
 @METHODS
 def test_what_is_on_disk_is_loaded_and_trains_to_other_weights(work, monkeypatch, name):
-    trained = learn(pipeline(), options(name))
-    start = pipeline().supervised().method.state_dict()
+    trained = made(learn(SMOKE, SEED, options(name)))
+    start = weights(supervised(SMOKE, SEED))
     assert not same({k: trained.method.state_dict()[k] for k in start}, start)
     assert trained.history[-1]["step"] == 6 and trained.history[-1]["loss_unlabelled"] > 0
-    monkeypatch.setattr(launch, "fit", None)
-    assert same(learn(pipeline(), options(name)).method.state_dict(), trained.method.state_dict())
+    monkeypatch.setattr(training, "fit", None)
+    assert same(weights(learn(SMOKE, SEED, options(name))), trained.method.state_dict())
 
 
 def test_a_loss_of_unlabelled_images_without_unlabelled_images_is_refused(work):
     alone = replace(SMOKE.train_unlabelled, batch_unlabelled=0)
     with pytest.raises(ValueError, match="fixmatch learns from unlabelled images, but"):
-        learn(pipeline(replace(SMOKE, train_unlabelled=alone)), options("fixmatch"))
+        made(learn(replace(SMOKE, train_unlabelled=alone), SEED, options("fixmatch")))
+
+
+@pytest.mark.parametrize("change, problem", [
+    ({"train": replace(SMOKE.train_supervised, batch_unlabelled=2)},
+     "supervised sees no unlabelled images, but train.batch_unlabelled is 2"),
+    ({"start": (supervised(SMOKE, SEED), supervised(SMOKE, SEED, 1))},
+     "supervised trains 1 networks; start names 2 runs"),
+    ({"method": SMOKE.primary, "train": SMOKE.train_primary},
+     "primary learns from stored logits of the unlabelled images; unlabelled_logits of the run "
+     "is missing"),
+])
+def test_options_that_do_not_go_together_are_refused_before_anything_is_trained(
+    work, fresh, monkeypatch, change, problem
+):
+    fresh()
+    monkeypatch.setattr(training, "fit", None)
+    with pytest.raises(ValueError, match=problem):
+        made(replace(supervised(SMOKE, SEED), **change))
+
+
+def test_logits_that_a_method_does_not_read_are_refused(work, fresh, monkeypatch):
+    fresh()
+    value = replace(supervised(SMOKE, SEED), labelled_logits=logits(SMOKE, SEED, "labelled"))
+    monkeypatch.setattr(training, "fit", None)
+    with pytest.raises(ValueError, match="supervised reads no stored logits of the labelled"):
+        made(value)
 
 
 def test_a_method_whose_unlabelled_loss_weighs_nothing_is_its_control(work):
     """As many images a step, all of them labelled: for FixMatch this is ``supervised_longer``."""
-    alone = learn(pipeline(), replace(options("fixmatch"), weight=0.0))
-    longer = supervised_longer(pipeline())
-    assert alone.config.train == longer.config.train and alone.config.train.batch_unlabelled == 0
+    alone = made(learn(SMOKE, SEED, replace(options("fixmatch"), weight=0.0)))
+    longer = made(supervised_longer(SMOKE, SEED))
+    assert alone.run.train == longer.run.train and alone.run.train.batch_unlabelled == 0
     assert same(alone.method.state_dict(), longer.method.state_dict())
 
 
@@ -185,10 +220,11 @@ def opened():
     LISTENING[0] = False
 
 
-def all_methods(stages: Pipeline) -> list[dict]:
+def all_methods(profile: Profile, root: Path | None = None) -> list[dict]:
     """The weights of every method without boxes."""
-    trained = [learn(stages, options(name)) for name in SMOKE.unlabelled]
-    trained.append(Rounds(stages).run(1)[0].student)
+    trained = [made(learn(profile, SEED, options(name)), root) for name in SMOKE.unlabelled]
+    plan = replace(profile.rounds, count=1)
+    trained += [one.student for one in rounds(profile, SEED, plan, Machine("cpu", root))]
     return [one.method.state_dict() for one in trained]
 
 
@@ -203,13 +239,14 @@ def spoil(masks: list[Path]) -> None:
         path.write_bytes(b"no image at all")
 
 
-def test_hidden_masks_of_drawn_images_are_never_opened(fresh, opened):
-    weights = []
+def test_hidden_masks_of_drawn_images_are_never_opened(fresh, opened, monkeypatch):
+    """But to see that they are still what was drawn, which is left out here."""
+    monkeypatch.setattr(minivoc, "check_drawn", lambda _folder: None)
+    found = []
     for name in ("sound", "spoiled"):
         fresh(name)
-        stages = pipeline()
-        drawn = stages.data.config.options
-        folder = prepare(drawn.drawn_world(), drawn.sizes)
+        drawn = SMOKE.data.options
+        folder = minivoc.prepare(drawn.drawn_world(), drawn.sizes)
         lists = folder / "ImageSets" / "Segmentation"  # asking for images would open files
         listed = (lists / "unlabelled.txt").read_text(encoding="utf-8")
         hidden = [folder / "SegmentationClassAug" / f"{one}.png" for one in listed.split()]
@@ -217,10 +254,10 @@ def test_hidden_masks_of_drawn_images_are_never_opened(fresh, opened):
         if name == "spoiled":
             spoil(hidden)
         opened.clear()
-        weights.append(all_methods(stages))
+        found.append(all_methods(SMOKE))
         assert never_opened(opened, hidden)
-    assert all(same(*pair) for pair in zip(*weights, strict=True))
-    assert not same(weights[0][1], weights[0][2])
+    assert all(same(*pair) for pair in zip(*found, strict=True))
+    assert not same(found[0][1], found[0][2])
 
 
 def own_folder(root: Path) -> list[Path]:
@@ -251,15 +288,15 @@ def own_folder(root: Path) -> list[Path]:
 def test_hidden_masks_of_a_folder_of_your_own_are_never_opened(tmp_path, fresh, opened):
     profile = replace(SMOKE, data=DataConfig("folder"), augment=ViewConfig(crop=32))
     hidden = own_folder(tmp_path / "mine")
-    weights = []
+    found = []
     for name in ("sound", "spoiled"):
         fresh(name)
         if name == "spoiled":
             spoil(hidden)
         opened.clear()
-        weights.append(all_methods(pipeline(profile, tmp_path / "mine")))
+        found.append(all_methods(profile, tmp_path / "mine"))
         assert never_opened(opened, hidden)
-    assert all(same(*pair) for pair in zip(*weights, strict=True))
+    assert all(same(*pair) for pair in zip(*found, strict=True))
 
 
 def test_opening_a_finished_run_fetches_no_weights_for_any_of_its_networks(work, monkeypatch):
@@ -273,9 +310,9 @@ def test_opening_a_finished_run_fetches_no_weights_for_any_of_its_networks(work,
     error = ModelConfig(
         architecture="deeplab", encoder="resnet18", weights="hub", decoder_width=8
     )
-    stages = pipeline()
-    trained = learn(stages, ELNConfig(error=error, ratios=()))
+    trained = made(learn(SMOKE, SEED, ELNConfig(error=error, ratios=())))
     assert any(fetched)
     fetched.clear()
-    again = stages.open(trained.folder, trained.config)
-    assert again.config.method.error.weights == "hub" and not any(fetched)
+    again = open_run(trained.folder.path, "cpu")
+    assert again.run.method.error.weights == "hub" and not any(fetched)
+    assert made(trained.run).folder.path == trained.folder.path and not any(fetched)

@@ -47,6 +47,8 @@ class Network(nn.Sequential):
 class Tiny(AveragedMethod):
     """Two convolutions, without batch statistics; their average is deployed."""
 
+    uses_all_weights = True
+
     def __init__(self) -> None:
         super().__init__(Network(
             nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, CLASSES, 1)
@@ -55,6 +57,22 @@ class Tiny(AveragedMethod):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         part = batch.labelled
         return {"labelled": cross_entropy(self.network(part.images), part.masks)}
+
+
+class Later(Tiny):
+    """The same, with weights that come into the loss in the second half of the training."""
+
+    uses_all_weights = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.later = nn.Conv2d(3, CLASSES, 1)
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        terms, part = super().losses(batch, progress), batch.labelled
+        if progress >= 0.5:
+            return {**terms, "later": cross_entropy(self.later(part.images), part.masks)}
+        return {**terms, "later": torch.zeros(())}
 
 
 class InMemory:
@@ -119,9 +137,9 @@ def pool(count: int = 10, size: int = 16) -> ImageSet:
     return image_set(images.numpy(), images.argmax(dim=1).byte().numpy())
 
 
-def built() -> Tiny:
+def built(kind: type[Tiny] = Tiny) -> Tiny:
     torch.manual_seed(3)
-    return Tiny()
+    return kind()
 
 
 def loader(config: TrainConfig, process: int = 0, processes: int = 1, shift: int = 0):
@@ -199,7 +217,10 @@ def process(folder: Path, config: TrainConfig, pause: float = 0.0, die_in: str =
     RunFolder(folder).finish(method.state_dict(), {"history": history})
 
 
-def one_of_two(rank: int, port: int, folder: Path, config: TrainConfig, fault: str = "") -> None:
+def one_of_two(
+    rank: int, port: int, folder: Path, config: TrainConfig, fault: str = "",
+    kind: type[Tiny] = Tiny,
+) -> None:
     """One of two processes that train together over gloo; each stores its outcome.
 
     Args:
@@ -208,12 +229,13 @@ def one_of_two(rank: int, port: int, folder: Path, config: TrainConfig, fault: s
         folder: the run's folder.
         config: how to train, with the batch of both together.
         fault: what goes wrong in process 1 at step 4: ``error``, ``nan`` or ``signal``.
+        kind: what they train.
     """
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
     }
-    method = built()
+    method = built(kind)
     losses = method.losses
 
     def faulty(batch: Batch, progress: float) -> dict[str, Tensor]:

@@ -89,7 +89,7 @@ class FileHashes:
         if self._table is None or not self._new:
             return
         try:
-            with held(self._table):
+            with held(self._table, say=False):  # it takes no time
                 records = self._read() | {name: self._records[name] for name in self._new}
                 records = {name: record for name, record in records.items()
                            if name in self._seen or os.access(name, os.F_OK)}

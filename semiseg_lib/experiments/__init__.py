@@ -8,7 +8,7 @@
 from semiseg_lib.experiments.identity import Identity, Inputs
 from semiseg_lib.experiments.labels import corrected_logits, evaluate_unlabelled
 from semiseg_lib.experiments.machine import Machine
-from semiseg_lib.experiments.resolve import resolve
+from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.trained import Trained, open_run
 from semiseg_lib.experiments.values import (
     Logits,

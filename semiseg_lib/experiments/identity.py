@@ -76,7 +76,11 @@ class Identity:
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What is stored beside the result, JSON-able; a run is reproduced from it."""
+        """What is stored beside the result, JSON-able; a run is reproduced from it.
+
+        Two descriptions of one identity may differ in ``value``: by options that decide no result,
+        and by options that were added since.
+        """
         return {"schema": SCHEMA, "kind": KINDS[type(self.value)], "identity": self.digest,
                 "value": dump(self.value), "inputs": self.inputs}
 
@@ -126,9 +130,9 @@ class Inputs:
             part = value.part if isinstance(value, Logits) else value.ancillary.part
             need_boxes(data, part)
             return {part: boxed_part(data, part)}
-        method = blueprint(value, len(data.classes))
-        if method.uses_boxes:
+        if methods.kind(value.method).uses_boxes:
             need_boxes(data, "labelled")
+        method = blueprint(value, len(data.classes))
         sets = {"labelled": self._learnt(value, data).giving(*method.reads)}
         if "unlabelled" in method.learns_from:
             logits = value.unlabelled_logits

@@ -11,7 +11,7 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.weak_view import stored_stride
 from semiseg_lib.evaluate import Evaluation, evaluate_labels
-from semiseg_lib.experiments.resolve import resolve
+from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.trained import Trained
 from semiseg_lib.inference import logits_of
 from semiseg_lib.methods.parts import enlarge, restrict

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
+from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluate import Evaluation, confusion_matrix
 from semiseg_lib.experiments.machine import Machine
-from semiseg_lib.experiments.resolve import resolve
+from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.self_correction import run, supervised
 from semiseg_lib.experiments.trained import Trained
 from semiseg_lib.experiments.values import PseudoLabels, Run
@@ -98,12 +100,12 @@ def rounds(
         ValueError: there are no unlabelled images.
     """
     plan = plan or profile.rounds
-    teacher = resolve(supervised(profile, seed), machine).chosen()
-    if not len(teacher.data.unlabelled):
+    if not len(Data(profile.data, seed, Machine.of(machine).root).unlabelled):
         raise ValueError(
             "pseudo-labels need images without masks, but there are none: add some, or label "
             "fewer (data.labelled)."
         )
+    teacher = resolve(supervised(profile, seed), machine).chosen()
     scores: dict[Run, float] = {}
 
     def score(trained: Trained) -> float:
@@ -117,9 +119,10 @@ def rounds(
         store = resolve(labels, machine)
         pretrained = resolve(first, machine, anew)
         tuned = resolve(second, machine, anew).chosen()
-        replaced = not plan.keep_better or score(tuned) >= score(teacher)
-        one = Round(number, teacher, store, pretrained, tuned, score(teacher), score(tuned),
-                    replaced)
+        # All processes take the main one's scores: who teaches next must not hang on rounding.
+        old, new = broadcast_object_list([score(teacher), score(tuned)])
+        replaced = not plan.keep_better or new >= old
+        one = Round(number, teacher, store, pretrained, tuned, old, new, replaced)
         PartialState().print(one)
         yield one
         teacher = one.best

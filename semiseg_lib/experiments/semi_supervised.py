@@ -10,6 +10,8 @@ from semiseg_lib.experiments.values import Run
 from semiseg_lib.methods import SupervisedConfig, UnlabelledConfig
 from semiseg_lib.profiles import Profile
 
+__all__ = ["learn", "supervised", "supervised_longer", "warm_starts"]
+
 
 def learn(profile: Profile, seed: int, options: UnlabelledConfig) -> Run:
     """Return the run of a method that learns from labelled and unlabelled images together.

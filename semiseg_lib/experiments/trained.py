@@ -11,7 +11,7 @@ from typing import Any, Literal
 from semiseg_lib.batches.data import Data
 from semiseg_lib.durable import Damaged
 from semiseg_lib.evaluate import Evaluation, evaluate
-from semiseg_lib.experiments.identity import SCHEMA, Inputs, build
+from semiseg_lib.experiments.identity import SCHEMA, Identity, Inputs, build
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.values import Run
 from semiseg_lib.fingerprint import load
@@ -115,6 +115,7 @@ def open_run(
     folder = RunFolder.open(path)
     run = read_run(folder.description, folder.path / CONFIG)
     record = folder.read_record()
+    folder.store.verify()
     classes = tuple(folder.description["inputs"]["classes"])
     # The run's own weights come next, so no other ones are fetched for any of its networks.
     method = build(run, len(classes))
@@ -131,7 +132,7 @@ def read_run(description: Mapping[str, Any], path: Path) -> Run:
     """Return the run that a stored description describes.
 
     Raises:
-        ValueError: it is of another version or no run.
+        ValueError: it is of another version or no run, or its options have another meaning now.
         Damaged: a part of it is missing.
     """
     if description.get("schema") != SCHEMA:
@@ -143,7 +144,18 @@ def read_run(description: Mapping[str, Any], path: Path) -> Run:
         raise ValueError(f"{shown(path)} describes {description.get('kind')}, not a run.")
     if missing := {"value", "inputs", "identity"} - description.keys():
         raise Damaged(f"{shown(path)} lacks {min(missing)}. Train again.")
-    return load(Run, description["value"], path)
+    run, inputs = load(Run, description["value"], path), description["inputs"]
+    identity = Identity(
+        run, tuple(inputs["classes"]), inputs["images"], inputs["parents"], inputs["weights"]
+    )
+    if identity.digest != description["identity"]:
+        raise ValueError(
+            f"{shown(path)} was stored with other options than there are now: one was added "
+            "without its value `before`, taken away, or given another meaning. Use the code that "
+            "wrote it, state the value in the SCHEMA of the options (semiseg_lib/fingerprint.py), "
+            "or train again."
+        )
+    return run
 
 
 _warned: set[str] = set()

@@ -50,9 +50,6 @@ def train(
 
     Returns:
         The trained method and what is recorded of the training.
-
-    Raises:
-        ValueError: options and images do not go together.
     """
     classes = len(data.classes)
     torch.manual_seed(drawn_seed(run.seed, run.draw) if run.draw else run.seed)
@@ -60,7 +57,6 @@ def train(
     if run.start:
         method.begin_with([parts[f"start {number}"].method
                            for number in range(1, len(run.start) + 1)])
-    _refuse_contradictions(run, method, data)
     loader = make_loader(run, _labelled(run, images, parts), _unlabelled(images, parts),
                          accelerator.process_index, accelerator.num_processes)
     if accelerator.is_main_process:
@@ -105,8 +101,14 @@ def _with_logits(images: ImageSet, store: LogitsStore | None) -> ImageSet:
     return images if store is None else images.named(store.names).with_logits(store.in_memory())
 
 
-def _refuse_contradictions(run: Run, method: Method, data: Data) -> None:
-    """Raise ValueError where method, options and images do not go together."""
+def refuse_contradictions(run: Run, method: Method, data: Data) -> None:
+    """Raise ValueError where method, options and images do not go together.
+
+    Args:
+        run: the run.
+        method: its method; no memory for its weights is needed.
+        data: the opened data.
+    """
     name = run.method.name
     if len(run.start) not in (0, method.networks):
         raise ValueError(

@@ -24,6 +24,8 @@ class Method(nn.Module):
         needs_logits: the parts of a batch whose stored ancillary logits :meth:`losses` reads.
         networks: how many networks it trains.
         multiple: the deployed model takes images whose sides are multiples of so many pixels.
+        uses_all_weights: the losses of every step depend on every weight that is trained. Where
+            they need not, several processes look up in each step on which ones they do.
     """
 
     uses_boxes: bool = False
@@ -32,6 +34,7 @@ class Method(nn.Module):
     needs_logits: frozenset[str] = frozenset()
     networks: int = 1
     multiple: int = 16
+    uses_all_weights: bool = False
 
     @classmethod
     def of(cls, config: Any, build: Callable[[], nn.Module], num_classes: int) -> Method:

@@ -59,6 +59,7 @@ class CPSConfig(Configuration):
 class CPS(AveragedMethod):
     """L = sum over both networks of CE(p_i, y) + lambda CE(p_i, argmax p_other)."""
 
+    uses_all_weights = True
     networks = 2
 
     def __init__(self, config: CPSConfig, network: nn.Module, second: nn.Module) -> None:

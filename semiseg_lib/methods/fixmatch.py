@@ -78,6 +78,8 @@ class FixMatch(AveragedMethod):
     so few sure pixels weigh little. f is 1/2 with dropped features and 0 without.
     """
 
+    uses_all_weights = True
+
     def __init__(self, config: FixMatchConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config

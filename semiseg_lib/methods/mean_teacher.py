@@ -57,6 +57,8 @@ class MeanTeacher(AveragedMethod):
     gradient. w(t) = weight exp(-5 (1 - t)^2), where t goes from 0 to 1 during the ramp.
     """
 
+    uses_all_weights = True
+
     def __init__(self, config: MeanTeacherConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config

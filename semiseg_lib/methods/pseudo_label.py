@@ -6,7 +6,7 @@ alone, is then fine-tuned on the labelled images, and becomes the next teacher. 
 pixels are here as options: a confidence threshold, and a share of each class (class-balanced
 self-training, Zou et al. 2018).
 
-The rounds themselves are in :mod:`semiseg_lib.rounds`.
+The rounds themselves are in :mod:`semiseg_lib.experiments.self_training`.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ class PseudoLabel(AveragedMethod):
     Its images come as the labelled part of a batch in either stage: what tells the stages apart
     is who labelled them.
     """
+
+    uses_all_weights = True
 
     def __init__(self, config: PseudoLabelConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)

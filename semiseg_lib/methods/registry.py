@@ -47,7 +47,7 @@ def register(config: type, method: type[Method]) -> None:
 
     Its options can then be trained, scored and stored like those of the methods in this folder. A
     notebook cell that is run again replaces what it had registered. A run is known by its options,
-    not by its code: after a change to the class, change an option too, or delete the run's folder.
+    not by its code: after a change to the class, change an option too, or make the run ``anew``.
 
     Args:
         config: the frozen dataclass of its options, with a field ``name`` that says what the method

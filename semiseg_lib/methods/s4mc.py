@@ -174,6 +174,8 @@ class S4MC(AveragedMethod):
             several processes, in those of the main one.
     """
 
+    uses_all_weights = True
+
     def __init__(self, config: S4MCConfig, network: nn.Module, num_classes: int) -> None:
         super().__init__(network, config.ema_decay)
         if config.expectation and len(config.expectation) != num_classes:

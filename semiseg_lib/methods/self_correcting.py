@@ -152,6 +152,7 @@ class ConvPrimaryConfig(Configuration):
 class Ancillary(AveragedMethod):
     """p_anc(y | x, b): supervised on the images that have masks and boxes."""
 
+    uses_all_weights = True
     uses_boxes = True
     reads = frozenset({"box_maps"})
 
@@ -185,6 +186,7 @@ class Primary(AveragedMethod):
     every forward pass, so batch normalisation sees both.
     """
 
+    uses_all_weights = True
     learns_from = frozenset({"labelled", "unlabelled"})
     needs_logits = frozenset({"unlabelled"})
 
@@ -232,6 +234,8 @@ class ConvPrimary(AveragedMethod):
 
     Both stages have the same weights, so that ``full`` can load what ``start`` has learnt.
     """
+
+    uses_all_weights = True
 
     def __init__(
         self, config: ConvPrimaryConfig, network: nn.Module, correction: ConvCorrection

@@ -35,6 +35,8 @@ class SupervisedConfig(Configuration):
 class Supervised(AveragedMethod):
     """Cross-entropy on the labelled images."""
 
+    uses_all_weights = True
+
     def __init__(self, config: SupervisedConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config

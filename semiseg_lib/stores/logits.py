@@ -113,6 +113,11 @@ class LogitsStore:
         if not store.finished:
             store.finish()
 
+    def delete(self) -> None:
+        """Delete what is stored, to be written anew."""
+        with held(self.folder):
+            self.store.delete()
+
     def read(self) -> Tensor:
         """All logits, float16 (N, C, h, w), in the order of ``names``.
 
@@ -139,8 +144,6 @@ class LogitsStore:
         Raises:
             StaleLogits: as for :meth:`read`.
         """
-        self.__dict__.pop("_digests", None)
-        _forget()
         self.verify()
         return [self[i] for i in range(len(self))] if self._size <= LITTLE_MEMORY else self
 
@@ -150,6 +153,8 @@ class LogitsStore:
         Raises:
             StaleLogits: as for :meth:`read`.
         """
+        self.__dict__.pop("_digests", None)
+        _forget()
         for name, digest in self._digests.items():
             self._check(name, digest)
 

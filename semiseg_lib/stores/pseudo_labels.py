@@ -145,6 +145,19 @@ class PseudoLabelStore:
         """Whether every file is written; reading also checks that they are whole."""
         return self.store.finished
 
+    def verify(self) -> None:
+        """Check every file now, and not only when it is read.
+
+        Raises:
+            StalePseudoLabels: as for reading an image.
+        """
+        self.__dict__.pop("_files", None)
+        for name in self._files:
+            if not self.store.holds(_file(name)):
+                raise StalePseudoLabels(
+                    self._mend(f"{_file(name)} is missing or not what was written")
+                )
+
     def check_images(self, names: Sequence[str]) -> None:
         """Check that these images, in this order, are those whose labels are stored.
 
@@ -152,6 +165,11 @@ class PseudoLabelStore:
             ValueError: they are not; the message names the first difference.
         """
         check_images(self.names, names, self.folder)
+
+    def delete(self) -> None:
+        """Delete what is stored, to be written anew."""
+        with held(self.folder):
+            self.store.delete()
 
     def in_memory(self) -> Sequence[np.ndarray]:
         """Return the labels one by one: all of them read, where they take little memory.

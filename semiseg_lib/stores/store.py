@@ -311,7 +311,7 @@ class Store:
     def _check_match(self, manifest: Mapping[str, Any]) -> None:
         """Raise Stale where a manifest is that of another store."""
         for part in ("kind", "description", "parents"):
-            found = _difference(manifest[part], getattr(self, part), part)
+            found = _difference(_deciding(manifest[part]), _deciding(getattr(self, part)), part)
             if found is not None:
                 key, stored, asked = found
                 raise Stale(
@@ -344,6 +344,17 @@ def _status(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _deciding(part: Any) -> Any:
+    """Return what two stores must share: beside an identity, ``value`` is just its account.
+
+    The account of one identity differs by options that decide nothing, and by an option that was
+    added since and holds its value ``before``.
+    """
+    if isinstance(part, dict) and "identity" in part:
+        return {key: one for key, one in part.items() if key != "value"}
+    return part
 
 
 def _difference(stored: Any, asked: Any, key: str) -> tuple[str, Any, Any] | None:

@@ -189,7 +189,8 @@ CHANGES: Mapping[str, Change] = {
     "method of the ancillary": _option("ancillary", _train("ancillary", ema_decay=0.5)),
     "training of the primary": _option("primary training", _train("train_primary", lr=7e-4)),
     "method of the primary": _option("primary method", _train("primary", ema_decay=0.5)),
-    "bits of the logits": _option("logits", lambda p: replace(p, logits_bits=8)),
+    "bits of the logits": _option(
+        "logits", lambda p: replace(p, logits_bits=24 - p.logits_bits)),
     "training without boxes": _option(
         "training without boxes", _train("train_unlabelled", lr=7e-4)),
     "plan of the rounds": _option("rounds", _train("rounds", ema_decay=0.5)),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import torch
 
-from semiseg_lib import methods
+from semiseg_lib import methods, profiles
 from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig
 from semiseg_lib.batches.strong_view import StrongConfig
+from semiseg_lib.experiments import Identity, Run, self_correction
+from semiseg_lib.experiments.trained import read_run
 from semiseg_lib.methods import (
     AncillaryConfig,
     CACConfig,
@@ -24,6 +27,7 @@ from semiseg_lib.methods import (
     SupervisedConfig,
 )
 from semiseg_lib.models import ModelConfig
+from semiseg_lib.runs import CONFIG, RunFolder
 
 LEARNS_ALL = {  # a fresh network is never sure, and an image of 32 pixels has few cells
     FixMatchConfig: FixMatchConfig(threshold=0.0),
@@ -57,6 +61,23 @@ CONFIGS = [LEARNS_ALL.get(kind) or kind() for kind in get_args(MethodConfig)] + 
     S4MCConfig(weight=0.0),
 ]
 CLASSES, SIZE = 3, 32
+
+
+def run_of(config) -> Run:
+    """Return a run of the method, as a value; it reads no stored logits."""
+    smoke = profiles.load("smoke")
+    return self_correction.run(smoke, 3, config, smoke.train_unlabelled)
+
+
+def store(run: Run, folder: Path) -> None:
+    """Write what a run's folder says of it, for images that nobody looks at."""
+    identity = Identity(run, ("paper", "circle", "square"), {"labelled": 64 * "0"})
+    RunFolder(folder, identity.description, identity.parents).begin({})
+
+
+def read_back(folder: Path) -> Run:
+    """Return the run that a folder describes."""
+    return read_run(RunFolder.open(folder).description, folder / CONFIG)
 
 
 def build(config, seed: int = 0, width: int = 4) -> methods.Method:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from semiseg_lib.methods import MethodConfig
 from semiseg_lib.runs import CheckpointMismatch, RunFolder
 
 sys.path.append(str(Path(__file__).parent))
 
-from every_method import CLASSES, CONFIGS, SIZE, build
+from every_method import CLASSES, CONFIGS, SIZE, build, read_back, run_of, store
 
 
 def trained(config, make_batch, steps: int = 3):
@@ -26,11 +25,6 @@ def trained(config, make_batch, steps: int = 3):
         optimizer.step()
         method.after_step(step)
     return method
-
-
-@dataclass(frozen=True)
-class Recipe:
-    method: MethodConfig
 
 
 def strip(groups) -> list[dict]:
@@ -68,9 +62,8 @@ def test_the_parts_whose_logits_are_read_are_the_ones_that_are_named(config, mak
 
 
 def test_a_configuration_is_read_back_as_the_same_method(config, tmp_path):
-    folder = RunFolder(tmp_path)
-    folder.write_config(Recipe(config))
-    assert folder.read_config(Recipe).method == config
+    store(run_of(config), tmp_path)
+    assert read_back(tmp_path) == run_of(config)
 
 
 def test_losses_are_finite_scalars_that_teach_every_trainable_parameter(config, make_batch):

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib import launch
+from semiseg_lib import profiles
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.sample import Boxes
+from semiseg_lib.experiments import Inputs, Run, self_correction, training
 from semiseg_lib.methods import PrimaryConfig
-from semiseg_lib.methods.base import Method
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
@@ -42,27 +42,51 @@ def drawn(seed: int, labelled: bool):
     return image_set(images, masks if labelled else None, CLASSES, boxes, names)
 
 
-def prepared(method: Method, augment: ViewConfig = MIRRORED) -> Loader:
-    """The batches of a run of this method, as :func:`launch.run` makes them."""
-    sets = {name: drawn(seed, name == "labelled")
-            for seed, name in enumerate(("labelled", "unlabelled"))}
+class Drawn(Inputs):
+    """Inputs whose images are noise, whatever dataset a value names."""
+
+    def data(self, value) -> SimpleNamespace:
+        unlabelled = drawn(1, False)
+        return SimpleNamespace(
+            labelled=drawn(0, True), unlabelled=unlabelled, boxed=unlabelled,
+            classes=("paper", "circle", "square"),
+            names={"labelled": (), "val": (), "test": ()},
+        )
+
+
+def run_of(config, augment: ViewConfig = MIRRORED) -> Run:
+    """A run of the method, with the stored logits that it reads."""
+    method, smoke = build(config), replace(profiles.load("smoke"), augment=augment)
+    train = replace(
+        smoke.train_unlabelled, batch_labelled=2, validate_every=0,
+        batch_unlabelled=3 if "unlabelled" in method.learns_from else 0,
+    )
+    logits = {f"{part}_logits": self_correction.logits(smoke, 4, part)
+              for part in method.needs_logits}
+    return self_correction.run(smoke, 4, config, train, **logits)
+
+
+def prepared(config) -> Loader:
+    """The batches of a run of this method, as :func:`training.train` makes them."""
+    run = run_of(config)
+    images = Drawn().image_sets(run)
     generator = torch.Generator().manual_seed(2)
     half = SIZE // 2
     stores = {
-        name: SimpleNamespace(names=images.names, in_memory=lambda: 3 * torch.randn(
-            COUNT, CLASSES, half, half, generator=generator).half())
-        for name, images in sets.items() if name in method.needs_logits
+        f"{name} logits": SimpleNamespace(
+            names=images[name].names, in_memory=lambda: 3 * torch.randn(
+                COUNT, CLASSES, half, half, generator=generator).half())
+        for name in ("labelled", "unlabelled") if name in build(config).needs_logits
     }
-    sets = {name: launch._for_method(images, method, stores.get(name))
-            for name, images in sets.items()}
-    unlabelled = sets["unlabelled"] if "unlabelled" in method.learns_from else None
-    return Loader(sets["labelled"], unlabelled, 2, 3 if unlabelled else 0, augment, seed=4)
+    return training.make_loader(
+        run, training._labelled(run, images, stores), training._unlabelled(images, stores)
+    )
 
 
 def losses_of_training(config, steps: int, change=lambda batch: batch) -> list[dict[str, float]]:
     """The losses of each step on changed batches."""
     method = build(config).train()
-    loader = prepared(method)
+    loader = prepared(config)
     groups = [{"params": group["params"]} for group in method.parameter_groups()]
     optimizer = torch.optim.SGD(groups, lr=0.01)
     history = []
@@ -79,7 +103,7 @@ def losses_of_training(config, steps: int, change=lambda batch: batch) -> list[d
 @EVERY
 def test_a_part_holds_what_the_losses_read_and_nothing_more(config):
     method = build(config)
-    batch = prepared(method).batch(0)
+    batch = prepared(config).batch(0)
     assert method.reads <= {"box_maps", "allowed"}
     assert method.uses_boxes == ("box_maps" in method.reads) == (config.name == "ancillary")
     assert ("allowed" in method.reads) == (config == PrimaryConfig(constrain=True))
@@ -102,8 +126,10 @@ def test_it_trains_on_the_parts_that_a_run_prepares(config):
 @EVERY
 def test_no_boxes_are_opened_for_a_method_that_reads_none(config):
     method = build(config)
-    images = launch._for_method(drawn(0, labelled=True), method, None)
-    assert (images.sample(0).boxes is None) == (not method.reads)
+    images = Drawn().image_sets(run_of(config))
+    assert images.keys() == method.learns_from
+    for one in images.values():
+        assert (one.sample(0).boxes is None) == (not method.reads)
 
 
 def watched(part: Part, forbidden: set[str]) -> Part:

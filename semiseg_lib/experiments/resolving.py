@@ -1,0 +1,333 @@
+"""Find what a value stands for on disk, or make it and everything that it needs.
+
+:func:`resolve` is the one way to a result: chapters, commands and studies all take it. What is
+there is used only where its identity is the value's, digests of the images included, and where its
+bytes are those that were written; a damaged result is set aside and made again.
+
+Of several commands or distributed jobs that ask for the same value one makes it and the others
+wait. Of the processes of one distributed job the main one looks, decides and writes; its answers
+and its errors reach the others.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.durable import Damaged, held
+from semiseg_lib.evaluate import evaluate, predict_probabilities
+from semiseg_lib.experiments.identity import Identity, Inputs, blueprint, boxed_part, run_of
+from semiseg_lib.experiments.lists import difference, lists_of
+from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.trained import Trained, open_run
+from semiseg_lib.experiments.training import refuse_contradictions, train
+from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
+from semiseg_lib.inference import logits_of
+from semiseg_lib.methods.base import Method
+from semiseg_lib.methods.pseudo_label import select
+from semiseg_lib.methods.self_correcting import linear_correction
+from semiseg_lib.paths import shared_roots, shown, work_root
+from semiseg_lib.provenance import code_version, state_of_machine
+from semiseg_lib.runs import CONFIG, RunFolder
+from semiseg_lib.stores.logits import LogitsStore
+from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
+from semiseg_lib.stores.store import Stale, Store
+from semiseg_lib.train import make_accelerator
+
+T = TypeVar("T")
+Labels = TypeVar("Labels", LogitsStore, PseudoLabelStore)
+Give = Callable[[Sequence[int]], Iterable[Any]]
+"""From the numbers of images to what is stored of each."""
+
+FOLDERS = {Run: "runs", Logits: "logits", MixedLogits: "logits", PseudoLabels: "pseudo_labels"}
+
+
+@overload
+def resolve(value: Run, machine: Machine | str | None = ..., anew: bool = ...) -> Trained: ...
+@overload
+def resolve(
+    value: Logits | MixedLogits, machine: Machine | str | None = ..., anew: bool = ...
+) -> LogitsStore: ...
+@overload
+def resolve(
+    value: PseudoLabels, machine: Machine | str | None = ..., anew: bool = ...
+) -> PseudoLabelStore: ...
+def resolve(value, machine=None, anew=False):
+    """Return what a value stands for; find it on disk, continue it, or make it.
+
+    Args:
+        value: a run, logits or pseudo-labels. What it builds on is resolved first, where it is
+            needed.
+        machine: what to compute on; also just a device's name.
+        anew: make this value again even where it is there; what it builds on is kept.
+
+    Returns:
+        The opened run, or the store.
+
+    Raises:
+        FileNotFoundError: the dataset or an encoder's weights are not there.
+        ValueError: the images do not suit the method, options contradict each other, or an image
+            changed while it was learnt from.
+    """
+    machine = Machine.of(machine)
+    # The processes of a distributed job meet on the right device before the first question.
+    make_accelerator(run_of(value).train, machine.device)
+    return _Resolver(machine).resolve(value, anew)
+
+
+class _Resolver:
+    """Resolves values over the same opened images."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.inputs = Inputs(machine.root)
+
+    def resolve(self, value: Value, anew: bool = False) -> Trained | LogitsStore | PseudoLabelStore:
+        if isinstance(value, Run):
+            return self._run(value, anew)
+        if isinstance(value, PseudoLabels):
+            return self._pseudo_labels(value, anew)
+        return self._logits(value, anew)
+
+    # ------------------------------------------------------------------------------------- runs
+
+    def _run(self, run: Run, anew: bool) -> Trained:
+        identity = self.inputs.identity(run)
+
+        def store(path: Path) -> Store:
+            return RunFolder(path, identity.description, identity.parents).store
+
+        path = _answer_of_main(lambda: None if anew else _found(identity, store))
+        if path is None:
+            path = own_place(identity)
+            self._make_run(identity, RunFolder(path, identity.description, identity.parents), anew)
+        # It may be stored with other options of those that decide no result.
+        return replace(open_run(path, self.machine, inputs=self.inputs), run=run)
+
+    def _make_run(self, identity: Identity, folder: RunFolder, anew: bool) -> None:
+        """Train, from the folder's checkpoint where there is one, and store the result."""
+        run, data = identity.value, self.inputs.data(identity.value)
+        refuse_contradictions(run, blueprint(run, len(data.classes)), data)
+        parts = {name: self.resolve(one) for name, one in run.parents().items()}
+        accelerator = make_accelerator(
+            run.train, self.machine.device, trackers=self.machine.trackers, folder=folder.path
+        )
+        with ExitStack() as lock:
+
+            def is_due() -> bool:
+                lock.enter_context(held(folder.path))
+                return self._is_due(identity, folder, anew)
+
+            if not _answer_of_main(is_due):
+                return
+            method, record = train(
+                run, folder, data, self.inputs.image_sets(run), parts, self.machine, accelerator,
+                self._score(run, data),
+            )
+            _answer_of_main(lambda: self._finish(identity, folder, method, record))
+
+    def _is_due(self, identity: Identity, folder: RunFolder, anew: bool) -> bool:
+        """Whether a run must be trained; its folder is made ready for that."""
+        if anew:
+            folder.delete()
+        elif folder.store.manifest_path.is_file():
+            problem = _problem(folder.store)
+            if not problem:
+                return False  # another command has finished it meanwhile
+            print(f"{problem} The run is set aside as {shown(folder.set_aside())} and made again.",
+                  file=sys.stderr)
+        lists = lists_of(self.inputs, identity.value)
+        began = (folder.path / CONFIG).is_file()
+        if not began and (said := difference(identity, folder.path, lists)):
+            print(said, file=sys.stderr)
+        folder.begin(lists)
+        folder.note_machine(state_of_machine(), code_version())
+        return True
+
+    def _finish(
+        self, identity: Identity, folder: RunFolder, method: Method, record: dict[str, Any]
+    ) -> None:
+        """Store a result, unless a file that it was learnt from has changed meanwhile."""
+        try:
+            self._refuse_changed_inputs(identity)
+        except ValueError:
+            folder.drop_checkpoints()  # they have learnt from the changed file, too
+            raise
+        folder.finish(method.state_dict(), record)
+
+    def _score(self, run: Run, data: Data) -> Callable[[Method], float] | None:
+        """The validation mIoU in percent; None for a run that is not validated."""
+        if run.validation is None:
+            return None
+
+        def score(method: Method) -> float:
+            return 100 * evaluate(method, data.val, data.classes, run.validation).mean_iou
+
+        return score
+
+    # ----------------------------------------------------------------------------------- labels
+
+    def _logits(self, value: Logits | MixedLogits, anew: bool) -> LogitsStore:
+        identity, data = self.inputs.identity(value), self.inputs.data(value)
+        part = value.part if isinstance(value, Logits) else value.ancillary.part
+        images = boxed_part(data, part)
+        store = LogitsStore(
+            own_place(identity), identity.digest, images.names, value.bits, identity.description,
+            identity.parents,
+        )
+        give = self._own_logits if isinstance(value, Logits) else self._mixed_logits
+        return self._stored(identity, store, anew, lambda: give(value, images))
+
+    def _own_logits(self, value: Logits, images: ImageSet) -> Give:
+        trained = self.resolve(value.run)
+        return lambda numbers: logits_of(trained.method, images.take(numbers))
+
+    def _mixed_logits(self, value: MixedLogits, images: ImageSet) -> Give:
+        primary, ancillary = self.resolve(value.primary), self.resolve(value.ancillary)
+        return lambda numbers: mixed(primary, ancillary, images, numbers, value.alpha)
+
+    def _pseudo_labels(self, value: PseudoLabels, anew: bool) -> PseudoLabelStore:
+        identity, data = self.inputs.identity(value), self.inputs.data(value)
+        images = data.unlabelled
+        store = PseudoLabelStore(
+            own_place(identity), identity.digest, images.names, len(data.classes),
+            identity.description, identity.parents,
+        )
+
+        def give() -> Give:
+            teacher = self.resolve(value.teacher).chosen()
+
+            def probabilities(some: ImageSet) -> Iterator[torch.Tensor]:
+                return predict_probabilities(teacher.method, some, value.protocol)
+
+            @cache  # in the process that writes, when it begins to
+            def thresholds() -> torch.Tensor:
+                return value.selection.thresholds(probabilities(images), len(data.classes))
+
+            return lambda numbers: (
+                select(one, thresholds()) for one in probabilities(images.take(numbers))
+            )
+
+        return self._stored(identity, store, anew, give)
+
+    def _stored(
+        self, identity: Identity, own: Labels, anew: bool, give: Callable[[], Give]
+    ) -> Labels:
+        """A store that is whole; the main process writes what is missing or damaged.
+
+        Args:
+            identity: of what is stored.
+            own: the store in the work folder.
+            anew: write all of it.
+            give: gives what computes the labels.
+        """
+        def store(path: Path) -> Store:
+            return replace(own, folder=path).store
+
+        path = _answer_of_main(lambda: None if anew else _found(identity, store))
+        if path is not None:
+            return replace(own, folder=path)
+        made = give()
+
+        def write() -> None:
+            if anew:
+                own.delete()
+            own.write(made)
+            try:
+                self._refuse_changed_inputs(identity)
+            except ValueError:
+                own.delete()
+                raise
+
+        _answer_of_main(write)
+        return own
+
+    def _refuse_changed_inputs(self, identity: Identity) -> None:
+        """Raise ValueError where a file changed while something was made from it."""
+        now = Inputs(self.machine.root).identity(identity.value)
+        if now.digest != identity.digest:
+            changed = [role for role, one in identity.images.items()
+                       if now.images.get(role) != one]
+            what = f"{' and '.join(changed)} images" if changed else "inputs"
+            raise ValueError(
+                f"the {what} of {identity.name} changed while it was made. Nothing was stored as "
+                "finished; run the same command again: it takes what is there now."
+            )
+
+
+def mixed(
+    primary: Trained, ancillary: LogitsStore, images: ImageSet, numbers: Sequence[int],
+    alpha: float,
+) -> Iterator[torch.Tensor]:
+    """Yield the linear correction (C, h, w) of a primary's and an ancillary's logits, per image."""
+    own = logits_of(primary.method, images.take(numbers))
+    for number, one in zip(numbers, own, strict=True):
+        yield linear_correction(one[None].float(), ancillary[number][None].float(), alpha)[0]
+
+
+def places(identity: Identity) -> list[Path]:
+    """Return the folders in which a value may lie: in the work folder, then in shared ones."""
+    below = Path(FOLDERS[type(identity.value)]) / identity.name
+    return [root / below for root in (work_root(), *shared_roots())]
+
+
+def own_place(identity: Identity) -> Path:
+    """Return the folder of a value in the work folder."""
+    return places(identity)[0]
+
+
+def place(identity: Identity) -> Path:
+    """Return the folder in which a value lies; its own one where it lies in none."""
+    return next((path for path in places(identity) if Store(path, "", {}).manifest_path.is_file()),
+                own_place(identity))
+
+
+def _found(identity: Identity, store: Callable[[Path], Store]) -> Path | None:
+    """Return the folder of a finished store whose bytes are those that were written."""
+    for path in places(identity):
+        found = store(path)
+        if found.manifest_path.is_file():
+            problem = _problem(found)
+            if not problem:
+                return path
+            if path != own_place(identity):  # that one is set aside, which is said then
+                print(f"{problem} It is left as it is and made again in {shown(work_root())}.",
+                      file=sys.stderr)
+    return None
+
+
+def _problem(store: Store) -> str:
+    """Say why a store that has a manifest cannot be used; "" where it can."""
+    try:
+        store.verify()
+    except (Damaged, Stale) as error:
+        return getattr(error, "problem", str(error))
+    return "" if store.finished else f"{shown(store.folder)} is not finished."
+
+
+def _answer_of_main(question: Callable[[], T]) -> T:
+    """Return what the main process answers, or does; its error is raised in every process."""
+    state = PartialState()
+    if state.num_processes == 1:
+        return question()
+    answer: list[Any] = [None, None]
+    if state.is_main_process:
+        try:
+            answer[0] = question()
+        except Exception as error:
+            answer[1] = error
+    broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]
