@@ -101,7 +101,7 @@ def test_mended_masks_are_learnt_and_the_old_run_stays(work, tmp_path, semiseg, 
     assert new != old and content(old) == before and len(runs(work)) == 2
     assert (new / WEIGHTS).read_bytes() != (old / WEIGHTS).read_bytes()
     assert f"{new.name} is not {old.name}: labelled images: 4 of 4 changed (p" in said
-    assert "It is trained anew, and the other run stays as it is." in said
+    assert "It is made anew, and the other one stays as it is." in said
     own_folder.exchange(root)
     printed, said = semiseg(*TRAIN, root=root)
     assert run_in(printed) == old and "step/s" not in said, "the first run is found again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -189,6 +190,42 @@ def test_a_run_is_opened_without_its_images(work, own, tiny, machine):
     assert again.classes == trained.classes and again.record == trained.record
 
 
+def test_a_run_is_scored_on_images_of_its_own_classes_alone(work, own, tiny, machine, change):
+    trained = resolve(story.supervised(tiny, 0), machine)
+    score = trained.evaluate("test").mean_iou
+    again = open_run(trained.folder.path, machine)
+    assert again.evaluate("test").mean_iou == score
+    change(own / "classes.txt")
+    other = open_run(trained.folder.path, machine)
+    with pytest.raises(ValueError, match=r"the first difference is 2: dog / wolf; run / data"):
+        other.evaluate("test")
+
+
+def test_a_run_from_another_machine_is_used_and_says_so_once(
+    work, tiny, machine, monkeypatch, nothing_made
+):
+    first = resolve(story.supervised(tiny, 0), machine)
+    opening = import_module("semiseg_lib.experiments.trained")
+    here = opening.state_of_machine()
+    monkeypatch.setattr(opening, "state_of_machine", lambda: {**here, "threads": 96})
+    nothing_made()
+    said = rf"{first.folder.path.name} was made with threads {here['threads']}, here 96\. It is"
+    with pytest.warns(UserWarning, match=said):
+        assert same(weights(resolve(story.supervised(tiny, 0), machine)), weights(first))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resolve(story.supervised(tiny, 0), machine)
+
+
+def test_where_something_is_computed_decides_nothing(work, tiny, machine, monkeypatch, tmp_path):
+    """Also with processes that read ahead: the same run, the same bits."""
+    first = resolve(story.supervised(tiny, 0), machine)
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "elsewhere"))
+    other = resolve(story.supervised(tiny, 0), replace(machine, workers=2))
+    assert other.folder.path.name == first.folder.path.name
+    assert same(weights(other), weights(first))
+
+
 # Changed
 
 
@@ -214,7 +251,7 @@ def test_what_changed_is_said_and_trained_anew_and_the_old_run_stays(
     printed = asked(capsys)
     assert f"{new.folder.path.name} is not {old.folder.path.name}: " in printed
     assert said in printed
-    assert "It is trained anew, and the other run stays as it is." in printed
+    assert "It is made anew, and the other one stays as it is." in printed
     assert contents(old.folder.path) == before
     if path != "classes.txt":
         assert not same(weights(new), weights(old))
@@ -726,6 +763,6 @@ def test_an_unfinished_run_of_ours_does_not_hide_a_finished_one(
     lecturer, work, tiny, machine, nothing_made
 ):
     unfinished = work / "runs" / lecturer.folder.path.name
-    RunFolder(unfinished, lecturer.folder.description, lecturer.folder.parents).begin({})
+    RunFolder(unfinished, lecturer.folder.description, lecturer.folder.parents).begin()
     nothing_made()
     assert resolve(story.primary(tiny, 0), machine).folder.path == lecturer.folder.path
