@@ -154,6 +154,7 @@ def test_corrected_boxes_give_new_logits_and_leave_the_ancillary_alone(work, tmp
         if "unlabelled" in read_json(work / "runs" / name / "lists.json")["made from"])
     assert len(new) == 3
     assert said.count("unlabelled logits: another one") == 3
+    assert "unlabelled images: 4 of 4 changed (p6, p7, p8, …)" in said, "of the logits"
     assert len(list((work / "logits").iterdir())) == len(stored) + 1
     tables = [{line.split("|")[1].strip(): line.split("|")[4] for line in out.splitlines()
                if line.startswith("|")} for out in (first, second)]
