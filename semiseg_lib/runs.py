@@ -108,10 +108,9 @@ class RunFolder:
         """Whether the run is done: it has a manifest that holds."""
         return self.store.finished
 
-    def begin(self, lists: Mapping[str, Any]) -> None:
-        """Write what the run is and which images it reads, before its first step."""
+    def begin(self) -> None:
+        """Write what the run is, before its first step."""
         write_json(self.path / CONFIG, dict(self.description))
-        write_json(self.path / LISTS, dict(lists))
 
     def note_machine(self, machine: Mapping[str, Any], code: str) -> None:
         """Add the state of the machine, and the code, that the run goes on with.

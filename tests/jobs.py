@@ -71,9 +71,10 @@ def ask_for_the_same_run(rank: int, work: Path, job: str) -> dict[str, Any]:
     resolving.train, resolving.held = noted, asking
     trained = resolve(supervised(SMOKE, SEED), "cpu")
     weights = b"".join(one.numpy().tobytes() for one in trained.method.state_dict().values())
+    machine = trained.record["made with"][0]["machine"]
     return {
         "trained": bool(trained_here), "folder": trained.folder.path.name,
-        "weights": sha256(weights).hexdigest(), "processes": trained.record["made with"][0]["machine"]["processes"],
+        "weights": sha256(weights).hexdigest(), "processes": machine["processes"],
     }
 
 

@@ -101,7 +101,7 @@ def test_mended_masks_are_learnt_and_the_old_run_stays(work, tmp_path, semiseg, 
     assert new != old and content(old) == before and len(runs(work)) == 2
     assert (new / WEIGHTS).read_bytes() != (old / WEIGHTS).read_bytes()
     assert f"{new.name} is not {old.name}: labelled images: 4 of 4 changed (p" in said
-    assert "It is trained anew, and the other run stays as it is." in said
+    assert "It is made anew, and the other one stays as it is." in said
     own_folder.exchange(root)
     printed, said = semiseg(*TRAIN, root=root)
     assert run_in(printed) == old and "step/s" not in said, "the first run is found again"
@@ -154,6 +154,7 @@ def test_corrected_boxes_give_new_logits_and_leave_the_ancillary_alone(work, tmp
         if "unlabelled" in read_json(work / "runs" / name / "lists.json")["made from"])
     assert len(new) == 3
     assert said.count("unlabelled logits: another one") == 3
+    assert "unlabelled images: 4 of 4 changed (p6, p7, p8, …)" in said, "of the logits"
     assert len(list((work / "logits").iterdir())) == len(stored) + 1
     tables = [{line.split("|")[1].strip(): line.split("|")[4] for line in out.splitlines()
                if line.startswith("|")} for out in (first, second)]

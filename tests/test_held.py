@@ -14,10 +14,12 @@ import pytest
 from semiseg_lib import durable
 
 RUN = """
+from importlib import import_module
 from semiseg_lib import profiles
-from semiseg_lib.experiments import resolve, resolving, training
+from semiseg_lib.experiments import resolve, training
 from semiseg_lib.experiments import self_correction as story
-inner, predict = training.fit, resolving.logits_of
+inner, resolving = training.fit, import_module("semiseg_lib.experiments.resolving")
+predict = resolving.logits_of
 def fit(method, loader, config, folder, *args, **kwargs):
     print("trains", folder.path.name.split("-")[0], flush=True)
     return inner(method, loader, config, folder, *args, **kwargs)

@@ -30,7 +30,8 @@ STATE = {"step": 4, "weights": {"w": torch.rand(3)}, "history": [{"step": 3.0}]}
 def begun(path: Path, identity: str = 64 * "a") -> RunFolder:
     """A folder whose run has begun."""
     folder = RunFolder(path, {**DESCRIPTION, "identity": identity}, {"start 1": 64 * "b"})
-    folder.begin(LISTS)
+    folder.begin()
+    write_json(folder.path / "lists.json", LISTS)
     return folder
 
 
@@ -134,7 +135,8 @@ def test_a_run_of_an_earlier_version_says_so(tmp_path):
 ])
 def test_what_this_version_cannot_read_says_so(tmp_path, change, problem):
     folder = RunFolder(tmp_path, {**DESCRIPTION, **change})
-    folder.begin(LISTS)
+    folder.begin()
+    write_json(folder.path / "lists.json", LISTS)
     folder.finish(nn.Linear(2, 3).state_dict(), {"history": []})
     with pytest.raises(ValueError, match=problem):
         open_run(tmp_path)

@@ -49,7 +49,9 @@ KINDS = {
 """An arm of every kind that a study has."""
 WITH_LABELS = ("ancillary", "primary", "second round", "conv", "warm")
 COSTS = ("minutes", "images a second", "memory GB")
-OF_EVERY_ROW = ("arm", "seed", "config", "identity", "images", "commit", "date", "made with")
+OF_EVERY_ROW = (
+    "arm", "seed", "config", "identity", "classes", "images", "commit", "date", "made with",
+)
 COMMITTED = {name: studies.record_path(name, "laptop") for name in studies.STUDIES}
 LEGACY_HASHES = {
     "annotation-laptop": "c21247c4c0f6bc86a2996e5b3d0b1b41cfc6e77551505fa4596c2814bbc397b8",
@@ -236,7 +238,7 @@ def test_every_kind_of_arm_scores_in_percent_and_its_row_says_what_made_it(
         value = arms[row["arm"]].value(smoke, 5)
         run = value.first if isinstance(value, Rounds) else value
         identity, data = inputs.identity(run), inputs.data(run)
-        assert row["identity"] == identity.digest
+        assert row["identity"] == identity.digest and row["classes"] == list(data.classes)
         test = data.test.without_boxes().digest
         assert row["images"] == {**identity.images, "test": test}
         assert row["commit"] == code_version() and row["made with"] == here

@@ -16,7 +16,7 @@ from semiseg_lib.experiments.identity import Identity, Inputs, run_of
 from semiseg_lib.experiments.trained import Trained, refuse_other_classes
 from semiseg_lib.experiments.values import Run, Value
 from semiseg_lib.paths import shown
-from semiseg_lib.runs import CONFIG, LISTS, WEIGHTS
+from semiseg_lib.runs import LISTS, WEIGHTS, RunFolder
 from semiseg_lib.stores.store import MANIFEST
 
 SHOWN = 3
@@ -68,7 +68,7 @@ def changes(before: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[str]
 
 
 def difference(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
-    """Say how a value's inputs differ from those of the last run of the same recipe; "" for none.
+    """Say how a value's inputs differ from those of the last result of its recipe; "" for none.
 
     Args:
         identity: the value's.
@@ -79,13 +79,13 @@ def difference(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
     if said := _earlier_versions(path.parent, stem.rpartition("-")[0]):
         return said
     others = [one for one in path.parent.glob(f"{stem}-*")
-              if one != path and (one / CONFIG).is_file() and ".damaged" not in one.name]
-    for other in sorted(others, key=lambda one: (one / CONFIG).stat().st_mtime, reverse=True):
-        with suppress(Damaged, FileNotFoundError, KeyError, TypeError, AttributeError):
-            said = _differences(identity, read_json(other / CONFIG)["inputs"],
+              if one != path and (one / LISTS).is_file() and ".damaged" not in one.name]
+    for other in sorted(others, key=lambda one: (one / LISTS).stat().st_mtime, reverse=True):
+        with suppress(Damaged, FileNotFoundError, KeyError, TypeError, AttributeError, ValueError):
+            said = _differences(identity, RunFolder.open(other).description["inputs"],
                                 read_json(other / LISTS)["made from"], lists["made from"])
-            return (f"{path.name} is not {other.name}: {'; '.join(said)}. It is trained anew, and "
-                    "the other run stays as it is.")
+            return (f"{path.name} is not {other.name}: {'; '.join(said)}. It is made anew, and the "
+                    "other one stays as it is.")
     return ""
 
 

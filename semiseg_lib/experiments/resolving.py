@@ -25,7 +25,7 @@ from accelerate.utils import broadcast_object_list
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.durable import Damaged, held
+from semiseg_lib.durable import Damaged, held, write_json
 from semiseg_lib.evaluate import evaluate, predict_probabilities
 from semiseg_lib.experiments.identity import Identity, Inputs, blueprint, boxed_part, run_of
 from semiseg_lib.experiments.lists import difference, lists_of
@@ -39,7 +39,7 @@ from semiseg_lib.methods.pseudo_label import select
 from semiseg_lib.methods.self_correcting import linear_correction
 from semiseg_lib.paths import shared_roots, shown, work_root
 from semiseg_lib.provenance import code_version, state_of_machine
-from semiseg_lib.runs import CONFIG, RunFolder
+from semiseg_lib.runs import CONFIG, LISTS, RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 from semiseg_lib.stores.store import Stale, Store
@@ -147,13 +147,17 @@ class _Resolver:
                 return False  # another command has finished it meanwhile
             print(f"{problem} The run is set aside as {shown(folder.set_aside())} and made again.",
                   file=sys.stderr)
-        lists = lists_of(self.inputs, identity.value)
-        began = (folder.path / CONFIG).is_file()
-        if not began and (said := difference(identity, folder.path, lists)):
-            print(said, file=sys.stderr)
-        folder.begin(lists)
+        self._begin(identity, folder.path, (folder.path / CONFIG).is_file())
+        folder.begin()
         folder.note_machine(state_of_machine(), code_version())
         return True
+
+    def _begin(self, identity: Identity, folder: Path, began: bool) -> None:
+        """Say how a value differs from an older one of the same recipe, and write its images."""
+        lists = lists_of(self.inputs, identity.value)
+        if not began and (said := difference(identity, folder, lists)):
+            print(said, file=sys.stderr)
+        write_json(folder / LISTS, lists)
 
     def _finish(
         self, identity: Identity, folder: RunFolder, method: Method, record: dict[str, Any]
@@ -243,6 +247,7 @@ class _Resolver:
         def write() -> None:
             if anew:
                 own.delete()
+            self._begin(identity, own.folder, own.store.manifest_path.is_file())
             own.write(made)
             try:
                 self._refuse_changed_inputs(identity)

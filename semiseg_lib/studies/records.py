@@ -294,7 +294,8 @@ def _inputs_of(arm: Arm, profile: Profile, seed: int, machine: Machine) -> dict[
     inputs = Inputs(machine.root)
     identity = inputs.identity(run)
     test = inputs.data(run).test.without_boxes().digest
-    return {"identity": identity.digest, "images": {**identity.images, "test": test}}
+    return {"identity": identity.digest, "classes": list(identity.classes),
+            "images": {**identity.images, "test": test}}
 
 
 def _store_row(path: Path, name: str, profile: Profile, row: dict[str, Any]) -> None:

@@ -251,7 +251,7 @@ def test_what_changed_is_said_and_trained_anew_and_the_old_run_stays(
     printed = asked(capsys)
     assert f"{new.folder.path.name} is not {old.folder.path.name}: " in printed
     assert said in printed
-    assert "It is trained anew, and the other run stays as it is." in printed
+    assert "It is made anew, and the other one stays as it is." in printed
     assert contents(old.folder.path) == before
     if path != "classes.txt":
         assert not same(weights(new), weights(old))
@@ -761,6 +761,6 @@ def test_an_unfinished_run_of_ours_does_not_hide_a_finished_one(
     lecturer, work, tiny, machine, nothing_made
 ):
     unfinished = work / "runs" / lecturer.folder.path.name
-    RunFolder(unfinished, lecturer.folder.description, lecturer.folder.parents).begin({})
+    RunFolder(unfinished, lecturer.folder.description, lecturer.folder.parents).begin()
     nothing_made()
     assert resolve(story.primary(tiny, 0), machine).folder.path == lecturer.folder.path

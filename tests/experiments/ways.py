@@ -381,10 +381,10 @@ STORYLINES: Mapping[ModuleType, Mapping[str, Way]] = {
         "logits": _value(self_correction.logits, LABELS),
         "primary": _value(self_correction.primary, PRIMARY),
         "conv_start": _value(
-            lambda p, s: self_correction.conv_start(p, s, ConvPrimaryConfig(width=2)),
+            lambda p, s: self_correction.conv_start(p, s, ConvPrimaryConfig(width=6)),
             SEES_BOXES | {"logits"}),
         "conv_primary": _value(
-            lambda p, s: self_correction.conv_primary(p, s, ConvPrimaryConfig(width=2)),
+            lambda p, s: self_correction.conv_primary(p, s, ConvPrimaryConfig(width=6)),
             CONV),
         "warm_primary": _value(self_correction.warm_primary, PRIMARY | {"supervised method"}),
         "second_round": _value(self_correction.second_round, PRIMARY),
