@@ -249,6 +249,8 @@ class _Resolver:
                 own.delete()
             self._begin(identity, own.folder, own.store.manifest_path.is_file())
             own.write(made)
+            if not (own.folder / LISTS).is_file():  # it was set aside with a damaged manifest
+                self._begin(identity, own.folder, True)
             try:
                 self._refuse_changed_inputs(identity)
             except ValueError:
