@@ -119,9 +119,11 @@ def held(path: Path, say: bool = True) -> Iterator[None]:
     The lock lies in the work folder, so ``path`` itself may be read-only. ``say`` tells the user
     of a wait.
     """
-    path = Path(path).absolute()
-    digest = sha256(path.as_posix().encode("utf-8"))[:10]
-    folder = work_root() / "locks"
+    # Two names of one folder, such as a link to it, must lead to one lock.
+    path, root = Path(path).resolve(), work_root().resolve()
+    known = path.relative_to(root) if path.is_relative_to(root) else path
+    digest = sha256(known.as_posix().encode("utf-8", "surrogateescape"))[:10]
+    folder = root / "locks"
     lock = FileLock(folder / f"{path.name}-{digest}.lock", poll_interval=0.2)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -763,6 +763,6 @@ def test_an_unfinished_run_of_ours_does_not_hide_a_finished_one(
     lecturer, work, tiny, machine, nothing_made
 ):
     unfinished = work / "runs" / lecturer.folder.path.name
-    RunFolder(unfinished, lecturer.folder.description, lecturer.folder.parents).begin()
+    RunFolder(unfinished, lecturer.folder.description, lecturer.folder.parents).begin({})
     nothing_made()
     assert resolve(story.primary(tiny, 0), machine).folder.path == lecturer.folder.path
