@@ -239,8 +239,9 @@ def test_every_kind_of_arm_scores_in_percent_and_its_row_says_what_made_it(
         run = value.first if isinstance(value, Rounds) else value
         identity, data = inputs.identity(run), inputs.data(run)
         assert row["identity"] == identity.digest and row["classes"] == list(data.classes)
-        test = data.test.without_boxes().digest
-        assert row["images"] == {**identity.images, "test": test}
+        read = scores.images_read(arms[row["arm"]].score, value, data)
+        assert read["test"] == data.test.without_boxes().digest
+        assert row["images"] == {**identity.images, **read}
         assert row["commit"] == code_version() and row["made with"] == here
         assert datetime.fromisoformat(row["date"]).tzinfo is not None
         assert all(row[cost] > 0 for cost in COSTS)
@@ -266,7 +267,8 @@ def test_the_description_of_the_options_stands_in_the_file(runs, records):
         value = load_value(Run, recipe["value"], records)
         protocol = load_value(Protocol, recipe["protocol"], records)
         assert value == expected.value(smoke, 0) and protocol == smoke.protocol
-        config = fingerprint({"value": value, "protocol": protocol})
+        bits = recipe["logits_bits"]
+        config = fingerprint({"value": value, "protocol": protocol, "logits_bits": bits})
         assert config == expected.fingerprint(smoke)
     longer = replace(smoke, train_primary=replace(smoke.train_primary, steps=7))
     for seed in (1, 2):
@@ -381,6 +383,74 @@ def test_where_no_images_are_rows_are_taken_as_they_are(own, tmp_path):
     assert studies.run("own", profile, seeds=(1,), machine=away) == first
     with pytest.raises(FileNotFoundError):
         studies.run("own", profile, seeds=(2,), machine=away)
+
+
+CHOOSING = replace(own_folder.profile().rounds, keep_better=True)
+READING = {
+    "supervised": (self_correction.supervised, scores.scored),
+    "ancillary": (self_correction.ancillary, scores.with_labels),
+    "chosen rounds": (
+        lambda p, seed: Rounds.of(replace(p, rounds=CHOOSING), seed, CHOOSING.selection),
+        scores.rounds,
+    ),
+    "all teach": (
+        lambda p, seed: Rounds.of(
+            replace(p, rounds=replace(CHOOSING, keep_better=False)), seed, CHOOSING.selection
+        ),
+        scores.rounds,
+    ),
+}
+
+
+@pytest.mark.parametrize("arm, changed, again", [
+    ("supervised", "hidden masks", False), ("supervised", "val", False),
+    ("supervised", "test boxes", False), ("ancillary", "hidden masks", True),
+    ("ancillary", "boxes", True), ("ancillary", "test boxes", True), ("ancillary", "val", False),
+    ("chosen rounds", "hidden masks", True), ("chosen rounds", "val", True),
+    ("all teach", "hidden masks", True), ("all teach", "val", False),
+    ("all teach", "boxes", False),
+])
+def test_a_row_is_made_again_where_what_its_score_reads_has_changed(
+    runs, tmp_path, monkeypatch, arm, changed, again
+):
+    """Training reads neither hidden masks nor, here, the validation images."""
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    recipe, score = READING[arm]
+    arms = {arm: Arm(arm, recipe, score, dataset="folder")}
+    monkeypatch.setattr(stored_records, "STUDIES", {"own": arms})
+    root = own_folder.draw(tmp_path / "own", masked=8, boxes=True, lists=True)
+    profile, machine = own_folder.profile(), Machine("cpu", root)
+    studies.run("own", profile, seeds=(1,), machine=machine)
+    studies.run("own", profile, seeds=(1,), machine=machine)
+    assert len(runs) == 1
+    if changed in ("hidden masks", "val"):
+        own_folder.exchange(root, {"hidden masks": (4, 5), "val": (6,)}[changed])
+    else:
+        number = {"boxes": 4, "test boxes": 7}[changed]
+        _, mask = own_folder.scene(number + 1)
+        own_folder.write_boxes(root, number, mask, own_folder.CLASSES)
+    found = studies.run("own", profile, seeds=(1,), machine=machine)
+    assert len(runs) == 1 + again and len(found.rows) == 1
+
+
+def test_the_bits_of_logits_decide_the_scores_that_read_labels():
+    """Of a run that learns from no logits, they decide nothing else."""
+    smoke = load("smoke")
+    other = replace(smoke, logits_bits=24 - smoke.logits_bits)
+    for arm, differs in (("ancillary", True), ("supervised", False)):
+        one = studies.STUDIES["hurried"][arm]
+        assert (one.fingerprint(smoke) != one.fingerprint(other)) == differs
+
+
+def test_every_score_says_what_it_reads(monkeypatch):
+    all_arms = [arm for study in studies.STUDIES.values() for arm in study.values()]
+    assert {arm.score for arm in all_arms} == scores.READS.keys()
+
+    def own_score(_value, _profile, _machine):
+        return {}
+
+    with pytest.raises(ValueError, match="nobody said what the score 'own_score' reads"):
+        Arm("mine", self_correction.supervised, own_score).fingerprint(load("smoke"))
 
 
 @pytest.mark.parametrize("split, words", [("labelled", "labelled"), ("test", "test")])

@@ -31,6 +31,7 @@ from semiseg_lib.profiles import Profile
 from semiseg_lib.provenance import code_version, in_words
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
+from semiseg_lib.studies.scores import images_read
 
 SIGN = "†"
 """What stands behind the name of a legacy row."""
@@ -284,18 +285,18 @@ def _is_of_these_images(
         now = _inputs_of(arm, profile, row["seed"], machine)
     except FileNotFoundError:
         return True
-    return all(row[key] == one for key, one in now.items())
+    return all(row.get(key) == one for key, one in now.items())
 
 
 def _inputs_of(arm: Arm, profile: Profile, seed: int, machine: Machine) -> dict[str, Any]:
-    """The identity of an arm's run, and the digests of its images, those it is scored on too."""
+    """The identity of an arm's run, and the digests of its images and of those its score reads."""
     value = arm.value(profile, seed)
     run = value if isinstance(value, Run) else value.first
     inputs = Inputs(machine.root)
     identity = inputs.identity(run)
-    test = inputs.data(run).test.without_boxes().digest
+    read = images_read(arm.score, value, inputs.data(run))
     return {"identity": identity.digest, "classes": list(identity.classes),
-            "images": {**identity.images, "test": test}}
+            "images": {**identity.images, **read}}
 
 
 def _store_row(path: Path, name: str, profile: Profile, row: dict[str, Any]) -> None:
@@ -306,8 +307,7 @@ def _store_row(path: Path, name: str, profile: Profile, row: dict[str, Any]) -> 
                 if (one["arm"], one["seed"]) != (row["arm"], row["seed"])]
         stored.rows = [*rows, row]
         known = {one["config"] for one in stored.rows}
-        value = STUDIES[name][row["arm"]].value(profile, 0)
-        recipe = dump({"value": value, "protocol": profile.protocol})
+        recipe = dump(STUDIES[name][row["arm"]].options(profile))
         recipes = {**stored.recipes, row["config"]: recipe}
         stored.recipes = {key: one for key, one in recipes.items() if key in known}
         stored.profile = profile.name
