@@ -64,7 +64,8 @@ def test_every_change_is_in_the_sample():
 
 
 @pytest.mark.parametrize("error, said", [
-    (ValueError("an image is broken"), "wrong: ValueError: an image"), (KeyError("a"), "wrong: Key"),
+    (ValueError("an image is broken"), "wrong: ValueError: an image"),
+    (KeyError("a"), "wrong: KeyError"),
     (ways.Failed("something else"), "wrong: Failed"), (SystemExit(2), "wrong: SystemExit"),
     (ValueError("Scores need the same classes in the same order: ..."), "refused"),
 ])
@@ -199,7 +200,7 @@ def test_flags_that_decide_nothing_lead_to_the_same_run(tmp_path, monkeypatch):
 WAYS_ROUND = {"semiseg_lib.runs", "semiseg_lib.train", "semiseg_lib.stores.logits",
               "semiseg_lib.stores.pseudo_labels", "semiseg_lib.experiments.training"}
 """What trains, writes and reads below the ways that are walked."""
-SHOWN = {"TrainConfig", "fit", "make_accelerator", "make_optimizer",  # chapter 03, a loop by hand
+SHOWN = {"TrainConfig", "fit", "make_accelerator", "make_optimizer", "RunFolder",  # 03, by hand
          "LogitsStore", "StaleLogits"}  # chapter 05, how a store refuses other logits
 
 
