@@ -222,7 +222,7 @@ USELESS: dict[Callable[[Path], Path], tuple[str, str]] = {
     old_run: ("earlier version", "does not say what it was made from"),
     old_logits: ("earlier version", "does not say what it was made from"),
     old_labels: ("earlier version", "does not say what it was made from"),
-    other_schema: ("earlier version", "its schema is 0, not 1"),
+    other_schema: ("earlier version", "its schema is 0; this version reads 1"),
     left_over: ("left over", "a writer that died"),
     left_over_folder: ("left over", "a writer that died"),
     empty: ("left over", "no description"),
@@ -350,7 +350,7 @@ def test_a_temporary_file_in_a_useless_folder_is_removed_with_it(place, capsys):
 
 def test_runs_on_another_dataset_are_looked_at_there(place, tmp_path, capsys):
     """Whatever root is named: a run is held against the folder that it learnt from."""
-    root, work = place
+    work = place[1]
     other = own_folder.draw(tmp_path / "other", count=10, masked=6, boxes=True)
     own_folder.exchange(other, [0])
     before = files(work)

@@ -25,7 +25,7 @@ from accelerate.utils import broadcast_object_list
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.durable import Damaged, held
+from semiseg_lib.durable import Damaged, held, read_json
 from semiseg_lib.evaluate import evaluate, predict_probabilities
 from semiseg_lib.experiments.identity import Identity, Inputs, blueprint, boxed_part, run_of
 from semiseg_lib.experiments.lists import difference, lists_of, newest_change
@@ -40,7 +40,7 @@ from semiseg_lib.methods.pseudo_label import select
 from semiseg_lib.methods.self_correcting import linear_correction
 from semiseg_lib.paths import shared_roots, shown, work_root
 from semiseg_lib.provenance import code_version, state_of_machine
-from semiseg_lib.runs import LISTS, RunFolder
+from semiseg_lib.runs import CONFIG, LISTS, RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 from semiseg_lib.stores.store import MANIFEST, Stale, Store
@@ -167,6 +167,8 @@ class _Resolver:
         problem = ""
         try:
             folder.read_machines()
+            for name in (CONFIG, LISTS):
+                read_json(folder.path / name)
             begun = (folder.path / LISTS).stat().st_mtime
             if newest_change(self.inputs, identity.value) > begun:
                 problem = f"a file that {folder.path.name} learns from was written since it began."

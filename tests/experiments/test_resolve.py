@@ -24,7 +24,8 @@ from semiseg_lib.profiles import load
 from semiseg_lib.runs import RunFolder, read_description
 
 RESOLVING = import_module("semiseg_lib.experiments.resolving")  # the function hides its module
-MEMBERS = ("model.safetensors", "best.safetensors", "record.json", "config.json", "lists.json")
+MEMBERS = ("model.safetensors", "best.safetensors", "record.json", "config.json", "lists.json",
+           "machines.json")
 FILES = (*MEMBERS, "manifest.json")
 
 
