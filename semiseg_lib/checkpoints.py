@@ -16,7 +16,6 @@ from accelerate import Accelerator
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.durable import Damaged, sweep
 from semiseg_lib.methods.base import Method
-from semiseg_lib.paths import shown
 from semiseg_lib.runs import RunFolder, best_of
 
 
@@ -78,12 +77,12 @@ class Progress:
         if best is None or best["step"] == state["step"]:
             return state
         try:
-            if self.folder.read_best() is not None:
-                return state
-            problem = f"the best weights of {shown(self.folder.path)} are missing."
+            self.folder.read_best(best["step"])
+            return state
         except Damaged as error:
-            problem = str(error)
-        self.accelerator.print(f"{problem} The run starts again from its first step.")
+            self.accelerator.print(
+                f"{error.problem} The run starts again from its first step."
+            )
         return None
 
     def save(self, step: int) -> None:
@@ -152,7 +151,7 @@ class Progress:
 
     def _write_best(self, step: int) -> None:
         if self._is_best(step):
-            self.folder.write_best(self.method.state_dict())
+            self.folder.write_best(self.method.state_dict(), step)
 
     def _compare(self, step: int) -> None:
         """Wait until every process has read the checkpoint, and see that it was the same one."""
@@ -185,7 +184,8 @@ def blamed(
     """What to say of a loss that is no number; the batch is kept for inspection."""
     terms = ", ".join(f"{name} = {loss:g}" for name, loss in losses.items())
     if math.isfinite(sum(losses.values())):
-        return f"step {step}: {terms} here, but no number in another process, which tells more."
+        return (f"step {step}: {terms}, finite here; NaN or infinite in another process, see its "
+                "output.")
     saved = folder.write_batch(batch, accelerator.process_index)
     return (
         f"step {step}: {terms}. Stopped; the batch is saved in {saved}. Labelled images: "

@@ -111,18 +111,26 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def held(path: Path, say: bool = True) -> Iterator[None]:
+def held(path: Path, say: bool = True, beside: bool = False) -> Iterator[None]:
     """Acquire an inter-process lock on ``path``; another process that asks for it waits.
 
     For work that two processes may want done at the same time; look again, inside the block,
     whether the other one has done it. The operating system frees the lock of a killed process.
-    The lock lies in the work folder, so ``path`` itself may be read-only. ``say`` tells the user
-    of a wait.
+
+    Args:
+        path: what is locked.
+        say: whether to tell the user of a wait.
+        beside: where the lock lies: in the same folder as ``path``, as a hidden file, so that it
+            holds between processes with different work folders; else in the work folder, so that
+            the folder of ``path`` may be read-only.
     """
-    path = Path(path).absolute()
-    digest = sha256(path.as_posix().encode("utf-8"))[:10]
-    folder = work_root() / "locks"
-    lock = FileLock(folder / f"{path.name}-{digest}.lock", poll_interval=0.2)
+    # Two names of one folder, such as a link to it, must lead to one lock.
+    path, root = Path(path).resolve(), work_root().resolve()
+    known = path.relative_to(root) if path.is_relative_to(root) else path
+    digest = sha256(known.as_posix().encode("utf-8", "surrogateescape"))[:10]
+    folder = path.parent if beside else root / "locks"
+    name = f".{path.name}.lock" if beside else f"{path.name}-{digest}.lock"
+    lock = FileLock(folder / name, poll_interval=0.2)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)

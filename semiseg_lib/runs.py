@@ -28,7 +28,7 @@ from semiseg_lib.durable import (
 )
 from semiseg_lib.paths import shown
 from semiseg_lib.provenance import differences
-from semiseg_lib.stores.store import Store
+from semiseg_lib.stores.store import MANIFEST, Store
 from semiseg_lib.stores.tensors import Mismatch, tensors
 
 CONFIG, LISTS, RECORD, MACHINES = "config.json", "lists.json", "record.json", "machines.json"
@@ -80,7 +80,8 @@ class RunFolder:
     @cached_property
     def store(self) -> Store:
         """The finished files with their manifest."""
-        return Store(self.path, "run", self.description, self.parents)
+        fix = f"`semiseg run {shown(self.path / CONFIG)}` makes the run again."
+        return Store(self.path, "run", self.description, self.parents, fix)
 
     @staticmethod
     def open(path: Path) -> RunFolder:
@@ -92,8 +93,12 @@ class RunFolder:
             Damaged: its files are not what was written.
         """
         path = Path(path)
-        if (path / "manifest.json").is_file():
-            store = Store.open(path)
+        if (path / MANIFEST).exists():
+            try:
+                store = Store.open(path)
+            except Damaged as error:
+                fix = f"`semiseg run {shown(path / CONFIG)}` makes the run again."
+                raise Damaged(error.problem, fix) from error
             return RunFolder(path, store.description, store.parents)
         if not (path / CONFIG).is_file():
             raise FileNotFoundError(
@@ -108,30 +113,40 @@ class RunFolder:
         """Whether the run is done: it has a manifest that holds."""
         return self.store.finished
 
-    def begin(self) -> None:
-        """Write what the run is, before its first step."""
+    def begin(self, lists: Mapping[str, Any]) -> None:
+        """Write what the run is and which images it reads, before its first step."""
         write_json(self.path / CONFIG, dict(self.description))
+        write_json(self.path / LISTS, dict(lists))
 
     def note_machine(self, machine: Mapping[str, Any], code: str) -> None:
         """Add the state of the machine, and the code, that the run goes on with.
 
         A run that was interrupted may have several; all of them are stored beside its result.
         """
-        made = self.read_machines() if any((self.path / one).is_file() for one in CHECKPOINTS) \
-            else []
+        made = self.read_machines() if self.began else []
         now = {"machine": dict(machine), "code": code}
-        if made and (said := differences(made[-1]["machine"], machine)):
-            print(f"{shown(self.path)} was begun in another state of the machine "
-                  f"({'; '.join(said)}); it goes on, and both are stored.", file=sys.stderr)
+        before = made[-1] if made else now
+        said = differences(before["machine"], machine)
+        said += [f"code {before['code']}, here {code}"] if before["code"] != code else []
+        if said:
+            print(f"{shown(self.path)} was begun with {'; '.join(said)}; it goes on, and both are "
+                  "stored.", file=sys.stderr)
         if now not in made:
             write_json(self.path / MACHINES, {"made with": [*made, now]})
 
     def read_machines(self) -> list[dict[str, Any]]:
-        """Return the states of machine and code that the run was made with, so far as known."""
-        try:
-            return read_json(self.path / MACHINES)["made with"]
-        except (FileNotFoundError, Damaged, KeyError):
-            return []
+        """Return the states of machine and code that the run was made with; none if not noted.
+
+        Raises:
+            Damaged: the file is not what was written.
+        """
+        path = self.path / MACHINES
+        return read_json(path)["made with"] if path.is_file() else []
+
+    @property
+    def began(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any((self.path / name).is_file() for name in CHECKPOINTS)
 
     def write_checkpoint(self, state: dict) -> None:
         """Keep the state of a run; the checkpoint before this one stays until the next."""
@@ -166,19 +181,36 @@ class RunFolder:
         for name in (*CHECKPOINTS, BEST_SO_FAR):
             (self.path / name).unlink(missing_ok=True)
 
-    def write_best(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Keep weights as the best so far."""
+    def write_best(self, weights: Mapping[str, torch.Tensor], step: int) -> None:
+        """Keep weights as the best so far, those after ``step`` steps."""
+        content = f"{self._identity} {int(step)}\n".encode("ascii") + _as_bytes(weights)
         with atomic_write(self.path / BEST_SO_FAR) as temporary:
-            temporary.write_bytes(seal(_as_bytes(weights)))
+            temporary.write_bytes(seal(content))
 
-    def read_best(self) -> bytes | None:
-        """Return the best weights so far, as the bytes of a .safetensors file; None if none.
+    def read_best(self, step: int) -> bytes:
+        """Return the best weights so far, as the bytes of a .safetensors file.
+
+        Args:
+            step: after which they were kept.
 
         Raises:
-            Damaged: they are not what was written.
+            Damaged: they are missing, not what was written, or those of another step.
         """
         path = self.path / BEST_SO_FAR
-        return unseal(path.read_bytes(), path) if path.is_file() else None
+        if not path.is_file():
+            raise Damaged(f"{shown(path)} is missing.", self._train_again)
+        try:
+            head, _, weights = unseal(path.read_bytes(), path).partition(b"\n")
+        except Damaged as error:
+            raise Damaged(error.problem, self._train_again) from error
+        if head != f"{self._identity} {int(step)}".encode("ascii"):
+            raise Damaged(f"{shown(path)} does not hold the best weights, those of step "
+                          f"{int(step)}.", self._train_again)
+        return weights
+
+    @property
+    def _train_again(self) -> str:
+        return f"`semiseg run {shown(self.path / CONFIG)} --no-resume` trains the run again."
 
     def finish(self, weights: Mapping[str, torch.Tensor], record: dict) -> None:
         """Store the result, with the best score of its history, and drop the checkpoints."""
@@ -190,8 +222,8 @@ class RunFolder:
             if (self.path / name).is_file()
         }
         members[RECORD] = json.dumps(record, indent=1).encode("utf-8")
-        if best and (kept := self.read_best()) is not None:
-            members[WEIGHTS["best"]] = kept
+        if best:
+            members[WEIGHTS["best"]] = self.read_best(best["step"])
         members[WEIGHTS["last"]] = _as_bytes(weights)
         for name, content in members.items():
             store.put(name, content, save=False)

@@ -30,8 +30,7 @@ STATE = {"step": 4, "weights": {"w": torch.rand(3)}, "history": [{"step": 3.0}]}
 def begun(path: Path, identity: str = 64 * "a") -> RunFolder:
     """A folder whose run has begun."""
     folder = RunFolder(path, {**DESCRIPTION, "identity": identity}, {"start 1": 64 * "b"})
-    folder.begin()
-    write_json(folder.path / "lists.json", LISTS)
+    folder.begin(LISTS)
     return folder
 
 
@@ -135,8 +134,7 @@ def test_a_run_of_an_earlier_version_says_so(tmp_path):
 ])
 def test_what_this_version_cannot_read_says_so(tmp_path, change, problem):
     folder = RunFolder(tmp_path, {**DESCRIPTION, **change})
-    folder.begin()
-    write_json(folder.path / "lists.json", LISTS)
+    folder.begin(LISTS)
     folder.finish(nn.Linear(2, 3).state_dict(), {"history": []})
     with pytest.raises(ValueError, match=problem):
         open_run(tmp_path)
@@ -160,7 +158,7 @@ def test_a_checkpoint_survives_and_goes_when_the_run_is_finished(tmp_path):
     assert torch.equal(again["weights"]["w"], STATE["weights"]["w"])
     assert (again["step"], again["history"]) == (4, [{"step": 3.0}])
     folder.write_checkpoint({**STATE, "step": 6})
-    folder.write_best({"w": torch.rand(3)})
+    folder.write_best({"w": torch.rand(3)}, 6)
     folder.finish(nn.Linear(2, 3).state_dict(), {"history": [], "seconds": 1})
     assert folder.finished and folder.read_checkpoint() is None
     assert names(tmp_path) == ["config.json", "lists.json", "manifest.json", "model.safetensors",
@@ -256,17 +254,20 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
 
 
 def test_best_weights_so_far_come_back_or_are_refused(tmp_path):
+    """Those of another step, as after a fall back to the checkpoint before, are not the best."""
     folder = begun(tmp_path)
-    assert folder.read_best() is None
+    with pytest.raises(Damaged, match=r"best-so-far\.sealed is missing.*--no-resume"):
+        folder.read_best(4)
     weights = {"w": torch.rand(30)}
-    folder.write_best(weights)
-    assert torch.equal(tensors_in(folder.read_best())["w"], weights["w"])
+    folder.write_best(weights, 4)
+    assert torch.equal(tensors_in(folder.read_best(4))["w"], weights["w"])
+    with pytest.raises(Damaged, match=r"best-so-far\.sealed does not hold .* step 2.*--no-resume"):
+        folder.read_best(2)
+    with pytest.raises(Damaged, match="does not hold"):
+        RunFolder(tmp_path, {**DESCRIPTION, "identity": 64 * "c"}).read_best(4)
     flip(tmp_path / "best-so-far.sealed")
-    with pytest.raises(Damaged, match=r"best-so-far\.sealed is damaged"):
-        folder.read_best()
-    with pytest.raises(Damaged, match=r"best-so-far\.sealed is damaged"):
-        folder.finish(weights, {"history": [{"step": 1, "score": 2.0}]})
-    assert not folder.finished, "a run never ends with weights that nobody can vouch for"
+    with pytest.raises(Damaged, match=r"best-so-far\.sealed"):
+        folder.read_best(4)
 
 
 # Weights
@@ -381,7 +382,7 @@ def test_a_full_disk_is_named_with_the_mend_and_the_old_file_stays(tmp_path, ful
     folder, weights = RunFolder(tmp_path), {"w": torch.rand(5000)}
     write = {
         "checkpoint.pt": lambda: folder.write_checkpoint(weights),
-        "best-so-far.sealed": lambda: folder.write_best(weights),
+        "best-so-far.sealed": lambda: folder.write_best(weights, 4),
         "model.safetensors": lambda: folder.store.put("model.safetensors", bytes(5000)),
         "bad_batch.safetensors": lambda: folder.write_batch(Batch(Part(("a",), weights["w"]))),
     }[what]

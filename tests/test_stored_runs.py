@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,14 +50,16 @@ def full(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def place(full, tmp_path, monkeypatch) -> tuple[Path, Path]:
-    """A copy of them."""
-    root, work = shutil.copytree(full[0], tmp_path / "own"), tmp_path / "work"
-    shutil.copytree(full[1], work)
+def place(full, tmp_path, monkeypatch) -> Iterator[tuple[Path, Path]]:
+    """The dataset, which is put back afterwards, and a copy of the work folder."""
+    root, work = full[0], shutil.copytree(full[1], tmp_path / "work")
+    kept = shutil.copytree(root, tmp_path / "kept")
     monkeypatch.setenv("SEMISEG_WORK", str(work))
     monkeypatch.delenv("SEMISEG_DATA", raising=False)
     monkeypatch.setitem(profiles.PROFILES["smoke"], "folder", own_folder.profile())
-    return root, work
+    yield root, work
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(kept, root)
 
 
 def item(root: Path, path: Path) -> stored.Item:
@@ -131,7 +133,8 @@ def test_a_changed_box_makes_stale_only_what_reads_it(place):
 
 def test_without_the_images_nothing_is_called_useless(place, tmp_path, capsys):
     """They may be on a disk that is not here now."""
-    _, work = place
+    root, work = place
+    shutil.rmtree(root)
     items = stored.inventory(tmp_path / "nowhere")
     assert {one.state for one in items} == {"unknown"} and stored.useless(items) == []
     assert all("its data are not here" in one.why for one in items)
@@ -219,7 +222,7 @@ USELESS: dict[Callable[[Path], Path], tuple[str, str]] = {
     old_run: ("earlier version", "does not say what it was made from"),
     old_logits: ("earlier version", "does not say what it was made from"),
     old_labels: ("earlier version", "does not say what it was made from"),
-    other_schema: ("earlier version", "its schema is 0, not 1"),
+    other_schema: ("earlier version", "its schema is 0; this version reads 1"),
     left_over: ("left over", "a writer that died"),
     left_over_folder: ("left over", "a writer that died"),
     empty: ("left over", "no description"),
@@ -343,3 +346,25 @@ def test_a_temporary_file_in_a_useless_folder_is_removed_with_it(place, capsys):
     assert main(["runs", "prune", "--yes", "--root", str(root)]) == 0
     assert "Kept" not in capsys.readouterr().out
     assert [one.state for one in stored.inventory(root) if one.state != "fresh"] == []
+
+
+def test_runs_on_another_dataset_are_looked_at_there(place, tmp_path, capsys):
+    """Whatever root is named: a run is held against the folder that it learnt from."""
+    work = place[1]
+    other = own_folder.draw(tmp_path / "other", count=10, masked=6, boxes=True)
+    own_folder.exchange(other, [0])
+    before = files(work)
+    assert {one.state for one in stored.inventory(other)} == {"fresh"}
+    assert main(["runs", "prune", "--yes", "--root", str(other)]) == 0
+    assert "Nothing to remove" in capsys.readouterr().out and files(work) == before
+
+
+def test_labels_whose_maker_is_shared_are_kept(place, tmp_path, monkeypatch):
+    root, work = place
+    shared = tmp_path / "shared"
+    (shared / "runs").mkdir(parents=True)
+    for path in (work / "runs").iterdir():
+        shutil.move(path, shared / "runs")
+    assert "orphaned" in {one.state for one in stored.inventory(root)}
+    monkeypatch.setenv("SEMISEG_SHARED", str(shared))
+    assert {one.state for one in stored.inventory(root)} == {"fresh"}

@@ -34,7 +34,7 @@ from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.paths import reading_root, shown, work_root, working_in
 from semiseg_lib.predicting import predict_files
 from semiseg_lib.profiles import Profile
-from semiseg_lib.runs import CONFIG, RunFolder, read_description
+from semiseg_lib.runs import CONFIG, read_description
 from semiseg_lib.tables import markdown_table
 from semiseg_lib.train import TrainConfig
 
@@ -136,7 +136,7 @@ def run(
         device: cpu, or unset for the best there is.
     """
     path = file / CONFIG if file.is_dir() else file
-    description = RunFolder.open(file).description if file.is_dir() else read_description(file)
+    description = read_description(path)
     value, machine = read_run(description, path), Machine(device, root, workers)
     refuse_other_inputs(description, path, value, Inputs(machine.root), other_data)
     trained = resolve(value, machine, anew=not resume)

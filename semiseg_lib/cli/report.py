@@ -16,7 +16,7 @@ from semiseg_lib.durable import atomic_write, write_json
 from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.experiments import Trained
 from semiseg_lib.inference import Protocol
-from semiseg_lib.paths import shown
+from semiseg_lib.paths import shown, work_root
 from semiseg_lib.provenance import code_version, state_of_machine
 from semiseg_lib.studies import judges_fairly
 from semiseg_lib.tables import markdown_table
@@ -74,7 +74,9 @@ def _keep(run: Path, split: str, scores: dict[str, Any], text: str) -> str:
     key = hashlib.sha256(
         json.dumps([scores["protocol"], scores["images"]], sort_keys=True).encode()
     ).hexdigest()[:8]
-    path = run / "evaluations" / f"{split}-{key}.json"
+    own = run.resolve().is_relative_to(work_root().resolve())
+    folder = run / "evaluations" if own else work_root() / "evaluations" / run.name
+    path = folder / f"{split}-{key}.json"
     made = {"commit": code_version(), "machine": state_of_machine(),
             "date": datetime.now(UTC).isoformat(timespec="seconds")}
     try:

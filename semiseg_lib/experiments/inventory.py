@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from semiseg_lib.durable import Damaged, held, leftovers
 from semiseg_lib.experiments.identity import KINDS, SCHEMA, Inputs
-from semiseg_lib.experiments.lists import differences_from_stored
+from semiseg_lib.experiments.lists import differences_from_stored, stored_lists
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.fingerprint import load
-from semiseg_lib.paths import work_root
+from semiseg_lib.paths import shared_roots, work_root
 from semiseg_lib.runs import CONFIG, read_description
 from semiseg_lib.stores.store import MANIFEST, Store
 
@@ -57,9 +58,8 @@ def inventory(root: Path | None = None) -> list[Item]:
     Args:
         root: the folder that holds the datasets; None asks ``SEMISEG_DATA``.
     """
-    inputs = Inputs(root)
-    items = [_item(path, inputs) for path in _stored_folders()]
-    known = {item.identity for item in items if item.state == "fresh"}
+    items = [_item(path, _inputs_of(path, root)) for path in _stored_folders(work_root())]
+    known = {item.identity for item in items if item.state == "fresh"} | _shared_identities()
     needed = {parent for item in items for parent in item.parents
               if item.state in ("fresh", "unfinished")}
     found = [_orphaned(item, known, needed) for item in items]
@@ -101,9 +101,32 @@ def leftovers_in(root: Path) -> Iterator[Path]:
         yield from leftovers(folder)
 
 
-def _stored_folders() -> Iterator[Path]:
+def _inputs_of(path: Path, root: Path | None) -> Inputs:
+    """The images of what is stored at a path: those in the folder that it was made from.
+
+    So runs on other datasets than the one at hand are not taken for stale.
+    """
+    with suppress(Damaged, OSError, KeyError):
+        folder = stored_lists(path)["folder"]
+        return Inputs(Path(folder) if folder else root)
+    return Inputs(root)
+
+
+def _shared_identities() -> set[str]:
+    """The identities of what is finished in shared work folders."""
+    found = set()
+    for root in shared_roots():
+        for path in _stored_folders(root):
+            with suppress(Damaged, FileNotFoundError):
+                store = Store.open(path)
+                if store.finished:
+                    found.add(store.description.get("identity", ""))
+    return found
+
+
+def _stored_folders(root: Path) -> Iterator[Path]:
     for kind in FOLDERS:
-        folder = work_root() / kind
+        folder = root / kind
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.is_dir() and not path.name.startswith("."):
                 yield path
@@ -115,7 +138,8 @@ def _item(path: Path, inputs: Inputs) -> Item:
     try:
         description, parents, finished = _described(path)
     except Damaged as error:
-        return _seen(path, "damaged", error.problem)
+        later = "Update semiseg_lib" in str(error)
+        return _seen(path, "unknown" if later else "damaged", error.problem)
     except ValueError:
         return _seen(path, "earlier version", EARLIER)
     except FileNotFoundError:
@@ -161,8 +185,10 @@ def _state(
     description: dict[str, Any], finished: bool, inputs: Inputs, path: Path
 ) -> tuple[State, str]:
     """Whether what is stored would be used now, and why not."""
-    if description.get("schema") != SCHEMA:
-        return "earlier version", f"its schema is {description.get('schema')}, not {SCHEMA}"
+    schema = description.get("schema", 0)
+    if schema != SCHEMA:
+        state = "unknown" if schema > SCHEMA else "earlier version"
+        return state, f"its schema is {schema}; this version reads {SCHEMA}"
     try:
         value = _value(description, path)
         identity = inputs.identity(value)

@@ -17,7 +17,7 @@ from semiseg_lib.experiments.trained import Trained, refuse_other_classes
 from semiseg_lib.experiments.values import Run, Value
 from semiseg_lib.paths import shown
 from semiseg_lib.runs import LISTS, WEIGHTS, RunFolder
-from semiseg_lib.stores.store import MANIFEST
+from semiseg_lib.stores.store import MANIFEST, Store
 
 SHOWN = 3
 """How many names a message gives as examples."""
@@ -33,14 +33,32 @@ def lists_of(inputs: Inputs, value: Value) -> dict[str, Any]:
 
     Returns:
         ``made from``: by role, {name: hashes}; ``scored on``: the same of ``val`` and ``test``, as
-        far as their files are there.
+        far as their files are there, with ``digests``; ``folder``: where the dataset lies, "" for
+        one that lies nowhere.
     """
-    data, scored = inputs.data(value), {}
+    data, scored, digests = inputs.data(value), {}, {}
     for split in ("val", "test"):
         with suppress(FileNotFoundError):
-            scored[split] = _hashes(_as_scored(getattr(data, split), run_of(value)))
+            images = _as_scored(getattr(data, split), run_of(value))
+            scored[split], digests[split] = _hashes(images), images.digest
     made = {role: _hashes(images) for role, images in inputs.image_sets(value).items()}
-    return {"made from": made, "scored on": scored}
+    folder = data.source.folder
+    return {"made from": made, "scored on": scored, "digests": digests,
+            "folder": "" if folder is None else str(Path(folder).resolve())}
+
+
+def newest_change(inputs: Inputs, value: Value) -> float:
+    """Return when a file that a value reads was last written, in seconds since the epoch.
+
+    Of files that are read once and kept in memory this says nothing: their reader looks after them.
+    """
+    times = [
+        max(status.st_mtime, status.st_ctime)
+        for images in inputs.image_sets(value).values() for number in images.indices
+        for content in images.reader.content(number) if isinstance(content, Path)
+        for status in [content.stat()]
+    ]
+    return max(times, default=0.0)
 
 
 def _as_scored(images: ImageSet, run: Run) -> ImageSet:
@@ -79,14 +97,26 @@ def difference(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
     if said := _earlier_versions(path.parent, stem.rpartition("-")[0]):
         return said
     others = [one for one in path.parent.glob(f"{stem}-*")
-              if one != path and (one / LISTS).is_file() and ".damaged" not in one.name]
-    for other in sorted(others, key=lambda one: (one / LISTS).stat().st_mtime, reverse=True):
+              if one != path and ".damaged" not in one.name]
+    for other in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True):
         with suppress(Damaged, FileNotFoundError, KeyError, TypeError, AttributeError, ValueError):
             said = _differences(identity, RunFolder.open(other).description["inputs"],
-                                read_json(other / LISTS)["made from"], lists["made from"])
+                                stored_lists(other)["made from"], lists["made from"])
             return (f"{path.name} is not {other.name}: {'; '.join(said)}. It is made anew, and the "
                     "other one stays as it is.")
     return ""
+
+
+def stored_lists(folder: Path) -> Mapping[str, Any]:
+    """Return the images of what is stored in a folder, as :func:`lists_of` gave them.
+
+    Raises:
+        FileNotFoundError, KeyError: there are none.
+        Damaged: they are not what was written.
+    """
+    if (folder / LISTS).is_file():
+        return read_json(folder / LISTS)
+    return Store.open(folder).notes["lists"]
 
 
 def _differences(
@@ -119,8 +149,11 @@ def refuse_other_images(
     refuse_other_classes(trained.classes, trained.data.classes, trained.folder.path)
     if other_data:
         return
-    stored = json.loads(trained.folder.store.read(LISTS))["scored on"].get(split, {})
-    if said := changes(stored, _hashes(_as_scored(getattr(trained.data, split), trained.run))):
+    stored = json.loads(trained.folder.store.read(LISTS))
+    images = _as_scored(getattr(trained.data, split), trained.run)
+    if stored["digests"].get(split) != images.digest:
+        said = changes(stored["scored on"].get(split, {}), _hashes(images))
+        said = said or "they are read in another way than then"
         raise ValueError(
             f"the {split} images here are not those that belonged to {shown(trained.folder.path)} "
             f"when it was trained: {said}. Name the folder of its data (--root), or add "
@@ -164,7 +197,7 @@ def differences_from_stored(
     """
     before: Listed = {}
     with suppress(Damaged, OSError, KeyError):
-        before = read_json(folder / LISTS)["made from"]
+        before = stored_lists(folder)["made from"]
     now = lists_of(inputs, identity.value)["made from"] if before else {}
     return "; ".join(_differences(identity, description["inputs"], before, now))
 

@@ -25,14 +25,15 @@ from accelerate.utils import broadcast_object_list
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.durable import Damaged, held, write_json
+from semiseg_lib.durable import Damaged, held, read_json
 from semiseg_lib.evaluate import evaluate, predict_probabilities
 from semiseg_lib.experiments.identity import Identity, Inputs, blueprint, boxed_part, run_of
-from semiseg_lib.experiments.lists import difference, lists_of
+from semiseg_lib.experiments.lists import difference, lists_of, newest_change
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.trained import Trained, open_run
 from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
+from semiseg_lib.fingerprint import digest
 from semiseg_lib.inference import logits_of
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.pseudo_label import select
@@ -42,7 +43,7 @@ from semiseg_lib.provenance import code_version, state_of_machine
 from semiseg_lib.runs import CONFIG, LISTS, RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
-from semiseg_lib.stores.store import Stale, Store
+from semiseg_lib.stores.store import MANIFEST, Stale, Store
 from semiseg_lib.train import make_accelerator
 
 T = TypeVar("T")
@@ -108,7 +109,7 @@ class _Resolver:
         def store(path: Path) -> Store:
             return RunFolder(path, identity.description, identity.parents).store
 
-        path = _answer_of_main(lambda: None if anew else _found(identity, store))
+        path = _answer_of_main(lambda: None if anew else self._found(identity, store))
         if path is None:
             path = own_place(identity)
             self._make_run(identity, RunFolder(path, identity.description, identity.parents), anew)
@@ -141,23 +142,41 @@ class _Resolver:
         """Whether a run must be trained; its folder is made ready for that."""
         if anew:
             folder.delete()
-        elif folder.store.manifest_path.is_file():
-            problem = _problem(folder.store)
+        elif folder.store.manifest_path.exists():
+            problem = self._problem(identity, folder.store)
             if not problem:
                 return False  # another command has finished it meanwhile
             print(f"{problem} The run is set aside as {shown(folder.set_aside())} and made again.",
                   file=sys.stderr)
-        self._begin(identity, folder.path, (folder.path / CONFIG).is_file())
-        folder.begin()
+        self._drop_doubtful_checkpoints(identity, folder)
+        if not folder.began:
+            lists = lists_of(self.inputs, identity.value)
+            if said := difference(identity, folder.path, lists):
+                print(said, file=sys.stderr)
+            folder.begin(lists)
         folder.note_machine(state_of_machine(), code_version())
         return True
 
-    def _begin(self, identity: Identity, folder: Path, began: bool) -> None:
-        """Say how a value differs from an older one of the same recipe, and write its images."""
-        lists = lists_of(self.inputs, identity.value)
-        if not began and (said := difference(identity, folder, lists)):
-            print(said, file=sys.stderr)
-        write_json(folder / LISTS, lists)
+    def _drop_doubtful_checkpoints(self, identity: Identity, folder: RunFolder) -> None:
+        """Drop checkpoints that may have learnt from other bytes than those that are there now.
+
+        A file that was changed and put back has a newer time stamp than the run's beginning.
+        """
+        if not folder.began:
+            return
+        problem = ""
+        try:
+            folder.read_machines()
+            for name in (CONFIG, LISTS):
+                read_json(folder.path / name)
+            begun = (folder.path / LISTS).stat().st_mtime
+            if newest_change(self.inputs, identity.value) > begun:
+                problem = f"a file that {folder.path.name} learns from was written since it began."
+        except (Damaged, FileNotFoundError) as error:
+            problem = getattr(error, "problem", str(error))
+        if problem:
+            folder.drop_checkpoints()
+            print(f"{problem} It starts again from its first step.", file=sys.stderr)
 
     def _finish(
         self, identity: Identity, folder: RunFolder, method: Method, record: dict[str, Any]
@@ -169,6 +188,7 @@ class _Resolver:
             folder.drop_checkpoints()  # they have learnt from the changed file, too
             raise
         folder.finish(method.state_dict(), record)
+        folder.store.annotate(sources=self._sources(identity.value))
 
     def _score(self, run: Run, data: Data) -> Callable[[Method], float] | None:
         """The validation mIoU in percent; None for a run that is not validated."""
@@ -239,18 +259,21 @@ class _Resolver:
         def store(path: Path) -> Store:
             return replace(own, folder=path).store
 
-        path = _answer_of_main(lambda: None if anew else _found(identity, store))
+        path = _answer_of_main(lambda: None if anew else self._found(identity, store))
         if path is not None:
             return replace(own, folder=path)
         made = give()
 
         def write() -> None:
-            if anew:
+            if anew or self._other_sources(identity, own.store):
                 own.delete()
-            self._begin(identity, own.folder, own.store.manifest_path.is_file())
+            lists = lists_of(self.inputs, identity.value)
+            if not own.store.manifest_path.exists() and (
+                said := difference(identity, own.folder, lists)
+            ):
+                print(said, file=sys.stderr)
             own.write(made)
-            if not (own.folder / LISTS).is_file():  # it was set aside with a damaged manifest
-                self._begin(identity, own.folder, True)
+            own.store.annotate(sources=self._sources(identity.value), lists=lists)
             try:
                 self._refuse_changed_inputs(identity)
             except ValueError:
@@ -259,6 +282,52 @@ class _Resolver:
 
         _answer_of_main(write)
         return own
+
+    def _found(self, identity: Identity, store: Callable[[Path], Store]) -> Path | None:
+        """Return the folder of a finished store whose bytes are those that were written."""
+        for path in places(identity):
+            found = store(path)
+            if not found.manifest_path.exists():
+                continue
+            problem = self._problem(identity, found)
+            if not problem:
+                return path
+            if path != own_place(identity):  # that one is set aside, which is said then
+                print(f"{problem} It is left as it is and made again in {shown(work_root())}.",
+                      file=sys.stderr)
+        return None
+
+    def _problem(self, identity: Identity, store: Store) -> str:
+        """Say why a store that has a manifest cannot be used; "" where it can."""
+        try:
+            store.verify()
+        except (Damaged, Stale) as error:
+            return getattr(error, "problem", str(error))
+        if not store.finished:
+            return f"{shown(store.folder)} is not finished."
+        return self._other_sources(identity, store)
+
+    def _other_sources(self, identity: Identity, store: Store) -> str:
+        """Say what a store was made from has other bytes now; "" for none.
+
+        A run that is trained anew keeps its identity, but not always its weights: after a change
+        to the code, or on another machine.
+        """
+        try:
+            recorded = store.notes.get("sources", {})
+        except (Damaged, Stale):
+            return ""
+        others = [name for name, now in self._sources(identity.value).items()
+                  if now and recorded.get(name, now) != now]
+        if not others:
+            return ""
+        return (f"{shown(store.folder)} was made from {' and '.join(others)} with other bytes than "
+                "those that are there now.")
+
+    def _sources(self, value: Value) -> dict[str, str]:
+        """The digest of the bytes of everything that a value is made from; "" for what is gone."""
+        return {name: _bytes_of(place(self.inputs.identity(one)))
+                for name, one in value.parents().items()}
 
     def _refuse_changed_inputs(self, identity: Identity) -> None:
         """Raise ValueError where a file changed while something was made from it."""
@@ -296,31 +365,18 @@ def own_place(identity: Identity) -> Path:
 
 def place(identity: Identity) -> Path:
     """Return the folder in which a value lies; its own one where it lies in none."""
-    return next((path for path in places(identity) if Store(path, "", {}).manifest_path.is_file()),
+    return next((path for path in places(identity) if (path / MANIFEST).exists()),
                 own_place(identity))
 
 
-def _found(identity: Identity, store: Callable[[Path], Store]) -> Path | None:
-    """Return the folder of a finished store whose bytes are those that were written."""
-    for path in places(identity):
-        found = store(path)
-        if found.manifest_path.is_file():
-            problem = _problem(found)
-            if not problem:
-                return path
-            if path != own_place(identity):  # that one is set aside, which is said then
-                print(f"{problem} It is left as it is and made again in {shown(work_root())}.",
-                      file=sys.stderr)
-    return None
-
-
-def _problem(store: Store) -> str:
-    """Say why a store that has a manifest cannot be used; "" where it can."""
+def _bytes_of(folder: Path) -> str:
+    """A digest of what is made from a store: its weights or labels; "" where it is not there."""
     try:
-        store.verify()
-    except (Damaged, Stale) as error:
-        return getattr(error, "problem", str(error))
-    return "" if store.finished else f"{shown(store.folder)} is not finished."
+        members = Store.open(folder).members
+    except (FileNotFoundError, Damaged):
+        return ""
+    return digest({name: one["sha256"] for name, one in members.items()
+                   if not name.endswith(".json")})
 
 
 def _answer_of_main(question: Callable[[], T]) -> T:

@@ -57,6 +57,7 @@ class Store:
         kind: what kind of store this is, such as ``logits``.
         description: all that decides what the store holds, JSON.
         parents: {what was read: its digest}.
+        fix: what to do where the store is damaged, a sentence; "" for a general one.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Store:
         kind: str,
         description: Mapping[str, Any],
         parents: Mapping[str, str] | None = None,
+        fix: str = "",
     ) -> None:
         self.folder = Path(folder)
+        self.fix = fix
         self.kind = kind
         self.description: dict[str, Any] = json.loads(json.dumps(dict(description)))
         self.parents = dict(parents or {})
@@ -217,6 +220,26 @@ class Store:
             return False
         return True
 
+    def annotate(self, **notes: Any) -> None:
+        """Add notes to the manifest: JSON that says more of the store and decides nothing.
+
+        Raises:
+            Damaged, Stale: as for :meth:`put`.
+        """
+        manifest = self._writable()
+        manifest["notes"] = {**manifest.get("notes", {}), **notes}
+        self.save()
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """What :meth:`annotate` added; nothing where there is no manifest.
+
+        Raises:
+            Damaged, Stale: as for :attr:`members`.
+        """
+        manifest = self._stored()
+        return MappingProxyType(manifest.get("notes", {}) if manifest else {})
+
     def verify(self) -> None:
         """Check every member.
 
@@ -253,7 +276,7 @@ class Store:
 
     @property
     def _fix(self) -> str:
-        return (
+        return self.fix or (
             f"Delete the folder {shown(self.folder)} and run the same command again: it is made "
             "anew."
         )
@@ -330,6 +353,8 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
         manifest = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except IsADirectoryError as error:
+        raise damaged(path, "it is a folder") from error
     if manifest.get("format") != FORMAT:
         raise damaged(
             path, f"its format is {manifest.get('format')}, but this version reads {FORMAT}",

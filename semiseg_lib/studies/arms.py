@@ -10,7 +10,7 @@ from semiseg_lib.experiments import Run, runs_behind
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.fingerprint import fingerprint
 from semiseg_lib.profiles import Profile
-from semiseg_lib.studies.scores import Rounds, Scores, scored
+from semiseg_lib.studies.scores import Rounds, Scores, reads, scored
 
 Recipe = Callable[[Profile, int], "Run | Rounds"]
 """What is trained under a profile with a seed."""
@@ -23,7 +23,7 @@ class Arm:
     Attributes:
         text: what is done, for tables.
         recipe: the run, or the rounds of pseudo-labelling, under a profile with a seed.
-        score: what is measured of it; see :mod:`semiseg_lib.studies.scores`.
+        score: what is measured of it, one of :data:`semiseg_lib.studies.scores.READS`.
         dataset: whose profile it runs with.
         labelled: how many images have masks; None: as in the profile.
         data_options: options of the dataset that are not the profile's.
@@ -47,7 +47,12 @@ class Arm:
 
     def fingerprint(self, profile: Profile) -> str:
         """Return ten digits that change with all options that decide the scores, seed aside."""
-        return fingerprint({"value": self.value(profile, 0), "protocol": profile.protocol})
+        return fingerprint(self.options(profile))
+
+    def options(self, profile: Profile) -> dict[str, Any]:
+        """Return all options that decide the scores, seed aside: the run's and the score's."""
+        read = {name: getattr(profile, name) for name in reads(self.score).options}
+        return {"value": self.value(profile, 0), "protocol": profile.protocol, **read}
 
     def runs(self, profile: Profile, seed: int = 0) -> tuple[Run, ...]:
         """Return every run that leads to the scores, in the order in which they are trained.

@@ -7,7 +7,7 @@ machine. A stored row is of one of three kinds:
 - *current*: its ``config`` is the fingerprint of today's arm;
 - *legacy*: made by the code of the commit that it names, before rows said all of this. Nothing
   makes it again, and no run alters it: the legacy rows of a file are sealed by a hash of their own;
-- neither: it is left out, and reading says how many there are and why.
+- neither: it stays in the file but is left out, and reading says how many there are and why.
 
 One read serves rows of one kind only, so that no table or interval mixes two versions of the code.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from semiseg_lib.profiles import Profile
 from semiseg_lib.provenance import code_version, in_words
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
+from semiseg_lib.studies.scores import images_read
 
 SIGN = "†"
 """What stands behind the name of a legacy row."""
@@ -41,6 +43,7 @@ NO_ARM = "of arms that the study no longer has"
 OTHER_IMAGES = "scored on other test images than the newest row"
 NOT_YET = "made by today's code, which do not cover the legacy rows yet"
 FROM_VERSION_CONTROL = "Take the file from the version control again."
+MAKE_AGAIN = "Delete it and make it again with `semiseg study`."
 
 
 @dataclass(frozen=True)
@@ -284,32 +287,26 @@ def _is_of_these_images(
         now = _inputs_of(arm, profile, row["seed"], machine)
     except FileNotFoundError:
         return True
-    return all(row[key] == one for key, one in now.items())
+    return all(row.get(key) == one for key, one in now.items())
 
 
 def _inputs_of(arm: Arm, profile: Profile, seed: int, machine: Machine) -> dict[str, Any]:
-    """The identity of an arm's run, and the digests of its images, those it is scored on too."""
+    """The identity of an arm's run, and the digests of its images and of those its score reads."""
     value = arm.value(profile, seed)
     run = value if isinstance(value, Run) else value.first
     inputs = Inputs(machine.root)
     identity = inputs.identity(run)
-    test = inputs.data(run).test.without_boxes().digest
+    read = images_read(arm.score, value, inputs.data(run))
     return {"identity": identity.digest, "classes": list(identity.classes),
-            "images": {**identity.images, "test": test}}
+            "images": {**identity.images, **read}}
 
 
 def _store_row(path: Path, name: str, profile: Profile, row: dict[str, Any]) -> None:
-    """Add a row to a file, in place of the one of the same arm and seed."""
-    with held(path):
+    """Add a row as the last of a file, in place of the one with the same key if there is one."""
+    with held(path, beside=True):  # records may be shared by processes with other work folders
         stored = _stored(path)  # read again: another study may run beside
-        rows = [one for one in _current(stored, name, profile)
-                if (one["arm"], one["seed"]) != (row["arm"], row["seed"])]
-        stored.rows = [*rows, row]
-        known = {one["config"] for one in stored.rows}
-        value = STUDIES[name][row["arm"]].value(profile, 0)
-        recipe = dump({"value": value, "protocol": profile.protocol})
-        recipes = {**stored.recipes, row["config"]: recipe}
-        stored.recipes = {key: one for key, one in recipes.items() if key in known}
+        stored.rows = [*(one for one in stored.rows if _key(one) != _key(row)), row]
+        stored.recipes[row["config"]] = dump(STUDIES[name][row["arm"]].options(profile))
         stored.profile = profile.name
         _store(path, stored)
 
@@ -354,8 +351,7 @@ def _matching(stored: _File, name: str, profile: Profile) -> list[dict]:
 def _current(stored: _File, name: str, profile: Profile) -> list[dict]:
     """The rows that today's arms would give again, all scored on the same test images."""
     rows = _matching(stored, name, profile)
-    latest = max(reversed(rows), key=lambda row: row["date"], default=None)  # the last of equals
-    newest = latest["images"]["test"] if latest else ""
+    newest = rows[-1]["images"]["test"] if rows else ""  # by place: a clock may be set back
     return [row for row in rows if row["images"]["test"] == newest]
 
 
@@ -380,18 +376,17 @@ def _stored(path: Path) -> _File:
         return _File()
     try:
         content = read_json(path)
-    except Damaged as error:  # to delete the file, as others that can be made again, is no fix
-        raise Damaged(error.problem, FROM_VERSION_CONTROL) from error
+    except Damaged as error:
+        raise Damaged(error.problem, _fix(path)) from error
     if content.get("format") != FORMAT:
         raise Damaged(
-            f"{shown(path)} has format {content.get('format')}, but this version reads {FORMAT}. "
-            "Take the file from the version control again, or make it again with semiseg study."
+            f"{shown(path)} has format {content.get('format')}, but this version reads {FORMAT}.",
+            _fix(path),
         )
     legacy = content["legacy"]
     if legacy_hash(legacy["rows"]) != legacy["hash"]:
         raise Damaged(
-            f"the legacy rows of {shown(path)} are not those that were sealed.",
-            FROM_VERSION_CONTROL,
+            f"the legacy rows of {shown(path)} are not those that were sealed.", _fix(path)
         )
     rows = list(content["rows"].values())
     return _File(content["profile"], rows, content["recipes"], legacy["rows"], legacy["machine"])
@@ -400,11 +395,33 @@ def _stored(path: Path) -> _File:
 def _store(path: Path, stored: _File) -> None:
     write_json(path, {
         "format": FORMAT, "profile": stored.profile,
-        "rows": {f"{row['arm']}, seed {row['seed']}": row for row in stored.rows},
+        "rows": {_key(row): row for row in stored.rows},
         "recipes": stored.recipes,
         "legacy": {"hash": legacy_hash(stored.legacy), "machine": stored.legacy_machine,
                    "rows": stored.legacy},
     })
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    """The name of a row in its file: one for each arm, seed, options and test images."""
+    test = row["images"]["test"][:10]
+    return f"{row['arm']}, seed {row['seed']}, config {row['config']}, test images {test}"
+
+
+def _fix(path: Path) -> str:
+    """What to do about a damaged file: where git has it, deleting would lose its legacy rows."""
+    return FROM_VERSION_CONTROL if _is_tracked(path) else MAKE_AGAIN
+
+
+def _is_tracked(path: Path) -> bool:
+    """Whether git has a version of a file."""
+    try:
+        return subprocess.run(
+            ["git", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name],
+            capture_output=True, timeout=10,
+        ).returncode == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def _state_text(row: Mapping[str, Any]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.experiments import (
     Inputs,
@@ -41,13 +43,10 @@ class Rounds(Configuration):
     Attributes:
         first: the fine-tuned student of the first round.
         plan: how many rounds, and who teaches next.
-        fair: where no other images than the reported ones could say who is better, every student
-            teaches, as published: a choice made there would be rewarded there.
     """
 
     first: Run
     plan: RoundsConfig
-    fair: bool = True
 
     @staticmethod
     def of(profile: Profile, seed: int, selection: Selection) -> Rounds:
@@ -92,7 +91,11 @@ def with_labels(value: Run, profile: Profile, machine: Machine) -> Scores:
 
 
 def rounds(value: Rounds, profile: Profile, machine: Machine) -> Scores:
-    """Return the scores of every student, and of the labels that it learnt from."""
+    """Return the scores of every student, and of the labels that it learnt from.
+
+    Where no other images than the reported ones could say who is better, every student teaches, as
+    published: a choice made there would be rewarded there.
+    """
     plan, seed = value.plan, value.first.seed
     if not judges_fairly(Data(profile.data, seed, machine.root), "test"):
         plan = replace(plan, keep_better=False)
@@ -145,6 +148,66 @@ def made_with(runs: Iterable[Run], machine: Machine) -> list[dict[str, Any]]:
 def judges_fairly(data: Data, split: str) -> bool:
     """Return whether a choice made on the validation images can be scored on ``split``."""
     return split != "val" and not set(data.names[split]) & set(data.names["val"])
+
+
+IMAGES: Mapping[str, Callable[[Data], ImageSet]] = {
+    "test": lambda data: data.test.without_boxes(),
+    "val": lambda data: data.val.without_boxes(),
+    "boxes of unlabelled": lambda data: data.boxed,
+    "hidden masks": lambda data: data.unlabelled_truth.images,
+    "hidden masks of boxed": lambda data: data.truth_of(data.boxed).images,
+}
+"""The images that a score may read, by the name under which a row holds their digest."""
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What decides a score beside the run.
+
+    Attributes:
+        images: names in ``IMAGES``.
+        options: names of the profile's options.
+    """
+
+    images: tuple[str, ...] = ("test",)
+    options: tuple[str, ...] = ()
+
+
+READS: Mapping[Callable[..., Scores], Reads] = {
+    scored: Reads(),
+    with_labels: Reads(
+        ("test", "boxes of unlabelled", "hidden masks of boxed"), ("logits_bits",)
+    ),
+    rounds: Reads(("test", "val", "hidden masks")),
+}
+"""What each score reads. A score of your own needs an entry."""
+
+
+def reads(score: Callable[..., Scores]) -> Reads:
+    """Return what a score reads.
+
+    Raises:
+        ValueError: nobody said.
+    """
+    if score not in READS:
+        raise ValueError(
+            f"nobody said what the score {score.__name__!r} reads, so changed images would go "
+            "unnoticed: add it to READS in semiseg_lib/studies/scores.py."
+        )
+    return READS[score]
+
+
+def images_read(
+    score: Callable[..., Scores], value: Run | Rounds, data: Data
+) -> dict[str, str]:
+    """Return the digests of the images that a score reads, by name."""
+    names = set(reads(score).images)
+    if isinstance(value, Rounds) and not value.plan.keep_better:
+        names.discard("val")  # every student teaches, so nothing is chosen there
+    found = {name: IMAGES[name](data).digest for name in sorted(names)}
+    if isinstance(value, Run) and methods.kind(value.method).uses_boxes:
+        found["test with boxes"] = data.test.digest
+    return found
 
 
 def _scored(trained: Trained, profile: Profile) -> Scores:

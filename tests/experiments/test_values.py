@@ -26,7 +26,7 @@ from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.self_training import pseudo_labels, student
 from semiseg_lib.experiments.semi_supervised import learn, supervised_longer, warm_starts
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.fingerprint import Configuration, Schema, digest, dump, plain
+from semiseg_lib.fingerprint import Configuration, Schema, digest, dump, plain, schema_of
 from semiseg_lib.fingerprint import load as read
 from semiseg_lib.inference import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
@@ -153,14 +153,23 @@ PRIMARY = story.primary(
 PATHS = list(leaves(PRIMARY))
 
 
-ASIDE = ("checkpoint_seconds", "published")
-"""What decides no result: of a published list the names count, and not where it lies."""
+def is_aside(path: tuple[str, ...]) -> bool:
+    """Whether the class that holds an option says that it decides nothing."""
+    owner = PRIMARY
+    for name in path[:-1]:
+        owner = getattr(owner, name)
+    return path[-1] in schema_of(type(owner)).aside
 
 
-@pytest.mark.parametrize("path", [one for one in PATHS if one[-1] not in ASIDE], ids=".".join)
+@pytest.mark.parametrize("path", [one for one in PATHS if not is_aside(one)], ids=".".join)
 def test_every_option_of_a_run_and_of_what_it_builds_on_counts(path):
     """A run that differs in anything must never be mistaken for one on disk."""
     assert digest(changed(PRIMARY, path)) != digest(PRIMARY)
+
+
+@pytest.mark.parametrize("path", [one for one in PATHS if is_aside(one)], ids=".".join)
+def test_an_option_that_is_set_aside_does_not_count(path):
+    assert digest(changed(PRIMARY, path)) == digest(PRIMARY)
 
 
 def test_the_options_of_what_a_run_builds_on_are_among_them():

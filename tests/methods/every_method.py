@@ -72,7 +72,7 @@ def run_of(config) -> Run:
 def store(run: Run, folder: Path) -> None:
     """Write what a run's folder says of it, for images that nobody looks at."""
     identity = Identity(run, ("paper", "circle", "square"), {"labelled": 64 * "0"})
-    RunFolder(folder, identity.description, identity.parents).begin()
+    RunFolder(folder, identity.description, identity.parents).begin({})
 
 
 def read_back(folder: Path) -> Run:
