@@ -80,8 +80,7 @@ class RunFolder:
     @cached_property
     def store(self) -> Store:
         """The finished files with their manifest."""
-        fix = f"`semiseg run {shown(self.path / CONFIG)}` makes the run again."
-        return Store(self.path, "run", self.description, self.parents, fix)
+        return Store(self.path, "run", self.description, self.parents, make_again(self.path))
 
     @staticmethod
     def open(path: Path) -> RunFolder:
@@ -97,8 +96,7 @@ class RunFolder:
             try:
                 store = Store.open(path)
             except Damaged as error:
-                fix = f"`semiseg run {shown(path / CONFIG)}` makes the run again."
-                raise Damaged(error.problem, fix) from error
+                raise Damaged(error.problem, make_again(path)) from error
             return RunFolder(path, store.description, store.parents)
         if not (path / CONFIG).is_file():
             raise FileNotFoundError(
@@ -210,7 +208,7 @@ class RunFolder:
 
     @property
     def _train_again(self) -> str:
-        return f"`semiseg run {shown(self.path / CONFIG)} --no-resume` trains the run again."
+        return f"`semiseg run {shown(self.path)} --no-resume` trains the run again."
 
     def finish(self, weights: Mapping[str, torch.Tensor], record: dict) -> None:
         """Store the result, with the best score of its history, and drop the checkpoints."""
@@ -318,6 +316,11 @@ class RunFolder:
         if identity != self._identity:
             raise Damaged(f"{shown(path)} is the checkpoint of another run.")
         return state
+
+
+def make_again(folder: Path) -> str:
+    """Say what makes a damaged run again."""
+    return f"`semiseg run {shown(folder)}` makes the run again."
 
 
 def read_description(path: Path) -> dict[str, Any]:

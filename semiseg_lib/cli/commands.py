@@ -17,6 +17,7 @@ from accelerate.utils import broadcast_object_list
 from semiseg_lib import datasets, profiles, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
 from semiseg_lib.cli.report import report, say
+from semiseg_lib.durable import Damaged
 from semiseg_lib.experiments import (
     Inputs,
     Machine,
@@ -34,7 +35,7 @@ from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.paths import reading_root, shown, work_root, working_in
 from semiseg_lib.predicting import predict_files
 from semiseg_lib.profiles import Profile
-from semiseg_lib.runs import CONFIG, read_description
+from semiseg_lib.runs import CONFIG, RunFolder, read_description
 from semiseg_lib.tables import markdown_table
 from semiseg_lib.train import TrainConfig
 
@@ -136,7 +137,12 @@ def run(
         device: cpu, or unset for the best there is.
     """
     path = file / CONFIG if file.is_dir() else file
-    description = read_description(path)
+    try:
+        description = read_description(path)
+    except Damaged:
+        if not file.is_dir():
+            raise
+        description = RunFolder.open(file).description
     value, machine = read_run(description, path), Machine(device, root, workers)
     refuse_other_inputs(description, path, value, Inputs(machine.root), other_data)
     trained = resolve(value, machine, anew=not resume)
