@@ -247,7 +247,7 @@ def interrupt(run: Run) -> tuple[Run, Path]:
 def make_record(root: Path) -> Path:
     """Write a file of records."""
     path = root / "records" / "a-smoke.json"
-    row = {"arm": "a", "seed": 1, "config": "c", "test": 50.0}
+    row = {"arm": "a", "seed": 1, "config": "c", "test": 50.0, "images": {"test": 64 * "0"}}
     records._store(path, records._File("smoke", [row], {"c": {}}, [{**row, "legacy": "abc"}]))
     return path
 

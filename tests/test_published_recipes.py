@@ -14,9 +14,9 @@ from semiseg_lib.book import published
 from semiseg_lib.datasets.camvid import CAMVID_CLASSES
 from semiseg_lib.datasets.cityscapes import CITYSCAPES_CLASSES
 from semiseg_lib.datasets.voc import VOC_CLASSES
+from semiseg_lib.fingerprint import fingerprint
 from semiseg_lib.methods import PseudoLabelConfig
 from semiseg_lib.profiles.published_shared import broken_off, steps
-from semiseg_lib.runs import fingerprint
 
 RECIPES = [(method, dataset) for method, of in profiles.RECIPES.items() for dataset in of]
 CLASSES = {"voc": len(VOC_CLASSES), "cityscapes": len(CITYSCAPES_CLASSES),

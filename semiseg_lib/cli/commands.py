@@ -138,11 +138,9 @@ def run(
     """
     path = file / CONFIG if file.is_dir() else file
     try:
+        description = RunFolder.open(file).description if file.is_dir() else read_description(file)
+    except Damaged:  # of a damaged manifest the config.json beside it still says what it was
         description = read_description(path)
-    except Damaged:
-        if not file.is_dir():
-            raise
-        description = RunFolder.open(file).description
     value, machine = read_run(description, path), Machine(device, root, workers)
     refuse_other_inputs(description, path, value, Inputs(machine.root), other_data)
     trained = resolve(value, machine, anew=not resume)

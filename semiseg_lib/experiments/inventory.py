@@ -107,7 +107,7 @@ def _inputs_of(path: Path, root: Path | None) -> Inputs:
     So runs on other datasets than the one at hand are not taken for stale.
     """
     with suppress(Damaged, OSError, KeyError):
-        folder = stored_lists(path)["folder"]
+        folder = stored_lists(path)["lies in"]
         return Inputs(Path(folder) if folder else root)
     return Inputs(root)
 

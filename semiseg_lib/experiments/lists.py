@@ -33,7 +33,7 @@ def lists_of(inputs: Inputs, value: Value) -> dict[str, Any]:
 
     Returns:
         ``made from``: by role, {name: hashes}; ``scored on``: the same of ``val`` and ``test``, as
-        far as their files are there, with ``digests``; ``folder``: where the dataset lies, "" for
+        far as their files are there, with ``digests``; ``lies in``: where the dataset lies, "" for
         one that lies nowhere.
     """
     data, scored, digests = inputs.data(value), {}, {}
@@ -44,7 +44,7 @@ def lists_of(inputs: Inputs, value: Value) -> dict[str, Any]:
     made = {role: _hashes(images) for role, images in inputs.image_sets(value).items()}
     folder = data.source.folder
     return {"made from": made, "scored on": scored, "digests": digests,
-            "folder": "" if folder is None else str(Path(folder).resolve())}
+            "lies in": "" if folder is None else str(Path(folder).resolve())}
 
 
 def newest_change(inputs: Inputs, value: Value) -> float:

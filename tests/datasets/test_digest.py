@@ -446,7 +446,7 @@ def test_an_unreadable_or_foreign_table_is_an_empty_one(reader, work, content):
 def test_a_work_folder_that_cannot_be_written_is_no_error(
     reader, work, later, hashed, monkeypatch, trouble
 ):
-    def refuse(path, *_):
+    def refuse(path, *_, **__):
         raise PermissionError(30, "Read-only file system", str(path))
 
     expected = image_set_digest(reader, range(3), FileHashes())
