@@ -15,7 +15,7 @@ from PIL import Image
 
 import semiseg_lib
 from semiseg_lib import profiles
-from semiseg_lib.batches import weak_view
+from semiseg_lib.batches import loader, weak_view
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.experiments import Machine, Run, resolve
@@ -116,7 +116,7 @@ def profile_of(dataset: str, augment: ViewConfig | None = None) -> Profile:
 def executed(profile: Profile, train: Callable, root: Path, seed: int) -> Lines:
     """What runs from image sets to batches and in the loop, for one training from the start."""
     lines: Lines = set()
-    for remembered in (weak_view._places, weak_view._between):
+    for remembered in (weak_view._places, weak_view._between, loader._order):
         remembered.cache_clear()  # or the second one would not run what the first one has
     with traced(lines):
         resolve(train(profile, seed), Machine("cpu", root))
