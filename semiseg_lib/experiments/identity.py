@@ -30,6 +30,9 @@ SCHEMA = 1
 KINDS = {Run: "run", Logits: "logits", MixedLogits: "mixed-logits", PseudoLabels: "pseudo-labels"}
 """The stable name of each kind of value."""
 
+FOLDER_OF = {Run: "runs", Logits: "logits", MixedLogits: "logits", PseudoLabels: "pseudo_labels"}
+"""The folder below the work folder that holds each kind of value."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -139,7 +142,7 @@ class Inputs:
             images = data.unlabelled if logits is None else data.boxed
             sets["unlabelled"] = images.giving(*method.reads)
         if value.validation:
-            sets["val"] = data.val if method.uses_boxes else data.val.without_boxes()
+            sets["val"] = as_scored(data.val, value)
         return sets
 
     def _learnt(self, run: Run, data: Data) -> ImageSet:
@@ -156,6 +159,11 @@ class Inputs:
             {role: images.digest for role, images in self.image_sets(value).items()}, parents,
             weights_of(value) if isinstance(value, Run) else {},
         )
+
+
+def as_scored(images: ImageSet, run: Run) -> ImageSet:
+    """Return images as a run is scored on them: boxes count only for a model that reads some."""
+    return images if methods.kind(run.method).uses_boxes else images.without_boxes()
 
 
 def run_of(value: Value) -> Run:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from semiseg_lib.durable import Damaged, held, leftovers
-from semiseg_lib.experiments.identity import KINDS, SCHEMA, Inputs
+from semiseg_lib.experiments.identity import FOLDER_OF, KINDS, SCHEMA, Inputs
 from semiseg_lib.experiments.lists import differences_from_stored, stored_lists
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.fingerprint import load
 from semiseg_lib.paths import shared_roots, work_root
 from semiseg_lib.runs import CONFIG, read_description
-from semiseg_lib.stores.store import MANIFEST, Store
+from semiseg_lib.stores.store import MANIFEST, Store, delete_store, is_set_aside
 
-FOLDERS = ("runs", "logits", "pseudo_labels")
+FOLDERS = tuple(dict.fromkeys(FOLDER_OF.values()))
 State = Literal[
     "fresh", "unfinished", "stale", "orphaned", "damaged", "set aside", "earlier version",
     "left over", "unknown",
@@ -58,7 +59,8 @@ def inventory(root: Path | None = None) -> list[Item]:
     Args:
         root: the folder that holds the datasets; None asks ``SEMISEG_DATA``.
     """
-    items = [_item(path, _inputs_of(path, root)) for path in _stored_folders(work_root())]
+    inputs = cache(Inputs)  # the images of one folder are opened once
+    items = [_item(path, inputs(_root_of(path, root))) for path in _stored_folders(work_root())]
     known = {item.identity for item in items if item.state == "fresh"} | _shared_identities()
     needed = {parent for item in items for parent in item.parents
               if item.state in ("fresh", "unfinished")}
@@ -87,7 +89,7 @@ def remove(item: Item) -> bool:
         if _stamp(item.path) != item.stamp:
             return False
         if item.path.is_dir():
-            Store(item.path, "", {}).delete()
+            delete_store(item.path)
         else:
             item.path.unlink(missing_ok=True)
     return True
@@ -101,15 +103,15 @@ def leftovers_in(root: Path) -> Iterator[Path]:
         yield from leftovers(folder)
 
 
-def _inputs_of(path: Path, root: Path | None) -> Inputs:
-    """The images of what is stored at a path: those in the folder that it was made from.
+def _root_of(path: Path, root: Path | None) -> Path | None:
+    """The folder of the dataset that what is stored at a path was made from; else ``root``.
 
     So runs on other datasets than the one at hand are not taken for stale.
     """
     with suppress(Damaged, OSError, KeyError):
-        folder = stored_lists(path)["lies in"]
-        return Inputs(Path(folder) if folder else root)
-    return Inputs(root)
+        if folder := stored_lists(path)["lies in"]:
+            return Path(folder)
+    return root
 
 
 def _shared_identities() -> set[str]:
@@ -133,7 +135,7 @@ def _stored_folders(root: Path) -> Iterator[Path]:
 
 
 def _item(path: Path, inputs: Inputs) -> Item:
-    if ".damaged" in path.name:
+    if is_set_aside(path):
         return _seen(path, "set aside", "it was damaged")
     try:
         description, parents, finished = _described(path)

@@ -8,16 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from semiseg_lib import methods
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.durable import Damaged, read_json
-from semiseg_lib.experiments.identity import Identity, Inputs, run_of
+from semiseg_lib.experiments.identity import Identity, Inputs, as_scored, run_of
 from semiseg_lib.experiments.trained import Trained, refuse_other_classes
-from semiseg_lib.experiments.values import Run, Value
+from semiseg_lib.experiments.values import Value
 from semiseg_lib.paths import shown
 from semiseg_lib.runs import LISTS, WEIGHTS, RunFolder
-from semiseg_lib.stores.store import MANIFEST, Store
+from semiseg_lib.stores.store import MANIFEST, Store, is_set_aside
 
 SHOWN = 3
 """How many names a message gives as examples."""
@@ -39,7 +38,7 @@ def lists_of(inputs: Inputs, value: Value) -> dict[str, Any]:
     data, scored, digests = inputs.data(value), {}, {}
     for split in ("val", "test"):
         with suppress(FileNotFoundError):
-            images = _as_scored(getattr(data, split), run_of(value))
+            images = as_scored(getattr(data, split), run_of(value))
             scored[split], digests[split] = _hashes(images), images.digest
     made = {role: _hashes(images) for role, images in inputs.image_sets(value).items()}
     folder = data.source.folder
@@ -59,11 +58,6 @@ def newest_change(inputs: Inputs, value: Value) -> float:
         for status in [content.stat()]
     ]
     return max(times, default=0.0)
-
-
-def _as_scored(images: ImageSet, run: Run) -> ImageSet:
-    """The images as a run is scored on them: boxes count only for a model that reads some."""
-    return images if methods.kind(run.method).uses_boxes else images.without_boxes()
 
 
 def _hashes(images: ImageSet) -> dict[str, list[str]]:
@@ -97,7 +91,7 @@ def difference(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
     if said := _earlier_versions(path.parent, stem.rpartition("-")[0]):
         return said
     others = [one for one in path.parent.glob(f"{stem}-*")
-              if one != path and ".damaged" not in one.name]
+              if one != path and not is_set_aside(one)]
     for other in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True):
         with suppress(Damaged, FileNotFoundError, KeyError, TypeError, AttributeError, ValueError):
             said = _differences(identity, RunFolder.open(other).description["inputs"],
@@ -150,7 +144,7 @@ def refuse_other_images(
     if other_data:
         return
     stored = json.loads(trained.folder.store.read(LISTS))
-    images = _as_scored(getattr(trained.data, split), trained.run)
+    images = as_scored(getattr(trained.data, split), trained.run)
     if stored["digests"].get(split) != images.digest:
         said = changes(stored["scored on"].get(split, {}), _hashes(images))
         said = said or "they are read in another way than then"

@@ -27,10 +27,17 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.durable import Damaged, held, read_json
 from semiseg_lib.evaluate import evaluate, predict_probabilities
-from semiseg_lib.experiments.identity import Identity, Inputs, blueprint, boxed_part, run_of
+from semiseg_lib.experiments.identity import (
+    FOLDER_OF,
+    Identity,
+    Inputs,
+    blueprint,
+    boxed_part,
+    run_of,
+)
 from semiseg_lib.experiments.lists import difference, lists_of, newest_change
 from semiseg_lib.experiments.machine import Machine
-from semiseg_lib.experiments.trained import Trained, open_run
+from semiseg_lib.experiments.trained import Trained, opened
 from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
 from semiseg_lib.fingerprint import digest
@@ -50,8 +57,6 @@ T = TypeVar("T")
 Labels = TypeVar("Labels", LogitsStore, PseudoLabelStore)
 Give = Callable[[Sequence[int]], Iterable[Any]]
 """From the numbers of images to what is stored of each."""
-
-FOLDERS = {Run: "runs", Logits: "logits", MixedLogits: "logits", PseudoLabels: "pseudo_labels"}
 
 
 @overload
@@ -114,7 +119,7 @@ class _Resolver:
             path = own_place(identity)
             self._make_run(identity, RunFolder(path, identity.description, identity.parents), anew)
         # It may be stored with other options of those that decide no result.
-        return replace(open_run(path, self.machine, inputs=self.inputs), run=run)
+        return replace(opened(RunFolder.open(path), self.machine, inputs=self.inputs), run=run)
 
     def _make_run(self, identity: Identity, folder: RunFolder, anew: bool) -> None:
         """Train, from the folder's checkpoint where there is one, and store the result."""
@@ -207,8 +212,8 @@ class _Resolver:
         part = value.part if isinstance(value, Logits) else value.ancillary.part
         images = boxed_part(data, part)
         store = LogitsStore(
-            own_place(identity), identity.digest, images.names, value.bits, identity.description,
-            identity.parents,
+            own_place(identity), identity.digest, images.names, value.bits,
+            description=identity.description, parents=identity.parents,
         )
         give = self._own_logits if isinstance(value, Logits) else self._mixed_logits
         return self._stored(identity, store, anew, lambda: give(value, images))
@@ -226,7 +231,7 @@ class _Resolver:
         images = data.unlabelled
         store = PseudoLabelStore(
             own_place(identity), identity.digest, images.names, len(data.classes),
-            identity.description, identity.parents,
+            description=identity.description, parents=identity.parents,
         )
 
         def give() -> Give:
@@ -354,7 +359,7 @@ def mixed(
 
 def places(identity: Identity) -> list[Path]:
     """Return the folders in which a value may lie: in the work folder, then in shared ones."""
-    below = Path(FOLDERS[type(identity.value)]) / identity.name
+    below = Path(FOLDER_OF[type(identity.value)]) / identity.name
     return [root / below for root in (work_root(), *shared_roots())]
 
 

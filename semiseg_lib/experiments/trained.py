@@ -101,8 +101,7 @@ def refuse_other_classes(own: tuple[str, ...], given: tuple[str, ...], run: Path
 
 
 def open_run(
-    path: Path, machine: Machine | str | None = None, which: Literal["last", "best"] = "last",
-    inputs: Inputs | None = None,
+    path: Path, machine: Machine | str | None = None, which: Literal["last", "best"] = "last"
 ) -> Trained:
     """Open a finished run from its folder; its images need not be there.
 
@@ -111,11 +110,23 @@ def open_run(
         ValueError: another version of the library made it.
         Damaged: its files are not what was written.
     """
-    machine = Machine.of(machine)
     folder = RunFolder.open(path)
+    if folder.finished:
+        folder.store.verify()
+    return opened(folder, Machine.of(machine), which)
+
+
+def opened(
+    folder: RunFolder, machine: Machine, which: Literal["last", "best"] = "last",
+    inputs: Inputs | None = None,
+) -> Trained:
+    """Open a finished run whose files were checked; those that are read here are checked anyway.
+
+    Raises:
+        As :func:`open_run`.
+    """
     run = read_run(folder.description, folder.path / CONFIG)
     record = folder.read_record()
-    folder.store.verify()
     classes = tuple(folder.description["inputs"]["classes"])
     # The run's own weights come next, so no other ones are fetched for any of its networks.
     method = build(run, len(classes))

@@ -156,8 +156,11 @@ def runs_behind(value: Value) -> Iterator[Run]:
     yield from visit(value)
 
 
+def fresh_networks(run: Run) -> int:
+    """Return how many networks a run trains from fresh weights, not from another run's."""
+    return max(methods.kind(run.method).networks - len(run.start), 0)
+
+
 def networks_trained(run: Run) -> int:
     """Return how many networks were trained from fresh weights to make a run."""
-    return sum(
-        max(methods.kind(one.method).networks - len(one.start), 0) for one in runs_behind(run)
-    )
+    return sum(map(fresh_networks, runs_behind(run)))

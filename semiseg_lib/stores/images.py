@@ -3,44 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from semiseg_lib.durable import Damaged, sha256
+from semiseg_lib.durable import Damaged, held, sha256
 from semiseg_lib.paths import shown
 
 from .store import Stale, Store
 
 
-def store_of_images(
-    folder: Path,
-    kind: str,
-    own: Mapping[str, Any],
-    names: Sequence[str],
-    description: Mapping[str, Any],
-    parents: Mapping[str, str],
-) -> Store:
-    """Return the store of a list of images.
+@dataclass(frozen=True)
+class ImageStore:
+    """Something that is stored of each of a list of images; base of the stores of one kind.
 
-    Args:
-        folder: where it lies.
-        kind: what is stored for each image.
-        own: what describes every store of this kind.
+    A kind says what describes it beside source and images (:meth:`_own`), what to say of another
+    one's files (:meth:`_differs`), and which error and fix its user reads (:meth:`_stale`).
+
+    Attributes:
+        folder: ``manifest.json`` and the files.
+        source: fingerprint of what the files were made from.
         names: the images, in order.
-        description: what else the caller ties it to.
-        parents: {what was read: its digest}.
-
-    Raises:
-        ValueError: ``description`` has an entry of the kind's own.
+        description: what else the store is tied to, JSON.
+        parents: {what the files were made from: its digest}.
     """
-    images = {"images": sha256("\n".join(names).encode("utf-8")), "count": len(names)}
-    described = {**own, **images}
-    if taken := sorted(described.keys() & description.keys()):
-        raise ValueError(
-            f"the description of {shown(folder)} has entries of the store's own: "
-            f"{', '.join(taken)}. Rename them."
-        )
-    return Store(folder, kind, {**described, **description}, parents)
+
+    folder: Path
+    source: str
+    names: tuple[str, ...]
+    description: Mapping[str, Any] = field(default_factory=dict, hash=False, kw_only=True)
+    parents: Mapping[str, str] = field(default_factory=dict, hash=False, kw_only=True)
+
+    KIND: ClassVar[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def store(self) -> Store:
+        """The files with their manifest.
+
+        Raises:
+            ValueError: ``description`` has an entry of the store's own.
+        """
+        described = {
+            "source": self.source, **self._own(),
+            "images": sha256("\n".join(self.names).encode("utf-8")), "count": len(self),
+        }
+        if taken := sorted(described.keys() & self.description.keys()):
+            raise ValueError(
+                f"the description of {shown(self.folder)} has entries of the store's own: "
+                f"{', '.join(taken)}. Rename them."
+            )
+        return Store(self.folder, self.KIND, {**described, **self.description}, self.parents)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file is written; reading also checks that they are whole."""
+        return self.store.finished
+
+    def check_images(self, images: Sequence[str]) -> None:
+        """Check that these images, in this order, are those of the store.
+
+        Raises:
+            ValueError: they are not; the message names the first difference.
+        """
+        for number, (one, other) in enumerate(zip(self.names, images, strict=False)):
+            if one != other:
+                raise ValueError(
+                    f"{shown(self.folder)} does not fit these images: number {number} is {one!r} in "
+                    f"the store, but {other!r} among the images. Take the images in the store's order: "
+                    "images.named(store.names)."
+                )
+        if len(self) != len(images):
+            raise ValueError(
+                f"{shown(self.folder)} holds {len(self)} images and does not fit {len(images)}. Take "
+                "the images of the store: images.named(store.names)."
+            )
+
+    def delete(self) -> None:
+        """Delete what is stored, to be written anew."""
+        with held(self.folder):
+            self.store.delete()
+
+    def _members(self) -> Mapping[str, dict[str, Any]]:
+        """Return what the manifest says of each file; nothing where there is no manifest."""
+        try:
+            return self.store.members
+        except Damaged as error:
+            raise self._stale(reason(error)) from error
+        except Stale as error:
+            raise self._stale(self._differs(error).get(error.key, reason(error))) from error
+
+    def _own(self) -> dict[str, Any]:
+        """What describes every store of this kind, beside source and images."""
+        raise NotImplementedError
+
+    def _differs(self, error: Stale) -> dict[str, str]:
+        """What to say of a difference in the kind's own description, by the key of the error."""
+        raise NotImplementedError
+
+    def _stale(self, problem: str) -> Stale:
+        """The error that names the store, the problem and the fix."""
+        raise NotImplementedError
 
 
 def begin_to_write(store: Store) -> None:
@@ -62,23 +128,3 @@ def reason(error: Damaged | Stale) -> str:
     if error.key in ("description.images", "description.count"):
         return "they belong to other images, or in another order"
     return f"{error.key} is {error.stored!r}, not {error.asked!r}"
-
-
-def check_images(stored: Sequence[str], images: Sequence[str], folder: Path) -> None:
-    """Check that the images of a store are those that it is to be used for, in their order.
-
-    Raises:
-        ValueError: they are not; the message names the first difference.
-    """
-    for number, (one, other) in enumerate(zip(stored, images, strict=False)):
-        if one != other:
-            raise ValueError(
-                f"{shown(folder)} does not fit these images: number {number} is {one!r} in the "
-                f"store, but {other!r} among the images. Take the images in the store's order: "
-                "images.named(store.names)."
-            )
-    if len(stored) != len(images):
-        raise ValueError(
-            f"{shown(folder)} holds {len(stored)} images and does not fit {len(images)}. Take the "
-            "images of the store: images.named(store.names)."
-        )

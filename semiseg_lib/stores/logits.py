@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +22,11 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from semiseg_lib.durable import Damaged, held
+from semiseg_lib.durable import held
 from semiseg_lib.paths import shown
 
-from .images import begin_to_write, check_images, reason, store_of_images
-from .store import Stale, Store
+from .images import ImageStore, begin_to_write
+from .store import Stale
 
 IMAGES_PER_FILE = 256
 LEVELS = 255  # steps between the lowest and the highest logit that 8 bits tell apart
@@ -39,7 +39,7 @@ class StaleLogits(Stale):
 
 
 @dataclass(frozen=True)
-class LogitsStore:
+class LogitsStore(ImageStore):
     """Stored logits of a list of images: ``store[i]`` reads one, ``read()`` all of them.
 
     Reading one image loads nothing else. A file is checked against its SHA-256 once in a process,
@@ -56,15 +56,9 @@ class LogitsStore:
         parents: {what the logits were made from: its digest}.
     """
 
-    folder: Path
-    source: str
-    names: tuple[str, ...]
     bits: Literal[8, 16] = 16
-    description: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    parents: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    def __len__(self) -> int:
-        return len(self.names)
+    KIND = "logits"
 
     def __getitem__(self, index: int) -> Tensor:
         """The logits of one image, float16 (C, h, w).
@@ -113,11 +107,6 @@ class LogitsStore:
         if not store.finished:
             store.finish()
 
-    def delete(self) -> None:
-        """Delete what is stored, to be written anew."""
-        with held(self.folder):
-            self.store.delete()
-
     def read(self) -> Tensor:
         """All logits, float16 (N, C, h, w), in the order of ``names``.
 
@@ -159,19 +148,6 @@ class LogitsStore:
             self._check(name, digest)
 
     @property
-    def complete(self) -> bool:
-        """Whether every file is written; reading also checks that they are whole."""
-        return self.store.finished
-
-    def check_images(self, names: Sequence[str]) -> None:
-        """Check that these images, in this order, are those whose logits are stored.
-
-        Raises:
-            ValueError: they are not; the message names the first difference.
-        """
-        check_images(self.names, names, self.folder)
-
-    @property
     def bytes_per_image(self) -> float:
         """Size on disk, in bytes an image."""
         return self._size / len(self)
@@ -194,14 +170,14 @@ class LogitsStore:
         """The SHA-256 of each file of a complete store."""
         members = self._members()
         if not members:
-            raise StaleLogits(self._mend("there are none"))
+            raise self._stale("there are none")
         if len(members) != self._file_count:
-            raise StaleLogits(self._mend(f"{len(members)} of {self._file_count} files are written"))
+            raise self._stale(f"{len(members)} of {self._file_count} files are written")
         return {name: entry["sha256"] for name, entry in members.items()}
 
     def _check(self, name: str, digest: str) -> None:
         if not _is_whole(self.folder / name, digest):
-            raise StaleLogits(self._mend(f"{name} is missing or not what was written"))
+            raise self._stale(f"{name} is missing or not what was written")
 
     def _one(self, name: str, file_name: str) -> Tensor:
         digest = self._digests[file_name]
@@ -213,7 +189,7 @@ class LogitsStore:
                 return stored
             lowest, step = file.get_tensor(name + GRID)[:, :, None, None]
         except (SafetensorError, OSError, ValueError) as error:
-            raise StaleLogits(self._mend(f"{file_name} cannot be decoded ({error})")) from error
+            raise self._stale(f"{file_name} cannot be decoded ({error})") from error
         return (lowest + step * stored).half()
 
     def _packed(self, name: str, logits: Tensor) -> dict[str, Tensor]:
@@ -228,28 +204,17 @@ class LogitsStore:
         even = (logits.float() - lowest[:, None, None]) / step.clamp(min=1e-12)[:, None, None]
         return {name: even.round().to(torch.uint8), name + GRID: torch.stack([lowest, step])}
 
-    @cached_property
-    def store(self) -> Store:
-        own = {"source": self.source, "bits": self.bits}
-        return store_of_images(
-            self.folder, "logits", own, self.names, self.description, self.parents
-        )
+    def _own(self) -> dict[str, Any]:
+        return {"bits": self.bits}
 
-    def _members(self) -> Mapping[str, dict[str, Any]]:
-        """Return what the manifest says of each file; nothing where there is no manifest."""
-        try:
-            return self.store.members
-        except Damaged as error:
-            raise StaleLogits(self._mend(reason(error))) from error
-        except Stale as error:
-            problem = {
-                "description.source": f"they are those of run {error.stored}",
-                "description.bits": f"they have {error.stored} bits a logit, not {self.bits}",
-            }.get(error.key, reason(error))
-            raise StaleLogits(self._mend(problem)) from error
+    def _differs(self, error: Stale) -> dict[str, str]:
+        return {
+            "description.source": f"they are those of run {error.stored}",
+            "description.bits": f"they have {error.stored} bits a logit, not {self.bits}",
+        }
 
-    def _mend(self, problem: str) -> str:
-        return (
+    def _stale(self, problem: str) -> StaleLogits:
+        return StaleLogits(
             f"the logits in {shown(self.folder)} cannot be used for run {self.source}: {problem}. "
             "Delete the folder and store them again (semiseg logits)."
         )

@@ -8,11 +8,11 @@ run, of other images, or damaged ones are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from semiseg_lib.datasets.labels import VOID, mask_png
 from semiseg_lib.durable import Damaged, held
 from semiseg_lib.paths import shown
 
-from .images import begin_to_write, check_images, reason, store_of_images
-from .store import Stale, Store
+from .images import ImageStore, begin_to_write
+from .store import Stale
 
 IMAGES_PER_GROUP = 64
 MANIFEST_WRITES = 100  # that of tens of thousands of files is too long to write every time
@@ -36,7 +36,7 @@ class StalePseudoLabels(Stale):
 
 
 @dataclass(frozen=True)
-class PseudoLabelStore:
+class PseudoLabelStore(ImageStore):
     """Stored labels of a list of images: ``store[i]`` reads those of one, uint8 (H, W).
 
     Attributes:
@@ -51,12 +51,9 @@ class PseudoLabelStore:
         ValueError: a name leads out of the folder, or occurs twice.
     """
 
-    folder: Path
-    source: str
-    names: tuple[str, ...]
     num_classes: int
-    description: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    parents: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    KIND = "pseudo-labels"
 
     def __post_init__(self) -> None:
         if len(set(self.names)) < len(self.names):
@@ -65,9 +62,6 @@ class PseudoLabelStore:
             path = PurePosixPath(name)
             if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name:
                 raise ValueError(f"{name!r} cannot be the name of a file in {shown(self.folder)}.")
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """The labels of one image, uint8 (H, W), checked against their SHA-256.
@@ -81,18 +75,14 @@ class PseudoLabelStore:
         try:
             content = self.store.read(_file(name))
         except Damaged as error:
-            raise StalePseudoLabels(
-                self._mend(f"{path.name} is missing or not what was written")
-            ) from error
+            raise self._stale(f"{path.name} is missing or not what was written") from error
         try:
             with Image.open(BytesIO(content)) as image:
                 if image.width * image.height != pixels or image.mode != "P":
                     raise ValueError(f"{image.width} x {image.height} pixels, mode {image.mode}")
                 return np.array(image, dtype=np.uint8)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise StalePseudoLabels(
-                self._mend(f"{path.name} cannot be decoded ({error})")
-            ) from error
+            raise self._stale(f"{path.name} cannot be decoded ({error})") from error
 
     def write(
         self,
@@ -140,11 +130,6 @@ class PseudoLabelStore:
         if not store.finished:
             store.finish()
 
-    @property
-    def complete(self) -> bool:
-        """Whether every file is written; reading also checks that they are whole."""
-        return self.store.finished
-
     def verify(self) -> None:
         """Check every file now, and not only when it is read.
 
@@ -154,22 +139,7 @@ class PseudoLabelStore:
         self.__dict__.pop("_files", None)
         for name in self._files:
             if not self.store.holds(_file(name)):
-                raise StalePseudoLabels(
-                    self._mend(f"{_file(name)} is missing or not what was written")
-                )
-
-    def check_images(self, names: Sequence[str]) -> None:
-        """Check that these images, in this order, are those whose labels are stored.
-
-        Raises:
-            ValueError: they are not; the message names the first difference.
-        """
-        check_images(self.names, names, self.folder)
-
-    def delete(self) -> None:
-        """Delete what is stored, to be written anew."""
-        with held(self.folder):
-            self.store.delete()
+                raise self._stale(f"{_file(name)} is missing or not what was written")
 
     def in_memory(self) -> Sequence[np.ndarray]:
         """Return the labels one by one: all of them read, where they take little memory.
@@ -192,20 +162,11 @@ class PseudoLabelStore:
         return float(kept / pixels)
 
     @cached_property
-    def store(self) -> Store:
-        own = {"source": self.source, "classes": self.num_classes}
-        return store_of_images(
-            self.folder, "pseudo-labels", own, self.names, self.description, self.parents
-        )
-
-    @cached_property
     def _files(self) -> dict[str, dict[str, Any]]:
         """What the manifest of a complete store says of each image."""
         members = self._members()
         if len(members) != len(self):
-            raise StalePseudoLabels(
-                self._mend(f"{len(members)} of {len(self)} images are labelled")
-            )
+            raise self._stale(f"{len(members)} of {len(self)} images are labelled")
         return {name: members[_file(name)] for name in self.names}
 
     def _put(self, name: str, labels: np.ndarray) -> None:
@@ -226,22 +187,18 @@ class PseudoLabelStore:
             kept=int((~void).sum()), pixels=labels.size,
         )
 
-    def _members(self) -> Mapping[str, dict[str, Any]]:
-        """Return what the manifest says of each file; nothing where there is no manifest."""
-        try:
-            return self.store.members
-        except Damaged as error:
-            raise StalePseudoLabels(self._mend(reason(error))) from error
-        except Stale as error:
-            problem = {
-                "description.source": f"they are those of {error.stored}",
-                "description.classes":
-                    f"they tell {error.stored} classes apart, not {self.num_classes}",
-            }.get(error.key, reason(error))
-            raise StalePseudoLabels(self._mend(problem)) from error
+    def _own(self) -> dict[str, Any]:
+        return {"classes": self.num_classes}
 
-    def _mend(self, problem: str) -> str:
-        return (
+    def _differs(self, error: Stale) -> dict[str, str]:
+        return {
+            "description.source": f"they are those of {error.stored}",
+            "description.classes":
+                f"they tell {error.stored} classes apart, not {self.num_classes}",
+        }
+
+    def _stale(self, problem: str) -> StalePseudoLabels:
+        return StalePseudoLabels(
             f"the pseudo-labels in {shown(self.folder)} cannot be used for {self.source}: "
             f"{problem}. Delete the folder and run the same command again: it makes them anew."
         )

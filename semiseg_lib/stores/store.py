@@ -29,6 +29,7 @@ from semiseg_lib.durable import (
 from semiseg_lib.paths import shown
 
 MANIFEST = "manifest.json"
+ASIDE = ".damaged"  # ends the name of a folder that was set aside
 FORMAT = 1  # raise it whenever older manifests can no longer be read
 LONGEST_VALUE = 60  # characters of a value in a message
 
@@ -253,18 +254,17 @@ class Store:
 
     def set_aside(self) -> Path:
         """Rename the folder, so that the store can be made anew; return the new path."""
-        number, target = 1, self.folder.with_name(f"{self.folder.name}.damaged")
+        number, target = 1, self.folder.with_name(f"{self.folder.name}{ASIDE}")
         while target.exists():
             number += 1
-            target = self.folder.with_name(f"{self.folder.name}.damaged-{number}")
+            target = self.folder.with_name(f"{self.folder.name}{ASIDE}-{number}")
         move(self.folder, target)
         self.reload()
         return target
 
     def delete(self) -> None:
-        """Delete the folder; the manifest first, so that what remains never looks finished."""
-        remove(self.manifest_path)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the folder; see :func:`delete_store`."""
+        delete_store(self.folder)
         self.reload()
 
     def reload(self) -> None:
@@ -341,6 +341,17 @@ class Store:
                     f"{shown(self.folder)} holds something else than what is asked for: {key} is "
                     f"{_short(stored)}, not {_short(asked)}. {self._fix}", key, stored, asked,
                 )
+
+
+def delete_store(folder: Path) -> None:
+    """Delete the folder of a store; the manifest first, so that the rest never looks finished."""
+    remove(folder / MANIFEST)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_set_aside(folder: Path) -> bool:
+    """Return whether a folder is one that :meth:`Store.set_aside` has renamed."""
+    return ASIDE in folder.name
 
 
 def _read_manifest(path: Path) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from semiseg_lib import datasets, methods
+from semiseg_lib.experiments.values import fresh_networks
 from semiseg_lib.profiles import Profile
 from semiseg_lib.studies import records
 from semiseg_lib.studies.arms import Arm
@@ -294,9 +295,7 @@ def training_steps(arm: Arm, profile: Profile) -> str:
 
 def networks(arm: Arm, profile: Profile) -> int:
     """Return how many networks are trained from fresh weights, one after the other or together."""
-    return sum(
-        max(methods.kind(run.method).networks - len(run.start), 0) for run in arm.runs(profile)
-    )
+    return sum(map(fresh_networks, arm.runs(profile)))
 
 
 def learns_from_boxes(arm: Arm, profile: Profile) -> bool:
