@@ -69,17 +69,18 @@ class ImageStore:
         Raises:
             ValueError: they are not; the message names the first difference.
         """
+        place = shown(self.folder)
         for number, (one, other) in enumerate(zip(self.names, images, strict=False)):
             if one != other:
                 raise ValueError(
-                    f"{shown(self.folder)} does not fit these images: number {number} is {one!r} in "
-                    f"the store, but {other!r} among the images. Take the images in the store's order: "
+                    f"{place} does not fit these images: number {number} is {one!r} in the store, "
+                    f"but {other!r} among the images. Take the images in the store's order: "
                     "images.named(store.names)."
                 )
         if len(self) != len(images):
             raise ValueError(
-                f"{shown(self.folder)} holds {len(self)} images and does not fit {len(images)}. Take "
-                "the images of the store: images.named(store.names)."
+                f"{place} holds {len(self)} images and does not fit {len(images)}. Take the images "
+                "of the store: images.named(store.names)."
             )
 
     def delete(self) -> None:
