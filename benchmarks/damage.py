@@ -43,7 +43,7 @@ from semiseg_lib.experiments import Inputs, Run, open_run, resolve, self_trainin
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.inventory import leftovers_in
 from semiseg_lib.experiments.lists import lists_of
-from semiseg_lib.experiments.resolving import own_place
+from semiseg_lib.experiments.places import own_place
 from semiseg_lib.profiles import Profile
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.stores.store import Stale

@@ -23,6 +23,8 @@ from semiseg_lib.paths import shown
 
 VERSION_KEY = "schema"
 """The key of a schema's version; only a version above 1 is written."""
+A_FILE = "a file"
+"""What stands for the path of any file."""
 
 T = TypeVar("T")
 
@@ -40,12 +42,16 @@ class Schema:
             value it is left out, and a stored file without the field is read as this value.
         keys: {field: its stable key}, for fields that were renamed; the key is the old name.
         aside: fields that decide no result.
+        paths: {field: its values that are no path}, for fields that may hold the path of a file.
+            Every path enters as the same word: where a file lies decides nothing, and its bytes
+            are hashed by who reads them.
     """
 
     version: int = 1
     before: Mapping[str, Any] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     aside: frozenset[str] = frozenset()
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Configuration:
@@ -152,9 +158,10 @@ def schema_of(kind: type) -> Schema:
         before={name: value for one in own for name, value in one.before.items()},
         keys={name: key for one in own for name, key in one.keys.items()},
         aside=frozenset().union(*(one.aside for one in own)),
+        paths={name: words for one in own for name, words in one.paths.items()},
     )
     names = [one.name for one in fields(kind)]
-    for name in [*schema.before, *schema.keys, *sorted(schema.aside)]:
+    for name in [*schema.before, *schema.keys, *sorted(schema.aside), *schema.paths]:
         if name not in names:
             raise TypeError(
                 f"{kind.__name__}.SCHEMA names {name!r}, but the class has no such field. Correct "
@@ -206,7 +213,9 @@ def _options_as_json(value: Any, whole: bool) -> dict[str, Any]:
             getattr(value, one.name), dumped[one.name], schema.before[one.name]
         ):
             continue
-        found[_key(kind, one.name)] = content
+        words = schema.paths.get(one.name)
+        is_path = words is not None and content not in words
+        found[_key(kind, one.name)] = A_FILE if is_path and not whole else content
     return found
 
 

@@ -57,7 +57,7 @@ def in_words(machine: Mapping[str, Any]) -> str:
     )
 
 
-def differences(made: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def compare_machines(made: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Say, entry by entry, how two states of machines differ."""
     return [f"{key} {made[key]}, here {here[key]}" for key in here
             if key in made and made[key] != here[key]]

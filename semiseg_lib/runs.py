@@ -27,7 +27,7 @@ from semiseg_lib.durable import (
     write_json,
 )
 from semiseg_lib.paths import shown
-from semiseg_lib.provenance import differences
+from semiseg_lib.provenance import compare_machines
 from semiseg_lib.stores.store import MANIFEST, Store
 from semiseg_lib.stores.tensors import Mismatch, tensors
 
@@ -124,7 +124,7 @@ class RunFolder:
         made = self.read_machines() if self.began else []
         now = {"machine": dict(machine), "code": code}
         before = made[-1] if made else now
-        said = differences(before["machine"], machine)
+        said = compare_machines(before["machine"], machine)
         said += [f"code {before['code']}, here {code}"] if before["code"] != code else []
         if said:
             print(f"{shown(self.path)} was begun with {'; '.join(said)}; it goes on, and both are "

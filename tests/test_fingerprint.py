@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, fields, is_dataclass, make_dataclass
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -320,6 +320,15 @@ def test_options_that_decide_nothing_are_stored_but_not_counted():
     assert plain(often).keys() == counted
 
 
+def test_where_a_file_lies_is_stored_but_not_counted():
+    one, other = (ModelConfig("deeplab", encoder="resnet18", weights=path)
+                  for path in ("a.pth", "moved/a.pth"))
+    assert fingerprint(one) == fingerprint(other) and plain(one)["weights"] == "a file"
+    assert load(ModelConfig, dump(other), CONFIG) == other
+    for word in ("", "hub", "package"):
+        assert fingerprint(replace(one, weights=word)) != fingerprint(one)
+
+
 # Files
 
 
@@ -366,6 +375,7 @@ def test_a_class_that_is_no_configuration_may_be_part_of_one():
     (Schema(before={"missing": 0}), "names 'missing', but the class has no such field"),
     (Schema(aside=frozenset({"missing"})), "names 'missing'"),
     (Schema(keys={"missing": "rate"}), "names 'missing'"),
+    (Schema(paths={"missing": ()}), "names 'missing'"),
     (Schema(keys={"shape": "rate"}), "have the stable key 'rate'"),
     (Schema(keys={"rate": "schema"}), "have the stable key 'schema'"),
 ])

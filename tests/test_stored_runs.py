@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from semiseg_lib import profiles
 from semiseg_lib.cli import main
@@ -99,6 +100,36 @@ def test_what_is_used_is_fresh(place, capsys):
         (line,) = (line for line in printed.splitlines() if one.path.name in line)
         assert "fresh" in line and f"{one.size / 1e6:.1f}" in line
     assert "prune" not in printed and files(work) == before
+
+
+def test_what_was_made_from_other_bytes_is_stale_and_made_again(place, monkeypatch, capsys):
+    """A run that is trained anew keeps its identity, but here not its weights."""
+    root, work = place
+    profile, machine, fit = own_folder.profile(), Machine("cpu", root), training.fit
+
+    def with_other_code(method, *arguments, **named):
+        history = fit(method, *arguments, **named)
+        with torch.no_grad():
+            for weights in method.parameters():
+                weights.mul_(1.1)
+        return history
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", with_other_code)
+        resolve(self_correction.ancillary(profile, 0), machine, anew=True)
+    logits, primary = only(work, "logits/logits-*"), only(work, "runs/primary-*")
+    found, before = item(root, logits), files(work)
+    assert found.state == "stale" and "was made from run with other bytes" in found.why
+    assert item(root, primary).state == "fresh"
+    capsys.readouterr()
+    resolve(self_correction.logits(profile, 0), machine)
+    assert item(root, logits).state == "fresh"
+    name = f"logits/{logits.name}/0000.safetensors"
+    assert files(work)[name][0] != before[name][0]
+    assert "made from unlabelled logits with other bytes" in item(root, primary).why
+    resolve(self_correction.primary(profile, 0), machine)
+    assert "made from unlabelled logits with other bytes" in capsys.readouterr().err
+    assert item(root, primary).state == "fresh"
 
 
 def test_an_empty_work_folder(tmp_path, monkeypatch, capsys):

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ import torch
 from semiseg_lib import profiles, studies
 from semiseg_lib.cli import main
 from semiseg_lib.durable import Damaged, read_json, write_json
-from semiseg_lib.experiments import Inputs, Machine, Run, resolve, self_correction
+from semiseg_lib.experiments import Inputs, Machine, Run, resolve, self_correction, training
+from semiseg_lib.experiments.inventory import inventory
 from semiseg_lib.fingerprint import fingerprint
 from semiseg_lib.fingerprint import load as load_value
 from semiseg_lib.inference import Protocol
@@ -784,6 +786,30 @@ def test_anew_makes_rows_in_a_work_folder_of_its_own(own, capsys, monkeypatch):
     assert second.rows[0]["identity"] == first.rows[0]["identity"]
     assert second.rows[0]["minutes"] != first.rows[0]["minutes"]
     assert work_root() == work
+
+
+def test_an_interrupted_call_anew_goes_on_where_it_was(own, capsys, monkeypatch):
+    """What it trained is not trained again; the next call after it begins from nothing."""
+    root, profile, _ = own
+    monkeypatch.setitem(profiles.PROFILES["smoke"], "folder", profile)
+    arm = stored_records.STUDIES["own"]["supervised"]
+    monkeypatch.setattr(studies, "STUDIES", {"own": {"supervised": arm}})
+    command = ["study", "own", "--profile", "smoke", "--root", str(root), "--device", "cpu",
+               "--seeds", "1", "--anew"]
+    trained, fit = [], training.fit
+    monkeypatch.setattr(
+        training, "fit", lambda *args, **named: trained.append(1) or fit(*args, **named)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(stored_records, "_store_row", mock.Mock(side_effect=KeyboardInterrupt))
+        assert main(command) == 130
+    (left,) = (work_root() / "anew").iterdir()
+    assert len(trained) == 1 and len(list(left.glob("runs/*"))) == 1
+    assert "anew/own-smoke/runs/" in {str(item.path.relative_to(work_root()))[:20]
+                                      for item in inventory(root)}
+    assert main(command) == 0 and len(trained) == 1
+    assert "going on from there" in capsys.readouterr().err and not left.exists()
+    assert main(command) == 0 and len(trained) == 2
 
 
 # -------------------------------------------------------------------------------- committed records

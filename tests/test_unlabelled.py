@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
@@ -299,14 +300,19 @@ def test_hidden_masks_of_a_folder_of_your_own_are_never_opened(tmp_path, fresh, 
     assert all(same(*pair) for pair in zip(*found, strict=True))
 
 
-def test_opening_a_finished_run_fetches_no_weights_for_any_of_its_networks(work, monkeypatch):
-    fetched, create = [], encoders.timm.create_model
+def test_opening_a_finished_run_reads_no_weights_of_any_of_its_networks(
+    work, monkeypatch, tmp_path
+):
+    file, fetched = tmp_path / "model.safetensors", []
+    save_file(encoders.timm.create_model("resnet18").state_dict(), file)
+    monkeypatch.setattr(encoders, "hub_file", lambda _: file)
+    create = encoders.timm.create_model
 
-    def without_internet(name, pretrained=False, **options):
+    def noting(name, pretrained=False, **options):
         fetched.append(pretrained)
-        return create(name, pretrained=False, **options)
+        return create(name, pretrained=pretrained, **options)
 
-    monkeypatch.setattr(encoders.timm, "create_model", without_internet)
+    monkeypatch.setattr(encoders.timm, "create_model", noting)
     error = ModelConfig(
         architecture="deeplab", encoder="resnet18", weights="hub", decoder_width=8
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from contextlib import nullcontext
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +13,11 @@ from typing import Any, Literal
 
 import tyro
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 
 from semiseg_lib import datasets, profiles, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
 from semiseg_lib.cli.report import report, say
-from semiseg_lib.durable import Damaged
+from semiseg_lib.durable import Damaged, held, move
 from semiseg_lib.experiments import (
     Inputs,
     Machine,
@@ -28,7 +28,7 @@ from semiseg_lib.experiments import (
     semi_supervised,
 )
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.experiments.lists import refuse_other_images, refuse_other_inputs
+from semiseg_lib.experiments.refusals import refuse_other_inputs
 from semiseg_lib.experiments.trained import read_run
 from semiseg_lib.inference import WHOLE_IMAGE
 from semiseg_lib.methods import ConvPrimaryConfig
@@ -142,7 +142,8 @@ def run(
     except Damaged:  # of a damaged manifest the config.json beside it still says what it was
         description = read_description(path)
     value, machine = read_run(description, path), Machine(device, root, workers)
-    refuse_other_inputs(description, path, value, Inputs(machine.root), other_data)
+    if not other_data:
+        refuse_other_inputs(description, path, value, Inputs(machine.root))
     trained = resolve(value, machine, anew=not resume)
     say(f"run: {shown(trained.folder.path)}")
 
@@ -169,9 +170,7 @@ def evaluate(
         other_data: score it also on other images than those that belong to the run.
         device: cpu, or unset for the best there is.
     """
-    trained = open_run(run, Machine(device, root))
-    refuse_other_images(trained, split, other_data)
-    report(trained, split, protocol)
+    report(open_run(run, Machine(device, root), other_data=other_data), split, protocol)
 
 
 def predict(
@@ -234,15 +233,15 @@ def study(
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
         root: the folder that holds the dataset; unset: SEMISEG_DATA.
         workers: processes that read images ahead.
-        anew: make rows again that are there, from runs that are trained anew.
+        anew: make rows again that are there, from runs that are trained anew, in a folder of their
+            own; after an interruption the same command goes on there.
         device: cpu, or unset for the best there is.
     """
     if name not in studies.STUDIES:
         raise ValueError(f"there is no study {name!r}; there are {', '.join(studies.STUDIES)}.")
     chosen = profiles.load(profile, studies.dataset_of(name))
     machine = Machine(device, reading_root(root), workers)
-    # In a folder of its own nothing is found that was made before.
-    with working_in(work_root() / "anew" / _today()) if anew else nullcontext():
+    with _making_anew(name, chosen.name) if anew else nullcontext():
         records = studies.run(name, chosen, seeds or None, machine, only, anew)
     rows = [
         {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
@@ -258,9 +257,20 @@ def study(
         print(f"Chapters and tables still show the stored rows of this study: {mark}")
 
 
-def _today() -> str:
-    """The date and time of the main process, as the name of a folder."""
-    now = [datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")]
-    PartialState()
-    broadcast_object_list(now)
-    return now[0]
+@contextmanager
+def _making_anew(study: str, profile: str) -> Iterator[None]:
+    """Work in a folder where nothing is found but what an interrupted call of this kind made.
+
+    It is renamed in the end, so that the next call finds nothing.
+    """
+    folder = work_root() / "anew" / studies.record_path(study, profile).stem
+    main = PartialState().is_main_process
+    with held(folder) if main else nullcontext():
+        if main and folder.is_dir():
+            print(f"An interrupted call left runs in {shown(folder)}: going on from there.",
+                  file=sys.stderr)
+        with working_in(folder):
+            yield
+        PartialState().wait_for_everyone()
+        if main and folder.is_dir():
+            move(folder, folder.with_name(f"{folder.name}-{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}"))

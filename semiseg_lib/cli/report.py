@@ -15,7 +15,6 @@ from accelerate import PartialState
 from semiseg_lib.durable import atomic_write, write_json
 from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.experiments import Trained
-from semiseg_lib.experiments.identity import as_scored
 from semiseg_lib.inference import Protocol
 from semiseg_lib.paths import shown, work_root
 from semiseg_lib.provenance import code_version, state_of_machine
@@ -42,7 +41,7 @@ def report(trained: Trained, split: Literal["val", "test"], protocol: Protocol) 
     trained = trained.holding("last")
     last = trained.evaluate(split, protocol)
     summary = f"mIoU on {split}: {100 * last.mean_iou:.1f} %"
-    images = as_scored(getattr(trained.data, split), trained.run)
+    images = trained.scored(split)
     scores: dict[str, Any] = {
         "split": split, "protocol": asdict(protocol), "images": images.digest,
         "count": len(images), **_as_json(last),

@@ -205,12 +205,10 @@ def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:
 
 
 def _weights_digest(network: ModelConfig) -> str:
-    """The SHA-256 of the file of an encoder's weights; for the hub, what timm downloads."""
+    """The SHA-256 of the file of an encoder's weights."""
     from semiseg_lib.models.encoders import weights_file  # timm takes seconds
 
     found = weights_file(network)
-    if isinstance(found, str):
-        return found
     hashes = FileHashes(found.parent)
     known = hashes.of(found)
     hashes.save()

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from semiseg_lib.durable import Damaged, held, leftovers
 from semiseg_lib.experiments.identity import FOLDER_OF, KINDS, SCHEMA, Inputs
-from semiseg_lib.experiments.lists import differences_from_stored, stored_lists
+from semiseg_lib.experiments.lists import compare_with_stored, stored_lists
+from semiseg_lib.experiments.places import other_sources
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.fingerprint import load
-from semiseg_lib.paths import shared_roots, work_root
+from semiseg_lib.paths import shared_roots, work_root, working_in
 from semiseg_lib.runs import CONFIG, read_description
 from semiseg_lib.stores.store import MANIFEST, Store, delete_store, is_set_aside
 
@@ -56,11 +57,17 @@ class Item:
 def inventory(root: Path | None = None) -> list[Item]:
     """Return everything that is stored in the work folder, read and checked.
 
+    What ``semiseg study --anew`` made in folders of its own is a part of it.
+
     Args:
         root: the folder that holds the datasets; None asks ``SEMISEG_DATA``.
     """
     inputs = cache(Inputs)  # the images of one folder are opened once
-    items = [_item(path, inputs(_root_of(path, root))) for path in _stored_folders(work_root())]
+    roots = [work_root(), *sorted((work_root() / "anew").glob("*/"))]
+    items = []
+    for stored in roots:
+        with working_in(stored):
+            items += [_item(path, inputs(_root_of(path, root))) for path in _stored_folders(stored)]
     known = {item.identity for item in items if item.state == "fresh"} | _shared_identities()
     needed = {parent for item in items for parent in item.parents
               if item.state in ("fresh", "unfinished")}
@@ -199,8 +206,11 @@ def _state(
     except (ValueError, RuntimeError, OSError) as error:
         return "unknown", str(error)
     if identity.digest == description["identity"]:
-        return ("fresh", "") if finished else ("unfinished", "the same command continues it")
-    return "stale", differences_from_stored(description, path, identity, inputs)
+        if not finished:
+            return "unfinished", "the same command continues it"
+        said = other_sources(inputs, identity, Store.open(path))
+        return ("stale", said) if said else ("fresh", "")
+    return "stale", compare_with_stored(description, path, identity, inputs)
 
 
 def _value(description: dict[str, Any], path: Path) -> Value:

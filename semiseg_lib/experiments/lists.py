@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.durable import Damaged, read_json
 from semiseg_lib.experiments.identity import Identity, Inputs, as_scored, run_of
-from semiseg_lib.experiments.trained import Trained, refuse_other_classes
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.paths import shown
 from semiseg_lib.runs import LISTS, WEIGHTS, RunFolder
@@ -39,8 +37,8 @@ def lists_of(inputs: Inputs, value: Value) -> dict[str, Any]:
     for split in ("val", "test"):
         with suppress(FileNotFoundError):
             images = as_scored(getattr(data, split), run_of(value))
-            scored[split], digests[split] = _hashes(images), images.digest
-    made = {role: _hashes(images) for role, images in inputs.image_sets(value).items()}
+            scored[split], digests[split] = hashes_of(images), images.digest
+    made = {role: hashes_of(images) for role, images in inputs.image_sets(value).items()}
     folder = data.source.folder
     return {"made from": made, "scored on": scored, "digests": digests,
             "lies in": "" if folder is None else str(Path(folder).resolve())}
@@ -60,12 +58,12 @@ def newest_change(inputs: Inputs, value: Value) -> float:
     return max(times, default=0.0)
 
 
-def _hashes(images: ImageSet) -> dict[str, list[str]]:
+def hashes_of(images: ImageSet) -> dict[str, list[str]]:
     found = image_set_hashes(images.reader, images.indices)
     return {name: [one[:DIGITS] for one in hashes] for name, hashes in found.items()}
 
 
-def changes(before: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[str]]) -> str:
+def compare_images(before: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[str]]) -> str:
     """Say how one list of images differs from another; "" where it does not."""
     kinds = {
         "changed": [name for name in now if name in before and list(now[name]) != before[name]],
@@ -79,7 +77,7 @@ def changes(before: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[str]
     return ", ".join(said)
 
 
-def difference(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
+def explain_new_work(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
     """Say how a value's inputs differ from those of the last result of its recipe; "" for none.
 
     Args:
@@ -94,7 +92,7 @@ def difference(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
               if one != path and not is_set_aside(one)]
     for other in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True):
         with suppress(Damaged, FileNotFoundError, KeyError, TypeError, AttributeError, ValueError):
-            said = _differences(identity, RunFolder.open(other).description["inputs"],
+            said = _compare_inputs(identity, RunFolder.open(other).description["inputs"],
                                 stored_lists(other)["made from"], lists["made from"])
             return (f"{path.name} is not {other.name}: {'; '.join(said)}. It is made anew, and the "
                     "other one stays as it is.")
@@ -113,13 +111,13 @@ def stored_lists(folder: Path) -> Mapping[str, Any]:
     return Store.open(folder).notes["lists"]
 
 
-def _differences(
+def _compare_inputs(
     identity: Identity, inputs: Mapping[str, Any], before: Listed, now: Listed
 ) -> list[str]:
     said = []
     for role, digest in identity.images.items():
         if inputs["images"].get(role) != digest:
-            text = changes(before.get(role, {}), now.get(role, {}))
+            text = compare_images(before.get(role, {}), now.get(role, {}))
             said.append(f"{role} images: {text or 'others'}")
     if inputs["classes"] != identity.inputs["classes"]:
         said.append(f"class names: {', '.join(identity.classes)} instead of "
@@ -130,55 +128,7 @@ def _differences(
     return said or ["the images are read in another way"]
 
 
-def refuse_other_images(
-    trained: Trained, split: Literal["val", "test"], other_data: bool
-) -> None:
-    """Raise ValueError where a run would be scored on other images than those that belong to it.
-
-    Args:
-        trained: the run.
-        split: the images to score it on.
-        other_data: whether other images are wanted; other classes are refused all the same.
-    """
-    refuse_other_classes(trained.classes, trained.data.classes, trained.folder.path)
-    if other_data:
-        return
-    stored = json.loads(trained.folder.store.read(LISTS))
-    images = as_scored(getattr(trained.data, split), trained.run)
-    if stored["digests"].get(split) != images.digest:
-        said = changes(stored["scored on"].get(split, {}), _hashes(images))
-        said = said or "they are read in another way than then"
-        raise ValueError(
-            f"the {split} images here are not those that belonged to {shown(trained.folder.path)} "
-            f"when it was trained: {said}. Name the folder of its data (--root), or add "
-            "--other-data to score it on these; both scores are kept."
-        )
-
-
-def refuse_other_inputs(
-    description: Mapping[str, Any], path: Path, value: Value, inputs: Inputs, other_data: bool
-) -> None:
-    """Raise ValueError where the inputs here are not those of a stored description.
-
-    Args:
-        description: what a ``config.json`` holds.
-        path: that file; the ``lists.json`` beside it names the images.
-        value: the described value.
-        inputs: the images here.
-        other_data: whether other images are wanted.
-    """
-    identity = inputs.identity(value)
-    if other_data or description["identity"] == identity.digest:
-        return
-    said = differences_from_stored(description, path.parent, identity, inputs)
-    raise ValueError(
-        f"{shown(path)} describes a run that learnt from something else than what is here: "
-        f"{said}. Name the folder of its data (--root), or add --other-data to train on what is "
-        "here."
-    )
-
-
-def differences_from_stored(
+def compare_with_stored(
     description: Mapping[str, Any], folder: Path, identity: Identity, inputs: Inputs
 ) -> str:
     """Say how the inputs of a value differ from those of a stored description.
@@ -193,7 +143,7 @@ def differences_from_stored(
     with suppress(Damaged, OSError, KeyError):
         before = stored_lists(folder)["made from"]
     now = lists_of(inputs, identity.value)["made from"] if before else {}
-    return "; ".join(_differences(identity, description["inputs"], before, now))
+    return "; ".join(_compare_inputs(identity, description["inputs"], before, now))
 
 
 def _earlier_versions(folder: Path, method: str) -> str:

@@ -28,29 +28,28 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.durable import Damaged, held, read_json
 from semiseg_lib.evaluate import evaluate, predict_probabilities
 from semiseg_lib.experiments.identity import (
-    FOLDER_OF,
     Identity,
     Inputs,
     blueprint,
     boxed_part,
     run_of,
 )
-from semiseg_lib.experiments.lists import difference, lists_of, newest_change
+from semiseg_lib.experiments.lists import explain_new_work, lists_of, newest_change
 from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.places import other_sources, own_place, places, sources
 from semiseg_lib.experiments.trained import Trained, opened
 from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
-from semiseg_lib.fingerprint import digest
 from semiseg_lib.inference import logits_of
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.pseudo_label import select
 from semiseg_lib.methods.self_correcting import linear_correction
-from semiseg_lib.paths import shared_roots, shown, work_root
+from semiseg_lib.paths import shown, work_root
 from semiseg_lib.provenance import code_version, state_of_machine
 from semiseg_lib.runs import CONFIG, LISTS, RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
-from semiseg_lib.stores.store import MANIFEST, Stale, Store
+from semiseg_lib.stores.store import Stale, Store
 from semiseg_lib.train import make_accelerator
 
 T = TypeVar("T")
@@ -118,8 +117,10 @@ class _Resolver:
         if path is None:
             path = own_place(identity)
             self._make_run(identity, RunFolder(path, identity.description, identity.parents), anew)
-        # It may be stored with other options of those that decide no result.
-        return replace(opened(RunFolder.open(path), self.machine, inputs=self.inputs), run=run)
+        # The value names the images of its scores. It may be stored with other options of those
+        # that decide no result.
+        trained = opened(RunFolder.open(path), self.machine, inputs=self.inputs, other_data=True)
+        return replace(trained, run=run)
 
     def _make_run(self, identity: Identity, folder: RunFolder, anew: bool) -> None:
         """Train, from the folder's checkpoint where there is one, and store the result."""
@@ -156,7 +157,7 @@ class _Resolver:
         self._drop_doubtful_checkpoints(identity, folder)
         if not folder.began:
             lists = lists_of(self.inputs, identity.value)
-            if said := difference(identity, folder.path, lists):
+            if said := explain_new_work(identity, folder.path, lists):
                 print(said, file=sys.stderr)
             folder.begin(lists)
         folder.note_machine(state_of_machine(), code_version())
@@ -193,7 +194,7 @@ class _Resolver:
             folder.drop_checkpoints()  # they have learnt from the changed file, too
             raise
         folder.finish(method.state_dict(), record)
-        folder.store.annotate(sources=self._sources(identity.value))
+        folder.store.annotate(sources=sources(self.inputs, identity.value))
 
     def _score(self, run: Run, data: Data) -> Callable[[Method], float] | None:
         """The validation mIoU in percent; None for a run that is not validated."""
@@ -270,15 +271,15 @@ class _Resolver:
         made = give()
 
         def write() -> None:
-            if anew or self._other_sources(identity, own.store):
+            if anew or other_sources(self.inputs, identity, own.store):
                 own.delete()
             lists = lists_of(self.inputs, identity.value)
             if not own.store.manifest_path.exists() and (
-                said := difference(identity, own.folder, lists)
+                said := explain_new_work(identity, own.folder, lists)
             ):
                 print(said, file=sys.stderr)
             own.write(made)
-            own.store.annotate(sources=self._sources(identity.value), lists=lists)
+            own.store.annotate(sources=sources(self.inputs, identity.value), lists=lists)
             try:
                 self._refuse_changed_inputs(identity)
             except ValueError:
@@ -310,29 +311,7 @@ class _Resolver:
             return getattr(error, "problem", str(error))
         if not store.finished:
             return f"{shown(store.folder)} is not finished."
-        return self._other_sources(identity, store)
-
-    def _other_sources(self, identity: Identity, store: Store) -> str:
-        """Say what a store was made from has other bytes now; "" for none.
-
-        A run that is trained anew keeps its identity, but not always its weights: after a change
-        to the code, or on another machine.
-        """
-        try:
-            recorded = store.notes.get("sources", {})
-        except (Damaged, Stale):
-            return ""
-        others = [name for name, now in self._sources(identity.value).items()
-                  if now and recorded.get(name, now) != now]
-        if not others:
-            return ""
-        return (f"{shown(store.folder)} was made from {' and '.join(others)} with other bytes than "
-                "those that are there now.")
-
-    def _sources(self, value: Value) -> dict[str, str]:
-        """The digest of the bytes of everything that a value is made from; "" for what is gone."""
-        return {name: _bytes_of(place(self.inputs.identity(one)))
-                for name, one in value.parents().items()}
+        return other_sources(self.inputs, identity, store)
 
     def _refuse_changed_inputs(self, identity: Identity) -> None:
         """Raise ValueError where a file changed while something was made from it."""
@@ -355,33 +334,6 @@ def mixed(
     own = logits_of(primary.method, images.take(numbers))
     for number, one in zip(numbers, own, strict=True):
         yield linear_correction(one[None].float(), ancillary[number][None].float(), alpha)[0]
-
-
-def places(identity: Identity) -> list[Path]:
-    """Return the folders in which a value may lie: in the work folder, then in shared ones."""
-    below = Path(FOLDER_OF[type(identity.value)]) / identity.name
-    return [root / below for root in (work_root(), *shared_roots())]
-
-
-def own_place(identity: Identity) -> Path:
-    """Return the folder of a value in the work folder."""
-    return places(identity)[0]
-
-
-def place(identity: Identity) -> Path:
-    """Return the folder in which a value lies; its own one where it lies in none."""
-    return next((path for path in places(identity) if (path / MANIFEST).exists()),
-                own_place(identity))
-
-
-def _bytes_of(folder: Path) -> str:
-    """A digest of what is made from a store: its weights or labels; "" where it is not there."""
-    try:
-        members = Store.open(folder).members
-    except (FileNotFoundError, Damaged):
-        return ""
-    return digest({name: one["sha256"] for name, one in members.items()
-                   if not name.endswith(".json")})
 
 
 def _answer_of_main(question: Callable[[], T]) -> T:

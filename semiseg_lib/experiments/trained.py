@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.durable import Damaged
 from semiseg_lib.evaluate import Evaluation, evaluate
-from semiseg_lib.experiments.identity import SCHEMA, Identity, Inputs, build
+from semiseg_lib.experiments.identity import SCHEMA, Identity, Inputs, as_scored, build
 from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.refusals import refuse_other_classes, refuse_other_images
 from semiseg_lib.experiments.values import Run
 from semiseg_lib.fingerprint import load
 from semiseg_lib.inference import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods.base import Method
 from semiseg_lib.paths import shown
-from semiseg_lib.provenance import differences, state_of_machine
+from semiseg_lib.provenance import compare_machines, state_of_machine
 from semiseg_lib.runs import CONFIG, RunFolder
 from semiseg_lib.train import make_accelerator
 
@@ -35,8 +37,10 @@ class Trained:
             ``best`` where it was validated.
         classes: class names, in the order of their ids.
         machine: what it is computed on.
-        which: the weights that the method holds: ``last`` or ``best``.
         inputs: the opened data.
+        which: the weights that the method holds: ``last`` or ``best``.
+        other_data: whether it may be scored on other images than those that belonged to it when it
+            was trained.
     """
 
     run: Run
@@ -47,6 +51,7 @@ class Trained:
     machine: Machine
     inputs: Inputs
     which: Literal["last", "best"] = "last"
+    other_data: bool = False
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -57,6 +62,10 @@ class Trained:
     def data(self) -> Data:
         """The images of the run, as they are on this machine."""
         return self.inputs.data(self.run)
+
+    def scored(self, split: Literal["val", "test"]) -> ImageSet:
+        """Return the images of a score; boxes count only for a model that reads some."""
+        return as_scored(getattr(self.data, split), self.run)
 
     def holding(self, which: Literal["last", "best"]) -> Trained:
         """Return the same run with its last or its best weights.
@@ -81,29 +90,27 @@ class Trained:
         """Score the deployed model on ``val`` or ``test``.
 
         Raises:
-            ValueError: the classes of the data here are not those of the run.
+            ValueError: the classes of the data here are not those of the run, or the images are
+                not, and ``other_data`` is False.
         """
         refuse_other_classes(self.classes, self.data.classes, self.folder.path)
+        if not self.other_data:
+            refuse_other_images(self.folder, self.scored(split), split)
         return evaluate(self.method, getattr(self.data, split), self.classes, protocol)
 
 
-def refuse_other_classes(own: tuple[str, ...], given: tuple[str, ...], run: Path) -> None:
-    """Raise ValueError where images have other classes than a run."""
-    if own == given:
-        return
-    pairs = [f"{i}: {a} / {b}" for i, (a, b) in enumerate(zip(own, given, strict=False)) if a != b]
-    what = f"the first difference is {pairs[0]}" if pairs else "one list is longer"
-    raise ValueError(
-        f"the run {shown(run)} tells {len(own)} classes apart, the data here {len(given)}, and "
-        f"they are not the same ({what}; run / data). Scores need the same classes in the same "
-        "order: name the data that it was trained on (--root), or train on these."
-    )
-
-
 def open_run(
-    path: Path, machine: Machine | str | None = None, which: Literal["last", "best"] = "last"
+    path: Path, machine: Machine | str | None = None, which: Literal["last", "best"] = "last",
+    other_data: bool = False,
 ) -> Trained:
     """Open a finished run from its folder; its images need not be there.
+
+    Args:
+        path: the folder.
+        machine: what to compute on; also just a device's name.
+        which: the weights to hold.
+        other_data: whether it may be scored on other images than those that belonged to it when it
+            was trained; other classes are refused all the same.
 
     Raises:
         FileNotFoundError: it is not a run folder, or not finished.
@@ -113,12 +120,12 @@ def open_run(
     folder = RunFolder.open(path)
     if folder.finished:
         folder.store.verify()
-    return opened(folder, Machine.of(machine), which)
+    return opened(folder, Machine.of(machine), which, other_data=other_data)
 
 
 def opened(
     folder: RunFolder, machine: Machine, which: Literal["last", "best"] = "last",
-    inputs: Inputs | None = None,
+    inputs: Inputs | None = None, other_data: bool = False,
 ) -> Trained:
     """Open a finished run whose files were checked; those that are read here are checked anyway.
 
@@ -135,7 +142,7 @@ def opened(
     warn_of_another_machine(folder.path, record)
     return Trained(
         run, folder, method.to(device).eval(), record, classes, machine,
-        inputs or Inputs(machine.root), which,
+        inputs or Inputs(machine.root), which, other_data,
     )
 
 
@@ -175,7 +182,7 @@ _warned: set[str] = set()
 def warn_of_another_machine(path: Path, record: Mapping[str, Any]) -> None:
     """Warn once of a run that was made in another state of the machine than this one."""
     here = state_of_machine()
-    said = [one for made in record["made with"] for one in differences(made["machine"], here)]
+    said = [one for made in record["made with"] for one in compare_machines(made["machine"], here)]
     if said and str(path) not in _warned:
         _warned.add(str(path))
         warnings.warn(

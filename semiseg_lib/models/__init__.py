@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from semiseg_lib.fingerprint import Configuration
+from semiseg_lib.fingerprint import Configuration, Schema
 from semiseg_lib.models.unet import UNet
 
 
@@ -25,7 +25,8 @@ class ModelConfig(Configuration):
             "classifier" a ResNet.
         weights: where the encoder starts: "" random, "hub" (timm's pretrained weights, needs
             internet once), "package" (tf_efficientnet_lite0, from a Python package), or the path
-            of a .safetensors, .pth or .pt file.
+            of a .safetensors, .pth or .pt file. Where the file lies decides nothing; its
+            bytes do.
         output_stride: stride of DeepLabv3+'s deepest feature; 8 sees finer and costs more.
         decoder_width: channels of ASPP and decoder; SwiftNet's published one is 128.
         encoder_lr: learning rate of the encoder relative to the rest of the network.
@@ -36,6 +37,8 @@ class ModelConfig(Configuration):
         rates: dilation of the three branches of DeepLabv3+'s pyramid; () for those that belong to
             the output stride.
     """
+
+    SCHEMA = Schema(paths={"weights": ("", "hub", "package")})
 
     architecture: Literal["unet", "deeplab", "vit", "swiftnet", "classifier"] = "unet"
     width: int = 16

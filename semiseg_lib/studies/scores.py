@@ -22,7 +22,7 @@ from semiseg_lib.experiments import (
 )
 from semiseg_lib.experiments import self_training as story
 from semiseg_lib.experiments.machine import Machine
-from semiseg_lib.experiments.resolving import place
+from semiseg_lib.experiments.places import place
 from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.experiments.values import Logits
 from semiseg_lib.fingerprint import Configuration

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +29,9 @@ from unittest import mock
 from xml.etree import ElementTree
 
 import numpy as np
+import torch
 from PIL import Image
+from safetensors.torch import save
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from semiseg_lib import cli, profiles, studies
@@ -36,7 +39,6 @@ from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets import digest as digests
 from semiseg_lib.experiments import (
-    Inputs,
     MixedLogits,
     PseudoLabels,
     Run,
@@ -50,7 +52,7 @@ from semiseg_lib.experiments import (
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.trained import open_run
 from semiseg_lib.methods import ConvPrimaryConfig
-from semiseg_lib.models import ModelConfig
+from semiseg_lib.models import ModelConfig, encoders
 from semiseg_lib.paths import CHECKOUT, work_root
 from semiseg_lib.profiles import Profile
 from semiseg_lib.stores import logits as logits_store
@@ -62,6 +64,7 @@ LISTS = {"labelled": range(4), "unlabelled": range(4, 8), "val": range(8, 10),
          "test": range(10, 12)}
 RESULT = re.compile(r"(?:runs|logits|pseudo_labels)/([\w-]+-[0-9a-f]{10}-[0-9a-f]{10})")
 ENCODER = "encoder.safetensors"
+NETWORK = ModelConfig("deeplab", encoder="test_resnet", decoder_width=8)
 REFUSALS = re.compile("|".join((
     r"Scores need the same classes in the same order",
     r"images here are not those that belonged to",
@@ -133,8 +136,16 @@ def draw(root: Path) -> Path:
             write_image(root, number, generator)
             write_box(root, number, 20)
             write_mask(root, number, 20)  # of the unlabelled ones it is hidden
-    (root / ENCODER).write_bytes(bytes(64))
+    (root / ENCODER).write_bytes(encoder_weights())
     return root
+
+
+@cache
+def encoder_weights() -> bytes:
+    """The file of a small encoder's weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return save(encoders.timm.create_model(NETWORK.encoder).state_dict())
 
 
 def write_list(root: Path, which: str, numbers: Any) -> None:
@@ -214,6 +225,10 @@ def _move_and_change(world: World) -> None:
     write_mask(world.root, 0, 14)
 
 
+def _move_weights(world: World) -> None:
+    world.weights = shutil.copy(world.weights, world.root / "moved.safetensors")
+
+
 def _change_weights(world: World) -> None:
     content = world.weights.read_bytes()
     world.weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -259,6 +274,7 @@ CHANGES: Mapping[str, Change] = {
     "place of the dataset": Change(_move, "nobody"),
     "labelled mask at another place": Change(_move_and_change, "labelled"),
     "weights file": Change(_change_weights, "weights"),
+    "place of the weights file": Change(_move_weights, "nobody"),
     "parent run": Change(_set(parent=1), "parent"),
     "start run": Change(_set(start=1), "start"),
     "teacher": Change(_set(teacher=1), "teacher"),
@@ -478,15 +494,11 @@ def _with_teacher(world: World) -> set[str]:
     return resolved(self_training.student(profile, seed, profile.rounds, labels)[0], world)
 
 
-def _with_encoder(world: World) -> Run:
-    network = ModelConfig("deeplab", encoder="mobilenetv3_small_050",
-                          weights=world.weights.as_posix())
-    return replace(self_correction.supervised(world.profile, world.seed), model=network)
-
-
-def _identified(world: World) -> set[str]:
-    """The identity of a run whose encoder starts with a file."""
-    return {Inputs(world.root).identity(_with_encoder(world)).name}
+def _with_encoder(world: World) -> set[str]:
+    """A run whose encoder starts with a file."""
+    network = replace(NETWORK, weights=str(world.weights))
+    return resolved(
+        replace(self_correction.supervised(world.profile, world.seed), model=network), world)
 
 
 def _minivoc(world: World) -> set[str]:
@@ -531,7 +543,7 @@ def _from_file(world: World) -> set[str]:
 
 
 def _opened(world: World) -> set[str]:
-    """A run opened by its folder and scored: other classes are refused."""
+    """A run opened by its folder and scored: other classes and other test images are refused."""
     trained = open_run(_first(world), world.machine)
     trained.evaluate("test")
     return {trained.folder.path.name}
@@ -647,14 +659,14 @@ OTHERS: Mapping[str, Way] = {
     "mixed logits": _value(_mixed, PRIMARY, cost=2),
     "Arm.run": Way(_arm, MASKS),
     "records": Way(_records, MASKS | {"test"}),
-    "open_run": Way(_opened, SCORED),
+    "open_run": Way(_opened, SCORED | {"test"}),
     "interrupted": Way(_interrupted, MASKS, afresh=True),
     "half-written logits": Way(_half_written, LABELS, afresh=True),
     "drawn list": Way(_drawn, DRAWN, afresh=True),
     "parent run": Way(_with_parent, PRIMARY | {"parent"}, cost=2),
     "start run": Way(_with_start, WITHOUT_BOXES | {"start"}, cost=2),
     "teacher": Way(_with_teacher, ROUNDS | {"teacher"}, cost=2),
-    "weights file": Way(_identified, WEIGHTS),
+    "weights file": Way(_with_encoder, WEIGHTS),
     "minivoc": Way(_minivoc, MINIVOC),
     "distributed": Way(_distributed, MASKS, cost=9),
 }
@@ -679,6 +691,7 @@ WALKED = {
 }
 """Each public function that gives a result, and one of the ways that take it."""
 FROM_A_RESULT = {
+    "trained.opened": "what `resolve` and `open_run` have found and checked",
     "trained.Trained.holding": "other weights of a run that is open",
     "trained.Trained.chosen": "other weights of a run that is open",
     "self_training.Round.best": "one of the two runs of a round",

@@ -144,6 +144,21 @@ def test_without_the_hub_the_three_ways_are_named(monkeypatch, tmp_path):
         build(config("resnet18", weights="hub"), 3)
 
 
+def test_the_hubs_weights_are_a_file_that_is_downloaded_once(monkeypatch, tmp_path):
+    """What is hashed is what is read; a file that is there already is not asked for again."""
+    file, asked = tmp_path / encoders.HUB_FILE, []
+    whole = timm.create_model("resnet18").state_dict()
+    save_file({name: value + 1 for name, value in whole.items()}, file)
+    hub = encoders.huggingface_hub
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_: str(file) if asked else None)
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *names: asked.append(names) or str(file))
+    own = config("resnet18", weights="hub")
+    assert encoders.weights_file(own) == file
+    network = encoders.create(own).state_dict()
+    assert asked == [("timm/resnet18.a1_in1k", "model.safetensors")]
+    assert all(torch.equal(network[name], value + 1) for name, value in whole.items())
+
+
 def test_the_package_must_be_there_and_serves_one_encoder_only(monkeypatch):
     with pytest.raises(ValueError, match='"package" has no weights for encoder test_resnet'):
         build(config(weights="package"), 3)

@@ -1,0 +1,71 @@
+"""Refuse to use a run with classes, images or inputs other than its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.experiments.identity import Inputs
+from semiseg_lib.experiments.lists import compare_images, compare_with_stored, hashes_of
+from semiseg_lib.experiments.values import Value
+from semiseg_lib.paths import shown
+from semiseg_lib.runs import LISTS, RunFolder
+
+
+def refuse_other_classes(own: tuple[str, ...], given: tuple[str, ...], run: Path) -> None:
+    """Raise ValueError where images have other classes than a run."""
+    if own == given:
+        return
+    pairs = [f"{i}: {a} / {b}" for i, (a, b) in enumerate(zip(own, given, strict=False)) if a != b]
+    what = f"the first difference is {pairs[0]}" if pairs else "one list is longer"
+    raise ValueError(
+        f"the run {shown(run)} tells {len(own)} classes apart, the data here {len(given)}, and "
+        f"they are not the same ({what}; run / data). Scores need the same classes in the same "
+        "order: name the data that it was trained on (--root), or train on these."
+    )
+
+
+def refuse_other_images(
+    folder: RunFolder, images: ImageSet, split: Literal["val", "test"]
+) -> None:
+    """Raise ValueError where images are not those that belonged to a run when it was trained.
+
+    Args:
+        folder: the run.
+        images: those here.
+        split: the list that they are.
+    """
+    stored = json.loads(folder.store.read(LISTS))
+    if stored["digests"].get(split) == images.digest:
+        return
+    said = compare_images(stored["scored on"].get(split, {}), hashes_of(images))
+    raise ValueError(
+        f"the {split} images here are not those that belonged to {shown(folder.path)} when it was "
+        f"trained: {said or 'they are read in another way than then'}. Name the folder of its data "
+        "(--root), or add --other-data to score it on these; both scores are kept."
+    )
+
+
+def refuse_other_inputs(
+    description: Mapping[str, Any], path: Path, value: Value, inputs: Inputs
+) -> None:
+    """Raise ValueError where the inputs here are not those of a stored description.
+
+    Args:
+        description: what a ``config.json`` holds.
+        path: that file; the ``lists.json`` beside it names the images.
+        value: the described value.
+        inputs: the images here.
+    """
+    identity = inputs.identity(value)
+    if description["identity"] == identity.digest:
+        return
+    said = compare_with_stored(description, path.parent, identity, inputs)
+    raise ValueError(
+        f"{shown(path)} describes a run that learnt from something else than what is here: "
+        f"{said}. Name the folder of its data (--root), or add --other-data to train on what is "
+        "here."
+    )
