@@ -18,7 +18,7 @@ from semiseg_lib import profiles
 from semiseg_lib.batches import loader, weak_view
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
-from semiseg_lib.experiments import Machine, Run, resolve
+from semiseg_lib.experiments import Machine, Run, identity, resolve
 from semiseg_lib.experiments.self_correction import primary, supervised
 from semiseg_lib.experiments.semi_supervised import learn
 from semiseg_lib.profiles import Profile
@@ -118,6 +118,7 @@ def executed(profile: Profile, train: Callable, root: Path, seed: int) -> Lines:
     lines: Lines = set()
     for remembered in (weak_view._places, weak_view._between, loader._order):
         remembered.cache_clear()  # or the second one would not run what the first one has
+    identity._blueprints.clear()
     with traced(lines):
         resolve(train(profile, seed), Machine("cpu", root))
     return lines

@@ -175,9 +175,19 @@ def run_of(value: Value) -> Run:
 
 
 def blueprint(run: Run, num_classes: int) -> Method:
-    """Return the method of a run without memory for its weights, to ask what it reads."""
-    with torch.device("meta"):
-        return build(run, num_classes)
+    """Return the method of a run without memory for its weights, to ask what it reads.
+
+    It is built once for the same options.
+    """
+    options = digest({"method": dump(run.method), "model": dump(run.model)})
+    key = (methods.kind(run.method), options, num_classes)
+    if key not in _blueprints:
+        with torch.device("meta"):
+            _blueprints[key] = build(run, num_classes)
+    return _blueprints[key]
+
+
+_blueprints: dict[tuple[type[Method], str, int], Method] = {}
 
 
 def build(run: Run, num_classes: int) -> Method:

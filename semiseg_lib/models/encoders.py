@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -144,6 +145,7 @@ def statistics(encoder: str) -> Normalise:
     return Normalise(known.mean, known.std)
 
 
+@cache
 def levels(encoder: str, *strides: int) -> tuple[int, ...]:
     """Numbers of the last timm feature at each of these strides.
 
