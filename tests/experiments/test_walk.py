@@ -85,8 +85,8 @@ def test_an_old_answer_and_a_needless_new_one_are_wrong(tmp_path):
 
 
 @pytest.mark.parametrize("name, path", [
-    ("labelled image", "images/p1.png"), ("labelled mask", "masks/p0.png"),
-    ("labelled box", "boxes/p0.xml"), ("class name", "classes.txt"),
+    ("labelled image", "images/p1.png"), ("labelled mask", "masks/p1.png"),
+    ("labelled box", "boxes/p1.xml"), ("class name", "classes.txt"),
     ("weights file", ways.ENCODER),
 ])
 def test_a_change_in_place_keeps_size_and_time_and_is_taken_back(tmp_path, name, path):

@@ -222,7 +222,7 @@ def _move(world: World) -> None:
 
 def _move_and_change(world: World) -> None:
     _move(world)
-    write_mask(world.root, 0, 14)
+    write_mask(world.root, 1, 14)
 
 
 def _move_weights(world: World) -> None:
@@ -255,10 +255,10 @@ def changed(change: Change, world: World) -> Iterator[World]:
 
 
 CHANGES: Mapping[str, Change] = {
-    "labelled mask": Change(lambda w: write_mask(w.root, 0, 12), "labelled"),
+    "labelled mask": Change(lambda w: write_mask(w.root, 1, 12), "labelled"),
     "labelled image": Change(
         lambda w: write_image(w.root, 1, np.random.default_rng(9)), "labelled"),
-    "labelled box": Change(lambda w: write_box(w.root, 0, 12), "labelled boxes"),
+    "labelled box": Change(lambda w: write_box(w.root, 1, 12), "labelled boxes"),
     "unlabelled image": Change(
         lambda w: write_image(w.root, 5, np.random.default_rng(9)), "unlabelled"),
     "unlabelled box": Change(lambda w: write_box(w.root, 5, 12), "unlabelled boxes"),
@@ -629,7 +629,7 @@ STORYLINES: Mapping[ModuleType, Mapping[str, Way]] = {
 
 TRAIN_COMMANDS = {
     "supervised": MASKS, "ancillary": SEES_BOXES, "primary": PRIMARY,
-    "conv-primary": CONV, "pseudo-label": ROUNDS,
+    "conv-primary": PRIMARY, "pseudo-label": ROUNDS,
     "fixmatch": WITHOUT_BOXES, "cps": WITHOUT_BOXES,
 }
 UNTRIED = {
