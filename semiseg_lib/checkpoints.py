@@ -69,7 +69,7 @@ class Progress:
         return step
 
     def _readable_state(self) -> dict | None:
-        """The newest state whose best weights are there too; None starts from the first step."""
+        """Return the newest state whose best weights are there too; None to start at step 0."""
         state = self.folder.read_checkpoint()
         if state is None:
             return None
@@ -181,7 +181,7 @@ def refuse_broken(method: Method, step: int, folder: RunFolder) -> None:
 def blamed(
     step: int, losses: dict[str, float], batch: Batch, folder: RunFolder, accelerator: Accelerator
 ) -> str:
-    """What to say of a loss that is no number; the batch is kept for inspection."""
+    """Return what to say of a loss that is no number; the batch is kept for inspection."""
     terms = ", ".join(f"{name} = {loss:g}" for name, loss in losses.items())
     if math.isfinite(sum(losses.values())):
         return (f"step {step}: {terms}, finite here; NaN or infinite in another process, see its "

@@ -9,7 +9,6 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
-from timm.layers import convert_sync_batchnorm
 
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.fingerprint import Configuration, Schema
@@ -181,6 +180,8 @@ def make_ready(method: Method, config: TrainConfig, accelerator: Accelerator) ->
     normed = any(isinstance(module, torch.nn.BatchNorm2d) for module in method.modules())
     if config.sync_batchnorm and normed and accelerator.num_processes > 1:
         if accelerator.device.type == "cuda":
+            from timm.layers import convert_sync_batchnorm  # timm takes half a second
+
             convert_sync_batchnorm(method)  # timm's also keeps activations that sit in its layers
         else:
             accelerator.print(

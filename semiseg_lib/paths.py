@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def work_root() -> Path:
-    """The folder for everything the book makes: drawn images, logits, runs.
+    """Return the folder for everything the book makes: drawn images, logits, runs.
 
     ``SEMISEG_WORK`` where it is set, else ``data/`` of the checkout, else the user's cache folder.
     """
@@ -47,7 +47,7 @@ def shared_roots() -> tuple[Path, ...]:
 
 
 def dataset_root() -> Path | None:
-    """The folder that holds real datasets (``VOCdevkit/``, ``camvid/`` ...), or None.
+    """Return the folder that holds real datasets (``VOCdevkit/``, ``camvid/`` ...), or None.
 
     Read from ``SEMISEG_DATA``; nothing is ever written there.
     """
@@ -65,7 +65,7 @@ def reading_root(root: Path | None = None) -> Path | None:
 
 
 def shown(path: Path) -> str:
-    """A path as it is printed: relative to the checkout where it lies inside it."""
+    """Return a path as it is printed: relative to the checkout where it lies inside it."""
     path = Path(path)
     if path.is_absolute() and path.is_relative_to(CHECKOUT):
         return path.relative_to(CHECKOUT).as_posix()

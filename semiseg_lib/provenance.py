@@ -80,7 +80,7 @@ def code_version() -> str:
 
 @cache
 def _cpu() -> str:
-    """The kind of the CPU: its name alone may be masked, as in a virtual machine."""
+    """Return the kind of the CPU: its name alone may be masked, as in a virtual machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     except OSError:

@@ -348,7 +348,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def _is_of_earlier_version(path: Path) -> bool:
-    """Whether a file has the form of a ``config.json`` from before files were sealed."""
+    """Return whether a file has the form of a ``config.json`` from before files were sealed."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, OSError):

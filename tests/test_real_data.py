@@ -70,4 +70,4 @@ def test_every_method_without_boxes_trains_from_one_command(
     assert "mIoU on val:" in capsys.readouterr().out
     if method == "pseudo-label":
         (labels,) = (works[dataset] / "pseudo_labels").glob("train_pseudoIt1-*")
-        assert len(list(labels.rglob("*.png"))) == 6
+        assert len(list(labels.rglob("*.png"))) == 3

@@ -136,7 +136,7 @@ class Inputs:
         if methods.kind(value.method).uses_boxes:
             need_boxes(data, "labelled")
         method = blueprint(value, len(data.classes))
-        sets = {"labelled": self._learnt(value, data).giving(*method.reads)}
+        sets = {"labelled": self._images_with_masks(value, data).giving(*method.reads)}
         if "unlabelled" in method.learns_from:
             logits = value.unlabelled_logits
             images = data.unlabelled if logits is None else data.boxed
@@ -145,8 +145,8 @@ class Inputs:
             sets["val"] = as_scored(data.val, value)
         return sets
 
-    def _learnt(self, run: Run, data: Data) -> ImageSet:
-        """The images whose masks a run learns; of pseudo-labels the images alone."""
+    def _images_with_masks(self, run: Run, data: Data) -> ImageSet:
+        """Return the images whose masks a run learns; of pseudo-labels the images alone."""
         if isinstance(run.masks, PseudoLabels):
             return data.unlabelled.without_labels()
         return {"labelled": lambda: data.labelled, "first half": lambda: data.halves[0],
@@ -210,12 +210,12 @@ def weights_of(run: Run) -> dict[str, str]:
 
 
 def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:
-    """The further networks that a method's options describe, by field."""
+    """Return the further networks that a method's options describe, by field."""
     return {name: one for name, one in vars(options).items() if isinstance(one, ModelConfig)}
 
 
 def _weights_digest(network: ModelConfig) -> str:
-    """The SHA-256 of the file of an encoder's weights."""
+    """Return the SHA-256 of the file of an encoder's weights."""
     from semiseg_lib.models.encoders import weights_file  # timm takes seconds
 
     found = weights_file(network)

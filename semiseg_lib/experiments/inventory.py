@@ -111,7 +111,7 @@ def leftovers_in(root: Path) -> Iterator[Path]:
 
 
 def _root_of(path: Path, root: Path | None) -> Path | None:
-    """The folder of the dataset that what is stored at a path was made from; else ``root``.
+    """Return the folder of the dataset that what is stored at a path was made from; else ``root``.
 
     So runs on other datasets than the one at hand are not taken for stale.
     """
@@ -122,7 +122,7 @@ def _root_of(path: Path, root: Path | None) -> Path | None:
 
 
 def _shared_identities() -> set[str]:
-    """The identities of what is finished in shared work folders."""
+    """Return the identities of what is finished in shared work folders."""
     found = set()
     for root in shared_roots():
         for path in _stored_folders(root):
@@ -161,12 +161,12 @@ def _item(path: Path, inputs: Inputs) -> Item:
 
 
 def _seen(path: Path, state: State, why: str) -> Item:
-    """What lies at a path, as it is now."""
+    """Return what lies at a path, as it is now."""
     return Item(path, state, why, _size(path), stamp=_stamp(path))
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """The number of a file or folder and when an entry of it was last written; zeros if gone."""
+    """Return the inode of a file or folder and when it was last written; zeros if gone."""
     try:
         status = path.stat()
     except OSError:
@@ -175,7 +175,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _described(path: Path) -> tuple[dict[str, Any], dict[str, str], bool]:
-    """The description in a folder, the identities of its parents, whether it is finished.
+    """Return the description in a folder, the identities of its parents, whether it is finished.
 
     Raises:
         Damaged: something is not what was written.
@@ -193,7 +193,7 @@ def _described(path: Path) -> tuple[dict[str, Any], dict[str, str], bool]:
 def _state(
     description: dict[str, Any], finished: bool, inputs: Inputs, path: Path
 ) -> tuple[State, str]:
-    """Whether what is stored would be used now, and why not."""
+    """Return whether what is stored would be used now, and why not."""
     schema = description.get("schema", 0)
     if schema != SCHEMA:
         state = "unknown" if schema > SCHEMA else "earlier version"
@@ -221,7 +221,7 @@ def _value(description: dict[str, Any], path: Path) -> Value:
 
 
 def _orphaned(item: Item, known: set[str], needed: set[str]) -> Item:
-    """The item, as orphaned where its maker is gone and nothing was made from it."""
+    """Return the item, as orphaned where its maker is gone and nothing was made from it."""
     gone = [one for one in item.parents if one not in known]
     in_runs = item.path.parent.name == "runs"
     if item.state != "fresh" or not gone or in_runs or item.identity in needed:

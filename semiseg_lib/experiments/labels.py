@@ -63,7 +63,7 @@ def evaluate_unlabelled(
 def _corrected(
     primary: Trained, logits: torch.Tensor, logits_ancillary: torch.Tensor, allowed: torch.Tensor
 ) -> torch.Tensor:
-    """How a finished primary corrects: its own module, or the end of its schedule.
+    """Return how a finished primary corrects: its own module, or the end of its schedule.
 
     Args:
         primary: the run.
@@ -78,7 +78,7 @@ def _corrected(
 
 
 def _label(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """The most likely class of every pixel of an image (H, W), from stored logits (C, h, w)."""
+    """Return the most likely class of every pixel (H, W), from stored logits (C, h, w)."""
     stride = stored_stride(size, logits.shape[-2:])
     covered = tuple(side * stride for side in logits.shape[-2:])
     large = enlarge(logits[None].float(), covered)[0, :, : size[0], : size[1]]

@@ -54,7 +54,7 @@ def other_sources(inputs: Inputs, identity: Identity, store: Store) -> str:
 
 
 def _digest_of_bytes(folder: Path) -> str:
-    """The digest of a store's weights or labels; "" where it is not there."""
+    """Return the digest of a store's weights or labels; "" where it is not there."""
     try:
         members = Store.open(folder).members
     except (FileNotFoundError, Damaged):

@@ -140,12 +140,12 @@ class _Resolver:
                 return
             method, record = train(
                 run, folder, data, self.inputs.image_sets(run), parts, self.machine, accelerator,
-                self._score(run, data),
+                self._validation(run, data),
             )
             _answer_of_main(lambda: self._finish(identity, folder, method, record))
 
     def _is_due(self, identity: Identity, folder: RunFolder, anew: bool) -> bool:
-        """Whether a run must be trained; its folder is made ready for that."""
+        """Return whether a run must be trained; its folder is made ready for that."""
         if anew:
             folder.delete()
         elif folder.store.manifest_path.exists():
@@ -196,8 +196,8 @@ class _Resolver:
         folder.finish(method.state_dict(), record)
         folder.store.annotate(sources=sources(self.inputs, identity.value))
 
-    def _score(self, run: Run, data: Data) -> Callable[[Method], float] | None:
-        """The validation mIoU in percent; None for a run that is not validated."""
+    def _validation(self, run: Run, data: Data) -> Callable[[Method], float] | None:
+        """Return the validation mIoU in percent; None for a run that is not validated."""
         if run.validation is None:
             return None
 
@@ -217,7 +217,7 @@ class _Resolver:
             description=identity.description, parents=identity.parents,
         )
         give = self._own_logits if isinstance(value, Logits) else self._mixed_logits
-        return self._stored(identity, store, anew, lambda: give(value, images))
+        return self._find_or_write(identity, store, anew, lambda: give(value, images))
 
     def _own_logits(self, value: Logits, images: ImageSet) -> Give:
         trained = self.resolve(value.run)
@@ -249,12 +249,12 @@ class _Resolver:
                 select(one, thresholds()) for one in probabilities(images.take(numbers))
             )
 
-        return self._stored(identity, store, anew, give)
+        return self._find_or_write(identity, store, anew, give)
 
-    def _stored(
+    def _find_or_write(
         self, identity: Identity, own: Labels, anew: bool, give: Callable[[], Give]
     ) -> Labels:
-        """A store that is whole; the main process writes what is missing or damaged.
+        """Return a store that is whole; the main process writes what is missing or damaged.
 
         Args:
             identity: of what is stored.

@@ -97,7 +97,7 @@ def _unlabelled(images: Mapping[str, ImageSet], parts: Mapping[str, Any]) -> Ima
 
 
 def _with_logits(images: ImageSet, store: LogitsStore | None) -> ImageSet:
-    """The images with stored logits; only those that have some."""
+    """Return the images with stored logits; only those that have some."""
     return images if store is None else images.named(store.names).with_logits(store.in_memory())
 
 

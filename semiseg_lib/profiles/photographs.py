@@ -167,7 +167,7 @@ _SMOKE = replace(
 SMOKE = _profiles(
     _SMOKE,
     {
-        name: replace(config, labelled=min(config.labelled, 16), at_most=6)
+        name: replace(config, labelled=min(config.labelled, 16), at_most=3)
         for name, config in _LAPTOP_DATA.items()
     },
     camvid={"model": replace(_SMOKE.model, architecture="swiftnet")},

@@ -98,15 +98,15 @@ class ImageStore:
             raise self._stale(self._differs(error).get(error.key, reason(error))) from error
 
     def _own(self) -> dict[str, Any]:
-        """What describes every store of this kind, beside source and images."""
+        """Return what describes every store of this kind, beside source and images."""
         raise NotImplementedError
 
     def _differs(self, error: Stale) -> dict[str, str]:
-        """What to say of a difference in the kind's own description, by the key of the error."""
+        """Return what to say of a difference in the kind's own description, by key."""
         raise NotImplementedError
 
     def _stale(self, problem: str) -> Stale:
-        """The error that names the store, the problem and the fix."""
+        """Return the error that names the store, the problem and the fix."""
         raise NotImplementedError
 
 

@@ -61,7 +61,7 @@ class LogitsStore(ImageStore):
     KIND = "logits"
 
     def __getitem__(self, index: int) -> Tensor:
-        """The logits of one image, float16 (C, h, w).
+        """Return the logits of one image, float16 (C, h, w).
 
         Raises:
             IndexError: there is no such image.
@@ -193,7 +193,7 @@ class LogitsStore(ImageStore):
         return (lowest + step * stored).half()
 
     def _packed(self, name: str, logits: Tensor) -> dict[str, Tensor]:
-        """What is written for one image (C, h, w)."""
+        """Return what is written for one image (C, h, w)."""
         half = logits.half()
         if not half.isfinite().all():
             raise ValueError(f"the logits of {name} are not finite: did the training diverge?")
@@ -234,7 +234,7 @@ def _is_whole(path: Path, digest: str) -> bool:
 
 @cache
 def _opened(path: Path, digest: str, process: int):
-    """The open file, once a process: a handle that was open before a fork is left alone."""
+    """Return the open file, once a process: a handle that was open before a fork is left alone."""
     return safe_open(path, framework="pt")
 
 

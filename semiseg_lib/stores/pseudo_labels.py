@@ -64,7 +64,7 @@ class PseudoLabelStore(ImageStore):
                 raise ValueError(f"{name!r} cannot be the name of a file in {shown(self.folder)}.")
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """The labels of one image, uint8 (H, W), checked against their SHA-256.
+        """Return the labels of one image, uint8 (H, W), checked against their SHA-256.
 
         Raises:
             IndexError: there is no such image.

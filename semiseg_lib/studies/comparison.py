@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import stats
 
 from semiseg_lib import datasets, methods
 from semiseg_lib.experiments.values import fresh_networks
@@ -249,6 +248,8 @@ def difference(one: Row, other: Row) -> Difference:
     apart = _apart((one, other))
     if len(seeds) < 2:
         return Difference(seeds, None, 1.0, apart)
+    from scipy import stats  # takes half a second
+
     pair = [[row.scores[seed] for seed in seeds] for row in (one, other)]
     with np.errstate(invalid="ignore", divide="ignore"):
         p = float(stats.ttest_rel(*pair).pvalue)

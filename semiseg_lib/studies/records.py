@@ -282,7 +282,7 @@ def _row(
 def _is_of_these_images(
     row: Mapping[str, Any], arm: Arm, profile: Profile, machine: Machine
 ) -> bool:
-    """Whether a row would come of what is here now; where no images are, it is taken as it is."""
+    """Return whether a row would come of what is here now; True where no images are."""
     try:
         now = _inputs_of(arm, profile, row["seed"], machine)
     except FileNotFoundError:
@@ -291,7 +291,7 @@ def _is_of_these_images(
 
 
 def _inputs_of(arm: Arm, profile: Profile, seed: int, machine: Machine) -> dict[str, Any]:
-    """The identity of an arm's run, and the digests of its images and of those its score reads."""
+    """Return the identity of an arm's run, and the digests of all images that it reads."""
     value = arm.value(profile, seed)
     run = value if isinstance(value, Run) else value.first
     inputs = Inputs(machine.root)
@@ -330,7 +330,7 @@ def _served(rows: list[dict], stored: _File, name: str, profile: Profile) -> Rec
 
 
 def _left_out(stored: _File, name: str, profile: Profile) -> dict[str, int]:
-    """How many rows are neither current nor legacy, by the reason."""
+    """Return how many rows are neither current nor legacy, by the reason."""
     arms = STUDIES[name]
     matching = _matching(stored, name, profile)
     gone = [row for row in (*stored.rows, *stored.legacy) if row["arm"] not in arms]
@@ -343,25 +343,25 @@ def _left_out(stored: _File, name: str, profile: Profile) -> dict[str, int]:
 
 
 def _matching(stored: _File, name: str, profile: Profile) -> list[dict]:
-    """The rows with the options of today's arms."""
+    """Return the rows with the options of today's arms."""
     fingerprints = {arm: recipe.fingerprint(profile) for arm, recipe in STUDIES[name].items()}
     return [row for row in stored.rows if fingerprints.get(row["arm"]) == row["config"]]
 
 
 def _current(stored: _File, name: str, profile: Profile) -> list[dict]:
-    """The rows that today's arms would give again, all scored on the same test images."""
+    """Return the rows that today's arms would give again, all scored on the same test images."""
     rows = _matching(stored, name, profile)
     newest = rows[-1]["images"]["test"] if rows else ""  # by place: a clock may be set back
     return [row for row in rows if row["images"]["test"] == newest]
 
 
 def _legacy(stored: _File, name: str) -> list[dict]:
-    """The rows of earlier code whose arms the study still has."""
+    """Return the rows of earlier code whose arms the study still has."""
     return [row for row in stored.legacy if row["arm"] in STUDIES[name]]
 
 
 def _covers(fresh: Sequence[dict], old: Sequence[dict]) -> bool:
-    """Whether the current rows hold every arm and seed of the legacy ones."""
+    """Return whether the current rows hold every arm and seed of the legacy ones."""
     pairs = [{(row["arm"], row["seed"]) for row in rows} for rows in (fresh, old)]
     return pairs[0] >= pairs[1]
 
@@ -403,18 +403,18 @@ def _store(path: Path, stored: _File) -> None:
 
 
 def _key(row: Mapping[str, Any]) -> str:
-    """The name of a row in its file: one for each arm, seed, options and test images."""
+    """Return the name of a row in its file: one for each arm, seed, options and test images."""
     test = row["images"]["test"][:10]
     return f"{row['arm']}, seed {row['seed']}, config {row['config']}, test images {test}"
 
 
 def _fix(path: Path) -> str:
-    """What to do about a damaged file: where git has it, deleting would lose its legacy rows."""
+    """Return how to fix a damaged file; deleting one that git has would lose legacy rows."""
     return FROM_VERSION_CONTROL if _is_tracked(path) else MAKE_AGAIN
 
 
 def _is_tracked(path: Path) -> bool:
-    """Whether git has a version of a file."""
+    """Return whether git has a version of a file."""
     try:
         return subprocess.run(
             ["git", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name],
@@ -425,6 +425,6 @@ def _is_tracked(path: Path) -> bool:
 
 
 def _state_text(row: Mapping[str, Any]) -> str:
-    """What the runs of a row were made with, in words."""
+    """Return what the runs of a row were made with, in words."""
     said = [f"{in_words(one['machine'])}, code {one['code']}" for one in row["made with"]]
     return " and ".join(said)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 from tqdm.auto import tqdm
 
 from semiseg_lib.datasets.labels import LabelError, read_mask, write_mask
@@ -50,6 +48,9 @@ def read_sbd_mask(path: Path) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: it is truncated, no MATLAB file, not from ``cls``, or holds unknown ids.
     """
+    from scipy.io import loadmat  # read by this format alone
+    from scipy.io.matlab import MatReadError
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing. Unpack SBD's benchmark.tgz again.")
