@@ -121,7 +121,7 @@ class RunFolder:
 
         A run that was interrupted may have several; all of them are stored beside its result.
         """
-        made = self.read_machines() if self.began else []
+        made = self.read_machines() if self.has_checkpoint else []
         now = {"machine": dict(machine), "code": code}
         before = made[-1] if made else now
         said = compare_machines(before["machine"], machine)
@@ -142,7 +142,7 @@ class RunFolder:
         return read_json(path)["made with"] if path.is_file() else []
 
     @property
-    def began(self) -> bool:
+    def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint to go on from."""
         return any((self.path / name).is_file() for name in CHECKPOINTS)
 

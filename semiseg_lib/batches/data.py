@@ -18,6 +18,7 @@ from tqdm import tqdm
 from semiseg_lib import datasets
 from semiseg_lib.batches.image_set import ImageSet, Masks, joined
 from semiseg_lib.datasets.cached import Cached
+from semiseg_lib.datasets.checked import Checked
 from semiseg_lib.datasets.dataset import DatasetOptions, Source
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
@@ -276,7 +277,9 @@ def _image_set(
 ) -> ImageSet:
     """All images of one of a dataset's lists."""
     reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
-    if declared.cached:
-        reader = Cached(reader, f"{declared.name} {declared.decode} {plain(config.options)}")
+    reader = (
+        Cached(reader, f"{declared.name} {declared.decode} {plain(config.options)}")
+        if declared.cached else Checked(reader)
+    )
     indices = tuple(range(len(reader)))
     return ImageSet(reader, indices, source.boxed, config.unboxed, decode=declared.decode)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -287,6 +287,10 @@ class Relabelled:
             )
         return replace(sample, mask=mask)
 
+    def prepare(self, indices: Iterable[int]) -> None:
+        """Hash the files of some images, several at a time."""
+        _prepare(self.images, indices)
+
     def content(self, index: int) -> Iterator:
         """Yield what the image is read from, and the bytes of its mask."""
         yield from self.images.reader.content(self.images.indices[index])
@@ -316,6 +320,14 @@ class Joined:
         images = images if self.masks else images.without_labels()
         return replace(images.sample(number), boxes=None)
 
+    def prepare(self, indices: Iterable[int]) -> None:
+        """Hash the files of some images, several at a time."""
+        chosen: dict[int, tuple[ImageSet, list[int]]] = {}
+        for images, number in (self.places[index] for index in indices):
+            chosen.setdefault(id(images), (images, []))[1].append(number)
+        for images, numbers in chosen.values():
+            _prepare(images if self.masks else images.without_labels(), numbers)
+
     def content(self, index: int) -> Iterator:
         """Yield what the image is read from in its own set."""
         images, number = self.places[index]
@@ -327,6 +339,11 @@ def joined(*sets: ImageSet) -> ImageSet:
     """Return one set of all their images, with masks and without boxes and logits."""
     reader = Joined([images.without_boxes() for images in sets])
     return sets[0]._over(reader)
+
+
+def _prepare(images: ImageSet, numbers: Iterable[int]) -> None:
+    if hasattr(images.reader, "prepare"):
+        images.reader.prepare([images.indices[number] for number in numbers])
 
 
 def _mask_of(sample: Sample) -> np.ndarray:

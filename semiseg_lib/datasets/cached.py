@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
+from semiseg_lib.datasets.checked import Checked
 from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.datasets.sample import Boxes, Sample
@@ -30,14 +30,12 @@ class Cached:
     """
 
     def __init__(self, reader: Reader, options: str = "") -> None:
-        self.reader = reader
+        self.reader = Checked(reader)
         self.names, self.classes = reader.names, reader.classes
         self.masks, self.boxes = reader.masks, reader.boxes
         self.canonical, self.decoding = reader.canonical, reader.decoding
-        self._hashes = image_set_hashes(reader, range(len(reader)))
-        content = json.dumps([
-            list(self.names), self.classes, self.decoding, self._hashes, options
-        ])
+        hashes = image_set_hashes(self.reader, range(len(reader)))
+        content = json.dumps([list(self.names), self.classes, self.decoding, hashes, options])
         self._kept = _kept(type(reader), content)
 
     def __len__(self) -> int:
@@ -52,25 +50,13 @@ class Cached:
         mask = None if self.masks is None else sample.mask
         return Sample(sample.name, sample.image, mask, sample.boxes if self.boxes else None)
 
-    def content(self, index: int) -> Iterator[Path | bytes | str]:
-        """Yield what the image is read from: its hashes, as they were at the opening.
-
-        Only what is read without masks or boxes, but not with them, is yielded as it is.
-        """
-        hashes = self._hashes[self.names[index]]
-        at_opening = dict(zip(self.reader.content(index), hashes, strict=True))
+    def content(self, index: int) -> Iterator[bytes | str]:
+        """Yield what the image is read from: its hashes, as they were at the opening."""
         read = copy(self.reader)
         read.masks, read.boxes = self.masks, self.boxes
-        for content in read.content(index):
-            yield at_opening.get(content, content)
+        return read.content(index)
 
     def _read(self, index: int) -> Sample:
-        name = self.names[index]
-        if image_set_hashes(self.reader, [index])[name] != self._hashes[name]:
-            raise ValueError(
-                f"the files of {name} have changed since the dataset was opened. Open it again "
-                "(in a notebook: restart the kernel)."
-            )
         sample = self.reader[index]
         sample = replace(sample, image=np.ascontiguousarray(sample.image))
         boxes = sample.boxes or Boxes()

@@ -101,7 +101,7 @@ class FileHashes:
 
     def _remembered(self, path: Path) -> str | None:
         """Return the hash on record, or None where there is none or a doubt."""
-        status = _status(path)
+        status = status_of(path)
         name = str(path.absolute())
         self._seen.add(name)
         record = self._records.get(name)
@@ -113,9 +113,9 @@ class FileHashes:
     def _hashed(self, path: Path) -> str:
         """Return the hash of the file's bytes and put it on record."""
         for _ in range(TRIES):
-            recorded_ns, before = time.time_ns(), _status(path)
+            recorded_ns, before = time.time_ns(), status_of(path)
             sha256 = _sha256(path)
-            if _status(path) == before:
+            if status_of(path) == before:
                 name = str(path.absolute())
                 self._records[name] = _Record(*before, recorded_ns, sha256)
                 self._new.add(name)
@@ -140,7 +140,7 @@ class FileHashes:
 
 
 class _Record(NamedTuple):
-    """What is remembered of a file; the first four as :func:`_status` returns them."""
+    """What is remembered of a file; the first four as :func:`status_of` returns them."""
 
     size: int
     modified_ns: int
@@ -224,6 +224,8 @@ def _listed(
     reader: Reader, indices: Sequence[int], hashes: FileHashes
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Return name and hashes of every index; what was hashed is saved also when a file fails."""
+    if hasattr(reader, "prepare"):
+        reader.prepare(indices)
     named: list[tuple[str, list[Path | str]]] = []
     for index in indices:
         contents = [hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else content
@@ -241,7 +243,7 @@ def _listed(
     ]
 
 
-def _status(path: Path) -> tuple[int, int, int, int]:
+def status_of(path: Path) -> tuple[int, int, int, int]:
     """Return size, modification time, change time and inode.
 
     Raises:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from semiseg_lib.durable import Damaged, held, leftovers
 from semiseg_lib.experiments.identity import FOLDER_OF, KINDS, SCHEMA, Inputs
-from semiseg_lib.experiments.lists import compare_with_stored, stored_lists
-from semiseg_lib.experiments.places import other_sources
+from semiseg_lib.experiments.lists import compare_with_stored
+from semiseg_lib.experiments.places import other_sources, stored_lists
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.fingerprint import load
 from semiseg_lib.paths import shared_roots, work_root, working_in
@@ -208,7 +208,7 @@ def _state(
     if identity.digest == description["identity"]:
         if not finished:
             return "unfinished", "the same command continues it"
-        said = other_sources(inputs, identity, Store.open(path))
+        said = other_sources(inputs, identity, path)
         return ("stale", said) if said else ("fresh", "")
     return "stale", compare_with_stored(description, path, identity, inputs)
 

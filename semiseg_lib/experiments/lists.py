@@ -9,12 +9,12 @@ from typing import Any
 
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.digest import image_set_hashes
-from semiseg_lib.durable import Damaged, read_json
+from semiseg_lib.durable import Damaged
 from semiseg_lib.experiments.identity import Identity, Inputs, as_scored, run_of
-from semiseg_lib.experiments.values import Value
+from semiseg_lib.experiments.places import sources, stored_lists
 from semiseg_lib.paths import shown
-from semiseg_lib.runs import LISTS, WEIGHTS, RunFolder
-from semiseg_lib.stores.store import MANIFEST, Store, is_set_aside
+from semiseg_lib.runs import WEIGHTS, RunFolder
+from semiseg_lib.stores.store import MANIFEST, is_set_aside
 
 SHOWN = 3
 """How many names a message gives as examples."""
@@ -25,14 +25,16 @@ Listed = Mapping[str, Mapping[str, Sequence[str]]]
 """By role and image name, the hashes of what an image is read from."""
 
 
-def lists_of(inputs: Inputs, value: Value) -> dict[str, Any]:
-    """Return the images of a value by name: those it is made from, and those it is scored on.
+def lists_of(inputs: Inputs, identity: Identity) -> dict[str, Any]:
+    """Return what a result is made from and scored on, by name.
 
     Returns:
-        ``made from``: by role, {name: hashes}; ``scored on``: the same of ``val`` and ``test``, as
-        far as their files are there, with ``digests``; ``lies in``: where the dataset lies, "" for
-        one that lies nowhere.
+        ``identity``: of the result; ``made from``: by role, {image name: hashes}; ``scored on``:
+        the same of ``val`` and ``test``, as far as their files are there, with ``digests``;
+        ``sources``: see :func:`~semiseg_lib.experiments.places.sources`; ``published``: the names
+        of a published list; ``lies in``: where the dataset lies, "" for one that lies nowhere.
     """
+    value = identity.value
     data, scored, digests = inputs.data(value), {}, {}
     for split in ("val", "test"):
         with suppress(FileNotFoundError):
@@ -40,22 +42,10 @@ def lists_of(inputs: Inputs, value: Value) -> dict[str, Any]:
             scored[split], digests[split] = hashes_of(images), images.digest
     made = {role: hashes_of(images) for role, images in inputs.image_sets(value).items()}
     folder = data.source.folder
-    return {"made from": made, "scored on": scored, "digests": digests,
+    return {"identity": identity.digest, "made from": made, "scored on": scored,
+            "digests": digests, "sources": sources(inputs, value),
+            "published": list(data.names["labelled"]) if data.config.published else [],
             "lies in": "" if folder is None else str(Path(folder).resolve())}
-
-
-def newest_change(inputs: Inputs, value: Value) -> float:
-    """Return when a file that a value reads was last written, in seconds since the epoch.
-
-    Of files that are read once and kept in memory this says nothing: their reader looks after them.
-    """
-    times = [
-        max(status.st_mtime, status.st_ctime)
-        for images in inputs.image_sets(value).values() for number in images.indices
-        for content in images.reader.content(number) if isinstance(content, Path)
-        for status in [content.stat()]
-    ]
-    return max(times, default=0.0)
 
 
 def hashes_of(images: ImageSet) -> dict[str, list[str]]:
@@ -99,18 +89,6 @@ def explain_new_work(identity: Identity, path: Path, lists: Mapping[str, Any]) -
     return ""
 
 
-def stored_lists(folder: Path) -> Mapping[str, Any]:
-    """Return the images of what is stored in a folder, as :func:`lists_of` gave them.
-
-    Raises:
-        FileNotFoundError, KeyError: there are none.
-        Damaged: they are not what was written.
-    """
-    if (folder / LISTS).is_file():
-        return read_json(folder / LISTS)
-    return Store.open(folder).notes["lists"]
-
-
 def _compare_inputs(
     identity: Identity, inputs: Mapping[str, Any], before: Listed, now: Listed
 ) -> list[str]:
@@ -142,7 +120,7 @@ def compare_with_stored(
     before: Listed = {}
     with suppress(Damaged, OSError, KeyError):
         before = stored_lists(folder)["made from"]
-    now = lists_of(inputs, identity.value)["made from"] if before else {}
+    now = lists_of(inputs, identity)["made from"] if before else {}
     return "; ".join(_compare_inputs(identity, description["inputs"], before, now))
 
 

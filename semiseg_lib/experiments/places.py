@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from semiseg_lib.durable import Damaged
+from semiseg_lib.durable import Damaged, read_json
 from semiseg_lib.experiments.identity import FOLDER_OF, Identity, Inputs
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.fingerprint import digest
 from semiseg_lib.paths import shared_roots, shown, work_root
-from semiseg_lib.stores.store import MANIFEST, Stale, Store
+from semiseg_lib.runs import LISTS
+from semiseg_lib.stores.store import Store
 
 
 def places(identity: Identity) -> list[Path]:
@@ -24,40 +27,78 @@ def own_place(identity: Identity) -> Path:
 
 
 def place(identity: Identity) -> Path:
-    """Return the folder in which a value lies; its own one where it lies in none."""
-    return next((path for path in places(identity) if (path / MANIFEST).exists()),
-                own_place(identity))
+    """Return the folder in which a value lies finished; its own one where it lies in none."""
+    return next((path for path in places(identity) if _finished(path)), own_place(identity))
+
+
+def stored_lists(folder: Path) -> Mapping[str, Any]:
+    """Return what is stored of the inputs of a result; see ``lists.lists_of``.
+
+    Raises:
+        FileNotFoundError, KeyError: nothing is.
+        Damaged: it is not what was written.
+    """
+    if (folder / LISTS).is_file():
+        return read_json(folder / LISTS)
+    return Store.open(folder).notes["lists"]
 
 
 def sources(inputs: Inputs, value: Value) -> dict[str, str]:
-    """Return the digest of the bytes of everything that a value builds on; "" for what is gone."""
-    return {name: _digest_of_bytes(place(inputs.identity(one)))
-            for name, one in value.parents().items()}
+    """Return the digests of the bytes of everything behind a value whose parents are made.
+
+    What lies behind is named by the path that leads there: ``unlabelled logits``, ``unlabelled
+    logits / run``. What a parent was made from is what its own record says.
+    """
+    found = {}
+    for name, one in value.parents().items():
+        folder = place(inputs.identity(one))
+        found[name] = digest_of_bytes(folder)
+        found |= {f"{name} / {inner}": one for inner, one in _recorded_sources(folder).items()}
+    return found
 
 
-def other_sources(inputs: Inputs, identity: Identity, store: Store) -> str:
-    """Say what a store was made from has other bytes now; "" for none.
+def other_sources(inputs: Inputs, identity: Identity, folder: Path) -> str:
+    """Say what a result was made from has other bytes now; "" for none.
 
     A run that is trained anew keeps its identity, but not always its weights: after a change to the
-    code, or on another machine.
+    code, or on another machine. What is gone is no reason to make the result again.
     """
-    try:
-        recorded = store.notes.get("sources", {})
-    except (Damaged, Stale):
-        return ""
-    others = [name for name, now in sources(inputs, identity.value).items()
-              if now and recorded.get(name, now) != now]
+    recorded = _recorded_sources(folder)
+    others = [name for name, now in _present(inputs, identity.value).items()
+              if now and recorded.get(name) != now]
     if not others:
         return ""
-    return (f"{shown(store.folder)} was made from {' and '.join(others)} with other bytes than "
-            "those that are there now.")
+    return (f"{shown(folder)} was made from {' and '.join(others)} with other bytes than those "
+            "that are there now.")
 
 
-def _digest_of_bytes(folder: Path) -> str:
-    """Return the digest of a store's weights or labels; "" where it is not there."""
+def _present(inputs: Inputs, value: Value) -> dict[str, str]:
+    """The digest of the bytes of everything behind a value that is there, by the path to it."""
+    found = {}
+    for name, one in value.parents().items():
+        found[name] = digest_of_bytes(place(inputs.identity(one)))
+        found |= {f"{name} / {inner}": now for inner, now in _present(inputs, one).items()}
+    return found
+
+
+def _recorded_sources(folder: Path) -> Mapping[str, str]:
+    """What a result says of the bytes that it was made from; nothing where it cannot be read."""
     try:
-        members = Store.open(folder).members
-    except (FileNotFoundError, Damaged):
+        return stored_lists(folder).get("sources", {})
+    except (OSError, KeyError, Damaged):
+        return {}
+
+
+def _finished(folder: Path) -> bool:
+    try:
+        return Store.open(folder).finished
+    except (OSError, Damaged):
+        return False
+
+
+def digest_of_bytes(folder: Path) -> str:
+    """Return the digest of a finished store's weights or labels; "" where there is none."""
+    if not _finished(folder):
         return ""
-    return digest({name: one["sha256"] for name, one in members.items()
+    return digest({name: one["sha256"] for name, one in Store.open(folder).members.items()
                    if not name.endswith(".json")})

@@ -12,7 +12,7 @@ and its errors reach the others.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -34,9 +34,9 @@ from semiseg_lib.experiments.identity import (
     boxed_part,
     run_of,
 )
-from semiseg_lib.experiments.lists import explain_new_work, lists_of, newest_change
+from semiseg_lib.experiments.lists import explain_new_work, lists_of
 from semiseg_lib.experiments.machine import Machine
-from semiseg_lib.experiments.places import other_sources, own_place, places, sources
+from semiseg_lib.experiments.places import other_sources, own_place, places
 from semiseg_lib.experiments.trained import Trained, opened
 from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
@@ -114,17 +114,18 @@ class _Resolver:
             return RunFolder(path, identity.description, identity.parents).store
 
         path = _answer_of_main(lambda: None if anew else self._found(identity, store))
-        if path is None:
-            path = own_place(identity)
-            self._make_run(identity, RunFolder(path, identity.description, identity.parents), anew)
+        return self._make_run(identity, anew) if path is None else self._opened(run, path)
+
+    def _opened(self, run: Run, path: Path) -> Trained:
         # The value names the images of its scores. It may be stored with other options of those
         # that decide no result.
-        trained = opened(RunFolder.open(path), self.machine, inputs=self.inputs, other_data=True)
+        trained = opened(RunFolder.open(path), self.machine, inputs=self.inputs, own_images=False)
         return replace(trained, run=run)
 
-    def _make_run(self, identity: Identity, folder: RunFolder, anew: bool) -> None:
-        """Train, from the folder's checkpoint where there is one, and store the result."""
+    def _make_run(self, identity: Identity, anew: bool) -> Trained:
+        """Train, from the folder's checkpoint where there is one; store and open the result."""
         run, data = identity.value, self.inputs.data(identity.value)
+        folder = RunFolder(own_place(identity), identity.description, identity.parents)
         refuse_contradictions(run, blueprint(run, len(data.classes)), data)
         parts = {name: self.resolve(one) for name, one in run.parents().items()}
         accelerator = make_accelerator(
@@ -136,13 +137,16 @@ class _Resolver:
                 lock.enter_context(held(folder.path))
                 return self._is_due(identity, folder, anew)
 
-            if not _answer_of_main(is_due):
-                return
-            method, record = train(
-                run, folder, data, self.inputs.image_sets(run), parts, self.machine, accelerator,
-                self._validation(run, data),
-            )
-            _answer_of_main(lambda: self._finish(identity, folder, method, record))
+            if _answer_of_main(is_due):
+                method, record = train(
+                    identity, folder, data, self.inputs.image_sets(run), parts, self.machine,
+                    accelerator, self._validation(run, data),
+                )
+                _answer_of_main(lambda: folder.finish(method.state_dict(), record))
+            # Within the lock, so that nobody makes it anew before every process has read it.
+            trained = self._opened(run, folder.path)
+            PartialState().wait_for_everyone()
+            return trained
 
     def _is_due(self, identity: Identity, folder: RunFolder, anew: bool) -> bool:
         """Return whether a run must be trained; its folder is made ready for that."""
@@ -154,47 +158,16 @@ class _Resolver:
                 return False  # another command has finished it meanwhile
             print(f"{problem} The run is set aside as {shown(folder.set_aside())} and made again.",
                   file=sys.stderr)
-        self._drop_doubtful_checkpoints(identity, folder)
-        if not folder.began:
-            lists = lists_of(self.inputs, identity.value)
+        lists = lists_of(self.inputs, identity)
+        if folder.has_checkpoint and (problem := _doubt(folder, lists)):
+            folder.drop_checkpoints()
+            print(f"{problem} It starts again from its first step.", file=sys.stderr)
+        if not folder.has_checkpoint:
             if said := explain_new_work(identity, folder.path, lists):
                 print(said, file=sys.stderr)
             folder.begin(lists)
         folder.note_machine(state_of_machine(), code_version())
         return True
-
-    def _drop_doubtful_checkpoints(self, identity: Identity, folder: RunFolder) -> None:
-        """Drop checkpoints that may have learnt from other bytes than those that are there now.
-
-        A file that was changed and put back has a newer time stamp than the run's beginning.
-        """
-        if not folder.began:
-            return
-        problem = ""
-        try:
-            folder.read_machines()
-            for name in (CONFIG, LISTS):
-                read_json(folder.path / name)
-            begun = (folder.path / LISTS).stat().st_mtime
-            if newest_change(self.inputs, identity.value) > begun:
-                problem = f"a file that {folder.path.name} learns from was written since it began."
-        except (Damaged, FileNotFoundError) as error:
-            problem = getattr(error, "problem", str(error))
-        if problem:
-            folder.drop_checkpoints()
-            print(f"{problem} It starts again from its first step.", file=sys.stderr)
-
-    def _finish(
-        self, identity: Identity, folder: RunFolder, method: Method, record: dict[str, Any]
-    ) -> None:
-        """Store a result, unless a file that it was learnt from has changed meanwhile."""
-        try:
-            self._refuse_changed_inputs(identity)
-        except ValueError:
-            folder.drop_checkpoints()  # they have learnt from the changed file, too
-            raise
-        folder.finish(method.state_dict(), record)
-        folder.store.annotate(sources=sources(self.inputs, identity.value))
 
     def _validation(self, run: Run, data: Data) -> Callable[[Method], float] | None:
         """Return the validation mIoU in percent; None for a run that is not validated."""
@@ -271,20 +244,17 @@ class _Resolver:
         made = give()
 
         def write() -> None:
-            if anew or other_sources(self.inputs, identity, own.store):
+            if anew:
                 own.delete()
-            lists = lists_of(self.inputs, identity.value)
-            if not own.store.manifest_path.exists() and (
-                said := explain_new_work(identity, own.folder, lists)
-            ):
-                print(said, file=sys.stderr)
+            own.begin()
+            lists, begun = lists_of(self.inputs, identity), own.store.notes.get("lists")
+            if begun is None:
+                if said := explain_new_work(identity, own.folder, lists):
+                    print(said, file=sys.stderr)
+            elif begun.get("sources") != lists["sources"]:
+                own.delete()
+            own.store.annotate(lists=lists)
             own.write(made)
-            own.store.annotate(sources=sources(self.inputs, identity.value), lists=lists)
-            try:
-                self._refuse_changed_inputs(identity)
-            except ValueError:
-                own.delete()
-                raise
 
         _answer_of_main(write)
         return own
@@ -311,19 +281,25 @@ class _Resolver:
             return getattr(error, "problem", str(error))
         if not store.finished:
             return f"{shown(store.folder)} is not finished."
-        return other_sources(self.inputs, identity, store)
+        return other_sources(self.inputs, identity, store.folder)
 
-    def _refuse_changed_inputs(self, identity: Identity) -> None:
-        """Raise ValueError where a file changed while something was made from it."""
-        now = Inputs(self.machine.root).identity(identity.value)
-        if now.digest != identity.digest:
-            changed = [role for role, one in identity.images.items()
-                       if now.images.get(role) != one]
-            what = f"{' and '.join(changed)} images" if changed else "inputs"
-            raise ValueError(
-                f"the {what} of {identity.name} changed while it was made. Nothing was stored as "
-                "finished; run the same command again: it takes what is there now."
-            )
+
+def _doubt(folder: RunFolder, lists: Mapping[str, Any]) -> str:
+    """Say why an interrupted run cannot go on from its checkpoint; "" where it can."""
+    try:
+        folder.read_machines()
+        begun, config = read_json(folder.path / LISTS), read_json(folder.path / CONFIG)
+    except FileNotFoundError as error:
+        return f"{shown(Path(error.filename))} is missing."
+    except Damaged as error:
+        return error.problem
+    for name, one in ((CONFIG, config), (LISTS, begun)):
+        if one.get("identity") != lists["identity"]:
+            return f"{shown(folder.path / name)} is that of another run."
+    before, now = begun["sources"], lists["sources"]
+    if others := [name for name in now if before.get(name) != now[name]]:
+        return f"{shown(folder.path)} has learnt from other bytes of its {' and '.join(others)}."
+    return ""
 
 
 def mixed(

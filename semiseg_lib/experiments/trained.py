@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.durable import Damaged
+from semiseg_lib.durable import Damaged, atomic_write, sha256
 from semiseg_lib.evaluate import Evaluation, evaluate
 from semiseg_lib.experiments.identity import SCHEMA, Identity, Inputs, as_scored, build
 from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.places import digest_of_bytes, stored_lists
 from semiseg_lib.experiments.refusals import refuse_other_classes, refuse_other_images
 from semiseg_lib.experiments.values import Run
 from semiseg_lib.fingerprint import load
 from semiseg_lib.inference import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods.base import Method
-from semiseg_lib.paths import shown
+from semiseg_lib.paths import shown, work_root
 from semiseg_lib.provenance import compare_machines, state_of_machine
 from semiseg_lib.runs import CONFIG, RunFolder
 from semiseg_lib.train import make_accelerator
@@ -39,8 +41,9 @@ class Trained:
         machine: what it is computed on.
         inputs: the opened data.
         which: the weights that the method holds: ``last`` or ``best``.
-        other_data: whether it may be scored on other images than those that belonged to it when it
-            was trained.
+        stored: the digest of its stored weights when it was opened.
+        own_images: whether it is scored on those images alone that belonged to it when it was
+            trained.
     """
 
     run: Run
@@ -50,8 +53,9 @@ class Trained:
     classes: tuple[str, ...]
     machine: Machine
     inputs: Inputs
+    stored: str
     which: Literal["last", "best"] = "last"
-    other_data: bool = False
+    own_images: bool = True
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -72,9 +76,14 @@ class Trained:
 
         Raises:
             FileNotFoundError: it was never scored on the way.
+            ValueError: the run was trained anew since it was opened.
         """
         if which == self.which:
             return self
+        if digest_of_bytes(self.folder.path) != self.stored:
+            raise ValueError(
+                f"{shown(self.folder.path)} was trained anew since it was opened. Open it again."
+            )
         method = build(self.run, len(self.classes))
         self.folder.load_weights(method, which)
         device = next(self.method.parameters()).device
@@ -91,10 +100,10 @@ class Trained:
 
         Raises:
             ValueError: the classes of the data here are not those of the run, or the images are
-                not, and ``other_data`` is False.
+                not, and ``own_images`` is set.
         """
         refuse_other_classes(self.classes, self.data.classes, self.folder.path)
-        if not self.other_data:
+        if self.own_images:
             refuse_other_images(self.folder, self.scored(split), split)
         return evaluate(self.method, getattr(self.data, split), self.classes, protocol)
 
@@ -120,12 +129,12 @@ def open_run(
     folder = RunFolder.open(path)
     if folder.finished:
         folder.store.verify()
-    return opened(folder, Machine.of(machine), which, other_data=other_data)
+    return opened(folder, Machine.of(machine), which, own_images=not other_data)
 
 
 def opened(
     folder: RunFolder, machine: Machine, which: Literal["last", "best"] = "last",
-    inputs: Inputs | None = None, other_data: bool = False,
+    inputs: Inputs | None = None, own_images: bool = True,
 ) -> Trained:
     """Open a finished run whose files were checked; those that are read here are checked anyway.
 
@@ -142,7 +151,7 @@ def opened(
     warn_of_another_machine(folder.path, record)
     return Trained(
         run, folder, method.to(device).eval(), record, classes, machine,
-        inputs or Inputs(machine.root), which, other_data,
+        inputs or Inputs(machine.root), digest_of_bytes(folder.path), which, own_images,
     )
 
 
@@ -162,7 +171,8 @@ def read_run(description: Mapping[str, Any], path: Path) -> Run:
         raise ValueError(f"{shown(path)} describes {description.get('kind')}, not a run.")
     if missing := {"value", "inputs", "identity"} - description.keys():
         raise Damaged(f"{shown(path)} lacks {min(missing)}. Train again.")
-    run, inputs = load(Run, description["value"], path), description["inputs"]
+    options = with_published_list(description["value"], path.parent)
+    run, inputs = load(Run, options, path), description["inputs"]
     identity = Identity(
         run, tuple(inputs["classes"]), inputs["images"], inputs["parents"], inputs["weights"]
     )
@@ -174,6 +184,35 @@ def read_run(description: Mapping[str, Any], path: Path) -> Run:
             "or train again."
         )
     return run
+
+
+def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a run's stored options; a published list that is not there any more is written again.
+
+    Args:
+        options: as :func:`~semiseg_lib.fingerprint.dump` wrote them.
+        folder: the run's, whose ``lists.json`` has the names of the list.
+    """
+    gone = options.get("data", {}).get("published", "")
+    if not gone or Path(gone).is_file():
+        return options
+    with suppress(OSError, KeyError, Damaged):  # else the list is said to be missing
+        names = "".join(f"{name}\n" for name in stored_lists(folder)["published"]).encode("utf-8")
+        path = work_root() / "splits" / f"published-{sha256(names)[:16]}.txt"
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(names)
+        return _with_list_at(options, gone, path.as_posix())
+    return options
+
+
+def _with_list_at(options: Any, before: str, now: str) -> Any:
+    """Return stored options, at any depth, with a published list at another place."""
+    if isinstance(options, list):
+        return [_with_list_at(one, before, now) for one in options]
+    if not isinstance(options, dict):
+        return options
+    return {key: now if key == "published" and one == before else _with_list_at(one, before, now)
+            for key, one in options.items()}
 
 
 _warned: set[str] = set()

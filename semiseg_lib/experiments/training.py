@@ -14,6 +14,7 @@ from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader, drawn_seed
+from semiseg_lib.experiments.identity import Identity, weights_of
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.values import PseudoLabels, Run
 from semiseg_lib.memory import estimate, example_batch
@@ -27,7 +28,7 @@ PIXELS_WORTH_A_WARNING = 2**18
 
 
 def train(
-    run: Run,
+    identity: Identity,
     folder: RunFolder,
     data: Data,
     images: Mapping[str, ImageSet],
@@ -39,7 +40,7 @@ def train(
     """Train from the folder's checkpoint where there is one.
 
     Args:
-        run: what to train.
+        identity: what to train, and from what.
         folder: where checkpoints go.
         data: the opened data.
         images: what it reads, by role; see ``Inputs.image_sets``.
@@ -50,10 +51,18 @@ def train(
 
     Returns:
         The trained method and what is recorded of the training.
+
+    Raises:
+        ValueError: a file that it learns from changed meanwhile.
     """
-    classes = len(data.classes)
+    run, classes = identity.value, len(data.classes)
     torch.manual_seed(drawn_seed(run.seed, run.draw) if run.draw else run.seed)
     method = methods.build(run.method, run.model, classes)
+    if weights_of(run) != identity.weights:
+        raise ValueError(
+            "the file of the encoder's weights changed while it was read. Run the same command "
+            "again: it takes what is there now."
+        )
     if run.start:
         method.begin_with([parts[f"start {number}"].method
                            for number in range(1, len(run.start) + 1)])

@@ -83,6 +83,21 @@ class ImageStore:
                 "of the store: images.named(store.names)."
             )
 
+    def begin(self) -> None:
+        """Read the manifest again; set the folder aside where it is damaged, so it is made anew.
+
+        Raises:
+            Stale: the store holds something else; the error of the kind.
+        """
+        self.store.reload()
+        try:
+            _ = self.store.members
+        except Stale:
+            self._members()
+        except Damaged as error:
+            aside = self.store.set_aside()
+            print(f"{error}\nThe folder was set aside as {shown(aside)} and is made anew.")
+
     def delete(self) -> None:
         """Delete what is stored, to be written anew."""
         with held(self.folder):
@@ -108,18 +123,6 @@ class ImageStore:
     def _stale(self, problem: str) -> Stale:
         """Return the error that names the store, the problem and the fix."""
         raise NotImplementedError
-
-
-def begin_to_write(store: Store) -> None:
-    """Read the manifest again; rename the folder where it is damaged, so that it is made anew."""
-    store.reload()
-    try:
-        _ = store.members
-    except Stale:
-        return
-    except Damaged as error:
-        aside = store.set_aside()
-        print(f"{error}\nThe folder was set aside as {shown(aside)} and is made anew.")
 
 
 def reason(error: Damaged | Stale) -> str:

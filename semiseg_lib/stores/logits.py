@@ -25,7 +25,7 @@ from tqdm import tqdm
 from semiseg_lib.durable import held
 from semiseg_lib.paths import shown
 
-from .images import ImageStore, begin_to_write
+from .images import ImageStore
 from .store import Stale
 
 IMAGES_PER_FILE = 256
@@ -91,8 +91,7 @@ class LogitsStore(ImageStore):
 
     def _write(self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str) -> None:
         store = self.store
-        begin_to_write(store)
-        self._members()
+        self.begin()
         _forget()
         self.__dict__.pop("_digests", None)
         for start in tqdm(range(0, len(self), IMAGES_PER_FILE), desc=title, unit="file"):

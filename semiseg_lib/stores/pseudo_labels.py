@@ -23,7 +23,7 @@ from semiseg_lib.datasets.labels import VOID, mask_png
 from semiseg_lib.durable import Damaged, held
 from semiseg_lib.paths import shown
 
-from .images import ImageStore, begin_to_write
+from .images import ImageStore
 from .store import Stale
 
 IMAGES_PER_GROUP = 64
@@ -108,8 +108,7 @@ class PseudoLabelStore(ImageStore):
         self, labels_of: Callable[[Sequence[int]], Iterable[np.ndarray]], title: str
     ) -> None:
         store = self.store
-        begin_to_write(store)
-        self._members()
+        self.begin()
         self.__dict__.pop("_files", None)
         groups = range(0, len(self), IMAGES_PER_GROUP)
         every = -(-len(groups) // MANIFEST_WRITES)

@@ -173,7 +173,7 @@ def test_a_file_that_changes_before_it_is_read_is_noticed_and_the_digest_is_that
         spoil(next(iter(reader_of(voc_root).content(index))))
     assert before == lazy == kept.digest, "kept pixels keep the digest of what they were read from"
     assert kept.part([0]).names and set_of(reader_of(voc_root)).digest != before
-    with pytest.raises(ValueError, match="have changed since the dataset was opened"):
+    with pytest.raises(ValueError, match="has changed since the dataset was opened"):
         kept.part([1])
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
-from semiseg_lib.experiments import Machine
+from semiseg_lib.experiments import Machine, training
 from semiseg_lib.profiles import Profile, load
 from semiseg_lib.train import TrainConfig
 
@@ -107,6 +107,19 @@ def tiny() -> Profile:
 def scored() -> Profile:
     """The same profile with a score after the second step and at the end."""
     return tiny_profile(validate_every=2)
+
+
+@pytest.fixture
+def trainings(monkeypatch) -> list[str]:
+    """The folders that were trained in meanwhile."""
+    seen, fit = [], training.fit
+
+    def noted(method, loader, config, folder, *rest, **options):
+        seen.append(folder.path.name)
+        return fit(method, loader, config, folder, *rest, **options)
+
+    monkeypatch.setattr(training, "fit", noted)
+    return seen
 
 
 def repaint(path: Path) -> None:

@@ -69,7 +69,7 @@ REFUSALS = re.compile("|".join((
     r"Scores need the same classes in the same order",
     r"images here are not those that belonged to",
     r"learnt from something else than what is here",
-    r"changed while it (was made|ran)",
+    r"has changed since the dataset was opened",
 )))
 """What a refusal says that names the input which is another one; no other error is right."""
 TICK_NS = 10_000_000

@@ -1,0 +1,226 @@
+"""The bytes that a result was made from: its parents' too, on the way and afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.experiments import open_run, resolve, resolving, training
+from semiseg_lib.experiments import self_correction as story
+from semiseg_lib.runs import RunFolder
+from semiseg_lib.stores import logits as logits_store
+
+
+@contextmanager
+def other_code() -> Iterator[None]:
+    """Let trainings come out otherwise, as after a change to the code or on another machine."""
+    seed = torch.manual_seed
+    with mock.patch.object(training.torch, "manual_seed", lambda number: seed(number + 7)):
+        yield
+
+
+@contextmanager
+def stopped_at(step: int) -> Iterator[None]:
+    """Interrupt a training after a step, with a checkpoint."""
+    fit = training.fit
+
+    def stop(*arguments, **options):
+        fit(*arguments, **options, stop_at=step)
+        raise KeyboardInterrupt
+
+    with mock.patch.object(training, "fit", stop), pytest.raises(KeyboardInterrupt):
+        yield
+
+
+@contextmanager
+def stopped_after_one_file(meanwhile=lambda: None) -> Iterator[None]:
+    """Interrupt the writing of logits after the first of its files."""
+    give, given = resolving.logits_of, []
+
+    def once(*arguments):
+        if given:
+            raise KeyboardInterrupt
+        given.append(1)
+        meanwhile()
+        return give(*arguments)
+
+    with mock.patch.object(resolving, "logits_of", once):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch):
+    monkeypatch.setattr(logits_store, "IMAGES_PER_FILE", 2)
+
+
+def bits(result) -> str:
+    """A digest of the weights or logits of a result."""
+    folder = result.folder if isinstance(result.folder, Path) else result.folder.path
+    return hashlib.sha256(
+        b"".join(path.read_bytes() for path in sorted(folder.glob("*.safetensors")))
+    ).hexdigest()
+
+
+def test_half_written_logits_hold_nothing_of_an_image_that_was_another_one_meanwhile(
+    work, own, tiny, machine, change
+):
+    value, image = story.logits(tiny, 0), own / "images" / "p4.png"
+    whole, content = bits(resolve(value, machine)), image.read_bytes()
+    shutil.rmtree(work / "logits")
+    with (stopped_after_one_file(lambda: change(image)),
+          pytest.raises(ValueError, match=r"p4\.png has changed since")):
+        resolve(value, machine)
+    image.write_bytes(content)
+    assert bits(resolve(value, machine)) == whole
+
+
+def test_half_written_logits_of_a_run_with_other_weights_are_written_anew(work, tiny, machine):
+    value = story.logits(tiny, 0)
+    resolve(value.run, machine)
+    with stopped_after_one_file(), pytest.raises(KeyboardInterrupt):
+        resolve(value, machine)
+    with other_code():
+        resolve(value.run, machine, anew=True)
+    assert bits(resolve(value, machine)) == bits(resolve(value, machine, anew=True))
+
+
+def test_an_interrupted_run_begins_again_where_what_it_builds_on_has_other_weights(
+    work, tiny, machine, capsys
+):
+    value = story.primary(tiny, 0)
+    logits = resolve(value.unlabelled_logits, machine)
+    with stopped_at(2):
+        resolve(value, machine)
+    with other_code():
+        resolve(value.unlabelled_logits.run, machine, anew=True)
+    trained = resolve(value, machine)
+    said = capsys.readouterr().err
+    assert "has learnt from other bytes of its unlabelled logits" in said
+    assert "starts again from its first step" in said and logits.complete
+    assert bits(trained) == bits(resolve(value, machine, anew=True))
+
+
+def test_a_run_is_made_again_where_a_run_behind_its_labels_has_other_weights(
+    work, tiny, machine, capsys
+):
+    value = story.primary(tiny, 0)
+    before = bits(resolve(value, machine))
+    with other_code():
+        resolve(value.unlabelled_logits.run, machine, anew=True)
+    after = bits(resolve(value, machine))
+    assert "unlabelled logits / run with other bytes" in capsys.readouterr().err
+    assert after != before and after == bits(resolve(value, machine, anew=True))
+
+
+def test_what_a_run_was_made_from_is_stored_before_it_counts_as_finished(work, tiny, machine):
+    """A process that dies right after loses nothing of it."""
+    value, finish = story.primary(tiny, 0), RunFolder.finish
+
+    def dies(self, *arguments):
+        finish(self, *arguments)
+        if self.path.name.startswith("primary"):
+            raise KeyboardInterrupt
+
+    with mock.patch.object(RunFolder, "finish", dies), pytest.raises(KeyboardInterrupt):
+        resolve(value, machine)
+    with other_code():
+        resolve(value.unlabelled_logits.run, machine, anew=True)
+    assert bits(resolve(value, machine)) == bits(resolve(value, machine, anew=True))
+
+
+def test_a_run_stays_where_its_labels_are_gone_or_half_written(work, tiny, machine, trainings):
+    value = story.primary(tiny, 0)
+    resolve(value, machine)
+    shutil.rmtree(work / "logits")
+    trainings.clear()
+    resolve(value, machine)
+    with stopped_after_one_file(), pytest.raises(KeyboardInterrupt):
+        resolve(value.unlabelled_logits, machine)
+    resolve(value, machine)
+    assert trainings == []
+
+
+def test_half_written_labels_of_ours_leave_a_shared_run_as_it_is(
+    work, tiny, machine, trainings, monkeypatch, tmp_path
+):
+    value = story.primary(tiny, 0)
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "lecturer"))
+    shared = resolve(value, machine)
+    monkeypatch.setenv("SEMISEG_WORK", str(work))
+    trainings.clear()
+    with stopped_after_one_file(), pytest.raises(KeyboardInterrupt):
+        resolve(value.unlabelled_logits, machine)
+    monkeypatch.setenv("SEMISEG_SHARED", str(tmp_path / "lecturer"))
+    trainings.clear()
+    assert resolve(value, machine).folder.path == shared.folder.path and trainings == []
+
+
+@pytest.mark.parametrize("how", ["copied", "touched"])
+def test_an_interrupted_run_goes_on_where_its_files_hold_the_same_bytes(
+    work, own, tiny, machine, tmp_path, how, capsys
+):
+    value = story.supervised(tiny, 0)
+    with stopped_at(2):
+        resolve(value, machine)
+    if how == "copied":
+        machine = replace(machine, root=shutil.copytree(own, tmp_path / "scratch"))
+    else:
+        (own / "masks" / "p1.png").touch()
+        (own / "masks" / "p1.png").chmod(0o600)
+    with mock.patch.object(RunFolder, "drop_checkpoints") as dropped, stopped_at(3):
+        resolve(value, machine)
+    dropped.assert_not_called()
+    assert "starts again" not in capsys.readouterr().err
+
+
+def test_an_interrupted_run_does_not_go_on_with_the_lists_of_another_one(
+    work, own, tiny, machine, change, tmp_path, capsys
+):
+    value, other = story.supervised(tiny, 0), shutil.copytree(own, tmp_path / "other")
+    change(other / "masks" / "p1.png")
+    change(other / "images" / "p10.png")
+    places = [machine, replace(machine, root=other)]
+    folders = []
+    for place in places:
+        with stopped_at(2):
+            resolve(value, place)
+        folders += [path for path in (work / "runs").iterdir() if path not in folders]
+    for name in ("lists.json", "config.json"):
+        first, second = ((folder / name).read_bytes() for folder in folders)
+        (folders[0] / name).write_bytes(second)
+        (folders[1] / name).write_bytes(first)
+    trained = resolve(value, machine)
+    assert "is that of another run" in capsys.readouterr().err
+    assert open_run(trained.folder.path, machine).evaluate("test")
+    with pytest.raises(ValueError, match="not those that belonged to"):
+        open_run(trained.folder.path, places[1]).evaluate("test")
+
+
+def test_the_best_weights_of_a_later_training_are_not_given_for_those_of_an_earlier_one(
+    work, scored, machine
+):
+    first = resolve(story.supervised(scored, 0), machine)
+    with other_code():
+        resolve(story.supervised(scored, 0), machine, anew=True)
+    with pytest.raises(ValueError, match=r"was trained anew since it was opened\. Open it again"):
+        first.holding("best")
+
+
+def test_a_published_list_that_moved_is_read_from_the_run(work, own, tiny, machine, tmp_path):
+    listed = tmp_path / "published.txt"
+    listed.write_text("p1\np3\n", encoding="utf-8")
+    value = story.supervised(replace(tiny, data=DataConfig("folder", published=str(listed))), 0)
+    first = resolve(value, machine)
+    listed.unlink()
+    again = open_run(first.folder.path, machine)
+    assert again.evaluate("test") and again.data.names["labelled"] == ("p1", "p3")
+    assert resolve(again.run, machine).folder.path == first.folder.path
