@@ -115,7 +115,9 @@ def kinds() -> dict[str, Kind]:
     logits = resolve(story.logits(profile, SEED), "cpu").folder
     labels = self_training.pseudo_labels(profile, profile.rounds, run, 1)
     pngs = resolve(labels, "cpu").folder
-    interrupted, checkpoint = interrupt(story.supervised(short(4, 0), SEED))
+    interrupted, stopped = interrupt(story.supervised(short(4), SEED))
+    lost, without = interrupt(story.supervised(short(6), SEED))
+    (without / "checkpoint.pt").unlink()  # so that the one before it is read
     drawn = next((root / "minivoc").iterdir())
     made = list_files(drawn)
     record, ledger = make_record(root), root / LEDGER
@@ -131,8 +133,12 @@ def kinds() -> dict[str, Kind]:
         "best.safetensors (opened)": Kind(
             [folder / "best.safetensors"], lambda: weights(open_run(folder, "cpu", "best")),
             folder),
-        "checkpoint.pt": Kind([checkpoint], lambda: weights(resolve(interrupted, "cpu")),
-                              checkpoint.parent),
+        **{f"{name} (interrupted)": Kind(
+            [stopped / name], lambda: weights(resolve(interrupted, "cpu")), stopped)
+            for name in ("checkpoint.pt", "best-so-far.sealed", "config.json", "lists.json",
+                         "machines.json")},
+        "checkpoint-before.pt (interrupted)": Kind(
+            [without / "checkpoint-before.pt"], lambda: weights(resolve(lost, "cpu")), without),
         "logits": Kind([logits / "0000.safetensors", logits / "manifest.json"], lambda: torch.stack(
             list(resolve(story.logits(profile, SEED), "cpu").in_memory())).numpy(), logits),
         "pseudo-labels": Kind(sorted(pngs.glob("*.png"))[:5] + [pngs / "manifest.json"],
@@ -228,7 +234,7 @@ def identity_of(run: Run) -> Callable[[], str]:
 
 
 def interrupt(run: Run) -> tuple[Run, Path]:
-    """Train a run half and stop it; return it and its checkpoint."""
+    """Train a run half and stop it; return it and its folder."""
     fit = training.fit
 
     def half(*arguments: Any, **options: Any) -> None:
@@ -241,7 +247,7 @@ def interrupt(run: Run) -> tuple[Run, Path]:
             resolve(run, "cpu")
     finally:
         training.fit = fit
-    return run, own_place(Inputs().identity(run)) / "checkpoint.pt"
+    return run, own_place(Inputs().identity(run))
 
 
 def make_record(root: Path) -> Path:
@@ -273,14 +279,15 @@ def kills(count: int) -> str:
     undisturbed = weights(resolve(run, "cpu"))
     folder = own_place(Inputs().identity(run))
     shutil.rmtree(folder)
-    context, finished = multiprocessing.get_context("fork"), 0
-    for _ in tqdm(range(count), desc="kills", unit="kill"):
+    context, killed, finished = multiprocessing.get_context("fork"), 0, 0
+    while killed < count:
         child = context.Process(target=_train, args=(run,))
         child.start()
         child.join(generator.uniform(0.05, 1.5))
         if child.is_alive():
             os.kill(child.pid, signal.SIGKILL)
             child.join()
+            killed += 1
         else:
             finished += 1
             shutil.rmtree(folder)
@@ -288,7 +295,7 @@ def kills(count: int) -> str:
     equal = same(weights(resolve(run, "cpu")), undisturbed)
     after = sum(1 for _ in leftovers_in(root))
     return "\n2. Killed while training\n\n" + markdown_table([{
-        "kills": str(count - finished), "finished before the kill": str(finished),
+        "kills": str(killed), "finished before the kill": str(finished),
         "left behind at the end": str(before), "after the last run": str(after),
         "weights equal": str(equal),
     }]) + "\n"
@@ -309,11 +316,10 @@ def cost() -> str:
     first = time.perf_counter() - start
     training_seconds = trained.record["seconds"]
     opened = Inputs()
-    opened.identity(run)
+    identity = opened.identity(run)
     parts = {
-        "identity, before": lambda: Inputs().identity(run),
-        "identity, after: has an image changed meanwhile?": lambda: Inputs().identity(run),
-        "lists of images": lambda: lists_of(opened, run),
+        "identity": lambda: Inputs().identity(run),
+        "lists of images": lambda: lists_of(opened, identity),
         "writing the result, with fsync": lambda: written(trained),
         "opening it, every byte checked": lambda: open_run(trained.folder.path, "cpu"),
     }

@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 import torch
+from filelock import FileLock, Timeout
 
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.experiments import open_run, resolve, resolving, training
@@ -224,3 +225,19 @@ def test_a_published_list_that_moved_is_read_from_the_run(work, own, tiny, machi
     again = open_run(first.folder.path, machine)
     assert again.evaluate("test") and again.data.names["labelled"] == ("p1", "p3")
     assert resolve(again.run, machine).folder.path == first.folder.path
+
+
+def test_a_run_is_opened_before_another_process_may_make_it_anew(work, tiny, machine):
+    seen, opened = [], resolving.opened
+
+    def opening(folder, *rest, **options):
+        (lock,) = (work / "locks").glob(f"{folder.path.name}*")
+        with pytest.raises(Timeout):
+            FileLock(lock).acquire(timeout=0)
+        seen.append(folder.path.name)
+        return opened(folder, *rest, **options)
+
+    with mock.patch.object(resolving, "opened", opening):
+        resolve(story.supervised(tiny, 0), machine)
+        resolve(story.supervised(tiny, 0), machine, anew=True)
+    assert len(seen) == 2
