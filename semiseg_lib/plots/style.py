@@ -129,9 +129,10 @@ def png_bytes(figure: Figure) -> bytes:
 def _in_few_colours(image: Image.Image) -> Image.Image:
     """The image with a palette of 256, in which classes, text and flat areas stay exact."""
     pixels = np.asarray(image)
-    colours, where, counts = np.unique(
-        pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
-    )
+    # One number per pixel: sorting rows of three takes ten times as long.
+    numbers = pixels.astype(np.uint32) @ np.uint32([1 << 16, 1 << 8, 1])
+    found, where, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    colours = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=-1).astype(np.uint8)
     frequent = colours[np.argsort(-counts, kind="stable")[:48]]
     kept = np.unique(np.vstack([frequent, class_colours(21), [VOID_COLOUR]]), axis=0)
     rest = image.quantize(256 - len(kept), method=Image.Quantize.MEDIANCUT).getpalette()
