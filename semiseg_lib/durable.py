@@ -33,6 +33,9 @@ from semiseg_lib.paths import shown, work_root
 MAKE_AGAIN = "Delete it and run the same command again: it is made anew."
 FOREIGN_AGE = 7 * 24 * 3600  # seconds after which another host's temporary counts as left behind
 THREADS = 8  # they wait for the disk
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # what file systems say that cannot sync
 TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-([0-9]+)-([0-9]+)-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)
 HASH = re.compile(rb"[0-9a-f]{64}")
@@ -139,7 +142,7 @@ def held(path: Path, say: bool = True, beside: bool = False) -> Iterator[None]:
             print(f"Another process is at work on {shown(path)}: waiting for it.", file=sys.stderr)
         lock.acquire()
     except OSError as error:
-        raise _could_not_write(folder, error) from error
+        raise _could_not_write(folder / name, error) from error
     try:
         yield
     finally:
@@ -168,7 +171,7 @@ def read_json(path: Path) -> dict[str, Any]:
         FileNotFoundError: it is missing.
     """
     path = Path(path)
-    stored = path.read_bytes()
+    stored = read_bytes(path)
     start = len(_json_head(64 * "0"))
     body = stored[start:]
     if stored[:start] != _json_head(sha256(body)):
@@ -179,6 +182,23 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise damaged(path, f"it is not a sealed JSON object ({error})") from error
     return content
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        Damaged: it is a folder.
+        FileNotFoundError: it is missing, also where a file lies in place of its folder.
+    """
+    try:
+        return path.read_bytes()
+    except NotADirectoryError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+    except OSError as error:
+        if path.is_dir():
+            raise damaged(path, "it is a folder") from error
+        raise
 
 
 def seal(content: bytes) -> bytes:
@@ -244,8 +264,32 @@ def _could_not_write(path: Path, error: OSError) -> OSError:
     return OSError(
         error.errno,
         f"could not write {shown(path)} ({error.strerror or error}); nothing was changed. "
-        "Free some disk space, or point SEMISEG_WORK at another disk, and run it again.",
+        f"{_way_on(path, error)}",
     )
+
+
+def _way_on(path: Path, error: OSError) -> str:
+    """Say what to do where a file or folder could not be written."""
+    # Two names: a file was renamed, and its new name may be that of another file than ``path``.
+    hindrance = _in_the_way(Path(error.filename2 or path)) if error.errno in IN_THE_WAY else None
+    if hindrance is not None:
+        kind = "a folder" if hindrance.is_dir() else "not a folder"
+        said = f"{shown(hindrance)} is {kind}: move it away, or point SEMISEG_WORK elsewhere"
+    elif error.errno in NO_PERMISSION:
+        said = "Make its folder writable, or point SEMISEG_WORK at another one"
+    elif error.errno in NO_SPACE:
+        said = "Free some disk space, or point SEMISEG_WORK at another disk"
+    else:
+        said = "Point SEMISEG_WORK at another disk"
+    return f"{said}, and run it again."
+
+
+def _in_the_way(path: Path) -> Path | None:
+    """Return the folder in place of a file, or what lies in place of a folder; None for neither."""
+    if path.is_dir():
+        return path
+    return next((one for one in (path, *path.parents)
+                 if os.path.lexists(one) and not one.is_dir()), None)
 
 
 def _make_folder(folder: Path) -> None:

@@ -20,6 +20,7 @@ from semiseg_lib.durable import (
     Damaged,
     atomic_write,
     move,
+    read_bytes,
     read_json,
     seal,
     sweep,
@@ -163,7 +164,7 @@ class RunFolder:
         """
         for name in CHECKPOINTS:
             path = self.path / name
-            if not path.is_file():
+            if not path.exists():
                 continue
             try:
                 return self._state(path)
@@ -177,7 +178,8 @@ class RunFolder:
     def drop_checkpoints(self) -> None:
         """Delete what only an unfinished run has."""
         for name in (*CHECKPOINTS, BEST_SO_FAR):
-            (self.path / name).unlink(missing_ok=True)
+            if not (self.path / name).is_dir():
+                (self.path / name).unlink(missing_ok=True)
 
     def write_best(self, weights: Mapping[str, torch.Tensor], step: int) -> None:
         """Keep weights as the best so far, those after ``step`` steps."""
@@ -195,10 +197,10 @@ class RunFolder:
             Damaged: they are missing, not what was written, or those of another step.
         """
         path = self.path / BEST_SO_FAR
-        if not path.is_file():
+        if not path.exists():
             raise Damaged(f"{shown(path)} is missing.", self._train_again)
         try:
-            head, _, weights = unseal(path.read_bytes(), path).partition(b"\n")
+            head, _, weights = unseal(read_bytes(path), path).partition(b"\n")
         except Damaged as error:
             raise Damaged(error.problem, self._train_again) from error
         if head != f"{self._identity} {int(step)}".encode("ascii"):
@@ -304,7 +306,7 @@ class RunFolder:
 
     def _state(self, path: Path) -> dict:
         """Return the state in a checkpoint; Damaged where it is none of this run."""
-        content = unseal(path.read_bytes(), path)
+        content = unseal(read_bytes(path), path)
         try:
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             identity = state["identity"]

@@ -75,6 +75,46 @@ def test_no_space_in_a_folder_names_it_and_the_mend(tmp_path, monkeypatch, where
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+    path = tmp_path / "file.txt"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError, match=r"could not write .*file\.txt is a folder: move"), \
+            durable.atomic_write(path) as temporary:
+        temporary.write_text("new", encoding="utf-8")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("write", [durable.atomic_write, durable.atomic_folder])
+@pytest.mark.parametrize("name", ["work", "work/runs", "work/runs/run"])
+def test_a_file_in_place_of_a_folder_is_named(tmp_path, write, name):
+    other = tmp_path / name
+    other.parent.mkdir(parents=True, exist_ok=True)
+    other.write_text("other", encoding="utf-8")
+    with pytest.raises(OSError, match=rf"could not write .*/{name} is not a folder: move it"), \
+            write(tmp_path / "work" / "runs" / "run" / "new"):
+        pass
+    assert other.read_text(encoding="utf-8") == "other"
+
+
+def test_a_file_in_place_of_the_folder_that_is_written_is_named(tmp_path):
+    (tmp_path / "images").write_text("other", encoding="utf-8")
+    with pytest.raises(OSError, match=r"images is not a folder: move it away"), \
+            durable.atomic_folder(tmp_path / "images"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_folder_that_may_not_be_written_is_named_with_the_mend(tmp_path, monkeypatch, number):
+    def refuse(*_args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(durable.os, "replace", refuse)
+    with pytest.raises(OSError, match=r"file\.txt .*Make its folder writable, or") as caught, \
+            durable.atomic_write(tmp_path / "file.txt") as temporary:
+        temporary.write_text("new", encoding="utf-8")
+    assert "disk space" not in str(caught.value)
+
+
 def test_a_folder_appears_when_it_is_complete(tmp_path):
     path = tmp_path / "deep" / "images"
     with durable.atomic_folder(path) as temporary:
@@ -132,6 +172,15 @@ def test_sealed_json_comes_back_and_reads_as_json(tmp_path):
         durable.write_json(tmp_path / "a.json", {"sha256": "0"})
     with pytest.raises(FileNotFoundError):
         durable.read_json(tmp_path / "b.json")
+
+
+def test_a_folder_is_no_sealed_json_and_below_a_file_there_is_none(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(durable.Damaged, match=r"a\.json is damaged: it is a folder"):
+        durable.read_json(tmp_path / "a.json")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"file.a\.json"):
+        durable.read_json(tmp_path / "file" / "a.json")
 
 
 def test_each_flipped_bit_of_sealed_json_is_noticed(tmp_path):

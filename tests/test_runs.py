@@ -239,6 +239,35 @@ def test_a_checkpoint_that_is_none_of_this_run_is_set_aside(tmp_path, capsys, ha
     assert (folder.path / "checkpoint-before.pt.damaged").is_file()
 
 
+def test_a_folder_in_place_of_a_checkpoint_is_set_aside(tmp_path, capsys):
+    folder = begun(tmp_path)
+    for step in (2, 4):
+        folder.write_checkpoint({**STATE, "step": step})
+    (tmp_path / "checkpoint.pt").unlink()
+    (tmp_path / "checkpoint.pt").mkdir()
+    assert folder.read_checkpoint()["step"] == 2
+    assert (tmp_path / "checkpoint.pt.damaged").is_dir()
+    assert "checkpoint.pt is damaged: it is a folder" in capsys.readouterr().err
+
+
+def test_a_folder_in_place_of_the_checkpoint_before_is_named(tmp_path):
+    folder = begun(tmp_path)
+    folder.write_checkpoint(STATE)
+    (tmp_path / "checkpoint-before.pt").mkdir()
+    with pytest.raises(OSError, match=r"checkpoint-before\.pt is a folder: move it away"):
+        folder.write_checkpoint({**STATE, "step": 6})
+    assert folder.read_checkpoint()["step"] == 4
+
+
+def test_a_folder_in_place_of_the_best_weights_so_far_is_named_and_left(tmp_path):
+    folder = begun(tmp_path)
+    (tmp_path / "best-so-far.sealed").mkdir()
+    with pytest.raises(Damaged, match=r"best-so-far\.sealed is damaged: it is a folder"):
+        folder.read_best(4)
+    folder.finish(nn.Linear(2, 3).state_dict(), {"history": [], "seconds": 1})
+    assert folder.finished and (tmp_path / "best-so-far.sealed").is_dir()
+
+
 def test_a_checkpoint_cannot_run_code(tmp_path):
     class Evil:
         def __reduce__(self):

@@ -295,7 +295,8 @@ class Store:
         except OSError:
             size = None
         if size is None:
-            raise damaged(path, "it is missing", self._fix)
+            problem = "it is a folder" if path.is_dir() else "it is missing"
+            raise damaged(path, problem, self._fix)
         if size != entry["bytes"]:
             raise damaged(path, f"it has {size} bytes, not {entry['bytes']}", self._fix)
 
@@ -345,8 +346,15 @@ class Store:
 
 
 def delete_store(folder: Path) -> None:
-    """Delete the folder of a store; the manifest first, so that the rest never looks finished."""
-    remove(folder / MANIFEST)
+    """Delete the folder of a store; the manifest first, so that the rest never looks finished.
+
+    Of a link to a folder only the link is deleted.
+    """
+    if folder.is_symlink():
+        folder.unlink()
+        return
+    if (folder / MANIFEST).is_file():
+        remove(folder / MANIFEST)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -363,10 +371,8 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
     """
     try:
         manifest = read_json(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
-    except IsADirectoryError as error:
-        raise damaged(path, "it is a folder") from error
     if manifest.get("format") != FORMAT:
         raise damaged(
             path, f"its format is {manifest.get('format')}, but this version reads {FORMAT}",

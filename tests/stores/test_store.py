@@ -161,6 +161,22 @@ def test_a_store_that_is_set_aside_can_be_made_anew(store):
         assert store.finished
 
 
+def test_a_store_whose_manifest_is_a_folder_is_damaged_and_can_be_deleted(store):
+    store.manifest_path.unlink()
+    store.manifest_path.mkdir()
+    with pytest.raises(Damaged, match=r"manifest\.json is damaged: it is a folder"):
+        opened(store.folder).verify()
+    store.delete()
+    assert not store.folder.exists()
+
+
+def test_of_a_link_to_a_store_only_the_link_is_deleted(store, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(store.folder)
+    opened(link).delete()
+    assert not link.is_symlink() and opened(store.folder).finished
+
+
 @pytest.mark.parametrize("begun", [False, True], ids=["new", "written again"])
 def test_whenever_the_power_is_lost_a_store_is_right_or_made_right(tmp_path, monkeypatch, begun):
     recorder = Recorder(tmp_path / "store")
