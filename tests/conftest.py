@@ -60,6 +60,29 @@ def read_only() -> Iterator[Callable[[Path], None]]:
 HOOKS: list[Callable] = []
 
 
+REFUSED = {"files": ["read_bytes"], "names": ["iterdir"],
+           "folder": ["read_bytes", "iterdir", "stat"]}
+
+
+@pytest.fixture
+def unreadable() -> Iterator[Callable[[Path, str], None]]:
+    """Refuse what is below a folder: its files, their names, or both; also where this is root."""
+    with pytest.MonkeyPatch.context() as patch:
+        def refuse(folder: Path, what: str) -> None:
+            for name in REFUSED[what]:
+                inner = getattr(Path, name)
+
+                def method(path, *arguments, inner=inner, **named):
+                    if folder in path.parents:
+                        raise PermissionError(
+                            errno.EACCES, os.strerror(errno.EACCES), str(path))
+                    return inner(path, *arguments, **named)
+
+                patch.setattr(Path, name, method)
+
+        yield refuse
+
+
 @pytest.fixture
 def sound_notebook() -> NotebookNode:
     """A small executed notebook that passes every gate, to be spoiled by a test."""

@@ -1,4 +1,4 @@
-"""``semiseg runs``: what is stored, in which state and why; ``prune`` removes the useless alone."""
+"""``semiseg runs``: what is stored, in which state and why; ``prune`` removes what it says."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_what_is_used_is_fresh(place, capsys):
         ("runs", "ancillary"), ("runs", "primary"), ("runs", "pseudo"), ("runs", "pseudo"),
         ("runs", "supervised"),
     ]
-    assert {one.state for one in items} == {"fresh"} and stored.useless(items) == []
+    assert {one.state for one in items} == {"fresh"} and stored.prunable(items) == []
     for one in items:
         assert one.size == sum(path.stat().st_size for path in one.path.iterdir())
     assert main(["runs", "--root", str(root)]) == 0
@@ -163,12 +163,12 @@ def test_a_changed_box_makes_stale_only_what_reads_it(place):
     assert "primary: another one" in found["mixed"].why
 
 
-def test_without_the_images_nothing_is_called_useless(place, tmp_path, capsys):
+def test_without_the_images_nothing_can_be_removed(place, tmp_path, capsys):
     """They may be on a disk that is not here now."""
     root, work = place
     shutil.rmtree(root)
     items = stored.inventory(tmp_path / "nowhere")
-    assert {one.state for one in items} == {"unknown"} and stored.useless(items) == []
+    assert {one.state for one in items} == {"unknown"} and stored.prunable(items) == []
     assert all("its data are not here" in one.why for one in items)
     before = files(work)
     assert main(["runs", "prune", "--yes", "--root", str(tmp_path / "nowhere")]) == 0
@@ -176,7 +176,11 @@ def test_without_the_images_nothing_is_called_useless(place, tmp_path, capsys):
 
 
 def spoil(work: Path) -> Path:
-    path = only(work, "runs/supervised-*") / WEIGHTS
+    return flip(only(work, "runs/supervised-*"))
+
+
+def flip(run: Path) -> Path:
+    path = run / WEIGHTS
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
     path.write_bytes(bytes(content))
@@ -187,6 +191,25 @@ def spoil_manifest(work: Path) -> Path:
     path = only(work, "logits/logits-*") / "manifest.json"
     path.write_bytes(path.read_bytes()[:-9])
     return path.parent
+
+
+def lose_manifest(work: Path) -> Path:
+    path = only(work, "runs/supervised-*")
+    (path / "manifest.json").unlink()
+    return path
+
+
+def unfinish(run: Path) -> Path:
+    """As a run that was begun."""
+    for name in ("manifest.json", WEIGHTS):
+        (run / name).unlink()
+    return run
+
+
+def replace_manifest(work: Path) -> Path:
+    path = lose_manifest(work)
+    (path / "manifest.json").mkdir()
+    return path
 
 
 def set_aside(work: Path) -> Path:
@@ -242,14 +265,16 @@ def left_over_folder(work: Path) -> Path:
 
 
 def empty(work: Path) -> Path:
-    path = work / "runs" / "supervised-nothing"
+    path = work / "runs" / "supervised-0123456789-0123456789"
     path.mkdir()
     return path
 
 
-USELESS: dict[Callable[[Path], Path], tuple[str, str]] = {
+PRUNABLE: dict[Callable[[Path], Path], tuple[str, str]] = {
     spoil: ("damaged", "model.safetensors is damaged: its bytes do not have the SHA-256"),
     spoil_manifest: ("damaged", "manifest.json is damaged"),
+    lose_manifest: ("damaged", "it has lost its manifest.json, so its files cannot be checked"),
+    replace_manifest: ("damaged", "manifest.json is damaged: it is a folder"),
     set_aside: ("set aside", "it was damaged"),
     old_run: ("earlier version", "does not say what it was made from"),
     old_logits: ("earlier version", "does not say what it was made from"),
@@ -261,28 +286,143 @@ USELESS: dict[Callable[[Path], Path], tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("make", USELESS, ids=lambda make: make.__name__)
-def test_what_nothing_refers_to_is_told_and_pruned_alone(place, capsys, make):
+@pytest.mark.parametrize("make", PRUNABLE, ids=lambda make: make.__name__)
+def test_what_can_be_removed_is_told_and_pruned_alone(place, capsys, make):
     root, work = place
     path = make(work)
-    state, why = USELESS[make]
+    state, why = PRUNABLE[make]
     before = files(work)
     found = item(root, path)
     assert found.state == state and why in found.why
-    useless = stored.useless(stored.inventory(root))
-    assert [one for one in useless if one.path == path]
+    prunable = stored.prunable(stored.inventory(root))
+    assert [one for one in prunable if one.path == path]
     assert main(["runs", "--root", str(root)]) == 0
     printed = capsys.readouterr().out
     assert "`semiseg runs prune` shows and removes those." in printed and files(work) == before
     (line,) = (line for line in printed.splitlines() if f"/{path.name} " in line)
     assert state in line and f" {found.size / 1e6:.1f} " in line
     assert main(["runs", "prune", "--yes", "--root", str(root)]) == 0
-    assert f"Removed {len(useless)}, " in capsys.readouterr().out and not path.exists()
-    gone = [str(one.path.relative_to(work)) for one in useless]
+    assert f"Removed {len(prunable)}, " in capsys.readouterr().out and not path.exists()
+    gone = [str(one.path.relative_to(work)) for one in prunable]
     kept = {name: one for name, one in before.items()
             if not any(name == each or name.startswith(f"{each}/") for each in gone)}
     assert files(work) == kept
-    assert {one.state for one in stored.inventory(root)} <= {"fresh"}
+    left = {one.state for one in stored.inventory(root)}
+    assert left <= {"fresh"} | ({"orphaned"} if make is spoil_manifest else set())
+
+
+def test_a_run_that_has_lost_its_manifest_is_made_again_and_not_called_old(place, capsys):
+    root, work = place
+    run = lose_manifest(work)
+    resolve(self_correction.supervised(own_folder.profile(), 0), Machine("cpu", root))
+    said = capsys.readouterr().err
+    assert (f"runs/{run.name} has lost its manifest.json, so its files cannot be checked; it is "
+            "made again.") in said
+    assert "earlier version" not in said and item(root, run).state == "fresh"
+
+
+def test_a_run_with_a_folder_as_manifest_is_set_aside_and_not_called_old(place, capsys):
+    root, work = place
+    run = replace_manifest(work)
+    resolve(self_correction.supervised(own_folder.profile(), 0), Machine("cpu", root))
+    said = capsys.readouterr().err
+    assert "manifest.json is damaged: it is a folder. The run is set aside as" in said
+    assert "earlier version" not in said and item(root, run).state == "fresh"
+
+
+def test_only_runs_of_an_earlier_version_are_called_that(place, capsys):
+    root, work = place
+    shutil.rmtree(only(work, "runs/supervised-*"))
+    old_run(work)
+    resolve(self_correction.supervised(own_folder.profile(), 0), Machine("cpu", root))
+    assert "1 runs of supervised in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["config.json", "lists.json", "machines.json"])
+def test_a_folder_in_place_of_a_file_of_a_begun_run_is_named(place, name):
+    root, work = place
+    run = unfinish(only(work, "runs/supervised-*"))
+    (run / name).unlink()
+    (run / name).mkdir()
+    again = self_correction.supervised(own_folder.profile(), 0)
+    with pytest.raises(OSError, match=rf"{run.name}/{name} is a folder: move it away"):
+        resolve(again, Machine("cpu", root))
+    (run / name).rmdir()
+    resolve(again, Machine("cpu", root))
+    assert item(root, run).state == "fresh"
+
+
+def test_a_file_in_place_of_a_folder_is_named(place):
+    root, work = place
+    run = only(work, "runs/supervised-*")
+    for path in (run, run.parent):
+        shutil.rmtree(path)
+        path.write_text("other", encoding="utf-8")
+        with pytest.raises(OSError, match=rf"{path.name} is not a folder: move it away"):
+            resolve(self_correction.supervised(own_folder.profile(), 0), Machine("cpu", root))
+        path.unlink()
+        path.mkdir()
+
+
+@pytest.mark.parametrize("kind", stored.FOLDERS)
+@pytest.mark.parametrize("name", ["my notes", "notes-2024010112", "my.damaged", "best run"])
+def test_what_a_user_keeps_beside_the_results_is_never_removed(place, capsys, kind, name):
+    root, work = place
+    path = work / kind / name
+    if name == "best run":
+        shutil.move(spoil(work), path)
+    else:
+        path.mkdir()
+    (path / "important.txt").write_text("important", encoding="utf-8")
+    before = files(work)
+    found = item(root, path)
+    assert (found.state, found.why) == ("unknown", "it is not a result of this library")
+    assert main(["runs", "prune", "--yes", "--root", str(root)]) == 0
+    assert "Nothing to remove" in capsys.readouterr().out and files(work) == before
+
+
+@pytest.mark.parametrize("harm", [flip, unfinish], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("maker, made", [
+    ("runs/ancillary-*", "logits/logits-*"), ("runs/primary-*", "logits/mixed-*"),
+    ("runs/supervised-*", "pseudo_labels/train_pseudoIt1-*"),
+])
+def test_labels_are_kept_while_a_folder_of_their_maker_is_there(place, maker, made, harm):
+    """The same command makes the maker again, or goes on with it."""
+    root, work = place
+    for path in (work / "runs").iterdir():
+        if not path.match(maker):
+            shutil.rmtree(path)  # nothing else was made from them
+    harm(only(work, maker))
+    if made != "logits/mixed-*":
+        shutil.rmtree(only(work, "logits/mixed-*"))
+    assert item(root, only(work, maker)).state in ("damaged", "unfinished")
+    assert item(root, only(work, made)).state == "fresh"
+    shutil.rmtree(only(work, maker))
+    assert item(root, only(work, made)).state == "orphaned"
+
+
+def test_of_a_link_to_a_run_only_the_link_is_removed(place, tmp_path, capsys):
+    root, work = place
+    path = spoil(work)
+    moved = shutil.move(path, tmp_path / "another disk")
+    path.symlink_to(moved)
+    before = {one: one.read_bytes() for one in moved.iterdir()}
+    assert item(root, path).state == "damaged"
+    assert main(["runs", "prune", "--yes", "--root", str(root)]) == 0
+    assert "Removed 1, " in capsys.readouterr().out and not path.is_symlink()
+    assert before == {one: one.read_bytes() for one in moved.iterdir()}
+
+
+@pytest.mark.parametrize("what", ["files", "folder"])
+def test_what_may_not_be_read_is_unknown_and_kept(place, unreadable, capsys, what):
+    root, work = place
+    run = only(work, "runs/primary-*")
+    shutil.rmtree(only(work, "logits/mixed-*"))
+    unreadable(run, what)
+    found = item(root, run)
+    assert (found.state, found.why) == ("unknown", "it cannot be read (Permission denied)")
+    assert main(["runs", "prune", "--yes", "--root", str(root)]) == 0
+    assert "Nothing to remove" in capsys.readouterr().out
 
 
 def test_prune_shows_and_asks(place, monkeypatch, capsys):
@@ -314,15 +454,16 @@ def test_logits_whose_run_is_gone_are_orphaned_unless_something_was_made_from_th
     shutil.rmtree(only(work, "runs/ancillary-*"))
     assert item(root, logits).state == "fresh", "the primary was made from them"
     primary, mixed = only(work, "runs/primary-*"), only(work, "logits/mixed-*")
-    (primary / "manifest.json").unlink()
+    unfinish(primary)
     assert item(root, primary).state == "unfinished"
     assert item(root, logits).state == "fresh", "the primary goes on with them"
+    assert item(root, mixed).state == "fresh", "its primary is begun"
+    shutil.rmtree(primary)
     assert item(root, mixed).state == "orphaned", "its primary is not there, and nobody needs it"
     shutil.rmtree(mixed)
-    shutil.rmtree(primary)
     assert item(root, logits).state == "orphaned"
     assert item(root, logits).why == "what it was made from is gone"
-    (found,) = stored.useless(stored.inventory(root))
+    (found,) = stored.prunable(stored.inventory(root))
     assert found.path == logits and stored.remove(found) and not logits.exists()
 
 
@@ -368,13 +509,13 @@ def test_what_is_made_again_while_prune_waits_is_kept(place, capsys, monkeypatch
     assert item(root, path).state == "fresh"
 
 
-def test_a_temporary_file_in_a_useless_folder_is_removed_with_it(place, capsys):
+def test_a_temporary_file_in_a_damaged_folder_is_removed_with_it(place, capsys):
     root, work = place
     path = spoil(work)
     inner = left_over(work).rename(path / left_over(work).name)
     assert item(root, inner).state == "left over"
-    useless = [one.path for one in stored.useless(stored.inventory(root))]
-    assert path in useless and inner not in useless
+    prunable = [one.path for one in stored.prunable(stored.inventory(root))]
+    assert path in prunable and inner not in prunable
     assert main(["runs", "prune", "--yes", "--root", str(root)]) == 0
     assert "Kept" not in capsys.readouterr().out
     assert [one.state for one in stored.inventory(root) if one.state != "fresh"] == []
@@ -399,4 +540,16 @@ def test_labels_whose_maker_is_shared_are_kept(place, tmp_path, monkeypatch):
         shutil.move(path, shared / "runs")
     assert "orphaned" in {one.state for one in stored.inventory(root)}
     monkeypatch.setenv("SEMISEG_SHARED", str(shared))
+    assert {one.state for one in stored.inventory(root)} == {"fresh"}
+
+
+def test_where_a_shared_folder_may_not_be_looked_into_nothing_is_called_orphaned(
+    place, tmp_path, monkeypatch, unreadable
+):
+    root, work = place
+    (tmp_path / "shared" / "runs").mkdir(parents=True)
+    monkeypatch.setenv("SEMISEG_SHARED", str(tmp_path / "shared"))
+    shutil.rmtree(work / "runs")
+    assert "orphaned" in {one.state for one in stored.inventory(root)}
+    unreadable(tmp_path / "shared", "names")
     assert {one.state for one in stored.inventory(root)} == {"fresh"}

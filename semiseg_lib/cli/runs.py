@@ -1,4 +1,4 @@
-"""``semiseg runs``: what is stored, in which state; ``semiseg runs prune`` removes the useless."""
+"""``semiseg runs``: what is stored, in which state; ``semiseg runs prune``: what can be removed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from semiseg_lib.experiments.inventory import Item, inventory, remove, useless
+from semiseg_lib.experiments.inventory import Item, inventory, prunable, remove
 from semiseg_lib.paths import shown, work_root
 from semiseg_lib.tables import markdown_table
 
@@ -22,19 +22,19 @@ def list_runs(root: Path | None = None) -> None:
     """
     items = inventory(root)
     _print(items)
-    if found := useless(items):
-        print(f"Nothing refers to {len(found)} of them, {_megabytes(found)}: `semiseg runs prune` "
-              "shows and removes those.")
+    if found := prunable(items):
+        print(f"{len(found)} of them, {_megabytes(found)}, would not be used as they are, or lack "
+              "what they were made from; `semiseg runs prune` shows and removes those.")
 
 
 def prune(root: Path | None = None, yes: bool = False) -> None:
-    """Show what nothing refers to, ask, and remove it.
+    """Show what no command would use as it is, and what lacks its maker; ask, and remove it.
 
     Args:
         root: the folder that holds the datasets; unset: SEMISEG_DATA.
         yes: remove without asking.
     """
-    found = useless(inventory(root))
+    found = prunable(inventory(root))
     if not found:
         print(f"Nothing to remove in {shown(work_root())}.")
         return

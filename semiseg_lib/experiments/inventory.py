@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,24 +13,33 @@ from typing import Any, Literal
 
 from semiseg_lib.durable import Damaged, held, leftovers
 from semiseg_lib.experiments.identity import FOLDER_OF, KINDS, SCHEMA, Inputs
-from semiseg_lib.experiments.lists import compare_with_stored
+from semiseg_lib.experiments.lists import (
+    LOST,
+    compare_with_stored,
+    has_lost_manifest,
+    is_of_earlier_version,
+)
 from semiseg_lib.experiments.places import other_sources, stored_lists
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.fingerprint import load
 from semiseg_lib.paths import shared_roots, work_root, working_in
 from semiseg_lib.runs import CONFIG, read_description
-from semiseg_lib.stores.store import MANIFEST, Store, delete_store, is_set_aside
+from semiseg_lib.stores.store import ASIDE, MANIFEST, Store, delete_store, is_set_aside
 
 FOLDERS = tuple(dict.fromkeys(FOLDER_OF.values()))
 State = Literal[
     "fresh", "unfinished", "stale", "orphaned", "damaged", "set aside", "earlier version",
     "left over", "unknown",
 ]
-USELESS: tuple[State, ...] = (
+PRUNABLE: tuple[State, ...] = (
     "stale", "orphaned", "damaged", "set aside", "earlier version", "left over"
 )
-"""States of what nothing refers to; ``unknown`` may be of data that are not here now."""
+"""States of what can be removed; ``unknown`` may be of data that are not here now."""
 EARLIER = "it does not say what it was made from"
+NAME = re.compile(rf".+-[0-9a-f]{{10}}-([0-9a-f]{{10}})({re.escape(ASIDE)}(-[0-9]+)?)?")
+"""The name of a result, which holds the first ten digits of its identity, or of one set aside."""
+NAME_BEFORE = re.compile(r"(.+-)?[0-9a-f]{10}")
+"""The name of a result of an earlier version."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +79,21 @@ def inventory(root: Path | None = None) -> list[Item]:
     for stored in roots:
         with working_in(stored):
             items += [_item(path, inputs(_root_of(path, root))) for path in _stored_folders(stored)]
-    known = {item.identity for item in items if item.state == "fresh"} | _shared_identities()
-    needed = {parent for item in items for parent in item.parents
-              if item.state in ("fresh", "unfinished")}
-    found = [_orphaned(item, known, needed) for item in items]
-    return [*found, *(_seen(path, "left over", "a writer that died")
+    with suppress(OSError):  # what a shared folder holds that cannot be read is not known
+        there = _names_of_identities([*roots, *shared_roots()])
+        needed = {parent for item in items for parent in item.parents
+                  if item.state in ("fresh", "unfinished")}
+        items = [_orphaned(item, there, needed) for item in items]
+    return [*items, *(_seen(path, "left over", "a writer that died")
                       for path in leftovers_in(work_root()))]
 
 
-def useless(items: Sequence[Item]) -> list[Item]:
-    """Return what nothing refers to: stale, damaged and orphaned results, and what was left.
+def prunable(items: Sequence[Item]) -> list[Item]:
+    """Return what can be removed: no command would use it as it is, or its maker is gone.
 
     What lies in a folder that is returned is not returned once more.
     """
-    found = [item for item in items if item.state in USELESS]
+    found = [item for item in items if item.state in PRUNABLE]
     folders = {item.path for item in found}
     return [item for item in found if folders.isdisjoint(item.path.parents)]
 
@@ -104,10 +116,8 @@ def remove(item: Item) -> bool:
 
 def leftovers_in(root: Path) -> Iterator[Path]:
     """Yield what writers that died have left below a folder."""
-    if not root.is_dir():
-        return
-    for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
-        yield from leftovers(folder)
+    for folder, *_ in os.walk(root):
+        yield from leftovers(Path(folder))
 
 
 def _root_of(path: Path, root: Path | None) -> Path | None:
@@ -121,16 +131,11 @@ def _root_of(path: Path, root: Path | None) -> Path | None:
     return root
 
 
-def _shared_identities() -> set[str]:
-    """Return the identities of what is finished in shared work folders."""
-    found = set()
-    for root in shared_roots():
-        for path in _stored_folders(root):
-            with suppress(Damaged, FileNotFoundError):
-                store = Store.open(path)
-                if store.finished:
-                    found.add(store.description.get("identity", ""))
-    return found
+def _names_of_identities(roots: Sequence[Path]) -> set[str]:
+    """Return the first ten digits of the identity of each result, in whatever state it is."""
+    found = [NAME.fullmatch(path.name) for root in roots for path in _stored_folders(root)
+             if not is_set_aside(path)]
+    return {name[1] for name in found if name is not None}
 
 
 def _stored_folders(root: Path) -> Iterator[Path]:
@@ -142,6 +147,10 @@ def _stored_folders(root: Path) -> Iterator[Path]:
 
 
 def _item(path: Path, inputs: Inputs) -> Item:
+    if _is_of_earlier_version(path):
+        return _seen(path, "earlier version", EARLIER)
+    if NAME.fullmatch(path.name) is None:
+        return _seen(path, "unknown", "it is not a result of this library")
     if is_set_aside(path):
         return _seen(path, "set aside", "it was damaged")
     try:
@@ -149,15 +158,21 @@ def _item(path: Path, inputs: Inputs) -> Item:
     except Damaged as error:
         later = "Update semiseg_lib" in str(error)
         return _seen(path, "unknown" if later else "damaged", error.problem)
-    except ValueError:
-        return _seen(path, "earlier version", EARLIER)
     except FileNotFoundError:
-        if any(path.glob("index.json")) or any(path.glob("train_pseudoIt*/index.json")):
-            return _seen(path, "earlier version", EARLIER)
         return _seen(path, "left over", "it has no description")
+    except OSError as error:
+        return _seen(path, "unknown", f"it cannot be read ({error.strerror or error})")
     state, why = _state(description, finished, inputs, path)
     identity = description.get("identity", "")
     return replace(_seen(path, state, why), identity=identity, parents=tuple(parents.values()))
+
+
+def _is_of_earlier_version(path: Path) -> bool:
+    """Return whether an earlier version made a result, one that does not say from what."""
+    if NAME_BEFORE.fullmatch(path.name) is None:
+        return False
+    labels = any(path.glob("index.json")) or any(path.glob("train_pseudoIt*/index.json"))
+    return labels or is_of_earlier_version(path)
 
 
 def _seen(path: Path, state: State, why: str) -> Item:
@@ -180,9 +195,9 @@ def _described(path: Path) -> tuple[dict[str, Any], dict[str, str], bool]:
     Raises:
         Damaged: something is not what was written.
         FileNotFoundError: there is no description.
-        ValueError: an earlier version wrote it.
+        OSError: it cannot be read.
     """
-    if (path / MANIFEST).is_file():
+    if (path / MANIFEST).exists():
         store = Store.open(path)
         store.verify()
         return store.description, store.parents, store.finished
@@ -206,6 +221,8 @@ def _state(
     except (ValueError, RuntimeError, OSError) as error:
         return "unknown", str(error)
     if identity.digest == description["identity"]:
+        if has_lost_manifest(path):
+            return "damaged", f"it {LOST}"
         if not finished:
             return "unfinished", "the same command continues it"
         said = other_sources(inputs, identity, path)
@@ -220,9 +237,9 @@ def _value(description: dict[str, Any], path: Path) -> Value:
     return load(kinds[description["kind"]], description["value"], path)
 
 
-def _orphaned(item: Item, known: set[str], needed: set[str]) -> Item:
+def _orphaned(item: Item, there: set[str], needed: set[str]) -> Item:
     """Return the item, as orphaned where its maker is gone and nothing was made from it."""
-    gone = [one for one in item.parents if one not in known]
+    gone = [one for one in item.parents if one[:10] not in there]
     in_runs = item.path.parent.name == "runs"
     if item.state != "fresh" or not gone or in_runs or item.identity in needed:
         return item
@@ -232,4 +249,9 @@ def _orphaned(item: Item, known: set[str], needed: set[str]) -> Item:
 def _size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
-    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+    size = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(OSError):
+                size += (Path(folder) / name).stat().st_size
+    return size

@@ -18,6 +18,7 @@ from semiseg_lib.stores.store import MANIFEST, is_set_aside
 
 SHOWN = 3
 """How many names a message gives as examples."""
+LOST = f"has lost its {MANIFEST}, so its files cannot be checked"
 DIGITS = 16
 """Hex digits of a file's SHA-256 that a list keeps: to tell files apart, not to trust them."""
 
@@ -76,12 +77,14 @@ def explain_new_work(identity: Identity, path: Path, lists: Mapping[str, Any]) -
         lists: its images, from :func:`lists_of`.
     """
     stem = identity.name.rpartition("-")[0]
+    if has_lost_manifest(path):
+        return f"{shown(path)} {LOST}; it is made again."
     if said := _earlier_versions(path.parent, stem.rpartition("-")[0]):
         return said
     others = [one for one in path.parent.glob(f"{stem}-*")
               if one != path and not is_set_aside(one)]
     for other in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True):
-        with suppress(Damaged, FileNotFoundError, KeyError, TypeError, AttributeError, ValueError):
+        with suppress(Damaged, OSError, KeyError, TypeError, AttributeError, ValueError):
             said = _compare_inputs(identity, RunFolder.open(other).description["inputs"],
                                 stored_lists(other)["made from"], lists["made from"])
             return (f"{path.name} is not {other.name}: {'; '.join(said)}. It is made anew, and the "
@@ -126,13 +129,30 @@ def compare_with_stored(
 
 def _earlier_versions(folder: Path, method: str) -> str:
     """Say that runs of an earlier version are not used, where there are some and no others."""
-    found = [one for one in folder.glob(f"{method}-*") if (one / WEIGHTS["last"]).is_file()]
-    old = [one for one in found if not (one / MANIFEST).is_file()]
+    found = [one.parent for one in folder.glob(f"{method}-*/{WEIGHTS['last']}")]
+    old = [one for one in found if is_of_earlier_version(one)]
     if not old or len(old) < len(found):
         return ""
     return (f"{len(old)} runs of {method} in {shown(folder)} were made by an earlier version, "
             "which did not store what they learnt from, so they are not used. `semiseg runs prune` "
             "removes them.")
+
+
+def is_of_earlier_version(run: Path) -> bool:
+    """Return whether a run was made by a version that did not store what it learnt from."""
+    try:
+        RunFolder.open(run)
+    except ValueError:
+        return True
+    except (Damaged, OSError):
+        return False
+    return False
+
+
+def has_lost_manifest(run: Path) -> bool:
+    """Return whether a run has weights and no checkpoint, as a finished one, but no manifest."""
+    return ((run / WEIGHTS["last"]).is_file() and not (run / MANIFEST).exists()
+            and not RunFolder(run).has_checkpoint)
 
 
 def _examples(names: Sequence[str]) -> str:
