@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from semiseg_lib.cli import main
 from semiseg_lib.experiments import Logits, resolve
 from semiseg_lib.experiments.self_correction import ancillary
 from semiseg_lib.profiles import load
@@ -76,3 +77,19 @@ def test_what_is_asked_for_anew_is_made_in_the_own_folder(shared, tmp_path):
     before = content(shared)
     found = resolve(RUN, "cpu", anew=True), resolve(LOGITS, "cpu", anew=True)
     assert folders(*found) == [tmp_path / "own"] * 2 and content(shared) == before
+
+
+@pytest.mark.parametrize("what", ["files", "folder"])
+def test_what_may_not_be_read_in_a_shared_folder_is_made_in_the_own_one(
+    shared, tmp_path, unreadable, capsys, what
+):
+    (run,), (logits,) = shared.glob("runs/*"), shared.glob("logits/*")
+    for path in (run, logits):
+        unreadable(path, what)
+    found = resolve(RUN, "cpu"), resolve(LOGITS, "cpu")
+    assert folders(*found) == [tmp_path / "own"] * 2
+    said = capsys.readouterr().err
+    for path in (run, logits):
+        assert f"{path}/manifest.json cannot be read (Permission denied). It is left as" in said
+    assert main(["runs"]) == 0
+    assert "fresh" in capsys.readouterr().out

@@ -417,7 +417,6 @@ def test_of_a_link_to_a_run_only_the_link_is_removed(place, tmp_path, capsys):
 def test_what_may_not_be_read_is_unknown_and_kept(place, unreadable, capsys, what):
     root, work = place
     run = only(work, "runs/primary-*")
-    shutil.rmtree(only(work, "logits/mixed-*"))
     unreadable(run, what)
     found = item(root, run)
     assert (found.state, found.why) == ("unknown", "it cannot be read (Permission denied)")
@@ -543,13 +542,14 @@ def test_labels_whose_maker_is_shared_are_kept(place, tmp_path, monkeypatch):
     assert {one.state for one in stored.inventory(root)} == {"fresh"}
 
 
+@pytest.mark.parametrize("what", ["names", "folder"])
 def test_where_a_shared_folder_may_not_be_looked_into_nothing_is_called_orphaned(
-    place, tmp_path, monkeypatch, unreadable
+    place, tmp_path, monkeypatch, unreadable, what
 ):
     root, work = place
     (tmp_path / "shared" / "runs").mkdir(parents=True)
     monkeypatch.setenv("SEMISEG_SHARED", str(tmp_path / "shared"))
     shutil.rmtree(work / "runs")
     assert "orphaned" in {one.state for one in stored.inventory(root)}
-    unreadable(tmp_path / "shared", "names")
+    unreadable(tmp_path / "shared", what)
     assert {one.state for one in stored.inventory(root)} == {"fresh"}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -263,8 +263,9 @@ class _Resolver:
         """Return the folder of a finished store whose bytes are those that were written."""
         for path in places(identity):
             found = store(path)
-            if not found.manifest_path.exists():
-                continue
+            with suppress(OSError):  # of a folder that nobody may look into
+                if not found.manifest_path.exists():
+                    continue
             problem = self._problem(identity, found)
             if not problem:
                 return path
@@ -279,6 +280,9 @@ class _Resolver:
             store.verify()
         except (Damaged, Stale) as error:
             return getattr(error, "problem", str(error))
+        except OSError as error:
+            path = Path(error.filename or store.folder)
+            return f"{shown(path)} cannot be read ({error.strerror or error})."
         if not store.finished:
             return f"{shown(store.folder)} is not finished."
         return other_sources(self.inputs, identity, store.folder)
