@@ -1,8 +1,9 @@
 """What made a result beside its description: the state of the machine, and the code.
 
-Neither decides a result except by rounding, which training amplifies: the same run differs by about
-a point of mIoU between one thread and two, or between two instruction sets. So both are stored
-beside every run and every row of a record, and compared when results are used together.
+Neither decides a result except by rounding, which training amplifies: the same run differs by one
+to two points of mIoU between one thread and two, or between two instruction sets. So both are
+stored beside every run and every row of a record, and compared when results are used together.
+``benchmarks/rounding.py`` measures it.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def made(threads: int = 1, code: str = "abc") -> list[dict]:
 
 def store(folder, profile, scores, legacy: str = "", made_with=None) -> None:
     """Write records as a study would; with a commit, as one of earlier code did."""
-    new = {"identity": "0", "images": {"test": "t"}, "commit": "abc",
-           "date": "2026-01-01T00:00:00+00:00", "made with": made_with or made()}
+    new = {"identity": "0", "images": {"test": "t"}, "data": "d", "data of all arms": ["d"],
+           "commit": "abc", "date": "2026-01-01T00:00:00+00:00", "made with": made_with or made()}
     for study, group in itertools.groupby(scores.items(), key=lambda item: item[0][0]):
         rows = [
             {"arm": arm, "seed": seed, "test": score,

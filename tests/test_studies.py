@@ -53,7 +53,8 @@ KINDS = {
 WITH_LABELS = ("ancillary", "primary", "second round", "conv", "warm")
 COSTS = ("minutes", "images a second", "memory GB")
 OF_EVERY_ROW = (
-    "arm", "seed", "config", "identity", "classes", "images", "commit", "date", "made with",
+    "arm", "seed", "config", "identity", "classes", "images", "data", "data of all arms", "commit",
+    "date", "made with",
 )
 COMMITTED = {name: studies.record_path(name, "laptop") for name in studies.STUDIES}
 LEGACY_HASHES = {
@@ -353,7 +354,7 @@ def test_rows_of_several_states_of_the_machine_are_told(runs, monkeypatch):
 # ------------------------------------------------------------------------------ images that changed
 
 def test_a_row_of_other_images_is_made_again(own):
-    """Its run is trained anew, and the old row is replaced."""
+    """Its run is trained anew, and the old row is left out."""
     root, profile, machine = own
     first = studies.run("own", profile, seeds=(1,), machine=machine)
     assert studies.run("own", profile, seeds=(1,), machine=machine) == first
@@ -362,6 +363,7 @@ def test_a_row_of_other_images_is_made_again(own):
     (old,), (new,) = first.rows, second.rows
     assert new["identity"] != old["identity"] and new["config"] == old["config"]
     assert new["images"]["labelled"] != old["images"]["labelled"]
+    assert second.left_out == {stored_records.OTHER_IMAGES: 1}
     assert len(list((work_root() / "runs").iterdir())) == 2
 
 
@@ -373,8 +375,8 @@ def test_rows_of_other_test_images_are_left_out_and_made_again(own):
     own_folder.exchange(root, [int(name.removeprefix("p")) for name in last])
     found = studies.run("own", profile, seeds=(1,), machine=machine)
     assert found.seeds("supervised") == [1]
-    assert found.left_out_text == ("Stored rows that are left out: 2 scored on other test images "
-                                   "than the newest row.")
+    assert found.left_out_text == ("Stored rows that are left out: 2 made from other images than "
+                                   "the newest row.")
     assert studies.read("own", profile) == found
     found = studies.run("own", profile, seeds=(2,), machine=machine)
     assert found.seeds("supervised") == [1, 2]
@@ -409,7 +411,101 @@ def test_the_newest_row_is_the_last_one_even_where_the_clock_was_set_back(record
     rows[1] |= {"images": {"test": "other"}, "date": "2001-01-01T00:00:00+00:00"}
     store(records, "controls", [], rows)
     found = studies.read("controls", smoke)
-    assert found.rows == rows[1:] and found.left_out == {stored_records.OTHER_IMAGES: 1}
+    assert found.rows == rows[1:] and found.left_out == {stored_records.OTHER_TEST: 1}
+
+
+@pytest.fixture
+def two_arms(own, tmp_path, monkeypatch):
+    """A study of two arms on a folder with lists of its own: its folder, a profile, a machine."""
+    arms = {"a": Arm("masks alone", self_correction.supervised, dataset="folder"),
+            "b": Arm("two masks", self_correction.supervised, dataset="folder", labelled=2)}
+    monkeypatch.setattr(stored_records, "STUDIES", {"own": arms})
+    root = own_folder.draw(tmp_path / "listed", masked=8, lists=True)
+    return root, own[1], Machine("cpu", root)
+
+
+def pairs(found: studies.Records) -> set[tuple[str, int]]:
+    """The arms and seeds of the rows that are served."""
+    assert len({(row["arm"], row["seed"]) for row in found.rows}) == len(found.rows)
+    return {(row["arm"], row["seed"]) for row in found.rows}
+
+
+def test_no_read_mixes_rows_of_two_states_of_the_data(two_arms, records):
+    """Masks change, and one row is made again: it stands alone until the others are, too."""
+    root, profile, machine = two_arms
+    first = studies.run("own", profile, seeds=(0, 1), machine=machine)
+    everyone = {(arm, seed) for arm in "ab" for seed in (0, 1)}
+    assert pairs(first) == everyone and first.left_out == {}
+    assert len({row["data"] for row in first.rows}) == 1
+    own_folder.exchange(root, own_folder.LISTS["labelled"])
+    found = studies.run("own", profile, seeds=(0,), machine=machine, only=("b",))
+    assert pairs(found) == {("b", 0)} and studies.read("own", profile) == found
+    assert found.left_out == {stored_records.OTHER_IMAGES: 4}
+    assert "4 made from other images" in found.left_out_text
+    stored = list(read_json(records / "own-smoke.json")["rows"].values())
+    assert stored == [*first.rows, *found.rows]
+    whole = studies.run("own", profile, seeds=(0, 1), machine=machine)
+    assert pairs(whole) == everyone and found.rows[0] in whole.rows
+    assert whole.left_out == {stored_records.OTHER_IMAGES: 4}
+    stored = list(read_json(records / "own-smoke.json")["rows"].values())
+    assert stored[:4] == first.rows and len(stored) == 8
+
+
+def test_rows_are_served_again_once_their_data_are_back(two_arms):
+    root, profile, machine = two_arms
+    first = studies.run("own", profile, seeds=(0, 1), machine=machine)
+    own_folder.exchange(root, own_folder.LISTS["labelled"])
+    second = studies.run("own", profile, seeds=(0, 1), machine=machine)
+    own_folder.exchange(root, own_folder.LISTS["labelled"])
+    back = studies.run("own", profile, seeds=(1,), machine=machine, only=("b",))
+    assert pairs(back) == pairs(first) and back.left_out == {stored_records.OTHER_IMAGES: 4}
+    for row in first.rows:
+        assert row in back.rows or (row["arm"], row["seed"]) == ("b", 1)
+    for arm in "ab":
+        assert back.scores(arm) == first.scores(arm)
+    assert not any(row in back.rows for row in second.rows)
+    assert len(list((work_root() / "runs").iterdir())) == 8  # nothing was trained a third time
+
+
+def test_an_arm_that_joins_leaves_the_rows_of_the_others(runs, monkeypatch):
+    """Also one on other data: what the others draw from is as it was."""
+    smoke, arms = load("smoke"), studies.STUDIES["label errors"]
+    monkeypatch.setattr(stored_records, "STUDIES", {"own": {"loose none": arms["loose none"]}})
+    first = studies.run("own", smoke, seeds=(1,))
+    both = {name: arms[name] for name in ("loose none", "tight none")}
+    monkeypatch.setattr(stored_records, "STUDIES", {"own": both})
+    found = studies.run("own", smoke, seeds=(1,))
+    assert len(runs) == 2 and found.rows[0] == first.rows[0] and found.left_out == {}
+    one, other = found.rows
+    assert one["data"] != other["data"]
+    assert other["data of all arms"] == sorted([one["data"], other["data"]])
+
+
+def test_a_changed_state_that_only_one_arm_reads_keeps_the_rows_of_the_other(records):
+    """What decides is what the newest row has seen, whichever arm it is of."""
+    smoke, arms = load("smoke"), studies.STUDIES["label errors"]
+    configs = {arm: arms[arm].fingerprint(smoke) for arm in ("loose none", "tight none")}
+    seen = {"data of all arms": ["d", "e"]}
+    rows = [current_row("loose none", 1, configs["loose none"]) | seen,
+            current_row("tight none", 1, configs["tight none"]) | {**seen, "data": "e"},
+            current_row("tight none", 2, configs["tight none"])
+            | {"data": "f", "data of all arms": ["d", "f"]}]
+    store(records, "label errors", [], rows)
+    found = studies.read("label errors", smoke)
+    assert found.rows == [rows[0], rows[2]] and found.left_out == {stored_records.OTHER_IMAGES: 1}
+
+
+def test_a_row_that_does_not_say_its_data_is_left_out_and_stays(runs, records):
+    smoke = load("smoke")
+    config = studies.STUDIES["controls"]["none"].fingerprint(smoke)
+    silent = current_row("none", 1, config)
+    del silent["data"], silent["data of all arms"]
+    store(records, "controls", [], [silent])
+    with pytest.raises(FileNotFoundError):
+        studies.read("controls", smoke)
+    found = studies.run("controls", smoke, seeds=(1,), only=("none",))
+    assert len(runs) == 1 and found.left_out == {stored_records.OTHER_IMAGES: 1}
+    assert silent in read_json(records / "controls-smoke.json")["rows"].values()
 
 
 WRITES_A_ROW = """
@@ -426,7 +522,8 @@ def waiting(path):
     return found
 records._stored = waiting if seed == 1 else read
 config = records.STUDIES["controls"]["none"].fingerprint(load("smoke"))
-row = {"arm": "none", "seed": seed, "config": config, "images": {"test": "t"}}
+row = {"arm": "none", "seed": seed, "config": config, "images": {"test": "t"}, "data": "d",
+       "data of all arms": ["d"]}
 records._store_row(path, "controls", load("smoke"), row)
 """
 
@@ -481,7 +578,7 @@ READING = {
 }
 
 
-@pytest.mark.parametrize("arm, changed, again", [
+@pytest.mark.parametrize("arm, changed, reads", [
     ("supervised", "hidden masks", False), ("supervised", "val", False),
     ("supervised", "test boxes", False), ("ancillary", "hidden masks", True),
     ("ancillary", "boxes", True), ("ancillary", "test boxes", True), ("ancillary", "val", False),
@@ -489,8 +586,8 @@ READING = {
     ("all teach", "hidden masks", True), ("all teach", "val", False),
     ("all teach", "boxes", False),
 ])
-def test_a_row_is_made_again_where_what_its_score_reads_has_changed(
-    runs, tmp_path, monkeypatch, arm, changed, again
+def test_a_row_is_made_again_where_the_data_have_changed_and_says_what_its_score_reads(
+    runs, tmp_path, monkeypatch, arm, changed, reads
 ):
     """Training reads neither hidden masks nor, here, the validation images."""
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
@@ -499,7 +596,7 @@ def test_a_row_is_made_again_where_what_its_score_reads_has_changed(
     monkeypatch.setattr(stored_records, "STUDIES", {"own": arms})
     root = own_folder.draw(tmp_path / "own", masked=8, boxes=True, lists=True)
     profile, machine = own_folder.profile(), Machine("cpu", root)
-    studies.run("own", profile, seeds=(1,), machine=machine)
+    (old,) = studies.run("own", profile, seeds=(1,), machine=machine).rows
     studies.run("own", profile, seeds=(1,), machine=machine)
     assert len(runs) == 1
     if changed in ("hidden masks", "val"):
@@ -508,8 +605,9 @@ def test_a_row_is_made_again_where_what_its_score_reads_has_changed(
         number = {"boxes": 4, "test boxes": 7}[changed]
         _, mask = own_folder.scene(number + 1)
         own_folder.write_boxes(root, number, mask, own_folder.CLASSES)
-    found = studies.run("own", profile, seeds=(1,), machine=machine)
-    assert len(runs) == 1 + again and len(found.rows) == 1
+    (new,) = studies.run("own", profile, seeds=(1,), machine=machine).rows
+    assert len(runs) == 2 and new["data"] != old["data"]
+    assert ((new["identity"], new["images"]) != (old["identity"], old["images"])) == reads
 
 
 def test_the_bits_of_logits_decide_the_scores_that_read_labels():
@@ -634,8 +732,8 @@ def legacy_rows(arms, seeds=(1, 2), commit="abc1234") -> list[dict]:
 def current_row(arm: str, seed: int, config: str = "0ther") -> dict:
     """A row that says what made it, of some settings."""
     return {"arm": arm, "seed": seed, "config": config, "test": 1.0, "identity": "0",
-            "images": {"test": "t"}, "commit": "abc", "date": "2026-01-01T00:00:00+00:00",
-            "made with": made()}
+            "images": {"test": "t"}, "data": "d", "data of all arms": ["d"], "commit": "abc",
+            "date": "2026-01-01T00:00:00+00:00", "made with": made()}
 
 
 def store(folder, name: str, legacy: list[dict], rows=(), profile: str = "smoke") -> None:

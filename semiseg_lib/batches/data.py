@@ -19,11 +19,12 @@ from semiseg_lib import datasets
 from semiseg_lib.batches.image_set import ImageSet, Masks, joined
 from semiseg_lib.datasets.cached import Cached
 from semiseg_lib.datasets.checked import Checked
-from semiseg_lib.datasets.dataset import DatasetOptions, Source
+from semiseg_lib.datasets.dataset import DatasetOptions, Reader, Source
+from semiseg_lib.datasets.digest import image_set_digest
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
 from semiseg_lib.durable import Damaged, read_json, write_json
-from semiseg_lib.fingerprint import Configuration, Schema, plain
+from semiseg_lib.fingerprint import Configuration, Schema, digest, plain
 from semiseg_lib.paths import reading_root, work_root
 
 LISTS = ("labelled", "unlabelled", "val", "test")
@@ -144,6 +145,24 @@ class Data:
         return {name: getattr(self, name).digest for name in LISTS}
 
     @cached_property
+    def digest_of_all(self) -> str:
+        """The digest of the dataset's whole lists with all masks and boxes that are there.
+
+        It is the same however many of their images are labelled or used.
+        """
+        config = replace(self.config, labelled=0, published="", at_most=0)
+        published = self._labelled_names() if self.config.published else ()
+        boxes = bool(self.source.boxed.any())
+        lists = {}
+        for which in ("candidates", "hidden", "val", "test"):
+            reader = self.source.reader(which, True, boxes)
+            lists[which] = image_set_digest(
+                _AsFarAsThere(reader), range(len(reader)), extra=(reader.decoding,)
+            )
+        return digest({"data": plain(config), "decode": self._declared.decode, "lists": lists,
+                       "published": list(published)})
+
+    @cached_property
     def labelled(self) -> ImageSet:
         """The images with masks, and boxes where somebody drew them."""
         return self._images("labelled", "candidates")
@@ -234,6 +253,23 @@ class Data:
                 "Name the list that holds them (data.candidates), or complete the dataset."
             )
         return tuple(names)
+
+
+class _AsFarAsThere:
+    """What the images of a reader are read from, where a file may be missing."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.names, self.classes, self.canonical = reader.names, reader.classes, reader.canonical
+
+    def content(self, index: int) -> list[Path | bytes | str]:
+        """Return what is there, and a word for each file that is not."""
+        try:
+            contents = list(self.reader.content(index))
+        except FileNotFoundError:
+            return ["missing"]
+        return ["missing" if isinstance(one, Path) and not one.is_file() else one
+                for one in contents]
 
 
 def _stored_names(path: Path, drawn_from: Mapping[str, Any]) -> tuple[str, ...] | None:

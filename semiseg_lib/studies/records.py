@@ -2,7 +2,9 @@
 
 Every row says what made it: the fingerprint of its arm's options, whose description stands in the
 same file, the identity of the run and the digests of the images, commit, date and the state of the
-machine. A stored row is of one of three kinds:
+machine. It also has the digest of all data that its arm draws from (``data``: whole lists, so it is
+the same for every seed and number of labelled images) and those of all arms of the study at that
+time (``data of all arms``). A stored row is of one of three kinds:
 
 - *current*: its ``config`` is the fingerprint of today's arm;
 - *legacy*: made by the code of the commit that it names, before rows said all of this. Nothing
@@ -10,6 +12,9 @@ machine. A stored row is of one of three kinds:
 - neither: it stays in the file but is left out, and reading says how many there are and why.
 
 One read serves rows of one kind only, so that no table or interval mixes two versions of the code.
+Of the current rows it serves those that were made from the data that the newest row has seen, and
+scored on its test images. Rows of other data are left out but stay in the file, under keys of their
+own, and so do rows that do not say what data they come from.
 """
 
 from __future__ import annotations
@@ -25,14 +30,14 @@ from pathlib import Path
 from typing import Any
 
 from semiseg_lib.durable import Damaged, held, read_json, write_json
-from semiseg_lib.experiments import Inputs, Machine, Run
+from semiseg_lib.experiments import Machine
 from semiseg_lib.fingerprint import dump
 from semiseg_lib.paths import CHECKOUT, shown
 from semiseg_lib.profiles import Profile
 from semiseg_lib.provenance import code_version, in_words
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
-from semiseg_lib.studies.scores import images_read
+from semiseg_lib.studies.origins import data_here, is_of_these_images, origin_of
 
 SIGN = "†"
 """What stands behind the name of a legacy row."""
@@ -40,7 +45,8 @@ FORMAT = 2
 """Raised when older files can no longer be read."""
 OTHER_SETTINGS = "made with other settings than today's"
 NO_ARM = "of arms that the study no longer has"
-OTHER_IMAGES = "scored on other test images than the newest row"
+OTHER_IMAGES = "made from other images than the newest row"
+OTHER_TEST = "scored on other test images than the newest row"
 NOT_YET = "made by today's code, which do not cover the legacy rows yet"
 FROM_VERSION_CONTROL = "Take the file from the version control again."
 MAKE_AGAIN = "Delete it and make it again with `semiseg study`."
@@ -52,7 +58,8 @@ class Records:
 
     Attributes:
         rows: one dict for each arm and seed: ``arm``, ``seed``, ``config`` and the scores; of
-            current rows also ``identity``, ``images``, ``commit``, ``date`` and ``made with``.
+            current rows also ``identity``, ``images``, ``data``, ``data of all arms``, ``commit``,
+            ``date`` and ``made with``.
         profile: the profile that made them.
         legacy: the commits that made legacy rows, sorted; () for current rows.
         left_out: how many stored rows are not served, by the reason.
@@ -132,9 +139,10 @@ def run(
 ) -> Records:
     """Run what a study's records still lack, and store them after each arm.
 
-    A row that other images gave than those that are here counts as lacking. Legacy rows count for
-    nothing: their arms are run again, the new rows are stored beside them, and the current rows
-    alone are returned.
+    A row of other data than those that are here counts as lacking. The new one is stored beside it,
+    and the training is found where it read nothing that changed. Legacy rows count for nothing:
+    their arms are run again, the new rows are stored beside them, and the current rows alone are
+    returned.
 
     Args:
         name: the study.
@@ -154,14 +162,15 @@ def run(
         raise ValueError(f"{name!r} has no arm {unknown[0]!r}; it has {', '.join(arms)}.")
     machine = Machine.of(machine)
     done = {(row["arm"], row["seed"]): row for row in _current(_stored(path), name, profile)}
+    here = data_here(arms, profile, machine) if done else {}
     for seed in seeds or profile.seeds:
         for arm_name, arm in arms.items():
             if only and arm_name not in only:
                 continue
             row = done.get((arm_name, seed))
-            if row and not anew and _is_of_these_images(row, arm, profile, machine):
+            if row and not anew and is_of_these_images(row, arm, profile, machine, here):
                 continue
-            _store_row(path, name, profile, _row(arm_name, arm, profile, seed, machine))
+            _store_row(path, name, profile, _row(arm_name, arms, profile, seed, machine))
     return current(name, profile)
 
 
@@ -262,43 +271,22 @@ def record_path(name: str, profile: str) -> Path:
 
 
 def _row(
-    arm_name: str, arm: Arm, profile: Profile, seed: int, machine: Machine
+    arm_name: str, arms: Mapping[str, Arm], profile: Profile, seed: int, machine: Machine
 ) -> dict[str, Any]:
     """Run an arm and return its row."""
-    before = _inputs_of(arm, profile, seed, machine)
+    arm = arms[arm_name]
+    before = origin_of(arm_name, arms, profile, seed, machine)
     scores = arm.run(profile, seed, machine)
-    if (now := _inputs_of(arm, profile, seed, machine)) != before:
+    if (now := origin_of(arm_name, arms, profile, seed, machine)) != before:
         changed = [key for key, one in now["images"].items() if before["images"].get(key) != one]
         raise ValueError(
-            f"the {' and '.join(changed) or 'inputs'} of {arm_name!r} changed while it ran. "
+            f"the {' and '.join(changed) or 'data'} of {arm_name!r} changed while it ran. "
             "Nothing was stored; run the same command again."
         )
     return {
         "arm": arm_name, "seed": seed, "config": arm.fingerprint(profile), **scores, **before,
         "commit": code_version(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _is_of_these_images(
-    row: Mapping[str, Any], arm: Arm, profile: Profile, machine: Machine
-) -> bool:
-    """Return whether a row would come of what is here now; True where no images are."""
-    try:
-        now = _inputs_of(arm, profile, row["seed"], machine)
-    except FileNotFoundError:
-        return True
-    return all(row.get(key) == one for key, one in now.items())
-
-
-def _inputs_of(arm: Arm, profile: Profile, seed: int, machine: Machine) -> dict[str, Any]:
-    """Return the identity of an arm's run, and the digests of all images that it reads."""
-    value = arm.value(profile, seed)
-    run = value if isinstance(value, Run) else value.first
-    inputs = Inputs(machine.root)
-    identity = inputs.identity(run)
-    read = images_read(arm.score, value, inputs.data(run))
-    return {"identity": identity.digest, "classes": list(identity.classes),
-            "images": {**identity.images, **read}}
 
 
 def _store_row(path: Path, name: str, profile: Profile, row: dict[str, Any]) -> None:
@@ -337,7 +325,8 @@ def _left_out(stored: _File, name: str, profile: Profile) -> dict[str, int]:
     counts = {
         NO_ARM: len(gone),
         OTHER_SETTINGS: sum(row["arm"] in arms for row in stored.rows) - len(matching),
-        OTHER_IMAGES: len(matching) - len(_current(stored, name, profile)),
+        OTHER_IMAGES: len(matching) - len(_of_one_state(matching)),
+        OTHER_TEST: len(_of_one_state(matching)) - len(_current(stored, name, profile)),
     }
     return {why: count for why, count in counts.items() if count}
 
@@ -348,11 +337,17 @@ def _matching(stored: _File, name: str, profile: Profile) -> list[dict]:
     return [row for row in stored.rows if fingerprints.get(row["arm"]) == row["config"]]
 
 
+def _of_one_state(rows: Sequence[dict]) -> list[dict]:
+    """Return the rows whose data the newest one has seen; none that does not say its data."""
+    known = [row for row in rows if "data" in row]
+    seen = known[-1]["data of all arms"] if known else ()  # by place: a clock may be set back
+    return [row for row in known if row["data"] in seen]
+
+
 def _current(stored: _File, name: str, profile: Profile) -> list[dict]:
-    """Return the rows that today's arms would give again, all scored on the same test images."""
-    rows = _matching(stored, name, profile)
-    newest = rows[-1]["images"]["test"] if rows else ""  # by place: a clock may be set back
-    return [row for row in rows if row["images"]["test"] == newest]
+    """Return the rows that today's arms would give again, of one state of the data and test set."""
+    rows = _of_one_state(_matching(stored, name, profile))
+    return [row for row in rows if row["images"]["test"] == rows[-1]["images"]["test"]]
 
 
 def _legacy(stored: _File, name: str) -> list[dict]:
@@ -403,9 +398,10 @@ def _store(path: Path, stored: _File) -> None:
 
 
 def _key(row: Mapping[str, Any]) -> str:
-    """Return the name of a row in its file: one for each arm, seed, options and test images."""
-    test = row["images"]["test"][:10]
-    return f"{row['arm']}, seed {row['seed']}, config {row['config']}, test images {test}"
+    """Return the name of a row in its file: one for each arm, seed, options and state of data."""
+    test, data = row["images"]["test"][:10], row.get("data", "unknown")[:10]
+    return (f"{row['arm']}, seed {row['seed']}, config {row['config']}, test images {test}, "
+            f"data {data}")
 
 
 def _fix(path: Path) -> str:

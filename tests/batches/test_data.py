@@ -82,6 +82,37 @@ def test_each_list_has_the_digest_of_what_is_read(voc_root):
     assert [name for name in LISTS if before[name] != after[name]] == ["val", "test"]
 
 
+def test_all_that_a_dataset_holds_has_one_digest_however_much_of_it_is_used(voc_root, work):
+    path = voc_root / "labeled.txt"
+    path.write_text("p3\np0\n", encoding="utf-8")
+    same = [Data(replace(VOC, labelled=labelled, at_most=at_most), seed, voc_root).digest_of_all
+            for labelled, at_most, seed in ((3, 0, 1), (3, 0, 2), (0, 0, 1), (4, 1, 1))]
+    others = [replace(VOC, keep=KEEP[:2]), replace(VOC, test="train"),
+              replace(VOC, published=str(path))]
+    found = [Data(config, 1, voc_root).digest_of_all for config in others]
+    assert len(set(same)) == 1 and len({*same, *found}) == 4
+    assert not (work / "splits").exists(), "nothing was drawn"
+    path.write_text("p3\np1\n", encoding="utf-8")
+    assert Data(others[2], 1, voc_root).digest_of_all != found[2]
+
+
+@pytest.mark.parametrize("file", [
+    "JPEGImages/p0.jpg", "SegmentationClass/p0.png", "Annotations/p0.xml",
+    "SegmentationClassAug/p6.png", "SegmentationClass/p8.png", "Annotations/p9.xml",
+    "ImageSets/Segmentation/val.txt",
+])
+def test_the_digest_of_all_changes_with_each_file_and_back(voc_root, file):
+    path = folder_of(voc_root) / file
+    before, content = Data(VOC, 1, voc_root).digest_of_all, path.read_bytes()
+    path.write_bytes(b"p8\n" if path.suffix == ".txt" else content + b" ")
+    changed = Data(VOC, 1, voc_root).digest_of_all
+    if path.suffix != ".txt":  # a list must be there
+        path.unlink()
+        assert len({before, changed, Data(VOC, 1, voc_root).digest_of_all}) == 3
+    path.write_bytes(content)
+    assert changed != before == Data(VOC, 1, voc_root).digest_of_all
+
+
 def test_at_most_so_many_images_of_each_list_but_the_labelled(voc_root):
     data = Data(replace(VOC, at_most=1), 1, voc_root)
     full = Data(VOC, 1, voc_root)
