@@ -18,7 +18,6 @@ from tqdm import tqdm
 from semiseg_lib import datasets
 from semiseg_lib.batches.image_set import ImageSet, Masks, joined
 from semiseg_lib.datasets.cached import Cached
-from semiseg_lib.datasets.checked import Checked
 from semiseg_lib.datasets.dataset import DatasetOptions, Reader, Source
 from semiseg_lib.datasets.digest import image_set_digest
 from semiseg_lib.datasets.lists import read_published_list
@@ -313,9 +312,7 @@ def _image_set(
 ) -> ImageSet:
     """All images of one of a dataset's lists."""
     reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
-    reader = (
-        Cached(reader, f"{declared.name} {declared.decode} {plain(config.options)}")
-        if declared.cached else Checked(reader)
-    )
+    if declared.cached:
+        reader = Cached(reader, f"{declared.name} {declared.decode} {plain(config.options)}")
     indices = tuple(range(len(reader)))
     return ImageSet(reader, indices, source.boxed, config.unboxed, decode=declared.decode)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +15,7 @@ from torch import Tensor
 from semiseg_lib.batches.boxes import Allowed, allowed_by_boxes
 from semiseg_lib.batches.part import Part
 from semiseg_lib.batches.weak_view import View
+from semiseg_lib.datasets.as_hashed import AsHashed
 from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_digest
 from semiseg_lib.datasets.sample import Boxes, Sample
@@ -35,6 +36,7 @@ class ImageSet:
         decode: the decode version of the dataset, see
             :class:`~semiseg_lib.datasets.dataset.Dataset`; None where ``reader.decoding`` says it
             already, as for a set that is made of others.
+        files: what the files of its digest were; all sets that are made of this one share it.
     """
 
     reader: Reader
@@ -44,6 +46,7 @@ class ImageSet:
     gives: frozenset[str] = frozenset({"box_maps"})
     stored: Sequence[Tensor] | None = field(default=None, compare=False)
     decode: int | None = None
+    files: AsHashed = field(default_factory=AsHashed, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -61,7 +64,9 @@ class ImageSet:
     @cached_property
     def digest(self) -> str:
         """The digest, 64 hexadecimal digits, of everything that these images are read from."""
-        return image_set_digest(self.reader, self.indices, extra=(self.decoding,))
+        return image_set_digest(
+            self.reader, self.indices, extra=(self.decoding,), note=self.files.note
+        )
 
     @property
     def decoding(self) -> str:
@@ -88,8 +93,16 @@ class ImageSet:
         return self._stacked(_mask_of)
 
     def sample(self, number: int) -> Sample:
-        """Return an image with its labels, as they are stored."""
-        return self.reader[self.indices[number]]
+        """Return an image with its labels, as they are stored.
+
+        Raises:
+            ValueError: a file of it has changed since the digest was taken.
+        """
+        index = self.indices[number]
+        if not self.files:
+            return self.reader[index]
+        with self.files.reading(self.reader.content(index)):
+            return self.reader[index]
 
     def allowed(self, number: int) -> Allowed:
         """Return the classes that the boxes of an image allow in each pixel.
@@ -287,10 +300,6 @@ class Relabelled:
             )
         return replace(sample, mask=mask)
 
-    def prepare(self, indices: Iterable[int]) -> None:
-        """Hash the files of some images, several at a time."""
-        _prepare(self.images, indices)
-
     def content(self, index: int) -> Iterator:
         """Yield what the image is read from, and the bytes of its mask."""
         yield from self.images.reader.content(self.images.indices[index])
@@ -320,14 +329,6 @@ class Joined:
         images = images if self.masks else images.without_labels()
         return replace(images.sample(number), boxes=None)
 
-    def prepare(self, indices: Iterable[int]) -> None:
-        """Hash the files of some images, several at a time."""
-        chosen: dict[int, tuple[ImageSet, list[int]]] = {}
-        for images, number in (self.places[index] for index in indices):
-            chosen.setdefault(id(images), (images, []))[1].append(number)
-        for images, numbers in chosen.values():
-            _prepare(images if self.masks else images.without_labels(), numbers)
-
     def content(self, index: int) -> Iterator:
         """Yield what the image is read from in its own set."""
         images, number = self.places[index]
@@ -339,11 +340,6 @@ def joined(*sets: ImageSet) -> ImageSet:
     """Return one set of all their images, with masks and without boxes and logits."""
     reader = Joined([images.without_boxes() for images in sets])
     return sets[0]._over(reader)
-
-
-def _prepare(images: ImageSet, numbers: Iterable[int]) -> None:
-    if hasattr(images.reader, "prepare"):
-        images.reader.prepare([images.indices[number] for number in numbers])
 
 
 def _mask_of(sample: Sample) -> np.ndarray:

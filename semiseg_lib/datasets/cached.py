@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
-from semiseg_lib.datasets.checked import Checked
+from semiseg_lib.datasets.as_hashed import AsHashed
 from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.datasets.sample import Boxes, Sample
@@ -30,12 +31,15 @@ class Cached:
     """
 
     def __init__(self, reader: Reader, options: str = "") -> None:
-        self.reader = Checked(reader)
+        self.reader = reader
         self.names, self.classes = reader.names, reader.classes
         self.masks, self.boxes = reader.masks, reader.boxes
         self.canonical, self.decoding = reader.canonical, reader.decoding
-        hashes = image_set_hashes(self.reader, range(len(reader)))
-        content = json.dumps([list(self.names), self.classes, self.decoding, hashes, options])
+        self._files = AsHashed()
+        self._hashes = image_set_hashes(reader, range(len(reader)), note=self._files.note)
+        content = json.dumps([
+            list(self.names), self.classes, self.decoding, self._hashes, options
+        ])
         self._kept = _kept(type(reader), content)
 
     def __len__(self) -> int:
@@ -50,14 +54,21 @@ class Cached:
         mask = None if self.masks is None else sample.mask
         return Sample(sample.name, sample.image, mask, sample.boxes if self.boxes else None)
 
-    def content(self, index: int) -> Iterator[bytes | str]:
-        """Yield what the image is read from: its hashes, as they were at the opening."""
+    def content(self, index: int) -> Iterator[Path | bytes | str]:
+        """Yield what the image is read from: its hashes, as they were at the opening.
+
+        Only what is read without masks or boxes, but not with them, is yielded as it is.
+        """
+        hashes = self._hashes[self.names[index]]
+        at_opening = dict(zip(self.reader.content(index), hashes, strict=True))
         read = copy(self.reader)
         read.masks, read.boxes = self.masks, self.boxes
-        return read.content(index)
+        for content in read.content(index):
+            yield at_opening.get(content, content)
 
     def _read(self, index: int) -> Sample:
-        sample = self.reader[index]
+        with self._files.reading(self.reader.content(index)):
+            sample = self.reader[index]
         sample = replace(sample, image=np.ascontiguousarray(sample.image))
         boxes = sample.boxes or Boxes()
         for array in (sample.image, sample.mask, boxes.coordinates, boxes.classes):

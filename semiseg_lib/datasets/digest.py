@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,9 @@ GRANULARITY_NS = 2_000_000_000
 TRIES = 3
 THREADS = 8  # they wait for the disk more than they hash
 PART = 64  # files that a thread takes at once: handing over each of them would take longer
+
+
+Note = Callable[[Mapping[Path, str]], None]
 
 
 class FileHashes:
@@ -151,7 +154,8 @@ class _Record(NamedTuple):
 
 
 def image_set_hashes(
-    reader: Reader, indices: Sequence[int], hashes: FileHashes | None = None
+    reader: Reader, indices: Sequence[int], hashes: FileHashes | None = None,
+    note: Note = lambda _: None,
 ) -> dict[str, tuple[str, ...]]:
     """Return for every image name the hashes of what it is read from, in the reader's order.
 
@@ -164,7 +168,7 @@ def image_set_hashes(
         ValueError: two images of different content share a name.
     """
     found: dict[str, tuple[str, ...]] = {}
-    for name, contents in _listed(reader, indices, hashes or _table_for(reader, indices)):
+    for name, contents in _listed(reader, indices, hashes or _table_for(reader, indices), note):
         if found.setdefault(name, contents) != contents:
             raise ValueError(
                 f"two images are called {name!r} and differ; rename one of them and its mask."
@@ -177,6 +181,7 @@ def image_set_digest(
     indices: Sequence[int],
     hashes: FileHashes | None = None,
     extra: Iterable[str] = (),
+    note: Note = lambda _: None,
 ) -> str:
     """Return the digest of an image set, as 64 hex digits.
 
@@ -192,12 +197,13 @@ def image_set_digest(
         hashes: what is remembered of the files; None keeps a table for the folder that holds the
             folder of the first one.
         extra: what else decides what training reads, such as the names of who was drawn.
+        note: is told the SHA-256 of every file.
 
     Raises:
         FileNotFoundError: a file is missing.
         OSError: a file changes while it is read, or it cannot be read.
     """
-    listed = _listed(reader, indices, hashes or _table_for(reader, indices))
+    listed = _listed(reader, indices, hashes or _table_for(reader, indices), note)
     text = json.dumps([VERSION, list(reader.classes), listed, list(extra)], separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -221,11 +227,9 @@ def _shared(folder: Path | None, work: Path) -> FileHashes:
 
 
 def _listed(
-    reader: Reader, indices: Sequence[int], hashes: FileHashes
+    reader: Reader, indices: Sequence[int], hashes: FileHashes, note: Note
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Return name and hashes of every index; what was hashed is saved also when a file fails."""
-    if hasattr(reader, "prepare"):
-        reader.prepare(indices)
     named: list[tuple[str, list[Path | str]]] = []
     for index in indices:
         contents = [hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else content
@@ -236,6 +240,7 @@ def _listed(
         found = hashes.of_all(files)
     finally:
         hashes.save()
+    note(found)
     known = {path: reader.canonical.get(sha256, sha256) for path, sha256 in found.items()}
     return [
         (name, tuple(known[one] if isinstance(one, Path) else one for one in contents))

@@ -12,7 +12,6 @@ import pytest
 
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data, DataConfig
-from semiseg_lib.batches.image_set import ImageSet, Joined
 from semiseg_lib.experiments import Inputs, Logits, PseudoLabels, Run
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.identity import KINDS, SCHEMA, blueprint
@@ -221,15 +220,10 @@ def test_what_a_value_reads_is_what_its_method_reads(own, work, tiny, scored):
     def read(value: Value) -> dict[str, set[str]]:
         """The folders of the files that an image of each role is read from."""
         return {
-            role: {one.parent.name for one in files(images, 0)}
+            role: {one.parent.name for one in images.reader.content(images.indices[0])
+                   if isinstance(one, Path)}
             for role, images in inputs.image_sets(value).items()
         }
-
-    def files(images: ImageSet, number: int) -> list[Path]:
-        reader, index = images.reader, images.indices[number]
-        if isinstance(reader, Joined):
-            return files(*reader.places[index])
-        return [one for one in reader._as_told().content(index) if isinstance(one, Path)]
 
     image, masks, boxes = {"images"}, {"images", "masks"}, {"images", "boxes"}
     values = values_of(tiny)

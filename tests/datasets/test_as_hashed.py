@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator
-from copy import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.checked import Checked
-from semiseg_lib.datasets.digest import image_set_digest
+from semiseg_lib.batches.image_set import ImageSet, joined
 from semiseg_lib.datasets.sample import Sample
 
 
@@ -34,8 +32,8 @@ class Pictures:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        files = [np.array(Image.open(path)) for path in self.content(index)]
-        return Sample(self.names[index], np.stack(3 * files[:1]), *files[1:] or [None])
+        image, *mask = (np.array(Image.open(path)) for path in self.content(index))
+        return Sample(self.names[index], np.stack([image] * 3), *mask or [None])
 
     def content(self, index: int) -> Iterator[Path]:
         yield self.root / "images" / f"{self.names[index]}.png"
@@ -54,25 +52,24 @@ def replace_keeping_times(path: Path, value: int) -> None:
 
 
 @pytest.fixture
-def pictures(tmp_path, monkeypatch) -> Checked:
+def images(tmp_path, monkeypatch) -> ImageSet:
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
-    return Checked(Pictures(tmp_path))
+    return ImageSet(Pictures(tmp_path), (0, 1, 2), np.zeros(2, bool))
 
 
 @pytest.mark.parametrize("kind", ["images", "masks"])
-def test_a_file_that_changed_since_it_was_hashed_is_refused_by_name(pictures, tmp_path, kind):
-    image_set_digest(pictures, [0, 1])
-    assert pictures[1].image[0, 0, 0] == 1
+def test_a_file_that_changed_since_it_was_hashed_is_refused_by_name(images, tmp_path, kind):
+    assert images.digest and images.sample(1).image[0, 0, 0] == 1
     replace_keeping_times(tmp_path / kind / "p1.png", 0)
     with pytest.raises(ValueError, match=rf"{kind}/p1\.png has changed since the dataset was op"):
-        _ = pictures[1]
-    assert pictures[0].name == "p0"
+        images.sample(1)
+    assert images.sample(0).name == "p0"
     replace_keeping_times(tmp_path / kind / "p1.png", 1)
-    assert pictures[1].name == "p1", "its bytes are those that were hashed"
+    assert images.sample(1).name == "p1", "its bytes are those that were hashed"
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(pictures, tmp_path, monkeypatch):
-    image_set_digest(pictures, [0])
+def test_a_file_that_changes_while_it_is_read_is_refused(images, tmp_path, monkeypatch):
+    assert images.digest
     read = Pictures.__getitem__
 
     def meanwhile(self, index):
@@ -82,39 +79,38 @@ def test_a_file_that_changes_while_it_is_read_is_refused(pictures, tmp_path, mon
 
     monkeypatch.setattr(Pictures, "__getitem__", meanwhile)
     with pytest.raises(ValueError, match=r"p0\.png has changed"):
-        _ = pictures[0]
+        images.sample(0)
 
 
-def test_what_was_never_hashed_or_is_not_read_is_not_checked(pictures, tmp_path):
-    image_set_digest(pictures, [0, 1])
+def test_what_was_never_hashed_or_is_not_read_is_not_held(images, tmp_path):
+    assert images.take([0, 1]).digest
     replace_keeping_times(tmp_path / "images" / "p2.png", 9)
-    assert pictures[2].image.max() == 9
+    assert images.sample(2).image.max() == 9
     replace_keeping_times(tmp_path / "masks" / "p1.png", 0)
-    alone = copy(pictures)
-    alone.masks = None
-    assert alone[1].mask is None and alone[1].name == "p1"
+    alone = images.without_labels().sample(1)
+    assert alone.mask is None and alone.name == "p1"
 
 
-def test_a_file_that_is_only_touched_is_read(pictures, tmp_path):
-    image_set_digest(pictures, [0])
+def test_a_file_that_is_only_touched_is_read(images, tmp_path):
+    assert images.digest
     (tmp_path / "images" / "p0.png").touch()
     (tmp_path / "images" / "p0.png").chmod(0o600)
-    assert pictures[0].name == "p0"
+    assert images.sample(0).name == "p0"
 
 
-def test_copies_and_other_processes_know_what_was_hashed(pictures, tmp_path):
-    alone = copy(pictures)
-    alone.masks = None
-    image_set_digest(alone, [0])
+def test_sets_made_of_others_and_other_processes_know_what_was_hashed(images, tmp_path):
+    assert images.without_labels().digest
+    masks = [np.zeros((4, 4), np.uint8)] * 3
     replace_keeping_times(tmp_path / "images" / "p0.png", 9)
-    for reader in (pictures, pickle.loads(pickle.dumps(pictures))):
+    for one in (images, images.take([0]), images.with_masks(masks), joined(images),
+                pickle.loads(pickle.dumps(images))):
         with pytest.raises(ValueError, match=r"images/p0\.png has changed"):
-            _ = reader[0]
+            one.sample(0)
 
 
-def test_the_digest_is_that_of_the_reader_and_stays_that_of_the_opening(pictures, tmp_path):
-    before = image_set_digest(pictures, range(3))
-    assert before == image_set_digest(pictures.reader, range(3))
-    replace_keeping_times(tmp_path / "images" / "p0.png", 9)
-    assert image_set_digest(pictures, range(3)) == before
-    assert image_set_digest(Checked(pictures.reader), range(3)) != before
+def test_the_digest_of_joined_images_holds_their_files(images, tmp_path):
+    both = joined(images.take([0]), images.take([1, 2]))
+    assert both.digest
+    replace_keeping_times(tmp_path / "images" / "p2.png", 9)
+    with pytest.raises(ValueError, match=r"images/p2\.png has changed"):
+        both.sample(2)
