@@ -553,3 +553,12 @@ def test_where_a_shared_folder_may_not_be_looked_into_nothing_is_called_orphaned
     assert "orphaned" in {one.state for one in stored.inventory(root)}
     unreadable(tmp_path / "shared", what)
     assert {one.state for one in stored.inventory(root)} == {"fresh"}
+
+
+def test_where_a_shared_folder_is_not_mounted_nothing_is_called_orphaned(
+    place, tmp_path, monkeypatch
+):
+    root, work = place
+    shutil.rmtree(work / "runs")
+    monkeypatch.setenv("SEMISEG_SHARED", str(tmp_path / "absent"))
+    assert {one.state for one in stored.inventory(root)} == {"fresh"}

@@ -79,7 +79,9 @@ def inventory(root: Path | None = None) -> list[Item]:
     for stored in roots:
         with working_in(stored):
             items += [_item(path, inputs(_root_of(path, root))) for path in _stored_folders(stored)]
-    with suppress(OSError):  # what a shared folder holds that cannot be read is not known
+    with suppress(OSError):  # what a shared folder holds that is not mounted, or not to be read
+        for root in shared_roots():
+            root.stat()
         there = _names_of_identities([*roots, *shared_roots()])
         needed = {parent for item in items for parent in item.parents
                   if item.state in ("fresh", "unfinished")}
