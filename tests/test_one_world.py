@@ -102,7 +102,7 @@ TRAINED: dict[str, Callable[[Profile, int], Run]] = {
 
 
 def profile_of(dataset: str, augment: ViewConfig | None = None) -> Profile:
-    """The smoke profile of a dataset; both train for as long, validate and store as often."""
+    """The smoke profile of a dataset; both train the same network as long, and store as often."""
     mine, other = profiles.load("smoke", dataset), profiles.load("smoke", "minivoc")
     trains = {
         name: replace(value, steps=2, checkpoint_seconds=1e9)
@@ -110,7 +110,7 @@ def profile_of(dataset: str, augment: ViewConfig | None = None) -> Profile:
     }
     data = mine.data if dataset == "minivoc" else replace(mine.data, labelled=6, keep=CLASSES)
     same = {"augment": augment, "logits_bits": 8} if augment else {}
-    return replace(mine, data=data, **same, **trains)
+    return replace(mine, data=data, model=other.model, **same, **trains)
 
 
 def executed(profile: Profile, train: Callable, root: Path, seed: int) -> Lines:
@@ -153,7 +153,7 @@ def ran(root, tmp_path_factory) -> dict[tuple[str, str, str], Lines]:
 
 @pytest.mark.parametrize("name", list(TRAINED))
 def test_with_the_same_views_both_execute_the_same_lines(name, ran):
-    """Given one configuration of views, nothing but the reader and the network differs."""
+    """Given one configuration of views, nothing but the reader differs."""
     drawn, photographs = (in_files(ran[dataset, "same", name], *FILES) for dataset in DATASETS)
     assert len(photographs) > 150
     assert sorted(photographs - drawn) == sorted(drawn - photographs) == []

@@ -99,8 +99,6 @@ class ImageSet:
             ValueError: a file of it has changed since the digest was taken.
         """
         index = self.indices[number]
-        if not self.files:
-            return self.reader[index]
         with self.files.reading(self.reader.content(index)):
             return self.reader[index]
 

@@ -22,9 +22,6 @@ class AsHashed:
         self._hashes: dict[Path, str] = {}
         self._statuses: dict[Path, tuple[int, ...]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._hashes)
-
     def note(self, hashes: Mapping[Path, str]) -> None:
         """Remember the SHA-256 of files; the first one of a file counts."""
         self._hashes = {**hashes, **self._hashes}
@@ -36,7 +33,7 @@ class AsHashed:
         Raises:
             ValueError: a file is not what was noted, or changes meanwhile; the message names it.
         """
-        before = {path: status_of(path) for path in contents
+        before = {path: status_of(path) for path in (contents if self._hashes else ())
                   if isinstance(path, Path) and path in self._hashes}
         for path, status in before.items():
             if self._statuses.get(path) != status:
