@@ -26,15 +26,16 @@ def work_root() -> Path:
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
-    """Let everything be looked for and made in another work folder."""
-    before = os.environ.get("SEMISEG_WORK")
-    os.environ["SEMISEG_WORK"] = str(folder)
+    """Let everything be looked for and made in another work folder, and in no shared one."""
+    names = ("SEMISEG_WORK", "SEMISEG_SHARED")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.update(SEMISEG_WORK=str(folder), SEMISEG_SHARED="")
     try:
         yield
     finally:
-        os.environ.pop("SEMISEG_WORK")
-        if before is not None:
-            os.environ["SEMISEG_WORK"] = before
+        for name in names:
+            os.environ.pop(name)
+        os.environ.update(before)
 
 
 def shared_roots() -> tuple[Path, ...]:

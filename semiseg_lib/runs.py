@@ -147,6 +147,11 @@ class RunFolder:
         """Whether there is a checkpoint to go on from."""
         return any((self.path / name).is_file() for name in CHECKPOINTS)
 
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether there is anything that only an unfinished run has."""
+        return any((self.path / name).exists() for name in (*CHECKPOINTS, BEST_SO_FAR))
+
     def write_checkpoint(self, state: dict) -> None:
         """Keep the state of a run; the checkpoint before this one stays until the next."""
         buffer = io.BytesIO()

@@ -886,6 +886,20 @@ def test_anew_makes_rows_in_a_work_folder_of_its_own(own, capsys, monkeypatch):
     assert work_root() == work
 
 
+def test_anew_looks_into_no_shared_folder(own, monkeypatch, tmp_path):
+    root, profile, _ = own
+    monkeypatch.setitem(profiles.PROFILES["smoke"], "folder", profile)
+    arm = stored_records.STUDIES["own"]["supervised"]
+    monkeypatch.setattr(studies, "STUDIES", {"own": {"supervised": arm}})
+    command = ["study", "own", "--profile", "smoke", "--root", str(root), "--device", "cpu",
+               "--seeds", "1"]
+    assert main(command) == 0
+    monkeypatch.setenv("SEMISEG_SHARED", str(work_root()))
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "student"))
+    assert main([*command, "--anew"]) == 0
+    assert list((tmp_path / "student" / "anew").glob("*/runs/*/model.safetensors"))
+
+
 def test_an_interrupted_call_anew_goes_on_where_it_was(own, capsys, monkeypatch):
     """What it trained is not trained again; the next call after it begins from nothing."""
     root, profile, _ = own

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from semiseg_lib import datasets
 from semiseg_lib.batches.image_set import ImageSet, Masks, joined
+from semiseg_lib.datasets.as_hashed import files_as_hashed
 from semiseg_lib.datasets.cached import Cached
 from semiseg_lib.datasets.dataset import DatasetOptions, Reader, Source
 from semiseg_lib.datasets.digest import image_set_digest
@@ -156,7 +157,8 @@ class Data:
         for which in ("candidates", "hidden", "val", "test"):
             reader = self.source.reader(which, True, boxes)
             lists[which] = image_set_digest(
-                _AsFarAsThere(reader), range(len(reader)), extra=(reader.decoding,)
+                _AsFarAsThere(reader), range(len(reader)), extra=(reader.decoding,),
+                note=files_as_hashed().note,
             )
         return digest({"data": plain(config), "decode": self._declared.decode, "lists": lists,
                        "published": list(published)})
@@ -312,6 +314,12 @@ def _image_set(
 ) -> ImageSet:
     """All images of one of a dataset's lists."""
     reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
+    if tuple(reader.classes) != tuple(source.classes):
+        raise ValueError(
+            f"the classes of {declared.name} have changed since it was opened: "
+            f"{', '.join(reader.classes)} instead of {', '.join(source.classes)}. Run the same "
+            "command again (in a notebook: the same cell); it takes what is there now."
+        )
     if declared.cached:
         reader = Cached(reader, f"{declared.name} {declared.decode} {plain(config.options)}")
     indices = tuple(range(len(reader)))

@@ -15,7 +15,7 @@ from torch import Tensor
 from semiseg_lib.batches.boxes import Allowed, allowed_by_boxes
 from semiseg_lib.batches.part import Part
 from semiseg_lib.batches.weak_view import View
-from semiseg_lib.datasets.as_hashed import AsHashed
+from semiseg_lib.datasets.as_hashed import AsHashed, files_as_hashed
 from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_digest
 from semiseg_lib.datasets.sample import Boxes, Sample
@@ -46,7 +46,7 @@ class ImageSet:
     gives: frozenset[str] = frozenset({"box_maps"})
     stored: Sequence[Tensor] | None = field(default=None, compare=False)
     decode: int | None = None
-    files: AsHashed = field(default_factory=AsHashed, compare=False, repr=False)
+    files: AsHashed = field(default_factory=files_as_hashed, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.indices)

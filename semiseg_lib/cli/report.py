@@ -7,7 +7,6 @@ import hashlib
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from accelerate import PartialState
@@ -15,6 +14,7 @@ from accelerate import PartialState
 from semiseg_lib.durable import atomic_write, write_json
 from semiseg_lib.evaluate import Evaluation
 from semiseg_lib.experiments import Trained
+from semiseg_lib.experiments.places import digest_of_bytes
 from semiseg_lib.inference import Protocol
 from semiseg_lib.paths import shown, work_root
 from semiseg_lib.provenance import code_version, state_of_machine
@@ -38,13 +38,13 @@ def report(trained: Trained, split: Literal["val", "test"], protocol: Protocol) 
     """
     if not PartialState().is_main_process:
         return
-    trained = trained.holding("last")
+    trained, images = trained.holding("last"), trained.scored(split)
+    digest = images.digest  # first: the scores are held to it
     last = trained.evaluate(split, protocol)
     summary = f"mIoU on {split}: {100 * last.mean_iou:.1f} %"
-    images = trained.scored(split)
     scores: dict[str, Any] = {
-        "split": split, "protocol": asdict(protocol), "images": images.digest,
-        "count": len(images), **_as_json(last),
+        "split": split, "protocol": asdict(protocol), "images": digest,
+        "count": len(images), "weights": trained.stored, **_as_json(last),
     }
     if best_step := trained.record.get("best"):
         best = trained.holding("best").evaluate(split, protocol)
@@ -60,16 +60,19 @@ def report(trained: Trained, split: Literal["val", "test"], protocol: Protocol) 
         for row in last.rows()
     ])
     accuracy = f"pixel accuracy: {100 * last.pixel_accuracy:.1f} %"
-    measured = (f"measured on {len(images)} {split} images (digest {images.digest[:10]}), "
+    measured = (f"measured on {len(images)} {split} images (digest {digest[:10]}), "
                 f"{_in_words(protocol)}")
     print(f"{table}\n{summary}\n{accuracy}\n{measured}")
     print(f"run: {shown(trained.folder.path)}")
     text = f"{table}\n\n{summary}\n\n{accuracy}\n\n{measured}\n"
-    print(_keep(trained.folder.path, split, scores, text))
+    print(_keep(trained, split, scores, text))
 
 
-def _keep(run: Path, split: str, scores: dict[str, Any], text: str) -> str:
-    """Store scores beside a run; say where, or that the folder can only be read."""
+def _keep(trained: Trained, split: str, scores: dict[str, Any], text: str) -> str:
+    """Store scores beside a run; say where, or why not."""
+    run = trained.folder.path
+    if digest_of_bytes(run) != trained.stored:
+        return "scores: not stored, for the run was trained anew meanwhile"
     key = hashlib.sha256(
         json.dumps([scores["protocol"], scores["images"]], sort_keys=True).encode()
     ).hexdigest()[:8]

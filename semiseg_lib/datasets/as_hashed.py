@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,34 @@ class AsHashed:
                   if isinstance(path, Path) and path in self._hashes}
         for path, status in before.items():
             if self._statuses.get(path) != status:
-                if table_of(path.absolute().parents[1]).of(path) != self._hashes[path]:
+                if table_of(path.absolute().parent.parent).of(path) != self._hashes[path]:
                     raise _changed(path)
                 self._statuses[path] = status
         yield
         for path, status in before.items():
             if status_of(path) != status:
                 raise _changed(path)
+
+
+_of_all: ContextVar[AsHashed | None] = ContextVar("files", default=None)
+
+
+@contextmanager
+def one_state_of_files() -> Iterator[None]:
+    """Hold all image sets that are made within the block to the first digest of every file.
+
+    So a score cannot be of other bytes than the digest that is stored beside it.
+    """
+    token = _of_all.set(_of_all.get() or AsHashed())
+    try:
+        yield
+    finally:
+        _of_all.reset(token)
+
+
+def files_as_hashed() -> AsHashed:
+    """Return what a new image set holds its files to; see :func:`one_state_of_files`."""
+    return _of_all.get() or AsHashed()
 
 
 def _changed(path: Path) -> ValueError:

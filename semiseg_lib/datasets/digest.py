@@ -212,7 +212,7 @@ def _table_for(reader: Reader, indices: Sequence[int]) -> FileHashes:
     """Return what is remembered of the dataset's files; without files there is no table."""
     first = next((reader.content(index) for index in indices), ())
     file = next((content for content in first if isinstance(content, Path)), None)
-    return table_of(file and file.absolute().parents[1])
+    return table_of(file and file.absolute().parent.parent)
 
 
 def table_of(folder: Path | None) -> FileHashes:

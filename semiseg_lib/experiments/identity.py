@@ -17,7 +17,7 @@ import torch
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.datasets.digest import FileHashes
+from semiseg_lib.datasets.digest import table_of
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
 from semiseg_lib.fingerprint import digest, dump, plain
 from semiseg_lib.methods import MethodConfig
@@ -198,15 +198,28 @@ def build(run: Run, num_classes: int) -> Method:
     )
 
 
-def weights_of(run: Run) -> dict[str, str]:
-    """Return what each encoder of a run starts with, by the field that names it.
+def weights_files(run: Run) -> dict[str, Path]:
+    """Return the file that each encoder of a run starts with, by the field that names it.
 
     Raises:
         FileNotFoundError: there is no such file.
-        RuntimeError: the package with the weights is not installed.
+        RuntimeError: the package with the weights is not installed, or the hub is out of reach.
     """
     networks = {"model": run.model, **_networks_of(run.method)}
-    return {name: _weights_digest(one) for name, one in networks.items() if one.weights}
+    if not any(one.weights for one in networks.values()):
+        return {}
+    from semiseg_lib.models.encoders import weights_file  # timm takes seconds
+
+    return {name: weights_file(one) for name, one in networks.items() if one.weights}
+
+
+def weights_of(run: Run) -> dict[str, str]:
+    """Return the SHA-256 of each file of :func:`weights_files`.
+
+    Raises:
+        As :func:`weights_files`.
+    """
+    return {name: _hash_of(path) for name, path in weights_files(run).items()}
 
 
 def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:
@@ -214,13 +227,9 @@ def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:
     return {name: one for name, one in vars(options).items() if isinstance(one, ModelConfig)}
 
 
-def _weights_digest(network: ModelConfig) -> str:
-    """Return the SHA-256 of the file of an encoder's weights."""
-    from semiseg_lib.models.encoders import weights_file  # timm takes seconds
-
-    found = weights_file(network)
-    hashes = FileHashes(found.parent)
-    known = hashes.of(found)
+def _hash_of(path: Path) -> str:
+    hashes = table_of(path.absolute().parent)
+    known = hashes.of(path)
     hashes.save()
     return known
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -77,7 +77,7 @@ def inventory(root: Path | None = None) -> list[Item]:
     roots = [work_root(), *sorted((work_root() / "anew").glob("*/"))]
     items = []
     for stored in roots:
-        with working_in(stored):
+        with working_in(stored) if stored != work_root() else nullcontext():
             items += [_item(path, inputs(_root_of(path, root))) for path in _stored_folders(stored)]
     with suppress(OSError):  # what a shared folder holds that is not mounted, or not to be read
         for root in shared_roots():
@@ -128,7 +128,8 @@ def _root_of(path: Path, root: Path | None) -> Path | None:
     So runs on other datasets than the one at hand are not taken for stale.
     """
     with suppress(Damaged, OSError, KeyError):
-        if folder := stored_lists(path)["lies in"]:
+        folder = stored_lists(path)["lies in"]
+        if folder and (root is None or Path(folder).is_dir()):
             return Path(folder)
     return root
 

@@ -11,7 +11,7 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.durable import Damaged
 from semiseg_lib.experiments.identity import Identity, Inputs, as_scored, run_of
-from semiseg_lib.experiments.places import sources, stored_lists
+from semiseg_lib.experiments.places import stored_lists
 from semiseg_lib.paths import shown
 from semiseg_lib.runs import WEIGHTS, RunFolder
 from semiseg_lib.stores.store import MANIFEST, is_set_aside
@@ -26,14 +26,21 @@ Listed = Mapping[str, Mapping[str, Sequence[str]]]
 """By role and image name, the hashes of what an image is read from."""
 
 
-def lists_of(inputs: Inputs, identity: Identity) -> dict[str, Any]:
+def lists_of(
+    inputs: Inputs, identity: Identity, sources: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return what a result is made from and scored on, by name.
+
+    Args:
+        inputs: the images.
+        identity: the result's.
+        sources: see :func:`~semiseg_lib.experiments.places.sources_of`.
 
     Returns:
         ``identity``: of the result; ``made from``: by role, {image name: hashes}; ``scored on``:
         the same of ``val`` and ``test``, as far as their files are there, with ``digests``;
-        ``sources``: see :func:`~semiseg_lib.experiments.places.sources`; ``published``: the names
-        of a published list; ``lies in``: where the dataset lies, "" for one that lies nowhere.
+        ``sources``; ``published``: the names of a published list; ``lies in``: where the dataset
+        lies, "" for one that lies nowhere.
     """
     value = identity.value
     data, scored, digests = inputs.data(value), {}, {}
@@ -44,7 +51,7 @@ def lists_of(inputs: Inputs, identity: Identity) -> dict[str, Any]:
     made = {role: hashes_of(images) for role, images in inputs.image_sets(value).items()}
     folder = data.source.folder
     return {"identity": identity.digest, "made from": made, "scored on": scored,
-            "digests": digests, "sources": sources(inputs, value),
+            "digests": digests, "sources": dict(sources or {}),
             "published": list(data.names["labelled"]) if data.config.published else [],
             "lies in": "" if folder is None else str(Path(folder).resolve())}
 

@@ -9,9 +9,8 @@ from typing import Any
 from semiseg_lib.durable import Damaged, read_json
 from semiseg_lib.experiments.identity import FOLDER_OF, Identity, Inputs
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.fingerprint import digest
 from semiseg_lib.paths import shared_roots, shown, work_root
-from semiseg_lib.runs import LISTS
+from semiseg_lib.runs import LISTS, RunFolder
 from semiseg_lib.stores.store import Store
 
 
@@ -43,16 +42,20 @@ def stored_lists(folder: Path) -> Mapping[str, Any]:
     return Store.open(folder).notes["lists"]
 
 
-def sources(inputs: Inputs, value: Value) -> dict[str, str]:
-    """Return the digests of the bytes of everything behind a value whose parents are made.
+def sources_of(parts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of the bytes of everything behind a result, as they were read.
 
     What lies behind is named by the path that leads there: ``unlabelled logits``, ``unlabelled
-    logits / run``. What a parent was made from is what its own record says.
+    logits / run``. What a part was made from is what its own record says.
+
+    Args:
+        parts: what the result builds on, opened, by the names of ``parents()``.
     """
     found = {}
-    for name, one in value.parents().items():
-        folder = place(inputs.identity(one))
-        found[name] = digest_of_bytes(folder)
+    for name, part in parts.items():
+        in_run = isinstance(part.folder, RunFolder)
+        folder = part.folder.path if in_run else part.folder
+        found[name] = part.stored if in_run else digest_of_bytes(folder)
         found |= {f"{name} / {inner}": one for inner, one in _recorded_sources(folder).items()}
     return found
 
@@ -100,5 +103,4 @@ def digest_of_bytes(folder: Path) -> str:
     """Return the digest of a finished store's weights or labels; "" where there is none."""
     if not _finished(folder):
         return ""
-    return digest({name: one["sha256"] for name, one in Store.open(folder).members.items()
-                   if not name.endswith(".json")})
+    return Store.open(folder).content

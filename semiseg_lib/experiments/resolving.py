@@ -21,7 +21,7 @@ from typing import Any, TypeVar, overload
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
@@ -36,7 +36,13 @@ from semiseg_lib.experiments.identity import (
 )
 from semiseg_lib.experiments.lists import explain_new_work, lists_of
 from semiseg_lib.experiments.machine import Machine
-from semiseg_lib.experiments.places import other_sources, own_place, places
+from semiseg_lib.experiments.places import (
+    digest_of_bytes,
+    other_sources,
+    own_place,
+    places,
+    sources_of,
+)
 from semiseg_lib.experiments.trained import Trained, opened
 from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
@@ -107,14 +113,45 @@ class _Resolver:
 
     # ------------------------------------------------------------------------------------- runs
 
+    def _identity(self, value: Value) -> Identity:
+        """Return the identity of a value, which must be one and the same in every process."""
+        state = PartialState()
+        if state.num_processes == 1:
+            return self.inputs.identity(value)
+        identity, error = None, None
+        try:
+            identity = self.inputs.identity(value)
+        except Exception as problem:
+            error = problem
+        found = gather_object([identity.digest if identity else f"{type(error).__name__}: {error}"])
+        if error is not None:
+            raise error
+        if len(set(found)) > 1:
+            others = [f"{number}: {one}" for number, one in enumerate(found) if one != found[0]]
+            raise ValueError(
+                f"the processes of this job do not see the same data for {identity.name}: process "
+                f"0 has {found[0]}, process {others[0]}. Give every machine the same dataset "
+                "(--root) and the same weights file, and start the job again."
+            )
+        return identity
+
     def _run(self, run: Run, anew: bool) -> Trained:
-        identity = self.inputs.identity(run)
+        identity = self._identity(run)
 
         def store(path: Path) -> Store:
             return RunFolder(path, identity.description, identity.parents).store
 
         path = _answer_of_main(lambda: None if anew else self._found(identity, store))
-        return self._make_run(identity, anew) if path is None else self._opened(run, path)
+        if path is None:
+            return self._make_run(identity, anew)
+        if path == own_place(identity):
+            _answer_of_main(lambda: _clear(path))
+        if PartialState().num_processes > 1:
+            return self._opened(run, path)
+        try:
+            return self._opened(run, path)
+        except (FileNotFoundError, Damaged):  # another command makes it anew: it is waited for
+            return self._make_run(identity, anew)
 
     def _opened(self, run: Run, path: Path) -> Trained:
         # The value names the images of its scores. It may be stored with other options of those
@@ -122,12 +159,17 @@ class _Resolver:
         trained = opened(RunFolder.open(path), self.machine, inputs=self.inputs, own_images=False)
         return replace(trained, run=run)
 
+    def _parts(self, value: Value) -> dict[str, Any]:
+        """Return what a value builds on, resolved."""
+        return {name: self.resolve(one) for name, one in value.parents().items()}
+
     def _make_run(self, identity: Identity, anew: bool) -> Trained:
         """Train, from the folder's checkpoint where there is one; store and open the result."""
         run, data = identity.value, self.inputs.data(identity.value)
         folder = RunFolder(own_place(identity), identity.description, identity.parents)
         refuse_contradictions(run, blueprint(run, len(data.classes)), data)
-        parts = {name: self.resolve(one) for name, one in run.parents().items()}
+        parts = self._parts(run)
+        sources = sources_of(parts)
         accelerator = make_accelerator(
             run.train, self.machine.device, trackers=self.machine.trackers, folder=folder.path
         )
@@ -135,20 +177,28 @@ class _Resolver:
 
             def is_due() -> bool:
                 lock.enter_context(held(folder.path))
-                return self._is_due(identity, folder, anew)
+                return self._is_due(identity, folder, sources, anew)
+
+            def finish() -> None:
+                if problem := _rewritten(parts, sources):
+                    folder.drop_checkpoints()
+                    raise ValueError(problem)
+                folder.finish(method.state_dict(), record)
 
             if _answer_of_main(is_due):
                 method, record = train(
                     identity, folder, data, self.inputs.image_sets(run), parts, self.machine,
                     accelerator, self._validation(run, data),
                 )
-                _answer_of_main(lambda: folder.finish(method.state_dict(), record))
+                _answer_of_main(finish)
             # Within the lock, so that nobody makes it anew before every process has read it.
             trained = self._opened(run, folder.path)
             PartialState().wait_for_everyone()
             return trained
 
-    def _is_due(self, identity: Identity, folder: RunFolder, anew: bool) -> bool:
+    def _is_due(
+        self, identity: Identity, folder: RunFolder, sources: Mapping[str, str], anew: bool
+    ) -> bool:
         """Return whether a run must be trained; its folder is made ready for that."""
         if anew:
             folder.delete()
@@ -158,7 +208,7 @@ class _Resolver:
                 return False  # another command has finished it meanwhile
             print(f"{problem} The run is set aside as {shown(folder.set_aside())} and made again.",
                   file=sys.stderr)
-        lists = lists_of(self.inputs, identity)
+        lists = lists_of(self.inputs, identity, sources)
         if folder.has_checkpoint and (problem := _doubt(folder, lists)):
             folder.drop_checkpoints()
             print(f"{problem} It starts again from its first step.", file=sys.stderr)
@@ -182,34 +232,31 @@ class _Resolver:
     # ----------------------------------------------------------------------------------- labels
 
     def _logits(self, value: Logits | MixedLogits, anew: bool) -> LogitsStore:
-        identity, data = self.inputs.identity(value), self.inputs.data(value)
+        identity, data = self._identity(value), self.inputs.data(value)
         part = value.part if isinstance(value, Logits) else value.ancillary.part
         images = boxed_part(data, part)
         store = LogitsStore(
             own_place(identity), identity.digest, images.names, value.bits,
             description=identity.description, parents=identity.parents,
         )
-        give = self._own_logits if isinstance(value, Logits) else self._mixed_logits
-        return self._find_or_write(identity, store, anew, lambda: give(value, images))
+        def give(parts: Mapping[str, Any]) -> Give:
+            if isinstance(value, Logits):
+                return lambda numbers: logits_of(parts["run"].method, images.take(numbers))
+            primary, ancillary = parts["primary"], parts["ancillary"]
+            return lambda numbers: mixed(primary, ancillary, images, numbers, value.alpha)
 
-    def _own_logits(self, value: Logits, images: ImageSet) -> Give:
-        trained = self.resolve(value.run)
-        return lambda numbers: logits_of(trained.method, images.take(numbers))
-
-    def _mixed_logits(self, value: MixedLogits, images: ImageSet) -> Give:
-        primary, ancillary = self.resolve(value.primary), self.resolve(value.ancillary)
-        return lambda numbers: mixed(primary, ancillary, images, numbers, value.alpha)
+        return self._find_or_write(identity, store, anew, give)
 
     def _pseudo_labels(self, value: PseudoLabels, anew: bool) -> PseudoLabelStore:
-        identity, data = self.inputs.identity(value), self.inputs.data(value)
+        identity, data = self._identity(value), self.inputs.data(value)
         images = data.unlabelled
         store = PseudoLabelStore(
             own_place(identity), identity.digest, images.names, len(data.classes),
             description=identity.description, parents=identity.parents,
         )
 
-        def give() -> Give:
-            teacher = self.resolve(value.teacher).chosen()
+        def give(parts: Mapping[str, Any]) -> Give:
+            teacher = parts["teacher"].chosen()
 
             def probabilities(some: ImageSet) -> Iterator[torch.Tensor]:
                 return predict_probabilities(teacher.method, some, value.protocol)
@@ -225,7 +272,8 @@ class _Resolver:
         return self._find_or_write(identity, store, anew, give)
 
     def _find_or_write(
-        self, identity: Identity, own: Labels, anew: bool, give: Callable[[], Give]
+        self, identity: Identity, own: Labels, anew: bool,
+        give: Callable[[Mapping[str, Any]], Give],
     ) -> Labels:
         """Return a store that is whole; the main process writes what is missing or damaged.
 
@@ -233,7 +281,7 @@ class _Resolver:
             identity: of what is stored.
             own: the store in the work folder.
             anew: write all of it.
-            give: gives what computes the labels.
+            give: from what the value builds on to what computes the labels.
         """
         def store(path: Path) -> Store:
             return replace(own, folder=path).store
@@ -241,13 +289,14 @@ class _Resolver:
         path = _answer_of_main(lambda: None if anew else self._found(identity, store))
         if path is not None:
             return replace(own, folder=path)
-        made = give()
+        parts = self._parts(identity.value)
+        sources, made = sources_of(parts), give(parts)
 
         def write() -> None:
             if anew:
                 own.delete()
             own.begin()
-            lists, begun = lists_of(self.inputs, identity), own.store.notes.get("lists")
+            lists, begun = lists_of(self.inputs, identity, sources), own.store.notes.get("lists")
             if begun is None:
                 if said := explain_new_work(identity, own.folder, lists):
                     print(said, file=sys.stderr)
@@ -255,6 +304,9 @@ class _Resolver:
                 own.delete()
             own.store.annotate(lists=lists)
             own.write(made)
+            if problem := _rewritten(parts, sources):
+                own.delete()
+                raise ValueError(problem)
 
         _answer_of_main(write)
         return own
@@ -286,6 +338,24 @@ class _Resolver:
         if not store.finished:
             return f"{shown(store.folder)} is not finished."
         return other_sources(self.inputs, identity, store.folder)
+
+
+def _clear(path: Path) -> None:
+    """Remove the checkpoints that a process left which died right after it had finished a run."""
+    folder = RunFolder.open(path)
+    if folder.has_leftovers:
+        with suppress(OSError), held(path):  # a folder that is only read keeps them
+            if folder.finished:
+                folder.drop_checkpoints()
+
+
+def _rewritten(parts: Mapping[str, Any], sources: Mapping[str, str]) -> str:
+    """Say which stored labels were written anew while something was made from them; "" for none."""
+    for name, part in parts.items():
+        if not isinstance(part, Trained) and digest_of_bytes(part.folder) != sources[name]:
+            return (f"{shown(part.folder)} was written anew while something was made from it. Run "
+                    "the same command again: it takes what is there now.")
+    return ""
 
 
 def _doubt(folder: RunFolder, lists: Mapping[str, Any]) -> str:

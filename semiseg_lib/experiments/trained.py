@@ -103,9 +103,11 @@ class Trained:
                 not, and ``own_images`` is set.
         """
         refuse_other_classes(self.classes, self.data.classes, self.folder.path)
+        images = self.scored(split)
         if self.own_images:
-            refuse_other_images(self.folder, self.scored(split), split)
-        return evaluate(self.method, getattr(self.data, split), self.classes, protocol)
+            refuse_other_images(self.folder, images, split)
+        _ = images.digest  # what is read from now on is held to it
+        return evaluate(self.method, images, self.classes, protocol)
 
 
 def open_run(
@@ -145,13 +147,18 @@ def opened(
     record = folder.read_record()
     classes = tuple(folder.description["inputs"]["classes"])
     # The run's own weights come next, so no other ones are fetched for any of its networks.
-    method = build(run, len(classes))
+    stored, method = digest_of_bytes(folder.path), build(run, len(classes))
     folder.load_weights(method, which)
+    if digest_of_bytes(folder.path) != stored:
+        raise ValueError(
+            f"{shown(folder.path)} was trained anew while it was opened. Run the same command "
+            "again."
+        )
     device = make_accelerator(run.train, machine.device).device
     warn_of_another_machine(folder.path, record)
     return Trained(
         run, folder, method.to(device).eval(), record, classes, machine,
-        inputs or Inputs(machine.root), digest_of_bytes(folder.path), which, own_images,
+        inputs or Inputs(machine.root), stored, which, own_images,
     )
 
 

@@ -14,7 +14,8 @@ from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader, drawn_seed
-from semiseg_lib.experiments.identity import Identity, weights_of
+from semiseg_lib.datasets.as_hashed import AsHashed
+from semiseg_lib.experiments.identity import Identity, weights_files
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.values import PseudoLabels, Run
 from semiseg_lib.memory import estimate, example_batch
@@ -57,12 +58,10 @@ def train(
     """
     run, classes = identity.value, len(data.classes)
     torch.manual_seed(drawn_seed(run.seed, run.draw) if run.draw else run.seed)
-    method = methods.build(run.method, run.model, classes)
-    if weights_of(run) != identity.weights:
-        raise ValueError(
-            "the file of the encoder's weights changed while it was read. Run the same command "
-            "again: it takes what is there now."
-        )
+    files = AsHashed()
+    files.note({path: identity.weights[name] for name, path in weights_files(run).items()})
+    with files.reading(weights_files(run).values()):
+        method = methods.build(run.method, run.model, classes)
     if run.start:
         method.begin_with([parts[f"start {number}"].method
                            for number in range(1, len(run.start) + 1)])

@@ -124,6 +124,17 @@ class Store:
         manifest = self._unsaved or self._stored()
         return MappingProxyType(manifest["members"] if manifest else {})
 
+    @property
+    def content(self) -> str:
+        """The digest of the members that are no JSON: weights or labels, not what is said of them.
+
+        Raises:
+            Damaged, Stale: as for :attr:`members`.
+        """
+        hashes = {name: one["sha256"] for name, one in self.members.items()
+                  if not name.endswith(".json")}
+        return sha256(json.dumps(hashes, sort_keys=True).encode("ascii"))
+
     def put(self, name: str, content: bytes, save: bool = True, **extra: Any) -> None:
         """Write a member and then the manifest; the store counts as unfinished from then on.
 

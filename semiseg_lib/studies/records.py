@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from semiseg_lib.datasets.as_hashed import one_state_of_files
 from semiseg_lib.durable import Damaged, held, read_json, write_json
 from semiseg_lib.experiments import Machine
 from semiseg_lib.fingerprint import dump
@@ -275,9 +276,11 @@ def _row(
 ) -> dict[str, Any]:
     """Run an arm and return its row."""
     arm = arms[arm_name]
-    before = origin_of(arm_name, arms, profile, seed, machine)
-    scores = arm.run(profile, seed, machine)
-    if (now := origin_of(arm_name, arms, profile, seed, machine)) != before:
+    with one_state_of_files():
+        before = origin_of(arm_name, arms, profile, seed, machine)
+        scores = arm.run(profile, seed, machine)
+        now = origin_of(arm_name, arms, profile, seed, machine)
+    if now != before:
         changed = [key for key, one in now["images"].items() if before["images"].get(key) != one]
         raise ValueError(
             f"the {' and '.join(changed) or 'data'} of {arm_name!r} changed while it ran. "

@@ -15,7 +15,14 @@ import torch
 from filelock import FileLock, Timeout
 
 from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.experiments import open_run, resolve, resolving, training
+from semiseg_lib.experiments import (
+    open_run,
+    resolve,
+    resolving,
+    semi_supervised,
+    trained,
+    training,
+)
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.runs import RunFolder
 from semiseg_lib.stores import logits as logits_store
@@ -103,11 +110,11 @@ def test_an_interrupted_run_begins_again_where_what_it_builds_on_has_other_weigh
         resolve(value, machine)
     with other_code():
         resolve(value.unlabelled_logits.run, machine, anew=True)
-    trained = resolve(value, machine)
+    found = resolve(value, machine)
     said = capsys.readouterr().err
     assert "has learnt from other bytes of its unlabelled logits" in said
     assert "starts again from its first step" in said and logits.complete
-    assert bits(trained) == bits(resolve(value, machine, anew=True))
+    assert bits(found) == bits(resolve(value, machine, anew=True))
 
 
 def test_a_run_is_made_again_where_a_run_behind_its_labels_has_other_weights(
@@ -199,11 +206,11 @@ def test_an_interrupted_run_does_not_go_on_with_the_lists_of_another_one(
         first, second = ((folder / name).read_bytes() for folder in folders)
         (folders[0] / name).write_bytes(second)
         (folders[1] / name).write_bytes(first)
-    trained = resolve(value, machine)
+    found = resolve(value, machine)
     assert "is that of another run" in capsys.readouterr().err
-    assert open_run(trained.folder.path, machine).evaluate("test")
+    assert open_run(found.folder.path, machine).evaluate("test")
     with pytest.raises(ValueError, match="not those that belonged to"):
-        open_run(trained.folder.path, places[1]).evaluate("test")
+        open_run(found.folder.path, places[1]).evaluate("test")
 
 
 def test_the_best_weights_of_a_later_training_are_not_given_for_those_of_an_earlier_one(
@@ -241,3 +248,108 @@ def test_a_run_is_opened_before_another_process_may_make_it_anew(work, tiny, mac
         resolve(story.supervised(tiny, 0), machine)
         resolve(story.supervised(tiny, 0), machine, anew=True)
     assert len(seen) == 2
+
+
+@pytest.fixture
+def begun(tiny):
+    """A run that starts with another one."""
+    value = semi_supervised.learn(tiny, 0, tiny.unlabelled["fixmatch"])
+    return replace(value, start=(story.supervised(tiny, 0),))
+
+
+def test_what_is_recorded_is_what_was_loaded(work, begun, machine):
+    """The run that it starts with is trained anew after it was loaded."""
+    (start,), acquire, done = begun.start, resolving.held, []
+    resolve(start, machine)
+
+    def held(path, *rest, **options):
+        if path.name.startswith("fixmatch") and not done:
+            done.append(path)
+            with other_code():
+                resolve(start, machine, anew=True)
+        return acquire(path, *rest, **options)
+
+    with mock.patch.object(resolving, "held", held):
+        resolve(begun, machine)
+    assert done
+    assert bits(resolve(begun, machine)) == bits(resolve(begun, machine, anew=True))
+
+
+def test_labels_that_are_written_anew_while_they_are_learnt_from_are_noticed(work, tiny, machine):
+    value, fit, done = story.primary(tiny, 0), training.fit, []
+    resolve(value.unlabelled_logits, machine)
+
+    def meanwhile(*arguments, **options):
+        history = fit(*arguments, **options)
+        if not done:
+            done.append(1)
+            with other_code():
+                resolve(value.unlabelled_logits.run, machine, anew=True)
+            resolve(value.unlabelled_logits, machine)
+        return history
+
+    with (mock.patch.object(training, "fit", meanwhile),
+          pytest.raises(ValueError, match="was written anew while something was made from it")):
+        resolve(value, machine)
+    assert bits(resolve(value, machine)) == bits(resolve(value, machine, anew=True))
+
+
+def test_processes_of_a_job_that_see_different_data_are_refused(work, tiny, machine, monkeypatch):
+    resolver = resolving._Resolver(machine)
+    monkeypatch.setattr(resolving, "PartialState", lambda: mock.Mock(num_processes=2))
+    monkeypatch.setattr(resolving, "gather_object", lambda own: [*own, "0123"])
+    with pytest.raises(ValueError, match=r"do not see the same data for supervised.* 1: 0123"):
+        resolver._identity(story.supervised(tiny, 0))
+    monkeypatch.setattr(resolving, "gather_object", lambda own: own * 2)
+    assert resolver._identity(story.supervised(tiny, 0)).name.startswith("supervised")
+
+
+@pytest.mark.parametrize("how", ["resolved", "opened"])
+def test_a_score_is_of_the_images_that_were_hashed(work, own, tiny, machine, change, how):
+    found = resolve(story.supervised(tiny, 0), machine)
+    found = resolve(story.supervised(tiny, 0), machine) if how == "resolved" else open_run(
+        found.folder.path, machine, other_data=True)
+    evaluate = trained.evaluate
+
+    def meanwhile(*arguments, **options):
+        change(own / "images" / "p10.png")
+        return evaluate(*arguments, **options)
+
+    with (mock.patch.object(trained, "evaluate", meanwhile),
+          pytest.raises(ValueError, match=r"p10\.png has changed since the dataset was opened")):
+        found.evaluate("test")
+
+
+def test_classes_that_change_in_an_open_notebook_are_not_put_over_the_scores(
+    work, own, tiny, machine
+):
+    resolve(story.supervised(tiny, 0), machine)
+    found = resolve(story.supervised(tiny, 0), machine)  # its test images are not opened yet
+    (own / "classes.txt").write_text("background\ndog\ncat\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="classes of folder have changed since it was opened"):
+        found.evaluate("test")
+
+
+def test_what_a_process_left_that_died_right_after_finishing_is_removed(work, scored, machine):
+    value = story.supervised(scored, 0)
+    with (mock.patch.object(RunFolder, "drop_checkpoints", side_effect=KeyboardInterrupt),
+          pytest.raises(KeyboardInterrupt)):
+        resolve(value, machine)
+    (folder,) = (work / "runs").iterdir()
+    assert (folder / "checkpoint.pt").exists() and (folder / "best-so-far.sealed").exists()
+    found = resolve(value, machine)
+    assert found.folder.finished and not found.folder.has_leftovers
+
+
+def test_a_run_that_is_made_anew_while_it_is_opened_is_waited_for(work, tiny, machine):
+    value, opened, done = story.supervised(tiny, 0), resolving.opened, []
+    weights = bits(resolve(value, machine))
+
+    def vanishing(folder, *rest, **options):
+        if not done:
+            done.append(shutil.rmtree(folder.path))
+        return opened(folder, *rest, **options)
+
+    with mock.patch.object(resolving, "opened", vanishing):
+        again = resolve(value, machine)
+    assert done and again.folder.finished and bits(again) == weights
