@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import shutil
 import sys
+import time
 from copy import copy
 from dataclasses import fields
 from pathlib import Path
@@ -106,6 +107,7 @@ def test_the_walk_meets_remembered_hashes(tmp_path, monkeypatch):
     monkeypatch.setattr(digests, "GRANULARITY_NS", ways.TICK_NS)
     world = ways.World(ways.draw(tmp_path / "data"), ways.tiny_profile())
     run, hashed = self_correction.supervised(world.profile, 0), []
+    time.sleep(5 * ways.TICK_NS / 1e9)  # so that what was drawn just now is believed
     sha256 = digests._sha256
     monkeypatch.setattr(digests, "_sha256", lambda path: hashed.append(path.name) or sha256(path))
     first = Inputs(world.root).identity(run).digest
