@@ -29,7 +29,7 @@ from semiseg_lib.experiments import (
 )
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.refusals import refuse_other_inputs
-from semiseg_lib.experiments.trained import read_run
+from semiseg_lib.experiments.trained import read_run, with_weights_at
 from semiseg_lib.inference import WHOLE_IMAGE
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.paths import reading_root, shown, work_root, working_in
@@ -124,7 +124,8 @@ def _changed(profile: Profile, flags: TrainFlags, changed: dict[str, Any]) -> Pr
 
 def run(
     file: tyro.conf.Positional[Path], root: Path | None = None, workers: int = 0,
-    other_data: bool = False, resume: bool = True, device: Literal["cpu"] | None = None,
+    other_data: bool = False, resume: bool = True, weights: Path | None = None,
+    device: Literal["cpu"] | None = None,
 ) -> None:
     """Make the run again that a run's config.json describes, and all that it builds on.
 
@@ -134,6 +135,7 @@ def run(
         workers: processes that read images ahead.
         other_data: train also where the images here are not those of the file.
         resume: load a finished run, or continue an interrupted one; --no-resume trains it anew.
+        weights: where the file of the encoder's weights lies now; unset: where it lay.
         device: cpu, or unset for the best there is.
     """
     path = file / CONFIG if file.is_dir() else file
@@ -141,6 +143,8 @@ def run(
         description = RunFolder.open(file).description if file.is_dir() else read_description(file)
     except Damaged:  # of a damaged manifest the config.json beside it still says what it was
         description = read_description(path)
+    if weights is not None:
+        description = {**description, "value": with_weights_at(description["value"], weights)}
     value, machine = read_run(description, path), Machine(device, root, workers)
     if not other_data:
         refuse_other_inputs(description, path, value, Inputs(machine.root))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,11 @@ from semiseg_lib.paths import shown, work_root
 from semiseg_lib.provenance import compare_machines, state_of_machine
 from semiseg_lib.runs import CONFIG, RunFolder
 from semiseg_lib.train import make_accelerator
+
+NAME = re.compile(r".+-[0-9a-f]{10}-([0-9a-f]{10})")
+"""The name of a run's folder, which ends with the first digits of its identity."""
+PLACES = ("", "hub", "package")
+"""What ``weights`` may be instead of the path of a file."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,12 @@ def open_run(
     folder = RunFolder.open(path)
     if folder.finished:
         folder.store.verify()
+    named, identity = NAME.fullmatch(folder.path.name), folder.description.get("identity", "")
+    if named and not identity.startswith(named[1]):
+        raise Damaged(
+            f"{shown(folder.path)} holds another run, {identity[:10]}.",
+            "Delete the folder and train the run that it is named for again, or rename it.",
+        )
     return opened(folder, Machine.of(machine), which, own_images=not other_data)
 
 
@@ -208,17 +220,24 @@ def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]
         path = work_root() / "splits" / f"published-{sha256(names)[:16]}.txt"
         with atomic_write(path) as temporary:
             temporary.write_bytes(names)
-        return _with_list_at(options, gone, path.as_posix())
+        return _changed(options, lambda key, one: path.as_posix()
+                        if key == "published" and one == gone else None)
     return options
 
 
-def _with_list_at(options: Any, before: str, now: str) -> Any:
-    """Return stored options, at any depth, with a published list at another place."""
+def with_weights_at(options: Any, path: Path) -> Any:
+    """Return a run's stored options with the file of its encoders' weights at another place."""
+    return _changed(options, lambda key, one: path.as_posix()
+                    if key == "weights" and one not in PLACES else None)
+
+
+def _changed(options: Any, change: Callable[[str, Any], Any]) -> Any:
+    """Return stored options in which ``change(key, value)`` is put, at any depth, unless None."""
     if isinstance(options, list):
-        return [_with_list_at(one, before, now) for one in options]
+        return [_changed(one, change) for one in options]
     if not isinstance(options, dict):
         return options
-    return {key: now if key == "published" and one == before else _with_list_at(one, before, now)
+    return {key: _changed(one, change) if (new := change(key, one)) is None else new
             for key, one in options.items()}
 
 

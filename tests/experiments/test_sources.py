@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.durable import Damaged
 from semiseg_lib.experiments import (
     open_run,
     resolve,
@@ -353,3 +354,13 @@ def test_a_run_that_is_made_anew_while_it_is_opened_is_waited_for(work, tiny, ma
     with mock.patch.object(resolving, "opened", vanishing):
         again = resolve(value, machine)
     assert done and again.folder.finished and bits(again) == weights
+
+
+def test_a_run_that_lies_under_the_name_of_another_one_is_refused(work, tiny, machine, tmp_path):
+    first, second = (resolve(story.supervised(tiny, seed), machine).folder.path for seed in (0, 1))
+    shutil.rmtree(second)
+    shutil.copytree(first, second)
+    with pytest.raises(Damaged, match="holds another run"):
+        open_run(second, machine)
+    renamed = shutil.copytree(first, tmp_path / "my run")
+    assert open_run(renamed, machine).folder.finished

@@ -117,6 +117,19 @@ def test_the_walk_meets_remembered_hashes(tmp_path, monkeypatch):
         assert Inputs(world.root).identity(run).digest != first and hashed == ["p1.png"]
 
 
+def test_a_run_is_reproduced_with_moved_encoder_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    root = ways.draw(tmp_path / "data")
+    world = ways.World(root, ways.tiny_profile(), root / ways.ENCODER)
+    first = ways.WAYS["weights file"].take(world)
+    folder = tmp_path / "work" / "runs" / min(first)
+    moved = world.weights.rename(tmp_path / "moved.safetensors")
+    with pytest.raises(ways.Failed, match="no file of encoder weights"):
+        ways.command(world, "run", str(folder), "--device", "cpu")
+    said = ways.command(world, "run", str(folder), "--device", "cpu", "--weights", str(moved))
+    assert set(ways.RESULT.findall(said)) == first
+
+
 def test_a_copied_dataset_leads_to_the_same_runs(tmp_path):
     root = ways.draw(tmp_path / "first")
     copy = shutil.copytree(root, tmp_path / "second")
