@@ -25,6 +25,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.datasets.as_hashed import one_state_of_files
 from semiseg_lib.durable import Damaged, held, read_json
 from semiseg_lib.evaluate import evaluate, predict_probabilities
 from semiseg_lib.experiments.identity import (
@@ -94,7 +95,8 @@ def resolve(value, machine=None, anew=False):
     machine = Machine.of(machine)
     # The processes of a distributed job meet on the right device before the first question.
     make_accelerator(run_of(value).train, machine.device)
-    return _Resolver(machine).resolve(value, anew)
+    with one_state_of_files():
+        return _Resolver(machine).resolve(value, anew)
 
 
 class _Resolver:
@@ -294,21 +296,25 @@ class _Resolver:
 
         def write() -> None:
             if anew:
-                own.delete()
+                own.store.delete()
             own.begin()
             lists, begun = lists_of(self.inputs, identity, sources), own.store.notes.get("lists")
             if begun is None:
                 if said := explain_new_work(identity, own.folder, lists):
                     print(said, file=sys.stderr)
             elif begun.get("sources") != lists["sources"]:
-                own.delete()
+                own.store.delete()
             own.store.annotate(lists=lists)
-            own.write(made)
+            own.write(made, lock=False)
             if problem := _rewritten(parts, sources):
-                own.delete()
+                own.store.delete()
                 raise ValueError(problem)
 
-        _answer_of_main(write)
+        def write_alone() -> None:
+            with held(own.folder):  # what is there is judged and written by one command at a time
+                write()
+
+        _answer_of_main(write_alone)
         return own
 
     def _found(self, identity: Identity, store: Callable[[Path], Store]) -> Path | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -71,7 +72,8 @@ class LogitsStore(ImageStore):
         return self._one(self.names[number], self._file_name(number))
 
     def write(
-        self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str = "logits"
+        self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str = "logits",
+        lock: bool = True,
     ) -> None:
         """Compute and store what is still missing; files that are there and whole are kept.
 
@@ -81,12 +83,13 @@ class LogitsStore(ImageStore):
             logits_of: given image numbers, the logits (C, h, w) of each, in this order; a tensor
                 (n, C, h, w) will do where they share one size.
             title: what the progress bar calls it.
+            lock: False for a caller that holds the folder itself.
 
         Raises:
             StaleLogits: the folder holds logits of another run or of other images.
             ValueError: too few or too many logits, or some that are not finite in half precision.
         """
-        with held(self.folder):
+        with held(self.folder) if lock else nullcontext():
             self._write(logits_of, title)
 
     def _write(self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str) -> None:

@@ -9,6 +9,7 @@ run, of other images, or damaged ones are refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -88,6 +89,7 @@ class PseudoLabelStore(ImageStore):
         self,
         labels_of: Callable[[Sequence[int]], Iterable[np.ndarray]],
         title: str = "pseudo-labels",
+        lock: bool = True,
     ) -> None:
         """Compute and store what is still missing; files that are there and whole are kept.
 
@@ -96,12 +98,13 @@ class PseudoLabelStore(ImageStore):
         Args:
             labels_of: given image numbers (64 at most), the labels (H, W) of each, in this order.
             title: what the progress bar calls it.
+            lock: False for a caller that holds the folder itself.
 
         Raises:
             StalePseudoLabels: the folder holds labels of another run or of other images.
             ValueError: too few or too many labels, or ids that are no class.
         """
-        with held(self.folder):
+        with held(self.folder) if lock else nullcontext():
             self._write(labels_of, title)
 
     def _write(

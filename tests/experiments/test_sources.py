@@ -26,6 +26,7 @@ from semiseg_lib.experiments import (
 )
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.runs import RunFolder
+from semiseg_lib.stores import Store
 from semiseg_lib.stores import logits as logits_store
 
 
@@ -364,3 +365,34 @@ def test_a_run_that_lies_under_the_name_of_another_one_is_refused(work, tiny, ma
         open_run(second, machine)
     renamed = shutil.copytree(first, tmp_path / "my run")
     assert open_run(renamed, machine).folder.finished
+
+
+@pytest.mark.parametrize("masks", ["labelled", "first half", "all"])
+def test_whatever_masks_a_run_learns_they_are_those_that_were_hashed(
+    work, own, tiny, machine, change, masks
+):
+    value, fit = replace(story.supervised(tiny, 0), masks=masks), training.fit
+
+    def meanwhile(*arguments, **options):
+        for path in sorted((own / "masks").iterdir()):
+            change(path)
+        return fit(*arguments, **options)
+
+    with (mock.patch.object(training, "fit", meanwhile),
+          pytest.raises(ValueError, match="has changed since the dataset was opened")):
+        resolve(value, machine)
+
+
+def test_labels_are_judged_and_written_under_one_lock(work, tiny, machine):
+    value, annotate, seen = story.logits(tiny, 0), Store.annotate, []
+
+    def judging(self, **notes):
+        (lock,) = (work / "locks").glob("logits-*")
+        with pytest.raises(Timeout):
+            FileLock(lock).acquire(timeout=0)
+        seen.append(self.folder)
+        annotate(self, **notes)
+
+    with mock.patch.object(Store, "annotate", judging):
+        resolve(value, machine)
+    assert seen
