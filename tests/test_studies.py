@@ -859,15 +859,20 @@ def test_the_command_says_which_rows_are_left_out(records, runs, capsys):
             "other settings than today's.") in capsys.readouterr().out
 
 
-def test_anew_makes_rows_in_a_work_folder_of_its_own(own, capsys, monkeypatch):
-    """The run that is there is not read; the new row takes the place of the old one."""
+@pytest.fixture
+def command(own, monkeypatch):
+    """The command that runs the study of the fixture ``own`` with one seed."""
     root, profile, _ = own
     monkeypatch.setitem(profiles.PROFILES["smoke"], "folder", profile)
-    arm = stored_records.STUDIES["own"]["supervised"]
-    monkeypatch.setattr(studies, "STUDIES", {"own": {"supervised": arm}})
+    monkeypatch.setattr(studies, "STUDIES", stored_records.STUDIES)
+    return ["study", "own", "--profile", "smoke", "--root", str(root), "--device", "cpu",
+            "--seeds", "1"]
+
+
+def test_anew_makes_rows_in_a_work_folder_of_its_own(own, command, capsys):
+    """The run that is there is not read; the new row takes the place of the old one."""
+    _, profile, _ = own
     work = work_root()
-    command = ["study", "own", "--profile", "smoke", "--root", str(root), "--device", "cpu",
-               "--seeds", "1"]
     assert main(command) == 0
     (run,) = (work / "runs").iterdir()
     first = studies.read("own", profile)
@@ -886,13 +891,7 @@ def test_anew_makes_rows_in_a_work_folder_of_its_own(own, capsys, monkeypatch):
     assert work_root() == work
 
 
-def test_anew_looks_into_no_shared_folder(own, monkeypatch, tmp_path):
-    root, profile, _ = own
-    monkeypatch.setitem(profiles.PROFILES["smoke"], "folder", profile)
-    arm = stored_records.STUDIES["own"]["supervised"]
-    monkeypatch.setattr(studies, "STUDIES", {"own": {"supervised": arm}})
-    command = ["study", "own", "--profile", "smoke", "--root", str(root), "--device", "cpu",
-               "--seeds", "1"]
+def test_anew_looks_into_no_shared_folder(command, monkeypatch, tmp_path):
     assert main(command) == 0
     monkeypatch.setenv("SEMISEG_SHARED", str(work_root()))
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "student"))
@@ -900,14 +899,9 @@ def test_anew_looks_into_no_shared_folder(own, monkeypatch, tmp_path):
     assert list((tmp_path / "student" / "anew").glob("*/runs/*/model.safetensors"))
 
 
-def test_an_interrupted_call_anew_goes_on_where_it_was(own, capsys, monkeypatch):
+def test_an_interrupted_call_anew_goes_on_where_it_was(own, command, capsys, monkeypatch):
     """What it trained is not trained again; the next call after it begins from nothing."""
-    root, profile, _ = own
-    monkeypatch.setitem(profiles.PROFILES["smoke"], "folder", profile)
-    arm = stored_records.STUDIES["own"]["supervised"]
-    monkeypatch.setattr(studies, "STUDIES", {"own": {"supervised": arm}})
-    command = ["study", "own", "--profile", "smoke", "--root", str(root), "--device", "cpu",
-               "--seeds", "1", "--anew"]
+    command = [*command, "--anew"]
     trained, fit = [], training.fit
     monkeypatch.setattr(
         training, "fit", lambda *args, **named: trained.append(1) or fit(*args, **named)
@@ -918,7 +912,7 @@ def test_an_interrupted_call_anew_goes_on_where_it_was(own, capsys, monkeypatch)
     (left,) = (work_root() / "anew").iterdir()
     assert len(trained) == 1 and len(list(left.glob("runs/*"))) == 1
     assert "anew/own-smoke/runs/" in {str(item.path.relative_to(work_root()))[:20]
-                                      for item in inventory(root)}
+                                      for item in inventory(own[0])}
     assert main(command) == 0 and len(trained) == 1
     assert "going on from there" in capsys.readouterr().err and not left.exists()
     assert main(command) == 0 and len(trained) == 2

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from semiseg_lib.datasets.digest import status_of, table_of
+from semiseg_lib.datasets.digest import hash_of, status_of
 from semiseg_lib.paths import shown
 
 
@@ -38,7 +38,7 @@ class AsHashed:
                   if isinstance(path, Path) and path in self._hashes}
         for path, status in before.items():
             if self._statuses.get(path) != status:
-                if table_of(path.absolute().parent.parent).of(path) != self._hashes[path]:
+                if hash_of(path) != self._hashes[path]:
                     raise _changed(path)
                 self._statuses[path] = status
         yield

@@ -220,6 +220,19 @@ def table_of(folder: Path | None) -> FileHashes:
     return _shared(folder and folder.absolute(), work_root())
 
 
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of a file, remembered with those of its dataset.
+
+    Raises:
+        As :meth:`FileHashes.of`.
+    """
+    table = table_of(path.absolute().parent.parent)
+    try:
+        return table.of(path)
+    finally:
+        table.save()
+
+
 @lru_cache(maxsize=8)
 def _shared(folder: Path | None, work: Path) -> FileHashes:
     """One table per folder in this process: its records are checked at every use."""

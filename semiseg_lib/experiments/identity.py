@@ -17,7 +17,7 @@ import torch
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.datasets.digest import table_of
+from semiseg_lib.datasets.digest import hash_of
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
 from semiseg_lib.fingerprint import digest, dump, plain
 from semiseg_lib.methods import MethodConfig
@@ -32,6 +32,10 @@ KINDS = {Run: "run", Logits: "logits", MixedLogits: "mixed-logits", PseudoLabels
 
 FOLDER_OF = {Run: "runs", Logits: "logits", MixedLogits: "logits", PseudoLabels: "pseudo_labels"}
 """The folder below the work folder that holds each kind of value."""
+
+
+NAME = r".+-[0-9a-f]{10}-([0-9a-f]{10})"
+"""The pattern of :attr:`Identity.name`; the group holds the first digits of the identity."""
 
 
 @dataclass(frozen=True)
@@ -219,19 +223,12 @@ def weights_of(run: Run) -> dict[str, str]:
     Raises:
         As :func:`weights_files`.
     """
-    return {name: _hash_of(path) for name, path in weights_files(run).items()}
+    return {name: hash_of(path) for name, path in weights_files(run).items()}
 
 
 def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:
     """Return the further networks that a method's options describe, by field."""
     return {name: one for name, one in vars(options).items() if isinstance(one, ModelConfig)}
-
-
-def _hash_of(path: Path) -> str:
-    hashes = table_of(path.absolute().parent)
-    known = hashes.of(path)
-    hashes.save()
-    return known
 
 
 def boxed_part(data: Data, part: str) -> ImageSet:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semiseg_lib.durable import Damaged, held, leftovers
-from semiseg_lib.experiments.identity import FOLDER_OF, KINDS, SCHEMA, Inputs
+from semiseg_lib.experiments.identity import FOLDER_OF, KINDS, NAME, SCHEMA, Inputs
 from semiseg_lib.experiments.lists import (
     LOST,
     compare_with_stored,
@@ -36,8 +36,8 @@ PRUNABLE: tuple[State, ...] = (
 )
 """States of what can be removed; ``unknown`` may be of data that are not here now."""
 EARLIER = "it does not say what it was made from"
-NAME = re.compile(rf".+-[0-9a-f]{{10}}-([0-9a-f]{{10}})({re.escape(ASIDE)}(-[0-9]+)?)?")
-"""The name of a result, which holds the first ten digits of its identity, or of one set aside."""
+NAME_OR_ASIDE = re.compile(rf"{NAME}({re.escape(ASIDE)}(-[0-9]+)?)?")
+"""The name of a result, or of one that was set aside."""
 NAME_BEFORE = re.compile(r"(.+-)?[0-9a-f]{10}")
 """The name of a result of an earlier version."""
 
@@ -136,7 +136,7 @@ def _root_of(path: Path, root: Path | None) -> Path | None:
 
 def _names_of_identities(roots: Sequence[Path]) -> set[str]:
     """Return the first ten digits of the identity of each result, in whatever state it is."""
-    found = [NAME.fullmatch(path.name) for root in roots for path in _stored_folders(root)
+    found = [NAME_OR_ASIDE.fullmatch(path.name) for root in roots for path in _stored_folders(root)
              if not is_set_aside(path)]
     return {name[1] for name in found if name is not None}
 
@@ -152,7 +152,7 @@ def _stored_folders(root: Path) -> Iterator[Path]:
 def _item(path: Path, inputs: Inputs) -> Item:
     if _is_of_earlier_version(path):
         return _seen(path, "earlier version", EARLIER)
-    if NAME.fullmatch(path.name) is None:
+    if NAME_OR_ASIDE.fullmatch(path.name) is None:
         return _seen(path, "unknown", "it is not a result of this library")
     if is_set_aside(path):
         return _seen(path, "set aside", "it was damaged")

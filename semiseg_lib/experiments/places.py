@@ -27,7 +27,7 @@ def own_place(identity: Identity) -> Path:
 
 def place(identity: Identity) -> Path:
     """Return the folder in which a value lies finished; its own one where it lies in none."""
-    return next((path for path in places(identity) if _finished(path)), own_place(identity))
+    return next((path for path in places(identity) if digest_of_bytes(path)), own_place(identity))
 
 
 def stored_lists(folder: Path) -> Mapping[str, Any]:
@@ -92,15 +92,10 @@ def _recorded_sources(folder: Path) -> Mapping[str, str]:
         return {}
 
 
-def _finished(folder: Path) -> bool:
-    try:
-        return Store.open(folder).finished
-    except (OSError, Damaged):
-        return False
-
-
 def digest_of_bytes(folder: Path) -> str:
     """Return the digest of a finished store's weights or labels; "" where there is none."""
-    if not _finished(folder):
+    try:
+        store = Store.open(folder)
+        return store.content if store.finished else ""
+    except (OSError, Damaged):
         return ""
-    return Store.open(folder).content

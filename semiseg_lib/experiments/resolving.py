@@ -148,12 +148,12 @@ class _Resolver:
             return self._make_run(identity, anew)
         if path == own_place(identity):
             _answer_of_main(lambda: _clear(path))
-        if PartialState().num_processes > 1:
-            return self._opened(run, path)
         try:
             return self._opened(run, path)
         except (FileNotFoundError, Damaged):  # another command makes it anew: it is waited for
-            return self._make_run(identity, anew)
+            if PartialState().num_processes > 1:
+                raise
+        return self._make_run(identity, anew)
 
     def _opened(self, run: Run, path: Path) -> Trained:
         # The value names the images of its scores. It may be stored with other options of those
@@ -295,26 +295,24 @@ class _Resolver:
         sources, made = sources_of(parts), give(parts)
 
         def write() -> None:
-            if anew:
-                own.store.delete()
-            own.begin()
-            lists, begun = lists_of(self.inputs, identity, sources), own.store.notes.get("lists")
-            if begun is None:
-                if said := explain_new_work(identity, own.folder, lists):
-                    print(said, file=sys.stderr)
-            elif begun.get("sources") != lists["sources"]:
-                own.store.delete()
-            own.store.annotate(lists=lists)
-            own.write(made, lock=False)
-            if problem := _rewritten(parts, sources):
-                own.store.delete()
-                raise ValueError(problem)
+            with held(own.folder):  # one command at a time judges what is there, and writes
+                if anew:
+                    own.store.delete()
+                own.begin()
+                lists = lists_of(self.inputs, identity, sources)
+                begun = own.store.notes.get("lists")
+                if begun is None:
+                    if said := explain_new_work(identity, own.folder, lists):
+                        print(said, file=sys.stderr)
+                elif begun.get("sources") != lists["sources"]:
+                    own.store.delete()
+                own.store.annotate(lists=lists)
+                own.write(made, lock=False)
+                if problem := _rewritten(parts, sources):
+                    own.store.delete()
+                    raise ValueError(problem)
 
-        def write_alone() -> None:
-            with held(own.folder):  # what is there is judged and written by one command at a time
-                write()
-
-        _answer_of_main(write_alone)
+        _answer_of_main(write)
         return own
 
     def _found(self, identity: Identity, store: Callable[[Path], Store]) -> Path | None:

@@ -14,7 +14,7 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.durable import Damaged, atomic_write, sha256
 from semiseg_lib.evaluate import Evaluation, evaluate
-from semiseg_lib.experiments.identity import SCHEMA, Identity, Inputs, as_scored, build
+from semiseg_lib.experiments.identity import NAME, SCHEMA, Identity, Inputs, as_scored, build
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.places import digest_of_bytes, stored_lists
 from semiseg_lib.experiments.refusals import refuse_other_classes, refuse_other_images
@@ -22,15 +22,11 @@ from semiseg_lib.experiments.values import Run
 from semiseg_lib.fingerprint import load
 from semiseg_lib.inference import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods.base import Method
+from semiseg_lib.models import ModelConfig
 from semiseg_lib.paths import shown, work_root
 from semiseg_lib.provenance import compare_machines, state_of_machine
 from semiseg_lib.runs import CONFIG, RunFolder
 from semiseg_lib.train import make_accelerator
-
-NAME = re.compile(r".+-[0-9a-f]{10}-([0-9a-f]{10})")
-"""The name of a run's folder, which ends with the first digits of its identity."""
-PLACES = ("", "hub", "package")
-"""What ``weights`` may be instead of the path of a file."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +133,7 @@ def open_run(
     folder = RunFolder.open(path)
     if folder.finished:
         folder.store.verify()
-    named, identity = NAME.fullmatch(folder.path.name), folder.description.get("identity", "")
+    named, identity = re.fullmatch(NAME, folder.path.name), folder.description.get("identity", "")
     if named and not identity.startswith(named[1]):
         raise Damaged(
             f"{shown(folder.path)} holds another run, {identity[:10]}.",
@@ -227,8 +223,9 @@ def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]
 
 def with_weights_at(options: Any, path: Path) -> Any:
     """Return a run's stored options with the file of its encoders' weights at another place."""
+    words = ModelConfig.SCHEMA.paths["weights"]
     return _changed(options, lambda key, one: path.as_posix()
-                    if key == "weights" and one not in PLACES else None)
+                    if key == "weights" and one not in words else None)
 
 
 def _changed(options: Any, change: Callable[[str, Any], Any]) -> Any:

@@ -58,9 +58,9 @@ def train(
     """
     run, classes = identity.value, len(data.classes)
     torch.manual_seed(drawn_seed(run.seed, run.draw) if run.draw else run.seed)
-    files = AsHashed()
-    files.note({path: identity.weights[name] for name, path in weights_files(run).items()})
-    with files.reading(weights_files(run).values()):
+    weights, as_hashed = weights_files(run), AsHashed()
+    as_hashed.note({path: identity.weights[name] for name, path in weights.items()})
+    with as_hashed.reading(weights.values()):
         method = methods.build(run.method, run.model, classes)
     if run.start:
         method.begin_with([parts[f"start {number}"].method

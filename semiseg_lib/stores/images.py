@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +84,25 @@ class ImageStore:
                 "of the store: images.named(store.names)."
             )
 
+    def write(
+        self, give: Callable[[Sequence[int]], Iterable[Any]], title: str = "", lock: bool = True
+    ) -> None:
+        """Compute and store what is still missing; files that are there and whole are kept.
+
+        Of several processes that ask for it one does the work, and the others wait.
+
+        Args:
+            give: given image numbers, what is stored of each, in this order.
+            title: what the progress bar calls it; "" for the name of the kind.
+            lock: False for a caller that holds the folder itself.
+
+        Raises:
+            Stale: the folder holds that of another run or of other images; the error of the kind.
+            ValueError: too much or too little is given, or something that cannot be stored.
+        """
+        with held(self.folder) if lock else nullcontext():
+            self._write(give, title or self.KIND)
+
     def begin(self) -> None:
         """Read the manifest again; set the folder aside where it is damaged, so it is made anew.
 
@@ -111,6 +131,10 @@ class ImageStore:
             raise self._stale(reason(error)) from error
         except Stale as error:
             raise self._stale(self._differs(error).get(error.key, reason(error))) from error
+
+    def _write(self, give: Callable[[Sequence[int]], Iterable[Any]], title: str) -> None:
+        """Write what is missing; the folder is held."""
+        raise NotImplementedError
 
     def _own(self) -> dict[str, Any]:
         """Return what describes every store of this kind, beside source and images."""

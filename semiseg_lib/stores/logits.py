@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -23,7 +22,6 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from semiseg_lib.durable import held
 from semiseg_lib.paths import shown
 
 from .images import ImageStore
@@ -71,28 +69,15 @@ class LogitsStore(ImageStore):
         number = range(len(self))[index]
         return self._one(self.names[number], self._file_name(number))
 
-    def write(
-        self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str = "logits",
-        lock: bool = True,
-    ) -> None:
-        """Compute and store what is still missing; files that are there and whole are kept.
-
-        Of several processes that ask for it one does the work, and the others wait.
+    def _write(self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str) -> None:
+        """Write the files that are missing.
 
         Args:
             logits_of: given image numbers, the logits (C, h, w) of each, in this order; a tensor
-                (n, C, h, w) will do where they share one size.
+                (n, C, h, w) will do where they share one size. They must be finite in half
+                precision.
             title: what the progress bar calls it.
-            lock: False for a caller that holds the folder itself.
-
-        Raises:
-            StaleLogits: the folder holds logits of another run or of other images.
-            ValueError: too few or too many logits, or some that are not finite in half precision.
         """
-        with held(self.folder) if lock else nullcontext():
-            self._write(logits_of, title)
-
-    def _write(self, logits_of: Callable[[Sequence[int]], Iterable[Tensor]], title: str) -> None:
         store = self.store
         self.begin()
         _forget()

@@ -9,7 +9,6 @@ run, of other images, or damaged ones are refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -21,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from semiseg_lib.datasets.labels import VOID, mask_png
-from semiseg_lib.durable import Damaged, held
+from semiseg_lib.durable import Damaged
 from semiseg_lib.paths import shown
 
 from .images import ImageStore
@@ -85,31 +84,15 @@ class PseudoLabelStore(ImageStore):
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise self._stale(f"{path.name} cannot be decoded ({error})") from error
 
-    def write(
-        self,
-        labels_of: Callable[[Sequence[int]], Iterable[np.ndarray]],
-        title: str = "pseudo-labels",
-        lock: bool = True,
+    def _write(
+        self, labels_of: Callable[[Sequence[int]], Iterable[np.ndarray]], title: str
     ) -> None:
-        """Compute and store what is still missing; files that are there and whole are kept.
-
-        Of several processes that ask for it one does the work, and the others wait.
+        """Write the files that are missing.
 
         Args:
             labels_of: given image numbers (64 at most), the labels (H, W) of each, in this order.
             title: what the progress bar calls it.
-            lock: False for a caller that holds the folder itself.
-
-        Raises:
-            StalePseudoLabels: the folder holds labels of another run or of other images.
-            ValueError: too few or too many labels, or ids that are no class.
         """
-        with held(self.folder) if lock else nullcontext():
-            self._write(labels_of, title)
-
-    def _write(
-        self, labels_of: Callable[[Sequence[int]], Iterable[np.ndarray]], title: str
-    ) -> None:
         store = self.store
         self.begin()
         self.__dict__.pop("_files", None)
