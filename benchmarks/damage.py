@@ -319,7 +319,7 @@ def cost() -> str:
     identity = opened.identity(run)
     parts = {
         "identity": lambda: Inputs().identity(run),
-        "lists of images": lambda: lists_of(opened, identity),
+        "lists of images": lambda: lists_of(opened, identity, {}),
         "writing the result, with fsync": lambda: written(trained),
         "opening it, every byte checked": lambda: open_run(trained.folder.path, "cpu"),
     }

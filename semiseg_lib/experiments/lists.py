@@ -12,6 +12,7 @@ from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.durable import Damaged
 from semiseg_lib.experiments.identity import Identity, Inputs, as_scored, run_of
 from semiseg_lib.experiments.places import stored_lists
+from semiseg_lib.experiments.values import Value
 from semiseg_lib.paths import shown
 from semiseg_lib.runs import WEIGHTS, RunFolder
 from semiseg_lib.stores.store import MANIFEST, is_set_aside
@@ -27,7 +28,7 @@ Listed = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 def lists_of(
-    inputs: Inputs, identity: Identity, sources: Mapping[str, str] | None = None
+    inputs: Inputs, identity: Identity, sources: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return what a result is made from and scored on, by name.
 
@@ -48,15 +49,19 @@ def lists_of(
         with suppress(FileNotFoundError):
             images = as_scored(getattr(data, split), run_of(value))
             scored[split], digests[split] = hashes_of(images), images.digest
-    made = {role: hashes_of(images) for role, images in inputs.image_sets(value).items()}
     folder = data.source.folder
-    return {"identity": identity.digest, "made from": made, "scored on": scored,
-            "digests": digests, "sources": dict(sources or {}),
+    return {"identity": identity.digest, "made from": _made_from(inputs, value),
+            "scored on": scored, "digests": digests, "sources": dict(sources),
             "published": list(data.names["labelled"]) if data.config.published else [],
             "lies in": "" if folder is None else str(Path(folder).resolve())}
 
 
+def _made_from(inputs: Inputs, value: Value) -> dict[str, dict[str, list[str]]]:
+    return {role: hashes_of(images) for role, images in inputs.image_sets(value).items()}
+
+
 def hashes_of(images: ImageSet) -> dict[str, list[str]]:
+    """Return the first digits of the hashes of what each image is read from, by its name."""
     found = image_set_hashes(images.reader, images.indices)
     return {name: [one[:DIGITS] for one in hashes] for name, hashes in found.items()}
 
@@ -130,7 +135,7 @@ def compare_with_stored(
     before: Listed = {}
     with suppress(Damaged, OSError, KeyError):
         before = stored_lists(folder)["made from"]
-    now = lists_of(inputs, identity)["made from"] if before else {}
+    now = _made_from(inputs, identity.value) if before else {}
     return "; ".join(_compare_inputs(identity, description["inputs"], before, now))
 
 
