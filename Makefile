@@ -13,7 +13,7 @@ PROFILE ?= laptop
 INDEX   ?=
 
 PIP     := .venv/bin/python -m pip
-BOOK    := .venv/bin/python -m semiseg_lib.book
+BOOK    := .venv/bin/python -m bookkit
 READY   := .venv/.installed
 
 .PHONY: help setup lab book html test sync clean

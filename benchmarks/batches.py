@@ -29,13 +29,13 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.weak_view import PADDING_COLOUR, ViewConfig
+from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import VOID, write_mask
 from semiseg_lib.datasets.voc import VOC_CLASSES
-from semiseg_lib.datasets.voc_layout import VOCDataset
 from semiseg_lib.methods import MeanTeacherConfig, MethodConfig, S4MCConfig
-from semiseg_lib.optimisers import make_optimizer
+from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.profiles import Profile
-from semiseg_lib.tables import markdown_table
+from semiseg_lib.training.optimizer import make_optimizer
 
 # isort: split
 from torchvision import tv_tensors  # semiseg_lib makes it importable
@@ -78,7 +78,7 @@ class Stepper:
         self.done = 0
 
     def step(self) -> None:
-        """Read a batch and learn from it, as :func:`semiseg_lib.train.fit` does."""
+        """Read a batch and learn from it, as :func:`semiseg_lib.training.loop.fit` does."""
         losses = self.method.losses(self.batch(self.done), 0.5)
         sum(losses.values()).backward()
         self.optimizer.step()

@@ -34,21 +34,21 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from bookkit.build import LEDGER, _read_ledger
 from semiseg_lib import profiles
 from semiseg_lib.batches.data import Data
-from semiseg_lib.book.build import LEDGER, _read_ledger
+from semiseg_lib.core.durable import Damaged, read_json, write_json
 from semiseg_lib.datasets import digest
-from semiseg_lib.durable import Damaged, read_json, write_json
-from semiseg_lib.experiments import Inputs, Run, open_run, resolve, self_training, training
+from semiseg_lib.experiments import Inputs, Run, open_run, pseudo_labelling, resolve, training
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.inventory import leftovers_in
 from semiseg_lib.experiments.lists import lists_of
 from semiseg_lib.experiments.places import own_place
+from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.profiles import Profile
-from semiseg_lib.runs import RunFolder
 from semiseg_lib.stores.store import Stale
 from semiseg_lib.studies import records
-from semiseg_lib.tables import markdown_table
+from semiseg_lib.training.run_folder import RunFolder
 
 NAMED = (Damaged, Stale)
 FIX = re.compile("Delete|again|Train|Update|Take")
@@ -113,7 +113,7 @@ def kinds() -> dict[str, Kind]:
     trained = resolve(run, "cpu")
     folder, root = trained.folder.path, Path(os.environ["SEMISEG_WORK"])
     logits = resolve(story.logits(profile, SEED), "cpu").folder
-    labels = self_training.pseudo_labels(profile, profile.rounds, run, 1)
+    labels = pseudo_labelling.pseudo_labels(profile, profile.rounds, run, 1)
     pngs = resolve(labels, "cpu").folder
     interrupted, stopped = interrupt(story.supervised(short(4), SEED))
     lost, without = interrupt(story.supervised(short(6), SEED))

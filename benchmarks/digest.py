@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from semiseg_lib.datasets import digest
 from semiseg_lib.datasets.digest import FileHashes, image_set_digest
-from semiseg_lib.tables import markdown_table
+from semiseg_lib.notebook.tables import markdown_table
 
 IMAGE_BYTES, MASK_BYTES = (50_000, 70_000), (4_000, 6_000)  # drawn evenly from these
 BLOCK = 4096  # a file takes whole blocks of the disk

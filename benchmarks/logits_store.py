@@ -26,17 +26,17 @@ from tqdm import tqdm
 from semiseg_lib import methods
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.core.paths import dataset_root
+from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
 from semiseg_lib.datasets.voc import VOC_CLASSES
-from semiseg_lib.datasets.voc_layout import VOCDataset
-from semiseg_lib.evaluate import evaluate_labels, predict_logits
+from semiseg_lib.evaluation.metrics import evaluate_labels, predict_logits
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.paths import dataset_root
+from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.stores.logits import LogitsStore
-from semiseg_lib.tables import markdown_table
 
 CLASSES, HEIGHT, WIDTH, COUNT = 21, 375, 500, 10_582  # VOC's train_aug
 KEPT = ("background", "cat", "cow", "dog", "horse", "person", "sheep")  # frequent in our part

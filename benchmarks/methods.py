@@ -26,17 +26,18 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from semiseg_lib import memory, methods, profiles, studies
+from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.durable import atomic_write
+from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.paths import shown
+from semiseg_lib.core.provenance import code_version, in_words, state_of_machine
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
-from semiseg_lib.optimisers import make_optimizer, make_ready
-from semiseg_lib.paths import shown
+from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.profiles import Profile
-from semiseg_lib.provenance import code_version, in_words, state_of_machine
-from semiseg_lib.tables import markdown_table
-from semiseg_lib.train import TrainConfig, make_accelerator
+from semiseg_lib.training import memory
+from semiseg_lib.training.loop import TrainConfig, make_accelerator
+from semiseg_lib.training.optimizer import make_optimizer, make_ready
 
 CLASSES = {"voc": 21, "camvid": 11, "cityscapes": 19}
 FIRST = "supervised"
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="of each method in a block")
     parser.add_argument("--device", choices=("cpu",))
     parser.add_argument("--only", nargs="+", help="methods; none given: all")
-    parser.add_argument("--out", type=Path, help="the record; unset: notebooks/records/cost-...")
+    parser.add_argument("--out", type=Path, help="the record; unset: cost-... beside the others")
     parser.add_argument("--peak", help=argparse.SUPPRESS)  # one method, in a process of its own
     options = parser.parse_args()
     profile = profiles.load(options.profile, options.dataset)
@@ -117,7 +118,7 @@ class Stepper:
         self.done = 0
 
     def step(self) -> None:
-        """Losses, gradients, optimiser, averages; what :func:`semiseg_lib.train.fit` repeats."""
+        """Run one step of :func:`semiseg_lib.training.loop.fit`: losses to averages."""
         batch = replace(self.batches[self.done % 2], seed=self.done)
         dtype = memory.AUTOCAST.get(self.train.precision)
         with torch.autocast(self.place.type, dtype, enabled=dtype is not None):

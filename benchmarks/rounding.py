@@ -21,9 +21,9 @@ import tempfile
 from tqdm import tqdm
 
 from semiseg_lib import profiles
+from semiseg_lib.core.provenance import OVERRIDES, code_version, in_words, state_of_machine
 from semiseg_lib.experiments import resolve, self_correction
-from semiseg_lib.provenance import OVERRIDES, code_version, in_words, state_of_machine
-from semiseg_lib.tables import markdown_table
+from semiseg_lib.notebook.tables import markdown_table
 
 STATES = (
     {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"},

@@ -33,12 +33,13 @@ device = None  # "cpu" to stay on the CPU; None takes the best there is
 import numpy as np
 from torch import nn
 
-from semiseg_lib import book, chapter, plots, profiles, tables
-from semiseg_lib.evaluate import predict, predict_logits
+from semiseg_lib import profiles
+from semiseg_lib.evaluation.metrics import predict, predict_logits
 from semiseg_lib.experiments import resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.self_correcting import linear_correction
+from semiseg_lib.notebook import chapter, plots, tables
 
 profile = chapter.begin("00_start_here", profile, device)
 
@@ -199,8 +200,8 @@ plots.show(figure, alt="One unlabelled picture with its loosely drawn boxes, the
 
 # %% tags=["nbval-check-output"]
 tables.results_table([
-    {"chapter": one_chapter.file[:2], "title": one_chapter.title, "question": one_chapter.question}
-    for one_chapter in book.load().chapters
+    {"chapter": entry["file"][:2], "title": entry["title"], "question": entry["question"]}
+    for entry in chapter.contents()
 ])
 
 # %% [markdown]

@@ -34,10 +34,11 @@ from importlib.util import find_spec
 import numpy as np
 from PIL import Image
 
-from semiseg_lib import chapter, evaluate, plots, tables
 from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import Evaluation, evaluate_labels
+from semiseg_lib.evaluation import metrics as evaluate
+from semiseg_lib.evaluation.metrics import Evaluation, evaluate_labels
+from semiseg_lib.notebook import chapter, plots, tables
 
 profile = chapter.begin("02_measuring_segmentation", profile, device)
 data = Data(profile.data, seed)
@@ -127,7 +128,7 @@ plots.show(figure, alt="Truth and prediction of 4 by 6 pixels: a balloon of four
 # In code, a pair (true, predicted) becomes one number, `C * true + predicted`, and `bincount`
 # counts all numbers at once.
 
-# %% tags=["inline", "inline:semiseg_lib.evaluate.confusion_matrix"]
+# %% tags=["inline", "inline:semiseg_lib.evaluation.metrics.confusion_matrix"]
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
     """Pixels by true class (row) and predicted class (column), void aside: int64 (C, C)."""
     truth, prediction = np.asarray(truth), np.asarray(prediction)

@@ -38,12 +38,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
+from semiseg_lib import methods, profiles, studies
+from semiseg_lib.core.paths import work_root
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import evaluate, predict
+from semiseg_lib.evaluation import statistics
+from semiseg_lib.evaluation.metrics import evaluate, predict
 from semiseg_lib.experiments import resolve
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.paths import work_root
+from semiseg_lib.notebook import chapter, checks, plots, tables
 
 profile = chapter.begin("03_supervised_baseline", profile, device)
 
@@ -202,7 +204,7 @@ print(f"all void: torch {torchs:.4f}, ours {ours:.4f}")
 
 # %%
 from semiseg_lib.batches.loader import Loader, drawn_indices
-from semiseg_lib.train import TrainConfig, fit, make_accelerator, make_optimizer
+from semiseg_lib.training.loop import TrainConfig, fit, make_accelerator, make_optimizer
 
 config = TrainConfig(
     steps=12, batch_labelled=8, batch_unlabelled=0, log_every=1, channels_last=False
@@ -241,7 +243,7 @@ print("loss by step:", " ".join(f"{value:.2f}" for value in losses))
 
 # %% tags=["nbval-ignore-output"]
 with TemporaryDirectory() as folder:
-    from semiseg_lib.runs import RunFolder
+    from semiseg_lib.training.run_folder import RunFolder
 
     history = fit(untrained(), loader, config, RunFolder(Path(folder)), accelerator)
 
@@ -460,7 +462,7 @@ checks.claim(
 
 # %% tags=["nbval-check-output"]
 for values in ([60, 64], [60, 62, 64], [60, 61, 62, 63, 64]):
-    interval = tables.mean_and_interval(values)
+    interval = statistics.mean_and_interval(values)
     print(f"{len(values)} runs: mean {interval.mean:.0f}, sd {interval.sd:.2f}, "
           f"95 % interval {interval.low:.1f} to {interval.high:.1f}")
 
@@ -584,7 +586,7 @@ def t_interval(values: list[float]) -> tuple[float, float]:
 
 
 # %% tags=["check"]
-checks.same("3.1", t_interval, lambda v: tables.mean_and_interval(v)[1:3], [58.0, 61.0, 59.5])
+checks.same("3.1", t_interval, lambda v: statistics.mean_and_interval(v)[1:3], [58.0, 61.0, 59.5])
 
 # %% [markdown]
 # **2. Implement: a masked cross-entropy from nothing.** Write it without `ignore_index`: take the
@@ -623,7 +625,7 @@ def through_stride(masks: Tensor, num_classes: int, stride: int) -> Tensor:
 
 
 # %% tags=["check"]
-from semiseg_lib.evaluate import evaluate_labels
+from semiseg_lib.evaluation.metrics import evaluate_labels
 
 ceilings = {
     stride: evaluate_labels(

@@ -39,14 +39,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semiseg_lib import chapter, checks, plots, tables
 from semiseg_lib.batches.boxes import class_maps
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.evaluate import evaluate_labels, predict_logits
+from semiseg_lib.evaluation.metrics import evaluate_labels, predict_logits
 from semiseg_lib.experiments import evaluate_unlabelled, resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.notebook import chapter, checks, plots, tables
 
 profile = chapter.begin("05_ancillary_logits", profile, device)
 
@@ -219,7 +219,7 @@ assert (labels == reference).mean() > 0.99, "rounding to float16 should hardly c
 # checks all three. We try it on a copy.
 
 # %%
-from semiseg_lib.paths import shown as path_as_shown
+from semiseg_lib.core.paths import shown as path_as_shown
 from semiseg_lib.stores.logits import LogitsStore, StaleLogits
 
 

@@ -34,13 +34,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semiseg_lib import chapter, checks, plots, studies, tables
+from semiseg_lib import studies
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import predict_logits
+from semiseg_lib.evaluation import statistics
+from semiseg_lib.evaluation.metrics import predict_logits
 from semiseg_lib.experiments import evaluate_unlabelled, resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods.parts import enlarge, soft_cross_entropy
-from semiseg_lib.widgets import AlphaExplorer
+from semiseg_lib.notebook import chapter, checks, plots
+from semiseg_lib.notebook.widgets import AlphaExplorer
 
 profile = chapter.begin("06_self_correction", profile, device)
 
@@ -660,7 +662,7 @@ def arithmetic_miou(s: int) -> float:
 
 geometric = [label_scores[s][ALPHAS.index(0.5)] for s in profile.seeds]
 arithmetic = [arithmetic_miou(s) for s in profile.seeds]
-difference = tables.paired_interval(arithmetic, geometric)
+difference = statistics.paired_interval(arithmetic, geometric)
 print(f"arithmetic minus geometric: {difference.mean:+.1f} points "
       f"({difference.low:+.1f} to {difference.high:+.1f}): {difference.verdict}")
 

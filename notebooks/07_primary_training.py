@@ -37,14 +37,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
+from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import predict_logits
+from semiseg_lib.evaluation import statistics
+from semiseg_lib.evaluation.metrics import predict_logits
 from semiseg_lib.experiments import evaluate_unlabelled, resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
+from semiseg_lib.notebook import chapter, checks, plots, tables
 
 profile = chapter.begin("07_primary_training", profile, device)
 
@@ -417,7 +419,7 @@ plots.show(
 # %%
 def row(arm: str, other: str) -> dict:
     """One line of a verdict table: the arm's level, and its difference to another arm."""
-    interval = tables.paired_interval(records.scores(arm), records.scores(other))
+    interval = statistics.paired_interval(records.scores(arm), records.scores(other))
     return {
         "alpha": arms[arm] + records.sign,
         "test mIoU": [score / 100 for score in records.scores(arm)],

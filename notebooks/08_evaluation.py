@@ -36,11 +36,12 @@ import numpy as np
 from scipy import stats
 from scipy.ndimage import distance_transform_edt
 
-from semiseg_lib import chapter, checks, plots, profiles, studies, tables
+from semiseg_lib import profiles, studies
 from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.evaluate import Evaluation, confusion_matrix, evaluate_labels, predict
+from semiseg_lib.evaluation import statistics
+from semiseg_lib.evaluation.metrics import Evaluation, confusion_matrix, evaluate_labels, predict
 from semiseg_lib.experiments import (
     evaluate_unlabelled,
     networks_trained,
@@ -48,6 +49,7 @@ from semiseg_lib.experiments import (
 )
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.notebook import chapter, checks, plots, tables
 
 profile = chapter.begin("08_evaluation", profile, device)
 
@@ -413,7 +415,7 @@ for s in profile.seeds:
     rows.append({"what varies": f"test pictures, models of seed {s}",
                  "linear − none, mean": f"{np.mean(linear - none):+.1f}",
                  "95 % interval": f"{low:+.1f} to {high:+.1f}"})
-over_seeds = tables.paired_interval(
+over_seeds = statistics.paired_interval(
     *(100 * np.array(of_seeds(scores[name])) for name in ("linear correction", "no correction"))
 )
 rows.append({"what varies": "training runs (seeds)",
@@ -457,7 +459,7 @@ costs = {name: networks_trained(run) for name, run in rung_runs.items()}
 def step(name: str, below: str, cost: int) -> dict:
     """One line of the ladder: its level and its paired difference to the rung below."""
     here, there = ([ladder[rung][s] for s in common] for rung in (name, below))
-    interval = tables.paired_interval(here, there)
+    interval = statistics.paired_interval(here, there)
     return {
         "rung": name,
         "trainings": str(cost),
@@ -559,7 +561,7 @@ plots.show(
 rows = []
 for case in CASES:
     none, linear = both_arms(case)
-    interval = tables.paired_interval(linear, none)
+    interval = statistics.paired_interval(linear, none)
     rows.append({"boxes": case + sign,
                  "no correction": [score / 100 for score in none],
                  "linear": [score / 100 for score in linear],
@@ -672,7 +674,8 @@ def interval_of_differences(a: np.ndarray, b: np.ndarray) -> tuple[float, float]
 # %% tags=["check"]
 first, second = np.array([75.1, 73.0, 76.4]), np.array([72.2, 71.1, 73.1])
 checks.same(
-    "8.2", interval_of_differences, lambda a, b: tables.paired_interval(a, b)[1:3], first, second
+    "8.2", interval_of_differences,
+    lambda a, b: statistics.paired_interval(a, b)[1:3], first, second
 )
 
 # %% [markdown]

@@ -46,24 +46,27 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from bookkit import results
+
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import chapter, checks, memory, methods, plots, profiles, studies, tables
+from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.boxes import class_maps
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.weak_view import DRAWS, View, ViewConfig, draw_view
-from semiseg_lib.book import published, results
+from semiseg_lib.core.paths import work_root
 from semiseg_lib.datasets.audit import check_layout
+from semiseg_lib.datasets.devkit.layout import voc_layout
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.datasets.voc_layout import voc_layout
 from semiseg_lib.experiments import Machine, Run, resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import AncillaryConfig
 from semiseg_lib.models import ModelConfig, build
-from semiseg_lib.paths import work_root
+from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.profiles import Profile
+from semiseg_lib.training import memory
 
 profile = chapter.begin("09_real_photographs", profile, device, dataset="voc")
 machine = Machine(device, Path(root) if root else None)

@@ -39,17 +39,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
+from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.loader import Loader
-from semiseg_lib.book import published
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import evaluate, evaluate_labels, predict_logits
+from semiseg_lib.evaluation import statistics
+from semiseg_lib.evaluation.metrics import evaluate, evaluate_labels, predict_logits
 from semiseg_lib.experiments import evaluate_unlabelled, resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
 from semiseg_lib.models.correction import ConvCorrection
+from semiseg_lib.notebook import chapter, checks, plots, published, tables
 
 profile = chapter.begin("10_convolutional_self_correction", profile, device)
 
@@ -727,7 +728,7 @@ for masks in (24, 96):
     means = {kind: np.mean(records.scores(f"{masks} {arm}"))
              for kind, arm in (("none", "none"), ("linear", "warm linear"),
                                ("conv", "conv"))}
-    interval = tables.mean_and_interval(against(f"{masks} conv", f"{masks} warm linear"))
+    interval = statistics.mean_and_interval(against(f"{masks} conv", f"{masks} warm linear"))
     rows.append({
         "setting": f"ours, {masks} masks{records.sign}",
         **{k: f"{v:.1f}" for k, v in means.items()},

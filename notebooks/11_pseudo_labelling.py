@@ -47,10 +47,9 @@ from torch import Tensor
 from torch.nn import functional
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import chapter, checks, models, plots, profiles, studies, tables
+from semiseg_lib import models, profiles, studies
 from semiseg_lib.batches.weak_view import DRAWS, draw_view
-from semiseg_lib.book import published
-from semiseg_lib.confidence import confidence_counts
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.camvid import (
     CAMVID_EXACT,
     CAMVID_MERGED,
@@ -60,13 +59,15 @@ from semiseg_lib.datasets.camvid import (
     camvid_ids,
 )
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import predict, predict_logits, predict_probabilities
-from semiseg_lib.experiments import resolve, self_correction, self_training
-from semiseg_lib.inference import predict_part
+from semiseg_lib.evaluation import statistics
+from semiseg_lib.evaluation.confidence import confidence_counts
+from semiseg_lib.evaluation.metrics import predict, predict_logits, predict_probabilities
+from semiseg_lib.evaluation.predict import predict_part
+from semiseg_lib.experiments import pseudo_labelling, resolve, self_correction
 from semiseg_lib.methods.pseudo_label import Selection, balanced_thresholds
 from semiseg_lib.models import ModelConfig, swiftnet
-from semiseg_lib.paths import shown
-from semiseg_lib.widgets import PseudoLabelBrowser, ThresholdExplorer
+from semiseg_lib.notebook import chapter, checks, plots, published, tables
+from semiseg_lib.notebook.widgets import PseudoLabelBrowser, ThresholdExplorer
 
 profile = chapter.begin("11_pseudo_labelling", profile, device)
 
@@ -250,7 +251,7 @@ for name, target in (("soft", p), ("hard", functional.one_hot(p.argmax(dim=1), 3
 
 # %% tags=["nbval-ignore-output"]
 digits = profiles.load(profile.name, "digits")
-warm = list(self_training.rounds(digits, seed, machine=device))
+warm = list(pseudo_labelling.rounds(digits, seed, machine=device))
 of_digits = warm[0].teacher.data
 print(f"{len(of_digits.labelled)} labelled digits, "
       f"{len(of_digits.unlabelled)} unlabelled, {len(warm)} rounds")
@@ -264,7 +265,7 @@ def right_on_test(trained) -> float:
 
 def right_labels(labels, trained) -> float:
     """The share of the labels that are right, percent."""
-    found = self_training.evaluate_labels(labels, trained)
+    found = pseudo_labelling.evaluate_labels(labels, trained)
     return 100 * found.pixel_accuracy
 
 
@@ -382,7 +383,7 @@ for how, labels in {
 # to come. A single student has half of them, and starts from nothing.
 
 # %% tags=["nbval-ignore-output"]
-done = list(self_training.rounds(profile, seed, machine=device))
+done = list(pseudo_labelling.rounds(profile, seed, machine=device))
 data, classes = done[0].teacher.data, done[0].teacher.classes
 print(f"{len(data.labelled)} pictures with masks, "
       f"{len(data.unlabelled)} without")
@@ -655,7 +656,7 @@ for arm, text in arms.items():
     for score in ("labels 1", "labels 2"):
         row[f"mIoU of {score}"] = list(by_seed(arm, score).values()) or None
     if arm != "pseudo" and len(common) > 1:
-        interval = tables.paired_interval(
+        interval = statistics.paired_interval(
             *([x[s] for s in common] for x in (test, reference))
         )
         row |= {"difference": f"{interval.mean:+.1f}", "verdict": interval.verdict,

@@ -37,19 +37,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
+from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.cutmix import THREE_BOXES, Mix, draw_masks, draw_mix
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.strong_view import strong_view
-from semiseg_lib.book import published
-from semiseg_lib.confidence import confidence_counts
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import evaluate_labels, predict_logits
+from semiseg_lib.evaluation import statistics
+from semiseg_lib.evaluation.confidence import confidence_counts
+from semiseg_lib.evaluation.metrics import evaluate_labels, predict_logits
+from semiseg_lib.evaluation.predict import predict_part
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.experiments.self_correction import supervised
-from semiseg_lib.inference import predict_part
 from semiseg_lib.methods.parts import MovingAverage, cross_entropy, enlarge
-from semiseg_lib.widgets import CutMixSampler, ThresholdExplorer
+from semiseg_lib.notebook import chapter, checks, plots, published, tables
+from semiseg_lib.notebook.widgets import CutMixSampler, ThresholdExplorer
 
 profile = chapter.begin("12_consistency", profile, device)
 
@@ -516,7 +517,7 @@ def row(one: str, other: str) -> dict:
             "compared with": arms[other].text}
     if len(seeds) < 2:
         return {**line, "verdict": "one seed: no verdict"}
-    interval = tables.paired_interval([here[s] for s in seeds], [there[s] for s in seeds])
+    interval = statistics.paired_interval([here[s] for s in seeds], [there[s] for s in seeds])
     return {**line, "points": f"{interval.mean:+.1f}",
             "95 % interval": f"{interval.low:+.1f} to {interval.high:+.1f}",
             "verdict": interval.verdict}

@@ -40,17 +40,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
+from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig, draw_masks, draw_mix
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader
-from semiseg_lib.book import published
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import evaluate_labels
+from semiseg_lib.evaluation import statistics
+from semiseg_lib.evaluation.metrics import evaluate_labels
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods import CPSConfig
 from semiseg_lib.methods.cps import CPS
 from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.notebook import chapter, checks, plots, published, tables
 
 profile = chapter.begin("13_cross_pseudo_supervision", profile, device)
 
@@ -98,7 +99,7 @@ def compared(one: str, other: str, name: str) -> dict[str, str]:
     line = {"difference in test mIoU (points)": name + records.sign,
             "seeds": str(len(seeds))}
     if len(seeds) > 1:
-        found = tables.paired_interval(*([scores[s] for s in seeds] for scores in by_seed))
+        found = statistics.paired_interval(*([scores[s] for s in seeds] for scores in by_seed))
         interval = f"{found.low:+.1f} to {found.high:+.1f}"
         line |= {"mean": f"{found.mean:+.1f}", "interval": interval,
                  "verdict": found.verdict}

@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import chapter, checks, methods, plots, profiles, studies, tables
+from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.crop_pairs import (
     Crops,
     draw_crops,
@@ -47,14 +47,15 @@ from semiseg_lib.batches.crop_pairs import (
     shared_share,
 )
 from semiseg_lib.batches.loader import Loader
-from semiseg_lib.book import published
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
+from semiseg_lib.evaluation import statistics
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods import CACConfig
 from semiseg_lib.methods.cac import in_chunks
 from semiseg_lib.methods.parts import cross_entropy, enlarge
-from semiseg_lib.widgets import CropPairExplorer
+from semiseg_lib.notebook import chapter, checks, plots, published, tables
+from semiseg_lib.notebook.widgets import CropPairExplorer
 
 profile = chapter.begin("14_context_aware_consistency", profile, device)
 
@@ -107,7 +108,7 @@ def compared(*pairs: tuple[str, str]) -> list[dict]:
         seeds = sorted(scores.get(one, {}).keys() & scores.get(other, {}).keys())
         if len(seeds) < 2:
             continue
-        found = tables.paired_interval(
+        found = statistics.paired_interval(
             *([scores[arm][s] for s in seeds] for arm in (one, other))
         )
         lines.append({

@@ -37,20 +37,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from semiseg_lib import chapter, checks, datasets, methods, plots, profiles, studies, tables
+from semiseg_lib import datasets, methods, profiles, studies
 from semiseg_lib.batches.cutmix import draw_mix
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.neighbours import agreement, neighbours
 from semiseg_lib.batches.strong_view import strong_view
-from semiseg_lib.book import published
+from semiseg_lib.core.paths import reading_root
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import predict_logits
+from semiseg_lib.evaluation import statistics
+from semiseg_lib.evaluation.metrics import predict_logits
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.s4mc import BETA, indicator, threshold
-from semiseg_lib.paths import reading_root
-from semiseg_lib.widgets import MarginExplorer
+from semiseg_lib.notebook import chapter, checks, plots, published, tables
+from semiseg_lib.notebook.widgets import MarginExplorer
 
 profile = chapter.begin("16_marginal_context", profile, device)
 
@@ -103,7 +104,7 @@ def row(one: str, other: str) -> dict:
             "seeds": str(len(seeds))}
     if len(seeds) < 2:
         return {**line, "verdict": "too few seeds"}
-    found = tables.paired_interval(
+    found = statistics.paired_interval(
         *([scores[arm][s] for s in seeds] for arm in (one, other))
     )
     return {**line, "points": f"{found.mean:+.1f}",

@@ -36,8 +36,8 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from semiseg_lib import chapter, checks, plots, profiles, studies, tables
-from semiseg_lib.book import published
+from semiseg_lib import profiles, studies
+from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.studies import comparison
 from semiseg_lib.studies.comparison import Row, difference
 
@@ -406,7 +406,7 @@ tables.results_table([
 # block, and each is compared with the supervised step of the same block. *Operations* are counted,
 # not timed: multiplications and additions of convolutions and matrix products, forward and
 # backward. *Kept* is what a step must hold at once, counted from shapes
-# (`semiseg_lib.memory`). This record is of an earlier version of the library too.
+# (`semiseg_lib.training.memory`). This record is of an earlier version of the library too.
 #
 # **Predict first.** FixMatch passes unlabelled pictures twice, once without a gradient. A backward
 # pass costs about two forward passes. How much dearer is its step? And that of CutMix-CPS?

@@ -45,13 +45,14 @@ import torch
 from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import chapter, checks, memory, methods, plots, profiles, studies, tables
+from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
+from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.experiments import open_run, resolve, semi_supervised
-from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.mean_teacher import MeanTeacher
@@ -61,7 +62,8 @@ from semiseg_lib.methods.parts import (
     shown_pixels,
     soft_cross_entropy,
 )
-from semiseg_lib.paths import CHECKOUT
+from semiseg_lib.notebook import chapter, checks, plots, tables
+from semiseg_lib.training import memory
 
 profile = chapter.begin("18_your_own_method", profile, device)
 

@@ -1,6 +1,6 @@
 """Sphinx's settings for the HTML book. What is in the book stands in book.yml, not here.
 
-    python -m semiseg_lib.book html        (or, by hand, sphinx-build -n -W notebooks _build/html)
+    python -m bookkit html        (or, by hand, sphinx-build -n -W notebooks _build/html)
 
 Nothing is executed: the outputs stored in the notebooks are rendered. The pages load nothing from
 a network: MathJax is served from _static, and widgets carry their own HTML.
@@ -9,8 +9,8 @@ a network: MathJax is served from _static, and widgets carry their own HTML.
 import warnings
 from pathlib import Path
 
-from semiseg_lib.book import load
-from semiseg_lib.book.build import write_toc
+from bookkit import load
+from bookkit.build import write_toc
 
 # The extension looks at every live object, PyTorch's deprecated names among them.
 warnings.filterwarnings("ignore", category=FutureWarning, module="sphinx_external_toc")
@@ -47,7 +47,7 @@ bibtex_reference_style = "author_year"
 
 nb_execution_mode = "off"
 nb_merge_streams = True
-nb_render_plugin = "semiseg"  # semiseg_lib.book.rendering: alt text of figures
+nb_render_plugin = "semiseg"  # bookkit.rendering: alt text of figures
 nb_ipywidgets_js = {}  # the default would load a widget manager from a CDN
 # A widget's stored HTML form runs without a kernel; its live form would be dead on these pages.
 nb_mime_priority_overrides = [

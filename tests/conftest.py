@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from semiseg_lib.book.notebook import as_stored
+from bookkit.notebook import as_stored
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BROWSER_ARGUMENTS = [

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from semiseg_lib.experiments import Trained, resolve, self_training
+from semiseg_lib.experiments import Trained, pseudo_labelling, resolve
 from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.profiles import load
-from semiseg_lib.runs import RunFolder
+from semiseg_lib.training.run_folder import RunFolder
 
 SMOKE, SEED = load("smoke"), 5
 JOBS = ("a", "b")
@@ -97,7 +97,7 @@ def disagree(rank: int, work: Path, job: str) -> dict[str, Any]:
     Trained.evaluate, resolving.select = evaluate, noted
     if rank == 1:
         RunFolder.finished = property(lambda self: True)
-    one = next(self_training.rounds(SMOKE, SEED + 1, machine="cpu"))
+    one = next(pseudo_labelling.rounds(SMOKE, SEED + 1, machine="cpu"))
     return {
         "scores": [one.teacher_score, one.student_score], "replaced": one.replaced,
         "student": one.student.folder.path.name, "labels": one.labels.folder.name,

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from semiseg_lib import durable
+from semiseg_lib.core import durable
 
 
 class Recorder:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reachable import named_profiles, parts_of
 
-from semiseg_lib.fingerprint import fingerprint
+from semiseg_lib.core.fingerprint import fingerprint
 
 STORED = Path(__file__).with_name("fingerprints.json")
 

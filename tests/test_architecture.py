@@ -17,19 +17,14 @@ LONGEST_FILE = 450
 
 # Lower layers may not import higher ones. A package stands for all of its modules.
 LAYERS = [
-    ("compat", "fingerprint", "paths", "provenance"),
-    ("durable",),
+    ("core",),
     ("datasets", "models"),
-    ("batches",),
-    ("runs", "stores"),
+    ("batches", "stores"),
     ("methods",),
-    ("optimisers",),
-    ("checkpoints", "inference"),
-    ("confidence", "evaluate", "memory", "train"),
-    ("profiles", "plots", "tables"),
-    ("experiments", "predicting", "checks"),
-    ("studies", "widgets", "book"),
-    ("chapter", "doctor"),
+    ("evaluation", "training"),
+    ("profiles",),
+    ("experiments", "notebook"),
+    ("studies",),
     ("cli", "__main__"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -71,7 +66,7 @@ def test_arrows_go_one_way():
         own = part_of(dotted(path))
         for name in imports_of(path):
             other = part_of(name)
-            if not own and other not in ("", "compat"):
+            if not own and other not in ("", "core"):
                 yield f"imports {name}"
             if own and other in RANK and other != own and RANK[other] > RANK[own]:
                 yield f"imports {name}, which stands above it"
@@ -84,26 +79,25 @@ def test_arrows_go_one_way():
 def test_an_arrow_that_goes_up_would_be_noticed():
     """Imports are found in every spelling: relative, inside a function, of a package's name."""
     path = LIBRARY / "datasets" / "lists.py"
-    for spelling in ("from semiseg_lib.train import fit", "import semiseg_lib.train",
-                     "def f():\n    from semiseg_lib import train", "from ..train import fit"):
+    for spelling in ("from semiseg_lib.training.loop import fit",
+                     "import semiseg_lib.training.loop", "from ..training.loop import fit",
+                     "def f():\n    from semiseg_lib import training"):
         names = imports_of(path, spelling)
-        assert {part_of(name) for name in names} == {"train"}, spelling
+        assert {part_of(name) for name in names} == {"training"}, spelling
 
 
 def test_batches_stand_between_datasets_and_methods():
     assert RANK["datasets"] < RANK["batches"] < RANK["methods"]
     used = {part_of(name) for path in (LIBRARY / "batches").glob("*.py")
             for name in imports_of(path)}
-    ground = {"durable", "fingerprint", "paths", ""}
-    assert "datasets" in used and used <= {"batches", "datasets"} | ground
+    assert "datasets" in used and used <= {"batches", "datasets", "core", ""}
     used = {part_of(name) for path in (LIBRARY / "methods").glob("*.py")
             for name in imports_of(path)}
     assert "batches" in used
 
 
 def test_datasets_and_models_know_nothing_of_batches_methods_and_training():
-    allowed = {"datasets": {"datasets", "durable", "fingerprint", "paths", ""},
-               "models": {"models", "fingerprint", ""}}
+    allowed = {"datasets": {"datasets", "core", ""}, "models": {"models", "core", ""}}
     for package, parts in allowed.items():
         for path in (LIBRARY / package).rglob("*.py"):
             assert {part_of(name) for name in imports_of(path)} <= parts, dotted(path)
@@ -120,8 +114,8 @@ def test_no_method_imports_another():
 
 
 @pytest.mark.parametrize("name", [
-    "train.py", "checkpoints.py", "optimisers.py", "evaluate.py", "inference.py", "memory.py",
-    "stores/logits.py", "runs.py",
+    "training/loop.py", "training/checkpoints.py", "training/optimizer.py", "training/memory.py",
+    "training/run_folder.py", "evaluation/metrics.py", "evaluation/predict.py", "stores/logits.py",
 ])
 def test_what_serves_every_method_knows_none_by_name(name):
     path = LIBRARY / name
@@ -152,9 +146,10 @@ def test_torchvision_is_made_importable_before_anything_imports_it():
     """The package mends the import before any of its modules is run."""
     body = ast.parse((LIBRARY / "__init__.py").read_text(encoding="utf-8")).body
     statements = [ast.unparse(node) for node in body[1:]]
-    assert statements[0] == "from semiseg_lib import compat as _compat"
+    assert statements[0] == "from semiseg_lib.core import compat as _compat"
     assert statements[1] == "_compat.make_torchvision_importable()"
-    assert not [n for n in imports_of(LIBRARY / "compat.py") if n.startswith("torchvision")]
+    compat = imports_of(LIBRARY / "core" / "compat.py")
+    assert not [name for name in compat if name.startswith("torchvision")]
 
 
 def calls(path: Path) -> list[ast.Call]:
@@ -235,7 +230,7 @@ DICTIONARIES = {
     "semiseg_lib.studies.contenders": "COMPARISONS",
     "semiseg_lib.cli.data": "the command that draws mini-VOC has its name",
 }
-"""Where a dictionary may have datasets as its keys, beside ``datasets``, ``profiles``, ``book``."""
+"""Where a dictionary may have datasets as its keys, beside ``datasets`` and ``profiles``."""
 
 
 def dataset_names_tested(source: str, dictionaries: bool = True) -> list[str]:
@@ -267,7 +262,7 @@ def dataset_names_tested(source: str, dictionaries: bool = True) -> list[str]:
 def test_nothing_branches_on_the_name_of_a_dataset():
     """A dataset says what it is in its declaration; nobody else asks which one it is."""
     def branches(path: Path):
-        if part_of(dotted(path)) not in ("datasets", "profiles", "book"):
+        if part_of(dotted(path)) not in ("datasets", "profiles"):
             yield from dataset_names_tested(
                 path.read_text(encoding="utf-8"), dotted(path) not in DICTIONARIES
             )
@@ -414,15 +409,14 @@ def file_of_datasets(name: str) -> str:
 
 def test_no_dataset_knows_another():
     """A dataset is one file, or one folder; what two need is a file beside them."""
-    of_voc = {"voc_layout", "voc_annotation"}
     users = set()
     for path in (LIBRARY / "datasets").rglob("*.py"):
         own = file_of_datasets(dotted(path))
         files = {file_of_datasets(name) for name in imports_of(path)} - {own}
         assert not files & {*SHIPPED}, dotted(path)
-        users |= {own} if files & of_voc else set()
+        users |= {own} if "devkit" in files else set()
     assert {"voc", "minivoc", "folder"} <= users
-    assert users <= {"voc", "minivoc", "folder", "acquire", "audit", *of_voc}
+    assert users <= {"voc", "minivoc", "folder", "acquire", "audit", "devkit"}
 
 
 def test_a_dataset_that_knows_another_would_be_noticed():

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib import durable, profiles
+from semiseg_lib import profiles
 from semiseg_lib.cli import main
-from semiseg_lib.durable import read_json
+from semiseg_lib.core import durable
+from semiseg_lib.core.durable import read_json
 from semiseg_lib.experiments import training
 
 sys.path.append(str(Path(__file__).parent))

@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
-from semiseg_lib import checks
-from semiseg_lib.checks import Claim, ClaimFailed, read_claims, same
+from semiseg_lib.notebook import checks
+from semiseg_lib.notebook.checks import Claim, ClaimFailed, read_claims, same
 
 CLAIMS = {
     "level": Claim("level", "It reaches 60 %.", low=50, high=70),
@@ -91,7 +91,7 @@ def test_same_hands_its_arguments_to_both():
 def test_the_claims_of_the_book_have_a_sentence_and_a_band(checkout):
     claims = read_claims()
     assert claims.keys() == yaml.safe_load(
-        (checkout / "notebooks" / "claims.yml").read_text(encoding="utf-8")
+        (checkout / "semiseg_lib" / "notebook" / "claims.yml").read_text(encoding="utf-8")
     ).keys()
     for claim in claims.values():
         assert claim.text.endswith(".") and len(claim.text.split()) >= 5, claim

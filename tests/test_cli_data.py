@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from semiseg_lib.cli import data, main
+from semiseg_lib.core.paths import work_root
 from semiseg_lib.datasets import cifar10, voc
 from semiseg_lib.datasets.acquire import Archive
 from semiseg_lib.datasets.labels import read_mask, write_mask
 from semiseg_lib.datasets.voc import VOC_CLASSES
-from semiseg_lib.paths import work_root
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from bookkit import results
 from semiseg_lib import studies
-from semiseg_lib.book import results
 from semiseg_lib.cli import main
 from semiseg_lib.profiles import load
 from semiseg_lib.studies import comparison
@@ -49,7 +49,7 @@ def store(folder, profile, scores, legacy: str = "", made_with=None) -> None:
              **({"legacy": legacy} if legacy else new)}
             for (_, arm), by_seed in group for seed, score in by_seed.items()
         ]
-        path = folder / "notebooks" / "records" / f"{study.replace(' ', '_')}-{profile.name}.json"
+        path = folder / f"{study.replace(' ', '_')}-{profile.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         kinds = ([], rows) if legacy else (rows, [])
         content = stored_records._File(profile.name, kinds[0], {}, kinds[1])
@@ -59,7 +59,7 @@ def store(folder, profile, scores, legacy: str = "", made_with=None) -> None:
 @pytest.fixture
 def records(tmp_path, monkeypatch):
     """The records above, and no others."""
-    monkeypatch.setattr(stored_records, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(stored_records, "MEASURED", tmp_path)
     store(tmp_path, LAPTOP, SCORES)
     return tmp_path
 

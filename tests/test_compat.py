@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from semiseg_lib import compat
+from semiseg_lib.core import compat
 
 MISSING = "operator torchvision::nms does not exist"
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from semiseg_lib.confidence import ConfidenceCounts, confidence_counts, confident_labels
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.evaluation.confidence import ConfidenceCounts, confidence_counts, confident_labels
 
 CLASSES = ("background", "balloon", "car")
 THRESHOLDS = [i / 100 for i in range(100)] + [0.995]
@@ -59,7 +59,7 @@ def test_a_confidence_that_is_exactly_the_threshold_is_kept(bins, monkeypatch):
     """Every threshold is the literal, not 28.999 hundredths: one pixel at it, one just below."""
     offered = np.array([t for t in THRESHOLDS if abs(t * bins - round(t * bins)) < 1e-6])
     confidence = np.stack([offered, np.nextafter(offered, -1).clip(min=0)])
-    monkeypatch.setattr("semiseg_lib.confidence.confident_labels",
+    monkeypatch.setattr("semiseg_lib.evaluation.confidence.confident_labels",
                         lambda logits, size: (np.zeros(size, np.uint8), confidence))
     mask = np.zeros(confidence.shape, np.uint8)
     counts = confidence_counts([torch.zeros(3, 1, 1)], [mask], CLASSES, bins)

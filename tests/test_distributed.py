@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.runs import RunFolder
-from semiseg_lib.train import TrainConfig, fit, make_accelerator
+from semiseg_lib.training.loop import TrainConfig, fit, make_accelerator
+from semiseg_lib.training.run_folder import RunFolder
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -163,7 +163,7 @@ def test_synchronised_statistics_keep_names_weights_and_activations(monkeypatch)
     """The conversion for several CUDA processes; also of timm's layers that hold activations."""
     from timm.layers import BatchNormAct2d
 
-    from semiseg_lib import optimisers
+    from semiseg_lib.training import optimizer as optimisers
 
     class Cuda(TwoProcesses):
         device = torch.device("cuda")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from semiseg_lib import doctor
-from semiseg_lib.doctor import Check
+from semiseg_lib.cli import doctor
+from semiseg_lib.cli.doctor import Check
 
 
 def statuses(checks):

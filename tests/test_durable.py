@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from semiseg_lib import durable
+from semiseg_lib.core import durable
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -276,7 +276,7 @@ def test_the_newer_of_two_sealed_files_survives_whenever_the_power_is_lost(tmp_p
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from semiseg_lib import durable
+from semiseg_lib.core import durable
 
 folder, kills = Path(sys.argv[1]), int(sys.argv[2])
 

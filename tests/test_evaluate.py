@@ -11,11 +11,12 @@ import sklearn.metrics
 import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from semiseg_lib import inference, methods
+from semiseg_lib import methods
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.evaluate import (
+from semiseg_lib.evaluation import predict as inference
+from semiseg_lib.evaluation.metrics import (
     Evaluation,
     confusion_matrix,
     evaluate,

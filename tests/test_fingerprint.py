@@ -12,8 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from semiseg_lib.experiments import Machine, Run
-from semiseg_lib.fingerprint import (
+from semiseg_lib.core.fingerprint import (
     Configuration,
     Schema,
     digest,
@@ -23,9 +22,10 @@ from semiseg_lib.fingerprint import (
     plain,
     schema_of,
 )
+from semiseg_lib.experiments import Machine, Run
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.optimisers import TrainConfig
+from semiseg_lib.training.optimizer import TrainConfig
 
 sys.path.append(str(Path(__file__).parent))
 from reachable import examples, named_profiles, option_classes, parts_of, within
@@ -107,7 +107,7 @@ def changed(value: Any, name: str) -> Any:
 def test_every_class_of_options_is_a_configuration():
     assert {TrainConfig, ModelConfig, Run, AlphaSchedule} <= set(CLASSES)
     outside = [kind.__name__ for kind in CLASSES if not issubclass(kind, Configuration)]
-    assert outside == [], "derive them from semiseg_lib.fingerprint.Configuration"
+    assert outside == [], "derive them from semiseg_lib.core.fingerprint.Configuration"
     for kind in CLASSES:
         schema_of(kind)
 

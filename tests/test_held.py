@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from semiseg_lib import durable
+from semiseg_lib.core import durable
 
 RUN = """
 from importlib import import_module

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate, pad
 
-from semiseg_lib import inference, methods
+from semiseg_lib import methods
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.sample import Boxes, Sample
-from semiseg_lib.evaluate import confusion_matrix, evaluate, predict, predict_logits
-from semiseg_lib.inference import (
+from semiseg_lib.evaluation import predict as inference
+from semiseg_lib.evaluation.metrics import confusion_matrix, evaluate, predict, predict_logits
+from semiseg_lib.evaluation.predict import (
     Protocol,
     logits_of,
     parts,

@@ -16,10 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load, load_file
 
-from semiseg_lib.checkpoints import Interruption
-from semiseg_lib.durable import Damaged
-from semiseg_lib.runs import RunFolder, best_of
-from semiseg_lib.train import TrainingDiverged
+from semiseg_lib.core.durable import Damaged
+from semiseg_lib.training.checkpoints import Interruption
+from semiseg_lib.training.loop import TrainingDiverged
+from semiseg_lib.training.run_folder import RunFolder, best_of
 
 sys.path.append(str(Path(__file__).parent))
 

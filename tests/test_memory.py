@@ -15,7 +15,6 @@ from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.strong_view import StrongConfig
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.experiments import self_correction, training
-from semiseg_lib.memory import MemoryEstimate, estimate, example_batch, saved_bytes
 from semiseg_lib.methods import (
     AncillaryConfig,
     CACConfig,
@@ -31,6 +30,7 @@ from semiseg_lib.methods import (
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.parts import HardPixels
 from semiseg_lib.models import ModelConfig
+from semiseg_lib.training.memory import MemoryEstimate, estimate, example_batch, saved_bytes
 
 CONFIGS = [SupervisedConfig(), AncillaryConfig(), PrimaryConfig()]
 UNLABELLED = [

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from semiseg_lib import train as training
-from semiseg_lib.optimisers import TrainConfig, learning_rate_curve, make_optimizer
-from semiseg_lib.runs import RunFolder
-from semiseg_lib.train import fit, make_accelerator
+from semiseg_lib.training import loop as training
+from semiseg_lib.training.loop import fit, make_accelerator
+from semiseg_lib.training.optimizer import TrainConfig, learning_rate_curve, make_optimizer
+from semiseg_lib.training.run_folder import RunFolder
 
 sys.path.append(str(Path(__file__).parent))
 

@@ -19,16 +19,16 @@ from PIL import Image
 from semiseg_lib import datasets
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.cli import main
+from semiseg_lib.cli.predict import predict_files
+from semiseg_lib.core.durable import read_json
 from semiseg_lib.datasets import dataset as registry
 from semiseg_lib.datasets.audit import check_dataset
 from semiseg_lib.datasets.dataset import SHIPPED, Dataset
 from semiseg_lib.datasets.labels import VOID, read_mask
-from semiseg_lib.durable import read_json
 from semiseg_lib.experiments import Inputs, Machine, resolve, self_correction, semi_supervised
 from semiseg_lib.experiments.trained import read_run
-from semiseg_lib.predicting import predict_files
 from semiseg_lib.profiles import Profile, load
-from semiseg_lib.runs import RunFolder
+from semiseg_lib.training.run_folder import RunFolder
 
 PAGE = Path(__file__).resolve().parents[1] / "notebooks" / "your_own_dataset.md"
 MODULE = re.search(r":caption: mine.py\n\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]

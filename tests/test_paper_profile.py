@@ -6,7 +6,7 @@ import jupytext
 import pytest
 
 from semiseg_lib import profiles
-from semiseg_lib.book import published
+from semiseg_lib.notebook import published
 
 DATASETS = ("voc", "cityscapes")
 RECIPE = published.recipe()

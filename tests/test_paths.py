@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from semiseg_lib import paths
+from semiseg_lib.core import paths
 
 
 def test_the_work_root_is_the_chosen_folder_else_the_checkouts(monkeypatch, tmp_path, checkout):

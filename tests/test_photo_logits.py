@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
-from semiseg_lib.evaluate import evaluate_labels
+from semiseg_lib.evaluation.metrics import evaluate_labels
 from semiseg_lib.stores import logits as module
 from semiseg_lib.stores.logits import LogitsStore, StaleLogits
 

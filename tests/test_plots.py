@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from semiseg_lib import plots
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.plots.charts import spread_apart
-from semiseg_lib.plots.images import BACKGROUND_COLOUR, VOID_COLOUR
-from semiseg_lib.plots.style import PUBLISHED_BYTES, SERIES_COLOURS, png_bytes, styled
+from semiseg_lib.notebook import plots
+from semiseg_lib.notebook.plots.charts import spread_apart
+from semiseg_lib.notebook.plots.images import BACKGROUND_COLOUR, VOID_COLOUR
+from semiseg_lib.notebook.plots.style import PUBLISHED_BYTES, SERIES_COLOURS, png_bytes, styled
 
 CLASSES = ("background", "balloon", "boat", "car", "fish", "house", "tree")
 # Machado, Oliveira and Fernandes (2009), severity 1, applied to linear RGB.
@@ -214,7 +214,7 @@ def test_show_in_a_script_saves_and_names_the_file(tmp_path, monkeypatch, capsys
 
 def test_show_in_a_notebook_publishes_the_alt_text(monkeypatch):
     published = []
-    monkeypatch.setattr("semiseg_lib.plots.style._in_a_notebook", lambda: True)
+    monkeypatch.setattr("semiseg_lib.notebook.plots.style._in_a_notebook", lambda: True)
     monkeypatch.setattr(
         "IPython.display.publish_display_data", lambda *bundles: published.append(bundles)
     )

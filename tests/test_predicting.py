@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from semiseg_lib import methods
+from semiseg_lib.cli.predict import predict_files, predict_image
 from semiseg_lib.datasets.labels import LabelError, read_mask, voc_palette
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.predicting import predict_files, predict_image
 
 CLASSES = ("background", "cat", "dog", "cow", "car")
 

@@ -14,11 +14,11 @@ from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.cli import main
 from semiseg_lib.cli.commands import UNLABELLED
+from semiseg_lib.core.fingerprint import digest, dump
+from semiseg_lib.core.fingerprint import load as restored
 from semiseg_lib.datasets.dataset import SHIPPED, Dataset
 from semiseg_lib.experiments import resolve
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.fingerprint import digest, dump
-from semiseg_lib.fingerprint import load as restored
 from semiseg_lib.profiles import PROFILES, RECIPES, Profile, for_dataset, load
 
 LIBRARY = Path(__file__).resolve().parents[1] / "semiseg_lib"

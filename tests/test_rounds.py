@@ -15,15 +15,15 @@ from PIL import Image
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import predict
+from semiseg_lib.evaluation.metrics import predict
 from semiseg_lib.experiments import Inputs, Trained, resolve, training
-from semiseg_lib.experiments.self_correction import supervised
-from semiseg_lib.experiments.self_training import (
+from semiseg_lib.experiments.pseudo_labelling import (
     Round,
     evaluate_labels,
     pseudo_labels,
     rounds,
 )
+from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.profiles import load
 from semiseg_lib.profiles.profile import RoundsConfig

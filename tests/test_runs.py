@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load as tensors_in
 from torch import nn
 
-from semiseg_lib import durable
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.durable import Damaged, read_json, seal, write_json
+from semiseg_lib.core import durable
+from semiseg_lib.core.durable import Damaged, read_json, seal, write_json
 from semiseg_lib.experiments import open_run
 from semiseg_lib.experiments.identity import SCHEMA
-from semiseg_lib.runs import CheckpointMismatch, RunFolder, best_of
+from semiseg_lib.training.run_folder import CheckpointMismatch, RunFolder, best_of
 
 DESCRIPTION = {"schema": SCHEMA, "kind": "run", "identity": 64 * "a", "value": {"seed": 5},
                "inputs": {"classes": ["a"], "images": {}, "parents": {}, "weights": {}}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semiseg_lib import plots
+from semiseg_lib.notebook import plots
 
 POINTS = {
     "few": (24, [55.0, 57.0, 59.0]), "boxes": (124, [70.0, 72.0]), "all": (824, [88.0]),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from semiseg_lib.optimisers import TrainConfig, learning_rate_curve, make_optimizer
+from semiseg_lib.training.optimizer import TrainConfig, learning_rate_curve, make_optimizer
 
 sys.path.append(str(Path(__file__).parent))
 

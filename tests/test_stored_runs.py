@@ -14,17 +14,17 @@ import torch
 
 from semiseg_lib import profiles
 from semiseg_lib.cli import main
-from semiseg_lib.durable import _beside, write_json
+from semiseg_lib.core.durable import _beside, write_json
 from semiseg_lib.experiments import (
     Machine,
     MixedLogits,
+    pseudo_labelling,
     resolve,
     self_correction,
-    self_training,
     training,
 )
 from semiseg_lib.experiments import inventory as stored
-from semiseg_lib.runs import RunFolder
+from semiseg_lib.training.run_folder import RunFolder
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -46,7 +46,7 @@ def full(tmp_path_factory) -> tuple[Path, Path]:
         logits = self_correction.logits(profile, 0)
         primary = self_correction.primary(profile, 0)
         resolve(MixedLogits(primary, logits, 0.5), machine)
-        list(self_training.rounds(profile, 0, plan, machine))
+        list(pseudo_labelling.rounds(profile, 0, plan, machine))
     return root, folder / "work"
 
 

@@ -17,15 +17,15 @@ import torch
 
 from semiseg_lib import profiles, studies
 from semiseg_lib.cli import main
-from semiseg_lib.durable import Damaged, read_json, write_json
+from semiseg_lib.core.durable import Damaged, read_json, write_json
+from semiseg_lib.core.fingerprint import fingerprint
+from semiseg_lib.core.fingerprint import load as load_value
+from semiseg_lib.core.paths import CHECKOUT, work_root
+from semiseg_lib.core.provenance import code_version, state_of_machine
+from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.experiments import Inputs, Machine, Run, resolve, self_correction, training
 from semiseg_lib.experiments.inventory import inventory
-from semiseg_lib.fingerprint import fingerprint
-from semiseg_lib.fingerprint import load as load_value
-from semiseg_lib.inference import Protocol
-from semiseg_lib.paths import CHECKOUT, work_root
 from semiseg_lib.profiles import load
-from semiseg_lib.provenance import code_version, state_of_machine
 from semiseg_lib.studies import Arm, Rounds, scores
 from semiseg_lib.studies import records as stored_records
 from semiseg_lib.studies.catalogue import photo_arms, unlabelled_photo_arms
@@ -35,7 +35,7 @@ sys.path.append(str(Path(__file__).parent))
 import own_folder
 from flips import each_flip
 
-RECORDS = CHECKOUT / "notebooks" / "records"
+RECORDS = CHECKOUT / "semiseg_lib" / "studies" / "measured"
 REDUCED = {
     "photographs": (list(photo_arms(100)), 1),
     "voc unlabelled": (list(unlabelled_photo_arms("voc", 100)), 1),
@@ -91,8 +91,9 @@ def made(threads: int = 1, code: str = "abc") -> list[dict]:
 @pytest.fixture
 def records(tmp_path, monkeypatch):
     """Records go to a folder of their own."""
-    monkeypatch.setattr(stored_records, "CHECKOUT", tmp_path)
-    return tmp_path / "notebooks" / "records"
+    folder = tmp_path / "measured"
+    monkeypatch.setattr(stored_records, "MEASURED", folder)
+    return folder
 
 
 @pytest.fixture
@@ -927,7 +928,7 @@ def test_the_committed_records_are_complete(name):
     Further rows, of other settings or images, may be stored beside them.
     """
     if not RECORDS.is_dir():
-        pytest.skip("notebooks/records is not there yet: semiseg study NAME makes it")
+        pytest.skip("semiseg_lib/studies/measured is not there yet: semiseg study NAME makes it")
     found = studies.read(name, load("laptop", studies.dataset_of(name)))
     arms, wanted = REDUCED.get(name, (list(studies.STUDIES[name]), 3))
     seeds = {arm: found.seeds(arm) for arm in arms}
@@ -942,7 +943,7 @@ def test_the_committed_records_are_complete(name):
 def test_nobody_alters_the_committed_legacy_rows():
     """Neither their numbers nor the seal around them; a study that has none needs no entry."""
     if not RECORDS.is_dir():
-        pytest.skip("notebooks/records is not there yet: semiseg study NAME makes it")
+        pytest.skip("semiseg_lib/studies/measured is not there yet: semiseg study NAME makes it")
     found = {}
     for path in sorted(RECORDS.glob("*.json")):
         if path.name.startswith("cost"):

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semiseg_lib.tables import (
-    markdown_table,
-    mean_and_interval,
-    paired_interval,
-    results_table,
-)
+from semiseg_lib.evaluation.statistics import mean_and_interval, paired_interval
+from semiseg_lib.notebook.tables import markdown_table, results_table
 
 ROWS = [
     {"method": "supervised", "mIoU": [0.60, 0.62], "minutes": 2.0},

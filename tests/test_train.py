@@ -15,17 +15,17 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluate import evaluate
+from semiseg_lib.evaluation.metrics import evaluate
 from semiseg_lib.methods import PrimaryConfig, SupervisedConfig
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles import load
-from semiseg_lib.runs import RunFolder
-from semiseg_lib.train import (
+from semiseg_lib.training.loop import (
     TrainConfig,
     TrainingDiverged,
     fit,
     make_accelerator,
 )
+from semiseg_lib.training.run_folder import RunFolder
 
 SMALL = TrainConfig(steps=10, batch_labelled=2, batch_unlabelled=2, log_every=3, lr=5e-3)
 STILL = ViewConfig(flip=0)

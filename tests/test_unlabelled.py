@@ -18,8 +18,8 @@ from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets import minivoc
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.experiments import Machine, Run, Trained, open_run, resolve, training
+from semiseg_lib.experiments.pseudo_labelling import rounds
 from semiseg_lib.experiments.self_correction import logits, supervised
-from semiseg_lib.experiments.self_training import rounds
 from semiseg_lib.experiments.semi_supervised import learn, supervised_longer
 from semiseg_lib.methods import ELNConfig
 from semiseg_lib.models import ModelConfig, encoders

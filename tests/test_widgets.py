@@ -12,10 +12,10 @@ from torch.nn.functional import interpolate
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.evaluate import evaluate_labels
-from semiseg_lib.widgets import AlphaExplorer
-from semiseg_lib.widgets.alpha_explorer import encode_runs, quantise
-from semiseg_lib.widgets.static_widget import PAYLOAD_LIMIT, read_source
+from semiseg_lib.evaluation.metrics import evaluate_labels
+from semiseg_lib.notebook.widgets import AlphaExplorer
+from semiseg_lib.notebook.widgets.alpha_explorer import encode_runs, quantise
+from semiseg_lib.notebook.widgets.static_widget import PAYLOAD_LIMIT, read_source
 
 CLASSES = ("background", "balloon", "car", "fish", "tree")
 needs_node = pytest.mark.skipif(

@@ -26,8 +26,8 @@ from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.sample import Boxes, Sample
 from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.parts import cross_entropy
-from semiseg_lib.runs import RunFolder
-from semiseg_lib.train import TrainConfig, fit, make_accelerator
+from semiseg_lib.training.loop import TrainConfig, fit, make_accelerator
+from semiseg_lib.training.run_folder import RunFolder
 
 CONFIG = TrainConfig(
     steps=40, batch_labelled=4, batch_unlabelled=0, log_every=3, lr=3e-2, checkpoint_seconds=0.0

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semiseg_lib.fingerprint import Configuration
+from semiseg_lib.core.fingerprint import Configuration
 
 
 @dataclass(frozen=True)

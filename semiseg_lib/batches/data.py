@@ -17,15 +17,15 @@ from tqdm import tqdm
 
 from semiseg_lib import datasets
 from semiseg_lib.batches.image_set import ImageSet, Masks, joined
+from semiseg_lib.core.durable import Damaged, read_json, write_json
+from semiseg_lib.core.fingerprint import Configuration, Schema, digest, plain
+from semiseg_lib.core.paths import reading_root, work_root
 from semiseg_lib.datasets.as_hashed import files_as_hashed
 from semiseg_lib.datasets.cached import Cached
 from semiseg_lib.datasets.dataset import DatasetOptions, Reader, Source
 from semiseg_lib.datasets.digest import image_set_digest
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
-from semiseg_lib.durable import Damaged, read_json, write_json
-from semiseg_lib.fingerprint import Configuration, Schema, digest, plain
-from semiseg_lib.paths import reading_root, work_root
 
 LISTS = ("labelled", "unlabelled", "val", "test")
 

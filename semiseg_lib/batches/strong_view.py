@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d, pad
 
 from semiseg_lib.batches.colours import grey
 from semiseg_lib.batches.weak_view import jitter
-from semiseg_lib.fingerprint import Configuration
+from semiseg_lib.core.fingerprint import Configuration
 
 KERNEL = 9  # pixels; holds two standard deviations of the strongest default blur on either side
 DRAWS = 8

@@ -24,9 +24,9 @@ from torchvision.transforms.v2 import functional as v2
 
 from semiseg_lib.batches import colours
 from semiseg_lib.batches.boxes import Allowed, covered_pixels
+from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.fingerprint import Configuration
 
 PADDING_COLOUR = np.array([124, 116, 104], np.uint8)[:, None, None]
 """ImageNet's mean colour: what lies outside an image looks like nothing in particular."""

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tyro
 
-from semiseg_lib import doctor
-from semiseg_lib.book.__main__ import main as book_main
-from semiseg_lib.cli import commands, compare, data, runs, visualize
+from semiseg_lib.cli import commands, compare, data, doctor, runs, visualize
 from semiseg_lib.cli.renamed import refuse_old_names
 
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
@@ -49,17 +47,13 @@ def _runs() -> None:
     """List what is stored: fresh, stale, damaged or left over; `semiseg runs prune` removes."""
 
 
-def _book() -> None:
-    """Run and render the book: build, execute, html, sync, table."""
-
-
 def _doctor() -> None:
     """Check this machine: versions, device, memory, datasets."""
 
 
 OWN_PARSERS: Mapping[str, Callable[[Sequence[str]], int | None]] = {
     "data": data.run, "train": commands.train, "runs": runs.main,
-    "book": lambda arguments: book_main(arguments), "doctor": lambda _arguments: doctor.main(),
+    "doctor": lambda _arguments: doctor.main(),
 }
 """Commands that read the rest of the command line themselves."""
 
@@ -67,6 +61,6 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "data": _data, "train": _train, "logits": commands.logits, "run": commands.run, "runs": _runs,
     "evaluate": commands.evaluate, "predict": commands.predict, "pipeline": commands.pipeline,
     "study": commands.study, "compare": compare.compare, "visualize": visualize.visualize,
-    "book": _book, "doctor": _doctor,
+    "doctor": _doctor,
 }
 """Every command, in the order of ``--help``."""

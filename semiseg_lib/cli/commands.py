@@ -16,28 +16,28 @@ from accelerate import PartialState
 
 from semiseg_lib import datasets, profiles, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
+from semiseg_lib.cli.predict import predict_files
 from semiseg_lib.cli.report import report, say
-from semiseg_lib.durable import Damaged, held, move
+from semiseg_lib.core.durable import Damaged, held, move
+from semiseg_lib.core.paths import reading_root, shown, work_root, working_in
+from semiseg_lib.evaluation.predict import WHOLE_IMAGE
 from semiseg_lib.experiments import (
     Inputs,
     Machine,
     Run,
     open_run,
+    pseudo_labelling,
     resolve,
-    self_training,
     semi_supervised,
 )
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.refusals import refuse_other_inputs
 from semiseg_lib.experiments.trained import read_run, with_weights_at
-from semiseg_lib.inference import WHOLE_IMAGE
 from semiseg_lib.methods import ConvPrimaryConfig
-from semiseg_lib.paths import reading_root, shown, work_root, working_in
-from semiseg_lib.predicting import predict_files
+from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.profiles import Profile
-from semiseg_lib.runs import CONFIG, RunFolder, read_description
-from semiseg_lib.tables import markdown_table
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.training.loop import TrainConfig
+from semiseg_lib.training.run_folder import CONFIG, RunFolder, read_description
 
 STAGES = ("supervised", "ancillary", "primary", "conv-primary")
 UNLABELLED = (
@@ -79,7 +79,7 @@ def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
         profile = _changed(
             profile, flags, {"rounds": flags.method, "train_supervised": flags.train}
         )
-        done = list(self_training.rounds(
+        done = list(pseudo_labelling.rounds(
             profile, flags.seed, machine=flags.machine, anew=not flags.resume
         ))
         report(done[-1].best, "val", profile.protocol)

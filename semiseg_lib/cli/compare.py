@@ -8,11 +8,11 @@ from typing import Literal
 import pandas as pd
 
 from semiseg_lib import profiles
-from semiseg_lib.durable import atomic_write
-from semiseg_lib.paths import shown
+from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.paths import shown
+from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.studies import comparison
 from semiseg_lib.studies.comparison import FAIR, MASK_OVER_BOXES, Comparison
-from semiseg_lib.tables import markdown_table
 
 WRITERS = (".md", ".csv")
 

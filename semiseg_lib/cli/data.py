@@ -12,12 +12,12 @@ import tyro
 from semiseg_lib import datasets
 from semiseg_lib.batches.data import Data, DataConfig, draw_labelled
 from semiseg_lib.cli.flags import Common, CommonFlags
+from semiseg_lib.core.paths import reading_root, shown, work_root
 from semiseg_lib.datasets.acquire import Download, extract_frames
 from semiseg_lib.datasets.audit import Report, check_dataset
 from semiseg_lib.datasets.camvid import FRAMES
 from semiseg_lib.datasets.lists import list_digest, write_list
-from semiseg_lib.paths import reading_root, shown, work_root
-from semiseg_lib.tables import markdown_table
+from semiseg_lib.notebook.tables import markdown_table
 
 Lists = Annotated[tuple[Path, ...], tyro.conf.arg(name="list"), tyro.conf.UseAppendAction]
 

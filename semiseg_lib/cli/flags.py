@@ -11,11 +11,11 @@ import tyro
 from semiseg_lib import profiles
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.experiments import Machine
-from semiseg_lib.inference import Protocol
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles import Profile
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.training.loop import TrainConfig
 
 Options = TypeVar("Options")
 STAGES = ("train_supervised", "train_ancillary", "train_start", "train_primary")

@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 from accelerate import PartialState
 
-from semiseg_lib.durable import atomic_write, write_json
-from semiseg_lib.evaluate import Evaluation
+from semiseg_lib.core.durable import atomic_write, write_json
+from semiseg_lib.core.paths import shown, work_root
+from semiseg_lib.core.provenance import code_version, state_of_machine
+from semiseg_lib.evaluation.metrics import Evaluation
+from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.experiments import Trained
 from semiseg_lib.experiments.places import digest_of_bytes
-from semiseg_lib.inference import Protocol
-from semiseg_lib.paths import shown, work_root
-from semiseg_lib.provenance import code_version, state_of_machine
+from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.studies import judges_fairly
-from semiseg_lib.tables import markdown_table
 
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import tyro
 
+from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.experiments.inventory import Item, inventory, prunable, remove
-from semiseg_lib.paths import shown, work_root
-from semiseg_lib.tables import markdown_table
+from semiseg_lib.notebook.tables import markdown_table
 
 
 def list_runs(root: Path | None = None) -> None:

@@ -10,15 +10,15 @@ import torch
 import tyro
 from matplotlib.figure import Figure
 
-from semiseg_lib import plots
+from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.labels import VOID, read_image, read_mask
-from semiseg_lib.durable import atomic_write
+from semiseg_lib.evaluation.predict import evaluating, padded
 from semiseg_lib.experiments import open_run
-from semiseg_lib.inference import evaluating, padded
 from semiseg_lib.methods import ELNConfig
 from semiseg_lib.methods.eln import ELN
-from semiseg_lib.paths import shown
-from semiseg_lib.plots.style import png_bytes
+from semiseg_lib.notebook import plots
+from semiseg_lib.notebook.plots.style import png_bytes
 
 
 def visualize(

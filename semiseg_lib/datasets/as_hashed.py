@@ -8,8 +8,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.digest import hash_of, status_of
-from semiseg_lib.paths import shown
 
 
 class AsHashed:

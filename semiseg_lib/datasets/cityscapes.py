@@ -24,6 +24,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Count, Download, count_files, unpack
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
 from semiseg_lib.datasets.dataset import Dataset, Request
@@ -39,7 +40,6 @@ from semiseg_lib.datasets.labels import (
 )
 from semiseg_lib.datasets.lists import check_no_duplicates
 from semiseg_lib.datasets.sample import Boxes, Sample
-from semiseg_lib.paths import shown
 
 CITYSCAPES_IDS = (
     "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic",

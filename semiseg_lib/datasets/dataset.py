@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.datasets.sample import Sample
-from semiseg_lib.fingerprint import Configuration
 
 if TYPE_CHECKING:
     from semiseg_lib.datasets.acquire import Download

@@ -17,9 +17,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from semiseg_lib.core.durable import Damaged, held, read_json, write_json
+from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.datasets.dataset import Reader
-from semiseg_lib.durable import Damaged, held, read_json, write_json
-from semiseg_lib.paths import shown, work_root
 
 VERSION = "semiseg image set 1"
 """Enters every digest; to be changed with whatever else enters it."""

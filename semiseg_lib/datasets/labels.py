@@ -75,7 +75,7 @@ def present_ids(mask: np.ndarray) -> set[int]:
 
 def write_mask(mask: np.ndarray, path: Path) -> None:
     """Write uint8 (H, W) ids as a PNG with VOC's palette, so that viewers show it in colour."""
-    from semiseg_lib.durable import atomic_write
+    from semiseg_lib.core.durable import atomic_write
 
     with atomic_write(Path(path)) as temporary:
         temporary.write_bytes(mask_png(mask))

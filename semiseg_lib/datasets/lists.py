@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from semiseg_lib.durable import atomic_write
+from semiseg_lib.core.durable import atomic_write
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """What images are called here."""

@@ -1,8 +1,8 @@
 """PASCAL VOC 2012, with the further masks of the Semantic Boundaries Dataset (SBD).
 
-The files lie as :mod:`semiseg_lib.datasets.voc_layout` says. Addresses and hashes of the archives
-are torchvision's, read when asked for, so that they age with it. Further mirrors may be strangers:
-the hash decides, not the host.
+The files lie as :mod:`semiseg_lib.datasets.devkit.layout` says. Addresses and hashes of the
+archives are torchvision's, read when asked for, so that they age with it. Further mirrors may be
+strangers: the hash decides, not the host.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from torchvision.datasets import SBDataset
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import (
     AUG_FOLDER,
     Archive,
@@ -25,8 +26,7 @@ from semiseg_lib.datasets.acquire import (
 )
 from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import LISTS, Dataset, Request
-from semiseg_lib.datasets.voc_layout import HIDDEN_MASKS, PALETTE, VOCSource, voc_layout
-from semiseg_lib.paths import shown
+from semiseg_lib.datasets.devkit.layout import HIDDEN_MASKS, PALETTE, VOCSource, voc_layout
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",

@@ -2,7 +2,7 @@
 
 ``resolve(value, machine)`` finds or makes what a value stands for. The storylines name the values:
 :mod:`self_correction` (boxes as weak labels), :mod:`semi_supervised` (no boxes),
-:mod:`self_training` (iterated pseudo-labelling).
+:mod:`pseudo_labelling` (iterated pseudo-labelling).
 """
 
 from semiseg_lib.experiments.identity import Identity, Inputs

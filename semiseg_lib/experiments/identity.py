@@ -17,9 +17,9 @@ import torch
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.core.fingerprint import digest, dump, plain
 from semiseg_lib.datasets.digest import hash_of
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
-from semiseg_lib.fingerprint import digest, dump, plain
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig

@@ -11,7 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from semiseg_lib.durable import Damaged, held, leftovers
+from semiseg_lib.core.durable import Damaged, held, leftovers
+from semiseg_lib.core.fingerprint import load
+from semiseg_lib.core.paths import shared_roots, work_root, working_in
 from semiseg_lib.experiments.identity import FOLDER_OF, KINDS, NAME, SCHEMA, Inputs
 from semiseg_lib.experiments.lists import (
     LOST,
@@ -21,10 +23,8 @@ from semiseg_lib.experiments.lists import (
 )
 from semiseg_lib.experiments.places import other_sources, stored_lists
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.fingerprint import load
-from semiseg_lib.paths import shared_roots, work_root, working_in
-from semiseg_lib.runs import CONFIG, read_description
 from semiseg_lib.stores.store import ASIDE, MANIFEST, Store, delete_store, is_set_aside
+from semiseg_lib.training.run_folder import CONFIG, read_description
 
 FOLDERS = tuple(dict.fromkeys(FOLDER_OF.values()))
 State = Literal[

@@ -10,10 +10,10 @@ import torch
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.weak_view import stored_stride
-from semiseg_lib.evaluate import Evaluation, evaluate_labels
+from semiseg_lib.evaluation.metrics import Evaluation, evaluate_labels
+from semiseg_lib.evaluation.predict import logits_of
 from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.trained import Trained
-from semiseg_lib.inference import logits_of
 from semiseg_lib.methods.parts import enlarge, restrict
 from semiseg_lib.methods.self_correcting import ConvPrimary, linear_correction
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.core.durable import Damaged
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.digest import image_set_hashes
-from semiseg_lib.durable import Damaged
 from semiseg_lib.experiments.identity import Identity, Inputs, as_scored, run_of
 from semiseg_lib.experiments.places import stored_lists
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.paths import shown
-from semiseg_lib.runs import WEIGHTS, RunFolder
 from semiseg_lib.stores.store import MANIFEST, is_set_aside
+from semiseg_lib.training.run_folder import WEIGHTS, RunFolder
 
 SHOWN = 3
 """How many names a message gives as examples."""

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from semiseg_lib.durable import Damaged, read_json
+from semiseg_lib.core.durable import Damaged, read_json
+from semiseg_lib.core.paths import shared_roots, shown, work_root
 from semiseg_lib.experiments.identity import FOLDER_OF, Identity, Inputs
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.paths import shared_roots, shown, work_root
-from semiseg_lib.runs import LISTS, RunFolder
 from semiseg_lib.stores.store import Store
+from semiseg_lib.training.run_folder import LISTS, RunFolder
 
 
 def places(identity: Identity) -> list[Path]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.core.paths import shown
 from semiseg_lib.experiments.identity import Inputs
 from semiseg_lib.experiments.lists import compare_images, compare_with_stored, hashes_of
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.paths import shown
-from semiseg_lib.runs import LISTS, RunFolder
+from semiseg_lib.training.run_folder import LISTS, RunFolder
 
 
 def refuse_other_classes(own: tuple[str, ...], given: tuple[str, ...], run: Path) -> None:

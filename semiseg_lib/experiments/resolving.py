@@ -25,9 +25,12 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.core.durable import Damaged, held, read_json
+from semiseg_lib.core.paths import shown, work_root
+from semiseg_lib.core.provenance import code_version, state_of_machine
 from semiseg_lib.datasets.as_hashed import one_state_of_files
-from semiseg_lib.durable import Damaged, held, read_json
-from semiseg_lib.evaluate import evaluate, predict_probabilities
+from semiseg_lib.evaluation.metrics import evaluate, predict_probabilities
+from semiseg_lib.evaluation.predict import logits_of
 from semiseg_lib.experiments.identity import (
     Identity,
     Inputs,
@@ -47,17 +50,14 @@ from semiseg_lib.experiments.places import (
 from semiseg_lib.experiments.trained import Trained, opened
 from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
-from semiseg_lib.inference import logits_of
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.pseudo_label import select
 from semiseg_lib.methods.self_correcting import linear_correction
-from semiseg_lib.paths import shown, work_root
-from semiseg_lib.provenance import code_version, state_of_machine
-from semiseg_lib.runs import CONFIG, LISTS, RunFolder
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 from semiseg_lib.stores.store import Stale, Store
-from semiseg_lib.train import make_accelerator
+from semiseg_lib.training.loop import make_accelerator
+from semiseg_lib.training.run_folder import CONFIG, LISTS, RunFolder
 
 T = TypeVar("T")
 Labels = TypeVar("Labels", LogitsStore, PseudoLabelStore)

@@ -12,21 +12,21 @@ from typing import Any, Literal
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.durable import Damaged, atomic_write, sha256
-from semiseg_lib.evaluate import Evaluation, evaluate
+from semiseg_lib.core.durable import Damaged, atomic_write, sha256
+from semiseg_lib.core.fingerprint import load
+from semiseg_lib.core.paths import shown, work_root
+from semiseg_lib.core.provenance import compare_machines, state_of_machine
+from semiseg_lib.evaluation.metrics import Evaluation, evaluate
+from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
 from semiseg_lib.experiments.identity import NAME, SCHEMA, Identity, Inputs, as_scored, build
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.places import digest_of_bytes, stored_lists
 from semiseg_lib.experiments.refusals import refuse_other_classes, refuse_other_images
 from semiseg_lib.experiments.values import Run
-from semiseg_lib.fingerprint import load
-from semiseg_lib.inference import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.paths import shown, work_root
-from semiseg_lib.provenance import compare_machines, state_of_machine
-from semiseg_lib.runs import CONFIG, RunFolder
-from semiseg_lib.train import make_accelerator
+from semiseg_lib.training.loop import make_accelerator
+from semiseg_lib.training.run_folder import CONFIG, RunFolder
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,8 @@ def read_run(description: Mapping[str, Any], path: Path) -> Run:
         raise ValueError(
             f"{shown(path)} was stored with other options than there are now: one was added "
             "without its value `before`, taken away, or given another meaning. Use the code that "
-            "wrote it, state the value in the SCHEMA of the options (semiseg_lib/fingerprint.py), "
-            "or train again."
+            "wrote it, state the value in the SCHEMA of the options "
+            "(semiseg_lib/core/fingerprint.py), or train again."
         )
     return run
 
@@ -205,7 +205,7 @@ def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]
     """Return a run's stored options; a published list that is not there any more is written again.
 
     Args:
-        options: as :func:`~semiseg_lib.fingerprint.dump` wrote them.
+        options: as :func:`~semiseg_lib.core.fingerprint.dump` wrote them.
         folder: the run's, whose ``lists.json`` has the names of the list.
     """
     gone = options.get("data", {}).get("published", "")

@@ -18,11 +18,11 @@ from semiseg_lib.datasets.as_hashed import AsHashed
 from semiseg_lib.experiments.identity import Identity, weights_files
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.values import PseudoLabels, Run
-from semiseg_lib.memory import estimate, example_batch
 from semiseg_lib.methods.base import Method
-from semiseg_lib.runs import RunFolder
 from semiseg_lib.stores.logits import LogitsStore
-from semiseg_lib.train import fit
+from semiseg_lib.training.loop import fit
+from semiseg_lib.training.memory import estimate, example_batch
+from semiseg_lib.training.run_folder import RunFolder
 
 PIXELS_WORTH_A_WARNING = 2**18
 """A batch of more pixels than this is announced with the memory that a step will take."""

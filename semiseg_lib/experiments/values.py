@@ -14,12 +14,12 @@ from typing import Literal
 from semiseg_lib import methods
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
-from semiseg_lib.fingerprint import Configuration
-from semiseg_lib.inference import WHOLE_IMAGE, Protocol
+from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods import AnyMethodConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.training.loop import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from semiseg_lib.batches.cutmix import CutMixConfig, draw_mix
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.fingerprint import Configuration
+from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.parts import (
     HardPixels,

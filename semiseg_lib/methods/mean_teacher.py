@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
-from semiseg_lib.fingerprint import Configuration
+from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import HardPixels, enlarge, hard_cross_entropy, shown_pixels
 

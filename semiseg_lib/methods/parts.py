@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from semiseg_lib.batches.part import Part
+from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.fingerprint import Configuration
 
 
 def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -6,7 +6,7 @@ alone, is then fine-tuned on the labelled images, and becomes the next teacher. 
 pixels are here as options: a confidence threshold, and a share of each class (class-balanced
 self-training, Zou et al. 2018).
 
-The rounds themselves are in :mod:`semiseg_lib.experiments.self_training`.
+The rounds themselves are in :mod:`semiseg_lib.experiments.pseudo_labelling`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.batches.part import Batch
+from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import cross_entropy
 

@@ -21,8 +21,8 @@ from semiseg_lib.batches.cutmix import CutMixConfig, Mix, draw_mix
 from semiseg_lib.batches.neighbours import agreement, neighbours
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
+from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import (
     HardPixels,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.fingerprint import Configuration
+from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.parts import cross_entropy, inside_at, restrict, soft_cross_entropy
 from semiseg_lib.models.correction import ConvCorrection

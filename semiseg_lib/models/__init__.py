@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from semiseg_lib.fingerprint import Configuration, Schema
+from semiseg_lib.core.fingerprint import Configuration, Schema
 from semiseg_lib.models.unet import UNet
 
 

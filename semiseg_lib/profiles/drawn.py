@@ -21,7 +21,7 @@ from semiseg_lib.methods import (
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles.profile import Profile, RoundsConfig
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.training.loop import TrainConfig
 
 STRONG = StrongConfig(sigma=(0.1, 1.0))  # of 64 pixels, 2 would be a tenth of an object
 CROPS = CACConfig(crop=0.75, stride=4, negatives=256)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from semiseg_lib.batches.cutmix import THREE_BOXES
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
-from semiseg_lib.inference import Protocol
+from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
     CACConfig,
@@ -27,7 +27,7 @@ from semiseg_lib.methods import (
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles.profile import Profile, RoundsConfig
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.training.loop import TrainConfig
 
 ANIMALS = ("background", "cat", "cow", "dog", "horse", "person", "sheep")
 """The classes of VOC that its images of cats, cows, dogs, horses and sheep hold often enough."""

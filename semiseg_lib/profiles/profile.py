@@ -8,8 +8,8 @@ from typing import Literal
 
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
-from semiseg_lib.fingerprint import Configuration
-from semiseg_lib.inference import Protocol
+from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
     ConvPrimaryConfig,
@@ -19,7 +19,7 @@ from semiseg_lib.methods import (
 )
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.training.loop import TrainConfig
 
 
 @dataclass(frozen=True)

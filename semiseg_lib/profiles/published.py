@@ -1,6 +1,6 @@
 """The published recipes of the systems that learn without boxes, as profiles.
 
-``notebooks/published_recipes.yml`` names the source of every value. What no source gives is this
+``notebook/published_recipes.yml`` names the source of every value. What no source gives is this
 book's choice, as is the rest of a profile: its stages with boxes are those of Self-Correcting
 Networks.
 

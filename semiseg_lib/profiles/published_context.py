@@ -8,7 +8,7 @@ from dataclasses import replace
 from semiseg_lib.batches.cutmix import CutMixConfig
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
-from semiseg_lib.inference import Protocol
+from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.methods import CACConfig, ELNConfig, S4MCConfig
 from semiseg_lib.methods.parts import HardPixels
 from semiseg_lib.models import ModelConfig
@@ -24,7 +24,7 @@ from semiseg_lib.profiles.published_shared import (
     in_pairs,
     steps,
 )
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.training.loop import TrainConfig
 
 _VOC = DataConfig("voc", labelled=EIGHTH_OF_TRAIN_AUG, candidates="train_aug")
 _CITYSCAPES = DataConfig("cityscapes", labelled=EIGHTH_OF_CITYSCAPES)

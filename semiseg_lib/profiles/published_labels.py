@@ -8,7 +8,7 @@ from dataclasses import replace
 from semiseg_lib.batches.cutmix import THREE_BOXES
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
-from semiseg_lib.inference import Protocol
+from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.methods import CPSConfig, FixMatchConfig
 from semiseg_lib.methods.parts import HardPixels
 from semiseg_lib.models import ModelConfig
@@ -25,7 +25,7 @@ from semiseg_lib.profiles.published_shared import (
     in_pairs,
     steps,
 )
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.training.loop import TrainConfig
 
 VIDEO_FRAMES = 18_000
 """Assumed: the frames of CamVid's sequences 0006R0 and 0016E5, ten minutes at 30 a second.

@@ -16,7 +16,7 @@ from semiseg_lib.methods import CPSConfig, FixMatchConfig, SupervisedConfig
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles import drawn, published
 from semiseg_lib.profiles.profile import RoundsConfig
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.training.loop import TrainConfig
 
 _STRONG = StrongConfig(sigma=(0.1, 0.5))  # of 8 pixels, 2 would be a quarter of a digit
 

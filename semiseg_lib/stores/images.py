@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from semiseg_lib.durable import Damaged, held, sha256
-from semiseg_lib.paths import shown
+from semiseg_lib.core.durable import Damaged, held, sha256
+from semiseg_lib.core.paths import shown
 
 from .store import Stale, Store
 

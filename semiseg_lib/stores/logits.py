@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from semiseg_lib.paths import shown
+from semiseg_lib.core.paths import shown
 
 from .images import ImageStore
 from .store import Stale

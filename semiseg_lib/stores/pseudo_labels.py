@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from semiseg_lib.core.durable import Damaged
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.labels import VOID, mask_png
-from semiseg_lib.durable import Damaged
-from semiseg_lib.paths import shown
 
 from .images import ImageStore
 from .store import Stale

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import semiseg_lib
-from semiseg_lib.durable import (
+from semiseg_lib.core.durable import (
     MAKE_AGAIN,
     Damaged,
     atomic_write,
@@ -26,7 +26,7 @@ from semiseg_lib.durable import (
     sweep,
     write_json,
 )
-from semiseg_lib.paths import shown
+from semiseg_lib.core.paths import shown
 
 MANIFEST = "manifest.json"
 ASIDE = ".damaged"  # ends the name of a folder that was set aside
@@ -51,7 +51,7 @@ class Store:
     """A folder of files with a manifest.
 
     Reading writes nothing, so a read-only folder serves many readers. Of several processes only
-    one may write at a time: hold the folder (:func:`semiseg_lib.durable.held`).
+    one may write at a time: hold the folder (:func:`semiseg_lib.core.durable.held`).
 
     Args:
         folder: the members and ``manifest.json``; other files may lie beside them.

@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from semiseg_lib.durable import damaged
-from semiseg_lib.paths import shown
+from semiseg_lib.core.durable import damaged
+from semiseg_lib.core.paths import shown
 
 LENGTH = 8  # bytes that hold the length of the header
 METADATA = "__metadata__"

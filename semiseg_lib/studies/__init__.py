@@ -1,6 +1,6 @@
 """Studies: the same question asked with several seeds, and the records that answer it.
 
-A study is a list of arms. Its records are small JSON files in ``notebooks/records``; the chapters
+A study is a list of arms. Its records are small JSON files in ``measured/``; the chapters
 draw their tables from them, and ``semiseg study NAME`` makes them again.
 """
 

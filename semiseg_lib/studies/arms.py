@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.experiments import Run, runs_behind
 from semiseg_lib.experiments.machine import Machine
-from semiseg_lib.fingerprint import fingerprint
 from semiseg_lib.profiles import Profile
 from semiseg_lib.studies.scores import Rounds, Scores, reads, scored
 

@@ -12,13 +12,18 @@ from functools import cached_property
 import numpy as np
 
 from semiseg_lib import datasets, methods
+from semiseg_lib.evaluation.statistics import (
+    Interval,
+    PairedInterval,
+    mean_and_interval,
+    paired_interval,
+)
 from semiseg_lib.experiments.values import fresh_networks
 from semiseg_lib.profiles import Profile
 from semiseg_lib.studies import records
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.contenders import COMPARISONS, Contender
-from semiseg_lib.tables import Interval, PairedInterval, mean_and_interval, paired_interval
 
 MASK_OVER_BOXES = 8.0
 """How many times as long an image's mask takes as its boxes. An assumption: time your own."""
@@ -181,7 +186,7 @@ class Comparison:
         return sorted({seed for row in self.rows.values() for seed in row.scores})
 
     def table(self, against: str = FAIR, ratio: float = MASK_OVER_BOXES) -> list[dict]:
-        """Rows for :func:`~semiseg_lib.tables.results_table`; scores in percent.
+        """Rows for :func:`~semiseg_lib.notebook.tables.results_table`; scores in percent.
 
         Args:
             against: the row that the others are compared with, paired by seed.

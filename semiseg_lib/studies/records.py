@@ -29,19 +29,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from semiseg_lib.core.durable import Damaged, held, read_json, write_json
+from semiseg_lib.core.fingerprint import dump
+from semiseg_lib.core.paths import in_checkout, shown, work_root
+from semiseg_lib.core.provenance import code_version, in_words
 from semiseg_lib.datasets.as_hashed import one_state_of_files
-from semiseg_lib.durable import Damaged, held, read_json, write_json
 from semiseg_lib.experiments import Machine
-from semiseg_lib.fingerprint import dump
-from semiseg_lib.paths import CHECKOUT, shown
 from semiseg_lib.profiles import Profile
-from semiseg_lib.provenance import code_version, in_words
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.origins import data_here, is_of_these_images, origin_of
 
 SIGN = "†"
 """What stands behind the name of a legacy row."""
+MEASURED = Path(__file__).parent / "measured"
+"""The records that come with the package."""
 FORMAT = 2
 """Raised when older files can no longer be read."""
 OTHER_SETTINGS = "made with other settings than today's"
@@ -267,8 +269,13 @@ def dataset_of(name: str) -> str:
 
 
 def record_path(name: str, profile: str) -> Path:
-    """Return where a study's records lie."""
-    return CHECKOUT / "notebooks" / "records" / f"{name.replace(' ', '_')}-{profile}.json"
+    """Return where a study's records lie: those of the package, until others are made outside it.
+
+    In the book's checkout the package's own file is written. A library that was installed from a
+    wheel writes to the work folder, and reads there first.
+    """
+    file = f"{name.replace(' ', '_')}-{profile}.json"
+    return MEASURED / file if in_checkout() else work_root() / "records" / file
 
 
 def _row(
@@ -310,9 +317,9 @@ def _served(rows: list[dict], stored: _File, name: str, profile: Profile) -> Rec
     """
     path = record_path(name, profile.name)
     fix = f"Make it: semiseg study {name!r} --profile {profile.name}"
-    if not path.is_file():
+    if not stored.rows and not stored.legacy:
         raise FileNotFoundError(f"{path.name} is not there yet. {fix}")
-    if (stored.rows or stored.legacy) and not rows:
+    if not rows:
         raise FileNotFoundError(f"{path.name} was made with other settings than now. {fix}")
     left_out = _left_out(stored, name, profile)
     if (commits := commits_of(rows)) and (fresh := _current(stored, name, profile)):
@@ -370,6 +377,7 @@ def _stored(path: Path) -> _File:
     Raises:
         Damaged: the file, or its legacy rows, are not what was written.
     """
+    path = path if path.is_file() else MEASURED / path.name
     if not path.is_file():
         return _File()
     try:

@@ -9,7 +9,9 @@ from typing import Any
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.evaluate import Evaluation
+from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.core.paths import shown
+from semiseg_lib.evaluation.metrics import Evaluation
 from semiseg_lib.experiments import (
     Inputs,
     MixedLogits,
@@ -20,17 +22,15 @@ from semiseg_lib.experiments import (
     resolve,
     runs_behind,
 )
-from semiseg_lib.experiments import self_training as story
+from semiseg_lib.experiments import pseudo_labelling as story
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.places import place
 from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.experiments.values import Logits
-from semiseg_lib.fingerprint import Configuration
 from semiseg_lib.methods.pseudo_label import Selection
-from semiseg_lib.paths import shown
 from semiseg_lib.profiles import Profile
 from semiseg_lib.profiles.profile import RoundsConfig
-from semiseg_lib.runs import RunFolder
+from semiseg_lib.training.run_folder import RunFolder
 
 Scores = dict[str, Any]
 """What was measured, by name, and ``made with``: the states of machine and code behind it."""

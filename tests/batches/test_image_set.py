@@ -18,11 +18,11 @@ from semiseg_lib.batches.part import Part
 from semiseg_lib.batches.weak_view import DRAWS, ViewConfig, draw_view
 from semiseg_lib.datasets import cached
 from semiseg_lib.datasets.cached import Cached
+from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import LabelError, write_mask
 from semiseg_lib.datasets.minivoc import Sizes
 from semiseg_lib.datasets.sample import Boxes, Sample
 from semiseg_lib.datasets.voc import VOC_CLASSES
-from semiseg_lib.datasets.voc_layout import VOCDataset
 
 KEEP = ("background", "cat", "dog")
 BOXED = np.arange(3) > 0

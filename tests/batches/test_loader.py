@@ -18,7 +18,7 @@ from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.weak_view import DRAWS, View, ViewConfig, draw_view, recolour
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Sample
-from semiseg_lib.train import _read
+from semiseg_lib.training.loop import _read
 
 SHIFTED = ViewConfig(
     shift=8, border="mirror", brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from semiseg_lib import book as book_package
+import bookkit as book_package
+from bookkit import BookError, load
+from bookkit.description import TABLE_END, TABLE_START
 from semiseg_lib import profiles
-from semiseg_lib.book import BookError, load
-from semiseg_lib.book.description import TABLE_END, TABLE_START
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_every_page_is_listed_and_every_listed_one_exists(book, checkout):
 def test_the_readme_shows_the_current_chapter_table(book, checkout):
     text = (checkout / "README.md").read_text(encoding="utf-8")
     shown = text.split(TABLE_START)[1].split(TABLE_END)[0].strip()
-    assert shown == book_package.chapter_table(book), "python -m semiseg_lib.book table --write"
+    assert shown == book_package.chapter_table(book), "python -m bookkit table --write"
 
 
 def test_the_profiles_are_those_of_the_library(book):

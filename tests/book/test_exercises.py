@@ -3,8 +3,8 @@
 import jupytext
 import nbformat
 
-from semiseg_lib.book import load
-from semiseg_lib.book.exercises import STUB, stub_of, write_exercises
+from bookkit import load
+from bookkit.exercises import STUB, stub_of, write_exercises
 
 SOLVED = '''def share(part: int, whole: int) -> float:
     """The share in percent."""

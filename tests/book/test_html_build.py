@@ -12,9 +12,9 @@ from urllib.parse import quote
 import nbformat
 import pytest
 
-from semiseg_lib.book import load
-from semiseg_lib.book.build import SOURCES, html
-from semiseg_lib.book.notebook import as_stored, write_notebook
+from bookkit import load
+from bookkit.build import SOURCES, html
+from bookkit.notebook import as_stored, write_notebook
 
 # Tags and attributes through which a page loads something; <a href> is only followed by a reader.
 LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}

@@ -11,9 +11,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from semiseg_lib.book import load
-from semiseg_lib.book.build import SOURCES
-from semiseg_lib.book.notebook import write_notebook
+from bookkit import load
+from bookkit.build import SOURCES
+from bookkit.notebook import write_notebook
 
 MEASURING = "02_measuring_segmentation"
 

@@ -5,15 +5,15 @@ import copy
 import nbformat
 import pytest
 
-from semiseg_lib.book import load
-from semiseg_lib.book.gates import (
+from bookkit import load
+from bookkit.gates import (
     MACHINE_PATH,
     book_complaints,
     chapter_complaints,
     first_difference,
     notebook_complaints,
 )
-from semiseg_lib.book.notebook import as_stored, write_notebook
+from bookkit.notebook import as_stored, write_notebook
 
 
 @pytest.mark.parametrize("chapter", load().chapters, ids=lambda chapter: chapter.file)

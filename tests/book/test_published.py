@@ -5,7 +5,7 @@ import math
 import pytest
 
 from semiseg_lib import profiles
-from semiseg_lib.book import published
+from semiseg_lib.notebook import published
 
 
 def test_every_published_score_has_its_source_and_the_table_its_columns():

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from bookkit import BookError, results
 from semiseg_lib import profiles, studies
-from semiseg_lib.book import BookError, results
-from semiseg_lib.durable import read_json
+from semiseg_lib.core.durable import read_json
 from semiseg_lib.studies import Records
 
 MACHINE = {
@@ -48,7 +48,7 @@ def test_the_page_shows_the_records(checkout):
     text = (checkout / "notebooks" / "results.md").read_text(encoding="utf-8")
     for (start, end), content in results.regions().items():
         shown = text.split(start)[1].split(end)[0]
-        assert shown.strip() == content.strip(), "python -m semiseg_lib.book table --write"
+        assert shown.strip() == content.strip(), "python -m bookkit table --write"
 
 
 def test_no_number_is_typed_in(checkout):
@@ -60,7 +60,7 @@ def test_no_number_is_typed_in(checkout):
 
 def test_every_stored_score_is_on_the_page(checkout):
     text = (checkout / "notebooks" / "results.md").read_text(encoding="utf-8")
-    paths = sorted((checkout / "notebooks" / "records").glob("photographs-*.json"))
+    paths = sorted((checkout / "semiseg_lib" / "studies" / "measured").glob("photographs-*.json"))
     if not paths:
         pytest.skip("no record of the study of photographs is stored yet")
     for path in paths:
@@ -91,7 +91,7 @@ def test_seeds_are_averaged_and_paired(stored):
 
 
 def test_a_missing_record_says_how_to_make_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(studies.records, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(studies.records, "MEASURED", tmp_path)
     assert "semiseg study photographs --profile gpu --root DIR" in results.measured("gpu")
 
 

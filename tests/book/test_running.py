@@ -7,10 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from bookkit import Book, Chapter, Part, __main__, build
+from bookkit.__main__ import main
+from bookkit.notebook import ChapterFailed, tagged_text
 from semiseg_lib import cli
-from semiseg_lib.book import Book, Chapter, Part, __main__, build
-from semiseg_lib.book.__main__ import main
-from semiseg_lib.book.notebook import ChapterFailed, tagged_text
 
 sys.path.append(str(Path(__file__).parents[1]))
 

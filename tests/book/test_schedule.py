@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from semiseg_lib.book import Chapter, load
-from semiseg_lib.book.schedule import default_jobs, run_together
+from bookkit import Chapter, load
+from bookkit.schedule import default_jobs, run_together
 
 MINUTES = {"smoke": 1.0, "laptop": 1.0}
 
@@ -100,7 +100,7 @@ def test_leaving_early_tells_the_running_ones_to_stop():
 
 
 def test_the_default_is_one_for_each_core_as_far_as_memory_goes(monkeypatch):
-    module = "semiseg_lib.book.schedule."
+    module = "bookkit.schedule."
     monkeypatch.setattr(module + "torch.accelerator.is_available", lambda: False)
     memory = type("Memory", (), {"available": 64e9})
     monkeypatch.setattr(module + "psutil.virtual_memory", lambda: memory)
@@ -118,7 +118,7 @@ def test_the_default_is_one_for_each_core_as_far_as_memory_goes(monkeypatch):
 BUILD = """
 import sys, json
 from pathlib import Path
-from semiseg_lib.book import Book, Chapter, Part, build
+from bookkit import Book, Chapter, Part, build
 folder = Path(sys.argv[1])
 build.SOURCES = folder
 chapters = tuple(Chapter(f"0{n}_c", "T", "Q?", {"smoke": 1.0}) for n in (1, 2, 3))

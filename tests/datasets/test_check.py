@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from semiseg_lib.datasets.audit import Report, check_dataset, check_layout
+from semiseg_lib.datasets.devkit.layout import VOCDataset, voc_layout
 from semiseg_lib.datasets.labels import LabelError, read_mask, voc_palette, write_mask
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
-from semiseg_lib.datasets.voc_layout import VOCDataset, voc_layout
 
 
 def check(voc, **options) -> Report:

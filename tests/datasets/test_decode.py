@@ -18,11 +18,11 @@ from PIL import Image
 
 from semiseg_lib import datasets
 from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.datasets import camvid, cifar10, minivoc, voc
 from semiseg_lib.datasets.dataset import LISTS, SHIPPED
+from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.sample import Sample
-from semiseg_lib.datasets.voc_layout import VOCDataset
-from semiseg_lib.fingerprint import fingerprint
 
 READ: dict[str, tuple[int, str]] = {
     "minivoc": (1, "be378817c2c78daa12126c7f2cff5ee31221deea51e973beeb047825add7cde5"),

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from semiseg_lib.core.durable import read_json, write_json
 from semiseg_lib.datasets import digest
 from semiseg_lib.datasets.digest import FileHashes, image_set_digest, image_set_hashes
-from semiseg_lib.durable import read_json, write_json
 
 sys.path.append(str(Path(__file__).parents[1]))
 

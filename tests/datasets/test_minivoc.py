@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semiseg_lib.core.durable import Damaged, read_json
+from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import VOID, voc_palette
 from semiseg_lib.datasets.minivoc import (
     SPLITS,
@@ -36,8 +38,6 @@ from semiseg_lib.datasets.minivoc.outlines import GRID, ellipse, fill, polygon
 from semiseg_lib.datasets.minivoc.scenery import _blend_weights, soft_noise
 from semiseg_lib.datasets.minivoc.shapes import DRAW_CLASS
 from semiseg_lib.datasets.minivoc.worlds import CLASSES
-from semiseg_lib.datasets.voc_layout import VOCDataset
-from semiseg_lib.durable import Damaged, read_json
 
 sys.path.append(str(Path(__file__).parents[1]))
 

@@ -20,8 +20,8 @@ from semiseg_lib.datasets.acquire import Count
 from semiseg_lib.datasets.camvid import CAMVID_CLASSES, CAMVID_COLOURS, CamVidDataset
 from semiseg_lib.datasets.cityscapes import CityscapesDataset
 from semiseg_lib.datasets.dataset import find
+from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.voc import VOC_CLASSES
-from semiseg_lib.datasets.voc_layout import VOCDataset
 
 SIZE = (6, 8)
 

@@ -12,9 +12,9 @@ from scipy.sparse import csc_array
 
 from semiseg_lib.datasets.acquire import make_aug, read_sbd_mask
 from semiseg_lib.datasets.acquire.sbd import NUM_CLASSES
+from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import LabelError, read_mask, voc_palette, write_mask
 from semiseg_lib.datasets.voc import VOC_CLASSES
-from semiseg_lib.datasets.voc_layout import VOCDataset
 
 # v1 and v2 are VOC's train images, v3 its val; SBD has v1 and v3 too, and s1, s2 on its own.
 SBD = {"train": ("s2", "v1"), "val": ("s1", "v3")}

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import VOID, LabelError, write_mask
 from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, Sizes, annotate, draw_scene, prepare
 from semiseg_lib.datasets.minivoc.dice import STREAM_BOXES, generator_for
 from semiseg_lib.datasets.voc import VOC_CLASSES, open_voc
-from semiseg_lib.datasets.voc_layout import VOCDataset
 
 
 def read(voc, **options):

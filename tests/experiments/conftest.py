@@ -17,7 +17,7 @@ from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.experiments import Machine, training
 from semiseg_lib.profiles import Profile, load
-from semiseg_lib.train import TrainConfig
+from semiseg_lib.training.loop import TrainConfig
 
 LISTS = {
     "labelled": range(4), "unlabelled": range(4, 8), "val": range(8, 10), "test": range(10, 12),

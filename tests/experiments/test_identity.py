@@ -12,13 +12,13 @@ import pytest
 
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.core.fingerprint import load
 from semiseg_lib.experiments import Inputs, Logits, PseudoLabels, Run
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.identity import KINDS, SCHEMA, blueprint
-from semiseg_lib.experiments.self_training import pseudo_labels, student
+from semiseg_lib.experiments.pseudo_labelling import pseudo_labels, student
 from semiseg_lib.experiments.semi_supervised import learn
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.fingerprint import load
 from semiseg_lib.methods import AncillaryConfig, ConvPrimaryConfig, ELNConfig
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles import Profile

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib.durable import Damaged
+from semiseg_lib.core.durable import Damaged
 from semiseg_lib.experiments import Machine, Trained, open_run, resolve, resolving, training
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.experiments.self_training import pseudo_labels, student
+from semiseg_lib.experiments.pseudo_labelling import pseudo_labels, student
 from semiseg_lib.experiments.trained import read_run
 from semiseg_lib.models import encoders
 from semiseg_lib.profiles import load
-from semiseg_lib.runs import RunFolder, read_description
+from semiseg_lib.training.run_folder import RunFolder, read_description
 
 MEMBERS = ("model.safetensors", "best.safetensors", "record.json", "config.json", "lists.json",
            "machines.json")

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.durable import Damaged
+from semiseg_lib.core.durable import Damaged
 from semiseg_lib.experiments import (
     open_run,
     resolve,
@@ -25,9 +25,9 @@ from semiseg_lib.experiments import (
     training,
 )
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.runs import RunFolder
 from semiseg_lib.stores import Store
 from semiseg_lib.stores import logits as logits_store
+from semiseg_lib.training.run_folder import RunFolder
 
 
 @contextmanager

@@ -10,8 +10,11 @@ from typing import ClassVar, Literal
 import pytest
 
 from semiseg_lib import methods
+from semiseg_lib.core.fingerprint import Configuration, Schema, digest, dump, plain, schema_of
+from semiseg_lib.core.fingerprint import load as read
 from semiseg_lib.datasets.dataset import LISTS
 from semiseg_lib.datasets.minivoc.worlds import BoxStyle
+from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
 from semiseg_lib.experiments import (
     Inputs,
     Logits,
@@ -23,12 +26,9 @@ from semiseg_lib.experiments import (
     runs_behind,
 )
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.experiments.self_training import pseudo_labels, student
+from semiseg_lib.experiments.pseudo_labelling import pseudo_labels, student
 from semiseg_lib.experiments.semi_supervised import learn, supervised_longer, warm_starts
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.fingerprint import Configuration, Schema, digest, dump, plain, schema_of
-from semiseg_lib.fingerprint import load as read
-from semiseg_lib.inference import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.parts import cross_entropy

@@ -22,11 +22,11 @@ import pytest
 from semiseg_lib import cli, experiments
 from semiseg_lib.cli import commands
 from semiseg_lib.cli.flags import TrainFlags
+from semiseg_lib.core.fingerprint import digest, schema_of
+from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.datasets import digest as digests
 from semiseg_lib.experiments import Run, self_correction
 from semiseg_lib.experiments.identity import Inputs
-from semiseg_lib.fingerprint import digest, schema_of
-from semiseg_lib.paths import CHECKOUT
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from test_fingerprint import another
@@ -212,8 +212,9 @@ def test_flags_that_decide_nothing_lead_to_the_same_run(tmp_path, monkeypatch):
         assert way.take(world) == first, more
 
 
-WAYS_ROUND = {"semiseg_lib.runs", "semiseg_lib.train", "semiseg_lib.stores.logits",
-              "semiseg_lib.stores.pseudo_labels", "semiseg_lib.experiments.training"}
+WAYS_ROUND = {"semiseg_lib.training.run_folder", "semiseg_lib.training.loop",
+              "semiseg_lib.stores.logits", "semiseg_lib.stores.pseudo_labels",
+              "semiseg_lib.experiments.training"}
 """What trains, writes and reads below the ways that are walked."""
 SHOWN = {"TrainConfig", "fit", "make_accelerator", "make_optimizer", "RunFolder",  # 03, by hand
          "LogitsStore", "StaleLogits"}  # chapter 05, how a store refuses other logits

@@ -37,15 +37,16 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 from semiseg_lib import cli, profiles, studies
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.core.paths import CHECKOUT, work_root
 from semiseg_lib.datasets import digest as digests
 from semiseg_lib.experiments import (
     MixedLogits,
     PseudoLabels,
     Run,
+    pseudo_labelling,
     resolve,
     resolving,
     self_correction,
-    self_training,
     semi_supervised,
     training,
 )
@@ -53,11 +54,10 @@ from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.trained import open_run
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.models import ModelConfig, encoders
-from semiseg_lib.paths import CHECKOUT, work_root
+from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.profiles import Profile
 from semiseg_lib.stores import logits as logits_store
 from semiseg_lib.studies import records
-from semiseg_lib.tables import markdown_table
 
 SIDE = 32
 LISTS = {"labelled": range(4), "unlabelled": range(4, 8), "val": range(8, 10),
@@ -365,7 +365,7 @@ def resolved(value: Any, world: World) -> set[str]:
 
 
 def _rounds(world: World) -> set[str]:
-    done = list(self_training.rounds(world.profile, world.seed, machine=world.machine))
+    done = list(pseudo_labelling.rounds(world.profile, world.seed, machine=world.machine))
     return {one.student.folder.path.name for one in done}
 
 
@@ -491,7 +491,7 @@ def _with_teacher(world: World) -> set[str]:
     profile, seed = world.profile, world.seed
     labels = replace(_labels(profile, seed),
                      teacher=self_correction.supervised(profile, seed, world.teacher))
-    return resolved(self_training.student(profile, seed, profile.rounds, labels)[0], world)
+    return resolved(pseudo_labelling.student(profile, seed, profile.rounds, labels)[0], world)
 
 
 def _with_encoder(world: World) -> set[str]:
@@ -584,7 +584,7 @@ def _mixed(profile: Profile, seed: int) -> MixedLogits:
 
 
 def _labels(profile: Profile, seed: int) -> PseudoLabels:
-    return self_training.pseudo_labels(
+    return pseudo_labelling.pseudo_labels(
         profile, profile.rounds, self_correction.supervised(profile, seed), 1)
 
 
@@ -617,10 +617,10 @@ STORYLINES: Mapping[ModuleType, Mapping[str, Way]] = {
                                     MASKS | {"training without boxes"}),
         "warm_starts": _value(lambda p, s: semi_supervised.warm_starts(p, s, 1)[0], MASKS),
     },
-    self_training: {
+    pseudo_labelling: {
         "pseudo_labels": _value(_labels, MASKS | {"unlabelled"}),
         "student": _value(
-            lambda p, s: self_training.student(p, s, p.rounds, _labels(p, s))[1], ROUNDS,
+            lambda p, s: pseudo_labelling.student(p, s, p.rounds, _labels(p, s))[1], ROUNDS,
             cost=2),
         "rounds": Way(_rounds, ROUNDS, cost=2),
     },
@@ -651,7 +651,6 @@ NO_WAY = {
     "data": "fetches and checks images", "runs": "lists and prunes what is stored",
     "compare": "reads records", "doctor": "looks at the machine",
     "predict": "weights predict on any images", "visualize": "weights predict on any images",
-    "book": "runs the chapters, which resolve values",
 }
 """Commands that neither train nor score."""
 
@@ -687,14 +686,14 @@ def functions_of(module: ModuleType) -> set[str]:
 RESULTS = re.compile(r"\b(Trained|LogitsStore|PseudoLabelStore|Round)\b")
 WALKED = {
     "resolving.resolve": "self_correction.run", "trained.open_run": "open_run",
-    "self_training.rounds": "self_training.rounds",
+    "pseudo_labelling.rounds": "pseudo_labelling.rounds",
 }
 """Each public function that gives a result, and one of the ways that take it."""
 FROM_A_RESULT = {
     "trained.opened": "what `resolve` and `open_run` have found and checked",
     "trained.Trained.holding": "other weights of a run that is open",
     "trained.Trained.chosen": "other weights of a run that is open",
-    "self_training.Round.best": "one of the two runs of a round",
+    "pseudo_labelling.Round.best": "one of the two runs of a round",
 }
 """Public functions that give a result and are no way to one, with the reason."""
 

@@ -27,7 +27,7 @@ from semiseg_lib.methods import (
     SupervisedConfig,
 )
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.runs import CONFIG, RunFolder
+from semiseg_lib.training.run_folder import CONFIG, RunFolder
 
 LEARNS_ALL = {  # a fresh network is never sure, and an image of 32 pixels has few cells
     FixMatchConfig: FixMatchConfig(threshold=0.0),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from semiseg_lib.runs import CheckpointMismatch, RunFolder
+from semiseg_lib.training.run_folder import CheckpointMismatch, RunFolder
 
 sys.path.append(str(Path(__file__).parent))
 

@@ -9,9 +9,9 @@ import torch
 
 from semiseg_lib import methods
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.memory import estimate, example_batch, saved_bytes
 from semiseg_lib.methods import ELNConfig, SupervisedConfig
 from semiseg_lib.models import ModelConfig
+from semiseg_lib.training.memory import estimate, example_batch, saved_bytes
 
 NOW = ELNConfig(ratios=(0.0, 0.0), auxiliary_from=0.0, unlabelled_from=0.0, threshold=0.0)
 SMALL = ModelConfig(width=4)

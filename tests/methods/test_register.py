@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from semiseg_lib import methods, profiles
+from semiseg_lib.core.fingerprint import Configuration, Schema, fingerprint, plain
 from semiseg_lib.experiments import Inputs, open_run, resolve, semi_supervised
-from semiseg_lib.fingerprint import Configuration, Schema, fingerprint, plain
 from semiseg_lib.methods import MeanTeacherConfig, SupervisedConfig, registry
 from semiseg_lib.methods.mean_teacher import MeanTeacher
 from semiseg_lib.methods.supervised import Supervised

@@ -13,12 +13,12 @@ from semiseg_lib import methods
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.datasets.single_class import SingleClassDataset
-from semiseg_lib.evaluate import evaluate
-from semiseg_lib.inference import predict_part
-from semiseg_lib.memory import example_batch
+from semiseg_lib.evaluation.metrics import evaluate
+from semiseg_lib.evaluation.predict import predict_part
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.models import ModelConfig, build
 from semiseg_lib.models.classifier import Classifier
+from semiseg_lib.training.memory import example_batch
 
 CLASSES = 4
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from semiseg_lib.durable import Damaged, read_json, seal, unseal
+from semiseg_lib.core.durable import Damaged, read_json, seal, unseal
 from semiseg_lib.stores import Stale, Store
 from semiseg_lib.stores import logits as logits_module
 from semiseg_lib.stores.logits import LogitsStore, StaleLogits
@@ -216,7 +216,7 @@ def test_a_store_that_is_only_read_serves_its_readers(store, monkeypatch):
     for path in (*store.folder.rglob("*"), store.folder):
         path.chmod(0o555 if path.is_dir() else 0o444)
     for name in ("_rename", "_unlink", "_sync_file", "_sync_folder"):
-        monkeypatch.setattr(f"semiseg_lib.durable.{name}", refuse)
+        monkeypatch.setattr(f"semiseg_lib.core.durable.{name}", refuse)
     before = {path: path.stat().st_mtime_ns for path in (store.folder, *store.folder.rglob("*"))}
     reader = opened(store.folder)
     assert reader.finished and reader.read("a.bin") == b"first"

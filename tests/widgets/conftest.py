@@ -7,10 +7,15 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from semiseg_lib.confidence import confidence_counts
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.widgets import AlphaExplorer, CutMixSampler, PseudoLabelBrowser, ThresholdExplorer
+from semiseg_lib.evaluation.confidence import confidence_counts
+from semiseg_lib.notebook.widgets import (
+    AlphaExplorer,
+    CutMixSampler,
+    PseudoLabelBrowser,
+    ThresholdExplorer,
+)
 
 CLASSES = ("background", "balloon", "car")
 

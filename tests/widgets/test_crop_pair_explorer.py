@@ -13,10 +13,10 @@ from semiseg_lib.batches.crop_pairs import draw_pair, shared_cells
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import CACConfig
 from semiseg_lib.methods.cac import Cells, moving
-from semiseg_lib.plots import colourise
-from semiseg_lib.widgets import CropPairExplorer
-from semiseg_lib.widgets.crop_pair_explorer import cell_truth
-from semiseg_lib.widgets.static_widget import PAYLOAD_LIMIT
+from semiseg_lib.notebook.plots import colourise
+from semiseg_lib.notebook.widgets import CropPairExplorer
+from semiseg_lib.notebook.widgets.crop_pair_explorer import cell_truth
+from semiseg_lib.notebook.widgets.static_widget import PAYLOAD_LIMIT
 
 sys.path.append(str(Path(__file__).parent))
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.plots import colourise, heat
-from semiseg_lib.widgets import ErrorMapExplorer
-from semiseg_lib.widgets.error_map_explorer import THRESHOLDS
-from semiseg_lib.widgets.static_widget import PAYLOAD_LIMIT
+from semiseg_lib.notebook.plots import colourise, heat
+from semiseg_lib.notebook.widgets import ErrorMapExplorer
+from semiseg_lib.notebook.widgets.error_map_explorer import THRESHOLDS
+from semiseg_lib.notebook.widgets.static_widget import PAYLOAD_LIMIT
 
 sys.path.append(str(Path(__file__).parent))
 

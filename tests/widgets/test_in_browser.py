@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semiseg_lib.confidence import confidence_counts
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.plots import colourise
-from semiseg_lib.widgets import ThresholdExplorer
+from semiseg_lib.evaluation.confidence import confidence_counts
+from semiseg_lib.notebook.plots import colourise
+from semiseg_lib.notebook.widgets import ThresholdExplorer
 
 sys.path.append(str(Path(__file__).parent))
 

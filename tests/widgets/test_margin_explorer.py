@@ -15,10 +15,10 @@ from semiseg_lib.batches.neighbours import neighbours
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.s4mc import BETA, indicator, refine, threshold
-from semiseg_lib.plots import colourise
-from semiseg_lib.widgets import MarginExplorer
-from semiseg_lib.widgets.encoding import quantise
-from semiseg_lib.widgets.static_widget import PAYLOAD_LIMIT, read_source
+from semiseg_lib.notebook.plots import colourise
+from semiseg_lib.notebook.widgets import MarginExplorer
+from semiseg_lib.notebook.widgets.encoding import quantise
+from semiseg_lib.notebook.widgets.static_widget import PAYLOAD_LIMIT, read_source
 
 sys.path.append(str(Path(__file__).parent))
 

@@ -12,11 +12,11 @@ import traitlets
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from semiseg_lib.confidence import confidence_counts
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.widgets import CutMixSampler, PseudoLabelBrowser, ThresholdExplorer
-from semiseg_lib.widgets.encoding import pack
-from semiseg_lib.widgets.static_widget import PAYLOAD_LIMIT
+from semiseg_lib.evaluation.confidence import confidence_counts
+from semiseg_lib.notebook.widgets import CutMixSampler, PseudoLabelBrowser, ThresholdExplorer
+from semiseg_lib.notebook.widgets.encoding import pack
+from semiseg_lib.notebook.widgets.static_widget import PAYLOAD_LIMIT
 
 NAMES = ("threshold-explorer", "pseudo-label-browser", "cutmix-sampler")
 

@@ -26,8 +26,8 @@ import urllib3
 from pooch.hashes import hash_matches
 from tqdm.auto import tqdm
 
-from semiseg_lib.durable import atomic_folder
-from semiseg_lib.paths import shown
+from semiseg_lib.core.durable import atomic_folder
+from semiseg_lib.core.paths import shown
 
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 from tqdm.auto import tqdm
 
-from semiseg_lib.durable import atomic_write
-from semiseg_lib.paths import shown
+from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.paths import shown
 
 
 def extract_frames(

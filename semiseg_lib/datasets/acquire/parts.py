@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from semiseg_lib.paths import shown
+from semiseg_lib.core.paths import shown
 
 from .download import Archive, fetch, unpack
 

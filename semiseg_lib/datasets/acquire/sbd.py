@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from semiseg_lib.datasets.devkit.layout import read_list
 from semiseg_lib.datasets.labels import LabelError, read_mask, write_mask
 from semiseg_lib.datasets.lists import write_list
-from semiseg_lib.datasets.voc_layout import read_list
 
 AUG_FOLDER = "SegmentationClassAug"
 NUM_CLASSES = 21

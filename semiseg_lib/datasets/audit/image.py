@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from semiseg_lib.datasets.devkit.annotation import half_open
 from semiseg_lib.datasets.labels import VOID, LabelError, voc_palette
-from semiseg_lib.datasets.voc_annotation import half_open
 
 from .parts import Entry, Look, Problem, Rules
 

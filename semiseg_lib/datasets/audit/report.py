@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.dataset import find, usable
-from semiseg_lib.paths import shown
 
 from .findings import FAILS, MENDS, Histogram
 from .image import look, missing

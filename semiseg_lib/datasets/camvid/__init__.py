@@ -25,14 +25,14 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
+from semiseg_lib.core.durable import atomic_folder
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, get_archive
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
 from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, Request
 from semiseg_lib.datasets.labels import VOID, check_same_size, packed_ids, read_image, read_mask
 from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates, read_published_list
 from semiseg_lib.datasets.sample import Sample
-from semiseg_lib.durable import atomic_folder
-from semiseg_lib.paths import shown
 
 from .colours import (
     CAMVID_CLASSES,

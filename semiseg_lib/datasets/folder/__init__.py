@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, NamedBoxes, Rules
 from semiseg_lib.datasets.dataset import Dataset, Request
+from semiseg_lib.datasets.devkit.annotation import read_annotation
 from semiseg_lib.datasets.lists import read_published_list
-from semiseg_lib.datasets.voc_annotation import read_annotation
-from semiseg_lib.paths import shown
 
 from .lists import LISTS, folder_lists
 from .reader import Contents, FolderDataset, look_through, read_classes

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from semiseg_lib.datasets.devkit.annotation import half_open, read_annotation
 from semiseg_lib.datasets.labels import LabelError
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.datasets.voc_annotation import half_open, read_annotation
 
 COCO_FILES = ("boxes.json", "annotations.json")
 

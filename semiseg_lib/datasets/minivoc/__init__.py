@@ -10,7 +10,7 @@ from typing import Literal
 
 from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, Request
-from semiseg_lib.datasets.voc_layout import (
+from semiseg_lib.datasets.devkit.layout import (
     HIDDEN_MASKS,
     PALETTE,
     VOCDataset,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semiseg_lib.fingerprint import Configuration
+from semiseg_lib.core.fingerprint import Configuration
 
 DRAWING_VERSION = 1  # raise it whenever a change to the drawing changes a pixel
 CLASSES = ("balloon", "boat", "car", "fish", "house", "tree")  # what can be drawn

@@ -12,9 +12,7 @@ from xml.etree import ElementTree
 from PIL import Image
 from tqdm import tqdm
 
-from semiseg_lib.datasets.digest import table_of
-from semiseg_lib.datasets.labels import voc_palette
-from semiseg_lib.durable import (
+from semiseg_lib.core.durable import (
     Damaged,
     atomic_folder,
     damaged,
@@ -23,7 +21,9 @@ from semiseg_lib.durable import (
     sha256,
     write_json,
 )
-from semiseg_lib.paths import shown, work_root
+from semiseg_lib.core.paths import shown, work_root
+from semiseg_lib.datasets.digest import table_of
+from semiseg_lib.datasets.labels import voc_palette
 
 from .annotation import STEP, Box, annotate
 from .dice import STREAM_BOXES, generator_for

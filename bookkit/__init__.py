@@ -1,0 +1,23 @@
+"""The book as a thing that is described, run and built; `python -m bookkit --help`."""
+
+from bookkit.description import (
+    Book,
+    BookError,
+    Chapter,
+    Part,
+    chapter_table,
+    load,
+    toc,
+    write_chapter_table,
+)
+
+__all__ = [
+    "Book",
+    "BookError",
+    "Chapter",
+    "Part",
+    "chapter_table",
+    "load",
+    "toc",
+    "write_chapter_table",
+]

@@ -1,0 +1,265 @@
+"""Run the chapters, render the book, and (authors) store what the chapters put out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+
+import nbformat
+from tqdm import tqdm
+
+from bookkit.description import (
+    BOOK_FILE,
+    Book,
+    Chapter,
+    load,
+    toc,
+    write_between,
+    write_chapter_table,
+)
+from bookkit.notebook import (
+    ChapterFailed,
+    first_figure,
+    run_chapter,
+    tagged_text,
+    write_notebook,
+)
+from bookkit.results import (
+    RESULTS_END,
+    RESULTS_START,
+    results_table,
+    write_results_page,
+)
+from bookkit.schedule import default_jobs, run_together
+from semiseg_lib.core.durable import Damaged, atomic_write, read_json, write_json
+from semiseg_lib.core.paths import CHECKOUT, shown, work_root
+from semiseg_lib.stores.store import MANIFEST
+
+SOURCES = CHECKOUT / "notebooks"
+BUILD = CHECKOUT / "_build"
+LEDGER = "executed.json"
+RESULT_TAG = "book-result"
+
+
+def chosen_chapters(book: Book, names: Sequence[str] | None) -> list[Chapter]:
+    """The chapters of these names or numbers, in reading order; all of them without names."""
+    if not names:
+        return list(book.chapters)
+    wanted = {book.chapter(name).file for name in names}
+    return [chapter for chapter in book.chapters if chapter.file in wanted]
+
+
+def execute(
+    book: Book,
+    profile: str,
+    destination: Path = BUILD / "notebooks",
+    chapters: Sequence[str] | None = None,
+    force: bool = False,
+    jobs: int | None = None,
+) -> dict[str, float]:
+    """Run chapters into `destination`; return the minutes of each, in reading order.
+
+    The committed notebooks stay as they are. A chapter that was run before with the same source,
+    library and profile is skipped unless `force`.
+
+    Args:
+        book: all chapters.
+        profile: how large their runs are.
+        destination: where the executed notebooks and the ledger of what was run go.
+        chapters: names or numbers; all without.
+        force: run again what is up to date.
+        jobs: how many to run at once, each with one thread; one alone takes all threads. None
+            takes what fits this machine.
+
+    Raises:
+        ChapterFailed: a cell raised an error. No further chapter was started.
+    """
+    if profile not in book.profiles:
+        raise ValueError(f"no profile {profile!r}; book.yml has: {', '.join(book.profiles)}.")
+    wanted = chosen_chapters(book, chapters)
+    destination.mkdir(parents=True, exist_ok=True)
+    ledger = _read_ledger(destination / LEDGER)
+    minutes: dict[str, float] = {}
+    states = {
+        chapter.file: {"profile": profile, "hash": _source_hash(SOURCES / f"{chapter.file}.py")}
+        for chapter in wanted
+    }
+    for name, state in states.items():
+        done = ledger.get(name, {})
+        unchanged = {key: done.get(key) for key in state} == state
+        whole = done.get("sha256") == _sha256(destination / f"{name}.ipynb")
+        if unchanged and whole and not force:
+            minutes[name] = done["minutes"]
+            _say(name, f"already run ({done['minutes']:.1f} min)")
+    missing = [chapter for chapter in wanted if chapter.file not in minutes]
+    jobs = max(min(jobs or default_jobs(), len(missing)), 1)
+    stop = Event()
+
+    def run(chapter: Chapter) -> float:
+        _say(chapter.file, f"expected {_expected(chapter, profile)}")
+        source, target = SOURCES / f"{chapter.file}.py", destination / f"{chapter.file}.ipynb"
+        try:
+            return _run_into(source, target, profile, threads=1 if jobs > 1 else None, stop=stop)
+        except ChapterFailed:
+            _say(chapter.file, "failed; no further chapter is started")
+            raise
+
+    with closing(run_together(missing, run, jobs, stop)) as ended:
+        for chapter, spent in ended:
+            minutes[chapter.file] = spent
+            _say(chapter.file, f"done in {spent:.1f} min")
+            ledger[chapter.file] = {
+                **states[chapter.file], "minutes": round(spent, 2),
+                "sha256": _sha256(destination / f"{chapter.file}.ipynb"),
+            }
+            write_json(destination / LEDGER, ledger)
+    return {chapter.file: minutes[chapter.file] for chapter in wanted}
+
+
+def stored_runs() -> dict[Path, int]:
+    """Return when each finished run in the work folder was finished, by its manifest."""
+    found = (work_root() / "runs").glob(f"*/{MANIFEST}")
+    return {path: path.stat().st_mtime_ns for path in found}
+
+
+def trained_since(before: Mapping[Path, int]) -> str:
+    """Say how many runs were trained since :func:`stored_runs` was asked."""
+    new = [path for path, time in stored_runs().items() if before.get(path) != time]
+    if not new:
+        return "Nothing was trained: every run that was asked for was on disk."
+    return (f"Trained: {len(new)} run{'s' * (len(new) > 1)}, in {shown(work_root() / 'runs')}. "
+            "The same command finds them next time.")
+
+
+def _read_ledger(path: Path) -> dict[str, dict]:
+    """What was run, by chapter; nothing where there is no ledger or it is damaged."""
+    try:
+        return read_json(path)
+    except (FileNotFoundError, Damaged):
+        return {}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+
+
+def _say(chapter: str, what: str) -> None:
+    """Print a line about a chapter, above the progress bars of those that run."""
+    tqdm.write(f"{chapter:<32} {what}")
+    sys.stdout.flush()
+
+
+def _expected(chapter: Chapter, profile: str) -> str:
+    minutes = chapter.minutes.get(profile)
+    return f"{minutes:g} min" if minutes else "time not known in this profile"
+
+
+def _run_into(
+    source: Path,
+    target: Path,
+    profile: str,
+    threads: int | None = None,
+    stop: Event | None = None,
+) -> float:
+    """Run one chapter, write it to `target`, and return its minutes."""
+    if not source.is_file():
+        raise FileNotFoundError(
+            f"{shown(source)} is missing: write the chapter or take it out of book.yml."
+        )
+    try:
+        notebook, seconds = run_chapter(source, profile, threads, stop)
+    except ChapterFailed as error:
+        partial = target.with_suffix(".failed.ipynb")
+        write_notebook(error.partial, partial)
+        raise ChapterFailed(
+            f"{error}\nThe notebook up to there: {shown(partial)}", error.partial
+        ) from error
+    write_notebook(notebook, target)
+    return seconds / 60
+
+
+def _source_hash(source: Path) -> str:
+    """A hash over the chapter and the library, since either changes what the chapter shows."""
+    digest = hashlib.sha256()
+    for path in [source, *sorted((CHECKOUT / "semiseg_lib").rglob("*.py"))]:
+        if path.is_file():
+            digest.update(path.name.encode("utf-8") + path.read_bytes())
+    return digest.hexdigest()
+
+
+def html(notebooks: Path = SOURCES, destination: Path = BUILD / "html") -> Path:
+    """Render the executed notebooks of that folder and the book's pages; return the home page.
+
+    Every Sphinx warning is an error: raises RuntimeError after all of them were shown.
+    """
+    book = load(BOOK_FILE)
+    staging = destination.parent / f"{destination.name}_source"
+    for folder in (staging, destination):
+        shutil.rmtree(folder, ignore_errors=True)
+    staging.mkdir(parents=True)
+    for page in [*SOURCES.glob("*.md"), *SOURCES.glob("*.bib"), SOURCES / "conf.py", BOOK_FILE]:
+        shutil.copy(page, staging)
+    shutil.copytree(SOURCES / "_static", staging / "_static")
+    for chapter in book.chapters:
+        notebook = Path(notebooks) / f"{chapter.file}.ipynb"
+        if not notebook.is_file():
+            raise FileNotFoundError(
+                f"{shown(notebook)} is missing: run `python -m bookkit execute` first."
+            )
+        shutil.copy(notebook, staging)
+    command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", "-b", "html"]
+    finished = subprocess.run([*command, str(staging), str(destination)], check=False)
+    if finished.returncode != 0:
+        raise RuntimeError("the HTML was not built: see Sphinx's warnings above.")
+    return destination / "index.html"
+
+
+def summary(book: Book, minutes: dict[str, float], notebooks: Path, page: Path) -> str:
+    """What a build ends with: minutes by chapter, the book's result table, where the HTML is."""
+    lines = ["", f"{'chapter':<32} minutes"]
+    lines += [f"{name:<32} {spent:7.1f}" for name, spent in minutes.items()]
+    lines += [f"{'together':<32} {sum(minutes.values()):7.1f}"]
+    for chapter in reversed(book.chapters):
+        path = notebooks / f"{chapter.file}.ipynb"
+        result = tagged_text(nbformat.read(path, as_version=4), RESULT_TAG)
+        if result:
+            lines += ["", f"Result, from {chapter.file}:", result]
+            break
+    lines += ["", f"Open the book: {page.resolve().as_uri()}"]
+    return "\n".join(lines)
+
+
+def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
+    """For authors: run chapters in the laptop profile and store the outputs in notebooks/.
+
+    Writes each committed .ipynb in step with its .py, then README.md's tables and figure.
+    """
+    for chapter in chosen_chapters(book, chapters):
+        source = SOURCES / f"{chapter.file}.py"
+        minutes = _run_into(source, source.with_suffix(".ipynb"), "laptop")
+        source.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+        expected = chapter.minutes["laptop"]
+        print(f"{chapter.file:<32} {minutes:5.1f} min (book.yml: {expected:g})", flush=True)
+    write_readme(book)
+
+
+def write_readme(book: Book, readme: Path = CHECKOUT / "README.md") -> bool:
+    """Bring README.md and the results page in step; True when the text of one changed."""
+    first = nbformat.read(SOURCES / f"{book.chapters[0].file}.ipynb", as_version=4)
+    with atomic_write(SOURCES / "_static" / "result.png") as temporary:
+        temporary.write_bytes(first_figure(first))
+    table = write_chapter_table(book, readme)
+    page = write_results_page()
+    return write_between(readme, RESULTS_START, results_table(), RESULTS_END) or table or page
+
+
+def write_toc(book: Book, path: Path) -> None:
+    """Write the table of contents for sphinx_external_toc (JSON is YAML)."""
+    path.write_text(json.dumps(toc(book), indent=1), encoding="utf-8")

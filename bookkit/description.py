@@ -1,0 +1,216 @@
+"""Read book.yml, the one description of the book, and derive from it what others need."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.paths import CHECKOUT, shown
+
+BOOK_FILE = CHECKOUT / "book.yml"
+ALWAYS_TIMED = {"smoke", "laptop"}
+SOMETIMES_TIMED = {"gpu", "paper"}
+TABLE_START = "<!-- chapters:start -->"
+TABLE_END = "<!-- chapters:end -->"
+
+
+class BookError(ValueError):
+    """book.yml, or a file that is derived from it, is not as it should be."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter: notebooks/`file`.py with its executed notebooks/`file`.ipynb.
+
+    `minutes` maps smoke, laptop and perhaps other profiles to a running time; `needs` names
+    earlier chapters.
+    """
+
+    file: str
+    title: str
+    question: str
+    minutes: dict[str, float]
+    needs: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> str:
+        """The two digits that the file name begins with."""
+        return self.file[:2]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A titled run of chapters."""
+
+    title: str
+    chapters: tuple[Chapter, ...]
+
+
+@dataclass(frozen=True)
+class Book:
+    """The whole book, in reading order."""
+
+    title: str
+    subtitle: str
+    home: str
+    profiles: dict[str, str]
+    parts: tuple[Part, ...]
+    back_matter_title: str
+    back_matter: tuple[str, ...]
+
+    @property
+    def chapters(self) -> tuple[Chapter, ...]:
+        """All chapters of all parts, in order."""
+        return tuple(chapter for part in self.parts for chapter in part.chapters)
+
+    def chapter(self, name: str) -> Chapter:
+        """The chapter of that file name or number ("06", "06_self_correction").
+
+        Raises BookError when there is none.
+        """
+        for chapter in self.chapters:
+            if name in (chapter.file, chapter.number):
+                return chapter
+        known = ", ".join(chapter.file for chapter in self.chapters)
+        raise BookError(f"no chapter {name!r} in book.yml; there are: {known}.")
+
+
+def load(path: Path = BOOK_FILE) -> Book:
+    """Read and check the description of the book.
+
+    Raises BookError, naming the file, the entry and the mend, when something is missing or wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BookError(f"{shown(path)} is missing. Run this from a clone of the repository.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise BookError(f"{shown(path)} is not valid YAML: {error}") from error
+    where = shown(path)
+    _check_keys(
+        content, {"title", "subtitle", "home", "profiles", "parts", "back_matter"}, set(), where
+    )
+    parts = tuple(_part(entry, where) for entry in content["parts"])
+    _check_keys(content["back_matter"], {"title", "pages"}, set(), f"{where}, back_matter")
+    book = Book(
+        title=content["title"],
+        subtitle=content["subtitle"],
+        home=content["home"],
+        profiles=dict(content["profiles"]),
+        parts=parts,
+        back_matter_title=content["back_matter"]["title"],
+        back_matter=tuple(content["back_matter"]["pages"]),
+    )
+    _check_order(book, where)
+    return book
+
+
+def _part(entry: Any, where: str) -> Part:
+    _check_keys(entry, {"title", "chapters"}, set(), f"{where}, a part")
+    return Part(entry["title"], tuple(_chapter(chapter, where) for chapter in entry["chapters"]))
+
+
+def _chapter(entry: Any, where: str) -> Chapter:
+    name = entry.get("file", "without a file") if isinstance(entry, dict) else "not a mapping"
+    where = f"{where}, chapter {name}"
+    _check_keys(entry, {"file", "title", "question", "minutes"}, {"needs", "data"}, where)
+    if not re.fullmatch(r"\d\d_[a-z0-9_]+", entry["file"]):
+        raise BookError(f"{where}: a file is named like 06_self_correction, without a suffix.")
+    _check_keys(entry["minutes"], ALWAYS_TIMED, SOMETIMES_TIMED, f"{where}, minutes")
+    for profile, minutes in entry["minutes"].items():
+        if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0:
+            raise BookError(f"{where}: minutes of {profile} must be above 0, not {minutes!r}.")
+    return Chapter(
+        file=entry["file"],
+        title=entry["title"],
+        question=entry["question"],
+        minutes={profile: float(minutes) for profile, minutes in entry["minutes"].items()},
+        needs=tuple(entry.get("needs", ())),
+        data=tuple(entry.get("data", ())),
+    )
+
+
+def _check_keys(entry: Any, required: set[str], optional: set[str], where: str) -> None:
+    if not isinstance(entry, dict):
+        raise BookError(f"{where}: expected a mapping, found {entry!r}.")
+    if missing := sorted(required - entry.keys()):
+        raise BookError(f"{where}: add {', '.join(missing)}.")
+    if unknown := sorted(str(key) for key in entry.keys() - required - optional):
+        known = ", ".join(sorted(required | optional))
+        raise BookError(f"{where}: {', '.join(unknown)} is not known here; known: {known}.")
+
+
+def _check_order(book: Book, where: str) -> None:
+    seen: list[str] = []
+    for chapter in book.chapters:
+        if seen and chapter.number <= seen[-1][:2]:
+            raise BookError(f"{where}: {chapter.file} must have a higher number than {seen[-1]}.")
+        for needed in chapter.needs:
+            if needed not in seen:
+                raise BookError(f"{where}: {chapter.file} needs {needed}, which comes later.")
+        seen.append(chapter.file)
+    if not seen:
+        raise BookError(f"{where}: there are no chapters; add one under parts.")
+
+
+def toc(book: Book) -> dict[str, Any]:
+    """The table of contents in the form that sphinx_external_toc reads."""
+    parts = [
+        {
+            "caption": part.title,
+            "chapters": [
+                {"file": chapter.file, "title": f"{chapter.number} {chapter.title}"}
+                for chapter in part.chapters
+            ],
+        }
+        for part in book.parts
+    ]
+    pages = [{"file": page} for page in book.back_matter]
+    parts.append({"caption": book.back_matter_title, "chapters": pages})
+    return {"format": "jb-book", "root": book.home, "parts": parts}
+
+
+def chapter_table(book: Book) -> str:
+    """The chapters as a Markdown table: number and title, question, minutes, needs."""
+    lines = ["| | Chapter | Question | Minutes on a laptop | Uses |", "|---|---|---|---:|---|"]
+    for chapter in book.chapters:
+        link = f"[{chapter.title}](notebooks/{chapter.file}.ipynb)"
+        uses = ", ".join(name[:2] for name in chapter.needs) or "–"
+        minutes = f"{chapter.minutes['laptop']:g}"
+        lines.append(f"| {chapter.number} | {link} | {chapter.question} | {minutes} | {uses} |")
+    total = sum(chapter.minutes["laptop"] for chapter in book.chapters)
+    lines.append(f"| | | **the whole book** | **{total:g}** | |")
+    return "\n".join(lines)
+
+
+def write_chapter_table(book: Book, readme: Path) -> bool:
+    """Put the chapter table between its markers in `readme`; True when the file changed.
+
+    Raises BookError when the markers are not there.
+    """
+    return write_between(readme, TABLE_START, chapter_table(book), TABLE_END)
+
+
+def write_between(page: Path, start_line: str, content: str, end_line: str) -> bool:
+    """Replace what stands between two marker lines of a page; True when the file changed.
+
+    Raises BookError when the markers are not there.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, start, rest = text.partition(start_line)
+    _, end, after = rest.partition(end_line)
+    if not (start and end):
+        raise BookError(f"{shown(page)} needs the lines {start_line} and {end_line}.")
+    updated = f"{before}{start}\n{content}\n{end}{after}"
+    if updated == text:
+        return False
+    with atomic_write(page) as temporary:
+        temporary.write_text(updated, encoding="utf-8", newline="\n")
+    return True

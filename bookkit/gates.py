@@ -1,0 +1,136 @@
+"""What a stored chapter must be like: `python -m bookkit check`, and the tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from bookkit.description import Book
+from bookkit.notebook import as_stored
+
+LONGEST_CELL_LINES = 25
+LONGEST_LINE = 100
+LARGEST_NOTEBOOK_BYTES = 1_500_000
+SHORTEST_ALT = 15
+PARAMETERS = ("profile", "seed", "device")
+
+# A character of base64 before the slash means that it is image data and not a path.
+MACHINE_PATH = re.compile(
+    r"(?<![\w+/.=-])/(?:home|Users|tmp|root|work|private|var/folders)/\S*"
+    r"|(?<!\w)[A-Z]:\\+(?:Users|Windows|Temp|Program)\S*"
+)
+
+
+def chapter_complaints(source: Path) -> list[str]:
+    """Everything wrong with the chapter whose percent source is `source`; empty when it is fine."""
+    stored = source.with_suffix(".ipynb")
+    for path in (source, stored):
+        if not path.is_file():
+            return [f"{path.name} is missing: write the source, then make sync"]
+    notebook = nbformat.read(stored, as_version=4)
+    complaints = [*notebook_complaints(notebook)]
+    if differing := first_difference(jupytext.read(source, fmt="py:percent"), notebook):
+        complaints.append(f"{source.name} and {stored.name} differ at {differing}: make sync")
+    if stored.stat().st_size > LARGEST_NOTEBOOK_BYTES:
+        complaints.append(f"{stored.stat().st_size} bytes, over {LARGEST_NOTEBOOK_BYTES}")
+    return [f"{source.stem}: {complaint}" for complaint in complaints]
+
+
+def notebook_complaints(notebook: NotebookNode) -> Iterator[str]:
+    """Everything wrong with one executed notebook, taken by itself."""
+    yield from _execution(notebook)
+    yield from _parameters(notebook)
+    for number, cell in enumerate(notebook.cells):
+        for path in MACHINE_PATH.findall(_all_text(cell)):
+            yield f"cell {number} names a folder of one machine: {path}"
+        if cell.cell_type == "code":
+            yield from _size(number, cell.source.splitlines())
+        yield from _images(number, cell)
+    if as_stored(notebook) != notebook:
+        yield "volatile metadata, ids or progress bars are stored: make sync"
+
+
+def _size(number: int, lines: list[str]) -> Iterator[str]:
+    if len(lines) > LONGEST_CELL_LINES:
+        yield f"cell {number} has {len(lines)} lines, over {LONGEST_CELL_LINES}"
+    for line in lines:
+        if len(line) > LONGEST_LINE:
+            yield f"cell {number}: a line of {len(line)} characters: {line.strip()[:40]} ..."
+
+
+def first_difference(source: NotebookNode, stored: NotebookNode) -> str:
+    """Where the cells of the two differ in kind, tags or text; "" when they do not."""
+    ours, theirs = ([_identity(cell) for cell in book.cells] for book in (source, stored))
+    for number, (left, right) in enumerate(zip(ours, theirs, strict=False)):
+        if left != right:
+            return f"cell {number}"
+    return "" if len(ours) == len(theirs) else f"the count of cells ({len(ours)}, {len(theirs)})"
+
+
+def _identity(cell: NotebookNode) -> tuple[str, str, tuple[str, ...]]:
+    return cell.cell_type, cell.source.strip(), tuple(cell.metadata.get("tags", ()))
+
+
+def _execution(notebook: NotebookNode) -> Iterator[str]:
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    counts = [cell.execution_count for cell in code]
+    if not code:
+        yield "there is no code cell"
+    if counts != list(range(1, len(code) + 1)):
+        yield f"the cells were not run once each, in order (counts {counts}): make sync"
+    for cell in code:
+        may_raise = "raises-exception" in cell.metadata.get("tags", [])
+        for output in cell.outputs:
+            if output.output_type == "error" and not may_raise:
+                yield f"the cell run as {cell.execution_count} ended in {output.ename}"
+
+
+def _parameters(notebook: NotebookNode) -> Iterator[str]:
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        yield f"{len(cells)} cells have the tag parameters; there must be one"
+        return
+    for name in PARAMETERS:
+        if not re.search(rf"^{name}\b.*=", cells[0].source, flags=re.MULTILINE):
+            yield f"the parameters cell does not set {name}"
+
+
+def _images(number: int, cell: NotebookNode) -> Iterator[str]:
+    if cell.cell_type == "markdown" and re.search(r"!\[\s*\]\(", cell.source):
+        yield f"cell {number}: an image in the text has no alt text"
+    for output in cell.get("outputs", []):
+        for mime in output.get("data", {}):
+            alt = output.get("metadata", {}).get(mime, {}).get("alt", "")
+            if mime.startswith("image/") and len(alt) < SHORTEST_ALT:
+                yield f"cell {number}: a figure has no alt text that describes it ({alt!r})"
+
+
+def _all_text(cell: NotebookNode) -> str:
+    texts = [cell.source]
+    for output in cell.get("outputs", []):
+        texts += [output.get("text", ""), *output.get("traceback", [])]
+        for mime, content in output.get("data", {}).items():
+            if not mime.startswith("image/"):
+                texts.append(content if isinstance(content, str) else repr(content))
+    return "\n".join(texts)
+
+
+def book_complaints(book: Book, folder: Path) -> list[str]:
+    """Everything wrong with the chapters in `folder`, and what is there but not in book.yml."""
+    listed = {chapter.file for chapter in book.chapters}
+    complaints = [
+        f"{path.name} is not listed in book.yml"
+        for path in sorted(folder.glob("[0-9]*"))
+        if path.suffix in (".py", ".ipynb") and path.name.split(".")[0] not in listed
+    ]
+    for page in (book.home, *book.back_matter):
+        if not (folder / f"{page}.md").is_file():
+            complaints.append(f"{page}.md is listed in book.yml and missing")
+    for chapter in book.chapters:
+        complaints += chapter_complaints(folder / f"{chapter.file}.py")
+    return complaints

@@ -1,0 +1,191 @@
+"""One chapter as a notebook: from its percent source, executed, and in the form that is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+import jupytext
+import nbformat
+from jupyter_core.utils import run_sync
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+from tqdm import tqdm
+
+from semiseg_lib.core.durable import atomic_write
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+CELL_TIMEOUT_SECONDS = 3600
+LONGEST_POSTFIX = 100  # characters of a training's own progress bar shown beside the chapter's
+THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class ChapterFailed(RuntimeError):
+    """A cell of a chapter raised an error; `partial` is the notebook up to that cell."""
+
+    def __init__(self, message: str, partial: NotebookNode) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class ChapterStopped(RuntimeError):
+    """A chapter was told to stop before its end."""
+
+
+class _WatchedClient(NotebookClient):
+    """Runs a notebook and passes on what its progress bars say meanwhile."""
+
+    watch: Callable[[str], None]
+
+    def process_message(
+        self, msg: dict, cell: NotebookNode, cell_index: int
+    ) -> NotebookNode | None:
+        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
+            self.watch(msg["content"]["text"])
+        return super().process_message(msg, cell, cell_index)
+
+
+def _last_line(text: str) -> str:
+    """The newest state of a progress bar, which writes over itself."""
+    lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
+    return next((line for line in reversed(lines) if line), "")
+
+
+def run_chapter(
+    source: Path, profile: str, threads: int | None = None, stop: Event | None = None
+) -> tuple[NotebookNode, float]:
+    """Execute the percent notebook `source` in a new kernel; return it and the seconds it took.
+
+    The profile reaches the chapter through SEMISEG_PROFILE.
+
+    Args:
+        source: the chapter.
+        profile: how large its runs are.
+        threads: how many threads it computes with; None leaves that to the environment.
+        stop: set from another thread, it ends the kernel; a training saves a checkpoint before.
+
+    Raises:
+        ChapterFailed: with the cell, its first line and the traceback.
+        ChapterStopped: ``stop`` was set.
+    """
+    stop = stop or Event()
+    notebook = jupytext.read(source, fmt="py:percent")
+    code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    client = _WatchedClient(
+        notebook,
+        timeout=CELL_TIMEOUT_SECONDS,
+        kernel_name="python3",
+        coalesce_streams=True,
+        store_widget_state=False,
+        extra_arguments=["--log-level=ERROR"],  # a kernel on this machine need not warn about TCP
+        resources={"metadata": {"path": str(source.parent)}},
+    )
+    environment = {**os.environ, "SEMISEG_PROFILE": profile}
+    if threads:
+        environment |= dict.fromkeys(THREAD_COUNTS, str(threads))
+    started = time.monotonic()
+    # disable=None: a moving bar on a terminal, nothing in a log file.
+    with tqdm(total=len(code_cells), desc=source.stem, unit="cell", disable=None,
+              leave=False) as bar:
+        client.on_cell_executed = lambda **_: bar.update()
+        client.watch = lambda text: bar.set_postfix_str(_last_line(text)[:LONGEST_POSTFIX])
+        try:
+            run_sync(_execute)(client, environment, stop)  # also where a loop runs already
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            if stop.is_set():
+                raise ChapterStopped(source.stem) from error
+            raise ChapterFailed(_failure(source, code_cells, error), notebook) from error
+    return as_stored(notebook), time.monotonic() - started
+
+
+async def _execute(client: NotebookClient, environment: dict[str, str], stop: Event) -> None:
+    task = asyncio.ensure_future(client.async_execute(env=environment))
+    while not task.done() and not stop.is_set():
+        await asyncio.wait({task}, timeout=0.2)
+    if not task.done():
+        task.cancel()
+    await task
+
+
+def _failure(source: Path, code_cells: list[NotebookNode], error: Exception) -> str:
+    position = next(
+        (
+            index
+            for index, cell in enumerate(code_cells, start=1)
+            if any(output.output_type == "error" for output in cell.outputs)
+        ),
+        # A dead kernel or a time-out leaves no error output: it was the last cell that began.
+        max(sum(cell.execution_count is not None for cell in code_cells), 1),
+    )
+    first_line = code_cells[position - 1].source.split("\n", 1)[0]
+    return (
+        f"chapter {source.stem}, code cell {position} of {len(code_cells)}, "
+        f"which begins with: {first_line}\n{COLOUR_CODES.sub('', str(error))}"
+    )
+
+
+def as_stored(notebook: NotebookNode) -> NotebookNode:
+    """The same notebook without what changes from run to run or from machine to machine.
+
+    Cell ids follow from position and source; timings, progress bars (stderr) and the handles of
+    live widgets go, where the widget also left its kernel-free HTML form.
+    """
+    stored = nbformat.from_dict(notebook)
+    stored.metadata = nbformat.from_dict(
+        {
+            "jupytext": {"formats": "ipynb,py:percent"},
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    stored.nbformat, stored.nbformat_minor = 4, 5
+    for index, cell in enumerate(stored.cells):
+        digest = hashlib.sha256(cell.source.encode("utf-8")).hexdigest()[:8]
+        cell["id"] = f"{index:03d}-{digest}"
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:
+                if "text/html" in output.get("data", {}):
+                    output.data.pop(WIDGET_VIEW, None)
+    return stored
+
+
+def write_notebook(notebook: NotebookNode, path: Path) -> None:
+    """Write `notebook` as .ipynb, atomically, with a line end at its end on every platform."""
+    nbformat.validate(notebook)
+    text = nbformat.writes(notebook).rstrip("\n") + "\n"
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def tagged_text(notebook: NotebookNode, tag: str) -> str:
+    """What the last code cell with that tag printed or returned as text; "" when none did."""
+    for cell in reversed(notebook.cells):
+        if cell.cell_type != "code" or tag not in cell.metadata.get("tags", []):
+            continue
+        printed = [output.get("text", "") for output in cell.outputs]
+        returned = [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+        return "\n".join(text.rstrip() for text in printed + returned if text)
+    return ""
+
+
+def first_figure(notebook: NotebookNode) -> bytes:
+    """The first figure that a notebook shows, as PNG.
+
+    Raises ValueError when it shows none.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                return base64.b64decode(output["data"]["image/png"])
+    raise ValueError("the notebook shows no figure.")

@@ -1,0 +1,248 @@
+"""The tables of README.md and of the results page, written from stored records, never by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bookkit.description import write_between
+from semiseg_lib import profiles, studies
+from semiseg_lib.core.paths import CHECKOUT
+from semiseg_lib.evaluation.statistics import paired_interval
+from semiseg_lib.notebook import published
+from semiseg_lib.notebook.tables import markdown_table
+from semiseg_lib.profiles import Profile
+from semiseg_lib.studies import Records, comparison
+from semiseg_lib.studies.comparison import FAIR, MASK_OVER_BOXES, Row
+from semiseg_lib.studies.contenders import Contender
+
+RESULTS_START, RESULTS_END = "<!-- results:start -->", "<!-- results:end -->"
+RESULTS_PAGE = CHECKOUT / "notebooks" / "results.md"
+SHOWN = ("supervised", "none", "linear", "all masks")
+PHOTO_STUDY = "photographs"
+DRAWN_STUDIES = {"unlabelled": "unlabelled-drawn", "context": "context-drawn"}
+WITHOUT_BOXES = ("voc unlabelled", "camvid unlabelled")
+COSTS = {"minutes": "minutes", "images a second": "images a second", "memory GB": "memory (GB)"}
+
+
+def results_table() -> str:
+    """mIoU of the hurried world's arms, mean ± sd, and the paired gain of linear correction."""
+    records = studies.read("hurried", profiles.load("laptop"))
+    arms = studies.STUDIES["hurried"]
+    rows = [
+        {"trained on 24 masks and …": _WORDS[arm] + records.sign,
+         "mIoU on test (%)": records.scores(arm), "seeds": str(len(records.seeds(arm)))}
+        for arm in SHOWN if arm in arms
+    ]
+    gain = paired_interval(records.scores("linear"), records.scores("none"))
+    return _with_mark(
+        f"{markdown_table(rows, plain=['mIoU on test (%)'])}\n\n"
+        f"Self-correction gains {gain.mean:.1f} points over learning the same labels uncorrected "
+        f"(95 % interval {gain.low:.1f} to {gain.high:.1f}, {gain.count} seeds, paired; laptop "
+        "profile, mean ± sd above).",
+        records.mark,
+    )
+
+
+def _with_mark(text: str, mark: str) -> str:
+    """A table, and below it what a mark in it says."""
+    return f"{text}\n\n{mark}" if mark else text
+
+
+_WORDS = {
+    "supervised": "nothing else",
+    "none": "800 images with loose boxes, labels uncorrected",
+    "linear": "800 images with loose boxes, **self-correcting**",
+    "all masks": "800 more masks (the upper bound)",
+}
+
+
+def write_results_page(page: Path = RESULTS_PAGE) -> bool:
+    """Bring the marked regions of the results page up to date; True when the page changed.
+
+    Raises:
+        BookError: a region's marker lines are missing.
+    """
+    changed = [write_between(page, start, content, end)
+               for (start, end), content in regions().items()]
+    return any(changed)
+
+
+def regions() -> dict[tuple[str, str], str]:
+    """What stands between which marker lines of the results page."""
+    contents = {
+        "measured-gpu": measured("gpu"),
+        "measured-laptop": measured("laptop"),
+        "published-voc": published_table("voc"),
+        "published-cityscapes": published_table("cityscapes"),
+        "differences": differences(),
+        "comparison-drawn": compared(),
+    }
+    contents |= {region: drawn_without_boxes(study) for study, region in DRAWN_STUDIES.items()}
+    for study in WITHOUT_BOXES:
+        for name in ("gpu", "laptop"):
+            contents[f"{study.replace(' ', '-')}-{name}"] = measured(name, study)
+    return {(f"<!-- {name}:start -->", f"<!-- {name}:end -->"): f"\n{content}\n"
+            for name, content in contents.items()}
+
+
+def measured(name: str, study: str = PHOTO_STUDY) -> str:
+    """The records of a study of photographs under a profile; how to make them if there are none.
+
+    Args:
+        name: the profile.
+        study: which one.
+    """
+    profile = profiles.load(name, studies.dataset_of(study))
+    try:
+        records = studies.read(study, profile)
+    except FileNotFoundError:
+        quoted = f'"{study}"' if " " in study else study
+        return (f"*No record of this run is stored yet.* `semiseg study {quoted} --profile "
+                f"{name} --root DIR` makes it.")
+    rows = photo_rows(records, study)
+    plain = ["mIoU on test (%)", *COSTS.values(), "mIoU of the labels (%)"]
+    table = markdown_table(rows, plain=[title for title in plain if title in rows[0]])
+    parts = [conditions(records, profile, study), table, *gains(records)]
+    return _with_mark("\n\n".join(parts), records.mark)
+
+
+def photo_rows(records: Records, study: str = PHOTO_STUDY) -> list[dict]:
+    """A row for each arm of the study that has records: scores in percent, and what it cost."""
+    rows, labels = [], any("labels" in row for row in records.rows)
+    for key, arm in studies.STUDIES[study].items():
+        if not records.seeds(key):
+            continue
+        row = {"masks": str(arm.labelled), "model": arm.text + records.sign,
+               "mIoU on test (%)": records.scores(key)}
+        if labels:
+            row["mIoU of the labels (%)"] = records.scores(key, "labels") or None
+        row |= {title: records.scores(key, score) or None for score, title in COSTS.items()}
+        rows.append({**row, "seeds": str(len(records.seeds(key)))})
+    return rows
+
+
+def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> str:
+    """One sentence: how large the run was and where it ran."""
+    seeds = sorted({row["seed"] for row in records.rows})
+    kind = "Run on a graphics card" if records.on_gpu else "**Reduced run**, no graphics card"
+    unlabelled = f"at most {profile.data.at_most}" if profile.data.at_most else "all"
+    train, images = {
+        PHOTO_STUDY: (profile.train_primary, "for the primary, {} unlabelled images")
+    }.get(study, (profile.train_unlabelled, "after the supervised ones, {} unlabelled images"))
+    return (
+        f"{kind}; profile {profile.name} ({profile.purpose}). {profile.augment.crop}-px crops, "
+        f"{profile.model.architecture} on {profile.model.encoder}, {train.steps} steps of "
+        f"{train.images} images {images.format(unlabelled)}, "
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}). Mean ± sd "
+        "over the seeds" + ("" if len(seeds) > 1 else "; one seed has no spread")
+        + f". Machine: {records.made_with}."
+    )
+
+
+def drawn_without_boxes(study: str = "unlabelled") -> str:
+    """The methods without boxes on drawn images, each beside as many more steps on the masks."""
+    profile = profiles.load("laptop")
+    arms = studies.STUDIES[study]
+    contenders = {key: Contender(arm.text, study, key) for key, arm in arms.items()}
+    contenders.setdefault(FAIR, Contender("", "unlabelled", FAIR))
+    found = comparison.read("minivoc", profile, contenders)
+    rows = {key: row for key, row in found.rows.items() if row.contender.study == study}
+    if not rows:
+        return (f"*No record of these runs is stored yet.* `semiseg study {study} --profile "
+                f"{profile.name}` makes it.")
+    lines, control = [], found.rows.get(FAIR)
+    for key, row in rows.items():
+        gap = _fair_difference(key, row, control)
+        lines.append({"model": row.text, "mIoU on test (%)": row.values,
+                      "seeds": str(len(row.scores)), "against as many more steps": gap[0],
+                      "verdict": gap[1]})
+    train = profile.train_unlabelled
+    seeds = sorted({seed for row in rows.values() for seed in row.scores})
+    return _with_mark(
+        f"{markdown_table(lines, plain=['mIoU on test (%)'])}\n\n"
+        f"Drawn images, world {profile.data.options.world}: {profile.data.labelled} masks; "
+        f"{profile.train_supervised.steps} steps on the masks, then {train.steps} steps of "
+        f"{train.images} images for every method. Seeds {', '.join(map(str, seeds))}; mean ± "
+        "sd, and the mean difference in points with its 95 % interval, paired over the seeds that "
+        "both have.",
+        found.mark,
+    )
+
+
+def _fair_difference(key: str, row: Row, control: Row | None) -> tuple[str, str]:
+    """The difference to as many more steps on the masks, and its verdict; dashes without one."""
+    if control is None or key in ("supervised", FAIR):
+        return "–", "–"
+    gap = comparison.difference(row, control)
+    return str(gap), gap.verdict if gap.interval else "–"
+
+
+def compared() -> str:
+    """All methods on drawn images side by side; what makes the rows that are missing."""
+    found = comparison.read("minivoc", profiles.load("laptop"))
+    rows = [{key: value for key, value in line.items() if key != "masks"}
+            for line in found.table()]
+    missing = ["Not there yet:", *(f"`{line}`" for line in found.commands())]
+    return "\n\n".join([
+        markdown_table(rows, plain=["mIoU on test (%)"]),
+        f"Work of annotating in masks; {MASK_OVER_BOXES:g} images' boxes count as one. "
+        "Differences in points with their 95 % interval, paired over the seeds that both rows "
+        "have; each line is taken alone.",
+        *([found.mark] if found.mark else []),
+        *(missing if found.missing else []),
+    ])
+
+
+def gains(records: Records) -> list[str]:
+    """A sentence for each labelled count: linear and convolutional minus none, where seeds pair."""
+    sentences = []
+    for key, arm in studies.STUDIES[PHOTO_STUDY].items():
+        correction = key.removeprefix(f"{arm.labelled} ")
+        none = f"{arm.labelled} none"
+        if correction not in ("linear", "conv") or len(records.seeds(key)) < 2:
+            continue
+        if records.seeds(key) == records.seeds(none):
+            gain = paired_interval(records.scores(key), records.scores(none))
+            sentences.append(
+                f"{arm.labelled} masks, {correction} minus none: {gain.mean:+.1f} points (95 % "
+                f"interval {gain.low:+.1f} to {gain.high:+.1f}, {gain.count} seeds, paired): "
+                f"{gain.verdict}."
+            )
+    return sentences
+
+
+def published_table(dataset: str) -> str:
+    """The published scores on one dataset, marked as such."""
+    content = published.read()
+    scores, source = content["results"][dataset], content["source"]
+    rows = [
+        {f"{scores['title']}: mIoU (%)": model,
+         **{f"{count} masks": f"{value:.2f}"
+            for count, value in zip(scores["labelled"], values, strict=True)}}
+        for model, values in scores["rows"].items()
+    ]
+    others = ", ".join(f"{name} {value:.2f}" for name, value in scores["others"].items())
+    return (
+        f"{markdown_table(rows)}\n\n"
+        f"**Published, not measured here**; source: [{source['text']}]({source['link']}). "
+        f"{scores['classes']} classes; {scores['pictures']}. In the same setting: {others}."
+    )
+
+
+def differences() -> str:
+    """What differs between this book's runs and the published ones."""
+    ours = {name: profiles.load(name, "voc") for name in ("laptop", "gpu", "paper")}
+    scores = published.read()["results"]["voc"]
+    return markdown_table([
+        {"": what, "published, VOC": theirs, **{name: show(p) for name, p in ours.items()}}
+        for what, theirs, show in (
+            ("classes", str(scores["classes"]),
+             lambda p: str(len(p.data.keep) or scores["classes"])),
+            ("images", "all of VOC and SBD",
+             lambda p: "those with the animals" if p.data.keep else "all of VOC and SBD"),
+            ("encoder", "Xception-65 (recalled)", lambda p: p.model.encoder),
+            ("crop", "513 (recalled)", lambda p: str(p.augment.crop)),
+            ("steps of the primary", "not given", lambda p: str(p.train_primary.steps)),
+            ("images a step", "16 (recalled)", lambda p: str(p.train_primary.images)),
+        )
+    ])

@@ -1,0 +1,90 @@
+"""A trained model on a person's own images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from semiseg_lib.batches.part import Part
+from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.datasets.labels import read_image, write_mask
+from semiseg_lib.datasets.lists import IMAGE_SUFFIXES
+from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol, predict_part
+from semiseg_lib.methods.base import Method
+from semiseg_lib.notebook.plots import overlay
+
+
+def predict_image(
+    method: Method, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE
+) -> np.ndarray:
+    """Segment one image of any size.
+
+    Args:
+        method: a model that needs no boxes.
+        image: uint8 (3, H, W).
+        protocol: sliding window, flips and scales.
+
+    Returns:
+        uint8 (H, W) class ids.
+
+    Raises:
+        ValueError: the model needs boxes.
+    """
+    if method.uses_boxes:
+        raise ValueError("this run's model needs boxes; predict with a primary or supervised run.")
+    part = Part(names=("image",), images=torch.tensor(image)[None].float() / 255)
+    return predict_part(method, part, protocol).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+
+
+def predict_files(
+    method: Method,
+    classes: Sequence[str],
+    source: Path,
+    out: Path,
+    protocol: Protocol = WHOLE_IMAGE,
+) -> list[Path]:
+    """Segment an image or a folder of images; write NAME.png (ids) and NAME_overlay.png.
+
+    Args:
+        method: a model that needs no boxes.
+        classes: C names; only their number matters here.
+        source: an image file, or a folder whose images are taken in the order of their names.
+        out: the folder to write to; made if missing.
+        protocol: sliding window, flips and scales.
+
+    Returns:
+        The label files written.
+
+    Raises:
+        FileNotFoundError: the source is missing or holds no image.
+        ValueError: writing would replace an image, or one label another.
+    """
+    source, out = Path(source), Path(out)
+    if source.is_dir():
+        files = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    else:
+        files = [source] if source.is_file() else []
+    if not files:
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise FileNotFoundError(f"no image at {source}; images end in {kinds}.")
+    names = [name for file in files for name in (file.stem, f"{file.stem}_overlay")]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(
+            f"two results would be called {min(twice)}.png. Rename an image or predict them apart."
+        )
+    if out.resolve() == files[0].parent.resolve():
+        raise ValueError(f"{out} holds the images themselves; choose another folder to write to.")
+    written = []
+    for file in tqdm(files, desc="predicting", unit="image"):
+        image = read_image(file)
+        label = predict_image(method, image, protocol)
+        write_mask(label, out / f"{file.stem}.png")
+        with atomic_write(out / f"{file.stem}_overlay.png") as temporary:
+            Image.fromarray(overlay(image, label)).save(temporary, format="PNG")
+        written.append(out / f"{file.stem}.png")
+    return written

@@ -1,0 +1,1 @@
+"""What everything stands on: paths, durable files, configurations and their fingerprints."""

@@ -1,0 +1,78 @@
+"""Where files live: the work folder, the datasets, folders that are only read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def in_checkout() -> bool:
+    """Return whether the library is imported from the book's checkout, not from a wheel."""
+    return (CHECKOUT / "book.yml").is_file()
+
+
+def work_root() -> Path:
+    """Return the folder for everything the book makes: drawn images, logits, runs.
+
+    ``SEMISEG_WORK`` where it is set, else ``data/`` of the checkout, else the user's cache folder.
+    """
+    if chosen := os.environ.get("SEMISEG_WORK"):
+        return Path(chosen)
+    if in_checkout():
+        return CHECKOUT / "data"
+    return Path(platformdirs.user_cache_dir("semiseg", appauthor=False))
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Let everything be looked for and made in another work folder, and in no shared one."""
+    names = ("SEMISEG_WORK", "SEMISEG_SHARED")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.update(SEMISEG_WORK=str(folder), SEMISEG_SHARED="")
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name)
+        os.environ.update(before)
+
+
+def shared_roots() -> tuple[Path, ...]:
+    """Return further work folders, which are only read: a lecturer's, shared with a class.
+
+    ``SEMISEG_SHARED``, separated as in ``PATH``.
+    """
+    chosen = os.environ.get("SEMISEG_SHARED", "")
+    return tuple(Path(one) for one in chosen.split(os.pathsep) if one)
+
+
+def dataset_root() -> Path | None:
+    """Return the folder that holds real datasets (``VOCdevkit/``, ``camvid/`` ...), or None.
+
+    Read from ``SEMISEG_DATA``; nothing is ever written there.
+    """
+    chosen = os.environ.get("SEMISEG_DATA")
+    return Path(chosen) if chosen else None
+
+
+def reading_root(root: Path | None = None) -> Path | None:
+    """Where real datasets are looked for: ``root``, :func:`dataset_root`, or among the downloads.
+
+    ``semiseg data`` downloads to ``<work root>/datasets``. None where there is none of these.
+    """
+    downloaded = work_root() / "datasets"
+    return root or dataset_root() or (downloaded if downloaded.is_dir() else None)
+
+
+def shown(path: Path) -> str:
+    """Return a path as it is printed: relative to the checkout where it lies inside it."""
+    path = Path(path)
+    if path.is_absolute() and path.is_relative_to(CHECKOUT):
+        return path.relative_to(CHECKOUT).as_posix()
+    return path.as_posix()

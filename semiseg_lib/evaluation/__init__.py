@@ -1,0 +1,1 @@
+"""Predict images at their own sizes and measure what was predicted."""

@@ -1,0 +1,178 @@
+"""Measuring: one confusion matrix over a whole dataset, and the scores read off it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.evaluation.predict import (
+    WHOLE_IMAGE,
+    Protocol,
+    logits_of,
+    parts,
+    predict_part,
+    predicted_parts,
+    predictions,
+)
+from semiseg_lib.methods.base import Method
+
+
+def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count pixels by true class (row) and predicted class (column).
+
+    Args:
+        truth: class ids of any shape, 255 = void; void pixels are not counted.
+        prediction: class ids of the same shape, 0 .. num_classes - 1.
+        num_classes: C, background included.
+
+    Returns:
+        int64 (C, C); the sum is the number of labelled pixels.
+
+    Raises:
+        ValueError: the shapes differ or an id is out of range.
+    """
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape.")
+    labelled = truth != VOID
+    truth = truth[labelled].astype(np.int64)
+    prediction = prediction[labelled].astype(np.int64)
+    for name, ids in (("truth", truth), ("prediction", prediction)):
+        if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
+            raise ValueError(
+                f"the {name} holds ids {ids.min()} to {ids.max()}; with {num_classes} classes only "
+                f"0 to {num_classes - 1} (and {VOID} for void in the truth) are allowed."
+            )
+    counts = np.bincount(num_classes * truth + prediction, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a segmentation, read off its confusion matrix.
+
+    Attributes:
+        confusion: int64 (C, C), pixels by true class (row) and predicted class (column).
+        classes: C names.
+    """
+
+    confusion: np.ndarray
+    classes: tuple[str, ...]
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Intersection over union of each class, float64 (C,) in [0, 1].
+
+        NaN for a class that is absent from the truth and from the prediction.
+        """
+        hits = np.diag(self.confusion)
+        union = self.confusion.sum(0) + self.confusion.sum(1) - hits
+        return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+    @property
+    def mean_iou(self) -> float:
+        """mIoU in [0, 1]: the mean of :attr:`iou` over occurring classes, NaN if none."""
+        occurring = self.iou[~np.isnan(self.iou)]
+        return float(occurring.mean()) if occurring.size else float("nan")
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """The share of labelled pixels that are right, in [0, 1]."""
+        return float(np.diag(self.confusion).sum() / max(self.confusion.sum(), 1))
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Of the pixels called c, the share that is c: float64 (C,), NaN where none is called c."""
+        return share(np.diag(self.confusion), self.confusion.sum(0))
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Of the pixels that are c, the share called c: float64 (C,), NaN where there is none."""
+        return share(np.diag(self.confusion), self.confusion.sum(1))
+
+    def rows(self) -> list[dict[str, float | str]]:
+        """One row a class, percent: for tables."""
+        columns = {"IoU": self.iou, "precision": self.precision, "recall": self.recall}
+        return [
+            {"class": name, **{key: 100 * float(values[i]) for key, values in columns.items()}}
+            for i, name in enumerate(self.classes)
+        ]
+
+
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The part over the whole, float64 of any shape; NaN where there is no whole."""
+    whole = np.asarray(whole)
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def evaluate_labels(
+    truth: Iterable[np.ndarray], prediction: Iterable[np.ndarray], classes: tuple[str, ...]
+) -> Evaluation:
+    """Score label maps against true masks, image by image."""
+    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for one_truth, one_prediction in zip(truth, prediction, strict=True):
+        total += confusion_matrix(one_truth, one_prediction, len(classes))
+    return Evaluation(total, tuple(classes))
+
+
+def evaluate(
+    method: Method,
+    images: ImageSet,
+    classes: tuple[str, ...],
+    protocol: Protocol = WHOLE_IMAGE,
+) -> Evaluation:
+    """Score the deployed model on images that have masks, at their own sizes.
+
+    Box maps reach the model only if it says that it uses them; a primary never sees any.
+
+    Args:
+        method: what to score.
+        images: with masks.
+        classes: C names.
+        protocol: sliding window, flips and scales.
+
+    Raises:
+        ValueError: an image has no mask; the message names it.
+    """
+    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for part, labels in predicted_parts(method, images, protocol, "evaluating"):
+        if part.masks is None:
+            raise ValueError(f"{part.names[0]} has no mask to score it on; leave it out.")
+        total += confusion_matrix(part.masks.numpy(), labels, len(classes))
+    return Evaluation(total, tuple(classes))
+
+
+def predict(method: Method, images: ImageSet) -> np.ndarray:
+    """Return the most likely class of every pixel, uint8 (N, H, W), of images of one size.
+
+    For images of different sizes see :func:`semiseg_lib.evaluation.predict.predictions`.
+    """
+    return np.stack(list(predictions(method, images)))
+
+
+def predict_logits(method: Method, images: ImageSet) -> Tensor:
+    """Return logits at head resolution, float32 (N, C, h, w), of images of one size, on the CPU.
+
+    For images of different sizes see :func:`semiseg_lib.evaluation.predict.logits_of`.
+    """
+    return torch.stack(list(logits_of(method, images)))
+
+
+def predict_probabilities(
+    method: Method, images: ImageSet, protocol: Protocol = WHOLE_IMAGE
+) -> Iterator[Tensor]:
+    """Yield the probabilities of every class in every pixel, float32 (C, H, W), on the CPU.
+
+    Args:
+        method: its deployed model; it must need no boxes.
+        images: of any sizes.
+        protocol: as for :func:`evaluate`.
+    """
+    for part in parts(method, images, leave=False):
+        yield from predict_part(method, part, protocol).cpu()

@@ -1,0 +1,237 @@
+"""Predicting at an image's own size: whole or by sliding window, flipped, at several scales."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+from tqdm import tqdm
+
+from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.part import Part
+from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.datasets.sample import Sample
+from semiseg_lib.methods.base import Method
+
+PIXELS_A_PASS = 2**18  # of the images that are predicted together: 64 of 64x64, or one photograph
+
+
+@dataclass(frozen=True)
+class Protocol(Configuration):
+    """How an image is predicted; the default is one pass over the whole image.
+
+    Attributes:
+        window: 0 for the whole image, else the side of a square sliding window, in pixels.
+        overlap: the share of a window that it has in common with its neighbour, 0 <= share < 1.
+        flip: also predict the mirrored image, and take the mean.
+        scales: sizes at which the image is predicted, 1 = its own; the mean is taken.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    window: int = 0
+    overlap: float = 1 / 3
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if self.window < 0:
+            raise ValueError(f"window is {self.window}; give a side in pixels, or 0 for none.")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap is {self.overlap}; it is a share, 0 <= overlap < 1.")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales are {self.scales}; give at least one, each above 0.")
+
+    def views(self) -> list[tuple[float, bool]]:
+        """Scale and flip of each view whose mean is the prediction."""
+        return [(scale, flip) for scale in self.scales for flip in (False, True)[: 1 + self.flip]]
+
+
+WHOLE_IMAGE = Protocol()
+
+
+def predict_part(method: Method, part: Part, protocol: Protocol = WHOLE_IMAGE) -> Tensor:
+    """Return the probabilities of every class in every pixel of some images.
+
+    The mean of the softmax over the protocol's views and, where windows overlap, over the windows
+    that see a pixel.
+
+    Args:
+        method: its deployed model is used, in evaluation mode, on the device where it lies.
+        part: images of one size; box maps are read only by a method that uses boxes.
+        protocol: views and windows.
+
+    Returns:
+        float32 (B, C, H, W) on the method's device, at the size of ``part.images``.
+    """
+    maps = _box_maps(method, part)
+    views = protocol.views()
+    with evaluating(method):
+        total = sum(_view(method, part.images, maps, *view, protocol) for view in views)
+    return total / len(views)
+
+
+def parts(
+    method: Method, images: ImageSet, title: str = "predicting", leave: bool = True
+) -> Iterator[Part]:
+    """Yield an image set part by part: as many neighbours of one size as fit into a forward pass.
+
+    Args:
+        method: boxes are read only if it uses them.
+        images: of any sizes.
+        title: what the progress bar calls it.
+        leave: the bar stays when it is done.
+    """
+    images = images if method.uses_boxes else images.without_boxes()
+    with tqdm(total=len(images), desc=title, unit="image", mininterval=0.5, leave=leave) as bar:
+        for numbers, samples in _of_one_size(images):
+            yield images.assemble(numbers, samples)
+            bar.update(len(numbers))
+
+
+def predictions(
+    method: Method, images: ImageSet, protocol: Protocol = WHOLE_IMAGE, title: str = "predicting"
+) -> Iterator[np.ndarray]:
+    """Yield the most likely class of every pixel, uint8 (H, W) per image, at its own size.
+
+    Args:
+        method: as for :func:`predict_part`.
+        images: of any sizes.
+        protocol: views and windows.
+        title: what the progress bar calls it.
+    """
+    for _, labels in predicted_parts(method, images, protocol, title):
+        yield from labels
+
+
+def predicted_parts(
+    method: Method, images: ImageSet, protocol: Protocol = WHOLE_IMAGE, title: str = "predicting"
+) -> Iterator[tuple[Part, np.ndarray]]:
+    """Yield the parts of an image set as they were read, with their label maps (B, H, W)."""
+    for part in parts(method, images, title):
+        labels = predict_part(method, part, protocol).argmax(dim=1)
+        yield part, labels.to(torch.uint8).cpu().numpy()
+
+
+def logits_of(method: Method, images: ImageSet, title: str = "logits") -> Iterator[Tensor]:
+    """Yield logits at head resolution, float32 (C, ceil(H/s), ceil(W/s)) per image, on the CPU.
+
+    s is the network's stride: how many pixels of the image one logit covers.
+    """
+    for part in parts(method, images, title, leave=False):
+        maps = _box_maps(method, part)
+        with evaluating(method):
+            enlarged = padded(part.images, method)
+            logits = method.head_logits(enlarged, None if maps is None else padded(maps, method))
+        stride = enlarged.shape[-1] // logits.shape[-1]
+        height, width = (math.ceil(side / stride) for side in part.images.shape[-2:])
+        yield from logits[..., :height, :width].float().cpu()
+
+
+def window_starts(side: int, window: int, overlap: float) -> list[int]:
+    """Where windows begin along a side, in pixels: evenly spread, first and last at the borders.
+
+    Neighbours share at least ``overlap`` of a window, up to rounding; one window if it covers
+    the side.
+    """
+    if side <= window:
+        return [0]
+    stride = max(1, round(window * (1 - overlap)))
+    count = math.ceil((side - window) / stride) + 1
+    return np.linspace(0, side - window, count).round().astype(int).tolist()
+
+
+def _view(
+    method: Method, images: Tensor, maps: Tensor | None, scale: float, flip: bool,
+    protocol: Protocol,
+) -> Tensor:
+    """Probabilities (B, C, H, W) from one view; flip and scale are undone."""
+    size = tuple(images.shape[-2:])
+    scaled = tuple(max(1, round(scale * side)) for side in size)
+    if scaled != size:
+        images = interpolate(images, scaled, mode="bilinear", antialias=True)
+        maps = None if maps is None else interpolate(maps, scaled, mode="nearest-exact")
+    if flip:
+        images, maps = images.flip(-1), None if maps is None else maps.flip(-1)
+    seen = _slide(method, images, maps, protocol)
+    if flip:
+        seen = seen.flip(-1)
+    return seen if scaled == size else interpolate(seen, size, mode="bilinear")
+
+
+def _slide(method: Method, images: Tensor, maps: Tensor | None, protocol: Protocol) -> Tensor:
+    """The mean, in each pixel, of the probabilities from the windows that see it."""
+    height, width = images.shape[-2:]
+    side = protocol.window or max(height, width)
+    rows, columns = (window_starts(n, side, protocol.overlap) for n in (height, width))
+    if len(rows) == len(columns) == 1:
+        return _probabilities(method, images, maps)
+    total, count = None, torch.zeros(height, width, device=_device(method))
+    for top in rows:
+        for left in columns:
+            window = (..., slice(top, top + side), slice(left, left + side))
+            seen = _probabilities(method, images[window], None if maps is None else maps[window])
+            if total is None:
+                total = seen.new_zeros(*seen.shape[:2], height, width)
+            total[window] += seen
+            count[window] += 1
+    return total / count
+
+
+def _probabilities(method: Method, images: Tensor, maps: Tensor | None) -> Tensor:
+    height, width = images.shape[-2:]
+    logits = method(padded(images, method), None if maps is None else padded(maps, method))
+    return logits[..., :height, :width].float().softmax(dim=1)
+
+
+def padded(maps: Tensor, method: Method) -> Tensor:
+    """Return maps (B, C, H, W) on the method's device, with sides that it takes.
+
+    They are enlarged to multiples of ``method.multiple`` at the right and at the bottom; edge
+    pixels are repeated.
+    """
+    height, width = maps.shape[-2:]
+    missing = (0, -width % method.multiple, 0, -height % method.multiple)
+    return pad(maps.to(_device(method)), missing, mode="replicate")
+
+
+def _box_maps(method: Method, part: Part) -> Tensor | None:
+    return part.box_maps if method.uses_boxes else None
+
+
+def _of_one_size(images: ImageSet) -> Iterator[tuple[range, list[Sample]]]:
+    """Neighbouring images that share a size and have at most PIXELS_A_PASS together."""
+    samples: list[Sample] = []
+    for number in range(len(images)):
+        sample = images.sample(number)
+        size = sample.image.shape[1:]
+        full = (len(samples) + 1) * math.prod(size) > PIXELS_A_PASS
+        if samples and (full or samples[0].image.shape[1:] != size):
+            yield range(number - len(samples), number), samples
+            samples = []
+        samples.append(sample)
+    if samples:
+        yield range(len(images) - len(samples), len(images)), samples
+
+
+def _device(method: Method) -> torch.device:
+    return next(method.parameters()).device
+
+
+@contextmanager
+def evaluating(method: Method) -> Iterator[None]:
+    """Evaluation mode and no gradients meanwhile; the mode before comes back."""
+    was_training = method.training
+    method.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        method.train(was_training)

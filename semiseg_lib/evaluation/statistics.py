@@ -1,0 +1,90 @@
+"""Means over seeds with their uncertainty: t intervals, paired differences, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+
+class Interval(NamedTuple):
+    """A mean with its confidence interval, in the unit of the values it came from."""
+
+    mean: float
+    low: float
+    high: float
+    sd: float
+    count: int
+
+
+class PairedInterval(NamedTuple):
+    """A mean difference a − b with its interval; ``verdict`` says what a has been shown to be."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+    verdict: str
+
+
+def mean_and_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Mean, Student-t confidence interval and sample standard deviation of independent runs.
+
+    Args:
+        values: (N,) one value per run; with N = 1 there is no spread: low, high and sd are nan.
+        level: confidence level, between 0 and 1.
+
+    Raises:
+        ValueError: no values, a value that is not finite, or a level outside (0, 1).
+    """
+    values = _finite(values, "values")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Interval(mean, np.nan, np.nan, np.nan, 1)
+    sd = float(values.std(ddof=1))
+    # The quantile of Student's t; scipy.stats has it under another name and takes half a second.
+    half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * sd / np.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half, sd, len(values))
+
+
+def paired_interval(
+    a: Sequence[float], b: Sequence[float], level: float = 0.95
+) -> PairedInterval:
+    """Interval of the mean of a − b over pairs that share a seed (a paired t interval).
+
+    Args:
+        a, b: (N,) with N >= 2; a[i] and b[i] are runs of the same seed; larger is better.
+        level: confidence level, between 0 and 1.
+
+    Returns:
+        verdict "better" if the whole interval lies above zero, "worse" if below, else
+        "cannot tell".
+
+    Raises:
+        ValueError: lengths differ, fewer than two pairs, or a value that is not finite.
+    """
+    a, b = _finite(a, "a"), _finite(b, "b")
+    if len(a) != len(b):
+        raise ValueError(f"a and b must be paired by seed, got {len(a)} and {len(b)} values")
+    if len(a) < 2:
+        raise ValueError("one pair has no spread: run at least two seeds of each")
+    mean, low, high, _, count = mean_and_interval(a - b, level)
+    return PairedInterval(mean, low, high, count, verdict_of(low, high))
+
+
+def verdict_of(low: float, high: float) -> str:
+    """What the interval of a difference shows: "better", "worse" or "cannot tell"."""
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "cannot tell"
+
+
+def _finite(values: Sequence[float], name: str) -> np.ndarray:
+    values = np.asarray(values, float).ravel()
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"{name} must hold at least one value and only finite ones")
+    return values

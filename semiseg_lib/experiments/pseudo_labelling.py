@@ -1,0 +1,146 @@
+"""Iterated pseudo-labelling, round by round: a teacher labels, a fresh student learns and teaches.
+
+Every round is a handful of values; which student teaches next depends on the scores, so the rounds
+are resolved one after the other. An interrupted one continues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from semiseg_lib.batches.data import Data
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.evaluation.metrics import Evaluation, confusion_matrix
+from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.resolving import resolve
+from semiseg_lib.experiments.self_correction import run, supervised
+from semiseg_lib.experiments.trained import Trained
+from semiseg_lib.experiments.values import PseudoLabels, Run
+from semiseg_lib.methods import PseudoLabelConfig
+from semiseg_lib.profiles import Profile
+from semiseg_lib.profiles.profile import RoundsConfig
+from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of iterated pseudo-labelling.
+
+    Attributes:
+        number: counted from 1.
+        teacher: whose labels the student learns.
+        labels: these labels.
+        pretrained: the student after it has learnt them.
+        student: the same, fine-tuned on the masks.
+        teacher_score, student_score: mIoU in percent on the validation images.
+        replaced: whether the student is the next teacher.
+    """
+
+    number: int
+    teacher: Trained
+    labels: PseudoLabelStore
+    pretrained: Trained
+    student: Trained
+    teacher_score: float
+    student_score: float
+    replaced: bool
+
+    @property
+    def best(self) -> Trained:
+        """Who teaches next, and what is deployed if this is the last round."""
+        return self.student if self.replaced else self.teacher
+
+    def __str__(self) -> str:
+        verdict = "teaches next" if self.replaced else "does not replace its teacher"
+        if self.replaced and self.student_score < self.teacher_score:
+            verdict = "is worse, and teaches next all the same, as published"
+        return (
+            f"round {self.number}: the teacher has {self.teacher_score:.1f} % mIoU on val, the "
+            f"student {self.student_score:.1f} %: it {verdict}."
+        )
+
+
+def pseudo_labels(profile: Profile, plan: RoundsConfig, teacher: Run, number: int) -> PseudoLabels:
+    """Return the labels that a teacher gives the unlabelled images in a round."""
+    return PseudoLabels(teacher, plan.selection, number, profile.protocol)
+
+
+def student(
+    profile: Profile, seed: int, plan: RoundsConfig, labels: PseudoLabels
+) -> tuple[Run, Run]:
+    """Return a fresh student: pretrained on the labels, and then fine-tuned on the masks."""
+    number = labels.number
+    learnt = PseudoLabelConfig("pseudo-label", "pretrain", number, plan.ema_decay)
+    pretrained = run(profile, seed, learnt, plan.pretrain, masks=labels, draw=number)
+    tuned = replace(learnt, stage="fine-tune")
+    return pretrained, run(
+        profile, seed, tuned, plan.finetune, start=(pretrained,), draw=number
+    )
+
+
+def rounds(
+    profile: Profile, seed: int, plan: RoundsConfig | None = None,
+    machine: Machine | str | None = None, anew: bool = False,
+) -> Iterator[Round]:
+    """Yield one round after the other.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        plan: None takes the profile's.
+        machine: what to compute on.
+        anew: train the students again even where they are there.
+
+    Raises:
+        ValueError: there are no unlabelled images.
+    """
+    plan = plan or profile.rounds
+    if not len(Data(profile.data, seed, Machine.of(machine).root).unlabelled):
+        raise ValueError(
+            "pseudo-labels need images without masks, but there are none: add some, or label "
+            "fewer (data.labelled)."
+        )
+    teacher = resolve(supervised(profile, seed), machine).chosen()
+    scores: dict[Run, float] = {}
+
+    def score(trained: Trained) -> float:
+        if trained.run not in scores:
+            scores[trained.run] = 100 * trained.evaluate("val", profile.protocol).mean_iou
+        return scores[trained.run]
+
+    for number in range(1, plan.count + 1):
+        labels = pseudo_labels(profile, plan, teacher.run, number)
+        first, second = student(profile, seed, plan, labels)
+        store = resolve(labels, machine)
+        pretrained = resolve(first, machine, anew)
+        tuned = resolve(second, machine, anew).chosen()
+        # All processes take the main one's scores: who teaches next must not hang on rounding.
+        old, new = broadcast_object_list([score(teacher), score(tuned)])
+        replaced = not plan.keep_better or new >= old
+        one = Round(number, teacher, store, pretrained, tuned, old, new, replaced)
+        PartialState().print(one)
+        yield one
+        teacher = one.best
+
+
+def evaluate_labels(labels: PseudoLabelStore, trained: Trained) -> Evaluation:
+    """Score pseudo-labels, where there are any, on the hidden masks: to measure, not to learn.
+
+    A pixel without a label counts neither as right nor as wrong.
+
+    Args:
+        labels: of the unlabelled images, in their order.
+        trained: a run on the same data.
+    """
+    classes = trained.classes
+    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for number, truth in enumerate(trained.data.unlabelled_truth):
+        label = labels[number]
+        known = np.where(label == VOID, VOID, truth)
+        total += confusion_matrix(known, np.where(label == VOID, 0, label), len(classes))
+    return Evaluation(total, classes)

@@ -1,0 +1,54 @@
+"""The first line of every chapter: which numbers it runs with, on what, and for how long."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from semiseg_lib import profiles
+from semiseg_lib.profiles import Profile
+from semiseg_lib.training.loop import make_accelerator
+
+
+def begin(
+    chapter: str, profile: str | None = None, device: str | None = None, dataset: str = "minivoc"
+) -> Profile:
+    """Load a profile and print device, profile and the minutes to expect.
+
+    Args:
+        chapter: the chapter's file name without its ending, as in ``book.yml``.
+        profile: smoke, laptop ...; None asks ``SEMISEG_PROFILE``, and failing that means laptop.
+        device: "cpu" to stay on the CPU; None takes the best device there is.
+        dataset: minivoc, voc ...: whose numbers the profile holds.
+    """
+    chosen = profiles.load(profile, dataset)
+    minutes = _minutes(chapter, chosen.name)
+    place = make_accelerator(chosen.train_primary, device).device
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type.upper()
+    print(f"device:  {name}, {torch.get_num_threads()} of {os.cpu_count()} CPU threads")
+    print(f"profile: {chosen.name} ({chosen.purpose})")
+    if minutes is not None:
+        print(f"expect:  about {minutes:g} min the first time; finished runs are loaded from disk")
+    return chosen
+
+
+def contents() -> list[dict[str, Any]]:
+    """Return the chapters as ``book.yml`` describes them, in order.
+
+    The file is looked for in the current folder and in those above it; without one (a notebook that
+    was copied out of the book) there are no chapters.
+    """
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (book := folder / "book.yml").is_file():
+            parts = yaml.safe_load(book.read_text(encoding="utf-8"))["parts"]
+            return [entry for part in parts for entry in part["chapters"]]
+    return []
+
+
+def _minutes(chapter: str, profile: str) -> float | None:
+    found = {entry["file"]: entry["minutes"] for entry in contents()}
+    return found.get(chapter, {}).get(profile)

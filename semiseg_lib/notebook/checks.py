@@ -1,0 +1,120 @@
+"""Checks that a reader sees: does the number hold that the text promised, is the exercise right?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from semiseg_lib.evaluation.statistics import mean_and_interval
+
+
+class ClaimFailed(AssertionError):
+    """A number of the book that this run does not bear out."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of the book with the numbers that hold it.
+
+    Attributes:
+        name: its key in ``claims.yml``.
+        text: the sentence.
+        low, high: the band for the mean over seeds; None for no bound.
+        interval_above: the value that the whole 95 % interval must lie above; None for no demand.
+    """
+
+    name: str
+    text: str
+    low: float | None = None
+    high: float | None = None
+    interval_above: float | None = None
+
+
+CLAIMS_FILE = Path(__file__).with_name("claims.yml")
+
+
+def read_claims(path: Path = CLAIMS_FILE) -> dict[str, Claim]:
+    """Read all claims of the book."""
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {name: Claim(name, **entry) for name, entry in entries.items()}
+
+
+def claim(name: str, values: Sequence[float], judges: bool) -> None:
+    """Print what the book claims beside what this run shows; raise where they disagree.
+
+    Args:
+        name: the claim's key in ``claims.yml``.
+        values: one value a seed; for a paired claim the differences, seed by seed.
+        judges: the profile's ``judges``; False prints only, since short runs show nothing.
+
+    Raises:
+        KeyError: there is no such claim.
+        ClaimFailed: the mean or the interval is outside its band.
+    """
+    promised = read_claims()[name]
+    values = np.asarray(list(values), dtype=float)
+    mean, low, high, _, seeds = mean_and_interval(values)
+    shown = f"mean {mean:.1f}, 95 % interval {low:.1f} to {high:.1f}, {seeds} seeds"
+    expected = _expected(promised)
+    problems = [
+        promised.low is not None and not mean >= promised.low,
+        promised.high is not None and not mean <= promised.high,
+        promised.interval_above is not None and not low > promised.interval_above,
+    ]
+    if not judges:
+        print(f"- {promised.text}\n  expected {expected}; this profile is too short to judge it")
+    elif any(problems):
+        raise ClaimFailed(
+            f"{promised.text} Expected {expected}, but this run shows: {shown}. If nothing was "
+            "changed, please report it with the output of `semiseg doctor`."
+        )
+    else:
+        print(f"✓ {promised.text}\n  expected {expected}; this run: {shown}")
+
+
+def _expected(promised: Claim) -> str:
+    parts = []
+    if promised.low is not None and promised.high is not None:
+        parts.append(f"a mean of {promised.low:g} to {promised.high:g}")
+    elif promised.low is not None:
+        parts.append(f"a mean of at least {promised.low:g}")
+    elif promised.high is not None:
+        parts.append(f"a mean of at most {promised.high:g}")
+    if promised.interval_above is not None:
+        parts.append(f"the whole interval above {promised.interval_above:g}")
+    return " and ".join(parts)
+
+
+def _array(value: Any) -> np.ndarray:
+    """The value as numbers; a tensor comes off its graph first."""
+    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, float)
+
+
+def same(name: str, answer: Callable[..., Any], reference: Callable[..., Any], *arguments) -> None:
+    """Compare an exercise's function with the solution on one input.
+
+    Prints a line when they agree.
+
+    Raises:
+        AssertionError: they differ; the message shows both values.
+    """
+    answered, expected = answer(*arguments), _array(reference(*arguments))
+    try:
+        got = _array(answered)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(
+            f"exercise {name}: not yet. Expected numbers like {expected}, got {answered!r}."
+        ) from error
+    if got.shape != expected.shape:
+        raise AssertionError(
+            f"exercise {name}: not yet. Expected shape {expected.shape}, got {got.shape}."
+        )
+    if not np.allclose(got, expected, rtol=1e-4, atol=1e-6, equal_nan=True):
+        raise AssertionError(f"exercise {name}: not yet. Expected {expected}, got {got}.")
+    print(f"✓ exercise {name}: right")

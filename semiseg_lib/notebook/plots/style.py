@@ -1,0 +1,157 @@
+"""The look shared by all figures, and how a figure reaches the reader with its alt text."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
+from PIL import Image
+from scipy.spatial import cKDTree
+
+from semiseg_lib.core import durable, paths
+from semiseg_lib.notebook.plots.images import VOID_COLOUR, class_colours
+
+DOTS_PER_INCH = 150
+SHOWN_PER_INCH = 100  # pixels an inch on the page: the file is 1.5 times finer than shown
+PUBLISHED_BYTES = 120_000
+WIDTH = 7.4  # inches; fills the text column of the book
+
+INK = "#1f2430"
+QUIET = "#5d6470"
+GRID = "#d9dce1"
+FILL = "#eef0f3"
+
+# Lines, bars and dots on white: Okabe and Ito's colours, darkened where white would swallow them.
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#00805C", "#B0528A", "#1f2430", "#B27A00", "#3A9AD9")
+SERIES_DASHES = ((), (6, 2), (2, 1.5), (8, 2, 2, 2), (4, 1.5, 1, 1.5, 1, 1.5), (1, 1), (10, 3))
+SERIES_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SERIES_HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "---")
+
+RULES = {
+    "font.family": "DejaVu Sans",
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "axes.labelsize": 13,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "legend.fontsize": 12,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.9,
+    "lines.linewidth": 2.4,
+    "hatch.linewidth": 0.8,
+    "figure.facecolor": "white",
+    "figure.dpi": DOTS_PER_INCH,
+}
+
+
+def styled():
+    """Context in which axes take the book's look; no global matplotlib setting is changed."""
+    return matplotlib.rc_context(RULES)
+
+
+def new_figure(height: float, width: float = WIDTH, layout: str | None = "constrained") -> Figure:
+    """A figure (inches) that pyplot does not know of, so nothing shows or leaks by itself."""
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def new_axes(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+    """A figure with one axes; call it inside :func:`styled`."""
+    figure = new_figure(height, width)
+    return figure, figure.add_subplot()
+
+
+def text_width(text: str, size: float) -> float:
+    """Width in inches of one line of text, ``size`` in points."""
+    return TextPath((0, 0), text, size=size).get_extents().width / 72 if text.strip() else 0.0
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Publish a figure as PNG with its alt text and close it.
+
+    In a notebook the PNG is the cell's output; ``text/plain`` and the metadata carry ``alt``. In a
+    plain script the PNG is saved below ``work_root()/figures`` and its place and alt are printed.
+
+    Args:
+        figure: what any function of this package returned.
+        alt: one or two sentences for a reader who cannot see the figure.
+
+    Raises:
+        ValueError: ``alt`` is empty.
+    """
+    if not alt or not alt.strip():
+        raise ValueError("show(figure, alt) needs an alt text: say in a sentence what is seen")
+    alt = " ".join(alt.split())
+    png = png_bytes(figure)
+    metadata = {"alt": alt, "width": round(figure.get_figwidth() * SHOWN_PER_INCH)}
+    figure.clear()
+    if _in_a_notebook():
+        from IPython.display import publish_display_data
+
+        publish_display_data({"image/png": png, "text/plain": alt}, {"image/png": metadata})
+        return
+    target = paths.work_root() / "figures" / f"{_file_stem(alt)}.png"
+    with durable.atomic_write(target) as temporary:
+        temporary.write_bytes(png)
+    print(f"{paths.shown(target)}: {alt}")
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as PNG; with 256 colours where full colour would weigh too much."""
+    buffer = io.BytesIO()
+    with styled():
+        figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
+    if buffer.tell() <= PUBLISHED_BYTES:
+        return buffer.getvalue()
+    buffer_of_few = io.BytesIO()
+    _in_few_colours(Image.open(buffer).convert("RGB")).save(buffer_of_few, "png", optimize=True)
+    return buffer_of_few.getvalue()
+
+
+def _in_few_colours(image: Image.Image) -> Image.Image:
+    """The image with a palette of 256, in which classes, text and flat areas stay exact."""
+    pixels = np.asarray(image)
+    # One number per pixel: sorting rows of three takes ten times as long.
+    numbers = pixels.astype(np.uint32) @ np.uint32([1 << 16, 1 << 8, 1])
+    found, where, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    colours = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=-1).astype(np.uint8)
+    frequent = colours[np.argsort(-counts, kind="stable")[:48]]
+    kept = np.unique(np.vstack([frequent, class_colours(21), [VOID_COLOUR]]), axis=0)
+    rest = image.quantize(256 - len(kept), method=Image.Quantize.MEDIANCUT).getpalette()
+    palette = np.vstack([kept, np.reshape(rest, (-1, 3))])[:256].astype(np.uint8)
+    # Pillow's own look-up is a coarse one and would shift the exact colours.
+    nearest = cKDTree(palette).query(colours)[1].astype(np.uint8)
+    few = Image.fromarray(nearest[where.ravel()].reshape(pixels.shape[:2]))
+    few.putpalette(palette.ravel().tolist())
+    return few
+
+
+def _in_a_notebook() -> bool:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return get_ipython() is not None
+
+
+def _file_stem(alt: str) -> str:
+    words = re.findall(r"[a-z0-9]+", alt.lower())
+    return "_".join(words)[:60].strip("_") or "figure"

@@ -1,0 +1,130 @@
+"""The alpha explorer: how the linear correction moves between the primary and the ancillary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import traitlets
+from torch.nn.functional import interpolate
+
+from semiseg_lib.datasets.sample import Boxes
+from semiseg_lib.notebook import plots
+from semiseg_lib.notebook.plots.images import VOID_COLOUR
+from semiseg_lib.notebook.plots.style import png_bytes
+from semiseg_lib.notebook.widgets.encoding import data_url, encode_runs, quantise
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels
+from semiseg_lib.notebook.widgets.static_widget import StaticWidget
+
+
+class AlphaExplorer(StaticWidget):
+    """Slider over alpha for q = softmax((l + alpha * l_anc) / (1 + alpha)), picture by picture.
+
+    Args:
+        pictures: uint8 (N, 3, H, W), N >= 1.
+        boxes: the annotators' boxes, one Boxes a picture.
+        logits_ancillary: float (N, C, h, w) at head resolution.
+        logits_primary: float (N, C, h, w).
+        classes: C names; the first is background.
+        truth: uint8 (N, H, W) with 255 = void, for the scores; None hides them.
+        alpha: where the slider starts, 0.05 to 50.
+
+    Attributes:
+        alpha, picture: the slider's value and the chosen picture, kept in step with the browser.
+
+    Raises:
+        ValueError: shapes that do not belong together, or an alpha outside its range.
+    """
+
+    scripts = ("arithmetic.js", "drawing.js", "alpha_explorer.js")
+    sheets = ("shared.css", "alpha_explorer.css")
+    root_class = "alpha-explorer"
+
+    alpha = traitlets.Float(1.0, min=0.05, max=50.0).tag(sync=True)
+    picture = traitlets.Int(0, min=0).tag(sync=True)
+
+    def __init__(
+        self,
+        pictures: np.ndarray,
+        boxes: Sequence[Boxes],
+        logits_ancillary: np.ndarray,
+        logits_primary: np.ndarray,
+        classes: Sequence[str],
+        truth: np.ndarray | None = None,
+        alpha: float = 1.0,
+    ) -> None:
+        if not 0.05 <= alpha <= 50:
+            raise ValueError(f"alpha must lie in [0.05, 50], the slider's range; got {alpha}")
+        self._pictures = as_images(pictures)
+        self._boxes = list(boxes)
+        self._ancillary = np.asarray(logits_ancillary, np.float32)
+        self._primary = np.asarray(logits_primary, np.float32)
+        self._classes = [str(name) for name in classes]
+        self._truth = None if truth is None else as_labels(
+            "truth", truth, self._pictures, len(self._classes))
+        self._check_shapes()
+        super().__init__(alpha=float(alpha))
+
+    def payload(self) -> dict[str, Any]:
+        """Pictures, boxes, logits (8 bits a value) and truth, as the script expects them."""
+        count, _, height, width = self._pictures.shape
+        return {
+            "label": self.text(),
+            "state": {"alpha": self.alpha, "picture": self.picture},
+            "classes": self._classes,
+            "colours": plots.class_colours(len(self._classes)).tolist(),
+            "voidColour": list(VOID_COLOUR),
+            "size": [height, width],
+            "headSize": list(self._primary.shape[2:]),
+            "pictures": [self._picture_payload(index) for index in range(count)],
+        }
+
+    def fallback_png(self) -> bytes:
+        """The first picture's row at the starting alpha."""
+        primary, corrected, ancillary = (self._labels(weight) for weight in (
+            0.0, self.alpha / (1 + self.alpha), 1.0))
+        columns = {"picture": [self._pictures[0]], "primary": [primary],
+                   f"corrected, α = {self.alpha:g}": [corrected], "ancillary": [ancillary]}
+        if self._truth is not None:
+            columns["truth"] = [self._truth[0]]
+        return png_bytes(plots.gallery(columns, self._classes, boxes=self._boxes[:1]))
+
+    def text(self) -> str:
+        """One sentence that stands for the widget; the same in every run."""
+        return (
+            f"Alpha explorer: {len(self._pictures)} unlabelled pictures; a slider over alpha moves "
+            "the corrected label from the primary's to the ancillary's."
+        )
+
+    def _labels(self, weight: float) -> np.ndarray:
+        mixed = (1 - weight) * self._primary[:1] + weight * self._ancillary[:1]
+        size = self._pictures.shape[2:]
+        large = interpolate(torch.from_numpy(mixed), size, mode="bilinear", align_corners=False)
+        return large[0].argmax(0).numpy().astype(np.uint8)
+
+    def _picture_payload(self, index: int) -> dict[str, Any]:
+        boxes = self._boxes[index]
+        return {
+            "image": data_url(self._pictures[index]),
+            "boxes": [[*map(float, corners), int(label)] for corners, label in
+                      zip(boxes.coordinates, boxes.classes, strict=True)],
+            "ancillary": quantise(self._ancillary[index]),
+            "primary": quantise(self._primary[index]),
+            "truth": None if self._truth is None else encode_runs(self._truth[index]),
+        }
+
+    def _check_shapes(self) -> None:
+        count = len(self._pictures)
+        if len(self._boxes) != count:
+            raise ValueError(f"{count} pictures need {count} Boxes, got {len(self._boxes)}")
+        for name, logits in (("ancillary", self._ancillary), ("primary", self._primary)):
+            if logits.ndim != 4 or logits.shape[:2] != (count, len(self._classes)):
+                raise ValueError(f"logits_{name} must be ({count}, {len(self._classes)}, h, w), "
+                                 f"got {logits.shape}")
+            if not np.isfinite(logits).all():
+                raise ValueError(f"logits_{name} hold values that are not finite")
+        if self._ancillary.shape != self._primary.shape:
+            raise ValueError(f"logits of one size are needed, got {self._ancillary.shape} and "
+                             f"{self._primary.shape}")

@@ -1,0 +1,135 @@
+"""The margin explorer: what a pixel's neighbours do to its margin, and to whether it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import traitlets
+
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.s4mc import BETA, indicator, refine, threshold
+from semiseg_lib.notebook import plots
+from semiseg_lib.notebook.plots.images import VOID_COLOUR
+from semiseg_lib.notebook.plots.style import png_bytes
+from semiseg_lib.notebook.widgets.encoding import data_url, pack, quantise
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels
+from semiseg_lib.notebook.widgets.static_widget import StaticWidget
+
+SHARES = tuple(i / 100 for i in range(61))
+BETAS = (0.0, 0.3, BETA, 1.0)
+
+
+class MarginExplorer(StaticWidget):
+    """Slider over the share that S4MC drops, and one pixel to be picked by mouse or arrow keys.
+
+    The threshold is that share's quantile of the unrefined margins of all pictures together, as in
+    a batch. The window around the pixel, its probabilities before and after refinement and the map
+    of what its neighbours change follow the pixel, the number of neighbours and beta.
+
+    Args:
+        pictures: uint8 (N, 3, H, W), N >= 1.
+        logits: float (N, C, h, w); enlarged before the softmax.
+        truth: uint8 (N, H, W), 255 = void.
+        expectation: (C,), how often a neighbour of a pixel of the class has it, too; 0 .. 1.
+        classes: C names; the first is background.
+        dropped: where the slider starts, one of ``SHARES``.
+
+    Attributes:
+        dropped, neighbours, beta, picture, row, column: the slider's value, what is chosen, and the
+            pixel, kept in step with the browser.
+
+    Raises:
+        ValueError: shapes that do not belong together, or a share that the slider does not offer.
+    """
+
+    scripts = (
+        "arithmetic.js", "margin_arithmetic.js", "drawing.js", "track.js", "margin_explorer.js"
+    )
+    sheets = ("shared.css", "two_columns.css", "margin_explorer.css")
+    root_class = "margin-explorer"
+
+    dropped = traitlets.Float(0.4, min=0.0, max=1.0).tag(sync=True)
+    neighbours = traitlets.Enum((4, 8), default_value=4).tag(sync=True)
+    beta = traitlets.Enum(BETAS, default_value=BETA).tag(sync=True)
+    picture = traitlets.Int(0, min=0).tag(sync=True)
+    row = traitlets.Int(0, min=0).tag(sync=True)
+    column = traitlets.Int(0, min=0).tag(sync=True)
+
+    def __init__(
+        self,
+        pictures: np.ndarray,
+        logits: np.ndarray | torch.Tensor,
+        truth: np.ndarray,
+        expectation: Sequence[float] | torch.Tensor,
+        classes: Sequence[str],
+        dropped: float = 0.4,
+    ) -> None:
+        self._classes = [str(name) for name in classes]
+        self._pictures = as_images(pictures)
+        self._truth = as_labels("truth", truth, self._pictures, len(self._classes))
+        self._logits = torch.as_tensor(logits).float()
+        self._expectation = torch.as_tensor(expectation).float()
+        count, expected = len(self._pictures), len(self._classes)
+        if self._logits.ndim != 4 or self._logits.shape[:2] != (count, expected):
+            raise ValueError(f"logits must be ({count}, {expected}, h, w), got "
+                             f"{tuple(self._logits.shape)}")
+        if not torch.isfinite(self._logits).all():
+            raise ValueError("logits are not finite")
+        shares = self._expectation
+        if shares.shape != (expected,) or not ((shares >= 0) & (shares <= 1)).all():
+            raise ValueError(f"expectation must be {expected} numbers, 0 .. 1")
+        if dropped not in SHARES:
+            raise ValueError(f"dropped must be one that the slider offers, {SHARES[0]:g} .. "
+                             f"{SHARES[-1]:g} in steps of 0.01; got {dropped}")
+        size = self._truth.shape[1:]
+        self._probabilities = enlarge(self._logits, size).softmax(dim=1)
+        doubtful = int(indicator(self._probabilities[:1]).argmin())
+        row, column = divmod(doubtful, size[1])
+        super().__init__(dropped=float(dropped), row=row, column=column)
+
+    def payload(self) -> dict[str, Any]:
+        """Pictures, logits in 8 bits and truths; all else is computed from them."""
+        state = ("dropped", "neighbours", "beta", "picture", "row", "column")
+        return {
+            "label": self.text(),
+            "state": {name: getattr(self, name) for name in state},
+            "classes": self._classes,
+            "colours": plots.class_colours(len(self._classes)).tolist(),
+            "voidColour": list(VOID_COLOUR),
+            "size": list(self._truth.shape[1:]),
+            "head": list(self._logits.shape[-2:]),
+            "shares": list(SHARES),
+            "betas": list(BETAS),
+            "expectation": self._expectation.tolist(),
+            "pictures": [
+                {"image": data_url(picture), "logits": quantise(logits.numpy()),
+                 "truth": pack(truth)}
+                for picture, logits, truth in zip(
+                    self._pictures, self._logits, self._truth, strict=True)
+            ],
+        }
+
+    def fallback_png(self) -> bytes:
+        """The first picture's row at the starting share."""
+        plain = indicator(self._probabilities)
+        everywhere = torch.ones_like(plain, dtype=torch.bool)
+        least = threshold(plain, everywhere, self.dropped)
+        refined = refine(self._probabilities[:1], self._expectation, self.neighbours,
+                         beta=self.beta)
+        kept = (indicator(refined)[0] > least).numpy()
+        label = self._probabilities[0].argmax(dim=0).numpy()
+        columns = {"picture": [self._pictures[0]], "truth": [self._truth[0]],
+                   "prediction": [label], "kept": [np.where(kept, label, VOID)]}
+        return png_bytes(plots.gallery(columns, self._classes))
+
+    def text(self) -> str:
+        """One sentence that stands for the widget; the same in every run."""
+        return (
+            f"Margin explorer: {len(self._pictures)} pictures; pick a pixel to see its neighbours "
+            "and its probabilities before and after refinement; a slider over the dropped share "
+            "shows which pixels are kept."
+        )

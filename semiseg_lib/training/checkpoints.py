@@ -1,0 +1,242 @@
+"""How a training survives: checkpoints, the best weights so far, and a clean stop at Ctrl-C."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from semiseg_lib.batches.part import Batch
+from semiseg_lib.core.durable import Damaged, sweep
+from semiseg_lib.methods.base import Method
+from semiseg_lib.training.run_folder import RunFolder, best_of
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or a weight became NaN or infinite."""
+
+
+class Progress:
+    """The history of a run, what a checkpoint holds, and when the next one is due.
+
+    Only the main process writes; every process reads.
+
+    Args:
+        method: what is trained.
+        others: the optimiser and whatever else has a state, by name.
+        folder: where the files go.
+        accelerator: tells which process this is.
+    """
+
+    def __init__(
+        self, method: Method, others: dict[str, Any], folder: RunFolder, accelerator: Accelerator
+    ) -> None:
+        self.method = method
+        self.parts = {"method": method, **others}
+        self.folder, self.accelerator = folder, accelerator
+        self.history: list[dict[str, float]] = []
+        self.sums: dict[str, float] = {}
+        self.counted = 0
+        self.running_loss = float("nan")
+        self.seconds_before = 0.0
+        self.started = self.saved = time.perf_counter()
+
+    def restore(self) -> int:
+        """Continue from the checkpoint; return the step to do next.
+
+        Raises:
+            RuntimeError: the processes do not see the same checkpoint.
+        """
+        state = self._readable_state()
+        if state is not None:
+            for name, part in self.parts.items():
+                if name in state:  # the scaler is missing where the run began without one
+                    part.load_state_dict(state[name])
+            self.history, self.sums = state["history"], state["sums"]
+            self.counted, self.seconds_before = state["counted"], state["seconds"]
+        step = state["step"] if state else 0
+        self._compare(step)
+        if self.accelerator.is_main_process:
+            sweep(self.folder.path)
+            self._write_best(step)  # a kill may have come between the checkpoint and this
+        return step
+
+    def _readable_state(self) -> dict | None:
+        """Return the newest state whose best weights are there too; None to start at step 0."""
+        state = self.folder.read_checkpoint()
+        if state is None:
+            return None
+        best = best_of(state["history"])
+        if best is None or best["step"] == state["step"]:
+            return state
+        try:
+            self.folder.read_best(best["step"])
+            return state
+        except Damaged as error:
+            self.accelerator.print(
+                f"{error.problem} The run starts again from its first step."
+            )
+        return None
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint from which step ``step`` comes next.
+
+        Raises:
+            TrainingDiverged: a weight is no number; the last checkpoint stays as it is.
+        """
+        if not self.accelerator.is_main_process:
+            return
+        refuse_broken(self.method, step, self.folder)
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        self.folder.write_checkpoint({
+            **state, "step": step, "history": self.history, "sums": self.sums,
+            "counted": self.counted, "seconds": self.seconds,
+        })
+        self.saved = time.perf_counter()
+
+    def save_if_due(self, step: int, every: float) -> None:
+        """Write a checkpoint if the last one is more than ``every`` seconds old."""
+        if time.perf_counter() - self.saved > every:
+            self.save(step)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on this run, interruptions left out."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def add(self, losses: dict[str, float]) -> None:
+        """Add one step's losses to the running means."""
+        for name, loss in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + loss
+        self.counted += 1
+        self.running_loss = sum(self.sums.values()) / self.counted
+
+    def close_row(
+        self, step: int, lr: float, score: Callable[[Method], float] | None = None
+    ) -> None:
+        """End a row of the history after ``step`` steps, with a score where one is due."""
+        means = {f"loss_{name}": value / self.counted for name, value in self.sums.items()}
+        row = {"step": step, "seconds": self.seconds, "lr": lr, **means}
+        self.history.append(row)
+        self.sums, self.counted = {}, 0
+        if score is not None:
+            self.method.eval()
+            with torch.no_grad():
+                row["score"] = float(score(self.method))
+            self.method.train()
+            self._keep_best(step)
+        self.accelerator.log({name: one for name, one in row.items() if name != "step"}, step)
+
+    def _keep_best(self, step: int) -> None:
+        """If the last row has the best score so far, keep its weights.
+
+        The checkpoint comes first. Should the process die before the weights are written,
+        :meth:`restore` finds them in the checkpoint.
+        """
+        if self._is_best(step):
+            self.save(step)
+            if self.accelerator.is_main_process:
+                self._write_best(step)
+
+    def _is_best(self, step: int) -> bool:
+        best = best_of(self.history)
+        return best is not None and best["step"] == step
+
+    def _write_best(self, step: int) -> None:
+        if self._is_best(step):
+            self.folder.write_best(self.method.state_dict(), step)
+
+    def _compare(self, step: int) -> None:
+        """Wait until every process has read the checkpoint, and see that it was the same one."""
+        if self.accelerator.num_processes == 1:
+            return
+        own = torch.tensor(float(step), device=self.accelerator.device)
+        if self.accelerator.reduce(own.clone(), "mean").item() != own.item():
+            raise RuntimeError(
+                f"the processes of this run continue from different steps, this one from {step}. "
+                f"Every machine must see the same folder {self.folder.path}."
+            )
+
+
+def refuse_broken(method: Method, step: int, folder: RunFolder) -> None:
+    """Raise :class:`TrainingDiverged` if a weight or a statistic of ``method`` is no number."""
+    broken = [
+        name for name, value in method.state_dict().items()
+        if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
+    if broken:
+        raise TrainingDiverged(
+            f"step {step}: {len(broken)} weights are NaN or infinite, the first: {broken[0]}. "
+            f"Stopped; nothing of them was written to {folder.path}. Lower lr, or set clip."
+        )
+
+
+def blamed(
+    step: int, losses: dict[str, float], batch: Batch, folder: RunFolder, accelerator: Accelerator
+) -> str:
+    """Return what to say of a loss that is no number; the batch is kept for inspection."""
+    terms = ", ".join(f"{name} = {loss:g}" for name, loss in losses.items())
+    if math.isfinite(sum(losses.values())):
+        return (f"step {step}: {terms}, finite here; NaN or infinite in another process, see its "
+                "output.")
+    saved = folder.write_batch(batch, accelerator.process_index)
+    return (
+        f"step {step}: {terms}. Stopped; the batch is saved in {saved}. Labelled images: "
+        f"{', '.join(batch.labelled.names)}. Lower lr, or look at these images and their labels."
+    )
+
+
+class Interruption:
+    """Lets Ctrl-C and SIGTERM (a cluster's time limit) end a training between two steps.
+
+    Inside the ``with`` block the first signal sets :attr:`wanted` and nothing else. A second
+    Ctrl-C raises KeyboardInterrupt at once. Outside the main thread signals stay what they were.
+    """
+
+    AGAIN = 0.5
+    """Seconds from which on a second Ctrl-C counts: launchers pass on the first one once more."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        self.before: dict[int, Any] = {}
+
+    @property
+    def wanted(self) -> bool:
+        return self.since is not None
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) != signal.SIG_IGN:  # nohup, a job in the background
+                    self.before[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if number == signal.SIGINT and self.wanted and now - self.since > self.AGAIN:
+            raise KeyboardInterrupt("stopped at once; the last checkpoint stays")
+        self.since = now if self.since is None else self.since
+
+
+def outlast_signals(_worker: int = 0) -> None:
+    """For processes that read batches: the one that trains decides when to stop.
+
+    A terminal or a cluster signals all processes of a job. Ctrl-C is ignored here, and SIGTERM
+    ends this process ten seconds late, when the training has had its last batches.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(10))

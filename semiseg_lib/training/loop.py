@@ -1,0 +1,291 @@
+"""The one training loop, for every method, on any device, in one process or many."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState, is_initialized
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.part import Batch
+from semiseg_lib.methods.base import Method
+from semiseg_lib.training.checkpoints import (
+    Interruption,
+    Progress,
+    TrainingDiverged,
+    blamed,
+    outlast_signals,
+    refuse_broken,
+)
+from semiseg_lib.training.optimizer import (
+    TrainConfig,
+    announce,
+    learning_rate_curve,
+    make_optimizer,
+    make_ready,
+    refuse_contradictions,
+)
+from semiseg_lib.training.run_folder import RunFolder
+
+__all__ = [
+    "TrainConfig", "TrainingDiverged", "fit", "learning_rate_curve", "make_accelerator",
+    "make_optimizer",
+]
+
+
+def make_accelerator(
+    config: TrainConfig,
+    device: str | None = None,
+    trackers: tuple[str, ...] = (),
+    folder: Path | None = None,
+) -> Accelerator:
+    """An accelerator for this run, instead of any that was made before in this process.
+
+    Args:
+        config: says the precision.
+        device: "cpu" forces the CPU, None takes the best.
+        trackers: experiment trackers by accelerate's names: ``tensorboard``, ``wandb`` ...
+        folder: where trackers write.
+
+    Raises:
+        ValueError: accelerate knows no such tracker, or its package is not installed.
+    """
+    known = {str(name) for name in get_available_trackers()}
+    for name in trackers:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise ValueError(
+                f"there is no tracker {name!r}; there are {', '.join(LOGGER_TYPE_TO_CLASS)}."
+            )
+        if name not in known:
+            package = name.replace("_", "-")
+            raise ValueError(f"the tracker {name} is not installed: pip install {package}")
+    if "wandb" in trackers:
+        os.environ.setdefault("WANDB_MODE", "offline")
+    _forget_other_settings(config, device)
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=config.precision,
+        log_with=list(trackers) or None,
+        project_dir=folder,
+        # Others wait while the main process stores the logits of a whole dataset.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
+    )
+
+
+def fit(
+    method: Method,
+    loader: Loader,
+    config: TrainConfig,
+    folder: RunFolder,
+    accelerator: Accelerator,
+    title: str = "training",
+    stop_at: int | None = None,
+    score: Callable[[Method], float] | None = None,
+    workers: int = 0,
+) -> list[dict[str, float]]:
+    """Train ``method`` in place, continuing from the folder's checkpoint where there is one.
+
+    Several processes together do what one would with the same batch, as far as their losses are
+    means over equally many pixels: gradients are averaged over processes, so a process with more
+    void counts no less than the others. Only the main process writes, but for bad batches.
+
+    Args:
+        method: what to train; it ends up on the accelerator's device.
+        loader: the batches, by step.
+        config: how long and how fast.
+        folder: where checkpoints go.
+        accelerator: device, precision and processes.
+        title: what the progress bar calls it.
+        stop_at: leave after this many steps, as an interruption would; None to run to the end.
+        score: the validation mIoU in percent. Every process calls it, so that none waits for
+            another longer than a collective operation may last; the main one's counts.
+        workers: processes that read batches ahead; 0 reads them in this one. The same batches.
+
+    Returns:
+        The history: a row each ``log_every`` steps and at each score, with step, seconds, learning
+        rate, losses averaged since the last row, and ``score`` where there is one.
+
+    Raises:
+        TrainingDiverged: a loss or weight became NaN or infinite; the message names the step.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the checkpoint was saved after the current step.
+        ValueError: the options contradict each other.
+    """
+    refuse_contradictions(loader, config, accelerator, score)
+    announce(config, accelerator)
+    make_ready(method, config, accelerator)
+    optimizer = make_optimizer(method, config)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_curve(config))
+    accelerator.ddp_handler = DistributedDataParallelKwargs(
+        find_unused_parameters=not method.uses_all_weights
+    )
+    wrapped = accelerator.prepare_model(_LossModule(method))
+    optimizer = accelerator.prepare_optimizer(optimizer)
+    others = {"optimizer": optimizer, "schedule": schedule}
+    if accelerator.scaler is not None:
+        others["scaler"] = accelerator.scaler
+    state = Progress(method, others, folder, accelerator)
+    first = done = state.restore()
+    end = config.steps if stop_at is None else max(first, min(stop_at, config.steps))
+    method.train()
+    numbers = range(first * config.accumulate, end * config.accumulate)
+    with (
+        Interruption() as stop,
+        _tracked(accelerator, config, folder),
+        closing(_read(loader, numbers, workers, accelerator.device)) as batches,
+        tqdm(range(first, end), initial=first, total=config.steps, desc=title, unit="step",
+             mininterval=0.5, disable=not accelerator.is_local_main_process) as bar,
+    ):
+        for step in bar:
+            _seed(loader, step, accelerator)
+            losses, batch = _add_gradients(wrapped, batches, step, config, accelerator)
+            means, stopping = _over_all_processes(losses, stop.wanted, accelerator)
+            if not math.isfinite(sum(means.values())):
+                raise TrainingDiverged(blamed(step, losses, batch, folder, accelerator))
+            if config.clip:
+                accelerator.clip_grad_norm_(method.parameters(), config.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            if not optimizer.step_was_skipped:  # fp16: the gradients overflowed
+                schedule.step()
+            method.after_step(step)
+            state.add(means)
+            if _due(step + 1, config.validate_every, config.steps):
+                state.close_row(step + 1, schedule.get_last_lr()[0], score)
+            elif _due(step + 1, config.log_every, config.steps):
+                state.close_row(step + 1, schedule.get_last_lr()[0])
+            bar.set_postfix_str(f"loss {state.running_loss:.3f}", refresh=False)
+            done = step + 1
+            if stopping:
+                break
+            state.save_if_due(done, config.checkpoint_seconds)
+        _, stopping = _over_all_processes({}, stop.wanted, accelerator)
+        refuse_broken(method, done, folder)
+        if stopping or stop_at is not None:
+            state.save(done)
+        accelerator.wait_for_everyone()
+    if stopping:
+        raise KeyboardInterrupt(
+            f"saved at step {done} of {config.steps}; the same command continues"
+        )
+    return state.history
+
+
+def _add_gradients(
+    wrapped: torch.nn.Module, batches: Iterator[Batch], step: int, config: TrainConfig,
+    accelerator: Accelerator,
+) -> tuple[dict[str, float], Batch]:
+    """The passes of one step; this process's losses, and the batch to blame if one is no number."""
+    losses: dict[str, float] = {}
+    broken = None
+    for share in range(config.accumulate):
+        batch = next(batches).to(accelerator.device)
+        last_share = share + 1 == config.accumulate
+        with nullcontext() if last_share else accelerator.no_sync(wrapped):
+            terms = wrapped(batch, step / config.steps)
+            accelerator.backward(sum(terms.values()) / config.accumulate)
+        for name, term in terms.items():
+            losses[name] = losses.get(name, 0.0) + term.item() / config.accumulate
+        if broken is None and not math.isfinite(sum(losses.values())):
+            broken = batch
+    return losses, broken or batch
+
+
+def _over_all_processes(
+    losses: dict[str, float], stop: bool, accelerator: Accelerator
+) -> tuple[dict[str, float], bool]:
+    """Mean losses, and whether any process was told to stop: all must end after the same step."""
+    if accelerator.num_processes == 1:
+        return losses, stop
+    names = sorted(losses)
+    own = torch.tensor([*(losses[name] for name in names), float(stop)], device=accelerator.device)
+    *means, stopping = accelerator.reduce(own, "mean").tolist()
+    return dict(zip(names, means, strict=True)), stopping > 0
+
+
+def _due(done: int, every: int, steps: int) -> bool:
+    """Whether something that comes every so many steps, and at the end, comes now; 0 is never."""
+    return every > 0 and (done % every == 0 or done == steps)
+
+
+class _LossModule(torch.nn.Module):
+    """Lets wrappers that count on ``forward`` (DDP) run a method's losses."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch, progress: float) -> dict[str, torch.Tensor]:
+        return self.method.losses(batch, progress)
+
+
+class _ByNumber(Dataset):
+    """A loader as the map from a number to its batch that torch's DataLoader reads."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.loader.batch(number)
+
+
+def _read(
+    loader: Loader, numbers: Iterable[int], workers: int, device: torch.device
+) -> Iterator[Batch]:
+    """The batches with these numbers, in this order."""
+    if workers == 0:
+        yield from map(loader.batch, numbers)
+    elif numbers:
+        batches = iter(DataLoader(
+            _ByNumber(loader), sampler=numbers, batch_size=None, num_workers=workers,
+            pin_memory=device.type == "cuda", worker_init_fn=outlast_signals,
+            generator=torch.Generator(),  # the global one is the method's
+        ))
+        try:
+            yield from batches
+        finally:
+            batches._shutdown_workers()  # an error keeps its frames alive, and them with it
+
+
+@contextmanager
+def _tracked(accelerator: Accelerator, config: TrainConfig, folder: RunFolder) -> Iterator[None]:
+    """Experiment trackers, where asked for, from the first row to the last."""
+    if accelerator.log_with:
+        place = {"dir": str(folder.path), "name": folder.path.name}
+        accelerator.init_trackers("semiseg", asdict(config), init_kwargs={"wandb": place})
+    try:
+        yield
+    finally:
+        # Not end_training(): it also ends the processes' connection, which the next run needs.
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        accelerator.trackers = []
+
+
+def _forget_other_settings(config: TrainConfig, device: str | None) -> None:
+    """Drop accelerate's state of this process if it is for another precision or device.
+
+    accelerate keeps one per process and refuses to change it; this is how its own tests do.
+    """
+    if not is_initialized():
+        return
+    state = AcceleratorState()
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    moves = on_cpu != (state.device.type == "cpu") and state.num_processes == 1
+    if moves or state.mixed_precision != config.precision:
+        AcceleratorState._reset_state(reset_partial_state=moves)
+
+
+def _seed(loader: Loader, step: int, accelerator: Accelerator) -> None:
+    """Dropout repeats itself on resume, and differs between processes."""
+    torch.manual_seed(loader.seed * 1_000_003 + step + (accelerator.process_index << 40))
