@@ -27,6 +27,7 @@ from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.profiles import load
 from semiseg_lib.profiles.profile import RoundsConfig
+from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 
 SMOKE, SEED = load("smoke"), 5
 resolving = import_module("semiseg_lib.experiments.resolving")  # the package has the function
@@ -268,12 +269,16 @@ def test_labels_are_scored_on_the_hidden_masks_where_there_are_any(two):
                 confusion[true, given] += 1
     np.testing.assert_array_equal(evaluate_labels(store, trained).confusion, confusion)
 
-    class Holes(list):
-        """Labels of which the upper half is missing."""
+    class UpperHalfMissing(PseudoLabelStore):
+        def __getitem__(self, index):
+            label = super().__getitem__(index).copy()
+            label[:32] = VOID
+            return label
 
-    holes = Holes(store[i].copy() for i in range(len(store)))
-    for label in holes:
-        label[:32] = VOID
+    holes = UpperHalfMissing(
+        store.folder, store.source, store.names, store.num_classes,
+        description=store.description, parents=store.parents,
+    )
     found = evaluate_labels(holes, trained).confusion.sum()
     assert found == (truth[:, 32:] != VOID).sum()
 

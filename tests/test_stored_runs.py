@@ -15,6 +15,7 @@ import torch
 from semiseg_lib import profiles
 from semiseg_lib.cli import main
 from semiseg_lib.core.durable import _beside, write_json
+from semiseg_lib.datasets.labels import read_mask, write_mask
 from semiseg_lib.experiments import (
     Machine,
     MixedLogits,
@@ -562,3 +563,16 @@ def test_where_a_shared_folder_is_not_mounted_nothing_is_called_orphaned(
     shutil.rmtree(work / "runs")
     monkeypatch.setenv("SEMISEG_SHARED", str(tmp_path / "absent"))
     assert {one.state for one in stored.inventory(root)} == {"fresh"}
+
+
+def test_a_run_that_is_right_for_the_folder_at_hand_is_not_pruned(place, tmp_path, capsys):
+    """Also where the folder that it was made from, of the same content then, has changed."""
+    root, work = place
+    copy = shutil.copytree(root, tmp_path / "copy")
+    mask = root / "masks" / "p0.png"
+    write_mask((read_mask(mask, 3) + 1) % 3, mask)
+    kept = sorted(path.name for path in (work / "runs").iterdir())
+    assert main(["runs", "prune", "--yes", "--root", str(copy)]) == 0
+    assert sorted(path.name for path in (work / "runs").iterdir()) == kept
+    assert main(["runs", "--root", str(root)]) == 0
+    assert "1 of" in capsys.readouterr().out

@@ -78,7 +78,8 @@ def inventory(root: Path | None = None) -> list[Item]:
     items = []
     for stored in roots:
         with working_in(stored) if stored != work_root() else nullcontext():
-            items += [_item(path, inputs(_root_of(path, root))) for path in _stored_folders(stored)]
+            items += [_item_on(path, [inputs(one) for one in _roots_of(path, root)])
+                      for path in _stored_folders(stored)]
     with suppress(OSError):  # what a shared folder holds that is not mounted, or not to be read
         for root in shared_roots():
             root.stat()
@@ -122,16 +123,30 @@ def leftovers_in(root: Path) -> Iterator[Path]:
         yield from leftovers(Path(folder))
 
 
-def _root_of(path: Path, root: Path | None) -> Path | None:
-    """Return the folder of the dataset that what is stored at a path was made from; else ``root``.
+def _roots_of(path: Path, root: Path | None) -> list[Path | None]:
+    """Return where the images that a stored result was made from may lie.
 
-    So runs on other datasets than the one at hand are not taken for stale.
+    First ``root``, the folder at hand; then the one that the result names, so that runs on other
+    datasets than the one at hand are not taken for stale.
     """
     with suppress(Damaged, OSError, KeyError):
         folder = stored_lists(path)["lies in"]
         if folder and (root is None or Path(folder).is_dir()):
-            return Path(folder)
-    return root
+            return list(dict.fromkeys([root, Path(folder)]))
+    return [root]
+
+
+def _item_on(path: Path, candidates: Sequence[Inputs]) -> Item:
+    """Return what lies at a path, judged on the images that it would be used with.
+
+    What is right for one of the folders is needed there. Where it is for none, the last one, which
+    the result itself names, says why.
+    """
+    for inputs in candidates:
+        item = _item(path, inputs)
+        if item.state in ("fresh", "unfinished"):
+            break
+    return item
 
 
 def _names_of_identities(roots: Sequence[Path]) -> set[str]:

@@ -10,49 +10,71 @@ import torch
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.weak_view import stored_stride
+from semiseg_lib.core.paths import shown
 from semiseg_lib.evaluation.metrics import Evaluation, evaluate_labels
 from semiseg_lib.evaluation.predict import logits_of
+from semiseg_lib.experiments.identity import Inputs
+from semiseg_lib.experiments.places import other_sources
+from semiseg_lib.experiments.refusals import refuse_labels_of_others, refuse_other_inputs
 from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.trained import Trained
 from semiseg_lib.methods.parts import enlarge, restrict
 from semiseg_lib.methods.self_correcting import ConvPrimary, linear_correction
+from semiseg_lib.stores.logits import LogitsStore
+from semiseg_lib.training.run_folder import CONFIG
 
 
-@torch.no_grad()
 def corrected_logits(primary: Trained) -> Iterator[torch.Tensor]:
-    """Yield logits (C, h, w) of the label that correction ends up with, per unlabelled image.
+    """Return logits (C, h, w) of the label that correction ends up with, per unlabelled image.
 
-    The images are those with boxes (``data.boxed``), in order.
+    The images are those with boxes (``data.boxed``), in order. The ancillary's logits that the
+    primary learnt from are made again where they are gone.
 
     Args:
         primary: a run that learnt from the ancillary's stored logits.
 
     Raises:
-        ValueError: it learnt from none.
+        ValueError: it learnt from none, or from other logits or images than those here.
     """
-    value = primary.run.unlabelled_logits
+    value, folder = primary.run.unlabelled_logits, primary.folder
     if value is None:
         raise ValueError(f"{primary.run.method.name} learns from no stored logits to correct.")
+    inputs = Inputs(primary.machine.root)
+    refuse_other_inputs(folder.description, folder.path / CONFIG, primary.run, inputs)
     store = resolve(value, primary.machine)
+    if said := other_sources(inputs, inputs.identity(primary.run), folder.path):
+        raise ValueError(f"{said} Train it again: `semiseg run {shown(folder.path)}`.")
+    return _each_corrected(primary, store, inputs.data(primary.run).boxed.giving("allowed"))
+
+
+@torch.no_grad()
+def _each_corrected(
+    primary: Trained, ancillary: LogitsStore, images: ImageSet
+) -> Iterator[torch.Tensor]:
     device = next(primary.method.parameters()).device
-    images = primary.data.boxed.giving("allowed")
     for number, own in enumerate(logits_of(primary.method, images)):
-        both = (logits[None].float().to(device) for logits in (own, store[number]))
+        both = (logits[None].float().to(device) for logits in (own, ancillary[number]))
         allowed = images.part([number]).allowed.to(device)
         yield _corrected(primary, *both, allowed)[0].cpu()
 
 
 def evaluate_unlabelled(
-    data: Data, logits: Iterable[torch.Tensor], images: ImageSet | None = None
+    data: Data, logits: Iterable[torch.Tensor] | LogitsStore, images: ImageSet | None = None
 ) -> Evaluation:
     """Score labels of unlabelled images, logits (C, h, w) each, on their hidden masks.
 
     Args:
         data: the images.
-        logits: in the order of the images.
+        logits: in the order of the images; a store says which images they belong to.
         images: whose labels they are; None for all unlabelled images.
+
+    Raises:
+        ValueError: a store holds the logits of other images.
     """
-    pairs = zip(data.truth_of(images or data.unlabelled), logits, strict=True)
+    images = images or data.unlabelled
+    if isinstance(logits, LogitsStore):
+        refuse_labels_of_others(logits, data, images)
+    pairs = zip(data.truth_of(images), logits, strict=True)
     total = sum(
         evaluate_labels([truth], [_label(one, truth.shape)], data.classes).confusion
         for truth, one in pairs

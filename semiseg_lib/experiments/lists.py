@@ -73,7 +73,7 @@ def compare_images(before: Mapping[str, Sequence[str]], now: Mapping[str, Sequen
         "new": [name for name in now if name not in before],
         "gone": [name for name in before if name not in now],
     }
-    said = [f"{len(names)} of {len(now)} {kind} ({_examples(names)})"
+    said = [f"{len(names)} of {len(before if kind == 'gone' else now)} {kind} ({_examples(names)})"
             for kind, names in kinds.items() if names]
     if not said and list(before) != list(now):
         return "their order differs"

@@ -17,6 +17,7 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation.metrics import Evaluation, confusion_matrix
 from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.refusals import refuse_labels_of_others
 from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.self_correction import run, supervised
 from semiseg_lib.experiments.trained import Trained
@@ -136,7 +137,11 @@ def evaluate_labels(labels: PseudoLabelStore, trained: Trained) -> Evaluation:
     Args:
         labels: of the unlabelled images, in their order.
         trained: a run on the same data.
+
+    Raises:
+        ValueError: the labels are those of other images.
     """
+    refuse_labels_of_others(labels, trained.data, trained.data.unlabelled)
     classes = trained.classes
     total = np.zeros((len(classes), len(classes)), dtype=np.int64)
     for number, truth in enumerate(trained.data.unlabelled_truth):

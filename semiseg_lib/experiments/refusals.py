@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.paths import shown
 from semiseg_lib.experiments.identity import Inputs
 from semiseg_lib.experiments.lists import compare_images, compare_with_stored, hashes_of
 from semiseg_lib.experiments.values import Value
+from semiseg_lib.stores.images import ImageStore
 from semiseg_lib.training.run_folder import LISTS, RunFolder
 
 
@@ -47,6 +49,26 @@ def refuse_other_images(
         f"trained: {said or 'they are read in another way than then'}. Name the folder of its data "
         "(--root), or add --other-data to score it on these; both scores are kept."
     )
+
+
+def refuse_labels_of_others(labels: ImageStore, data: Data, images: ImageSet) -> None:
+    """Raise ValueError where stored labels belong to other images than those that are scored.
+
+    Args:
+        labels: stored logits or pseudo-labels, as :func:`semiseg_lib.experiments.resolve` makes
+            them; they carry the digest of the images that they were made of.
+        data: where the images come from.
+        images: the images of the score.
+    """
+    labels.check_images(images.names)
+    made_of = labels.store.description.get("inputs", {}).get("images", {})
+    here = {"labelled": [data.labelled],
+            "unlabelled": [data.boxed, data.unlabelled.without_labels()]}
+    if any(digest not in {one.digest for one in here[role]} for role, digest in made_of.items()):
+        raise ValueError(
+            f"the labels in {shown(labels.folder)} were made of other images than those here, "
+            "though the names are the same. Resolve them again on these images."
+        )
 
 
 def refuse_other_inputs(

@@ -57,7 +57,7 @@ from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 from semiseg_lib.stores.store import Stale, Store
 from semiseg_lib.training.loop import make_accelerator
-from semiseg_lib.training.run_folder import CONFIG, LISTS, RunFolder
+from semiseg_lib.training.run_folder import LISTS, RunFolder
 
 T = TypeVar("T")
 Labels = TypeVar("Labels", LogitsStore, PseudoLabelStore)
@@ -212,13 +212,18 @@ class _Resolver:
                   file=sys.stderr)
         lists = lists_of(self.inputs, identity, sources)
         if folder.has_checkpoint and (problem := _doubt(folder, lists)):
-            folder.drop_checkpoints()
-            print(f"{problem} It starts again from its first step.", file=sys.stderr)
+            folder.set_checkpoints_aside()
+            print(f"{problem} It starts again from its first step; its checkpoints are set aside "
+                  "beside it as *.damaged.", file=sys.stderr)
         if not folder.has_checkpoint:
             if said := explain_new_work(identity, folder.path, lists):
                 print(said, file=sys.stderr)
             folder.begin(lists)
-        folder.note_machine(state_of_machine(), code_version())
+            known = True
+        else:
+            known = folder.mend()
+        machine = state_of_machine()
+        folder.note_machine(machine if known else {**machine, "before": "unknown"}, code_version())
         return True
 
     def _validation(self, run: Run, data: Data) -> Callable[[Method], float] | None:
@@ -365,15 +370,13 @@ def _rewritten(parts: Mapping[str, Any], sources: Mapping[str, str]) -> str:
 def _doubt(folder: RunFolder, lists: Mapping[str, Any]) -> str:
     """Say why an interrupted run cannot go on from its checkpoint; "" where it can."""
     try:
-        folder.read_machines()
-        begun, config = read_json(folder.path / LISTS), read_json(folder.path / CONFIG)
+        begun = read_json(folder.path / LISTS)
     except FileNotFoundError as error:
         return f"{shown(Path(error.filename))} is missing."
     except Damaged as error:
         return error.problem
-    for name, one in ((CONFIG, config), (LISTS, begun)):
-        if one.get("identity") != lists["identity"]:
-            return f"{shown(folder.path / name)} is that of another run."
+    if begun.get("identity") != lists["identity"]:
+        return f"{shown(folder.path / LISTS)} is that of another run."
     before, now = begun["sources"], lists["sources"]
     if others := [name for name in now if before.get(name) != now[name]]:
         return f"{shown(folder.path)} has learnt from other bytes of its {' and '.join(others)}."

@@ -16,6 +16,7 @@ from semiseg_lib.core.durable import Damaged, atomic_write, sha256
 from semiseg_lib.core.fingerprint import load
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.provenance import compare_machines, state_of_machine
+from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.evaluation.metrics import Evaluation, evaluate
 from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
 from semiseg_lib.experiments.identity import NAME, SCHEMA, Identity, Inputs, as_scored, build
@@ -26,7 +27,7 @@ from semiseg_lib.experiments.values import Run
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.training.loop import make_accelerator
-from semiseg_lib.training.run_folder import CONFIG, RunFolder
+from semiseg_lib.training.run_folder import CONFIG, LISTS, RunFolder
 
 
 @dataclass(frozen=True)
@@ -202,23 +203,37 @@ def read_run(description: Mapping[str, Any], path: Path) -> Run:
 
 
 def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a run's stored options; a published list that is not there any more is written again.
+    """Return a run's stored options; a published list is written again where it is another now.
 
     Args:
         options: as :func:`~semiseg_lib.core.fingerprint.dump` wrote them.
         folder: the run's, whose ``lists.json`` has the names of the list.
+
+    Raises:
+        FileNotFoundError: neither the list nor its names in ``lists.json`` are there.
     """
-    gone = options.get("data", {}).get("published", "")
-    if not gone or Path(gone).is_file():
+    listed = options.get("data", {}).get("published", "")
+    if not listed:
         return options
-    with suppress(OSError, KeyError, Damaged):  # else the list is said to be missing
-        names = "".join(f"{name}\n" for name in stored_lists(folder)["published"]).encode("utf-8")
-        path = work_root() / "splits" / f"published-{sha256(names)[:16]}.txt"
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(names)
-        return _changed(options, lambda key, one: path.as_posix()
-                        if key == "published" and one == gone else None)
-    return options
+    try:
+        names = tuple(stored_lists(folder)["published"])
+    except (OSError, KeyError, Damaged):
+        if Path(listed).is_file():
+            return options
+        raise FileNotFoundError(
+            f"the run in {shown(folder)} learnt from the images that {listed} names, which is not "
+            f"there, and no {LISTS} beside its {CONFIG} holds the names. Copy the run's whole "
+            "folder, or put the list back."
+        ) from None
+    with suppress(FileNotFoundError, ValueError):
+        if read_published_list(Path(listed), names) == names:
+            return options
+    content = "".join(f"{name}\n" for name in names).encode("utf-8")
+    path = work_root() / "splits" / f"published-{sha256(content)[:16]}.txt"
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+    return _changed(options, lambda key, one: path.as_posix()
+                    if key == "published" and one == listed else None)
 
 
 def with_weights_at(options: Any, path: Path) -> Any:

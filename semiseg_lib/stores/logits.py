@@ -41,9 +41,9 @@ class StaleLogits(Stale):
 class LogitsStore(ImageStore):
     """Stored logits of a list of images: ``store[i]`` reads one, ``read()`` all of them.
 
-    Reading one image loads nothing else. A file is checked against its SHA-256 once in a process,
-    before the first of its images is read; processes that are forked later take the parent's
-    word for it (see :meth:`verify`).
+    Reading one image loads nothing else. A file is checked against its SHA-256 before the first of
+    its images is read, and again where its size, inode or time of change is another one; processes
+    that are forked later take the parent's word for it (see :meth:`verify`).
 
     Attributes:
         folder: ``manifest.json`` and ``NNNN.safetensors``.
@@ -163,14 +163,15 @@ class LogitsStore(ImageStore):
         return {name: entry["sha256"] for name, entry in members.items()}
 
     def _check(self, name: str, digest: str) -> None:
-        if not _is_whole(self.folder / name, digest):
+        if not _is_whole(self.folder / name, digest, _status(self.folder / name)):
             raise self._stale(f"{name} is missing or not what was written")
 
     def _one(self, name: str, file_name: str) -> Tensor:
         digest = self._digests[file_name]
         self._check(file_name, digest)
         try:
-            file = _opened(self.folder / file_name, digest, os.getpid())
+            path = self.folder / file_name
+            file = _opened(path, digest, _status(path), os.getpid())
             stored = file.get_tensor(name)
             if stored.dtype == torch.float16:
                 return stored
@@ -214,13 +215,22 @@ def _sha256(path: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _status(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is written or replaced; () where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 @cache
-def _is_whole(path: Path, digest: str) -> bool:
+def _is_whole(path: Path, digest: str, status: tuple[int, ...]) -> bool:
     return _sha256(path) == digest
 
 
 @cache
-def _opened(path: Path, digest: str, process: int):
+def _opened(path: Path, digest: str, status: tuple[int, ...], process: int):
     """Return the open file, once a process: a handle that was open before a fork is left alone."""
     return safe_open(path, framework="pt")
 

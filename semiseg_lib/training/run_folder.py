@@ -117,6 +117,29 @@ class RunFolder:
         write_json(self.path / CONFIG, dict(self.description))
         write_json(self.path / LISTS, dict(lists))
 
+    def mend(self) -> bool:
+        """Write files of an interrupted run anew that are damaged and decide nothing of its result.
+
+        ``config.json`` follows from the run itself; what ``machines.json`` told is lost.
+
+        Returns:
+            Whether the states of the machine before the interruption are known.
+        """
+        try:
+            same = read_json(self.path / CONFIG) == self.description
+        except (Damaged, OSError):
+            same = False
+        if not same:
+            write_json(self.path / CONFIG, dict(self.description))
+        try:
+            self.read_machines()
+        except Damaged as error:
+            print(f"{error.problem} The states of the machine before are not known any more.",
+                  file=sys.stderr)
+            (self.path / MACHINES).unlink()
+            return False
+        return True
+
     def note_machine(self, machine: Mapping[str, Any], code: str) -> None:
         """Add the state of the machine, and the code, that the run goes on with.
 
@@ -179,6 +202,13 @@ class RunFolder:
                 print(f"{error.problem} It is set aside as {name}.damaged; the run goes on from "
                       "the checkpoint before it, or from its first step.", file=sys.stderr)
         return None
+
+    def set_checkpoints_aside(self) -> None:
+        """Rename the checkpoints to ``NAME.damaged``, and what is the best so far."""
+        for name in (*CHECKPOINTS, BEST_SO_FAR):
+            path = self.path / name
+            if path.is_file():
+                path.replace(path.with_name(f"{name}.damaged"))
 
     def drop_checkpoints(self) -> None:
         """Delete what only an unfinished run has."""

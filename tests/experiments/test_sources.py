@@ -17,7 +17,11 @@ from filelock import FileLock, Timeout
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.core.durable import Damaged
 from semiseg_lib.experiments import (
+    Logits,
+    corrected_logits,
+    evaluate_unlabelled,
     open_run,
+    pseudo_labelling,
     resolve,
     resolving,
     semi_supervised,
@@ -396,3 +400,101 @@ def test_labels_are_judged_and_written_under_one_lock(work, tiny, machine):
     with mock.patch.object(Store, "annotate", judging):
         resolve(value, machine)
     assert seen
+
+
+@pytest.mark.parametrize("what", ["images/p5.png", "unlabelled.txt"])
+def test_stored_labels_are_not_scored_on_other_images(
+    work, own, tiny, machine, change, tmp_path, what
+):
+    """Neither on images of other names nor on those of the same names that have changed."""
+    value, other = story.supervised(tiny, 0), shutil.copytree(own, tmp_path / "other")
+    change(other / what)
+    here, there = (resolve(value, replace(machine, root=root)) for root in (own, other))
+    logits = resolve(Logits(story.ancillary(tiny, 0)), machine)
+    labels = resolve(pseudo_labelling.pseudo_labels(tiny, tiny.rounds, value, 1), machine)
+    assert evaluate_unlabelled(here.data, logits) and pseudo_labelling.evaluate_labels(labels, here)
+    said = "does not fit these images|made of other images"
+    with pytest.raises(ValueError, match=said):
+        evaluate_unlabelled(there.data, logits)
+    with pytest.raises(ValueError, match=said):
+        pseudo_labelling.evaluate_labels(labels, there)
+
+
+def test_labels_are_not_corrected_with_logits_that_a_primary_has_not_learnt(
+    work, own, tiny, machine, change
+):
+    primary = resolve(story.primary(tiny, 0), machine)
+    before = [one.clone() for one in corrected_logits(primary)]
+    opened = open_run(primary.folder.path, machine)
+    assert all(map(torch.equal, corrected_logits(opened), before))
+    change(own / "images" / "p5.png")
+    for one in (primary, open_run(primary.folder.path, machine)):
+        with pytest.raises(ValueError, match=r"changed \(p5\)|has changed"):
+            corrected_logits(one)
+
+
+def test_labels_are_not_corrected_with_logits_of_an_ancillary_that_came_out_otherwise(
+    work, tiny, machine
+):
+    primary = resolve(story.primary(tiny, 0), machine)
+    with other_code():
+        resolve(story.ancillary(tiny, 0), machine, anew=True)
+    with pytest.raises(ValueError, match="other bytes than those that are there now"):
+        corrected_logits(primary)
+
+
+def test_what_correction_reads_is_made_again_where_it_is_gone(work, tiny, machine):
+    primary = resolve(story.primary(tiny, 0), machine)
+    before = [one.clone() for one in corrected_logits(primary)]
+    for path in [*(work / "logits").iterdir(), *(work / "runs").glob("ancillary-*")]:
+        shutil.rmtree(path)
+    assert all(map(torch.equal, corrected_logits(primary), before))
+
+
+@pytest.mark.parametrize("name", ["machines.json", "config.json"])
+def test_a_damaged_file_that_decides_nothing_costs_no_checkpoint(
+    work, tiny, machine, name, capsys
+):
+    value = story.supervised(tiny, 0)
+    expected = bits(resolve(value, machine))
+    shutil.rmtree(work / "runs")
+    with stopped_at(2):
+        resolve(value, machine)
+    (folder,) = (work / "runs").iterdir()
+    content = bytearray((folder / name).read_bytes())
+    content[-9] ^= 1
+    (folder / name).write_bytes(content)
+    with mock.patch.object(RunFolder, "set_checkpoints_aside") as aside:
+        again = resolve(value, machine)
+    aside.assert_not_called()
+    assert bits(again) == expected and "starts again" not in capsys.readouterr().err
+    unknown = [one["machine"].get("before") for one in again.record["made with"]]
+    assert unknown == (["unknown"] if name == "machines.json" else [None])
+
+
+def test_checkpoints_that_cannot_be_trusted_are_set_aside(work, tiny, machine, capsys):
+    value = story.supervised(tiny, 0)
+    with stopped_at(2):
+        resolve(value, machine)
+    (folder,) = (work / "runs").iterdir()
+    (folder / "lists.json").write_bytes(b"{}")
+    resolve(value, machine)
+    assert "set aside beside it" in capsys.readouterr().err
+    assert (folder / "checkpoint.pt.damaged").is_file()
+
+
+def test_a_run_is_reproduced_from_its_own_names_where_its_published_list_is_another_now(
+    work, own, tiny, machine, tmp_path
+):
+    listed = tmp_path / "published.txt"
+    listed.write_text("p1\np3\n", encoding="utf-8")
+    value = story.supervised(replace(tiny, data=DataConfig("folder", published=str(listed))), 0)
+    first = resolve(value, machine)
+    listed.write_text("p0\np2\n", encoding="utf-8")
+    again = trained.read_run(first.folder.description, first.folder.path / "config.json")
+    assert resolve(again, machine).folder.path == first.folder.path
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    listed.unlink()
+    with pytest.raises(FileNotFoundError, match="Copy the run's whole folder"):
+        trained.read_run(first.folder.description, alone / "config.json")

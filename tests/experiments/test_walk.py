@@ -188,6 +188,12 @@ def test_every_public_function_that_gives_a_result_is_walked():
     assert set(ways.WALKED.values()) <= set(ways.WAYS) and all(ways.FROM_A_RESULT.values())
 
 
+def test_every_public_function_that_is_handed_a_result_is_tried():
+    """A new one may pair a result with images or labels of another one: say where that is tried."""
+    found = {name for name, one in ways.callables_of(experiments) if ways.reads_result(one)}
+    assert found == set(ways.READ_A_RESULT) and all(ways.READ_A_RESULT.values())
+
+
 OPTIONS = {"method": "method", "train": "train", "data": "data", "model": "model",
            "augment": "views", "seed": "seed"}
 """Flags of `semiseg train METHOD`, each with the field of a run that it sets."""

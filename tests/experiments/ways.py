@@ -698,6 +698,15 @@ FROM_A_RESULT = {
 """Public functions that give a result and are no way to one, with the reason."""
 
 
+READ_A_RESULT = {
+    "labels.corrected_logits": "test_sources.py: other images, other logits, logits that are gone",
+    "labels.evaluate_unlabelled": "test_sources.py: labels of other images",
+    "pseudo_labelling.evaluate_labels": "test_sources.py: labels of other images",
+    "resolving.mixed": "the resolver's own: it gives what it has just resolved",
+}
+"""Public functions that are handed results and compute from them, with where that is tried."""
+
+
 def callables_of(package: ModuleType) -> Iterator[tuple[str, Any]]:
     """Yield every public function of a package's modules, and of the classes that they define."""
     for info in pkgutil.iter_modules(package.__path__):
@@ -719,6 +728,12 @@ def gives_result(function: Any) -> bool:
     """Return whether a function says that it returns an opened result."""
     return any(RESULTS.search(str(inspect.signature(one).return_annotation))
                for one in (function, *get_overloads(function)))
+
+
+def reads_result(function: Any) -> bool:
+    """Return whether a function says that it is handed an opened result."""
+    return any(RESULTS.search(str(one.annotation))
+               for one in inspect.signature(function).parameters.values())
 
 
 ANEW, REFUSED, UNREAD, WRONG = "anew", "refused", "unchanged", "wrong"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -80,6 +81,18 @@ def test_one_flipped_bit_is_noticed(store, place):
     path.write_bytes(bytes(data))
     with pytest.raises(StaleLogits, match=rf"ours .*0002\.safetensors is .*{MEND}"):
         store.read()
+
+
+def test_bytes_that_change_after_they_were_checked_are_noticed_at_the_next_image(store):
+    """In the same object and in another one of the same process."""
+    assert store[0].isfinite().all()
+    path = store.folder / "0000.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    for one in (store, replace(store)):
+        with pytest.raises(StaleLogits, match=rf"0000\.safetensors is .*{MEND}"):
+            one[0]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"source": "run1"}'])
