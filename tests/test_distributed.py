@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from semiseg_lib.training import loop
 from semiseg_lib.training.loop import TrainConfig, fit, make_accelerator
 from semiseg_lib.training.run_folder import RunFolder
 
@@ -210,3 +211,14 @@ def test_a_result_that_cannot_be_written_is_an_error_in_every_process(tmp_path):
     assert said == ["OSError: [Errno 28] No space left on device"] * 2
     (folder,) = (tmp_path / "runs").iterdir()
     assert not RunFolder.open(folder).finished
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_job_without_a_graphics_card_is_told_to_compute_on_the_cpu(monkeypatch, there):
+    """Else accelerate takes each of its processes for a job of its own."""
+    asked = []
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: there)
+    monkeypatch.setattr(loop, "Accelerator", lambda **options: asked.append(options["cpu"]))
+    loop.make_accelerator(tiny_run.CONFIG)
+    loop.make_accelerator(tiny_run.CONFIG, "cpu")
+    assert asked == [not there, True]

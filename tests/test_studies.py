@@ -892,6 +892,21 @@ def test_anew_makes_rows_in_a_work_folder_of_its_own(own, command, capsys):
     assert work_root() == work
 
 
+def test_outside_the_checkout_rows_that_are_made_anew_stand_beside_the_others(
+    command, own, capsys, monkeypatch
+):
+    """The records lie in the work folder then, not in the folder of the new runs."""
+    _, profile, _ = own
+    monkeypatch.setattr(stored_records, "in_checkout", lambda: False)
+    assert main([*command, "--anew"]) == 0
+    path = work_root() / "records" / "own-smoke.json"
+    assert f"records: {path.as_posix()}" in capsys.readouterr().out and path.is_file()
+    first = studies.read("own", profile)
+    assert main([*command, "--anew"]) == 0
+    assert studies.read("own", profile).rows[0]["minutes"] != first.rows[0]["minutes"]
+    assert not list((work_root() / "anew").rglob("*-smoke.json"))
+
+
 def test_anew_looks_into_no_shared_folder(command, monkeypatch, tmp_path):
     assert main(command) == 0
     monkeypatch.setenv("SEMISEG_SHARED", str(work_root()))

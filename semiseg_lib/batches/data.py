@@ -152,16 +152,16 @@ class Data:
         """
         config = replace(self.config, labelled=0, published="", at_most=0)
         published = self._labelled_names() if self.config.published else ()
-        boxes = bool(self.source.boxed.any())
+        boxed = self.source.boxed
         lists = {}
         for which in ("candidates", "hidden", "val", "test"):
-            reader = self.source.reader(which, True, boxes)
+            reader = self.source.reader(which, True, bool(boxed.any()))
             lists[which] = image_set_digest(
                 _AsFarAsThere(reader), range(len(reader)), extra=(reader.decoding,),
                 note=files_as_hashed().note,
             )
         return digest({"data": plain(config), "decode": self._declared.decode, "lists": lists,
-                       "published": list(published)})
+                       "published": list(published), "boxed": boxed.tolist()})
 
     @cached_property
     def labelled(self) -> ImageSet:

@@ -64,9 +64,20 @@ class ImageSet:
     @cached_property
     def digest(self) -> str:
         """The digest, 64 hexadecimal digits, of everything that these images are read from."""
-        return image_set_digest(
-            self.reader, self.indices, extra=(self.decoding,), note=self.files.note
-        )
+        extra = (self.decoding, *([self._boxed_classes] if self._boxed_classes else []))
+        return image_set_digest(self.reader, self.indices, extra=extra, note=self.files.note)
+
+    @property
+    def _boxed_classes(self) -> str:
+        """Return what the boxes of the whole dataset decide of these images; "" for the usual.
+
+        Boxes of images outside of this set count: without any box of a class, its boxes say nothing
+        of where the class is not. Usually every class but the background has boxes.
+        """
+        foreground = np.arange(len(self.boxed)) > 0
+        if not self.gives or np.array_equal(self.boxed, foreground):
+            return ""
+        return f"boxed {np.flatnonzero(self.boxed).tolist()}"
 
     @property
     def decoding(self) -> str:

@@ -124,7 +124,7 @@ def _changed(profile: Profile, flags: TrainFlags, changed: dict[str, Any]) -> Pr
 
 def run(
     file: tyro.conf.Positional[Path], root: Path | None = None, workers: int = 0,
-    other_data: bool = False, resume: bool = True, weights: Path | None = None,
+    other_data: bool = False, resume: bool = True, weights: tuple[Path, ...] = (),
     device: Literal["cpu"] | None = None,
 ) -> None:
     """Make the run again that a run's config.json describes, and all that it builds on.
@@ -135,7 +135,7 @@ def run(
         workers: processes that read images ahead.
         other_data: train also where the images here are not those of the file.
         resume: load a finished run, or continue an interrupted one; --no-resume trains it anew.
-        weights: where the file of the encoder's weights lies now; unset: where it lay.
+        weights: where the files of the encoders' weights lie now; unset: where they lay.
         device: cpu, or unset for the best there is.
     """
     path = file / CONFIG if file.is_dir() else file
@@ -143,8 +143,8 @@ def run(
         description = RunFolder.open(file).description if file.is_dir() else read_description(file)
     except Damaged:  # of a damaged manifest the config.json beside it still says what it was
         description = read_description(path)
-    if weights is not None:
-        description = {**description, "value": with_weights_at(description["value"], weights)}
+    if weights:
+        description = {**description, "value": with_weights_at(description, weights)}
     value, machine = read_run(description, path), Machine(device, root, workers)
     if not other_data:
         refuse_other_inputs(description, path, value, Inputs(machine.root))
@@ -191,9 +191,10 @@ def predict(
         protocol: how an image is predicted.
         device: cpu, or unset for the best there is.
     """
-    trained = open_run(run, device)
+    trained = open_run(run, device).chosen()
     written = predict_files(trained.method, trained.classes, source, out, protocol)
-    print(f"{len(written)} images segmented; labels and overlays are in {shown(out)}")
+    print(f"{len(written)} images segmented with the {trained.which} weights of {shown(run)}; "
+          f"labels and overlays are in {shown(out)}")
 
 
 def pipeline(common: CommonFlags = Common()) -> None:
@@ -245,15 +246,16 @@ def study(
         raise ValueError(f"there is no study {name!r}; there are {', '.join(studies.STUDIES)}.")
     chosen = profiles.load(profile, studies.dataset_of(name))
     machine = Machine(device, reading_root(root), workers)
-    with _making_anew(name, chosen.name) if anew else nullcontext():
-        records = studies.run(name, chosen, seeds or None, machine, only, anew)
+    path = studies.record_path(name, chosen.name)
+    with _making_anew(path.stem) if anew else nullcontext():
+        records = studies.run(name, chosen, seeds or None, machine, only, anew, path)
     rows = [
         {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
          "seeds": str(records.seeds(key))}
         for key, arm in studies.STUDIES[name].items() if records.scores(key)
     ]
     print(markdown_table(rows, plain=["mIoU on test (%)"]))
-    print(f"records: {shown(studies.record_path(name, chosen.name))}")
+    print(f"records: {shown(path)}")
     print(f"made with: {records.made_with}")
     if records.left_out:
         print(records.left_out_text)
@@ -262,12 +264,15 @@ def study(
 
 
 @contextmanager
-def _making_anew(study: str, profile: str) -> Iterator[None]:
+def _making_anew(records: str) -> Iterator[None]:
     """Work in a folder where nothing is found but what an interrupted call of this kind made.
 
     It is renamed in the end, so that the next call finds nothing.
+
+    Args:
+        records: the name of the records that are made.
     """
-    folder = work_root() / "anew" / studies.record_path(study, profile).stem
+    folder = work_root() / "anew" / records
     main = PartialState().is_main_process
     with held(folder) if main else nullcontext():
         if main and folder.is_dir():

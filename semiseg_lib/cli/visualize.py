@@ -34,7 +34,7 @@ def visualize(
         truth: the image's mask of class ids, drawn beside the prediction.
         device: cpu, or unset for the best there is.
     """
-    trained = open_run(run, device)
+    trained = open_run(run, device).chosen()
     options = trained.run.method
     if not isinstance(options, ELNConfig):
         raise ValueError(

@@ -22,6 +22,7 @@ from semiseg_lib.experiments.lists import (
     is_of_earlier_version,
 )
 from semiseg_lib.experiments.places import other_sources, stored_lists
+from semiseg_lib.experiments.trained import with_published_list
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.stores.store import ASIDE, MANIFEST, Store, delete_store, is_set_aside
 from semiseg_lib.training.run_folder import CONFIG, read_description
@@ -252,7 +253,8 @@ def _value(description: dict[str, Any], path: Path) -> Value:
     kinds = {name: kind for kind, name in KINDS.items()}
     if description.get("kind") not in kinds:
         raise ValueError(f"its kind is {description.get('kind')!r}, which is not known here")
-    return load(kinds[description["kind"]], description["value"], path)
+    options = with_published_list(description["value"], path)
+    return load(kinds[description["kind"]], options, path)
 
 
 def _orphaned(item: Item, there: set[str], needed: set[str]) -> Item:

@@ -115,8 +115,8 @@ def _compare_inputs(
     if inputs["classes"] != identity.inputs["classes"]:
         said.append(f"class names: {', '.join(identity.classes)} instead of "
                     f"{', '.join(inputs['classes'])}")
-    for what in ("parents", "weights"):
-        said += [f"{name}: another one" for name, one in identity.inputs[what].items()
+    for what, kind in (("parents", ""), ("weights", "encoder weights of ")):
+        said += [f"{kind}{name}: another one" for name, one in identity.inputs[what].items()
                  if inputs[what].get(name) != one]
     return said or ["the images are read in another way"]
 

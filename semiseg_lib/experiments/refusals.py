@@ -88,6 +88,6 @@ def refuse_other_inputs(
     said = compare_with_stored(description, path.parent, identity, inputs)
     raise ValueError(
         f"{shown(path)} describes a run that learnt from something else than what is here: "
-        f"{said}. Name the folder of its data (--root), or add --other-data to train on what is "
-        "here."
+        f"{said}. Name the folder of its data (--root) or the files of its encoder weights "
+        "(--weights), or add --other-data to train on what is here."
     )

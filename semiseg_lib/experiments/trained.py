@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.durable import Damaged, atomic_write, sha256
 from semiseg_lib.core.fingerprint import load
 from semiseg_lib.core.paths import shown, work_root
-from semiseg_lib.core.provenance import compare_machines, state_of_machine
+from semiseg_lib.core.provenance import code_version, compare_machines, state_of_machine
+from semiseg_lib.datasets.digest import hash_of
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.evaluation.metrics import Evaluation, evaluate
 from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
@@ -203,16 +204,16 @@ def read_run(description: Mapping[str, Any], path: Path) -> Run:
 
 
 def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a run's stored options; a published list is written again where it is another now.
+    """Return stored options; a published list is written again where it is another now.
 
     Args:
         options: as :func:`~semiseg_lib.core.fingerprint.dump` wrote them.
-        folder: the run's, whose ``lists.json`` has the names of the list.
+        folder: the result's, which holds the names of the list.
 
     Raises:
         FileNotFoundError: neither the list nor its names in ``lists.json`` are there.
     """
-    listed = options.get("data", {}).get("published", "")
+    listed = next(_values_of("published", options), "")
     if not listed:
         return options
     try:
@@ -221,9 +222,9 @@ def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]
         if Path(listed).is_file():
             return options
         raise FileNotFoundError(
-            f"the run in {shown(folder)} learnt from the images that {listed} names, which is not "
-            f"there, and no {LISTS} beside its {CONFIG} holds the names. Copy the run's whole "
-            "folder, or put the list back."
+            f"{shown(folder)} was made from the images that {listed} names, which is not there, "
+            f"and no {LISTS} beside its {CONFIG} holds the names. Copy the run's whole folder, or "
+            "put the list back."
         ) from None
     with suppress(FileNotFoundError, ValueError):
         if read_published_list(Path(listed), names) == names:
@@ -236,11 +237,45 @@ def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]
                     if key == "published" and one == listed else None)
 
 
-def with_weights_at(options: Any, path: Path) -> Any:
-    """Return a run's stored options with the file of its encoders' weights at another place."""
+def with_weights_at(description: Mapping[str, Any], paths: Sequence[Path]) -> dict[str, Any]:
+    """Return a run's stored options with the files of encoder weights at other places.
+
+    Args:
+        description: of the run; it has the SHA-256 of the file that each of its encoders starts
+            with.
+        paths: the files. Which one is whose follows from their bytes; one alone is everybody's.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: one of several files is not one that the run started with.
+    """
+    options, recorded = description["value"], description["inputs"]["weights"]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise FileNotFoundError(f"there is no file of encoder weights at {missing[0]}.")
     words = ModelConfig.SCHEMA.paths["weights"]
-    return _changed(options, lambda key, one: path.as_posix()
-                    if key == "weights" and one not in words else None)
+    if len(paths) == 1:
+        return _changed(options, lambda key, one: paths[0].as_posix()
+                        if key == "weights" and one not in words else None)
+    held = {hash_of(path): path for path in paths}
+    if others := [path for digest, path in held.items() if digest not in recorded.values()]:
+        raise ValueError(f"the run did not start with the encoder weights in {others[0]}.")
+    networks = {"model": options["model"], **options["method"]}
+    moved = {networks[name]["weights"]: held[digest] for name, digest in recorded.items()
+             if digest in held}
+    return _changed(options, lambda key, one: moved[one].as_posix()
+                    if key == "weights" and one in moved else None)
+
+
+def _values_of(name: str, options: Any) -> Iterator[Any]:
+    """Yield the values of an option that are set, at any depth of stored options."""
+    if isinstance(options, dict):
+        if options.get(name):
+            yield options[name]
+        for one in options.values():
+            yield from _values_of(name, one)
+    elif isinstance(options, list):
+        for one in options:
+            yield from _values_of(name, one)
 
 
 def _changed(options: Any, change: Callable[[str, Any], Any]) -> Any:
@@ -257,12 +292,23 @@ _warned: set[str] = set()
 
 
 def warn_of_another_machine(path: Path, record: Mapping[str, Any]) -> None:
-    """Warn once of a run that was made in another state of the machine than this one."""
-    here = state_of_machine()
+    """Warn once of a run that was made in another state of the machine than this one.
+
+    Of other code is warned once for each version of it, for every commit is one.
+    """
+    here, code = state_of_machine(), code_version()
+    for other in {made["code"] for made in record["made with"]} - {code, *_warned}:
+        _warned.add(other)
+        warnings.warn(
+            f"stored runs such as {shown(path)} were made with code {other}, here is {code}. They "
+            "are used as they are, for nothing that is known to decide them has changed; "
+            "--no-resume trains one again.", stacklevel=3,
+        )
     said = [one for made in record["made with"] for one in compare_machines(made["machine"], here)]
     if said and str(path) not in _warned:
         _warned.add(str(path))
         warnings.warn(
             f"{shown(path)} was made with {'; '.join(dict.fromkeys(said))}. It is used as it is; a "
-            "repeat here would differ by rounding, which training amplifies.", stacklevel=3,
+            "repeat here would differ: by rounding, which training amplifies, and with another "
+            "number of processes by their batch statistics.", stacklevel=3,
         )

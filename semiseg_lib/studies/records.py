@@ -139,6 +139,7 @@ def run(
     machine: Machine | str | None = None,
     only: tuple[str, ...] = (),
     anew: bool = False,
+    path: Path | None = None,
 ) -> Records:
     """Run what a study's records still lack, and store them after each arm.
 
@@ -154,13 +155,14 @@ def run(
         machine: what to compute on.
         only: names of arms; none given: all.
         anew: measure rows that are there again.
+        path: the file of the records; None for :func:`record_path`.
 
     Raises:
         KeyError: there is no such study.
         ValueError: it has no arm of a name in ``only``.
         Damaged: the stored records are not what was written.
     """
-    arms, path = STUDIES[name], record_path(name, profile.name)
+    arms, path = STUDIES[name], path or record_path(name, profile.name)
     if unknown := [arm for arm in only if arm not in arms]:
         raise ValueError(f"{name!r} has no arm {unknown[0]!r}; it has {', '.join(arms)}.")
     machine = Machine.of(machine)
@@ -174,7 +176,8 @@ def run(
             if row and not anew and is_of_these_images(row, arm, profile, machine, here):
                 continue
             _store_row(path, name, profile, _row(arm_name, arms, profile, seed, machine))
-    return current(name, profile)
+    stored = _stored(path)
+    return _served(_current(stored, name, profile), stored, name, profile)
 
 
 def read(name: str, profile: Profile) -> Records:

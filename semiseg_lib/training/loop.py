@@ -72,9 +72,10 @@ def make_accelerator(
             raise ValueError(f"the tracker {name} is not installed: pip install {package}")
     if "wandb" in trackers:
         os.environ.setdefault("WANDB_MODE", "offline")
-    _forget_other_settings(config, device)
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    _forget_other_settings(config, on_cpu)
     return Accelerator(
-        cpu=device == "cpu",
+        cpu=on_cpu,  # said, or accelerate lets the processes of a job run each for itself
         mixed_precision=config.precision,
         log_with=list(trackers) or None,
         project_dir=folder,
@@ -272,7 +273,7 @@ def _tracked(accelerator: Accelerator, config: TrainConfig, folder: RunFolder) -
         accelerator.trackers = []
 
 
-def _forget_other_settings(config: TrainConfig, device: str | None) -> None:
+def _forget_other_settings(config: TrainConfig, on_cpu: bool) -> None:
     """Drop accelerate's state of this process if it is for another precision or device.
 
     accelerate keeps one per process and refuses to change it; this is how its own tests do.
@@ -280,7 +281,6 @@ def _forget_other_settings(config: TrainConfig, device: str | None) -> None:
     if not is_initialized():
         return
     state = AcceleratorState()
-    on_cpu = device == "cpu" or not torch.accelerator.is_available()
     moves = on_cpu != (state.device.type == "cpu") and state.num_processes == 1
     if moves or state.mixed_precision != config.precision:
         AcceleratorState._reset_state(reset_partial_state=moves)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,8 +15,9 @@ import pytest
 import torch
 from filelock import FileLock, Timeout
 
-from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.core.durable import Damaged
+from semiseg_lib.datasets.digest import hash_of
 from semiseg_lib.experiments import (
     Logits,
     corrected_logits,
@@ -29,6 +31,7 @@ from semiseg_lib.experiments import (
     training,
 )
 from semiseg_lib.experiments import self_correction as story
+from semiseg_lib.experiments.inventory import inventory
 from semiseg_lib.stores import Store
 from semiseg_lib.stores import logits as logits_store
 from semiseg_lib.training.run_folder import RunFolder
@@ -498,3 +501,63 @@ def test_a_run_is_reproduced_from_its_own_names_where_its_published_list_is_anot
     listed.unlink()
     with pytest.raises(FileNotFoundError, match="Copy the run's whole folder"):
         trained.read_run(first.folder.description, alone / "config.json")
+
+
+def test_boxes_of_images_that_a_run_does_not_read_count_where_they_decide_what_is_allowed(
+    own, machine
+):
+    """Without any box of a class in the dataset, boxes say nothing of where the class is not."""
+    def digests() -> dict[str, str]:
+        data = Data(DataConfig("folder", unboxed="empty"), 0, own)
+        return {"allowed": data.unlabelled.giving("allowed").digest,
+                "box maps": data.labelled.giving("box_maps").digest,
+                "images": data.unlabelled.giving().digest, "all": data.digest_of_all}
+
+    for path in (own / "boxes").iterdir():
+        if path.stem != "p10":  # of the test images
+            path.unlink()
+    before = digests()
+    (own / "boxes" / "p10.xml").unlink()
+    after = digests()
+    assert {name for name in before if before[name] != after[name]} == {
+        "allowed", "box maps", "all"}
+
+
+def test_a_run_whose_published_list_is_another_now_is_fresh(work, own, tiny, machine, tmp_path):
+    listed = tmp_path / "published.txt"
+    listed.write_text("p1\np3\n", encoding="utf-8")
+    value = story.supervised(replace(tiny, data=DataConfig("folder", published=str(listed))), 0)
+    resolve(value, machine)
+    for spoil in (lambda: listed.write_text("p0\np2\n", encoding="utf-8"), listed.unlink):
+        spoil()
+        (item,) = (one for one in inventory(own) if one.path.parent.name == "runs")
+        assert item.state == "fresh"
+
+
+def test_encoder_weights_are_told_apart_by_their_bytes(tmp_path):
+    first, second = tmp_path / "a.pt", tmp_path / "b.pt"
+    first.write_bytes(b"first")
+    second.write_bytes(b"second")
+    description = {
+        "value": {"model": {"weights": "gone/x.pt"}, "start": [{"model": {"weights": "gone/x.pt"}}],
+                  "method": {"name": "eln", "error": {"weights": "gone/y.pt"}}},
+        "inputs": {"weights": {"model": hash_of(first), "error": hash_of(second)}},
+    }
+    for paths in ((first, second), (second, first)):
+        found = trained.with_weights_at(description, paths)
+        assert found["model"]["weights"] == first.as_posix()
+        assert found["start"][0]["model"]["weights"] == first.as_posix()
+        assert found["method"]["error"]["weights"] == second.as_posix()
+    (tmp_path / "c.pt").write_bytes(b"third")
+    with pytest.raises(ValueError, match=r"did not start with the encoder weights in .*c\.pt"):
+        trained.with_weights_at(description, (first, tmp_path / "c.pt"))
+
+
+def test_runs_of_other_code_are_used_and_that_is_said_once(work, tiny, machine, monkeypatch):
+    first = resolve(story.supervised(tiny, 0), machine)
+    monkeypatch.setattr(trained, "code_version", lambda: "another")
+    with pytest.warns(UserWarning, match="were made with code .*, here is another"):
+        open_run(first.folder.path, machine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_run(first.folder.path, machine)
