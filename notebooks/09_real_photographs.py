@@ -53,7 +53,8 @@ from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.boxes import class_maps
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.weak_view import DRAWS, View, ViewConfig, draw_view
+from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.weak_view import DRAWS, View, draw_view
 from semiseg_lib.core.paths import work_root
 from semiseg_lib.datasets.audit import check_layout
 from semiseg_lib.datasets.devkit.layout import voc_layout

@@ -47,21 +47,22 @@ from torch import Tensor, nn
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.batches.part import Batch
-from semiseg_lib.batches.strong_view import StrongConfig, strong_view
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.experiments import open_run, resolve, semi_supervised
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.methods.base import AveragedMethod, Method
-from semiseg_lib.methods.mean_teacher import MeanTeacher
-from semiseg_lib.methods.parts import (
+from semiseg_lib.methods.losses import (
     cross_entropy,
     enlarge,
     shown_pixels,
     soft_cross_entropy,
 )
+from semiseg_lib.methods.mean_teacher.method import MeanTeacher
 from semiseg_lib.notebook import chapter, checks, plots, tables
 from semiseg_lib.training import memory
 
@@ -160,7 +161,7 @@ print(inspect.getsource(MeanTeacher.losses))
 #
 # The weight rises slowly, because a fresh teacher knows nothing:
 
-# %% tags=["inline", "inline:semiseg_lib.methods.mean_teacher.ramp_up"]
+# %% tags=["inline", "inline:semiseg_lib.methods.mean_teacher.method.ramp_up"]
 def ramp_up(progress: float, share: float) -> float:
     """exp(-5 (1 - t)^2), with t from 0 to 1 in the first ``share`` of training, then 1."""
     t = min(progress / share, 1.0) if share else 1.0

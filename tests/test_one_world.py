@@ -16,7 +16,7 @@ from PIL import Image
 import semiseg_lib
 from semiseg_lib import profiles
 from semiseg_lib.batches import loader, weak_view
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.experiments import Machine, Run, identity, resolve
 from semiseg_lib.experiments.self_correction import primary, supervised

@@ -14,8 +14,8 @@ from semiseg_lib.evaluation.metrics import Evaluation, evaluate_labels
 from semiseg_lib.evaluation.predict import logits_of
 from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.trained import Trained
-from semiseg_lib.methods.parts import enlarge, restrict
-from semiseg_lib.methods.self_correcting import ConvPrimary, linear_correction
+from semiseg_lib.methods.losses import enlarge
+from semiseg_lib.methods.self_correcting.method import ConvPrimary, linear_correction, restrict
 
 
 @torch.no_grad()

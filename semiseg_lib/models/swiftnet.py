@@ -8,7 +8,7 @@ import torch
 from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
-from semiseg_lib.models.box_attention import check_box_maps
+from semiseg_lib.models.box_maps import check_box_maps
 from semiseg_lib.models.encoders import EncoderChoice, create, levels, statistics
 
 STRIDES = (4, 8, 16, 32)

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from semiseg_lib import methods
-from semiseg_lib.batches.cutmix import THREE_BOXES, draw_mix
+from semiseg_lib.batches.cutmix import draw_mix
+from semiseg_lib.batches.options import THREE_BOXES
 from semiseg_lib.methods import CPSConfig, SupervisedConfig
-from semiseg_lib.methods.cps import CPS
-from semiseg_lib.methods.parts import HardPixels
+from semiseg_lib.methods.cps.method import CPS
+from semiseg_lib.methods.options import HardPixels
 from semiseg_lib.models import ModelConfig
 
 sys.path.append(str(Path(__file__).parent))

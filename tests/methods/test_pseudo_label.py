@@ -9,7 +9,8 @@ import torch
 from semiseg_lib import methods
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import PseudoLabelConfig, SupervisedConfig
-from semiseg_lib.methods.pseudo_label import LEVELS, Selection, balanced_thresholds, select
+from semiseg_lib.methods.pseudo_label import Selection
+from semiseg_lib.methods.pseudo_label.method import LEVELS, balanced_thresholds, select
 from semiseg_lib.models import ModelConfig
 
 CLASSES = 4

@@ -7,8 +7,8 @@ import torch
 import torchvision
 from torch import nn
 
+from semiseg_lib.methods.self_correcting.method import BoxAttention
 from semiseg_lib.models import ModelConfig, build
-from semiseg_lib.models.box_attention import BoxAttention
 from semiseg_lib.models.deeplab import DeepLab
 
 CLASSES = 5
