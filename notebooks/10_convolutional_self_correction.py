@@ -49,7 +49,10 @@ from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.methods.losses import enlarge
 from semiseg_lib.methods.self_correcting import AlphaSchedule
-from semiseg_lib.methods.self_correcting.method import ConvCorrection, linear_correction
+from semiseg_lib.methods.self_correcting.method import (
+    ConvCorrection,
+    linear_correction,
+)
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 
 profile = chapter.begin("10_convolutional_self_correction", profile, device)

@@ -65,7 +65,10 @@ from semiseg_lib.evaluation.metrics import predict, predict_logits, predict_prob
 from semiseg_lib.evaluation.predict import predict_part
 from semiseg_lib.experiments import pseudo_labelling, resolve, self_correction
 from semiseg_lib.methods.pseudo_label import Selection
-from semiseg_lib.methods.pseudo_label.method import balanced_thresholds
+from semiseg_lib.methods.pseudo_label.method import (
+    balanced_thresholds,
+    class_thresholds,
+)
 from semiseg_lib.models import ModelConfig, swiftnet
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import PseudoLabelBrowser, ThresholdExplorer
@@ -578,7 +581,7 @@ SELECTIONS = {
     "half of each class": Selection("balanced", share=0.5),
 }
 limits = {
-    name: one.thresholds(probabilities, len(classes))
+    name: class_thresholds(one, probabilities, len(classes))
     for name, one in SELECTIONS.items()
 }
 kept = {name: np.stack([select(one, limit) for one in probabilities])
