@@ -65,10 +65,7 @@ from semiseg_lib.evaluation.metrics import predict, predict_logits, predict_prob
 from semiseg_lib.evaluation.predict import predict_part
 from semiseg_lib.experiments import pseudo_labelling, resolve, self_correction
 from semiseg_lib.methods.pseudo_label import Selection
-from semiseg_lib.methods.pseudo_label.method import (
-    balanced_thresholds,
-    class_thresholds,
-)
+from semiseg_lib.methods.pseudo_label.method import balanced_thresholds, class_thresholds
 from semiseg_lib.models import ModelConfig, swiftnet
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import PseudoLabelBrowser, ThresholdExplorer
