@@ -132,7 +132,7 @@ def in_files(lines: Lines, *files: str) -> Lines:
 
 FILES = ("image_set.py", "loader.py", "weak_view.py", "colours.py", "part.py", "boxes.py",
          "strong_view.py", "cutmix.py", "train.py", "checkpoints.py", "runs.py", "store.py",
-         "base.py", "parts.py", "fixmatch.py", "supervised.py", "self_correcting.py", "logits.py",
+         "base.py", "losses.py", "averaging.py", "method.py", "logits.py",
          "resolve.py", "training.py", "trained.py", "values.py", "self_correction.py",
          "semi_supervised.py")
 
