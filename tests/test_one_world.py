@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import semiseg_lib
-from semiseg_lib import profiles
+from semiseg_lib import methods, profiles
 from semiseg_lib.batches import loader, weak_view
 from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
@@ -142,7 +142,9 @@ def ran(root, tmp_path_factory) -> dict[tuple[str, str, str], Lines]:
     """What every training executed, by dataset, views (the same ones, or its own) and name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEMISEG_WORK", str(tmp_path_factory.mktemp("work")))
-        for dataset in DATASETS:  # what a process does once is done before
+        for one in methods.declared():  # what a process does once is done before
+            one.load()
+        for dataset in DATASETS:
             resolve(primary(profile_of(dataset, SHARED), 0), Machine("cpu", root))
         return {
             (dataset, views, name): executed(profile_of(dataset, augment), train, root, seed)
