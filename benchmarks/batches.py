@@ -27,8 +27,9 @@ from semiseg_lib import methods, profiles
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.part import Batch
-from semiseg_lib.batches.weak_view import PADDING_COLOUR, ViewConfig
+from semiseg_lib.batches.weak_view import PADDING_COLOUR
 from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import VOID, write_mask
 from semiseg_lib.datasets.voc import VOC_CLASSES

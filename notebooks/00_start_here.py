@@ -37,8 +37,8 @@ from semiseg_lib import profiles
 from semiseg_lib.evaluation.metrics import predict, predict_logits
 from semiseg_lib.experiments import resolve
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods.parts import enlarge
-from semiseg_lib.methods.self_correcting import linear_correction
+from semiseg_lib.methods.losses import enlarge
+from semiseg_lib.methods.self_correcting.method import linear_correction
 from semiseg_lib.notebook import chapter, plots, tables
 
 profile = chapter.begin("00_start_here", profile, device)

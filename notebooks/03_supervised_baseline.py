@@ -111,7 +111,7 @@ plots.show(figure, alt="Three test pictures, one a row, from well to poorly segm
 # ```
 
 # %% tags=["nbval-check-output"]
-from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.losses import enlarge
 from semiseg_lib.models.unet import UNet
 
 network = UNet(num_classes=5, width=16).eval()
@@ -159,7 +159,7 @@ print(f"parameters: {sum(p.numel() for p in network.parameters()):,}")
 # Void pixels must drop out twice: from the sum, and from the count that it is divided by. If they
 # stayed in the count, a picture with a wide void rim would teach less than one with a thin rim.
 
-# %% tags=["inline", "inline:semiseg_lib.methods.parts.cross_entropy"]
+# %% tags=["inline", "inline:semiseg_lib.methods.losses.cross_entropy"]
 def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     """Mean cross-entropy over the labelled pixels; 0 if all are void."""
     logits = enlarge(logits, masks.shape[-2:])
@@ -318,7 +318,7 @@ assert difference < 1e-2, "an interrupted run must continue as if nothing had ha
 # ```
 
 # %% tags=["nbval-check-output"]
-from semiseg_lib.methods.parts import MovingAverage
+from semiseg_lib.methods.averaging import MovingAverage
 
 
 def averaged(weights: list[float], decay: float) -> list[float]:
@@ -400,7 +400,7 @@ plots.show(figure, alt="Training loss against step on a logarithmic axis, one li
 # network, so a method built around the last weights deploys exactly those.
 
 # %%
-from semiseg_lib.methods.supervised import Supervised
+from semiseg_lib.methods.supervised.method import Supervised
 
 deployed = {s: run.method for s, run in runs.items()}
 last_weights = {s: Supervised(profile.supervised, m.network) for s, m in deployed.items()}

@@ -45,7 +45,7 @@ from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.evaluation.metrics import evaluate_labels, predict_logits
 from semiseg_lib.experiments import evaluate_unlabelled, resolve
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.losses import enlarge
 from semiseg_lib.notebook import chapter, checks, plots, tables
 
 profile = chapter.begin("05_ancillary_logits", profile, device)

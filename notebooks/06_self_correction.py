@@ -40,7 +40,7 @@ from semiseg_lib.evaluation import statistics
 from semiseg_lib.evaluation.metrics import predict_logits
 from semiseg_lib.experiments import evaluate_unlabelled, resolve
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods.parts import enlarge, soft_cross_entropy
+from semiseg_lib.methods.losses import enlarge, soft_cross_entropy
 from semiseg_lib.notebook import chapter, checks, plots
 from semiseg_lib.notebook.widgets import AlphaExplorer
 
@@ -215,7 +215,7 @@ print("corrected q:  ", [round(float(value), 2) for value in root / root.sum()])
 #
 # In code it is one line and two checks:
 
-# %% tags=["inline", "inline:semiseg_lib.methods.self_correcting.linear_correction"]
+# %% tags=["inline", "inline:semiseg_lib.methods.self_correcting.method.linear_correction"]
 def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
     """The logits of q, the label that self-correction puts in place of the ancillary's."""
     if alpha < 0:
@@ -453,7 +453,8 @@ for alpha in (30, 5, 1, 0.5, 0.25):
     print(f"{alpha:5g}   {alpha / (1 + alpha):.2f}")
 
 # %%
-from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
+from semiseg_lib.methods.self_correcting import AlphaSchedule
+from semiseg_lib.methods.self_correcting.method import linear_correction
 
 schedules = {
     "by 30 % (ours)": AlphaSchedule(start=30, end=0.5, until=0.3),

@@ -44,8 +44,9 @@ from semiseg_lib.evaluation import statistics
 from semiseg_lib.evaluation.metrics import predict_logits
 from semiseg_lib.experiments import evaluate_unlabelled, resolve
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods.parts import enlarge
-from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
+from semiseg_lib.methods.losses import enlarge
+from semiseg_lib.methods.self_correcting import AlphaSchedule
+from semiseg_lib.methods.self_correcting.method import linear_correction
 from semiseg_lib.notebook import chapter, checks, plots, tables
 
 profile = chapter.begin("07_primary_training", profile, device)

@@ -48,7 +48,7 @@ from semiseg_lib.experiments import (
     resolve,
 )
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.losses import enlarge
 from semiseg_lib.notebook import chapter, checks, plots, tables
 
 profile = chapter.begin("08_evaluation", profile, device)

@@ -53,7 +53,8 @@ from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.boxes import class_maps
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.weak_view import DRAWS, View, ViewConfig, draw_view
+from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.weak_view import DRAWS, View, draw_view
 from semiseg_lib.core.paths import work_root
 from semiseg_lib.datasets.audit import check_layout
 from semiseg_lib.datasets.devkit.layout import voc_layout
@@ -63,6 +64,7 @@ from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.experiments import Machine, Run, resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import AncillaryConfig
+from semiseg_lib.methods.self_correcting.method import BoxAttention
 from semiseg_lib.models import ModelConfig, build
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.profiles import Profile
@@ -387,7 +389,7 @@ print("labels of the logits agree with the masks:", min(agreements) > 0.85)
 # %% tags=["nbval-check-output"]
 config = ModelConfig(architecture="deeplab", encoder="tf_efficientnet_lite0", decoder_width=64)
 torch.manual_seed(0)
-network = build(config, num_classes=7, box_channels=7).eval()
+network = build(config, 7, box_channels=7, attention=BoxAttention).eval()
 generator = torch.Generator().manual_seed(0)
 images = torch.rand(2, 3, 128, 160, generator=generator)
 box_maps = (torch.rand(2, 7, 128, 160, generator=generator) > 0.5).float()

@@ -47,9 +47,12 @@ from semiseg_lib.evaluation.metrics import evaluate, evaluate_labels, predict_lo
 from semiseg_lib.experiments import evaluate_unlabelled, resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import ConvPrimaryConfig
-from semiseg_lib.methods.parts import enlarge
-from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
-from semiseg_lib.models.correction import ConvCorrection
+from semiseg_lib.methods.losses import enlarge
+from semiseg_lib.methods.self_correcting import AlphaSchedule
+from semiseg_lib.methods.self_correcting.method import (
+    ConvCorrection,
+    linear_correction,
+)
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 
 profile = chapter.begin("10_convolutional_self_correction", profile, device)

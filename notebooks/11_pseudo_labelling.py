@@ -64,7 +64,8 @@ from semiseg_lib.evaluation.confidence import confidence_counts
 from semiseg_lib.evaluation.metrics import predict, predict_logits, predict_probabilities
 from semiseg_lib.evaluation.predict import predict_part
 from semiseg_lib.experiments import pseudo_labelling, resolve, self_correction
-from semiseg_lib.methods.pseudo_label import Selection, balanced_thresholds
+from semiseg_lib.methods.pseudo_label import Selection
+from semiseg_lib.methods.pseudo_label.method import balanced_thresholds, class_thresholds
 from semiseg_lib.models import ModelConfig, swiftnet
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import PseudoLabelBrowser, ThresholdExplorer
@@ -563,7 +564,7 @@ plots.show(
 #
 # The rule that drops a pixel is short:
 
-# %% tags=["inline", "inline:semiseg_lib.methods.pseudo_label.select"]
+# %% tags=["inline", "inline:semiseg_lib.methods.pseudo_label.method.select"]
 def select(probabilities: Tensor, thresholds: Tensor) -> np.ndarray:
     """The pseudo-label of one picture: void where the teacher is not sure enough."""
     confidence, labels = probabilities.max(dim=0)
@@ -577,7 +578,7 @@ SELECTIONS = {
     "half of each class": Selection("balanced", share=0.5),
 }
 limits = {
-    name: one.thresholds(probabilities, len(classes))
+    name: class_thresholds(one, probabilities, len(classes))
     for name, one in SELECTIONS.items()
 }
 kept = {name: np.stack([select(one, limit) for one in probabilities])

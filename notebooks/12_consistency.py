@@ -38,8 +38,9 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib import methods, profiles, studies
-from semiseg_lib.batches.cutmix import THREE_BOXES, Mix, draw_masks, draw_mix
+from semiseg_lib.batches.cutmix import Mix, draw_masks, draw_mix
 from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.options import THREE_BOXES
 from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation import statistics
@@ -48,7 +49,8 @@ from semiseg_lib.evaluation.metrics import evaluate_labels, predict_logits
 from semiseg_lib.evaluation.predict import predict_part
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.experiments.self_correction import supervised
-from semiseg_lib.methods.parts import MovingAverage, cross_entropy, enlarge
+from semiseg_lib.methods.averaging import MovingAverage
+from semiseg_lib.methods.losses import cross_entropy, enlarge
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import CutMixSampler, ThresholdExplorer
 
@@ -369,7 +371,7 @@ ThresholdExplorer(
 #
 # The sum is over the sure pixels, but the divisor counts **all** that are shown:
 
-# %% tags=["inline", "inline:semiseg_lib.methods.parts.confident_cross_entropy"]
+# %% tags=["inline", "inline:semiseg_lib.methods.losses.confident_cross_entropy"]
 def confident_cross_entropy(logits: Tensor, labels: Tensor, inside: Tensor) -> Tensor:
     """Cross-entropy of the pixels with a label, summed, divided by all that are shown."""
     logits = enlarge(logits, labels.shape[-2:])

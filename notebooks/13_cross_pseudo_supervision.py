@@ -41,16 +41,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from semiseg_lib import methods, profiles, studies
-from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig, draw_masks, draw_mix
+from semiseg_lib.batches.cutmix import draw_masks, draw_mix
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation import statistics
 from semiseg_lib.evaluation.metrics import evaluate_labels
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods import CPSConfig
-from semiseg_lib.methods.cps import CPS
-from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.cps.method import CPS
+from semiseg_lib.methods.losses import enlarge
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 
 profile = chapter.begin("13_cross_pseudo_supervision", profile, device)

@@ -53,7 +53,7 @@ from semiseg_lib.evaluation import statistics
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods import CACConfig
 from semiseg_lib.methods.cac import in_chunks
-from semiseg_lib.methods.parts import cross_entropy, enlarge
+from semiseg_lib.methods.losses import cross_entropy, enlarge
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import CropPairExplorer
 

@@ -46,7 +46,7 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation import statistics
 from semiseg_lib.evaluation.metrics import evaluate_labels
 from semiseg_lib.experiments import resolve, semi_supervised
-from semiseg_lib.methods.parts import cross_entropy, enlarge
+from semiseg_lib.methods.losses import cross_entropy, enlarge
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import ErrorMapExplorer
 

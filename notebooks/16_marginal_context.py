@@ -48,7 +48,7 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation import statistics
 from semiseg_lib.evaluation.metrics import predict_logits
 from semiseg_lib.experiments import resolve, semi_supervised
-from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.losses import enlarge
 from semiseg_lib.methods.s4mc import BETA, indicator, threshold
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import MarginExplorer

@@ -47,21 +47,22 @@ from torch import Tensor, nn
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib import methods, profiles, studies
 from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.batches.part import Batch
-from semiseg_lib.batches.strong_view import StrongConfig, strong_view
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.experiments import open_run, resolve, semi_supervised
 from semiseg_lib.methods import SupervisedConfig
-from semiseg_lib.methods.base import AveragedMethod, Method
-from semiseg_lib.methods.mean_teacher import MeanTeacher
-from semiseg_lib.methods.parts import (
+from semiseg_lib.methods.base import AveragedMethod, Method, SemiSupervised
+from semiseg_lib.methods.losses import (
     cross_entropy,
     enlarge,
     shown_pixels,
     soft_cross_entropy,
 )
+from semiseg_lib.methods.mean_teacher.method import MeanTeacher
 from semiseg_lib.notebook import chapter, checks, plots, tables
 from semiseg_lib.training import memory
 
@@ -125,14 +126,16 @@ for study, found in together.items():
 # | How do you begin? | `of`, `networks`, `begin_with` | one network, from a finished run |
 #
 # The last four lines are inherited: `AveragedMethod` holds a `network` that learns and its
-# `average`. So a method of this kind is a dataclass of options and one function, `losses`.
+# `average`. `SemiSupervised` adds what methods with unlabelled pictures share: the loss of the
+# masks, and the weight of the other one. So a method of this kind is a dataclass of options and one
+# function: `losses`, or with `SemiSupervised` `unlabelled_loss`.
 
 # %% tags=["nbval-check-output"]
-NAMES = ("learns_from", "losses", "after_step", "forward", "head_logits", "of",
-         "begin_with")
+NAMES = ("losses", "unlabelled_loss", "weight", "after_step", "forward",
+         "head_logits", "of", "begin_with")
 for name in NAMES:
     owner = next(kind for kind in MeanTeacher.__mro__ if name in vars(kind))
-    print(f"{name:<12} is defined in {owner.__name__}")
+    print(f"{name:<15} is defined in {owner.__name__}")
 
 # %% [markdown]
 # Mean Teacher {cite:p}`tarvainen2017meanteacher` is the plainest of the consistency methods, and
@@ -150,7 +153,8 @@ for name in NAMES:
 # | $w(t)$ | `weight * ramp_up(progress, ramp)` | one number |
 
 # %% tags=["nbval-check-output"]
-print(inspect.getsource(MeanTeacher.losses))
+print(inspect.getsource(SemiSupervised.losses))
+print(inspect.getsource(MeanTeacher.unlabelled_loss))
 
 # %% [markdown]
 # Read it from the top. With weight 0 it is supervised training, and **looks at no unlabelled
@@ -160,7 +164,7 @@ print(inspect.getsource(MeanTeacher.losses))
 #
 # The weight rises slowly, because a fresh teacher knows nothing:
 
-# %% tags=["inline", "inline:semiseg_lib.methods.mean_teacher.ramp_up"]
+# %% tags=["inline", "inline:semiseg_lib.methods.mean_teacher.method.ramp_up"]
 def ramp_up(progress: float, share: float) -> float:
     """exp(-5 (1 - t)^2), with t from 0 to 1 in the first ``share`` of training, then 1."""
     t = min(progress / share, 1.0) if share else 1.0
@@ -220,7 +224,7 @@ class SoftTeacherConfig(Configuration):
 
 
 # %% [markdown]
-# And the method. Two pieces come from the library's `parts`: `soft_cross_entropy` leaves out
+# And the method. Two pieces come from the library's `losses`: `soft_cross_entropy` leaves out
 # padding and lets no gradient into the target, and `shown_pixels` says what is no padding.
 
 # %%
@@ -479,12 +483,11 @@ tables.results_table(table)
 #
 # | Step | Where | What |
 # |---|---|---|
-# | 1 | `methods/soft_teacher.py` | the two classes from above, with docstrings |
-# | 2 | `methods/__init__.py` | an import, a name in `UnlabelledConfig`, a line in `_METHODS` |
+# | 1 | `methods/soft_teacher/method.py` | the class from above, under its equations (E1), (E2) … |
+# | 2 | `methods/soft_teacher/__init__.py` | the idea, the options, and `DECLARED` with both |
 # | 3 | `profiles/drawn.py` | `unlabelled["soft-teacher"]`: its options in this profile |
-# | 4 | `cli/commands.py` | its name in `UNLABELLED`, so that commands know it |
-# | 5 | `studies/catalogue.py` | an arm, and an arm for each control |
-# | 6 | `tests/methods/` | its loss against a loop over pixels; the contract is free |
+# | 4 | `studies/catalogue.py` | an arm, and an arm for each control |
+# | 5 | `tests/methods/` | its loss against a loop over pixels; the contract is free |
 #
 # ```bash
 # python -m pytest -n 0 tests/methods/test_contract.py -k SoftTeacher

@@ -4,8 +4,4 @@ Arrows go one way: ``datasets`` and ``models`` feed ``methods``, which ``train``
 run, which ``stages`` chains, which the command line, the widgets and the notebooks call.
 """
 
-from semiseg_lib.core import compat as _compat
-
-_compat.make_torchvision_importable()
-
 __version__ = "0.1.0"

@@ -12,6 +12,9 @@ import pytest
 from nbformat import NotebookNode
 
 from bookkit.notebook import as_stored
+from semiseg_lib.core.compat import make_torchvision_importable
+
+make_torchvision_importable()  # some tests import it before anything of the library
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BROWSER_ARGUMENTS = [

@@ -11,7 +11,7 @@ from PIL import Image
 
 from semiseg_lib import profiles
 from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles import Profile
 

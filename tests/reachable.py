@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from semiseg_lib import datasets
+from semiseg_lib import datasets, methods
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.datasets.dataset import SHIPPED
 from semiseg_lib.experiments import Run
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig
+from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.profiles import PROFILES, RECIPES, Profile
 from semiseg_lib.studies import Rounds
@@ -19,7 +19,7 @@ from semiseg_lib.studies import Rounds
 
 def option_classes() -> list[type]:
     """Return every dataclass that a run or a profile of the library can hold, by name."""
-    roots = [Run, Profile, Rounds, *get_args(MethodConfig)]
+    roots = [Run, Profile, Rounds, *(one.options for one in methods.declared())]
     roots += [datasets.find(name).options for name in SHIPPED]
     found: set[type] = set()
     while roots:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 import pytest
 
+from semiseg_lib import methods
 from semiseg_lib.datasets.dataset import SHIPPED
+from semiseg_lib.methods import registry
 
 LIBRARY = Path(__file__).resolve().parents[1] / "semiseg_lib"
 MODULES = sorted(LIBRARY.rglob("*.py"))
@@ -91,7 +96,7 @@ def test_batches_stand_between_datasets_and_methods():
     used = {part_of(name) for path in (LIBRARY / "batches").glob("*.py")
             for name in imports_of(path)}
     assert "datasets" in used and used <= {"batches", "datasets", "core", ""}
-    used = {part_of(name) for path in (LIBRARY / "methods").glob("*.py")
+    used = {part_of(name) for path in (LIBRARY / "methods").rglob("*.py")
             for name in imports_of(path)}
     assert "batches" in used
 
@@ -103,14 +108,61 @@ def test_datasets_and_models_know_nothing_of_batches_methods_and_training():
             assert {part_of(name) for name in imports_of(path)} <= parts, dotted(path)
 
 
+SHARED = {"averaging", "base", "losses", "options", "projector", "registry"}
+"""What the methods share: the files of ``methods`` that are no room."""
+ROOMS = sorted(path.parent for path in (LIBRARY / "methods").glob("*/__init__.py"))
+
+
 def test_no_method_imports_another():
-    """Pieces that two methods need live in ``parts``; only the package knows them all."""
-    files = [path for path in (LIBRARY / "methods").glob("*.py") if path.stem != "__init__"]
-    assert {"base", "parts", "supervised", "self_correcting"} <= {path.stem for path in files}
-    for path in files:
-        others = {name.split(".")[2] for name in imports_of(path)
-                  if name.startswith("semiseg_lib.methods.")}
-        assert others <= {"base", "parts"} - {path.stem}, dotted(path)
+    """A method is a room; pieces that two of them need are files beside the rooms."""
+    names = {path.name for path in ROOMS}
+    assert {"supervised", "self_correcting", "cps"} <= names and not names & SHARED
+    files = {path.stem for path in (LIBRARY / "methods").glob("*.py")} - {"__init__"}
+    assert files - {*registry.SINGLE_FILES} == SHARED
+    for path in (LIBRARY / "methods").rglob("*.py"):
+        if path != LIBRARY / "methods" / "__init__.py":
+            own = path.relative_to(LIBRARY / "methods").with_suffix("").parts[0]
+            others = {name.split(".")[2] for name in imports_of(path)
+                      if name.startswith("semiseg_lib.methods.")}
+            assert others <= SHARED | {own}, dotted(path)
+
+
+def test_reading_all_declarations_imports_no_torch():
+    """The options of every method, network and view are read in a fraction of a second."""
+    program = ("import sys, semiseg_lib.methods, semiseg_lib.models, semiseg_lib.batches.options\n"
+               "found = semiseg_lib.methods.declared()\n"
+               "assert all(one.options() for one in found) and len(found) > 8\n"
+               "assert not {'torch', 'torchvision', 'timm'} & {*sys.modules}")
+    if any((LIBRARY / "methods" / f"{name}.py").exists() for name in registry.SINGLE_FILES):
+        pytest.skip(f"not yet rooms: {', '.join(registry.SINGLE_FILES)}")
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=LIBRARY.parent)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_room_declares_its_methods_apart_from_their_code(room):
+    package = f"semiseg_lib.methods.{room.name}"
+    imported = imports_of(room / "__init__.py")
+    assert not [name for name in imported if name.split(".")[0] in ("torch", "torchvision", "timm")]
+    assert not [name for name in imported if name.startswith(package)]
+    shipped = importlib.import_module(package).DECLARED
+    assert shipped and all(one in methods.declared() for one in shipped)
+    for one in shipped:
+        assert one.options.__module__ == package
+        assert one.load().__module__ == f"{package}.method"
+
+
+EQUATION = re.compile(r"\(E(\d+)\)")
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_method_numbers_its_equations_and_cites_each_beside_a_line(room):
+    source = (room / "method.py").read_text(encoding="utf-8")
+    head = ast.get_docstring(ast.parse(source))
+    numbered = [int(number) for number in re.findall(r"^ +\(E(\d+)\) ", head, flags=re.M)]
+    assert numbered == list(range(1, len(numbered) + 1)) and numbered
+    cited = {int(number) for number in EQUATION.findall(source.split('"""', 2)[2])}
+    assert cited == {*numbered}
+    assert "Symbols:" in head
 
 
 @pytest.mark.parametrize("name", [
@@ -121,10 +173,10 @@ def test_what_serves_every_method_knows_none_by_name(name):
     path = LIBRARY / name
     imported = {n for n in imports_of(path) if n.startswith("semiseg_lib.methods")}
     assert imported <= {"semiseg_lib.methods.base.Method"}
-    methods = {p.stem for p in (LIBRARY / "methods").glob("*.py")} - {"__init__", "base", "parts"}
+    rooms = {path.name for path in ROOMS} | {*registry.SINGLE_FILES}
     words = {n.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
              if isinstance(n, ast.Constant)}
-    assert not words & {*methods, "supervised", "ancillary", "primary"}
+    assert not words & {*rooms, "supervised", "ancillary", "primary"}
 
 
 def test_nothing_imports_a_notebook_or_a_test():
@@ -142,14 +194,44 @@ def test_a_file_can_be_read_in_one_sitting():
     assert {name: count for name, count in lengths.items() if count >= LONGEST_FILE} == {}
 
 
+def unmended(source: str) -> list[str]:
+    """Imports of torchvision or timm that no call of ``make_torchvision_importable`` precedes."""
+    found = []
+
+    def visit(body: list[ast.stmt], mended: bool) -> None:
+        for node in body:
+            if ast.unparse(node) == "make_torchvision_importable()":
+                mended = True
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [
+                node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            if {name.split(".")[0] for name in names} & {"torchvision", "timm"} and not mended:
+                found.append(ast.unparse(node))
+            for field in ("body", "orelse", "finalbody", "handlers"):
+                visit(getattr(node, field, []), mended)
+
+    visit(ast.parse(source).body, False)
+    return found
+
+
 def test_torchvision_is_made_importable_before_anything_imports_it():
-    """The package mends the import before any of its modules is run."""
-    body = ast.parse((LIBRARY / "__init__.py").read_text(encoding="utf-8")).body
-    statements = [ast.unparse(node) for node in body[1:]]
-    assert statements[0] == "from semiseg_lib.core import compat as _compat"
-    assert statements[1] == "_compat.make_torchvision_importable()"
-    compat = imports_of(LIBRARY / "core" / "compat.py")
-    assert not [name for name in compat if name.startswith("torchvision")]
+    """Every module that imports torchvision, or timm which does, mends the import first."""
+    def first(path: Path):
+        yield from unmended(path.read_text(encoding="utf-8"))
+
+    assert complaints(first) == []
+    users = {dotted(path) for path in MODULES
+             if {name.split(".")[0] for name in imports_of(path)} & {"torchvision", "timm"}}
+    assert {"semiseg_lib.batches.weak_view", "semiseg_lib.models.encoders"} <= users
+    assert "semiseg_lib.core.compat" not in users
+
+
+@pytest.mark.parametrize("source", [
+    "import torchvision", "from timm.layers import x\nmake_torchvision_importable()",
+    "def f():\n    import timm", "if a:\n    make_torchvision_importable()\nimport timm.models",
+])
+def test_an_import_that_is_not_mended_would_be_noticed(source):
+    assert unmended(source)
+    assert not unmended(f"make_torchvision_importable()\n{source}")
 
 
 def calls(path: Path) -> list[ast.Call]:

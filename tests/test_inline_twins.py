@@ -85,7 +85,7 @@ def test_the_book_shows_pieces_of_the_library_inline():
     if not list(NOTEBOOKS.glob("[0-9]*.py")):
         pytest.skip("there are no chapters yet")
     shown = {dotted for _, dotted, _ in twins()}
-    assert "semiseg_lib.methods.self_correcting.linear_correction" in shown
+    assert "semiseg_lib.methods.self_correcting.method.linear_correction" in shown
 
 
 SOUND = '''
@@ -95,7 +95,7 @@ def enlarge(logits, size):
         return logits  # with a comment
     return nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 '''
-ENLARGE = "semiseg_lib.methods.parts.enlarge"
+ENLARGE = "semiseg_lib.methods.losses.enlarge"
 
 
 def test_only_words_may_differ():
@@ -112,5 +112,5 @@ def test_a_doctored_twin_is_noticed(old, new):
 
 
 def test_a_twin_of_nothing_is_noticed():
-    assert difference(SOUND, "semiseg_lib.methods.parts.shrink") != ""
+    assert difference(SOUND, "semiseg_lib.methods.losses.shrink") != ""
     assert difference(SOUND, "semiseg_lib.nowhere.enlarge") != ""

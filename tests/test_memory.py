@@ -9,11 +9,9 @@ import torch
 from torch import nn
 
 from semiseg_lib import methods, profiles
-from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig
 from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig, StrongConfig, ViewConfig
 from semiseg_lib.batches.part import Batch
-from semiseg_lib.batches.strong_view import StrongConfig
-from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.experiments import self_correction, training
 from semiseg_lib.methods import (
     AncillaryConfig,
@@ -28,7 +26,7 @@ from semiseg_lib.methods import (
     SupervisedConfig,
 )
 from semiseg_lib.methods.base import Method
-from semiseg_lib.methods.parts import HardPixels
+from semiseg_lib.methods.options import HardPixels
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.training.memory import MemoryEstimate, estimate, example_batch, saved_bytes
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 import semiseg_lib
-from semiseg_lib import profiles
+from semiseg_lib import methods, profiles
 from semiseg_lib.batches import loader, weak_view
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.experiments import Machine, Run, identity, resolve
 from semiseg_lib.experiments.self_correction import primary, supervised
@@ -132,7 +132,7 @@ def in_files(lines: Lines, *files: str) -> Lines:
 
 FILES = ("image_set.py", "loader.py", "weak_view.py", "colours.py", "part.py", "boxes.py",
          "strong_view.py", "cutmix.py", "train.py", "checkpoints.py", "runs.py", "store.py",
-         "base.py", "parts.py", "fixmatch.py", "supervised.py", "self_correcting.py", "logits.py",
+         "base.py", "losses.py", "averaging.py", "method.py", "logits.py",
          "resolve.py", "training.py", "trained.py", "values.py", "self_correction.py",
          "semi_supervised.py")
 
@@ -142,7 +142,9 @@ def ran(root, tmp_path_factory) -> dict[tuple[str, str, str], Lines]:
     """What every training executed, by dataset, views (the same ones, or its own) and name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEMISEG_WORK", str(tmp_path_factory.mktemp("work")))
-        for dataset in DATASETS:  # what a process does once is done before
+        for one in methods.declared():  # what a process does once is done before
+            one.load()
+        for dataset in DATASETS:
             resolve(primary(profile_of(dataset, SHARED), 0), Machine("cpu", root))
         return {
             (dataset, views, name): executed(profile_of(dataset, augment), train, root, seed)

@@ -13,7 +13,7 @@ from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation.metrics import evaluate
 from semiseg_lib.methods import PrimaryConfig, SupervisedConfig

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.part import Batch
-from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.sample import Boxes, Sample
 from semiseg_lib.methods.base import AveragedMethod, Method
-from semiseg_lib.methods.parts import cross_entropy
+from semiseg_lib.methods.losses import cross_entropy
 from semiseg_lib.training.loop import TrainConfig, fit, make_accelerator
 from semiseg_lib.training.run_folder import RunFolder
 

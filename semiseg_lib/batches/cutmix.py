@@ -8,40 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semiseg_lib.core.fingerprint import Configuration
-
-
-@dataclass(frozen=True)
-class CutMixConfig(Configuration):
-    """How much of an image is covered by another one. The defaults are FixMatch's single box.
-
-    Attributes:
-        chance: of an image being mixed at all.
-        boxes: rectangles a mask is made of. Where two of them overlap, the covered image shows
-            again (exclusive or).
-        area: the share of the image that the rectangles cover together, overlaps counted twice;
-            drawn from this range.
-        aspect: the shorter side of a rectangle over the longer one is at least this, both taken as
-            shares of the image's sides; 0 for any.
-    """
-
-    chance: float = 0.5
-    boxes: int = 1
-    area: tuple[float, float] = (0.02, 0.4)
-    aspect: float = 0.3
-
-    def __post_init__(self) -> None:
-        if not 0 < self.area[0] <= self.area[1] <= 1:
-            raise ValueError(f"cutmix.area is {self.area}; it must be a range within 0 .. 1.")
-        if self.boxes < 1:
-            raise ValueError(f"cutmix.boxes is {self.boxes}; it must be at least 1.")
-        for name in ("chance", "aspect"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"cutmix.{name} is {getattr(self, name)}; it must be 0 .. 1.")
-
-
-THREE_BOXES = CutMixConfig(chance=1.0, boxes=3, area=(0.25, 0.5), aspect=0.0)
-"""The masks of CutMix-CPS (French et al. 2020; Chen et al. 2021)."""
+from semiseg_lib.batches.options import CutMixConfig
 
 
 def draw_masks(

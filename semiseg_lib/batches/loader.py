@@ -13,15 +13,9 @@ from functools import lru_cache
 import numpy as np
 
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.batches.weak_view import (
-    DRAWS,
-    View,
-    ViewConfig,
-    draw_view,
-    recolour,
-    stored_stride,
-)
+from semiseg_lib.batches.weak_view import DRAWS, View, draw_view, recolour, stored_stride
 from semiseg_lib.datasets.sample import Sample
 
 

@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from semiseg_lib.batches.colours import grey
+from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.batches.weak_view import jitter
-from semiseg_lib.core.fingerprint import Configuration
 
 KERNEL = 9  # pixels; holds two standard deviations of the strongest default blur on either side
 DRAWS = 8
 """Uniform numbers in [0, 1) per image: three chances, four colours, the blur."""
-
-
-@dataclass(frozen=True)
-class StrongConfig(Configuration):
-    """How far a strong view may differ from the weak one. The defaults are FixMatch's.
-
-    Nothing moves: a label of the weak view is one of the strong view too.
-
-    Attributes:
-        jitter: chance of a change of brightness, contrast, saturation and hue.
-        brightness, contrast, saturation: factors are drawn from 1 - x .. 1 + x.
-        hue: turn of the colour circle, drawn from -x .. x (1 is a full turn).
-        grey: chance that the colours go.
-        blur: chance of a Gaussian blur.
-        sigma: its standard deviation in pixels, drawn from this range.
-    """
-
-    jitter: float = 0.8
-    brightness: float = 0.5
-    contrast: float = 0.5
-    saturation: float = 0.5
-    hue: float = 0.25
-    grey: float = 0.2
-    blur: float = 0.5
-    sigma: tuple[float, float] = (0.1, 2.0)
-
-    def __post_init__(self) -> None:
-        for name in ("jitter", "grey", "blur"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"strong.{name} is {getattr(self, name)}; it must be in [0, 1].")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"strong.hue is {self.hue}; it must be in [0, 0.5].")
-        if not 0 < self.sigma[0] <= self.sigma[1]:
-            raise ValueError(f"strong.sigma is {self.sigma}; it must be a range above 0.")
 
 
 def strong_view(images: Tensor, config: StrongConfig, rng: np.random.Generator) -> Tensor:

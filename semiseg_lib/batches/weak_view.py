@@ -19,66 +19,24 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as v2
 
 from semiseg_lib.batches import colours
 from semiseg_lib.batches.boxes import Allowed, covered_pixels
-from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
+
+make_torchvision_importable()
+
+from torchvision.transforms.v2 import InterpolationMode  # noqa: E402
+from torchvision.transforms.v2 import functional as v2  # noqa: E402
 
 PADDING_COLOUR = np.array([124, 116, 104], np.uint8)[:, None, None]
 """ImageNet's mean colour: what lies outside an image looks like nothing in particular."""
 
 DRAWS = 10
 """Uniform numbers in [0, 1) that decide a view: six for its geometry, four for its colours."""
-
-
-@dataclass(frozen=True)
-class ViewConfig(Configuration):
-    """How far a weak view may differ from its image.
-
-    Attributes:
-        crop: height and width of a view in pixels, at least 16; 0 keeps the image's own size.
-        scale: the image is first resized by a factor drawn from this range.
-        shift: largest shift in pixels, each way, beyond what cropping does.
-        border: what a view shows beyond the image: ``padding``, which is void, or the image
-            mirrored at its edge (``mirror``).
-        flip: chance of a left-right flip.
-        brightness, contrast, saturation: factors are drawn from 1 - x .. 1 + x.
-        hue: turn of the colour circle, drawn from -x .. x (1 is a full turn).
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
-
-    crop: int = 0
-    scale: tuple[float, float] = (1.0, 1.0)
-    shift: int = 0
-    border: Literal["padding", "mirror"] = "padding"
-    flip: float = 0.5
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.crop and self.crop < 16:
-            raise ValueError(
-                f"augment.crop is {self.crop}; it must be at least 16, or 0 for the image's size."
-            )
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"augment.scale is {self.scale}; it must be a range above 0.")
-        if self.shift < 0:
-            raise ValueError(f"augment.shift is {self.shift}; it must be >= 0.")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"augment.flip is {self.flip}; it must be in [0, 1].")
-
-    @property
-    def recolours(self) -> bool:
-        """Whether colours change at all."""
-        return any((self.brightness, self.contrast, self.saturation, self.hue))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import tyro
 from accelerate import PartialState
 
-from semiseg_lib import datasets, profiles, studies
+from semiseg_lib import datasets, methods, profiles, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
 from semiseg_lib.cli.predict import predict_files
 from semiseg_lib.cli.report import report, say
@@ -40,10 +40,10 @@ from semiseg_lib.training.loop import TrainConfig
 from semiseg_lib.training.run_folder import CONFIG, RunFolder, read_description
 
 STAGES = ("supervised", "ancillary", "primary", "conv-primary")
-UNLABELLED = (
-    "fixmatch", "cps", "cutmix-cps", "cac", "eln", "s4mc", "cutmix-s4mc", "mean-teacher",
-)
-TRAINABLE = (*STAGES, "pseudo-label", *UNLABELLED)
+TRAINABLE = tuple(dict.fromkeys(
+    [one.options.name for one in methods.declared()] + list(profiles.unlabelled_names())
+))
+"""The methods that are declared, and the further names that profiles give to options of theirs."""
 
 
 def train(arguments: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import tyro
 
 from semiseg_lib import profiles
 from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.experiments import Machine
 from semiseg_lib.models import ModelConfig

@@ -38,7 +38,8 @@ def predict_image(
     if method.uses_boxes:
         raise ValueError("this run's model needs boxes; predict with a primary or supervised run.")
     part = Part(names=("image",), images=torch.tensor(image)[None].float() / 255)
-    return predict_part(method, part, protocol).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+    labels = predict_part(method, part, protocol).max(dim=1).indices
+    return labels[0].to(torch.uint8).cpu().numpy()
 
 
 def predict_files(

@@ -5,6 +5,8 @@ PyTorch its compiled operators do not load, and the import stops at the first op
 Python code wants to describe. Two operator *schemas* are all that the import needs; this module
 declares them, only when the import failed in just that way, and imports again.
 
+Every module that imports torchvision or timm calls :func:`make_torchvision_importable` first.
+
 What then works: models, transforms.v2, tv_tensors, datasets, `ops.masks_to_boxes`, and timm.
 What stays missing: `ops.nms`, `ops.roi_align` and torchvision.io's decoders (read with Pillow).
 """

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torchvision.datasets import SBDataset
-from torchvision.datasets.voc import DATASET_YEAR_DICT
-
+from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import (
     AUG_FOLDER,
@@ -27,6 +25,11 @@ from semiseg_lib.datasets.acquire import (
 from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import LISTS, Dataset, Request
 from semiseg_lib.datasets.devkit.layout import HIDDEN_MASKS, PALETTE, VOCSource, voc_layout
+
+make_torchvision_importable()
+
+from torchvision.datasets import SBDataset  # noqa: E402
+from torchvision.datasets.voc import DATASET_YEAR_DICT  # noqa: E402
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation.metrics import share
-from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.losses import enlarge
 
 
 @dataclass(frozen=True)

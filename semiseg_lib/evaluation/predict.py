@@ -116,7 +116,8 @@ def predicted_parts(
 ) -> Iterator[tuple[Part, np.ndarray]]:
     """Yield the parts of an image set as they were read, with their label maps (B, H, W)."""
     for part in parts(method, images, title):
-        labels = predict_part(method, part, protocol).argmax(dim=1)
+        # Over this dimension, argmax takes three times as long.
+        labels = predict_part(method, part, protocol).max(dim=1).indices
         yield part, labels.to(torch.uint8).cpu().numpy()
 
 

@@ -18,8 +18,8 @@ from semiseg_lib.experiments.places import other_sources
 from semiseg_lib.experiments.refusals import refuse_labels_of_others, refuse_other_inputs
 from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.trained import Trained
-from semiseg_lib.methods.parts import enlarge, restrict
-from semiseg_lib.methods.self_correcting import ConvPrimary, linear_correction
+from semiseg_lib.methods.losses import enlarge
+from semiseg_lib.methods.self_correcting.method import ConvPrimary, linear_correction, restrict
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.training.run_folder import CONFIG
 

@@ -51,8 +51,8 @@ from semiseg_lib.experiments.trained import Trained, opened
 from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
 from semiseg_lib.methods.base import Method
-from semiseg_lib.methods.pseudo_label import select
-from semiseg_lib.methods.self_correcting import linear_correction
+from semiseg_lib.methods.pseudo_label.method import class_thresholds, select
+from semiseg_lib.methods.self_correcting.method import linear_correction
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 from semiseg_lib.stores.store import Stale, Store
@@ -270,7 +270,7 @@ class _Resolver:
 
             @cache  # in the process that writes, when it begins to
             def thresholds() -> torch.Tensor:
-                return value.selection.thresholds(probabilities(images), len(data.classes))
+                return class_thresholds(value.selection, probabilities(images), len(data.classes))
 
             return lambda numbers: (
                 select(one, thresholds()) for one in probabilities(images.take(numbers))

@@ -7,13 +7,13 @@ from dataclasses import replace
 from semiseg_lib import methods
 from semiseg_lib.experiments.self_correction import run, supervised
 from semiseg_lib.experiments.values import Run
-from semiseg_lib.methods import SupervisedConfig, UnlabelledConfig
+from semiseg_lib.methods import MethodConfig, SupervisedConfig
 from semiseg_lib.profiles import Profile
 
 __all__ = ["learn", "supervised", "supervised_longer", "warm_starts"]
 
 
-def learn(profile: Profile, seed: int, options: UnlabelledConfig) -> Run:
+def learn(profile: Profile, seed: int, options: MethodConfig) -> Run:
     """Return the run of a method that learns from labelled and unlabelled images together.
 
     Where the profile says so it goes on from the supervised run; a method with two networks from
@@ -43,7 +43,7 @@ def warm_starts(profile: Profile, seed: int, networks: int) -> tuple[Run, ...]:
 
 
 def _go_on(
-    profile: Profile, seed: int, options: SupervisedConfig | UnlabelledConfig, networks: int
+    profile: Profile, seed: int, options: MethodConfig, networks: int
 ) -> Run:
     train = profile.train_unlabelled
     if isinstance(options, SupervisedConfig) or getattr(options, "weight", 1) == 0:

@@ -13,10 +13,10 @@ from typing import Literal
 
 from semiseg_lib import methods
 from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
-from semiseg_lib.methods import AnyMethodConfig
+from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.training.loop import TrainConfig
@@ -42,7 +42,7 @@ class Run(Configuration):
         ValueError: validation is set without ``train.validate_every``, or missing with it.
     """
 
-    method: AnyMethodConfig
+    method: MethodConfig
     train: TrainConfig
     model: ModelConfig
     views: ViewConfig

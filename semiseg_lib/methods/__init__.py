@@ -1,65 +1,37 @@
-"""One file a paper, and the one place that knows them all by name."""
+"""One room per paper, and the registry that maps names to methods.
+
+A room is a folder: its ``__init__`` says what the paper does and declares its methods with their
+options, its ``method.py`` has the equations and the code. Importing this package reads all
+declarations and does not import torch.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import SerializeAsAny, WrapValidator
+from pydantic import PlainValidator
 
 from semiseg_lib import models
-from semiseg_lib.methods.base import Method
-from semiseg_lib.methods.cac import CAC, CACConfig
-from semiseg_lib.methods.cps import CPS, CPSConfig
-from semiseg_lib.methods.eln import ELN, ELNConfig
-from semiseg_lib.methods.fixmatch import FixMatch, FixMatchConfig
-from semiseg_lib.methods.mean_teacher import MeanTeacher, MeanTeacherConfig
-from semiseg_lib.methods.pseudo_label import PseudoLabel, PseudoLabelConfig
-from semiseg_lib.methods.registry import UnknownMethod, kind, read, register, ship
-from semiseg_lib.methods.s4mc import S4MC, S4MCConfig
-from semiseg_lib.methods.self_correcting import (
-    Ancillary,
-    AncillaryConfig,
-    ConvPrimary,
-    ConvPrimaryConfig,
-    Primary,
-    PrimaryConfig,
-)
-from semiseg_lib.methods.supervised import Supervised, SupervisedConfig
+from semiseg_lib.methods import registry
+from semiseg_lib.methods.registry import Declared, UnknownMethod, declared, kind, register
 
-__all__ = [
-    "AncillaryConfig", "AnyMethodConfig", "CACConfig", "CPSConfig", "ConvPrimaryConfig",
-    "ELNConfig", "FixMatchConfig", "MeanTeacherConfig", "MethodConfig", "PrimaryConfig",
-    "PseudoLabelConfig", "S4MCConfig", "SupervisedConfig", "UnknownMethod", "UnlabelledConfig",
-    "build", "kind", "register",
-]
+if TYPE_CHECKING:
+    from semiseg_lib.methods.base import Method
 
-UnlabelledConfig = (
-    FixMatchConfig | CPSConfig | CACConfig | ELNConfig | S4MCConfig | MeanTeacherConfig
-)
-"""Methods that learn from labelled and unlabelled images together."""
+__all__ = ["Declared", "MethodConfig", "UnknownMethod", "build", "declared", "kind", "register"]
 
-MethodConfig = (
-    SupervisedConfig | AncillaryConfig | PrimaryConfig | ConvPrimaryConfig | PseudoLabelConfig
-    | UnlabelledConfig
-)
+registry.discover(__path__, __name__)
 
-_METHODS: dict[type, type[Method]] = {
-    SupervisedConfig: Supervised,
-    AncillaryConfig: Ancillary,
-    PrimaryConfig: Primary,
-    ConvPrimaryConfig: ConvPrimary,
-    PseudoLabelConfig: PseudoLabel,
-    FixMatchConfig: FixMatch,
-    CPSConfig: CPS,
-    CACConfig: CAC,
-    ELNConfig: ELN,
-    S4MCConfig: S4MC,
-    MeanTeacherConfig: MeanTeacher,
-}
-ship(_METHODS)
+MethodConfig = Annotated[Any, PlainValidator(registry.read)]
+"""Options of a method in this folder, or of one that was registered; read by their name."""
 
-AnyMethodConfig = Annotated[MethodConfig, WrapValidator(read), SerializeAsAny()]
-"""Options of a method in this folder, or of one that was registered."""
+
+def __getattr__(name: str) -> type:
+    """Return the class of options of that name, of a method in this folder."""
+    for one in declared():
+        if one.options.__name__ == name:
+            return one.options
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def build(config: MethodConfig, model: models.ModelConfig, num_classes: int) -> Method:
@@ -73,5 +45,6 @@ def build(config: MethodConfig, model: models.ModelConfig, num_classes: int) -> 
     method = kind(config)
     box_channels = method.box_channels(config, num_classes)
     return method.of(
-        config, lambda: models.build(model, num_classes, box_channels), num_classes
+        config, lambda: models.build(model, num_classes, box_channels, method.attention),
+        num_classes,
     )

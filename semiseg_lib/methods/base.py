@@ -1,19 +1,25 @@
-"""What every method is: a module with losses for training and a forward pass for use."""
+"""What every method is: a module with losses for training and a forward pass for use.
+
+:class:`Method` is the contract, :class:`AveragedMethod` adds the moving average of the weights,
+:class:`SemiSupervised` what methods share that learn from labelled and unlabelled images together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.batches.part import Batch
-from semiseg_lib.methods.parts import MovingAverage, enlarge
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.methods.averaging import MovingAverage
+from semiseg_lib.methods.losses import enlarge, hard_cross_entropy
 
 
 class Method(nn.Module):
-    """A way to learn segmentation, from labelled and perhaps from unlabelled or unlabelled images.
+    """A way to learn segmentation, from labelled and perhaps from unlabelled images.
 
     Attributes:
         uses_boxes: the deployed forward pass reads box maps. True for the ancillary alone: what is
@@ -26,6 +32,8 @@ class Method(nn.Module):
         multiple: the deployed model takes images whose sides are multiples of so many pixels.
         uses_all_weights: the losses of every step depend on every weight that is trained. Where
             they need not, several processes look up in each step on which ones they do.
+        attention: what a network with a pretrained encoder reads box maps with; see
+            :func:`semiseg_lib.models.build`. None where it reads none.
     """
 
     uses_boxes: bool = False
@@ -35,6 +43,7 @@ class Method(nn.Module):
     networks: int = 1
     multiple: int = 16
     uses_all_weights: bool = False
+    attention: type[nn.Module] | None = None
 
     @classmethod
     def of(cls, config: Any, build: Callable[[], nn.Module], num_classes: int) -> Method:
@@ -134,7 +143,80 @@ class AveragedMethod(Method):
         """
         return enlarge(self.average(images).float(), images.shape[-2:]).softmax(dim=1)
 
+    def logits_together(self, *images: Tensor) -> tuple[Tensor, ...]:
+        """Return the network's logits of each batch (B, 3, H, W), from one pass over all of them.
+
+        So batch normalisation sees all of them.
+        """
+        return self.network(torch.cat(images)).split([len(one) for one in images])
+
     def begin_network_with(self, finished: AveragedMethod) -> None:
         """Begin with a finished method's network and average; what else this one has stays."""
         self.network.load_state_dict(finished.network.state_dict())
         self.average.load_state_dict(finished.average.state_dict())
+
+
+class SemiSupervised(AveragedMethod):
+    """A method with L = L_labelled + w(t) L_unlabelled.
+
+    With ``config.weight`` 0 no unlabelled image is looked at, and this is supervised training to
+    the last bit: the method's control. Before ``start`` unlabelled images are left out as well.
+
+    A subclass writes :meth:`unlabelled_loss`. In it every pass of a network with gradients comes
+    before a pass of the same network without: in older PyTorch, autocast keeps its first copy of a
+    weight, and one made without gradients cuts the weight off (pytorch/pytorch#142234).
+
+    Args:
+        config: options with ``weight`` w, ``ema_decay``, and ``hard``: which labelled pixels are
+            learnt.
+        network: ``network(images) -> logits (B, C, h, w)``.
+        start: share of the training that is over before unlabelled images are looked at.
+    """
+
+    def __init__(self, config: Any, network: nn.Module, start: float = 0.0) -> None:
+        super().__init__(network, config.ema_decay)
+        self.config = config
+        self.start = start
+        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        rng = np.random.default_rng(batch.seed)
+        labelled = self.labelled_part(batch.labelled, rng)
+        if not self.config.weight or progress < self.start:
+            loss = self.labelled_loss(self.labelled_logits(labelled.images), labelled.masks)
+            nothing = {"unlabelled": torch.zeros_like(loss)} if self.config.weight else {}
+            return {"labelled": loss, **nothing}
+        logits, unlabelled = self.unlabelled_loss(labelled, batch.unlabelled, progress, rng)
+        return {
+            "labelled": self.labelled_loss(logits, labelled.masks),
+            "unlabelled": self.weight(progress) * unlabelled,
+        }
+
+    def unlabelled_loss(
+        self, labelled: Part, unlabelled: Part, progress: float, rng: np.random.Generator
+    ) -> tuple[Any, Tensor]:
+        """Return the labelled images' logits and the loss of the unlabelled ones, not weighted.
+
+        Args:
+            labelled: what :meth:`labelled_part` gave.
+            unlabelled: weak views of images without masks.
+            progress: the share of the training that is done, 0 .. 1.
+            rng: draws the strong views and the like.
+        """
+        raise NotImplementedError
+
+    def labelled_part(self, part: Part, rng: np.random.Generator) -> Part:
+        """Return what is learnt of the labelled images."""
+        return part
+
+    def labelled_logits(self, images: Tensor) -> Any:
+        """Return the logits that :meth:`labelled_loss` takes, where nothing else is learnt."""
+        return self.network(images)
+
+    def labelled_loss(self, logits: Any, masks: Tensor) -> Tensor:
+        """Return the mean cross-entropy over the labelled pixels, or over the hard ones only."""
+        return hard_cross_entropy(logits, masks, self.config.hard)
+
+    def weight(self, progress: float) -> float:
+        """Return w(t), the weight of the unlabelled loss when a share t of the training is done."""
+        return self.config.weight

@@ -17,18 +17,20 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from semiseg_lib.batches.crop_pairs import Crops, draw_crops, draw_pair, shared_cells
+from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.batches.strong_view import StrongConfig, strong_view
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.base import AveragedMethod
-from semiseg_lib.methods.parts import (
-    HardPixels,
-    Projector,
+from semiseg_lib.methods.losses import (
     hard_cross_entropy,
     inside_at,
     shown_pixels,
 )
+from semiseg_lib.methods.options import HardPixels
+from semiseg_lib.methods.projector import Projector
+from semiseg_lib.methods.registry import Declared
 
 Pair = tuple[Crops, Crops]
 CHUNK = 1024
@@ -296,3 +298,6 @@ def in_chunks(
             checkpoint(contrast, *some, *others, use_reentrant=False, preserve_rng_state=False)
             for some in zip(*rows, strict=True)
         ])
+
+
+DECLARED = (Declared(CACConfig, "CAC", unlabelled=True),)

@@ -21,20 +21,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.batches.strong_view import StrongConfig, strong_view
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.base import AveragedMethod
-from semiseg_lib.methods.parts import (
-    HardPixels,
-    Projector,
+from semiseg_lib.methods.losses import (
     cross_entropy,
     enlarge,
     hard_cross_entropy,
     inside_at,
     shown_pixels,
 )
+from semiseg_lib.methods.options import HardPixels
+from semiseg_lib.methods.projector import Projector
+from semiseg_lib.methods.registry import Declared
 from semiseg_lib.models import ModelConfig, decoder_alone
 from semiseg_lib.models.error_network import ErrorNetwork
 
@@ -292,3 +294,6 @@ def pixel_contrast(anchors: Tensor, others: Tensor, labels: Tensor, temperature:
     counts = same.any(dim=1) & (pairs & ~same).any(dim=1)
     of_same, of_all = (cosines.masked_fill(~kind, -1e9).logsumexp(dim=1) for kind in (same, pairs))
     return (of_all - of_same).where(counts, 0).sum() / counts.sum().clamp(min=1)
+
+
+DECLARED = (Declared(ELNConfig, "ELN", unlabelled=True),)

@@ -1,34 +1,79 @@
-"""Which methods are known: those of this folder, and those that a notebook registers."""
+"""Which methods are known: those whose rooms lie in this folder, and those that are registered.
+
+Importing this module does not import torch: the class of a method is imported when it is needed.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from semiseg_lib.methods.base import Method
+if TYPE_CHECKING:
+    from semiseg_lib.methods.base import Method
 
-METHODS: dict[type, type[Method]] = {}
-"""The class of each known method, by the dataclass of its options."""
+SINGLE_FILES = ("cac", "eln", "s4mc")  # to be replaced by rooms, which import no torch
 
-_shipped: set[tuple[str, str]] = set()
+
+@dataclass(frozen=True)
+class Declared:
+    """One method, as its room declares it in ``DECLARED``, in a part that imports no torch.
+
+    Attributes:
+        options: the frozen dataclass of its options, with a field ``name``, from the room's
+            ``__init__.py``.
+        method: the name of its class in the room's ``method.py``.
+        unlabelled: it learns from labelled and unlabelled images together.
+    """
+
+    options: type
+    method: str
+    unlabelled: bool = False
+
+    def load(self) -> type[Method]:
+        """Import the class of the method, and torch with it."""
+        module = import_module(self.options.__module__)
+        if hasattr(module, "__path__"):
+            module = import_module(f"{module.__name__}.method")
+        return getattr(module, self.method)
+
+
+METHODS: dict[type, Declared | type[Method]] = {}
+"""Each known method by the dataclass of its options: as declared, or the class as registered."""
+
+_shipped: list[Declared] = []
 
 
 class UnknownMethod(RuntimeError):
     """A stored run of a method that this process does not know."""
 
 
-def ship(methods: Mapping[type, type[Method]]) -> None:
-    """Make the methods of this folder known; nothing may replace them."""
-    METHODS.update(methods)
-    _shipped.update(map(_defined_at, methods))
+def discover(folders: Iterable[str], package: str) -> None:
+    """Make the methods of every room known; nothing may replace them.
+
+    Args:
+        folders: where the rooms lie.
+        package: the dotted name of the package that they belong to.
+    """
+    for found in iter_modules(folders):
+        if found.ispkg or found.name in SINGLE_FILES:
+            _shipped.extend(import_module(f"{package}.{found.name}").DECLARED)
+    METHODS.update({one.options: one for one in _shipped})
+
+
+def declared() -> tuple[Declared, ...]:
+    """Return what the rooms of this folder declare."""
+    return tuple(_shipped)
 
 
 def kind(config: Any) -> type[Method]:
-    """The class of the method that these are options of.
+    """Return the class of the method that these are options of.
 
     Raises:
         ValueError: they are no method's.
@@ -39,7 +84,8 @@ def kind(config: Any) -> type[Method]:
             f"{name} are options of no method that is known here: call "
             f"methods.register({name}, ...) with the class of your method first."
         )
-    return METHODS[type(config)]
+    known = METHODS[type(config)]
+    return known.load() if isinstance(known, Declared) else known
 
 
 def register(config: type, method: type[Method]) -> None:
@@ -57,6 +103,8 @@ def register(config: type, method: type[Method]) -> None:
     Raises:
         ValueError: one of them is not as described, or the name is another method's.
     """
+    from semiseg_lib.methods.base import Method  # imports torch
+
     is_frozen = (
         isinstance(config, type) and is_dataclass(config) and config.__dataclass_params__.frozen
     )
@@ -75,7 +123,8 @@ def register(config: type, method: type[Method]) -> None:
         raise ValueError(f"{method!r} is no class that is made from Method (methods/base.py).")
     for known in list(METHODS):
         if known.name == name:
-            if _defined_at(known) != _defined_at(config) or _defined_at(known) in _shipped:
+            shipped = isinstance(METHODS[known], Declared)
+            if _defined_at(known) != _defined_at(config) or shipped:
                 owner = ".".join(_defined_at(known))
                 raise ValueError(f"{name!r} is the name of {owner} already; choose another.")
             del METHODS[known]
@@ -86,26 +135,34 @@ def _defined_at(config: type) -> tuple[str, str]:
     return config.__module__, config.__qualname__
 
 
-def read(value: Any, read_shipped: Callable[[Any], Any]) -> Any:
-    """Stored options as those of the method that they name; for pydantic's ``WrapValidator``.
+def read(value: Any) -> Any:
+    """Return stored options as those of the method that they name; for pydantic.
 
     Args:
-        value: options, or a dict of them.
-        read_shipped: reads those of a method of this folder.
+        value: options of a known method, which stay what they are, or a dict of them.
 
     Raises:
         UnknownMethod: they name a method that is not known.
+        ValueError: they name none, or do not fit the method.
     """
     if type(value) in METHODS:
         return value
     name = value.get("name") if isinstance(value, dict) else None
+    if not isinstance(name, str):
+        raise ValueError(f"{value!r} are no options of a method: they have no name")
     by_name = {config.name: config for config in METHODS}
-    if isinstance(name, str) and name not in by_name:
+    if name not in by_name:
         raise UnknownMethod(
             f"this run is one of the method {name!r}, which is not known here. Run the code that "
             "calls methods.register with its options first. A command knows the methods in "
-            "semiseg_lib/methods alone: to use one there, give it a file and a line there."
+            "semiseg_lib/methods alone: to use one there, give it a room there."
         )
-    if name in by_name and _defined_at(by_name[name]) not in _shipped:
-        return TypeAdapter(by_name[name]).validate_python(value)
-    return read_shipped(value)
+    try:
+        return _adapter(by_name[name]).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise ValueError(f"{place + ': ' if place else ''}{first['msg']}") from error
+
+
+_adapter = cache(TypeAdapter)

@@ -17,19 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.batches.cutmix import CutMixConfig, Mix, draw_mix
+from semiseg_lib.batches.cutmix import Mix, draw_mix
 from semiseg_lib.batches.neighbours import agreement, neighbours
+from semiseg_lib.batches.options import CutMixConfig, StrongConfig
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.batches.strong_view import StrongConfig, strong_view
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.base import AveragedMethod
-from semiseg_lib.methods.parts import (
-    HardPixels,
+from semiseg_lib.methods.losses import (
     cross_entropy,
     hard_cross_entropy,
     shown_pixels,
 )
+from semiseg_lib.methods.options import HardPixels
+from semiseg_lib.methods.registry import Declared
 
 Indicator = Literal["margin", "confidence", "entropy"]
 BETA = math.exp(-0.5)
@@ -257,3 +259,6 @@ class S4MC(AveragedMethod):
             indicator(probabilities, config.indicator), shown, config.drop * (1 - progress)
         )
         return labels.where(shown & (indicator(refined, config.indicator) > least), VOID)
+
+
+DECLARED = (Declared(S4MCConfig, "S4MC", unlabelled=True),)

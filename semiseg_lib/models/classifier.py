@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import timm
 import torch
-from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
-from semiseg_lib.models.box_attention import check_box_maps
+from semiseg_lib.core.compat import make_torchvision_importable
+from semiseg_lib.models.box_maps import check_box_maps
 from semiseg_lib.models.encoders import EncoderChoice, check_name, statistics
+
+make_torchvision_importable()
+
+import timm  # noqa: E402
+from timm.models.resnet import ResNet  # noqa: E402
 
 
 class Classifier(nn.Module):

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from semiseg_lib.models.box_attention import BoxAttention, check_box_maps
+from semiseg_lib.core.compat import make_torchvision_importable
+from semiseg_lib.models.box_maps import Attention, check_attention, check_box_maps
 from semiseg_lib.models.encoders import Encoder
+
+make_torchvision_importable()
+
+from torchvision.models.segmentation.deeplabv3 import ASPP  # noqa: E402
 
 RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
 SKIP_WIDTH = 48
@@ -26,9 +30,8 @@ class DeepLab(nn.Module):
     Where it differs: ASPP's branch of the image's mean is normalised over its channels, not over
     the batch. A batch norm of 1x1 maps fails for one image, and is all noise for a few.
 
-    With box maps (the ancillary of Self-Correcting Networks) two features are multiplied by
-    attention maps, each from its own :class:`BoxAttention`: the ASPP's output, and the skip at
-    stride 4 before its 48-channel projection.
+    With box maps two features pass an ``attention`` of their own: the ASPP's output, and the skip
+    at stride 4 before its 48-channel projection.
 
     Args:
         encoder: images (B, 3, H, W) to features at stride 4 and at ``output_stride``.
@@ -38,6 +41,7 @@ class DeepLab(nn.Module):
         box_channels: channels of the box maps that it also reads; 0 for images only.
         encoder_lr: learning rate of the encoder relative to the rest.
         rates: dilation of the pyramid's three branches; () for those of the output stride.
+        attention: ``attention(box_channels, channels)`` makes what reads the box maps.
     """
 
     stride = 4
@@ -52,6 +56,7 @@ class DeepLab(nn.Module):
         box_channels: int = 0,
         encoder_lr: float = 1.0,
         rates: Sequence[int] = (),
+        attention: Attention | None = None,
     ) -> None:
         super().__init__()
         low, deep = encoder.channels
@@ -72,8 +77,8 @@ class DeepLab(nn.Module):
         self.feature_channels = width
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
         if box_channels:
-            self.attend_deep = BoxAttention(box_channels, width)
-            self.attend_low = BoxAttention(box_channels, low)
+            self.attend_deep = check_attention(attention)(box_channels, width)
+            self.attend_low = attention(box_channels, low)
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
         """Logits of every class at a quarter of the image's resolution.

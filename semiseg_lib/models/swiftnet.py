@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
-from semiseg_lib.models.box_attention import check_box_maps
+from semiseg_lib.core.compat import make_torchvision_importable
+from semiseg_lib.models.box_maps import check_box_maps
 from semiseg_lib.models.encoders import EncoderChoice, create, levels, statistics
+
+make_torchvision_importable()
+
+from timm.models.resnet import BasicBlock, Bottleneck  # noqa: E402
 
 STRIDES = (4, 8, 16, 32)
 GRID_ROWS = (8, 4, 2)

@@ -15,6 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from semiseg_lib.models.box_maps import check_box_maps
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -71,11 +73,7 @@ class UNet(nn.Module):
 
     def encode(self, images: Tensor, box_maps: Tensor | None = None) -> list[Tensor]:
         """The features at strides 2, 4, 8 and 16 of what :meth:`forward` takes."""
-        if (box_maps is None) != (self.box_channels == 0):
-            raise ValueError(
-                "this network reads images only; leave the box maps out" if self.box_channels == 0
-                else f"this network also reads {self.box_channels} box maps; pass box_maps"
-            )
+        check_box_maps(box_maps, self.box_channels)
         features = (images - self.mean) / self.std
         if box_maps is not None:
             features = torch.cat([features, box_maps], dim=1)

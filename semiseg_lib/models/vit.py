@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from semiseg_lib.models.box_attention import BoxAttention, check_box_maps
+from semiseg_lib.models.box_maps import Attention, check_attention, check_box_maps
 from semiseg_lib.models.deeplab import separable_convolution
 from semiseg_lib.models.encoders import EncoderChoice, create, statistics
 
@@ -51,8 +51,8 @@ class ViTEncoder(nn.Module):
 class ViTSegmenter(nn.Module):
     """Patch features, narrowed, enlarged to stride 4, two separable convolutions, a classifier.
 
-    With box maps, the enlarged features are multiplied by one :class:`BoxAttention`: there is no
-    second scale to attend to.
+    With box maps, the enlarged features pass one ``attention``: there is no second scale to attend
+    to.
 
     Args:
         encoder: gives the patch features.
@@ -60,6 +60,7 @@ class ViTSegmenter(nn.Module):
         width: channels of the head.
         box_channels: channels of the box maps that it also reads; 0 for images only.
         encoder_lr: learning rate of the encoder relative to the rest.
+        attention: ``attention(box_channels, channels)`` makes what reads the box maps.
     """
 
     stride = 4
@@ -72,6 +73,7 @@ class ViTSegmenter(nn.Module):
         width: int = 256,
         box_channels: int = 0,
         encoder_lr: float = 1.0,
+        attention: Attention | None = None,
     ) -> None:
         super().__init__()
         self.box_channels = box_channels
@@ -88,7 +90,7 @@ class ViTSegmenter(nn.Module):
         self.feature_channels = width
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
         if box_channels:
-            self.attend = BoxAttention(box_channels, width)
+            self.attend = check_attention(attention)(box_channels, width)
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
         """Logits of every class at a quarter of the image's resolution.

@@ -12,7 +12,7 @@ from semiseg_lib.profiles import drawn, photographs, small_images
 from semiseg_lib.profiles.profile import Profile
 from semiseg_lib.profiles.published import RECIPES
 
-__all__ = ["PROFILES", "RECIPES", "Profile", "for_dataset", "load"]
+__all__ = ["PROFILES", "RECIPES", "Profile", "for_dataset", "load", "unlabelled_names"]
 
 PROFILES: Mapping[str, Mapping[str, Profile]] = {
     "smoke": {"minivoc": drawn.SMOKE, **photographs.SMOKE, **small_images.SMOKE},
@@ -70,6 +70,14 @@ def for_dataset(dataset: str) -> dict[str, Profile]:
         name: replace(chosen[GENERAL], data=DataConfig(dataset))
         for name, chosen in PROFILES.items() if GENERAL in chosen
     }
+
+
+def unlabelled_names() -> tuple[str, ...]:
+    """Return the names that any profile gives to options of methods with unlabelled images."""
+    by_dataset = [*PROFILES.values(), *RECIPES.values()]
+    return tuple(dict.fromkeys(
+        name for profiles in by_dataset for one in profiles.values() for name in one.unlabelled
+    ))
 
 
 def _recipe(method: str, dataset: str) -> Profile:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from semiseg_lib.batches.cutmix import THREE_BOXES
 from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import THREE_BOXES, ViewConfig
 from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,

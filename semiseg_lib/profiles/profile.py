@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
     ConvPrimaryConfig,
+    MethodConfig,
     PrimaryConfig,
     SupervisedConfig,
-    UnlabelledConfig,
 )
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
@@ -87,7 +87,7 @@ class Profile(Configuration):
     ancillary: AncillaryConfig = AncillaryConfig()
     primary: PrimaryConfig | ConvPrimaryConfig = PrimaryConfig()
     protocol: Protocol = Protocol()
-    unlabelled: Mapping[str, UnlabelledConfig] = field(default_factory=dict)
+    unlabelled: Mapping[str, MethodConfig] = field(default_factory=dict)
     logits_bits: Literal[8, 16] = 16
     warm: bool = True
 

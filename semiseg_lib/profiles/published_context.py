@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from semiseg_lib.batches.cutmix import CutMixConfig
 from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import CutMixConfig, ViewConfig
 from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.methods import CACConfig, ELNConfig, S4MCConfig
-from semiseg_lib.methods.parts import HardPixels
+from semiseg_lib.methods.options import HardPixels
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles.photographs import PAPER
 from semiseg_lib.profiles.profile import Profile

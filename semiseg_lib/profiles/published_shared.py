@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from semiseg_lib.methods import SupervisedConfig, UnlabelledConfig
+from semiseg_lib.methods import MethodConfig, SupervisedConfig
 from semiseg_lib.profiles.profile import Profile
 
 TRAIN_AUG, EIGHTH_OF_TRAIN_AUG = 10_582, 1_323
@@ -40,7 +40,7 @@ BASE = {
 }
 
 
-def in_pairs(name: str, profile: Profile, options: UnlabelledConfig) -> Profile:
+def in_pairs(name: str, profile: Profile, options: MethodConfig) -> Profile:
     """The recipe of a method that learns from labelled and unlabelled images together.
 
     Its supervised baseline sees twice as many labelled images a step in place of both.

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from semiseg_lib.batches.cutmix import THREE_BOXES
 from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.strong_view import StrongConfig
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import THREE_BOXES, StrongConfig, ViewConfig
 from semiseg_lib.methods import CPSConfig, FixMatchConfig, SupervisedConfig
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.profiles import drawn, published

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from semiseg_lib.batches.cutmix import THREE_BOXES
-from semiseg_lib.batches.strong_view import StrongConfig
+from semiseg_lib.batches.options import THREE_BOXES, StrongConfig
 from semiseg_lib.datasets.minivoc import BoxStyle
 from semiseg_lib.experiments import Run, self_correction, semi_supervised
 from semiseg_lib.experiments.self_correction import UNCORRECTED

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from semiseg_lib.batches.loader import Loader
+from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.core.fingerprint import Configuration, Schema
 from semiseg_lib.methods.base import Method
 
@@ -180,6 +181,7 @@ def make_ready(method: Method, config: TrainConfig, accelerator: Accelerator) ->
     normed = any(isinstance(module, torch.nn.BatchNorm2d) for module in method.modules())
     if config.sync_batchnorm and normed and accelerator.num_processes > 1:
         if accelerator.device.type == "cuda":
+            make_torchvision_importable()
             from timm.layers import convert_sync_batchnorm  # timm takes half a second
 
             convert_sync_batchnorm(method)  # timm's also keeps activations that sit in its layers

@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
-from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig, Mix, draw_masks, draw_mix
+from semiseg_lib.batches.cutmix import Mix, draw_masks, draw_mix
+from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig
 
 ONE_BOX = CutMixConfig(chance=1.0)
 

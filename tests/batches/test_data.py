@@ -12,7 +12,7 @@ import torch
 
 from semiseg_lib.batches.data import Data, DataConfig, draw_labelled
 from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.core.durable import read_json, write_json
 from semiseg_lib.datasets.labels import VOID, write_mask
 from semiseg_lib.datasets.minivoc import BoxStyle, MiniVOCOptions, Sizes

@@ -14,8 +14,9 @@ from PIL import Image
 
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.image_set import ImageSet, Masks, joined
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.part import Part
-from semiseg_lib.batches.weak_view import DRAWS, ViewConfig, draw_view
+from semiseg_lib.batches.weak_view import DRAWS, draw_view
 from semiseg_lib.datasets import cached
 from semiseg_lib.datasets.cached import Cached
 from semiseg_lib.datasets.devkit.layout import VOCDataset

@@ -14,8 +14,9 @@ from torch.nn.functional import avg_pool2d
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader, drawn_indices, drawn_seed
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.batches.weak_view import DRAWS, View, ViewConfig, draw_view, recolour
+from semiseg_lib.batches.weak_view import DRAWS, View, draw_view, recolour
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Sample
 from semiseg_lib.training.loop import _read

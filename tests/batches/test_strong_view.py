@@ -10,7 +10,8 @@ import torch
 from scipy.stats import binomtest, kstest
 from torchvision.transforms.v2 import functional as v2
 
-from semiseg_lib.batches.strong_view import DRAWS, KERNEL, StrongConfig, strong_view
+from semiseg_lib.batches.options import StrongConfig
+from semiseg_lib.batches.strong_view import DRAWS, KERNEL, strong_view
 
 USUAL = StrongConfig()
 NOTHING = StrongConfig(jitter=0.0, grey=0.0, blur=0.0)

@@ -12,11 +12,11 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as v2
 
 from semiseg_lib.batches.boxes import Allowed, class_maps
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.weak_view import (
     DRAWS,
     PADDING_COLOUR,
     View,
-    ViewConfig,
     draw_view,
     jitter,
     recolour,

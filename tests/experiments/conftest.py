@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.experiments import Machine, training
 from semiseg_lib.profiles import Profile, load

@@ -31,7 +31,7 @@ from semiseg_lib.experiments.semi_supervised import learn, supervised_longer, wa
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
 from semiseg_lib.methods.base import AveragedMethod
-from semiseg_lib.methods.parts import cross_entropy
+from semiseg_lib.methods.losses import cross_entropy
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.profiles import PROFILES, RECIPES, Profile, load
 

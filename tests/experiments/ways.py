@@ -36,7 +36,7 @@ from safetensors.torch import save
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from semiseg_lib import cli, profiles, studies
 from semiseg_lib.batches.data import Data, DataConfig
-from semiseg_lib.batches.weak_view import ViewConfig
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.core.paths import CHECKOUT, work_root
 from semiseg_lib.datasets import digest as digests
 from semiseg_lib.experiments import (

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import torch
 
 from semiseg_lib import methods, profiles
-from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig
-from semiseg_lib.batches.strong_view import StrongConfig
+from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig, StrongConfig
 from semiseg_lib.experiments import Identity, Run, self_correction
 from semiseg_lib.experiments.trained import read_run
 from semiseg_lib.methods import (
@@ -20,7 +18,6 @@ from semiseg_lib.methods import (
     CPSConfig,
     ELNConfig,
     FixMatchConfig,
-    MethodConfig,
     PrimaryConfig,
     PseudoLabelConfig,
     S4MCConfig,
@@ -37,8 +34,9 @@ LEARNS_ALL = {  # a fresh network is never sure, and an image of 32 pixels has f
         error=ModelConfig(width=4), pixels=50, channels=8,
     ),
 }
+KINDS = [one.options for one in methods.declared()]
 CAC, ELN = LEARNS_ALL[CACConfig], LEARNS_ALL[ELNConfig]
-CONFIGS = [LEARNS_ALL.get(kind) or kind() for kind in get_args(MethodConfig)] + [
+CONFIGS = [LEARNS_ALL.get(kind) or kind() for kind in KINDS] + [
     FixMatchConfig(threshold=0.0, cutmix=None, views=2, feature_dropout=0.5),
     FixMatchConfig(weight=0.0),
     CPSConfig(cutmix=THREE_BOXES),

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from semiseg_lib import models
+from semiseg_lib.methods.self_correcting.method import BoxAttention
 from semiseg_lib.models import ModelConfig
 
 sys.path.append(str(Path(__file__).parent))
@@ -55,7 +56,7 @@ def test_every_network_uses_all_its_weights(network, boxes):
     if boxes and network.architecture in ("swiftnet", "classifier"):
         pytest.skip("sees images only")
     with torch.device("meta"):
-        built = models.build(network, 3, boxes)
+        built = models.build(network, 3, boxes, BoxAttention)
         images, maps = torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 64, 64)
     built(*([images, maps] if boxes else [images])).sum().backward()
     assert [name for name, one in built.named_parameters() if one.grad is None] == []

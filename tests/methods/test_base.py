@@ -7,7 +7,7 @@ from torch import nn
 
 from semiseg_lib import methods
 from semiseg_lib.methods import SupervisedConfig
-from semiseg_lib.methods.supervised import Supervised
+from semiseg_lib.methods.supervised.method import Supervised
 from semiseg_lib.models import ModelConfig
 
 

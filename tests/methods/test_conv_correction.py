@@ -12,9 +12,12 @@ from torch.nn import functional
 from semiseg_lib import methods
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import ConvPrimaryConfig
-from semiseg_lib.methods.self_correcting import ConvPrimary, linear_correction
+from semiseg_lib.methods.self_correcting.method import (
+    ConvCorrection,
+    ConvPrimary,
+    linear_correction,
+)
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.models.correction import ConvCorrection
 
 CLASSES = 3
 

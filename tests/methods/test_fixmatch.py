@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from semiseg_lib import methods
-from semiseg_lib.batches.cutmix import CutMixConfig, draw_mix
-from semiseg_lib.batches.strong_view import StrongConfig, strong_view
+from semiseg_lib.batches.cutmix import draw_mix
+from semiseg_lib.batches.options import CutMixConfig, StrongConfig
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import FixMatchConfig, SupervisedConfig
-from semiseg_lib.methods.fixmatch import FixMatch
-from semiseg_lib.methods.parts import HardPixels
+from semiseg_lib.methods.fixmatch.method import FixMatch
+from semiseg_lib.methods.options import HardPixels
 from semiseg_lib.models import ModelConfig
 
 sys.path.append(str(Path(__file__).parent))

@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.methods.parts import HardPixels, cross_entropy, hard_cross_entropy, hard_masks
+from semiseg_lib.methods.losses import cross_entropy, hard_cross_entropy, hard_masks
+from semiseg_lib.methods.options import HardPixels
 
 sys.path.append(str(Path(__file__).parent))
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from semiseg_lib import methods
-from semiseg_lib.batches.strong_view import StrongConfig, strong_view
+from semiseg_lib.batches.options import StrongConfig
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.methods import MeanTeacherConfig, SupervisedConfig
-from semiseg_lib.methods.mean_teacher import MeanTeacher, ramp_up, squared_difference
+from semiseg_lib.methods.mean_teacher.method import MeanTeacher, ramp_up, squared_difference
 from semiseg_lib.models import ModelConfig
 
 sys.path.append(str(Path(__file__).parent))

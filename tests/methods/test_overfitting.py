@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.batches.strong_view import StrongConfig
 from semiseg_lib.methods import SupervisedConfig
 
 sys.path.append(str(Path(__file__).parent))

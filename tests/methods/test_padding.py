@@ -10,15 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig
-from semiseg_lib.batches.strong_view import StrongConfig
+from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig, StrongConfig
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import ConvPrimaryConfig, CPSConfig, FixMatchConfig, PrimaryConfig
-from semiseg_lib.methods.cps import CPS
-from semiseg_lib.methods.fixmatch import FixMatch
-from semiseg_lib.methods.parts import inside_at, soft_cross_entropy
-from semiseg_lib.methods.self_correcting import ConvPrimary, Primary
-from semiseg_lib.models.correction import ConvCorrection
+from semiseg_lib.methods.cps.method import CPS
+from semiseg_lib.methods.fixmatch.method import FixMatch
+from semiseg_lib.methods.losses import inside_at, soft_cross_entropy
+from semiseg_lib.methods.self_correcting.method import ConvCorrection, ConvPrimary, Primary
 
 sys.path.append(str(Path(__file__).parent))
 

@@ -13,14 +13,14 @@ from torch import nn
 from torch.nn import functional
 
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.methods.parts import (
-    MovingAverage,
+from semiseg_lib.methods.averaging import MovingAverage
+from semiseg_lib.methods.losses import (
     confident_cross_entropy,
     cross_entropy,
     enlarge,
-    restrict,
     soft_cross_entropy,
 )
+from semiseg_lib.methods.self_correcting.method import restrict
 
 sys.path.append(str(Path(__file__).parent))
 

@@ -9,7 +9,13 @@ import torch
 from semiseg_lib import methods
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import PseudoLabelConfig, SupervisedConfig
-from semiseg_lib.methods.pseudo_label import LEVELS, Selection, balanced_thresholds, select
+from semiseg_lib.methods.pseudo_label import Selection
+from semiseg_lib.methods.pseudo_label.method import (
+    LEVELS,
+    balanced_thresholds,
+    class_thresholds,
+    select,
+)
 from semiseg_lib.models import ModelConfig
 
 CLASSES = 4
@@ -70,7 +76,7 @@ def test_half_of_each_class_is_kept_where_one_threshold_would_drop_a_class():
     counts = {}
     for keep in ("all", "confident", "balanced"):
         selection = Selection(keep, threshold=0.9, share=0.5)
-        label = select(image, selection.thresholds([image], 2))
+        label = select(image, class_thresholds(selection, [image], 2))
         counts[keep] = [int((label == c).sum()) for c in (0, 1, VOID)]
     assert counts["all"] == [200, 100, 0] and counts["confident"] == [200, 0, 100]
     kept = counts["balanced"]
@@ -102,12 +108,12 @@ def test_all_keeps_every_pixel_and_reads_no_image_for_it():
         yield
 
     for selection in (Selection(), Selection("confident", threshold=0.0)):
-        thresholds = selection.thresholds(never(), CLASSES)
+        thresholds = class_thresholds(selection, never(), CLASSES)
         for one in probabilities():
             label = select(one, thresholds)
             np.testing.assert_array_equal(label, one.argmax(dim=0).numpy())
     flat = torch.full((CLASSES, 2, 2), 1 / CLASSES)
-    assert (select(flat, Selection().thresholds([], CLASSES)) != VOID).all()
+    assert (select(flat, class_thresholds(Selection(), [], CLASSES)) != VOID).all()
 
 
 @pytest.mark.parametrize("options", [{"threshold": 1.5}, {"share": -0.1}], ids=repr)

@@ -13,8 +13,8 @@ import torch
 
 from semiseg_lib import profiles
 from semiseg_lib.batches.loader import Loader
+from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.experiments import Inputs, Run, self_correction, training
 from semiseg_lib.methods import PrimaryConfig

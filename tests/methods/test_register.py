@@ -15,8 +15,8 @@ from semiseg_lib import methods, profiles
 from semiseg_lib.core.fingerprint import Configuration, Schema, fingerprint, plain
 from semiseg_lib.experiments import Inputs, open_run, resolve, semi_supervised
 from semiseg_lib.methods import MeanTeacherConfig, SupervisedConfig, registry
-from semiseg_lib.methods.mean_teacher import MeanTeacher
-from semiseg_lib.methods.supervised import Supervised
+from semiseg_lib.methods.mean_teacher.method import MeanTeacher
+from semiseg_lib.methods.supervised.method import Supervised
 from semiseg_lib.models import ModelConfig
 
 sys.path.append(str(Path(__file__).parent))

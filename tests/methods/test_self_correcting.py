@@ -18,7 +18,8 @@ from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
-from semiseg_lib.methods.self_correcting import AlphaSchedule, linear_correction
+from semiseg_lib.methods.self_correcting import AlphaSchedule
+from semiseg_lib.methods.self_correcting.method import linear_correction
 from semiseg_lib.models import ModelConfig
 
 MODEL = ModelConfig(width=4)

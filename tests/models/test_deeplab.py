@@ -7,8 +7,8 @@ import torch
 import torchvision
 from torch import nn
 
+from semiseg_lib.methods.self_correcting.method import BoxAttention
 from semiseg_lib.models import ModelConfig, build
-from semiseg_lib.models.box_attention import BoxAttention
 from semiseg_lib.models.deeplab import DeepLab
 
 CLASSES = 5
@@ -17,7 +17,8 @@ CLASSES = 5
 def network(box_channels: int = 0, seed: int = 0, **options) -> DeepLab:
     torch.manual_seed(seed)
     options = {"encoder": "test_resnet", "decoder_width": 16, **options}
-    return build(ModelConfig(architecture="deeplab", **options), CLASSES, box_channels)
+    config = ModelConfig(architecture="deeplab", **options)
+    return build(config, CLASSES, box_channels, BoxAttention)
 
 
 def noise(*shape: int) -> torch.Tensor:

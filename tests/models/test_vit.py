@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from semiseg_lib.methods.self_correcting.method import BoxAttention
 from semiseg_lib.models import ModelConfig, build
 from semiseg_lib.models.vit import ViTSegmenter
 
@@ -15,7 +16,7 @@ DINO = "vit_small_patch14_dinov2.lvd142m"
 def network(box_channels: int = 0, encoder: str = "test_vit") -> ViTSegmenter:
     torch.manual_seed(0)
     config = ModelConfig(architecture="vit", encoder=encoder, decoder_width=8)
-    return build(config, 5, box_channels)
+    return build(config, 5, box_channels, BoxAttention)
 
 
 @pytest.mark.parametrize("encoder", ["test_vit", DINO])

@@ -13,7 +13,7 @@ import torch
 
 from semiseg_lib.batches.neighbours import neighbours
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.methods.parts import enlarge
+from semiseg_lib.methods.losses import enlarge
 from semiseg_lib.methods.s4mc import BETA, indicator, refine, threshold
 from semiseg_lib.notebook.plots import colourise
 from semiseg_lib.notebook.widgets import MarginExplorer

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from defusedxml import ElementTree
-from torchvision.datasets import VOCDetection
 
+from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.datasets.labels import LabelError
+
+make_torchvision_importable()
+
+from torchvision.datasets import VOCDetection  # noqa: E402
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 

@@ -1,0 +1,128 @@
+"""Cross pseudo supervision in equations.
+
+    (E1)  y^a_i = argmax_c f_a(u)_i[c]                                for both networks a = 1, 2
+    (E2)  l(z, y^) = -1/|V| sum_{i in V} log softmax(z_i)[y^_i]
+    (E3)  L_cps = l(f_1(v), y^2) + l(f_2(v), y^1)
+    (E4)  L = CE(f_1(x), y) + CE(f_2(x), y) + lambda L_cps
+
+Plain CPS: v is all images, labelled and unlabelled, and the labels are those of the same pass.
+CutMix-CPS labels the unlabelled images u as they are and learns mixed ones:
+
+    (E5)  v = M(u),   y^a = M(y^a)
+
+Symbols:
+    x, y      labelled images (B, 3, H, W) in [0, 1] and masks (B, H, W), 255 = void
+    u         weak views of unlabelled images, (B, 3, H, W)
+    f_1, f_2  the two networks; their logits are enlarged to the image
+    y^a       labels (B, H, W) by network a; they take no gradient, and there is no threshold
+    M         CutMix: rectangles of the next image pasted onto each
+    V         the pixels i that show an image and no padding
+    lambda    config.weight
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from semiseg_lib.batches.cutmix import draw_mix
+from semiseg_lib.batches.part import Part
+from semiseg_lib.methods.base import Method, SemiSupervised
+from semiseg_lib.methods.cps import CPSConfig
+from semiseg_lib.methods.losses import confident_cross_entropy, enlarge, shown_pixels
+
+
+def most_likely(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the labels of (E1), int64 (B, H, W), of logits (B, C, h, w); no gradient."""
+    return enlarge(logits.float(), size).max(dim=1).indices  # argmax takes three times as long
+
+
+def cross_loss(
+    one: Tensor, two: Tensor, labels_one: Tensor, labels_two: Tensor, inside: Tensor
+) -> Tensor:
+    """Return L_cps of (E3).
+
+    Args:
+        one, two: logits (B, C, h, w) of both networks.
+        labels_one, labels_two: int64 (B, H, W), by both networks.
+        inside: bool (B, H, W), False where a view shows padding.
+    """
+    return (
+        confident_cross_entropy(one, labels_two, inside)  # (E2)
+        + confident_cross_entropy(two, labels_one, inside)
+    )
+
+
+class CPS(SemiSupervised):
+    """Two networks that learn the masks and each other's labels, (E4); see the equations above.
+
+    The moving average of f_1 is deployed; with ``ema_decay`` 0 it is f_1 itself, as published.
+    """
+
+    uses_all_weights = True
+    networks = 2
+
+    def __init__(self, config: CPSConfig, network: nn.Module, second: nn.Module) -> None:
+        super().__init__(config, network)
+        self.second = second
+
+    @classmethod
+    def of(cls, config: CPSConfig, build: Callable[[], nn.Module], num_classes: int) -> CPS:
+        return cls(config, build(), build())
+
+    def begin_with(self, finished: Sequence[Method]) -> None:
+        """Begin with two finished methods, each network with its own."""
+        first, second = finished
+        self.begin_network_with(first)
+        self.second.load_state_dict(second.network.state_dict())
+
+    def unlabelled_loss(
+        self, labelled: Part, unlabelled: Part, progress: float, rng: np.random.Generator
+    ) -> tuple[Sequence[Tensor], Tensor]:
+        if self.config.cutmix:
+            # Before any label is made; see SemiSupervised.
+            return self.labelled_logits(labelled.images), self._mixed(unlabelled, rng)
+        return self._plain(labelled, unlabelled)
+
+    def labelled_logits(self, images: Tensor) -> list[Tensor]:
+        """Return both networks' logits."""
+        return [self.network(images), self.second(images)]
+
+    def labelled_loss(self, logits: Sequence[Tensor], masks: Tensor) -> Tensor:
+        """Return the first two terms of (E4)."""
+        of_one = super().labelled_loss
+        return sum(of_one(one, masks) for one in logits)
+
+    def _plain(self, labelled: Part, unlabelled: Part) -> tuple[list[Tensor], Tensor]:
+        """Return both networks' logits of the labelled images, and the cross loss of all images."""
+        # One pass over all images is faster. The published code has two, so that batch
+        # normalisation sees labelled and unlabelled images apart.
+        images = torch.cat([labelled.images, unlabelled.images])
+        inside = torch.cat([shown_pixels(labelled), shown_pixels(unlabelled)])
+        one, two = self.labelled_logits(images)
+        size = images.shape[-2:]
+        cross = cross_loss(one, two, most_likely(one, size), most_likely(two, size), inside)
+        return [logits[: len(labelled.images)] for logits in (one, two)], cross
+
+    def _mixed(self, unlabelled: Part, rng: np.random.Generator) -> Tensor:
+        """Return the cross loss of mixed images, (E5)."""
+        # The published code pastes from a second batch; here from the next image of the same one.
+        mix = draw_mix(unlabelled.images, self.config.cutmix, rng)
+        labels = [mix(self._labels_of_unmixed(net, unlabelled.images))
+                  for net in (self.network, self.second)]
+        mixed = mix(unlabelled.images)
+        return cross_loss(
+            self.network(mixed), self.second(mixed), *labels, mix(shown_pixels(unlabelled))
+        )
+
+    @torch.no_grad()
+    def _labels_of_unmixed(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Return a network's labels of images that are not mixed, int64 (B, H, W)."""
+        training = network.training
+        network.train(training and self.config.label_passes == "train")
+        labels = most_likely(network(images), images.shape[-2:])
+        network.train(training)
+        return labels

@@ -1,0 +1,338 @@
+"""Self-Correcting Networks in equations.
+
+The ancillary, which sees boxes:
+
+    (E1)  a = sigmoid(conv(b)),   F' = F * a                            at two features
+    (E2)  L_anc = CE_F(p_anc(x, b), y)
+
+Self-correction, in every pixel, by a closed form
+
+    (E3)  q = argmin KL(q || p) + alpha KL(q || p_anc) = softmax((l + alpha l_anc) / (1 + alpha))
+    (E4)  alpha(t) falls from 30 to 0.5
+
+or by a small network, and what is learnt of it:
+
+    (E5)  q = softmax(conv(relu(conv([l, l_anc]))))
+    (E6)  CE_W(p, sg[q]) = -1/|W| sum_{i in W} sum_c q_i[c] log p_i[c]
+    (E7)  q_i[c] = 0 for the classes c that the boxes do not allow at i  (our option)
+
+The primary, with (E3), and with (E5) in two stages:
+
+    (E8)   L = CE_F(p, y) + CE_W(p, sg[q])
+    (E9)   L = CE_F(p, y) + CE_F(q, y)                                  start
+    (E10)  L = CE_F(p, y) + CE_W(p, sg[q]) + CE_F(q, y)                 full
+
+Symbols:
+    F, W      as indices: means over the pixels of the images with masks and boxes, and of those
+              with boxes only; void and padding are left out
+    x, b, y   images (B, 3, H, W) in [0, 1], box maps (B, C, H, W) of 0 and 1, masks (B, H, W)
+    l, l_anc  logits (B, C, h, w) of primary and ancillary
+    p, p_anc  their probabilities
+    q         the corrected label, probabilities (B, C, h, w)
+    alpha     how much the ancillary is trusted; t is the share of the training that is done
+    sg        takes no gradient
+
+Equations and end points of alpha are the authors' slides'; the shape of its way is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.methods.base import AveragedMethod, Method
+from semiseg_lib.methods.losses import cross_entropy, inside_at, soft_cross_entropy
+from semiseg_lib.methods.self_correcting import AncillaryConfig, ConvPrimaryConfig, PrimaryConfig
+
+
+class BoxAttention(nn.Module):
+    """Multiply features by ``sigmoid(convolution(box maps))``, (E1).
+
+    The box maps are resized to the features by area, so that a map's value is the share of the
+    cell that lies in a box and small boxes do not vanish. A 3x3 convolution makes one attention
+    map for each feature channel. The pretrained encoder lies before this module and sees
+    images only.
+
+    The bias starts at 0 and the weights small, so attention starts near sigmoid(0) = 1/2. That
+    common factor costs nothing where the features next pass a convolution without bias and a
+    batch normalisation, as both attended features of :class:`semiseg_lib.models.deeplab.DeepLab`
+    do: it cancels. And at 1/2 the sigmoid's slope is greatest.
+
+    Args:
+        box_channels: channels of the box maps: one a class, background included.
+        channels: channels of the features.
+    """
+
+    def __init__(self, box_channels: int, channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(box_channels, channels, 3, padding=1)
+        nn.init.zeros_(self.convolution.bias)
+
+    def forward(self, features: Tensor, box_maps: Tensor) -> Tensor:
+        """Return attended features, (B, channels, h, w).
+
+        Args:
+            features: (B, channels, h, w).
+            box_maps: (B, box_channels, H, W) of zeros and ones, at any resolution.
+        """
+        resized = nn.functional.interpolate(box_maps, size=features.shape[-2:], mode="area")
+        return features * self.convolution(resized).sigmoid()
+
+
+def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
+    """Return the logits of q of (E3), the label in place of the ancillary's, (B, C, h, w).
+
+    q minimises KL(q || p) + alpha KL(q || p_anc) in every pixel. Its closed form is
+    q = softmax((l + alpha l_anc) / (1 + alpha)): the primary's own label for alpha = 0, the
+    ancillary's for alpha towards infinity.
+
+    Args:
+        logits: l, the primary's, (B, C, h, w).
+        logits_ancillary: l_anc, of the same shape.
+        alpha: how much the ancillary is trusted, >= 0.
+
+    Raises:
+        ValueError: alpha is negative or the shapes differ.
+    """
+    if alpha < 0:
+        raise ValueError(f"alpha is {alpha}, but a weight cannot be negative.")
+    if logits.shape != logits_ancillary.shape:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and ancillary logits {tuple(logits_ancillary.shape)} "
+            "differ in shape: were they stored for another model or other classes?"
+        )
+    return (logits + alpha * logits_ancillary) / (1 + alpha)
+
+
+def restrict(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Give probability 0 to the classes that an incomplete label does not allow, (E7).
+
+    Args:
+        logits: (B, C, h, w).
+        allowed: bool (B, C, H, W), the allowed classes of each pixel of the image. A position of
+            the logits allows what any of its pixels allows; one that allows nothing stays as it is.
+
+    Returns:
+        Logits (B, C, h, w), the lowest finite number for what is not allowed: unlike minus
+        infinity it can be interpolated.
+    """
+    possible = nn.functional.adaptive_max_pool2d(allowed.float(), logits.shape[-2:]) > 0
+    possible |= ~possible.any(dim=1, keepdim=True)
+    return logits.masked_fill(~possible, torch.finfo(logits.dtype).min)
+
+
+class ConvCorrection(nn.Module):
+    """Logits of q, (E5), by a 3x3 convolution, a ReLU and a 3x3 convolution.
+
+    A public reproduction reads probabilities and ends in batch normalisation and a ReLU. Here
+    logits go in and logits come out. Probabilities near 0 and 1 hide how sure a network is. Behind
+    a final ReLU no logit can fall below 0, and those that are stuck there take no gradient.
+
+    It starts as the mean of both logits (linear self-correction with alpha = 1): that is a sensible
+    label before anything is learnt, where a random start would teach noise. The mean m passes the
+    ReLU as ReLU(m) - ReLU(-m). Hidden channels beyond these 2 C start at random and unread.
+
+    Args:
+        num_classes: C, background included.
+        width: hidden channels, at least 2 C; the public reproduction has 128.
+
+    Raises:
+        ValueError: ``width`` is below 2 C.
+    """
+
+    def __init__(self, num_classes: int, width: int = 128) -> None:
+        super().__init__()
+        if width < 2 * num_classes:
+            raise ValueError(
+                f"width is {width}; the correction of {num_classes} classes needs at least "
+                f"{2 * num_classes} hidden channels. Set method.width to that or more."
+            )
+        self.hidden = nn.Conv2d(2 * num_classes, width, kernel_size=3, padding=1)
+        self.head = nn.Conv2d(width, num_classes, kernel_size=3, padding=1)
+        self._start_at_the_mean(num_classes)
+
+    def forward(self, logits: Tensor, logits_ancillary: Tensor) -> Tensor:
+        """Return the logits of q (B, C, h, w).
+
+        Args:
+            logits: l, the primary's, (B, C, h, w); not probabilities.
+            logits_ancillary: l_anc, of the same shape.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if logits.shape != logits_ancillary.shape:
+            raise ValueError(
+                f"logits {tuple(logits.shape)} and ancillary logits "
+                f"{tuple(logits_ancillary.shape)} differ in shape: were they stored for another "
+                "model or other classes?"
+            )
+        both = torch.cat([logits, logits_ancillary], dim=1)
+        return self.head(self.hidden(both).relu())
+
+    @torch.no_grad()
+    def _start_at_the_mean(self, num_classes: int) -> None:
+        self.hidden.weight[: 2 * num_classes] = 0
+        self.hidden.bias[: 2 * num_classes] = 0
+        self.head.weight.zero_()
+        self.head.bias.zero_()
+        for label in range(num_classes):
+            for channel, sign in ((label, 1), (num_classes + label, -1)):
+                self.hidden.weight[channel, label, 1, 1] = 0.5 * sign
+                self.hidden.weight[channel, num_classes + label, 1, 1] = 0.5 * sign
+                self.head.weight[label, channel, 1, 1] = sign
+
+
+class Ancillary(AveragedMethod):
+    """p_anc(y | x, b): supervised on the images that have masks and boxes, (E2)."""
+
+    uses_all_weights = True
+    uses_boxes = True
+    reads = frozenset({"box_maps"})
+    attention = BoxAttention
+
+    def __init__(self, config: AncillaryConfig, network: nn.Module) -> None:
+        super().__init__(network, config.ema_decay)
+        self.config = config
+
+    @classmethod
+    def box_channels(cls, config: AncillaryConfig, num_classes: int) -> int:
+        return 1 if config.boxes == "heat map" else num_classes
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        part = batch.labelled
+        logits = self.network(part.images, self.seen_of_boxes(part.box_maps))
+        return {"labelled": cross_entropy(logits, part.masks)}  # (E2)
+
+    def head_logits(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
+        return super().head_logits(images, self.seen_of_boxes(box_maps))
+
+    def seen_of_boxes(self, box_maps: Tensor | None) -> Tensor | None:
+        """Return what the network reads of box maps (B, C, H, W): all, or one heat map."""
+        if box_maps is None or self.config.boxes == "class maps":
+            return box_maps
+        return 1 - box_maps[:, :1]
+
+
+class Primary(AveragedMethod):
+    """p(y | x): learns the masks of F and, on W, the (corrected) labels of the ancillary, (E8).
+
+    F and W share every batch and every forward pass, so batch normalisation sees both.
+    """
+
+    uses_all_weights = True
+    learns_from = frozenset({"labelled", "unlabelled"})
+    needs_logits = frozenset({"unlabelled"})
+
+    def __init__(self, config: PrimaryConfig, network: nn.Module) -> None:
+        super().__init__(network, config.ema_decay)
+        self.config = config
+        self.reads = frozenset({"allowed"} if config.constrain else ())
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        labelled, unlabelled = batch.labelled, batch.unlabelled
+        logits_labelled, logits_unlabelled = self.logits_together(
+            labelled.images, unlabelled.images
+        )
+        target = self.target(logits_unlabelled, unlabelled, progress)
+        return {
+            "labelled": cross_entropy(logits_labelled, labelled.masks),
+            "unlabelled": soft_cross_entropy(  # (E6), whose gradient is that of KL(q || p)
+                logits_unlabelled, target, unlabelled.inside
+            ),
+        }
+
+    def target(self, logits: Tensor, unlabelled: Part, progress: float) -> Tensor:
+        """Return the probabilities q (B, C, h, w) to learn; they take no gradient.
+
+        Args:
+            logits: l, the primary's on the unlabelled images, (B, C, h, w).
+            unlabelled: the images with the ancillary's logits, and what their boxes allow where
+                the labels are to keep to it.
+            progress: the share of the training that is done.
+        """
+        target = unlabelled.logits_ancillary
+        if self.config.correction == "linear":
+            alpha = self.config.alpha.at(progress)  # (E4)
+            target = linear_correction(logits.detach(), target, alpha)
+        if self.config.constrain:
+            target = restrict(target, unlabelled.allowed)
+        return target.softmax(dim=1)
+
+
+class ConvPrimary(AveragedMethod):
+    """p(y | x), learnt together with a small network that makes q from both models' logits.
+
+    Stage ``start`` is (E9), with an ancillary that was trained on half of F. On the other half it
+    errs as it will on W, so the correction sees when to overrule it. Stage ``full`` is (E10), with
+    the ancillary trained on all of F. The correction learns from F only: on W its label is a target
+    that takes no gradient.
+
+    Both stages have the same weights, so that ``full`` can load what ``start`` has learnt.
+    """
+
+    uses_all_weights = True
+
+    def __init__(
+        self, config: ConvPrimaryConfig, network: nn.Module, correction: ConvCorrection
+    ) -> None:
+        super().__init__(network, config.ema_decay)
+        self.config = config
+        self.correction = correction
+        parts = {"start": {"labelled"}, "full": {"labelled", "unlabelled"}}[config.stage]
+        self.learns_from = self.needs_logits = frozenset(parts)
+
+    @classmethod
+    def of(
+        cls, config: ConvPrimaryConfig, build: Callable[[], nn.Module], num_classes: int
+    ) -> ConvPrimary:
+        return cls(config, build(), ConvCorrection(num_classes, config.width))
+
+    def begin_with(self, finished: Sequence[Method]) -> None:
+        """Everything, the correction too, goes on from what the first stage has learnt."""
+        (start,) = finished
+        self.load_state_dict(start.state_dict())
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        labelled, unlabelled = batch.labelled, batch.unlabelled
+        if self.config.stage == "start":
+            return self._labelled_losses(self.network(labelled.images), labelled)  # (E9)
+        logits_labelled, logits_unlabelled = self.logits_together(
+            labelled.images, unlabelled.images
+        )
+        losses = self._labelled_losses(logits_labelled, labelled)
+        # After the labelled losses: the correction's pass with gradients comes first; see
+        # SemiSupervised.
+        with torch.no_grad():
+            q = self.corrected(
+                logits_unlabelled, unlabelled.logits_ancillary, unlabelled.inside
+            ).softmax(dim=1)
+        unlabelled_loss = soft_cross_entropy(logits_unlabelled, q, unlabelled.inside)  # (E6)
+        return {**losses, "unlabelled": unlabelled_loss}  # (E10)
+
+    def _labelled_losses(self, logits: Tensor, part: Part) -> dict[str, Tensor]:
+        source = logits if self.config.through else logits.detach()
+        q = self.corrected(source, part.logits_ancillary, part.inside)
+        return {
+            "labelled": cross_entropy(logits, part.masks),
+            "correction": cross_entropy(q, part.masks),
+        }
+
+    def corrected(
+        self, logits: Tensor, logits_ancillary: Tensor, inside: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits of q (B, C, h, w), by the correction as it is trained, not its average.
+
+        Args:
+            logits: l, the primary's, (B, C, h, w).
+            logits_ancillary: l_anc, of the same shape.
+            inside: bool (B, H, W), False where a view shows padding: there the correction reads
+                zeros, as beyond the edge of an image. None where there is no padding.
+        """
+        if inside is not None:
+            kept = inside_at(inside, logits.shape[-2:])[:, None]
+            logits, logits_ancillary = logits.where(kept, 0), logits_ancillary.where(kept, 0)
+        return self.correction(logits, logits_ancillary)

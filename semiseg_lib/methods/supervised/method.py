@@ -1,0 +1,55 @@
+"""Supervised training in equations.
+
+    (E1)  L = -1/|K| sum_{i in K} log p_i[y_i],    p = softmax(f(x))
+
+As the control of methods that learn from strong views, x and y are first replaced by
+
+    (E2)  M(S(x)) and M(y)
+
+Symbols:
+    x   (B, 3, H, W)  images in [0, 1]
+    y   (B, H, W)     masks of class ids, 255 = void
+    f                 the network; its logits are enlarged to the image
+    p   (B, C, H, W)  probabilities
+    K                 the pixels i that are not void
+    S                 strong view: each image gets colours of its own
+    M                 CutMix: rectangles of the next image pasted onto each
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+
+from semiseg_lib.batches.cutmix import draw_mix
+from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.batches.strong_view import strong_view
+from semiseg_lib.methods.base import AveragedMethod
+from semiseg_lib.methods.losses import cross_entropy
+from semiseg_lib.methods.supervised import SupervisedConfig
+
+
+def strong_part(
+    part: Part, config: SupervisedConfig, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return strong views of labelled images and their masks, (E2)."""
+    mix = draw_mix(part.images, config.cutmix, rng)
+    return mix(strong_view(part.images, config.strong, rng)), mix(part.masks)
+
+
+class Supervised(AveragedMethod):
+    """Learn the masks; see the equations above."""
+
+    uses_all_weights = True
+
+    def __init__(self, config: SupervisedConfig, network: nn.Module) -> None:
+        super().__init__(network, config.ema_decay)
+        self.config = config
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        images, masks = batch.labelled.images, batch.labelled.masks
+        if self.config.strong:
+            images, masks = strong_part(
+                batch.labelled, self.config, np.random.default_rng(batch.seed)
+            )
+        return {"labelled": cross_entropy(self.network(images), masks)}  # (E1)
