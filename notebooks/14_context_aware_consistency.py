@@ -39,20 +39,20 @@ from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib import methods, profiles, studies
-from semiseg_lib.batches.crop_pairs import (
-    Crops,
-    draw_crops,
-    draw_pair,
-    shared_cells,
-    shared_share,
-)
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.evaluation import statistics
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods import CACConfig
-from semiseg_lib.methods.cac import in_chunks
+from semiseg_lib.methods.cac.crop_pairs import (
+    Crops,
+    draw_crops,
+    draw_pair,
+    shared_cells,
+    shared_share,
+)
+from semiseg_lib.methods.cac.method import in_chunks
 from semiseg_lib.methods.parts import cross_entropy, enlarge
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import CropPairExplorer
@@ -338,7 +338,7 @@ print("common cells:", len(numbers[0]), " all at the same place:", torch.equal(*
 # | common cells | `shared_cells(one, two, stride)` | two lists of places `(M,)` |
 # | $\tau$, $\gamma$, $w$ | `options.temperature`, `.threshold`, `.weight` | numbers |
 
-# %% tags=["inline", "inline:semiseg_lib.methods.cac.contrast"]
+# %% tags=["inline", "inline:semiseg_lib.methods.cac.method.contrast"]
 def contrast(
     anchors: Tensor,
     positives: Tensor,
@@ -359,7 +359,7 @@ def contrast(
     return torch.cat([near, far], dim=1).logsumexp(dim=1) - near[:, 0]
 
 
-# %% tags=["inline", "inline:semiseg_lib.methods.cac.moving"]
+# %% tags=["inline", "inline:semiseg_lib.methods.cac.method.moving"]
 def moving(mine: Tensor, other: Tensor, config: CACConfig) -> Tensor:
     """Which cells move, bool (N,), given their confidence and the other crop's, (N,)."""
     sure = other > config.threshold

@@ -232,7 +232,7 @@ plots.show(
 # Everything it reads is detached: judging a label does not change it. Right pixels are many and
 # wrong ones few, so the wrong ones get the weight that makes both kinds count the same.
 
-# %% tags=["inline:semiseg_lib.methods.eln.error_loss"]
+# %% tags=["inline:semiseg_lib.methods.eln.method.error_loss"]
 def error_loss(right: Tensor, labels: Tensor, masks: Tensor, balance: float) -> Tensor:
     """Binary cross-entropy of "the label is right here"; wrong ones as heavy as right ones.
 
@@ -311,7 +311,7 @@ print(f"on labelled pictures:   {100 * labelled_errors:4.1f} %")
 # one by a little, one by more, and what they get wrong is what a decoder gets wrong that is not yet
 # that far. Their features are detached, so their bad taste does not spoil the encoder.
 
-# %% tags=["inline:semiseg_lib.methods.eln.held_at"]
+# %% tags=["inline:semiseg_lib.methods.eln.method.held_at"]
 def held_at(ratio: float, loss: Tensor, main: Tensor) -> Tensor:
     """An auxiliary decoder's loss while it is at least ``ratio`` times the main one's."""
     return torch.where(loss.detach() >= ratio * main.detach(), loss, 0.0)
@@ -626,7 +626,7 @@ ErrorMapExplorer(
 # The devil is in the reduction. The published code forms one such logarithm for each *class* and
 # divides it by the number of the class's pixels. Ours is a mean over *anchors*.
 
-# %% tags=["inline:semiseg_lib.methods.eln.pixel_contrast"]
+# %% tags=["inline:semiseg_lib.methods.eln.method.pixel_contrast"]
 def pixel_contrast(
     anchors: Tensor, others: Tensor, labels: Tensor, temperature: float
 ) -> Tensor:

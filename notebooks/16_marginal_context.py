@@ -41,7 +41,6 @@ from semiseg_lib import datasets, methods, profiles, studies
 from semiseg_lib.batches.cutmix import draw_mix
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.neighbours import agreement, neighbours
 from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.core.paths import reading_root
 from semiseg_lib.datasets.labels import VOID
@@ -49,7 +48,13 @@ from semiseg_lib.evaluation import statistics
 from semiseg_lib.evaluation.metrics import predict_logits
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods.parts import enlarge
-from semiseg_lib.methods.s4mc import BETA, indicator, threshold
+from semiseg_lib.methods.s4mc import BETA
+from semiseg_lib.methods.s4mc.method import (
+    agreement,
+    indicator,
+    neighbours,
+    threshold,
+)
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import MarginExplorer
 
@@ -237,7 +242,7 @@ except FileNotFoundError:
 # neighbour: inside there is one with car 0.95, outside one with background 0.95. What becomes of
 # the margin? In code:
 
-# %% tags=["inline", "inline:semiseg_lib.methods.s4mc.refine"]
+# %% tags=["inline", "inline:semiseg_lib.methods.s4mc.method.refine"]
 def refine(
     probabilities: Tensor, expectation: Tensor, count: int = 4, support: int = 1,
     beta: float = BETA,

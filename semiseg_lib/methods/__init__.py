@@ -8,14 +8,17 @@ from pydantic import SerializeAsAny, WrapValidator
 
 from semiseg_lib import models
 from semiseg_lib.methods.base import Method
-from semiseg_lib.methods.cac import CAC, CACConfig
+from semiseg_lib.methods.cac import CACConfig
+from semiseg_lib.methods.cac.method import CAC
 from semiseg_lib.methods.cps import CPS, CPSConfig
-from semiseg_lib.methods.eln import ELN, ELNConfig
+from semiseg_lib.methods.eln import ELNConfig
+from semiseg_lib.methods.eln.method import ELN
 from semiseg_lib.methods.fixmatch import FixMatch, FixMatchConfig
 from semiseg_lib.methods.mean_teacher import MeanTeacher, MeanTeacherConfig
 from semiseg_lib.methods.pseudo_label import PseudoLabel, PseudoLabelConfig
 from semiseg_lib.methods.registry import UnknownMethod, kind, read, register, ship
-from semiseg_lib.methods.s4mc import S4MC, S4MCConfig
+from semiseg_lib.methods.s4mc import S4MCConfig
+from semiseg_lib.methods.s4mc.method import S4MC
 from semiseg_lib.methods.self_correcting import (
     Ancillary,
     AncillaryConfig,

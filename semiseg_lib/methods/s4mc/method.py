@@ -8,98 +8,70 @@ The label stays the teacher's own; only whether it is kept changes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.batches.cutmix import CutMixConfig, Mix, draw_mix
-from semiseg_lib.batches.neighbours import agreement, neighbours
+from semiseg_lib.batches.cutmix import Mix, draw_mix
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.batches.strong_view import StrongConfig, strong_view
-from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.base import AveragedMethod
-from semiseg_lib.methods.parts import (
-    HardPixels,
-    cross_entropy,
-    hard_cross_entropy,
-    shown_pixels,
-)
+from semiseg_lib.methods.parts import cross_entropy, hard_cross_entropy, shown_pixels
+from semiseg_lib.methods.s4mc import BETA, Indicator, S4MCConfig
 
-Indicator = Literal["margin", "confidence", "entropy"]
-BETA = math.exp(-0.5)
-
-HALF_BOX = CutMixConfig(chance=0.5, boxes=1, area=(0.5, 0.5), aspect=0.25)
-"""One box over half of the image, each side at least half of the image's: as in S4MC's code."""
+BESIDE = ((-1, 0), (0, -1), (0, 1), (1, 0))
+CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
-@dataclass(frozen=True)
-class S4MCConfig(Configuration):
-    """Options of S4MC. The defaults are the paper's on VOC, on top of FixMatch, but for ``start``.
+def neighbours(maps: Tensor, count: int = 4, outside: float = 0) -> Tensor:
+    """What the pixels beside each pixel hold: (count, B, C, H, W) of maps (B, C, H, W).
 
-    Attributes:
-        weight: of the unlabelled loss. With 0 no unlabelled image is looked at.
-        indicator: how sure a pixel is: the largest probability minus the second largest
-            (``margin``), the largest one (``confidence``), or minus the entropy (``entropy``).
-        neighbours: which pixels around may support a pixel, 4 or 8.
-        support: k, how many of them do: for each class those that believe in it most, in turn.
-        beta: how far a neighbour counts, 0 .. 1; with 0 nothing is refined.
-        expectation: E_c for each class, how often a neighbour of a pixel of the class has the
-            class, too; () measures it in the masks that training sees.
-        void_differs: in measuring, a void neighbour is one of another class; False leaves it out.
-        drop: alpha_0, the share of pixels that is dropped at the start, by unrefined indicators; it
-            falls linearly to 0.
-        start: share of the training that is over before unlabelled images are looked at.
-        strong: how far the student's view differs, as in FixMatch; None for not at all, as in
-            CutMix-Seg.
-        cutmix: how the student's views are mixed; None for not at all.
-        indicator_of: the teacher's predictions that say how sure a pixel is: of the ``mixed``
-            images, as published, in a second pass; or mixed from those of the ``unmixed`` ones.
-        by_kept: the loss is the mean over kept pixels, times all pixels over kept ones, as
-            published; False leaves the factor out.
-        list_ratio: a further factor: labelled over unlabelled images of a pass, which is 1 in the
-            published code.
-        ema_decay: decay of the moving average that teaches and is deployed.
-        hard: the labelled loss is the mean over hard pixels only; None for all of them.
+    Args:
+        maps: anything that lies on images.
+        count: 4 for those that share an edge with the pixel, 8 for its whole 3x3 window.
+        outside: what is found beyond the image's borders.
     """
+    height, width = maps.shape[-2:]
+    padded = nn.functional.pad(maps, (1, 1, 1, 1), value=outside)
+    places = {4: BESIDE, 8: BESIDE + CORNERS}[count]
+    return torch.stack([
+        padded[..., 1 + down:1 + down + height, 1 + right:1 + right + width]
+        for down, right in places
+    ])
 
-    name: Literal["s4mc"] = "s4mc"
-    weight: float = 1.0
-    indicator: Indicator = "margin"
-    neighbours: Literal[4, 8] = 4
-    support: int = 1
-    beta: float = BETA
-    expectation: tuple[float, ...] = ()
-    void_differs: bool = True
-    drop: float = 0.4
-    start: float = 0.0
-    strong: StrongConfig | None = StrongConfig()
-    cutmix: CutMixConfig | None = HALF_BOX
-    indicator_of: Literal["mixed", "unmixed"] = "mixed"
-    by_kept: bool = True
-    list_ratio: float = 1.0
-    ema_decay: float = 0.99
-    hard: HardPixels | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("weight", "list_ratio"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"s4mc.{name} is {getattr(self, name)}; it must be at least 0.")
-        for name in ("beta", "drop", "start"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"s4mc.{name} is {getattr(self, name)}; it must be 0 .. 1.")
-        if self.neighbours not in (4, 8) or not 1 <= self.support <= self.neighbours:
-            raise ValueError(
-                f"s4mc.neighbours is {self.neighbours} and support {self.support}; there are 4 or "
-                "8 neighbours, of which at least one gives support."
-            )
-        if not all(0 <= share <= 1 for share in self.expectation):
-            raise ValueError(f"s4mc.expectation is {self.expectation}; all must be 0 .. 1.")
+def agreement(
+    masks: Tensor, num_classes: int, count: int = 4, inside: Tensor | None = None,
+    void_differs: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """For each class the pairs of its pixels and a neighbour, those that agree and all of them.
+
+    Both int64 (C,). The quotient is E_c. In many masks a void rim stands for every outline: without
+    it all neighbours would agree. What lies beyond the border or in padding is nobody's neighbour.
+
+    Args:
+        masks: int64 (B, H, W), 255 = void.
+        num_classes: C, background included.
+        count: 4 or 8 neighbours.
+        inside: bool (B, H, W), False where a view shows padding; None where there is none.
+        void_differs: a void neighbour counts as one of another class; False leaves it out.
+    """
+    shown = torch.ones_like(masks, dtype=torch.bool) if inside is None else inside
+    known = shown & (masks != VOID)
+    beside = neighbours(masks[:, None], count, outside=VOID)[:, :, 0]
+    heard = neighbours((shown if void_differs else known)[:, None].long(), count)[:, :, 0]
+    index = masks.where(known, 0).expand_as(beside).flatten()
+    paired = heard * known
+    same, pairs = (
+        torch.zeros(num_classes, dtype=torch.int64, device=masks.device).scatter_add(
+            0, index, counted.flatten()
+        )
+        for counted in (paired * (beside == masks), paired)
+    )
+    return same, pairs
 
 
 def refine(

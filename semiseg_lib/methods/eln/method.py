@@ -14,20 +14,18 @@ and teacher and error network label in evaluation mode (there with the statistic
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.batches.strong_view import StrongConfig, strong_view
-from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.base import AveragedMethod
+from semiseg_lib.methods.eln import ELNConfig
+from semiseg_lib.methods.eln.error_network import ErrorNetwork
 from semiseg_lib.methods.parts import (
-    HardPixels,
     Projector,
     cross_entropy,
     enlarge,
@@ -35,71 +33,7 @@ from semiseg_lib.methods.parts import (
     inside_at,
     shown_pixels,
 )
-from semiseg_lib.models import ModelConfig, decoder_alone
-from semiseg_lib.models.error_network import ErrorNetwork
-
-
-@dataclass(frozen=True)
-class ELNConfig(Configuration):
-    """Options of error localisation.
-
-    The defaults are the paper's on VOC, but for ``error``, ``pixels``, ``reset`` and ``ema_decay``.
-
-    Attributes:
-        weight: of all that is learnt from unlabelled images. With 0 none is looked at: the
-            network learns the masks alone, and the error network what is wrong with it.
-        contrast: weight of the pixel contrast beside the cross-entropy; 0 for none.
-        ratios: K of each auxiliary decoder: it learns only while its loss is at least K times the
-            main one's.
-        threshold: a pixel is trusted if it is right with at least this probability.
-        auxiliary_from: share of the training after which auxiliary decoders and the
-            error-localisation network learn.
-        unlabelled_from: share of the training after which unlabelled images are learnt.
-        error: the error-localisation network, "unet" or "deeplab".
-        balance: largest weight of a wrong pixel, and one over the smallest; between them the weight
-            is the number of right pixels over that of wrong ones.
-        temperature: by which cosines are divided.
-        pixels: cells of the features that are drawn for the contrast in a step, from all images
-            together. Those of them that are not trusted count for nothing.
-        channels: of the vectors that are compared.
-        strong: how far the photometric view differs.
-        reset: steps after which the student is overwritten with its teacher, again and again, once
-            unlabelled images are learnt; 0 for never.
-        ema_decay: decay of the moving average that teaches and is deployed.
-        hard: the labelled loss is the mean over hard pixels only; None for all of them.
-    """
-
-    name: Literal["eln"] = "eln"
-    weight: float = 1.0
-    contrast: float = 1.0
-    ratios: tuple[float, ...] = (20.0, 50.0)
-    threshold: float = 0.5
-    auxiliary_from: float = 70 / 500
-    unlabelled_from: float = 120 / 500
-    error: ModelConfig = ModelConfig(width=8)
-    balance: float = 100.0
-    temperature: float = 0.5
-    pixels: int = 512
-    channels: int = 128
-    strong: StrongConfig = StrongConfig(
-        jitter=1.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur=0.0
-    )
-    reset: int = 0
-    ema_decay: float = 0.99
-    hard: HardPixels | None = None
-
-    def __post_init__(self) -> None:
-        if min(self.weight, self.contrast, self.reset, *self.ratios) < 0:
-            raise ValueError("eln.weight, contrast, ratios and reset must be at least 0.")
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"eln.threshold is {self.threshold}; it must be 0 .. 1.")
-        if not 0 <= self.auxiliary_from <= self.unlabelled_from <= 1:
-            raise ValueError(
-                f"eln.auxiliary_from is {self.auxiliary_from} and unlabelled_from "
-                f"{self.unlabelled_from}; these are shares of the training, in this order."
-            )
-        if self.balance < 1 or self.temperature <= 0 or self.pixels < 1 or self.channels < 1:
-            raise ValueError("eln.balance, pixels, channels are at least 1, temperature above 0.")
+from semiseg_lib.models import decoder_alone
 
 
 class ELN(AveragedMethod):
