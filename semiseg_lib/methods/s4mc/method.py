@@ -1,13 +1,39 @@
-"""Keeping pixels that their neighbours support, S4MC (Kimhi et al., TMLR 2024).
+"""S4MC in equations, numbered by us, and the method.
 
-A threshold on confidence drops most pixels along outlines and many inside of objects. But labels of
-neighbouring pixels are mostly the same, so a neighbour's belief is evidence, too. S4MC lets it
-raise or lower a pixel's margin before the threshold, which itself sinks as the training goes on.
-The label stays the teacher's own; only whether it is kept changes.
+For a batch of labelled images x with masks y and unlabelled images u, of which mix(u) shows
+rectangles of one pasted onto another:
+
+(E1)  yhat = mix(argmax_c q_c(u)),    p = q(mix(u))
+(E2)  kappa(p) = p_(1) - p_(2)
+(E3)  E_c = (pairs of neighbours that both have class c) / (pairs whose first one has class c)
+(E4)  p~_c = p_c + beta [n_c - max(p_c n_c, p_c E_c)]
+(E5)  gamma_t = the alpha_t-quantile of kappa(p) over the batch,    alpha_t = alpha_0 (1 - t)
+(E6)  K = {i : kappa(p~)_i > gamma_t}
+(E7)  L = CE(s(x), y) + w |Omega| / |K| mean over K of CE(s(strong(u)), yhat)
+
+======================  ================  ==========================================================
+symbol                  shape             meaning
+======================  ================  ==========================================================
+q, s                    (B, C, H, W)      probabilities of the teacher (the moving average) and of
+                                          the student
+yhat                    int64 (B, H, W)   the teacher's labels, never refined
+p, p~                   (B, C, H, W)      what the teacher believes of mixed images, and refined
+p_(1), p_(2)            (B, H, W)         a pixel's largest and second largest probability
+kappa                   (B, H, W)         how sure a pixel is: its margin
+n_c                     (B, C, H, W)      the probability of c at the neighbour that believes in it
+                                          most: each class has its own best neighbour
+E_c                     (C,)              how often a neighbour has the pixel's class c
+beta                    number            how far a neighbour counts, e^(-1/2)
+alpha_t, t              numbers           the share of pixels to drop, at share t of the training
+gamma_t                 scalar            the threshold
+Omega, K                sets of pixels    all that are shown, and those that are kept
+w                       number            the weight of the unlabelled loss
+======================  ================  ==========================================================
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -26,8 +52,29 @@ BESIDE = ((-1, 0), (0, -1), (0, 1), (1, 0))
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
+def indicator(probabilities: Tensor, kind: Indicator = "margin") -> Tensor:
+    """Return how sure each pixel is (E2), (B, H, W); more is surer.
+
+    Args:
+        probabilities: (B, C, H, W) in [0, 1]; refined ones need not sum to 1.
+        kind: ``margin``, the largest minus the second largest; ``confidence``, the largest;
+            ``entropy``, the sum of p log p, which is 0 at its best.
+    """
+    if kind == "entropy":
+        return -torch.special.entr(probabilities).sum(dim=1)
+    if kind == "confidence":
+        return probabilities.amax(dim=1)
+    # The two largest so far, class by class: topk(2, dim=1) takes ten times as long on a CPU.
+    largest, *others = probabilities.unbind(dim=1)
+    second = torch.full_like(largest, -torch.inf)
+    for one in others:
+        second = torch.maximum(second, torch.minimum(largest, one))
+        largest = torch.maximum(largest, one)
+    return largest - second
+
+
 def neighbours(maps: Tensor, count: int = 4, outside: float = 0) -> Tensor:
-    """What the pixels beside each pixel hold: (count, B, C, H, W) of maps (B, C, H, W).
+    """Return what the pixels beside each pixel hold: (count, B, C, H, W) of maps (B, C, H, W).
 
     Args:
         maps: anything that lies on images.
@@ -47,10 +94,10 @@ def agreement(
     masks: Tensor, num_classes: int, count: int = 4, inside: Tensor | None = None,
     void_differs: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """For each class the pairs of its pixels and a neighbour, those that agree and all of them.
+    """Return, for each class, the pairs of its pixels and a neighbour that agree, and all of them.
 
-    Both int64 (C,). The quotient is E_c. In many masks a void rim stands for every outline: without
-    it all neighbours would agree. What lies beyond the border or in padding is nobody's neighbour.
+    Both int64 (C,); their quotient is E_c (E3). In many masks a void rim stands for every outline:
+    without it all neighbours would agree.
 
     Args:
         masks: int64 (B, H, W), 255 = void.
@@ -61,15 +108,16 @@ def agreement(
     """
     shown = torch.ones_like(masks, dtype=torch.bool) if inside is None else inside
     known = shown & (masks != VOID)
+    # Where it differs: the published estimate takes what lies beyond an image's border for a
+    # neighbour of class 0. Here that, and padding, is nobody's neighbour.
     beside = neighbours(masks[:, None], count, outside=VOID)[:, :, 0]
-    heard = neighbours((shown if void_differs else known)[:, None].long(), count)[:, :, 0]
-    index = masks.where(known, 0).expand_as(beside).flatten()
-    paired = heard * known
+    heard = known & neighbours((shown if void_differs else known)[:, None], count)[:, :, 0]
+    index = masks.where(known, 0).flatten()
     same, pairs = (
         torch.zeros(num_classes, dtype=torch.int64, device=masks.device).scatter_add(
-            0, index, counted.flatten()
+            0, index, counted.sum(dim=0).flatten()
         )
-        for counted in (paired * (beside == masks), paired)
+        for counted in (heard & (beside == masks), heard)
     )
     return same, pairs
 
@@ -78,7 +126,7 @@ def refine(
     probabilities: Tensor, expectation: Tensor, count: int = 4, support: int = 1,
     beta: float = BETA,
 ) -> Tensor:
-    """Probabilities (B, C, H, W) that the pixel or a supporting neighbour has the class.
+    """Return the probabilities (E4) that the pixel or a supporting neighbour has the class.
 
     P(A or B) = P(A) + P(B) - P(A and B), and where a pixel has class c, so has its neighbour with
     probability E_c: P(A and B) is taken as p E_c, or as p n if that is more. With the neighbour n
@@ -87,9 +135,9 @@ def refine(
     the probability falls, as in no union of events, for P(A and B) is taken to be above P(B).
 
     Args:
-        probabilities: in [0, 1]; 0 where there is no image.
+        probabilities: (B, C, H, W) in [0, 1]; 0 where there is no image.
         expectation: E, (C,), in [0, 1].
-        count: 4 or 8 neighbours. Those beyond the border believe in nothing; they come last.
+        count: 4 or 8 neighbours. Those outside the image have probability 0 and so come last.
         support: k, how many of them count.
         beta: how much, in [0, 1]; then the result stays in [0, 1].
     """
@@ -104,42 +152,27 @@ def refine(
     return probabilities
 
 
-def indicator(probabilities: Tensor, kind: Indicator = "margin") -> Tensor:
-    """How sure each pixel is, (B, H, W), more is surer; refined (B, C, H, W) need not sum to 1.
-
-    ``margin``: the largest minus the second largest; ``confidence``: the largest; ``entropy``: the
-    sum of p log p, which is 0 at its best.
-    """
-    if kind == "entropy":
-        return -torch.special.entr(probabilities).sum(dim=1)
-    largest, second = probabilities.topk(2, dim=1).values.unbind(dim=1)
-    return largest - second if kind == "margin" else largest
-
-
 def threshold(indicators: Tensor, shown: Tensor, dropped: float) -> Tensor:
-    """What an indicator must exceed so that this share of the shown pixels is dropped: a scalar.
+    """Return what an indicator must exceed so that a share of the shown pixels is dropped (E5).
 
-    It is the value of rank ``dropped`` times the number of shown pixels, rounded; with rank 0 it is
-    minus infinity. Ties with that value are dropped, too.
+    A scalar: the value of rank ``dropped`` times the number of shown pixels, rounded; with rank 0
+    it is minus infinity. Ties with that value are dropped, too.
 
     Args:
         indicators: (B, H, W), unrefined.
         shown: bool (B, H, W), False where a view shows padding, which is not counted.
         dropped: alpha_t, the share of pixels, in [0, 1].
     """
-    ordered = indicators.where(shown, torch.inf).flatten().sort().values
+    # No rank lies above this one; the rest need not be sorted.
+    most = min(math.ceil(dropped * shown.numel()) + 1, shown.numel())
+    ordered = indicators.where(shown, torch.inf).flatten().topk(most, largest=False).values
     rank = (shown.sum() * dropped).round().long()
     value = ordered.gather(0, (rank - 1).clamp(min=0).view(1))[0]
     return torch.where(rank > 0, value, -torch.inf)
 
 
 class S4MC(AveragedMethod):
-    """L = CE(labelled) + w (all / kept) mean over kept pixels of CE(teacher's label).
-
-    A pixel is kept if its refined indicator is above the threshold of the unrefined ones of this
-    process's batch; if none is, the loss is 0 (NaN in the published code). The teacher is always in
-    eval mode; the published code judges how sure it is in train mode, so that the images of a
-    batch depend on each other. At a pasted rectangle's edge, neighbours are of different images.
+    """Learn the labels (E7) of the pixels that their neighbours support (E6).
 
     Attributes:
         same, pairs: int64 (C,), what :func:`agreement` found in all labelled views up to now; with
@@ -147,6 +180,11 @@ class S4MC(AveragedMethod):
     """
 
     uses_all_weights = True
+
+    # Where it differs: there is no contrastive loss, which the published configuration adds with a
+    # memory whose classes are mixed up, and no auxiliary head; the teacher is the average of all
+    # steps and of the batch statistics too, not a copy from the end of the warm-up that follows in
+    # its parameters alone.
 
     def __init__(self, config: S4MCConfig, network: nn.Module, num_classes: int) -> None:
         super().__init__(network, config.ema_decay)
@@ -164,7 +202,8 @@ class S4MC(AveragedMethod):
         return cls(config, build(), num_classes)
 
     def expectation(self) -> Tensor:
-        """E_c, (C,): as configured, or as counted; 1 for a class that was not seen yet."""
+        """Return E_c (E3), (C,), as configured or as counted; 1 for a class not seen yet."""
+        # Where it differs: counted in the labelled views seen so far; published, in all masks.
         if self.config.expectation:
             return torch.tensor(self.config.expectation, device=self.pairs.device)
         return (self.same / self.pairs.clamp(min=1)).where(self.pairs > 0, 1.0)
@@ -182,6 +221,9 @@ class S4MC(AveragedMethod):
         view = self.student_part(batch.unlabelled, progress, np.random.default_rng(batch.seed))
         images = torch.cat([labelled.images, view.images])
         logits, of_view = self.network(images).split([len(labelled.images), len(view.images)])
+        # (E7). Where it differs: if nothing is kept, this is 0 (published: NaN). The further factor
+        # of the published code, labelled over unlabelled images, is 1 there: its list of labelled
+        # images is repeated until both are as long.
         loss = config.weight * config.list_ratio * cross_entropy(of_view, view.masks)
         if config.by_kept:
             loss = loss * view.inside.sum() / (view.masks != VOID).sum().clamp(min=1)
@@ -199,7 +241,7 @@ class S4MC(AveragedMethod):
         return hard_cross_entropy(logits, part.masks, self.config.hard)
 
     def student_part(self, unlabelled: Part, progress: float, rng: np.random.Generator) -> Part:
-        """What the student sees and the labels of the pixels that are kept, the others void."""
+        """Return what the student sees and the labels of the pixels kept (E6), the others void."""
         mix = draw_mix(unlabelled.images, self.config.cutmix, rng)
         strong = self.config.strong
         images = strong_view(unlabelled.images, strong, rng) if strong else unlabelled.images
@@ -209,7 +251,7 @@ class S4MC(AveragedMethod):
 
     @torch.no_grad()
     def teach(self, images: Tensor, mix: Mix, shown: Tensor, progress: float) -> Tensor:
-        """The teacher's labels of mixed images, int64 (B, H, W), void where a pixel is dropped.
+        """Return the teacher's labels of mixed images, int64 (B, H, W), void where dropped.
 
         Args:
             images: weak views (B, 3, H, W), not mixed; ``mix`` says how they will be.
@@ -218,14 +260,19 @@ class S4MC(AveragedMethod):
         """
         config = self.config
         probabilities = self.probabilities(images)
-        labels = mix(probabilities.argmax(dim=1))
+        # (E1). max(dim=1) takes a third of the time of argmax(dim=1) here.
+        labels = mix(probabilities.max(dim=1).indices)
         mixed = config.indicator_of == "mixed" and config.cutmix
+        # Where it differs: the teacher is in evaluation mode here as well. The published code
+        # judges in training mode, so that the images of a batch depend on each other.
         probabilities = self.probabilities(mix(images)) if mixed else mix(probabilities)
         probabilities = probabilities.where(shown[:, None], 0)
+        # At a pasted rectangle's edge, neighbours are of different images, as published.
         refined = refine(
             probabilities, self.expectation(), config.neighbours, config.support, config.beta
         )
+        # Where it differs: a batch is that of one process, and padding is not counted.
         least = threshold(
             indicator(probabilities, config.indicator), shown, config.drop * (1 - progress)
         )
-        return labels.where(shown & (indicator(refined, config.indicator) > least), VOID)
+        return labels.where(shown & (indicator(refined, config.indicator) > least), VOID)  # (E6)
