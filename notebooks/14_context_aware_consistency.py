@@ -351,12 +351,12 @@ def contrast(
     """-log e^(a . p / tau) / (e^(a . p / tau) + sum over n of e^(a . n / tau)): (N,)."""
     anchors = anchors / temperature
     near = (anchors * positives).sum(dim=1, keepdim=True)
-    far = anchors @ negatives.T
     left_out = negative_labels == VOID
     if filtered:
         left_out = left_out | (negative_labels == labels[:, None])
-    far = far.masked_fill(left_out, -torch.inf)
-    return torch.cat([near, far], dim=1).logsumexp(dim=1) - near[:, 0]
+    far = anchors @ negatives.T - 1e9 * left_out
+    logits, first = torch.cat([near, far], dim=1), torch.zeros_like(labels)
+    return nn.functional.cross_entropy(logits, first, reduction="none")
 
 
 # %% tags=["inline", "inline:semiseg_lib.methods.cac.method.moving"]

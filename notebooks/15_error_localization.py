@@ -636,12 +636,10 @@ def pixel_contrast(
     """
     cosines = (anchors @ others.T).float() / temperature
     known = labels != VOID
-    pairs = known[:, None] & known
-    same = pairs & (labels[:, None] == labels)
-    counts = same.any(dim=1) & (pairs & ~same).any(dim=1)
+    same = known & (labels[:, None] == labels)
+    counts = known & same.any(dim=1) & (known & ~same).any(dim=1)
     of_same, of_all = (
-        cosines.masked_fill(~kind, -1e9).logsumexp(dim=1)
-        for kind in (same, pairs)
+        (cosines - 1e9 * ~kind).logsumexp(dim=1) for kind in (same, known)
     )
     return (of_all - of_same).where(counts, 0).sum() / counts.sum().clamp(min=1)
 

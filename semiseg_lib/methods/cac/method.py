@@ -112,11 +112,10 @@ def contrast(
     """
     anchors = anchors / temperature
     near = (anchors * positives).sum(dim=1, keepdim=True)
-    far = anchors @ negatives.T
     left_out = negative_labels == VOID
     if filtered:
         left_out = left_out | (negative_labels == labels[:, None])
-    far = far.masked_fill(left_out, -torch.inf)
+    far = anchors @ negatives.T - 1e9 * left_out  # faster than to fill in minus infinity
     logits, first = torch.cat([near, far], dim=1), torch.zeros_like(labels)
     # Where it differs: the published code adds 1e-8 in two places, which changes the loss by 2e-5.
     return nn.functional.cross_entropy(logits, first, reduction="none")
