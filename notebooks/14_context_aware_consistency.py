@@ -322,8 +322,10 @@ print("common cells:", len(numbers[0]), " all at the same place:", torch.equal(*
 # $$
 # \ell_1 = -\log \frac{e^{f_1 \cdot f_2 / \tau}}
 # {e^{f_1 \cdot f_2 / \tau} + \sum_{n:\, \hat y_n \neq \hat y_1} e^{f_1 \cdot f_n / \tau}},
-# \qquad M_1 = [\,c_2 > \gamma \,] \wedge [\, c_1 < c_2 \,].
+# \qquad M_1 = [\,c_2 > \gamma \,] \wedge [\, c_1 < c_2 \,]. \tag{E4, E3}
 # $$
+#
+# The numbers are those at the head of `semiseg_lib/methods/cac/method.py`.
 #
 # Here $\tau$ is a temperature and $\gamma$ the threshold that chapter 12 calls $\tau$.
 # $\ell_2$ and $M_2$ are the same with the crops exchanged, and

@@ -218,8 +218,10 @@ plots.show(
 # L_{\mathrm{err}} = \frac{1}{n} \sum_{i \,:\, y_i \neq \mathrm{void}} w_i \,
 # \mathrm{BCE}\big(g(x, H, \ell)_i,\; [\arg\max \ell_i = y_i]\big), \qquad
 # w_i = \begin{cases} 1 & \text{right} \\ n_{\mathrm{right}} / n_{\mathrm{wrong}} & \text{wrong.}
-# \end{cases}
+# \end{cases} \tag{E3}
 # $$
+#
+# The number is that at the head of `semiseg_lib/methods/eln/method.py`.
 #
 # | paper | in code | shape |
 # |-|-|-|
@@ -620,7 +622,7 @@ ErrorMapExplorer(
 #
 # $$
 # L_{\mathrm{con}} = -\log \frac{P}{P + N}, \qquad
-# P = \sum_{\text{same label}} e^{a \cdot s / T}, \quad N = \sum_{\text{another}} e^{a \cdot s / T}.
+# P = \sum_{\text{same label}} e^{a \cdot s / T}, \quad N = \sum_{\text{another}} e^{a \cdot s / T}. \tag{E5}
 # $$
 #
 # The devil is in the reduction. The published code forms one such logarithm for each *class* and

@@ -219,8 +219,10 @@ except FileNotFoundError:
 # $\beta = e^{-1/2} \approx 0.61$ turns the correction down:
 #
 # $$
-# \tilde p_c = p_c + \beta\,\big[\, n_c - \max(p_c\,n_c,\; p_c\,E_c) \,\big].
+# \tilde p_c = p_c + \beta\,\big[\, n_c - \max(p_c\,n_c,\; p_c\,E_c) \,\big]. \tag{E4}
 # $$
+#
+# The number is that at the head of `semiseg_lib/methods/s4mc/method.py`.
 
 # %% [markdown]
 # **By hand.** A pixel inside a car is not sure. One neighbour is. Take $\beta = 1$ and $E = 0.95$.
@@ -511,7 +513,7 @@ MarginExplorer(
 #
 # $$
 # \gamma_t = \text{the } \alpha_t\text{-quantile of the unrefined margins of the batch},
-# \qquad \alpha_t = \alpha_0\,(1 - t).
+# \qquad \alpha_t = \alpha_0\,(1 - t). \tag{E5}
 # $$
 #
 # A fixed threshold keeps more pixels as the teacher grows sure. A quantile does not care how sure
@@ -548,7 +550,7 @@ plots.show(
 #
 # $$
 # L_u = w \,\frac{|\Omega|}{|K|}\; \frac{1}{|K|} \sum_{i \in K}
-#   \mathrm{CE}(\hat y_i, p(\tilde u)_i).
+#   \mathrm{CE}(\hat y_i, p(\tilde u)_i). \tag{E7}
 # $$
 #
 # | in the text | in code | shape |
