@@ -1,6 +1,6 @@
 """What a training step costs beside the passes of its networks.
 
-    OMP_NUM_THREADS=1 python benchmarks/passes.py [--dataset voc] [--profile gpu] [--blocks 9]
+    OMP_NUM_THREADS=1 python benchmarks/passes.py [--dataset voc] [--profile gpu] [--blocks 5]
 
 For every method of the profile: a whole step, and the bare passes, which are as many forward passes
 of the same networks on as many images, and the backward pass of the mean of their outputs. The rest
@@ -35,8 +35,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--dataset", default="minivoc", choices=("minivoc", *CLASSES))
     parser.add_argument("--profile", default="laptop")
-    parser.add_argument("--blocks", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=3, help="of each in a block")
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=2, help="of each in a block")
     parser.add_argument("--only", nargs="+", help="methods; none given: all")
     options = parser.parse_args()
     profile = profiles.load(options.profile, options.dataset)

@@ -49,12 +49,7 @@ from semiseg_lib.evaluation.metrics import predict_logits
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods.parts import enlarge
 from semiseg_lib.methods.s4mc import BETA
-from semiseg_lib.methods.s4mc.method import (
-    agreement,
-    indicator,
-    neighbours,
-    threshold,
-)
+from semiseg_lib.methods.s4mc.method import agreement, indicator, neighbours
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import MarginExplorer
 
@@ -337,6 +332,9 @@ print("probabilities:", tuple(maps.shape))
 
 
 # %%
+from semiseg_lib.methods.s4mc.method import threshold
+
+
 def dropped_share(kind: str, asked: float) -> float:
     """What is dropped when the threshold was to drop the share ``asked``, in percent."""
     everywhere = torch.ones_like(plain[kind], dtype=torch.bool)
