@@ -39,20 +39,20 @@ from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib import methods, profiles, studies
-from semiseg_lib.batches.crop_pairs import (
-    Crops,
-    draw_crops,
-    draw_pair,
-    shared_cells,
-    shared_share,
-)
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.evaluation import statistics
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods import CACConfig
-from semiseg_lib.methods.cac import in_chunks
+from semiseg_lib.methods.cac.crop_pairs import (
+    Crops,
+    draw_crops,
+    draw_pair,
+    shared_cells,
+    shared_share,
+)
+from semiseg_lib.methods.cac.method import in_chunks
 from semiseg_lib.methods.losses import cross_entropy, enlarge
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import CropPairExplorer
@@ -322,8 +322,10 @@ print("common cells:", len(numbers[0]), " all at the same place:", torch.equal(*
 # $$
 # \ell_1 = -\log \frac{e^{f_1 \cdot f_2 / \tau}}
 # {e^{f_1 \cdot f_2 / \tau} + \sum_{n:\, \hat y_n \neq \hat y_1} e^{f_1 \cdot f_n / \tau}},
-# \qquad M_1 = [\,c_2 > \gamma \,] \wedge [\, c_1 < c_2 \,].
+# \qquad M_1 = [\,c_2 > \gamma \,] \wedge [\, c_1 < c_2 \,]. \tag{E4, E3}
 # $$
+#
+# The numbers are those at the head of `semiseg_lib/methods/cac/method.py`.
 #
 # Here $\tau$ is a temperature and $\gamma$ the threshold that chapter 12 calls $\tau$.
 # $\ell_2$ and $M_2$ are the same with the crops exchanged, and
@@ -338,7 +340,7 @@ print("common cells:", len(numbers[0]), " all at the same place:", torch.equal(*
 # | common cells | `shared_cells(one, two, stride)` | two lists of places `(M,)` |
 # | $\tau$, $\gamma$, $w$ | `options.temperature`, `.threshold`, `.weight` | numbers |
 
-# %% tags=["inline", "inline:semiseg_lib.methods.cac.contrast"]
+# %% tags=["inline", "inline:semiseg_lib.methods.cac.method.contrast"]
 def contrast(
     anchors: Tensor,
     positives: Tensor,
@@ -351,15 +353,15 @@ def contrast(
     """-log e^(a . p / tau) / (e^(a . p / tau) + sum over n of e^(a . n / tau)): (N,)."""
     anchors = anchors / temperature
     near = (anchors * positives).sum(dim=1, keepdim=True)
-    far = anchors @ negatives.T
     left_out = negative_labels == VOID
     if filtered:
         left_out = left_out | (negative_labels == labels[:, None])
-    far = far.masked_fill(left_out, -torch.inf)
-    return torch.cat([near, far], dim=1).logsumexp(dim=1) - near[:, 0]
+    far = anchors @ negatives.T - 1e9 * left_out
+    logits, first = torch.cat([near, far], dim=1), torch.zeros_like(labels)
+    return nn.functional.cross_entropy(logits, first, reduction="none")
 
 
-# %% tags=["inline", "inline:semiseg_lib.methods.cac.moving"]
+# %% tags=["inline", "inline:semiseg_lib.methods.cac.method.moving"]
 def moving(mine: Tensor, other: Tensor, config: CACConfig) -> Tensor:
     """Which cells move, bool (N,), given their confidence and the other crop's, (N,)."""
     sure = other > config.threshold

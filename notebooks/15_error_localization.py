@@ -218,8 +218,10 @@ plots.show(
 # L_{\mathrm{err}} = \frac{1}{n} \sum_{i \,:\, y_i \neq \mathrm{void}} w_i \,
 # \mathrm{BCE}\big(g(x, H, \ell)_i,\; [\arg\max \ell_i = y_i]\big), \qquad
 # w_i = \begin{cases} 1 & \text{right} \\ n_{\mathrm{right}} / n_{\mathrm{wrong}} & \text{wrong.}
-# \end{cases}
+# \end{cases} \tag{E3}
 # $$
+#
+# The number is that at the head of `semiseg_lib/methods/eln/method.py`.
 #
 # | paper | in code | shape |
 # |-|-|-|
@@ -232,7 +234,7 @@ plots.show(
 # Everything it reads is detached: judging a label does not change it. Right pixels are many and
 # wrong ones few, so the wrong ones get the weight that makes both kinds count the same.
 
-# %% tags=["inline:semiseg_lib.methods.eln.error_loss"]
+# %% tags=["inline:semiseg_lib.methods.eln.method.error_loss"]
 def error_loss(right: Tensor, labels: Tensor, masks: Tensor, balance: float) -> Tensor:
     """Binary cross-entropy of "the label is right here"; wrong ones as heavy as right ones.
 
@@ -311,7 +313,7 @@ print(f"on labelled pictures:   {100 * labelled_errors:4.1f} %")
 # one by a little, one by more, and what they get wrong is what a decoder gets wrong that is not yet
 # that far. Their features are detached, so their bad taste does not spoil the encoder.
 
-# %% tags=["inline:semiseg_lib.methods.eln.held_at"]
+# %% tags=["inline:semiseg_lib.methods.eln.method.held_at"]
 def held_at(ratio: float, loss: Tensor, main: Tensor) -> Tensor:
     """An auxiliary decoder's loss while it is at least ``ratio`` times the main one's."""
     return torch.where(loss.detach() >= ratio * main.detach(), loss, 0.0)
@@ -620,13 +622,13 @@ ErrorMapExplorer(
 #
 # $$
 # L_{\mathrm{con}} = -\log \frac{P}{P + N}, \qquad
-# P = \sum_{\text{same label}} e^{a \cdot s / T}, \quad N = \sum_{\text{another}} e^{a \cdot s / T}.
+# P = \sum_{\text{same label}} e^{a \cdot s / T}, \quad N = \sum_{\text{another}} e^{a \cdot s / T}. \tag{E5}
 # $$
 #
 # The devil is in the reduction. The published code forms one such logarithm for each *class* and
 # divides it by the number of the class's pixels. Ours is a mean over *anchors*.
 
-# %% tags=["inline:semiseg_lib.methods.eln.pixel_contrast"]
+# %% tags=["inline:semiseg_lib.methods.eln.method.pixel_contrast"]
 def pixel_contrast(
     anchors: Tensor, others: Tensor, labels: Tensor, temperature: float
 ) -> Tensor:
@@ -636,12 +638,10 @@ def pixel_contrast(
     """
     cosines = (anchors @ others.T).float() / temperature
     known = labels != VOID
-    pairs = known[:, None] & known
-    same = pairs & (labels[:, None] == labels)
-    counts = same.any(dim=1) & (pairs & ~same).any(dim=1)
+    same = known & (labels[:, None] == labels)
+    counts = known & same.any(dim=1) & (known & ~same).any(dim=1)
     of_same, of_all = (
-        cosines.masked_fill(~kind, -1e9).logsumexp(dim=1)
-        for kind in (same, pairs)
+        (cosines - 1e9 * ~kind).logsumexp(dim=1) for kind in (same, known)
     )
     return (of_all - of_same).where(counts, 0).sum() / counts.sum().clamp(min=1)
 

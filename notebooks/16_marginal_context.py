@@ -41,7 +41,6 @@ from semiseg_lib import datasets, methods, profiles, studies
 from semiseg_lib.batches.cutmix import draw_mix
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.neighbours import agreement, neighbours
 from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.core.paths import reading_root
 from semiseg_lib.datasets.labels import VOID
@@ -49,7 +48,8 @@ from semiseg_lib.evaluation import statistics
 from semiseg_lib.evaluation.metrics import predict_logits
 from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.methods.losses import enlarge
-from semiseg_lib.methods.s4mc import BETA, indicator, threshold
+from semiseg_lib.methods.s4mc import BETA
+from semiseg_lib.methods.s4mc.method import agreement, indicator, neighbours
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import MarginExplorer
 
@@ -214,8 +214,10 @@ except FileNotFoundError:
 # $\beta = e^{-1/2} \approx 0.61$ turns the correction down:
 #
 # $$
-# \tilde p_c = p_c + \beta\,\big[\, n_c - \max(p_c\,n_c,\; p_c\,E_c) \,\big].
+# \tilde p_c = p_c + \beta\,\big[\, n_c - \max(p_c\,n_c,\; p_c\,E_c) \,\big]. \tag{E4}
 # $$
+#
+# The number is that at the head of `semiseg_lib/methods/s4mc/method.py`.
 
 # %% [markdown]
 # **By hand.** A pixel inside a car is not sure. One neighbour is. Take $\beta = 1$ and $E = 0.95$.
@@ -237,7 +239,7 @@ except FileNotFoundError:
 # neighbour: inside there is one with car 0.95, outside one with background 0.95. What becomes of
 # the margin? In code:
 
-# %% tags=["inline", "inline:semiseg_lib.methods.s4mc.refine"]
+# %% tags=["inline", "inline:semiseg_lib.methods.s4mc.method.refine"]
 def refine(
     probabilities: Tensor, expectation: Tensor, count: int = 4, support: int = 1,
     beta: float = BETA,
@@ -330,6 +332,9 @@ print("probabilities:", tuple(maps.shape))
 
 
 # %%
+from semiseg_lib.methods.s4mc.method import threshold
+
+
 def dropped_share(kind: str, asked: float) -> float:
     """What is dropped when the threshold was to drop the share ``asked``, in percent."""
     everywhere = torch.ones_like(plain[kind], dtype=torch.bool)
@@ -506,7 +511,7 @@ MarginExplorer(
 #
 # $$
 # \gamma_t = \text{the } \alpha_t\text{-quantile of the unrefined margins of the batch},
-# \qquad \alpha_t = \alpha_0\,(1 - t).
+# \qquad \alpha_t = \alpha_0\,(1 - t). \tag{E5}
 # $$
 #
 # A fixed threshold keeps more pixels as the teacher grows sure. A quantile does not care how sure
@@ -543,7 +548,7 @@ plots.show(
 #
 # $$
 # L_u = w \,\frac{|\Omega|}{|K|}\; \frac{1}{|K|} \sum_{i \in K}
-#   \mathrm{CE}(\hat y_i, p(\tilde u)_i).
+#   \mathrm{CE}(\hat y_i, p(\tilde u)_i). \tag{E7}
 # $$
 #
 # | in the text | in code | shape |

@@ -14,7 +14,6 @@ import pytest
 
 from semiseg_lib import methods
 from semiseg_lib.datasets.dataset import SHIPPED
-from semiseg_lib.methods import registry
 
 LIBRARY = Path(__file__).resolve().parents[1] / "semiseg_lib"
 MODULES = sorted(LIBRARY.rglob("*.py"))
@@ -118,7 +117,7 @@ def test_no_method_imports_another():
     names = {path.name for path in ROOMS}
     assert {"supervised", "self_correcting", "cps"} <= names and not names & SHARED
     files = {path.stem for path in (LIBRARY / "methods").glob("*.py")} - {"__init__"}
-    assert files - {*registry.SINGLE_FILES} == SHARED
+    assert files == SHARED
     for path in (LIBRARY / "methods").rglob("*.py"):
         if path != LIBRARY / "methods" / "__init__.py":
             own = path.relative_to(LIBRARY / "methods").with_suffix("").parts[0]
@@ -133,8 +132,6 @@ def test_reading_all_declarations_imports_no_torch():
                "found = semiseg_lib.methods.declared()\n"
                "assert all(one.options() for one in found) and len(found) > 8\n"
                "assert not {'torch', 'torchvision', 'timm'} & {*sys.modules}")
-    if any((LIBRARY / "methods" / f"{name}.py").exists() for name in registry.SINGLE_FILES):
-        pytest.skip(f"not yet rooms: {', '.join(registry.SINGLE_FILES)}")
     subprocess.run([sys.executable, "-c", program], check=True, cwd=LIBRARY.parent)
 
 
@@ -158,11 +155,11 @@ EQUATION = re.compile(r"\(E(\d+)\)")
 def test_a_method_numbers_its_equations_and_cites_each_beside_a_line(room):
     source = (room / "method.py").read_text(encoding="utf-8")
     head = ast.get_docstring(ast.parse(source))
-    numbered = [int(number) for number in re.findall(r"^ +\(E(\d+)\) ", head, flags=re.M)]
+    numbered = [int(number) for number in re.findall(r"^ *\(E(\d+)\)  ", head, flags=re.M)]
     assert numbered == list(range(1, len(numbered) + 1)) and numbered
     cited = {int(number) for number in EQUATION.findall(source.split('"""', 2)[2])}
     assert cited == {*numbered}
-    assert "Symbols:" in head
+    assert re.search("^(Symbols:|symbol )", head, flags=re.M)
 
 
 @pytest.mark.parametrize("name", [
@@ -173,7 +170,7 @@ def test_what_serves_every_method_knows_none_by_name(name):
     path = LIBRARY / name
     imported = {n for n in imports_of(path) if n.startswith("semiseg_lib.methods")}
     assert imported <= {"semiseg_lib.methods.base.Method"}
-    rooms = {path.name for path in ROOMS} | {*registry.SINGLE_FILES}
+    rooms = {path.name for path in ROOMS}
     words = {n.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
              if isinstance(n, ast.Constant)}
     assert not words & {*rooms, "supervised", "ancillary", "primary"}

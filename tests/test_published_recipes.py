@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from semiseg_lib import methods, profiles
-from semiseg_lib.batches.crop_pairs import draw_pair
 from semiseg_lib.batches.part import Part
 from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.datasets.camvid import CAMVID_CLASSES
 from semiseg_lib.datasets.cityscapes import CITYSCAPES_CLASSES
 from semiseg_lib.datasets.voc import VOC_CLASSES
 from semiseg_lib.methods import PseudoLabelConfig
+from semiseg_lib.methods.cac.crop_pairs import draw_pair
 from semiseg_lib.notebook import published
 from semiseg_lib.profiles.published_shared import broken_off, steps
 from semiseg_lib.training import optimizer as optimisers

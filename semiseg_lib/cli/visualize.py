@@ -16,7 +16,7 @@ from semiseg_lib.datasets.labels import VOID, read_image, read_mask
 from semiseg_lib.evaluation.predict import evaluating, padded
 from semiseg_lib.experiments import open_run
 from semiseg_lib.methods import ELNConfig
-from semiseg_lib.methods.eln import ELN
+from semiseg_lib.methods.eln.method import ELN
 from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.style import png_bytes
 

@@ -18,8 +18,6 @@ from pydantic import TypeAdapter, ValidationError
 if TYPE_CHECKING:
     from semiseg_lib.methods.base import Method
 
-SINGLE_FILES = ("cac", "eln", "s4mc")  # to be replaced by rooms, which import no torch
-
 
 @dataclass(frozen=True)
 class Declared:
@@ -38,10 +36,7 @@ class Declared:
 
     def load(self) -> type[Method]:
         """Import the class of the method, and torch with it."""
-        module = import_module(self.options.__module__)
-        if hasattr(module, "__path__"):
-            module = import_module(f"{module.__name__}.method")
-        return getattr(module, self.method)
+        return getattr(import_module(f"{self.options.__module__}.method"), self.method)
 
 
 METHODS: dict[type, Declared | type[Method]] = {}
@@ -62,7 +57,7 @@ def discover(folders: Iterable[str], package: str) -> None:
         package: the dotted name of the package that they belong to.
     """
     for found in iter_modules(folders):
-        if found.ispkg or found.name in SINGLE_FILES:
+        if found.ispkg:
             _shipped.extend(import_module(f"{package}.{found.name}").DECLARED)
     METHODS.update({one.options: one for one in _shipped})
 

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from semiseg_lib import methods
-from semiseg_lib.batches.crop_pairs import draw_crops, draw_pair, shared_cells
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import CACConfig, SupervisedConfig
-from semiseg_lib.methods.cac import CAC, Cells, contrast, in_chunks, moving
+from semiseg_lib.methods.cac.crop_pairs import draw_crops, draw_pair, shared_cells
+from semiseg_lib.methods.cac.method import CAC, Cells, contrast, in_chunks, moving
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.training.memory import estimate, example_batch, saved_bytes
 

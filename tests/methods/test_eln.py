@@ -16,7 +16,7 @@ from semiseg_lib import methods
 from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import ELNConfig
-from semiseg_lib.methods.eln import ELN, error_loss, held_at, pixel_contrast
+from semiseg_lib.methods.eln.method import ELN, error_loss, held_at, pixel_contrast
 from semiseg_lib.methods.losses import cross_entropy
 from semiseg_lib.models import ModelConfig
 

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib.batches.neighbours import agreement, neighbours
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, scenes
-from semiseg_lib.methods.s4mc import indicator, refine, threshold
+from semiseg_lib.methods.s4mc.method import agreement, indicator, neighbours, refine, threshold
 
 sys.path.append(str(Path(__file__).parent))
 

@@ -13,13 +13,12 @@ import torch
 
 from semiseg_lib import methods
 from semiseg_lib.batches.cutmix import draw_mix
-from semiseg_lib.batches.neighbours import agreement
 from semiseg_lib.batches.options import CutMixConfig, StrongConfig
 from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import FixMatchConfig, S4MCConfig, SupervisedConfig
 from semiseg_lib.methods.fixmatch.method import FixMatch
-from semiseg_lib.methods.s4mc import S4MC
+from semiseg_lib.methods.s4mc.method import S4MC, agreement
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.training.memory import estimate, example_batch
 from semiseg_lib.training.run_folder import RunFolder

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib.batches.crop_pairs import draw_pair, shared_cells
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import CACConfig
-from semiseg_lib.methods.cac import Cells, moving
+from semiseg_lib.methods.cac.crop_pairs import draw_pair, shared_cells
+from semiseg_lib.methods.cac.method import Cells, moving
 from semiseg_lib.notebook.plots import colourise
 from semiseg_lib.notebook.widgets import CropPairExplorer
 from semiseg_lib.notebook.widgets.crop_pair_explorer import cell_truth

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib.batches.neighbours import neighbours
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.losses import enlarge
-from semiseg_lib.methods.s4mc import BETA, indicator, refine, threshold
+from semiseg_lib.methods.s4mc import BETA
+from semiseg_lib.methods.s4mc.method import indicator, neighbours, refine, threshold
 from semiseg_lib.notebook.plots import colourise
 from semiseg_lib.notebook.widgets import MarginExplorer
 from semiseg_lib.notebook.widgets.encoding import quantise

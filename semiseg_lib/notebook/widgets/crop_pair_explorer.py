@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import traitlets
 
-from semiseg_lib.batches.crop_pairs import Crops, shared_cells
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.methods.cac import Cells
+from semiseg_lib.methods.cac.crop_pairs import Crops, shared_cells
+from semiseg_lib.methods.cac.method import Cells
 from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes

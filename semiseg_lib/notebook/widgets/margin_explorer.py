@@ -11,7 +11,8 @@ import traitlets
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.losses import enlarge
-from semiseg_lib.methods.s4mc import BETA, indicator, refine, threshold
+from semiseg_lib.methods.s4mc import BETA
+from semiseg_lib.methods.s4mc.method import indicator, refine, threshold
 from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from semiseg_lib.methods.eln.error_network import ErrorNetwork, entropy
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.models.encoders import PACKAGE_ENCODER, package_weights
-from semiseg_lib.models.error_network import ErrorNetwork, entropy
 
 CLASSES = 3
 UNET = ModelConfig(width=4)

@@ -1,24 +1,23 @@
-"""A network that looks at an image and at what was predicted for it, and says where that is right.
-
-The error-localisation network of ELN (Kwon & Kwak, CVPR 2022).
-"""
+"""The error-localisation network (E1): where is the prediction for an image right?"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.models.config import ModelConfig
+from semiseg_lib.methods.losses import enlarge
+from semiseg_lib.models import ModelConfig
 from semiseg_lib.models.unet import UNet
 
 
 class ErrorNetwork(nn.Module):
-    """Image, logits and their entropy to one logit a pixel: "the prediction is right here".
+    """Image, logits and their entropy to one logit per pixel: "the prediction is right here".
 
     All that it reads is brought to the image's size and detached: no gradient leaves it.
 
     A U-Net reads the further maps where another one reads box maps. DeepLabv3+ (published: on a
-    ResNet-34) reads them as further channels of its first convolution.
+    ResNet-34) reads them as further channels of its first convolution. Where it differs:
+    pretrained weights of the colours are repeated for them (published: that layer is random).
 
     Args:
         config: which network, "unet" or "deeplab".
@@ -50,7 +49,7 @@ class ErrorNetwork(nn.Module):
             )
 
     def forward(self, images: Tensor, logits: Tensor) -> Tensor:
-        """How right the most likely class of each pixel is, as a logit.
+        """Return how right the most likely class of each pixel is (E1), as a logit.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; H and W divisible by 16.
@@ -60,21 +59,16 @@ class ErrorNetwork(nn.Module):
             logits (B, H, W).
         """
         size = tuple(images.shape[-2:])
-        logits = _resized(logits.detach().float(), size)
+        logits = enlarge(logits.detach().float(), size)
         maps = torch.cat([entropy(logits), logits], dim=1)
         if self.boxed:
             right = self.network(images, maps)
         else:
             right = self.network(torch.cat([images, maps], dim=1))
-        return _resized(right.float(), size)[:, 0]
+        return enlarge(right.float(), size)[:, 0]
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """The entropy of softmax(logits) (B, C, h, w), in nats, 0 .. log C: (B, 1, h, w)."""
+    """Return the entropy H of softmax(logits) (B, C, h, w), in nats, 0 .. log C: (B, 1, h, w)."""
     logs = logits.float().log_softmax(dim=1)
     return -(logs.exp() * logs).sum(dim=1, keepdim=True)
-
-
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (B, D, h, w) at another size, bilinearly, pixel areas aligned."""
-    return nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Two overlapping crops of each image of a batch, on one grid, so that their cells coincide."""
+"""Draw two overlapping crops (E1) of each image of a batch, on one grid, so that cells coincide."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Crops:
         return torch.stack(pieces)
 
     def cut(self, part: Part) -> Part:
-        """The crops of a batch's images, with what is known of them; without boxes and logits."""
+        """Return the crops of a batch's images and masks, without boxes and logits."""
         masks, inside = (
             None if maps is None else self(maps) for maps in (part.masks, part.inside)
         )
         return Part(part.names, self(part.images), masks, inside=inside)
 
     def cells(self, number: int, rows: np.ndarray, columns: np.ndarray, stride: int) -> np.ndarray:
-        """Where pixels of image ``number`` lie in the crops' flattened grids (B, h, w) of cells.
+        """Return where pixels of an image lie in the crops' flattened grids (B, h, w) of cells.
 
         Args:
             number: of the image in the batch.
@@ -63,7 +63,7 @@ class Crops:
 
 
 def crop_size(view: Sequence[int], share: float, stride: int) -> tuple[int, int]:
-    """The crops' sides: ``share`` of the view's, rounded to multiples of 16 and of ``stride``.
+    """Return the sides of crops, multiples of 16 and of ``stride``: ``share`` of the view's.
 
     Raises:
         ValueError: the view is smaller than the smallest crop.
@@ -106,7 +106,7 @@ def draw_pair(
     flip: float = 0.0,
     overlap: float = 0.1,
 ) -> tuple[Crops, Crops]:
-    """Draw two crops of each image, each as :func:`draw_crops` draws one.
+    """Draw two crops of each image (E1), each as :func:`draw_crops` draws one.
 
     The second one is drawn anew until the intersection of both over their union is at least
     ``overlap``, at most 50 times; then it gets the first one's place.
@@ -124,13 +124,13 @@ def draw_pair(
 
 
 def shared_share(corner: np.ndarray, other: np.ndarray, size: tuple[int, int]) -> float:
-    """Intersection over union of two rectangles of one size, given their corners (2,)."""
+    """Return the intersection over union of two rectangles of one size at corners (2,)."""
     shared = np.prod(np.clip(size - np.abs(corner - other), 0, None))
     return float(shared / (2 * np.prod(size) - shared))
 
 
 def shared_cells(one: Crops, two: Crops, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cells that both crops of an image show, as places in either's grids.
+    """Return the cells that both crops of an image show, as places in either's grids.
 
     Returns:
         two int arrays (N,) of places in the flattened grids (B, h, w): entry i of both is the same

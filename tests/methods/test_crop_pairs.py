@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib.batches.crop_pairs import (
+from semiseg_lib.batches.part import Part
+from semiseg_lib.methods.cac.crop_pairs import (
     Crops,
     crop_size,
     draw_crops,
@@ -14,7 +15,6 @@ from semiseg_lib.batches.crop_pairs import (
     shared_cells,
     shared_share,
 )
-from semiseg_lib.batches.part import Part
 
 
 def coordinates(count: int, height: int, width: int) -> torch.Tensor:

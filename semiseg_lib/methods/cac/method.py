@@ -1,0 +1,282 @@
+"""CAC in equations, numbered by us, and the method.
+
+For a batch of labelled images x with masks y and unlabelled images u, with crops 1 and 2 of each u:
+
+(E1)  IoU(crop 1, crop 2) >= o,    corners at multiples of the stride s
+(E2)  f_i = normalise(projector(mean over cell i of the features)),
+      yhat_i = argmax_k p_ik,    c_i = max_k p_ik,    p_i = softmax(mean over cell i of the logits)
+(E3)  M1 = {i : c2_i > gamma and c1_i < c2_i},    M2 with the crops exchanged
+(E4)  l1_i = -log [P / (P + S)],    P = e^(f1_i . f2_i / tau),
+      S = sum over {n in Neg : yhat_n != yhat1_i} of e^(f1_i . f_n / tau),
+      l2 with the crops exchanged
+(E5)  Neg = cells drawn from both crops of all images, and those of the b steps before
+(E6)  L = CE(p(x), y) + w (mean over M1 of l1 + mean over M2 of l2)
+
+In l1 only f1 takes a gradient, and the classifier takes none: the less confident cell moves to the
+more confident one.
+
+==============  =========  ===================================================================
+symbol          shape      meaning
+==============  =========  ===================================================================
+f1, f2          (N, D)     vectors of unit length of the N cells that both crops show
+yhat, c         (N,)       pseudo-label of a cell and its probability, the cell's confidence
+M1, M2          bool (N,)  the cells of crop 1 (2) that move to those of crop 2 (1): disjoint
+l1, l2          (N,)       the contrast of each cell of crop 1 (2)
+Neg, f_n        (M, D)     the negatives: cells that others are pushed away from
+o               number     the smallest overlap, an intersection over union
+gamma, tau, w   numbers    threshold of the confidence, temperature, weight
+b               number     steps whose negatives still count
+==============  =========  ===================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from semiseg_lib.batches.part import Part
+from semiseg_lib.batches.strong_view import strong_view
+from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.methods.base import SemiSupervised
+from semiseg_lib.methods.cac import CACConfig
+from semiseg_lib.methods.cac.crop_pairs import Crops, draw_crops, draw_pair, shared_cells
+from semiseg_lib.methods.losses import inside_at, shown_pixels
+from semiseg_lib.methods.projector import Projector
+
+Pair = tuple[Crops, Crops]
+CHUNK = 1024
+"""Cells that are compared with all negatives at a time; more would only take more memory."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of crops, in one row of N.
+
+    Attributes:
+        vectors: (N, D), of unit length.
+        labels: int64 (N,), the most likely class; VOID where a cell shows padding.
+        confidence: float32 (N,), its probability; 0 where a cell shows padding.
+    """
+
+    vectors: Tensor
+    labels: Tensor
+    confidence: Tensor
+
+    def at(self, places: np.ndarray) -> Cells:
+        """Return the cells at some places (n,)."""
+        chosen = torch.from_numpy(places).to(self.labels.device)
+        return Cells(self.vectors[chosen], self.labels[chosen], self.confidence[chosen])
+
+    def where(self, kept: Tensor, other: Cells) -> Cells:
+        """Return these cells where ``kept``, bool (N,), and the other ones elsewhere."""
+        return Cells(
+            self.vectors.where(kept[:, None], other.vectors),
+            self.labels.where(kept, other.labels),
+            self.confidence.where(kept, other.confidence),
+        )
+
+
+def moving(mine: Tensor, other: Tensor, config: CACConfig) -> Tensor:
+    """Return which cells move (E3), bool (N,).
+
+    Args:
+        mine, other: confidence of the cells and of the same ones in the other crop, (N,) each; 0
+            in both where they show padding, so that these never move.
+        config: its threshold, and whether it is directional: without, both of two cells move.
+    """
+    sure = other > config.threshold
+    return sure & (mine < other) if config.directional else sure
+
+
+def contrast(
+    anchors: Tensor,
+    positives: Tensor,
+    labels: Tensor,
+    negatives: Tensor,
+    negative_labels: Tensor,
+    temperature: float,
+    filtered: bool = True,
+) -> Tensor:
+    """Return the contrast (E4) of each anchor, (N,): a cross-entropy whose right answer is first.
+
+    Args:
+        anchors, positives: (N, D), pairs of unit vectors.
+        labels: (N,), the anchors' pseudo-labels.
+        negatives: (M, D).
+        negative_labels: (M,); one with VOID never counts.
+        temperature: tau.
+        filtered: one with the anchor's own label does not count either.
+    """
+    anchors = anchors / temperature
+    near = (anchors * positives).sum(dim=1, keepdim=True)
+    left_out = negative_labels == VOID
+    if filtered:
+        left_out = left_out | (negative_labels == labels[:, None])
+    far = anchors @ negatives.T - 1e9 * left_out  # faster than to fill in minus infinity
+    logits, first = torch.cat([near, far], dim=1), torch.zeros_like(labels)
+    # Where it differs: the published code adds 1e-8 in two places, which changes the loss by 2e-5.
+    return nn.functional.cross_entropy(logits, first, reduction="none")
+
+
+def in_chunks(
+    anchors: Tensor, positives: Tensor, labels: Tensor, *others, chunk: int = CHUNK
+) -> Tensor:
+    """Return :func:`contrast`, some anchors at a time; if many, computed anew going backward.
+
+    So what is held at any time are ``chunk`` rows of similarities and not all of them. In single
+    precision also under autocast: a cosine over tau with eight bits would be off by percents.
+    """
+    # Where it differs: the published code splits the negatives, 8,000 at a time.
+    with torch.autocast(anchors.device.type, enabled=False):
+        if len(anchors) <= chunk:
+            return contrast(anchors, positives, labels, *others)
+        rows = (one.split(chunk) for one in (anchors, positives, labels))
+        return torch.cat([
+            checkpoint(contrast, *some, *others, use_reentrant=False, preserve_rng_state=False)
+            for some in zip(*rows, strict=True)
+        ])
+
+
+def pulled(
+    one: Cells, two: Cells, negatives: Tensor, negative_labels: Tensor, config: CACConfig
+) -> Tensor:
+    """Return the mean of l1 over M1 plus the mean of l2 over M2, the unlabelled part of (E6).
+
+    Args:
+        one, two: the same cells in the first and in the second crop.
+        negatives: (M, D), without gradient.
+        negative_labels: (M,).
+        config: temperature, threshold, and which cells move and are pushed away.
+    """
+    def losses(mine: Cells, other: Cells) -> Tensor:
+        return in_chunks(
+            mine.vectors, other.vectors.detach(), mine.labels, negatives, negative_labels,
+            config.temperature, config.filtered,
+        )
+
+    forth = moving(one.confidence, two.confidence, config)
+    back = moving(two.confidence, one.confidence, config)
+    if config.directional:  # M1 and M2 are disjoint, so one pass has l1 and, outside of M1, l2
+        l1 = l2 = losses(one.where(forth, two), two.where(forth, one))
+    else:
+        l1, l2 = losses(one, two), losses(two, one)
+    return sum(
+        each.where(moves, 0).sum() / moves.sum().clamp(min=1)
+        for each, moves in ((l1, forth), (l2, back))
+    )
+
+
+class CAC(SemiSupervised):
+    """Learn the masks, and features that do not depend on a pixel's surroundings (E6).
+
+    Raises:
+        ValueError: the cells' stride is not a multiple of the network's.
+    """
+
+    # Where it differs: the moving average is deployed (published: the network, as with decay 0).
+
+    def __init__(self, config: CACConfig, network: nn.Module) -> None:
+        super().__init__(config, network, config.start)
+        if not network.stride or config.stride % network.stride:
+            raise ValueError(
+                f"cac.stride is {config.stride}; it must be a multiple of the network's stride, "
+                f"which is {network.stride}."
+            )
+        if config.weight:
+            self.projector = Projector(network.feature_channels, config.channels)
+            slots = (config.bank, config.negatives)
+            self.register_buffer("bank_vectors", torch.zeros(*slots, config.channels))
+            self.register_buffer("bank_labels", torch.full(slots, VOID))
+
+    def labelled_part(self, part: Part, rng: np.random.Generator) -> Part:
+        """Return a crop of each labelled view, as large as those of the unlabelled ones."""
+        return draw_crops(part.images, self.config.crop, self.config.stride, rng).cut(part)
+
+    def unlabelled_loss(
+        self, labelled: Part, unlabelled: Part, progress: float, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        pair, parts = self.draw(unlabelled, rng)
+        count = len(labelled.images)
+        # Where it differs: one pass of all crops (published: three, each with its own statistics).
+        images = torch.cat([labelled.images, *(part.images for part in parts)])
+        features = self.network.decode_features(self.network.encode(images))
+        logits = self.network.head(features)
+        inside = torch.cat([shown_pixels(part) for part in parts])
+        cells = self.cells(features[count:], logits[count:].detach(), inside)
+        return logits[:count], self.consistency(cells, pair, rng)
+
+    def draw(self, unlabelled: Part, rng: np.random.Generator) -> tuple[Pair, list[Part]]:
+        """Return two crops of every image (E1): where they lie, and what they show."""
+        config = self.config
+        # Where it differs: crops are cut from a view that has been scaled already (published: from
+        # the image, resized for each pair), and StrongConfig's blur is wider (published: 5x5 pixels
+        # with standard deviation 1.1).
+        pair = draw_pair(
+            unlabelled.images, config.crop, config.stride, rng, config.flip, config.overlap
+        )
+        parts = [crops.cut(unlabelled) for crops in pair]
+        return pair, [
+            replace(part, images=strong_view(part.images, config.strong, rng)) for part in parts
+        ]
+
+    def cells(self, features: Tensor, logits: Tensor, inside: Tensor) -> Cells:
+        """Return what is compared (E2): features and logits, averaged over each cell.
+
+        Args:
+            features: (B, feature_channels, h, w) of crops.
+            logits: (B, C, h, w), without gradient.
+            inside: bool (B, H, W), False where a crop shows padding.
+        """
+        grid = [side // self.config.stride for side in inside.shape[-2:]]
+        vectors = self.projector(nn.functional.adaptive_avg_pool2d(features, grid))
+        logits = nn.functional.adaptive_avg_pool2d(logits.float(), grid)
+        confidence, labels = logits.softmax(dim=1).max(dim=1)
+        # Where it differs: cells that show padding neither move nor push (published: they do both).
+        shown = inside_at(inside, grid)
+        return Cells(
+            vectors.movedim(1, -1).flatten(0, 2).to(self.bank_vectors),
+            labels.where(shown, VOID).flatten(),
+            confidence.where(shown, 0).flatten(),
+        )
+
+    def consistency(self, cells: Cells, pair: Pair, rng: np.random.Generator) -> Tensor:
+        """Return the mean of l1 over M1 plus the mean of l2 over M2 (E6).
+
+        Args:
+            cells: those of all first crops, then those of all second crops.
+            pair: where the crops lie.
+            rng: draws the negatives.
+        """
+        first, second = shared_cells(*pair, self.config.stride)
+        one, two = cells.at(first), cells.at(second + len(cells.labels) // 2)
+        return pulled(one, two, *self.negatives(cells, rng), self.config)
+
+    def negatives(self, cells: Cells, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Draw negatives (E5) from a step's cells and store them for later steps.
+
+        Returns:
+            their vectors (M, D), without gradient, and labels (M,), with those of earlier steps.
+        """
+        # Where they differ: as many as there are if they are too few (published: a ValueError);
+        # from both crops of all images together (published: as many from either); from the images
+        # of one process (published: from all processes), and stored by the main process alone.
+        total = len(cells.labels)
+        drawn = cells.at(rng.choice(total, min(self.config.negatives, total), replace=False))
+        vectors = torch.cat([drawn.vectors.detach(), self.bank_vectors.flatten(0, 1)])
+        labels = torch.cat([drawn.labels, self.bank_labels.flatten()])
+        if self.training:
+            self._store(drawn)
+        return vectors, labels
+
+    @torch.no_grad()
+    def _store(self, drawn: Cells) -> None:
+        """Push a step's negatives into the bank; the oldest step falls out."""
+        new = ((self.bank_vectors, drawn.vectors, 0), (self.bank_labels, drawn.labels, VOID))
+        for bank, values, empty in new if self.config.bank else ():
+            bank.copy_(bank.roll(1, dims=0))
+            bank[0] = empty
+            bank[0, : len(values)] = values
