@@ -43,6 +43,7 @@ import torch
 from accelerate import PartialState, notebook_launcher
 from accelerate.state import AcceleratorState
 from PIL import Image
+from semiseg_lib.profiles import Profile
 from torch import Tensor
 from torch.nn import functional
 
@@ -65,7 +66,6 @@ from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import AncillaryConfig
 from semiseg_lib.models import ModelConfig, build
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
-from semiseg_lib.profiles import Profile
 from semiseg_lib.training import memory
 
 profile = chapter.begin("09_real_photographs", profile, device, dataset="voc")

@@ -8,7 +8,7 @@ from typing import get_args
 
 import torch
 
-from semiseg_lib import methods, profiles
+from semiseg_lib import methods, recipes
 from semiseg_lib.batches.cutmix import THREE_BOXES, CutMixConfig
 from semiseg_lib.batches.strong_view import StrongConfig
 from semiseg_lib.experiments import Identity, Run, self_correction
@@ -65,7 +65,7 @@ CLASSES, SIZE = 3, 32
 
 def run_of(config) -> Run:
     """Return a run of the method, as a value; it reads no stored logits."""
-    smoke = profiles.load("smoke")
+    smoke = recipes.load("smoke")
     return self_correction.run(smoke, 3, config, smoke.train_unlabelled)
 
 
