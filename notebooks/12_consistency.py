@@ -37,7 +37,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.cutmix import THREE_BOXES, Mix, draw_masks, draw_mix
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.strong_view import strong_view
@@ -69,7 +69,7 @@ profile = chapter.begin("12_consistency", profile, device)
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %%
-records = studies.read("unlabelled", profiles.load("laptop"))
+records = studies.read("unlabelled", recipes.load("laptop"))
 arms = studies.STUDIES["unlabelled"]
 
 
@@ -765,7 +765,7 @@ tables.results_table([
 # %%
 photographs = studies.STUDIES["voc unlabelled"]
 try:
-    on_voc = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
+    on_voc = studies.read("voc unlabelled", recipes.load("laptop", "voc"))
     print(on_voc.mark)
     lines = [
         {"trained with": photographs[one["arm"]].text + on_voc.sign,

@@ -45,7 +45,7 @@ import torch
 from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.strong_view import StrongConfig, strong_view
@@ -85,7 +85,7 @@ ARMS = {
     "cutmix-cps": "CutMix-CPS", "cac": "CAC", "eln": "ELN", "s4mc": "S4MC",
 }
 together = studies.read_together(
-    ("unlabelled", "context"), profiles.load("laptop")
+    ("unlabelled", "context"), recipes.load("laptop")
 )
 sign = next(iter(together.values())).sign  # the same for both
 rows = [row for found in together.values() for row in found.rows]
@@ -447,7 +447,7 @@ plots.show(
 
 
 # %%
-recorded_steps = profiles.load("laptop").train_unlabelled.steps
+recorded_steps = recipes.load("laptop").train_unlabelled.steps
 table = [
     {"method": name, "steps": str(count), "seed": str(seed),
      "test mIoU (%)": f"{studies.percent(one.evaluate('test')):.1f}"}
@@ -481,7 +481,7 @@ tables.results_table(table)
 # |---|---|---|
 # | 1 | `methods/soft_teacher.py` | the two classes from above, with docstrings |
 # | 2 | `methods/__init__.py` | an import, a name in `UnlabelledConfig`, a line in `_METHODS` |
-# | 3 | `profiles/drawn.py` | `unlabelled["soft-teacher"]`: its options in this profile |
+# | 3 | `recipes/laptop/minivoc.yml` | `unlabelled.soft-teacher.…`: its options in this profile |
 # | 4 | `cli/commands.py` | its name in `UNLABELLED`, so that commands know it |
 # | 5 | `studies/catalogue.py` | an arm, and an arm for each control |
 # | 6 | `tests/methods/` | its loss against a loop over pixels; the contract is free |

@@ -8,6 +8,7 @@ import yaml
 import bookkit as book_package
 from bookkit import BookError, load
 from bookkit.description import TABLE_END, TABLE_START
+from semiseg_lib import recipes
 
 
 @pytest.fixture(scope="module")
