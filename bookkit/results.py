@@ -75,6 +75,7 @@ def regions() -> dict[tuple[str, str], str]:
         "published-voc": published_table("voc"),
         "published-cityscapes": published_table("cityscapes"),
         "differences": differences(),
+        "not-reproduced": not_reproduced(),
         "comparison-drawn": compared(),
     }
     contents |= {region: drawn_without_boxes(study) for study, region in DRAWN_STUDIES.items()}
@@ -246,3 +247,17 @@ def differences() -> str:
             ("images a step", "16 (recalled)", lambda p: str(p.train_primary.images)),
         )
     ])
+
+
+def not_reproduced() -> str:
+    """Return what of each published system its recipe does not reproduce, as Markdown lists."""
+    found: dict[tuple[str, ...], list[recipes.Recipe]] = {}
+    for one in recipes.of(published.PROFILE):
+        found.setdefault(one.differs, []).append(one)
+    parts = []
+    for sentences, same in found.items():
+        methods = ", ".join(f"`{name}`" for name in same[0].methods)
+        files = ", ".join(f"`{published.PROFILE}/{one.path.name}`" for one in same)
+        lines = "\n".join(f"- {sentence}" for sentence in sentences)
+        parts.append(f"**{methods}**: {files}\n\n{lines}")
+    return "\n\n".join(parts)
