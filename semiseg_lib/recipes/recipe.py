@@ -106,13 +106,14 @@ class Recipe:
         """
         training = STAGES.get(method, "train_unlabelled")
         others = tuple(f"unlabelled.{other}." for other in self.methods if other != method)
-        found = {}
-        for key in sorted(self.settings, key=lambda key: not key.startswith("train.")):
-            if key.startswith(others) or self.settings[key] == Setting(self.settings[key].value):
+        found: dict[str, Setting] = {}
+        for key, one in self.settings.items():
+            if key.startswith(others) or one == Setting(one.value):
                 continue
             prefix, _, rest = key.partition(".")
             above = {"train": training, "method": f"unlabelled.{method}"}.get(prefix, prefix)
-            found[f"{above}.{rest}"] = self.settings[key]
+            if prefix != "train" or f"{above}.{rest}" not in found:  # its own value counts
+                found[f"{above}.{rest}"] = one
         return found
 
 
