@@ -77,7 +77,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A file of recipes.
+    """A recipe as its file has it.
 
     Attributes:
         path: the file.
