@@ -23,7 +23,7 @@ import torch
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from semiseg_lib import methods, profiles
+from semiseg_lib import methods, recipes
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader
@@ -35,7 +35,7 @@ from semiseg_lib.datasets.labels import VOID, write_mask
 from semiseg_lib.datasets.voc import VOC_CLASSES
 from semiseg_lib.methods import MeanTeacherConfig, MethodConfig, S4MCConfig
 from semiseg_lib.notebook.tables import markdown_table
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.training.optimizer import make_optimizer
 
 # isort: split
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=15)
     parser.add_argument("--steps", type=int, default=8, help="of each contestant in a block")
     options = parser.parse_args()
-    profile = profiles.load("laptop")
+    profile = recipes.load("laptop")
     data = Data(profile.data, seed=0)
     for images in (data.labelled, data.unlabelled):
         for number in range(len(images)):

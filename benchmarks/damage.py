@@ -35,7 +35,7 @@ import torch
 from tqdm import tqdm
 
 from bookkit.build import LEDGER, _read_ledger
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.batches.data import Data
 from semiseg_lib.core.durable import Damaged, read_json, write_json
 from semiseg_lib.datasets import digest
@@ -45,7 +45,7 @@ from semiseg_lib.experiments.inventory import leftovers_in
 from semiseg_lib.experiments.lists import lists_of
 from semiseg_lib.experiments.places import own_place
 from semiseg_lib.notebook.tables import markdown_table
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.stores.store import Stale
 from semiseg_lib.studies import records
 from semiseg_lib.training.run_folder import RunFolder
@@ -87,7 +87,7 @@ def main() -> None:
 
 def short(steps: int = 2, every: int = 1) -> Profile:
     """Return the smoke profile with few steps and a validation on the way."""
-    smoke = profiles.load("smoke")
+    smoke = recipes.load("smoke")
     train = replace(smoke.train_supervised, steps=steps, validate_every=every,
                     checkpoint_seconds=0.0)
     return replace(smoke, train_supervised=train)
@@ -310,7 +310,7 @@ def _train(run: Run) -> None:
 
 def cost() -> str:
     """Time what knowing and checking cost beside a laptop training; return the table."""
-    run = story.supervised(profiles.load("laptop"), SEED)
+    run = story.supervised(recipes.load("laptop"), SEED)
     start = time.perf_counter()
     trained = resolve(run, "cpu")
     first = time.perf_counter() - start

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.paths import shown
@@ -34,7 +34,7 @@ from semiseg_lib.core.provenance import code_version, in_words, state_of_machine
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.notebook.tables import markdown_table
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.training import memory
 from semiseg_lib.training.loop import TrainConfig, make_accelerator
 from semiseg_lib.training.optimizer import make_optimizer, make_ready
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the record; unset: cost-... beside the others")
     parser.add_argument("--peak", help=argparse.SUPPRESS)  # one method, in a process of its own
     options = parser.parse_args()
-    profile = profiles.load(options.profile, options.dataset)
+    profile = recipes.load(options.profile, options.dataset)
     entries = {name: entry for name, entry in contestants(profile).items()
                if name in (FIRST, *(options.only or [name]))}
     if options.peak:

@@ -25,7 +25,7 @@ from methods import CLASSES, PROGRESS, Stepper, class_count, contestants, side
 from torch import Tensor
 from tqdm import tqdm
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.methods.cac.crop_pairs import crop_size
 from semiseg_lib.notebook.tables import markdown_table
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="of each in a block")
     parser.add_argument("--only", nargs="+", help="methods; none given: all")
     options = parser.parse_args()
-    profile = profiles.load(options.profile, options.dataset)
+    profile = recipes.load(options.profile, options.dataset)
     steppers = {}
     for name, (config, train) in contestants(profile).items():
         if name in (options.only or [name]):

@@ -20,7 +20,7 @@ import tempfile
 
 from tqdm import tqdm
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.core.provenance import OVERRIDES, code_version, in_words, state_of_machine
 from semiseg_lib.experiments import resolve, self_correction
 from semiseg_lib.notebook.tables import markdown_table
@@ -46,7 +46,7 @@ def main() -> None:
 
 def trained_here(seed: int) -> dict[str, object]:
     """Train the run and return its score, the SHA-256 of its weights, and the machine's state."""
-    profile = profiles.load("laptop")
+    profile = recipes.load("laptop")
     trained = resolve(self_correction.supervised(profile, seed), "cpu")
     weights = hashlib.sha256()
     for name, tensor in sorted(trained.method.state_dict().items()):

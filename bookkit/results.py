@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from bookkit.description import write_between
-from semiseg_lib import profiles, studies
+from semiseg_lib import recipes, studies
 from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.evaluation.statistics import paired_interval
 from semiseg_lib.notebook import published
 from semiseg_lib.notebook.tables import markdown_table
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import Records, comparison
 from semiseg_lib.studies.comparison import FAIR, MASK_OVER_BOXES, Row
 from semiseg_lib.studies.contenders import Contender
@@ -26,7 +26,7 @@ COSTS = {"minutes": "minutes", "images a second": "images a second", "memory GB"
 
 def results_table() -> str:
     """mIoU of the hurried world's arms, mean ± sd, and the paired gain of linear correction."""
-    records = studies.read("hurried", profiles.load("laptop"))
+    records = studies.read("hurried", recipes.load("laptop"))
     arms = studies.STUDIES["hurried"]
     rows = [
         {"trained on 24 masks and …": _WORDS[arm] + records.sign,
@@ -75,6 +75,7 @@ def regions() -> dict[tuple[str, str], str]:
         "published-voc": published_table("voc"),
         "published-cityscapes": published_table("cityscapes"),
         "differences": differences(),
+        "not-reproduced": not_reproduced(),
         "comparison-drawn": compared(),
     }
     contents |= {region: drawn_without_boxes(study) for study, region in DRAWN_STUDIES.items()}
@@ -92,7 +93,7 @@ def measured(name: str, study: str = PHOTO_STUDY) -> str:
         name: the profile.
         study: which one.
     """
-    profile = profiles.load(name, studies.dataset_of(study))
+    profile = recipes.load(name, studies.dataset_of(study))
     try:
         records = studies.read(study, profile)
     except FileNotFoundError:
@@ -141,7 +142,7 @@ def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> 
 
 def drawn_without_boxes(study: str = "unlabelled") -> str:
     """The methods without boxes on drawn images, each beside as many more steps on the masks."""
-    profile = profiles.load("laptop")
+    profile = recipes.load("laptop")
     arms = studies.STUDIES[study]
     contenders = {key: Contender(arm.text, study, key) for key, arm in arms.items()}
     contenders.setdefault(FAIR, Contender("", "unlabelled", FAIR))
@@ -179,7 +180,7 @@ def _fair_difference(key: str, row: Row, control: Row | None) -> tuple[str, str]
 
 def compared() -> str:
     """All methods on drawn images side by side; what makes the rows that are missing."""
-    found = comparison.read("minivoc", profiles.load("laptop"))
+    found = comparison.read("minivoc", recipes.load("laptop"))
     rows = [{key: value for key, value in line.items() if key != "masks"}
             for line in found.table()]
     missing = ["Not there yet:", *(f"`{line}`" for line in found.commands())]
@@ -231,7 +232,7 @@ def published_table(dataset: str) -> str:
 
 def differences() -> str:
     """What differs between this book's runs and the published ones."""
-    ours = {name: profiles.load(name, "voc") for name in ("laptop", "gpu", "paper")}
+    ours = {name: recipes.load(name, "voc") for name in ("laptop", "gpu", "paper")}
     scores = published.read()["results"]["voc"]
     return markdown_table([
         {"": what, "published, VOC": theirs, **{name: show(p) for name, p in ours.items()}}
@@ -246,3 +247,17 @@ def differences() -> str:
             ("images a step", "16 (recalled)", lambda p: str(p.train_primary.images)),
         )
     ])
+
+
+def not_reproduced() -> str:
+    """Return what of each published system its recipe does not reproduce, as Markdown lists."""
+    found: dict[tuple[str, ...], list[recipes.Recipe]] = {}
+    for one in recipes.of(published.PROFILE):
+        found.setdefault(one.differs, []).append(one)
+    parts = []
+    for sentences, same in found.items():
+        methods = ", ".join(f"`{name}`" for name in same[0].methods)
+        files = ", ".join(f"`{published.PROFILE}/{one.path.name}`" for one in same)
+        lines = "\n".join(f"- {sentence}" for sentence in sentences)
+        parts.append(f"**{methods}**: {files}\n\n{lines}")
+    return "\n\n".join(parts)

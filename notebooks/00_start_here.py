@@ -33,7 +33,7 @@ device = None  # "cpu" to stay on the CPU; None takes the best there is
 import numpy as np
 from torch import nn
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.evaluation.metrics import predict, predict_logits
 from semiseg_lib.experiments import resolve
 from semiseg_lib.experiments import self_correction as story
@@ -219,7 +219,7 @@ tables.results_table([
      "test": entry.data.options.sizes.test,
      "steps of the primary": entry.train_primary.steps,
      "seeds": ", ".join(str(number) for number in entry.seeds)}
-    for name, entry in profiles.for_dataset("minivoc").items()
+    for name, entry in recipes.for_dataset("minivoc").items()
 ])
 
 # %% [markdown]

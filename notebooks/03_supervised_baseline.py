@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.core.paths import work_root
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation import statistics
@@ -531,7 +531,7 @@ print(f"sd of the means over starts:   {table.mean(axis=0).std(ddof=1):.1f} poin
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %%
-records = studies.read("hurried", profiles.load("laptop"))
+records = studies.read("hurried", recipes.load("laptop"))
 print(records.mark)
 figure = plots.dots_with_intervals(
     {

@@ -37,7 +37,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation import statistics
@@ -322,7 +322,7 @@ checks.claim(
     "primary-beats-supervised", differences["no correction − supervised"], profile.judges
 )
 checks.claim("linear-is-ahead-here", differences["linear − no correction"], profile.judges)
-hurried = studies.read("hurried", profiles.load("laptop"))
+hurried = studies.read("hurried", recipes.load("laptop"))
 recorded = np.subtract(hurried.scores("linear"), hurried.scores("none"))
 checks.claim("linear-beats-none", recorded, judges=True)
 print(hurried.mark)
@@ -390,7 +390,7 @@ checks.claim("corrected-beats-ancillary", gained, profile.judges)
 # - *by 100 %*: the slow line that stays above 1 nearly to the end.
 
 # %%
-records = studies.read("schedules", profiles.load("laptop"))
+records = studies.read("schedules", recipes.load("laptop"))
 arms = {name: arm.text for name, arm in studies.STUDIES["schedules"].items()}
 
 

@@ -36,7 +36,7 @@ import numpy as np
 from scipy import stats
 from scipy.ndimage import distance_transform_edt
 
-from semiseg_lib import profiles, studies
+from semiseg_lib import recipes, studies
 from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import Sizes
@@ -65,7 +65,7 @@ profile = chapter.begin("08_evaluation", profile, device)
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %%
-laptop = profiles.load("laptop")
+laptop = recipes.load("laptop")
 records = studies.read_together(("hurried", "controls", "label errors", "tight"), laptop)
 sign = records["hurried"].sign  # the same for all four
 

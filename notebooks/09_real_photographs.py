@@ -49,7 +49,7 @@ from torch.nn import functional
 from bookkit import results
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.boxes import class_maps
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.loader import Loader
@@ -67,7 +67,7 @@ from semiseg_lib.methods import AncillaryConfig
 from semiseg_lib.methods.self_correcting.method import BoxAttention
 from semiseg_lib.models import ModelConfig, build
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.training import memory
 
 profile = chapter.begin("09_real_photographs", profile, device, dataset="voc")
@@ -84,7 +84,7 @@ machine = Machine(device, Path(root) if root else None)
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %% tags=["nbval-ignore-output"]
-stored = profiles.load("laptop", "voc")
+stored = recipes.load("laptop", "voc")
 try:
     records = studies.read("photographs", stored)
     rows = results.photo_rows(records)
@@ -142,9 +142,9 @@ if rows:
 
 # %%
 columns = {
-    "drawn, laptop": profiles.load("laptop"), "VOC, laptop": stored,
-    "VOC, gpu": profiles.load("gpu", "voc"), "VOC, paper": profiles.load("paper", "voc"),
-    "Cityscapes, paper": profiles.load("paper", "cityscapes"),
+    "drawn, laptop": recipes.load("laptop"), "VOC, laptop": stored,
+    "VOC, gpu": recipes.load("gpu", "voc"), "VOC, paper": recipes.load("paper", "voc"),
+    "Cityscapes, paper": recipes.load("paper", "cityscapes"),
 }
 settings = {
     "labelled pictures": lambda p: p.data.labelled,
@@ -175,14 +175,14 @@ tables.results_table([
 # says which is which, and compares each with the profile. A test does the same.
 
 # %%
-recipe = published.recipe()
 for dataset in ("voc", "cityscapes"):
-    paper = profiles.load("paper", dataset)
+    recipe = published.recipe("primary", dataset)
+    paper = recipes.load("paper", dataset)
     sourced = [line for line in recipe if line.value is not None]
     followed = [line for line in sourced if line.followed_by(paper)]
     print(f"{dataset}: {len(followed)} of {len(sourced)} values as their sources have them, "
           f"{len(recipe) - len(sourced)} chosen by the book")
-tables.results_table(published.recipe_rows(profiles.load("paper", "voc"), recipe))
+tables.results_table(published.recipe_table("primary", "voc"))
 
 # %% [markdown]
 # ## The pictures at hand
@@ -231,7 +231,7 @@ print(f"{len(data.classes)} classes; pictures in each list: {counts}")
 # profile says what batch its rate was meant for; the rule is printed when a run starts.
 
 # %% tags=["nbval-check-output"]
-train = profiles.load("paper", "voc").train_primary
+train = recipes.load("paper", "voc").train_primary
 for labelled, unlabelled, accumulate in ((8, 8, 1), (4, 4, 1), (2, 2, 4), (16, 16, 1)):
     other = replace(
         train, batch_labelled=labelled, batch_unlabelled=unlabelled, accumulate=accumulate
@@ -246,7 +246,7 @@ for labelled, unlabelled, accumulate in ((8, 8, 1), (4, 4, 1), (2, 2, 4), (16, 1
 
 # %% tags=["nbval-ignore-output"]
 for name, size in (("laptop", 7), ("gpu", 7), ("paper", 21)):
-    chosen = profiles.load(name, "voc")
+    chosen = recipes.load(name, "voc")
     train = chosen.train_primary
     method = methods.build(chosen.primary, replace(chosen.model, weights=""), size)
     window = (chosen.augment.crop, chosen.augment.crop)
@@ -532,7 +532,7 @@ plots.show(
 # map for each class?
 
 # %% tags=["nbval-ignore-output"]
-drawn = profiles.for_dataset("minivoc")
+drawn = recipes.for_dataset("minivoc")
 drawn = drawn.get(profile.name, drawn["laptop"])
 short = replace(drawn.train_ancillary, steps=max(drawn.train_ancillary.steps // 4, 2))
 

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation import statistics
@@ -72,7 +72,7 @@ profile = chapter.begin("10_convolutional_self_correction", profile, device)
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %%
-records = studies.read("convolutional", profiles.load("laptop"))
+records = studies.read("convolutional", recipes.load("laptop"))
 
 
 def against(arm: str, other: str, score: str = "test") -> np.ndarray:

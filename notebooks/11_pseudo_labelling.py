@@ -47,7 +47,7 @@ from torch import Tensor
 from torch.nn import functional
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import models, profiles, studies
+from semiseg_lib import models, recipes, studies
 from semiseg_lib.batches.weak_view import DRAWS, draw_view
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.camvid import (
@@ -87,7 +87,7 @@ profile = chapter.begin("11_pseudo_labelling", profile, device)
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %% tags=["nbval-ignore-output"]
-records = studies.read("unlabelled", profiles.load("laptop"))
+records = studies.read("unlabelled", recipes.load("laptop"))
 
 
 def by_seed(arm: str, score: str = "test") -> dict[int, float]:
@@ -251,7 +251,7 @@ for name, target in (("soft", p), ("hard", functional.one_hot(p.argmax(dim=1), 3
 # accuracy is the share of pictures that are right.
 
 # %% tags=["nbval-ignore-output"]
-digits = profiles.load(profile.name, "digits")
+digits = recipes.load(profile.name, "digits")
 warm = list(pseudo_labelling.rounds(digits, seed, machine=device))
 of_digits = warm[0].teacher.data
 print(f"{len(of_digits.labelled)} labelled digits, "
@@ -797,7 +797,7 @@ print("left out: ", [int(name[-5:]) for name in video if name not in taken])
 
 # %% tags=["nbval-ignore-output"]
 try:
-    of_camvid = profiles.load("laptop", "camvid")
+    of_camvid = recipes.load("laptop", "camvid")
     camvid = studies.read("camvid unlabelled", of_camvid)
     rows = [
         {"method": arm.text, "masks": str(arm.labelled),
@@ -831,10 +831,8 @@ tables.results_table(published.unlabelled_rows("camvid"))
 # has not run it.
 
 # %%
-paper = profiles.load("paper", "camvid", "pseudo-label")
-tables.results_table(
-    published.recipe_rows(paper, published.recipe("pseudo-label", "camvid"))
-)
+paper = recipes.load("paper", "camvid", "pseudo-label")
+tables.results_table(published.recipe_table("pseudo-label", "camvid"))
 
 # %% [markdown]
 # ## Exercises

@@ -37,7 +37,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.cutmix import Mix, draw_masks, draw_mix
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.options import THREE_BOXES
@@ -71,7 +71,7 @@ profile = chapter.begin("12_consistency", profile, device)
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %%
-records = studies.read("unlabelled", profiles.load("laptop"))
+records = studies.read("unlabelled", recipes.load("laptop"))
 arms = studies.STUDIES["unlabelled"]
 
 
@@ -767,7 +767,7 @@ tables.results_table([
 # %%
 photographs = studies.STUDIES["voc unlabelled"]
 try:
-    on_voc = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
+    on_voc = studies.read("voc unlabelled", recipes.load("laptop", "voc"))
     print(on_voc.mark)
     lines = [
         {"trained with": photographs[one["arm"]].text + on_voc.sign,

@@ -40,7 +40,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.cutmix import draw_masks, draw_mix
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader
@@ -67,7 +67,7 @@ profile = chapter.begin("13_cross_pseudo_supervision", profile, device)
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %%
-records = studies.read("unlabelled", profiles.load("laptop"))
+records = studies.read("unlabelled", recipes.load("laptop"))
 ARMS = {
     "supervised": "masks alone", "longer": "masks alone, longer", "fixmatch": "FixMatch",
     "cps": "CPS", "cutmix-cps": "CutMix-CPS", "boxes alone": "one network, boxes",
@@ -727,12 +727,12 @@ tables.results_table([
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %%
-recipes, rows = studies.STUDIES["voc unlabelled"], []
+variants, rows = studies.STUDIES["voc unlabelled"], []
 try:
-    photographs = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
+    photographs = studies.read("voc unlabelled", recipes.load("laptop", "voc"))
     print(photographs.mark)
     rows = [
-        {"100 masks": recipes[row["arm"]].text + photographs.sign,
+        {"100 masks": variants[row["arm"]].text + photographs.sign,
          "test mIoU (%)": f"{row['test']:.1f}", "minutes": f"{row['minutes']:.1f}",
          "memory (GB)": f"{row['memory GB']:.1f}", "seed": str(row["seed"])}
         for row in photographs.rows

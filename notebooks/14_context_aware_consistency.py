@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
@@ -75,7 +75,7 @@ profile = chapter.begin("14_context_aware_consistency", profile, device)
 # %%
 ARMS, scores = {}, {}
 together = studies.read_together(
-    ("unlabelled", "context"), profiles.load("laptop")
+    ("unlabelled", "context"), recipes.load("laptop")
 )
 for study, records in together.items():
     print(f"{study}:", records.mark)
@@ -668,13 +668,13 @@ tables.results_table([row for row in rows if row["encoder"] == "ResNet-50"])
 # The numbers of the next table, marked †, were made by an earlier version of the library too.
 
 # %%
-recipes, lines = studies.STUDIES["voc unlabelled"], []
+variants, lines = studies.STUDIES["voc unlabelled"], []
 wanted = ("100 supervised", "100 longer", "100 fixmatch", "100 cac")
 try:
-    photographs = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
+    photographs = studies.read("voc unlabelled", recipes.load("laptop", "voc"))
     print(photographs.mark)
     lines = [
-        {"100 masks": recipes[row["arm"]].text + photographs.sign,
+        {"100 masks": variants[row["arm"]].text + photographs.sign,
          "seed": str(row["seed"]),
          "VOC mIoU (%)": f"{row['test']:.1f}", "minutes": f"{row['minutes']:.0f}"}
         for row in photographs.rows if row["arm"] in wanted

@@ -39,7 +39,7 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
-from semiseg_lib import models, profiles, studies
+from semiseg_lib import models, recipes, studies
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.datasets.labels import VOID
@@ -74,7 +74,7 @@ ARMS = {
 }
 scores: dict[str, dict[int, float]] = {}
 together = studies.read_together(
-    ("unlabelled", "context"), profiles.load("laptop")
+    ("unlabelled", "context"), recipes.load("laptop")
 )
 sign = next(iter(together.values())).sign  # the same for both
 for study, found in together.items():
@@ -728,7 +728,7 @@ tables.results_table(published.unlabelled_rows("cityscapes", ("masks alone", "CP
 rows = []
 for study, named in (("voc unlabelled", "voc"), ("camvid unlabelled", "camvid")):
     try:
-        found = studies.read(study, profiles.load("laptop", named))
+        found = studies.read(study, recipes.load("laptop", named))
     except FileNotFoundError as missing:
         print(missing)
         continue

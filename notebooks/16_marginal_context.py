@@ -37,7 +37,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from semiseg_lib import datasets, methods, profiles, studies
+from semiseg_lib import datasets, methods, recipes, studies
 from semiseg_lib.batches.cutmix import draw_mix
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.loader import Loader
@@ -69,7 +69,7 @@ profile = chapter.begin("16_marginal_context", profile, device)
 # %%
 scores, names = {}, {}  # arm -> seed -> test mIoU in percent; arm -> what it is
 together = studies.read_together(
-    ("unlabelled", "context"), profiles.load("laptop")
+    ("unlabelled", "context"), recipes.load("laptop")
 )
 for study, records in together.items():
     print(f"{study}:", records.mark)
@@ -708,13 +708,13 @@ differences(
 # It ranks nothing. Its numbers, marked †, were made by an earlier version of the library too.
 
 # %%
-recipes, rows = studies.STUDIES["voc unlabelled"], []
+variants, rows = studies.STUDIES["voc unlabelled"], []
 wanted = ("100 supervised", "100 longer", "100 fixmatch", "100 s4mc", "100 cutmix-s4mc")
 try:
-    photographs = studies.read("voc unlabelled", profiles.load("laptop", "voc"))
+    photographs = studies.read("voc unlabelled", recipes.load("laptop", "voc"))
     print(photographs.mark)
     rows = [
-        {"100 masks": recipes[line["arm"]].text + photographs.sign,
+        {"100 masks": variants[line["arm"]].text + photographs.sign,
          "test mIoU (%)": f"{line['test']:.1f}", "minutes": f"{line['minutes']:.1f}",
          "seed": str(line["seed"])}
         for line in photographs.rows if line["arm"] in wanted

@@ -36,7 +36,7 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from semiseg_lib import profiles, studies
+from semiseg_lib import recipes, studies
 from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.studies import comparison
 from semiseg_lib.studies.comparison import Row, difference
@@ -58,7 +58,7 @@ profile = chapter.begin("17_comparison", profile, device)
 # ```
 
 # %%
-laptop = profiles.load("laptop")
+laptop = recipes.load("laptop")
 found = comparison.read("minivoc", laptop)
 rows = found.rows
 text = {name: row.text for name, row in rows.items()}
@@ -476,7 +476,7 @@ if steps:
 
 # %% tags=["nbval-ignore-output"]
 real = {
-    name: comparison.read(name, profiles.load("laptop", name))
+    name: comparison.read(name, recipes.load("laptop", name))
     for name in ("voc", "camvid")
 }
 for name, one in real.items():

@@ -45,7 +45,7 @@ import torch
 from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import methods, profiles, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.batches.part import Batch
@@ -86,7 +86,7 @@ ARMS = {
     "cutmix-cps": "CutMix-CPS", "cac": "CAC", "eln": "ELN", "s4mc": "S4MC",
 }
 together = studies.read_together(
-    ("unlabelled", "context"), profiles.load("laptop")
+    ("unlabelled", "context"), recipes.load("laptop")
 )
 sign = next(iter(together.values())).sign  # the same for both
 rows = [row for found in together.values() for row in found.rows]
@@ -451,7 +451,7 @@ plots.show(
 
 
 # %%
-recorded_steps = profiles.load("laptop").train_unlabelled.steps
+recorded_steps = recipes.load("laptop").train_unlabelled.steps
 table = [
     {"method": name, "steps": str(count), "seed": str(seed),
      "test mIoU (%)": f"{studies.percent(one.evaluate('test')):.1f}"}
@@ -485,7 +485,7 @@ tables.results_table(table)
 # |---|---|---|
 # | 1 | `methods/soft_teacher/method.py` | the class from above, under its equations (E1), (E2) … |
 # | 2 | `methods/soft_teacher/__init__.py` | the idea, the options, and `DECLARED` with both |
-# | 3 | `profiles/drawn.py` | `unlabelled["soft-teacher"]`: its options in this profile |
+# | 3 | `recipes/laptop/minivoc.yml` | `unlabelled["soft-teacher"]`: its options in this profile |
 # | 4 | `studies/catalogue.py` | an arm, and an arm for each control |
 # | 5 | `tests/methods/` | its loss against a loop over pixels; the contract is free |
 #

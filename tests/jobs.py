@@ -17,7 +17,7 @@ import torch
 
 from semiseg_lib.experiments import Trained, pseudo_labelling, resolve
 from semiseg_lib.experiments.self_correction import supervised
-from semiseg_lib.profiles import load
+from semiseg_lib.recipes import load
 from semiseg_lib.training.run_folder import RunFolder
 
 SMOKE, SEED = load("smoke"), 5

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from semiseg_lib import datasets, methods
+from semiseg_lib import datasets, methods, recipes
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.datasets.dataset import SHIPPED
 from semiseg_lib.experiments import Run
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.methods.pseudo_label import Selection
-from semiseg_lib.profiles import PROFILES, RECIPES, Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import Rounds
 
 
@@ -40,12 +40,9 @@ def dataclasses_in(hint: Any) -> Iterator[type]:
 
 
 def named_profiles() -> dict[str, Profile]:
-    """Return every profile and every recipe of the library by its names."""
-    found = {f"{name}/{dataset}": profile for name, by_dataset in PROFILES.items()
-             for dataset, profile in by_dataset.items()}
-    return found | {f"{method}/{dataset} (recipe)": profile
-                    for method, by_dataset in RECIPES.items()
-                    for dataset, profile in by_dataset.items()}
+    """Return what every recipe of the library says, by profile and file name."""
+    return {f"{name}/{one.path.stem}": one.profile
+            for name in recipes.names() for one in recipes.of(name)}
 
 
 def parts_of(profile: Profile) -> dict[str, Any]:
@@ -76,7 +73,7 @@ def within(value: Any) -> Iterator[Any]:
 
 def examples() -> dict[type, Any]:
     """Return an instance of every class of options."""
-    smoke = PROFILES["smoke"]["minivoc"]
+    smoke = recipes.load("smoke")
     runs = [
         story.second_round(smoke, 0), story.conv_primary(smoke, 0, ConvPrimaryConfig()),
         Rounds.of(smoke, 0, Selection()),

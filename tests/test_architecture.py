@@ -26,7 +26,7 @@ LAYERS = [
     ("batches", "stores"),
     ("methods",),
     ("evaluation", "training"),
-    ("profiles",),
+    ("recipes",),
     ("experiments", "notebook"),
     ("studies",),
     ("cli", "__main__"),
@@ -309,7 +309,7 @@ DICTIONARIES = {
     "semiseg_lib.studies.contenders": "COMPARISONS",
     "semiseg_lib.cli.data": "the command that draws mini-VOC has its name",
 }
-"""Where a dictionary may have datasets as its keys, beside ``datasets`` and ``profiles``."""
+"""Where a dictionary may have datasets as its keys, beside ``datasets``."""
 
 
 def dataset_names_tested(source: str, dictionaries: bool = True) -> list[str]:
@@ -341,7 +341,7 @@ def dataset_names_tested(source: str, dictionaries: bool = True) -> list[str]:
 def test_nothing_branches_on_the_name_of_a_dataset():
     """A dataset says what it is in its declaration; nobody else asks which one it is."""
     def branches(path: Path):
-        if part_of(dotted(path)) not in ("datasets", "profiles"):
+        if part_of(dotted(path)) != "datasets":
             yield from dataset_names_tested(
                 path.read_text(encoding="utf-8"), dotted(path) not in DICTIONARIES
             )

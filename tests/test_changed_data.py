@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.cli import main
 from semiseg_lib.core import durable
 from semiseg_lib.core.durable import read_json
@@ -39,7 +39,7 @@ def work(tmp_path, monkeypatch) -> Path:
     """A work folder, and the smoke profile of a folder with a tiny network."""
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
     monkeypatch.delenv("SEMISEG_DATA", raising=False)
-    monkeypatch.setitem(profiles.PROFILES["smoke"], "folder", own_folder.profile())
+    monkeypatch.setattr(recipes, "load", own_folder.load_instead(own_folder.profile()))
     return tmp_path / "work"
 
 

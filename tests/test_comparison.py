@@ -14,7 +14,7 @@ from scipy import stats
 from bookkit import results
 from semiseg_lib import studies
 from semiseg_lib.cli import main
-from semiseg_lib.profiles import load
+from semiseg_lib.recipes import load
 from semiseg_lib.studies import comparison
 from semiseg_lib.studies import records as stored_records
 from semiseg_lib.studies.comparison import Row, difference, holm

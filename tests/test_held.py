@@ -15,7 +15,7 @@ from semiseg_lib.core import durable
 
 RUN = """
 from importlib import import_module
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.experiments import resolve, training
 from semiseg_lib.experiments import self_correction as story
 inner, resolving = training.fit, import_module("semiseg_lib.experiments.resolving")
@@ -27,7 +27,7 @@ def logits_of(method, images):
     print("labels", len(images), flush=True)
     return predict(method, images)
 training.fit, resolving.logits_of = fit, logits_of
-profile = profiles.load("smoke")
+profile = recipes.load("smoke")
 supervised = resolve(story.supervised(profile, 3), "cpu")
 store = resolve(story.logits(profile, 3), "cpu")
 weights = sum(value.double().sum() for value in supervised.method.state_dict().values())

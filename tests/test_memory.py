@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from semiseg_lib import methods, profiles
+from semiseg_lib import methods, recipes
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig, StrongConfig, ViewConfig
 from semiseg_lib.batches.part import Batch
@@ -192,7 +192,7 @@ def test_smaller_crops_and_fewer_phases_cost_less():
 @pytest.mark.parametrize("crop, said", [(0, ""), (48, ""), (512, "about ")])
 def test_the_step_of_a_large_batch_is_announced_and_that_of_a_small_one_is_not(crop, said, capsys):
     """What a step takes is worth a line only where it could be too much."""
-    profile = replace(profiles.load("smoke"), augment=ViewConfig(crop=crop))
+    profile = replace(recipes.load("smoke"), augment=ViewConfig(crop=crop))
     run, data = self_correction.supervised(profile, 0), Data(profile.data, 0)
     method = methods.build(run.method, run.model, 5)
     loader = training.make_loader(run, data.labelled.without_boxes(), None)

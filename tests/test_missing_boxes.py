@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.experiments import Machine, resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.identity import need_boxes
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 
 LISTS = {"labelled": range(4), "val": range(4, 6), "test": range(6, 8), "unlabelled": range(8, 12)}
 
@@ -57,7 +57,7 @@ def data_on(root: Path, **options) -> Data:
 
 
 def profile(**options) -> Profile:
-    return replace(profiles.load("smoke", "folder"), data=DataConfig("folder", **options))
+    return replace(recipes.load("smoke", "folder"), data=DataConfig("folder", **options))
 
 
 @pytest.mark.parametrize("number, words", [
@@ -99,8 +99,8 @@ def test_a_primary_learns_from_the_unlabelled_images_with_boxes_alone(tmp_path, 
     root = folder(tmp_path / "own", {8, 9})
     machine = Machine("cpu", root)
     small = replace(
-        profiles.load("smoke"), data=DataConfig("folder"),
-        augment=replace(profiles.load("smoke").augment, crop=32),
+        recipes.load("smoke"), data=DataConfig("folder"),
+        augment=replace(recipes.load("smoke").augment, crop=32),
     )
     primary = resolve(story.primary(small, 0), machine)
     assert resolve(story.logits(small, 0), machine).names == ("p10", "p11")

@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 
 import semiseg_lib
-from semiseg_lib import methods, profiles
+from semiseg_lib import methods, recipes
 from semiseg_lib.batches import loader, weak_view
 from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.experiments import Machine, Run, identity, resolve
 from semiseg_lib.experiments.self_correction import primary, supervised
 from semiseg_lib.experiments.semi_supervised import learn
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 
 LIBRARY = Path(semiseg_lib.__file__).parent
 SHARED = ViewConfig(crop=48, scale=(0.5, 1.5), brightness=0.3, contrast=0.3, saturation=0.3)
@@ -103,7 +103,7 @@ TRAINED: dict[str, Callable[[Profile, int], Run]] = {
 
 def profile_of(dataset: str, augment: ViewConfig | None = None) -> Profile:
     """The smoke profile of a dataset; both train the same network as long, and store as often."""
-    mine, other = profiles.load("smoke", dataset), profiles.load("smoke", "minivoc")
+    mine, other = recipes.load("smoke", dataset), recipes.load("smoke", "minivoc")
     trains = {
         name: replace(value, steps=2, checkpoint_seconds=1e9)
         for name, value in vars(other).items() if name.startswith("train_")

@@ -27,7 +27,7 @@ from semiseg_lib.datasets.dataset import SHIPPED, Dataset
 from semiseg_lib.datasets.labels import VOID, read_mask
 from semiseg_lib.experiments import Inputs, Machine, resolve, self_correction, semi_supervised
 from semiseg_lib.experiments.trained import read_run
-from semiseg_lib.profiles import Profile, load
+from semiseg_lib.recipes import Profile, load
 from semiseg_lib.training.run_folder import RunFolder
 
 PAGE = Path(__file__).resolve().parents[1] / "notebooks" / "your_own_dataset.md"

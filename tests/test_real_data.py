@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from semiseg_lib import methods
 from semiseg_lib.cli import main
-from semiseg_lib.profiles import unlabelled_names
 
 ROOT = os.environ.get("SEMISEG_DATA", "")
 SMOKE = ["--profile", "smoke", "--seed", "5", "--device", "cpu"]
@@ -55,7 +55,7 @@ def works(tmp_path_factory):
 
 
 TRIED = [(method, ("voc", "camvid")[number % 2])
-         for number, method in enumerate(["pseudo-label", *unlabelled_names()])]
+         for number, method in enumerate(["pseudo-label", *methods.named_options(unlabelled=True)])]
 """Every method on one of the two datasets, in turn: only the reader tells them apart."""
 
 

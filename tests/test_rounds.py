@@ -25,8 +25,8 @@ from semiseg_lib.experiments.pseudo_labelling import (
 )
 from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.methods.pseudo_label import Selection
-from semiseg_lib.profiles import load
-from semiseg_lib.profiles.profile import RoundsConfig
+from semiseg_lib.recipes import load
+from semiseg_lib.recipes.profile import RoundsConfig
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 
 SMOKE, SEED = load("smoke"), 5

@@ -10,7 +10,7 @@ import pytest
 from semiseg_lib.cli import main
 from semiseg_lib.experiments import Logits, resolve
 from semiseg_lib.experiments.self_correction import ancillary
-from semiseg_lib.profiles import load
+from semiseg_lib.recipes import load
 
 RUN = ancillary(load("smoke"), 5)
 LOGITS = Logits(RUN, "labelled")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.cli import main
 from semiseg_lib.core.durable import _beside, write_json
 from semiseg_lib.datasets.labels import read_mask, write_mask
@@ -58,7 +58,7 @@ def place(full, tmp_path, monkeypatch) -> Iterator[tuple[Path, Path]]:
     kept = shutil.copytree(root, tmp_path / "kept")
     monkeypatch.setenv("SEMISEG_WORK", str(work))
     monkeypatch.delenv("SEMISEG_DATA", raising=False)
-    monkeypatch.setitem(profiles.PROFILES["smoke"], "folder", own_folder.profile())
+    monkeypatch.setattr(recipes, "load", own_folder.load_instead(own_folder.profile()))
     yield root, work
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(kept, root)

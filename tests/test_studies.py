@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 import torch
 
-from semiseg_lib import profiles, studies
+from semiseg_lib import recipes, studies
 from semiseg_lib.cli import main
 from semiseg_lib.core.durable import Damaged, read_json, write_json
 from semiseg_lib.core.fingerprint import fingerprint
@@ -25,7 +25,7 @@ from semiseg_lib.core.provenance import code_version, state_of_machine
 from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.experiments import Inputs, Machine, Run, resolve, self_correction, training
 from semiseg_lib.experiments.inventory import inventory
-from semiseg_lib.profiles import load
+from semiseg_lib.recipes import load
 from semiseg_lib.studies import Arm, Rounds, scores
 from semiseg_lib.studies import records as stored_records
 from semiseg_lib.studies.catalogue import photo_arms, unlabelled_photo_arms
@@ -512,7 +512,7 @@ def test_a_row_that_does_not_say_its_data_is_left_out_and_stays(runs, records):
 WRITES_A_ROW = """
 import sys
 from pathlib import Path
-from semiseg_lib.profiles import load
+from semiseg_lib.recipes import load
 from semiseg_lib.studies import records
 path, seed = Path(sys.argv[1]), int(sys.argv[2])
 read = records._stored
@@ -864,7 +864,7 @@ def test_the_command_says_which_rows_are_left_out(records, runs, capsys):
 def command(own, monkeypatch):
     """The command that runs the study of the fixture ``own`` with one seed."""
     root, profile, _ = own
-    monkeypatch.setitem(profiles.PROFILES["smoke"], "folder", profile)
+    monkeypatch.setattr(recipes, "load", own_folder.load_instead(profile))
     monkeypatch.setattr(studies, "STUDIES", stored_records.STUDIES)
     return ["study", "own", "--profile", "smoke", "--root", str(root), "--device", "cpu",
             "--seeds", "1"]

@@ -18,7 +18,7 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation.metrics import evaluate
 from semiseg_lib.methods import PrimaryConfig, SupervisedConfig
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.profiles import load
+from semiseg_lib.recipes import load
 from semiseg_lib.training.loop import (
     TrainConfig,
     TrainingDiverged,

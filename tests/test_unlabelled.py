@@ -23,7 +23,7 @@ from semiseg_lib.experiments.self_correction import logits, supervised
 from semiseg_lib.experiments.semi_supervised import learn, supervised_longer
 from semiseg_lib.methods import ELNConfig
 from semiseg_lib.models import ModelConfig, encoders
-from semiseg_lib.profiles import Profile, load
+from semiseg_lib.recipes import Profile, load
 
 SMOKE = load("smoke")
 SEED = 5

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import tyro
 from accelerate import PartialState
 
-from semiseg_lib import datasets, methods, profiles, studies
+from semiseg_lib import datasets, methods, recipes, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
 from semiseg_lib.cli.predict import predict_files
 from semiseg_lib.cli.report import report, say
@@ -33,17 +33,13 @@ from semiseg_lib.experiments import (
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.refusals import refuse_other_inputs
 from semiseg_lib.experiments.trained import read_run, with_weights_at
-from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.notebook.tables import markdown_table
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.training.loop import TrainConfig
 from semiseg_lib.training.run_folder import CONFIG, RunFolder, read_description
 
 STAGES = ("supervised", "ancillary", "primary", "conv-primary")
-TRAINABLE = tuple(dict.fromkeys(
-    [one.options.name for one in methods.declared()] + list(profiles.unlabelled_names())
-))
-"""The methods that are declared, and the further names that profiles give to options of theirs."""
+TRAINABLE = tuple(methods.named_options())
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -51,12 +47,13 @@ def train(arguments: Sequence[str]) -> None:
     chooser = argparse.ArgumentParser(prog="semiseg train", description=train.__doc__,
                                       add_help="--help" not in arguments[1:])
     chooser.add_argument("method", choices=TRAINABLE, help="what to train; then --help for more")
-    chooser.add_argument("--profile", help="smoke, laptop ...: where the defaults come from")
+    chooser.add_argument("--profile", help=f"{', '.join(recipes.names())}: where the defaults "
+                         "come from; unset: SEMISEG_PROFILE, else laptop")
     chooser.add_argument("--dataset", default="minivoc", choices=datasets.names(),
                          help="minivoc (drawn), voc, cityscapes, camvid, your own folder; to "
                               "classify small images: digits, cifar10; or a registered one")
     chosen, rest = chooser.parse_known_args(arguments)
-    profile = profiles.load(chosen.profile, chosen.dataset, chosen.method)
+    profile = recipes.load(chosen.profile, chosen.dataset, chosen.method)
     run = _train_stage if chosen.method in STAGES else _train_unlabelled
     run(chosen.method, profile, rest)
 
@@ -64,8 +61,7 @@ def train(arguments: Sequence[str]) -> None:
 def _train_stage(name: str, profile: Profile, rest: Sequence[str]) -> None:
     """A run of the main storyline."""
     stage = name.removeprefix("conv-")
-    learnt = ConvPrimaryConfig(ema_decay=profile.primary.ema_decay)
-    method = learnt if name == "conv-primary" else getattr(profile, stage)
+    method = getattr(profile, name.replace("-", "_"))
     flags = _flags(name, profile, method, getattr(profile, f"train_{stage}"), rest)
     profile = _changed(profile, flags, {stage: flags.method, f"train_{stage}": flags.train})
     run = getattr(story, stage)(profile, flags.seed)
@@ -154,7 +150,7 @@ def run(
 
 def logits(common: CommonFlags = Common()) -> None:
     """Store the ancillary's logits of all unlabelled images."""
-    store = resolve(story.logits(common.chosen(), common.seed), common.machine)
+    store = resolve(story.logits(common.chosen("ancillary"), common.seed), common.machine)
     print(f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
           f"{shown(store.folder)}")
 
@@ -199,9 +195,8 @@ def predict(
 
 def pipeline(common: CommonFlags = Common()) -> None:
     """Run all stages: data, supervised baseline, ancillary, logits, primary; then compare them."""
-    profile, seed, machine = common.chosen(), common.seed, common.machine
-    own = profile.primary
-    learnt = ConvPrimaryConfig(ema_decay=own.ema_decay)
+    profile, seed, machine = common.chosen("primary"), common.seed, common.machine
+    own, learnt = profile.primary, profile.conv_primary
     runs = {
         "supervised (masks alone)": story.supervised(profile, seed),
         "ancillary (sees boxes)": story.ancillary(profile, seed),
@@ -244,7 +239,7 @@ def study(
     """
     if name not in studies.STUDIES:
         raise ValueError(f"there is no study {name!r}; there are {', '.join(studies.STUDIES)}.")
-    chosen = profiles.load(profile, studies.dataset_of(name))
+    chosen = recipes.load(profile, studies.dataset_of(name))
     machine = Machine(device, reading_root(root), workers)
     path = studies.record_path(name, chosen.name)
     with _making_anew(path.stem) if anew else nullcontext():

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.paths import shown
 from semiseg_lib.notebook.tables import markdown_table
@@ -32,7 +32,7 @@ def compare(
     """
     if out is not None and out.suffix not in WRITERS:
         raise ValueError(f"{shown(out)}: the comparison is written as {' or '.join(WRITERS)}.")
-    found = comparison.read(dataset, profiles.load(profile, dataset))
+    found = comparison.read(dataset, recipes.load(profile, dataset))
     if not found.rows:
         raise FileNotFoundError("\n".join(["no record is stored yet. Make them:",
                                            *found.commands()]))

@@ -8,13 +8,13 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 import tyro
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.evaluation.predict import Protocol
 from semiseg_lib.experiments import Machine
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.training.loop import TrainConfig
 
 Options = TypeVar("Options")
@@ -57,9 +57,13 @@ class Common:
         """What to compute on."""
         return Machine(self.device, self.root, self.workers, self.trackers)
 
-    def chosen(self) -> Profile:
-        """Return the profile with the changes that these flags describe."""
-        chosen = profiles.load(self.profile, self.dataset)
+    def chosen(self, method: str = "") -> Profile:
+        """Return the profile with the changes that these flags describe.
+
+        Args:
+            method: what is trained, so that no other system's recipe is taken; "" if nothing is.
+        """
+        chosen = recipes.load(self.profile, self.dataset, method)
         data = chosen.data
         if self.labelled is not None:
             data = replace(data, labelled=self.labelled)

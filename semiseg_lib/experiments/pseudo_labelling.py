@@ -23,8 +23,8 @@ from semiseg_lib.experiments.self_correction import run, supervised
 from semiseg_lib.experiments.trained import Trained
 from semiseg_lib.experiments.values import PseudoLabels, Run
 from semiseg_lib.methods import PseudoLabelConfig
-from semiseg_lib.profiles import Profile
-from semiseg_lib.profiles.profile import RoundsConfig
+from semiseg_lib.recipes import Profile
+from semiseg_lib.recipes.profile import RoundsConfig
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 
 

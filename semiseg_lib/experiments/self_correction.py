@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from semiseg_lib.experiments.values import Logits, MixedLogits, Run
 from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.training.loop import TrainConfig
 
 UNCORRECTED = PrimaryConfig(correction="none")

@@ -8,7 +8,7 @@ from semiseg_lib import methods
 from semiseg_lib.experiments.self_correction import run, supervised
 from semiseg_lib.experiments.values import Run
 from semiseg_lib.methods import MethodConfig, SupervisedConfig
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 
 __all__ = ["learn", "supervised", "supervised_longer", "warm_starts"]
 

@@ -13,12 +13,22 @@ from pydantic import PlainValidator
 
 from semiseg_lib import models
 from semiseg_lib.methods import registry
-from semiseg_lib.methods.registry import Declared, UnknownMethod, declared, kind, register
+from semiseg_lib.methods.registry import (
+    Declared,
+    UnknownMethod,
+    declared,
+    kind,
+    named_options,
+    register,
+)
 
 if TYPE_CHECKING:
     from semiseg_lib.methods.base import Method
 
-__all__ = ["Declared", "MethodConfig", "UnknownMethod", "build", "declared", "kind", "register"]
+__all__ = [
+    "Declared", "MethodConfig", "UnknownMethod", "build", "declared", "kind", "named_options",
+    "register",
+]
 
 registry.discover(__path__, __name__)
 

@@ -6,8 +6,8 @@ Importing this module does not import torch: the class of a method is imported w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -28,11 +28,13 @@ class Declared:
             ``__init__.py``.
         method: the name of its class in the room's ``method.py``.
         unlabelled: it learns from labelled and unlabelled images together.
+        variants: options that have a name of their own, such as ``cutmix-cps``.
     """
 
     options: type
     method: str
     unlabelled: bool = False
+    variants: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def load(self) -> type[Method]:
         """Import the class of the method, and torch with it."""
@@ -65,6 +67,19 @@ def discover(folders: Iterable[str], package: str) -> None:
 def declared() -> tuple[Declared, ...]:
     """Return what the rooms of this folder declare."""
     return tuple(_shipped)
+
+
+def named_options(unlabelled: bool = False) -> dict[str, Any]:
+    """Return default options by the names that commands and recipes know methods by.
+
+    Args:
+        unlabelled: only of methods that learn from labelled and unlabelled images together.
+    """
+    found: dict[str, Any] = {}
+    for one in declared():
+        if one.unlabelled or not unlabelled:
+            found |= {one.options.name: one.options(), **one.variants}
+    return found
 
 
 def kind(config: Any) -> type[Method]:

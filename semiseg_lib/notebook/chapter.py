@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import yaml
 
-from semiseg_lib import profiles
-from semiseg_lib.profiles import Profile
+from semiseg_lib import recipes
+from semiseg_lib.recipes import Profile
 from semiseg_lib.training.loop import make_accelerator
 
 
@@ -25,7 +25,7 @@ def begin(
         device: "cpu" to stay on the CPU; None takes the best device there is.
         dataset: minivoc, voc ...: whose numbers the profile holds.
     """
-    chosen = profiles.load(profile, dataset)
+    chosen = recipes.load(profile, dataset)
     minutes = _minutes(chapter, chosen.name)
     place = make_accelerator(chosen.train_primary, device).device
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type.upper()

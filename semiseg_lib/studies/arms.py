@@ -9,7 +9,7 @@ from typing import Any
 from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.experiments import Run, runs_behind
 from semiseg_lib.experiments.machine import Machine
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.scores import Rounds, Scores, reads, scored
 
 Recipe = Callable[[Profile, int], "Run | Rounds"]

@@ -13,7 +13,7 @@ from semiseg_lib.experiments.self_correction import UNCORRECTED
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.methods.self_correcting import AlphaSchedule
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.arms import Arm, Recipe
 from semiseg_lib.studies.scores import Rounds, rounds, with_labels
 

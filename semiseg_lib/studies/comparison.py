@@ -19,7 +19,7 @@ from semiseg_lib.evaluation.statistics import (
     paired_interval,
 )
 from semiseg_lib.experiments.values import fresh_networks
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import records
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES

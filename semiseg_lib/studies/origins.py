@@ -9,7 +9,7 @@ from typing import Any
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.core.fingerprint import digest
 from semiseg_lib.experiments import Inputs, Machine, Run
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.scores import images_read
 

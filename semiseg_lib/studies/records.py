@@ -35,7 +35,7 @@ from semiseg_lib.core.paths import in_checkout, shown, work_root
 from semiseg_lib.core.provenance import code_version, in_words
 from semiseg_lib.datasets.as_hashed import one_state_of_files
 from semiseg_lib.experiments import Machine
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.origins import data_here, is_of_these_images, origin_of

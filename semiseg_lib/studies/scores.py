@@ -28,8 +28,8 @@ from semiseg_lib.experiments.places import place
 from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.experiments.values import Logits
 from semiseg_lib.methods.pseudo_label import Selection
-from semiseg_lib.profiles import Profile
-from semiseg_lib.profiles.profile import RoundsConfig
+from semiseg_lib.recipes import Profile
+from semiseg_lib.recipes.profile import RoundsConfig
 from semiseg_lib.training.run_folder import RunFolder
 
 Scores = dict[str, Any]

@@ -8,7 +8,7 @@ import yaml
 import bookkit as book_package
 from bookkit import BookError, load
 from bookkit.description import TABLE_END, TABLE_START
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_readme_shows_the_current_chapter_table(book, checkout):
 
 
 def test_the_profiles_are_those_of_the_library(book):
-    assert set(book.profiles) == set(profiles.PROFILES)
+    assert set(book.profiles) == set(recipes.names())
 
 
 def test_the_table_of_contents_holds_every_page_once_in_order(book):

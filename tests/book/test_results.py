@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bookkit import BookError, results
-from semiseg_lib import profiles, studies
+from semiseg_lib import recipes, studies
 from semiseg_lib.core.durable import read_json
 from semiseg_lib.studies import Records
 
@@ -96,7 +96,7 @@ def test_a_missing_record_says_how_to_make_it(tmp_path, monkeypatch):
 
 
 def test_the_conditions_come_from_profile_and_machine():
-    profile, records = profiles.load("laptop", "voc"), record({"100 none": [60.0]})
+    profile, records = recipes.load("laptop", "voc"), record({"100 none": [60.0]})
     assert "192-px crops" in results.conditions(records, profile)
     smaller = replace(profile, augment=replace(profile.augment, crop=96))
     assert "96-px crops" in results.conditions(records, smaller)

@@ -16,7 +16,7 @@ from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.experiments import Machine, training
-from semiseg_lib.profiles import Profile, load
+from semiseg_lib.recipes import Profile, load
 from semiseg_lib.training.loop import TrainConfig
 
 LISTS = {

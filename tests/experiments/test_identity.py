@@ -21,7 +21,7 @@ from semiseg_lib.experiments.semi_supervised import learn
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.methods import AncillaryConfig, ConvPrimaryConfig, ELNConfig
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 
 
 def values_of(profile: Profile) -> dict[str, Value]:

@@ -21,7 +21,7 @@ from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.pseudo_labelling import pseudo_labels, student
 from semiseg_lib.experiments.trained import read_run
 from semiseg_lib.models import encoders
-from semiseg_lib.profiles import load
+from semiseg_lib.recipes import load
 from semiseg_lib.training.run_folder import RunFolder, read_description
 
 MEMBERS = ("model.safetensors", "best.safetensors", "record.json", "config.json", "lists.json",

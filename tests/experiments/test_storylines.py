@@ -27,7 +27,7 @@ from semiseg_lib.experiments import (
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.methods.self_correcting.method import linear_correction
-from semiseg_lib.profiles import load
+from semiseg_lib.recipes import load
 from semiseg_lib.stores.logits import StaleLogits
 
 SMOKE = load("smoke")

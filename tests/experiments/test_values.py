@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -33,14 +34,12 @@ from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
 from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.losses import cross_entropy
 from semiseg_lib.methods.self_correcting import AlphaSchedule
-from semiseg_lib.profiles import PROFILES, RECIPES, Profile, load
+from semiseg_lib.recipes import Profile, load
+
+sys.path.append(str(Path(__file__).parents[1]))
+from reachable import named_profiles
 
 SMOKE = load("smoke")
-PROFILES_BY_NAME = {
-    f"{name} {dataset}": profile
-    for name, chosen in PROFILES.items() for dataset, profile in chosen.items()
-} | {f"paper {dataset} {method}": profile
-     for method, of in RECIPES.items() for dataset, profile in of.items()}
 
 
 def rounds_of(profile: Profile, count: int) -> list[Run]:
@@ -77,7 +76,7 @@ def values_of(profile: Profile) -> dict[str, Value]:
     return runs | others
 
 
-@pytest.mark.parametrize("profile", PROFILES_BY_NAME.values(), ids=PROFILES_BY_NAME)
+@pytest.mark.parametrize("profile", named_profiles().values(), ids=named_profiles())
 def test_every_value_of_every_profile_survives_json(profile):
     """Written in full, or as what its identity is made of: the same value comes back."""
     values = values_of(profile)

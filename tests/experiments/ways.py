@@ -34,7 +34,9 @@ from PIL import Image
 from safetensors.torch import save
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
-from semiseg_lib import cli, profiles, studies
+import own_folder
+
+from semiseg_lib import cli, recipes, studies
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.core.paths import CHECKOUT, work_root
@@ -55,7 +57,7 @@ from semiseg_lib.experiments.trained import open_run
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.models import ModelConfig, encoders
 from semiseg_lib.notebook.tables import markdown_table
-from semiseg_lib.profiles import Profile
+from semiseg_lib.recipes import Profile
 from semiseg_lib.stores import logits as logits_store
 from semiseg_lib.studies import records
 
@@ -107,7 +109,7 @@ class World:
 
 def tiny_profile() -> Profile:
     """The smoke profile of a folder of one's own, with a network that trains in a second."""
-    smoke = profiles.load("smoke", "folder")
+    smoke = recipes.load("smoke", "folder")
     short = {
         name: replace(getattr(smoke, name), steps=2, batch_labelled=2, validate_every=0,
                       batch_unlabelled=2 * (name in ("train_primary", "train_unlabelled")))
@@ -382,7 +384,7 @@ def command(world: World, *arguments: str) -> str:
 @contextmanager
 def _in_profiles(world: World) -> Iterator[None]:
     """Let commands find the world's profile."""
-    with mock.patch.dict(profiles.PROFILES["smoke"], {"folder": world.profile}):
+    with mock.patch.object(recipes, "load", own_folder.load_instead(world.profile)):
         yield
 
 
@@ -502,7 +504,7 @@ def _with_encoder(world: World) -> set[str]:
 
 
 def _minivoc(world: World) -> set[str]:
-    own, smoke = world.profile, profiles.load("smoke")
+    own, smoke = world.profile, recipes.load("smoke")
     data = replace(smoke.data, unboxed=own.data.unboxed).with_options(world=world.minivoc)
     return resolved(self_correction.supervised(replace(own, data=data), world.seed), world)
 

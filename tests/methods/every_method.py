@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from semiseg_lib import methods, profiles
+from semiseg_lib import methods, recipes
 from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig, StrongConfig
 from semiseg_lib.experiments import Identity, Run, self_correction
 from semiseg_lib.experiments.trained import read_run
@@ -63,7 +63,7 @@ CLASSES, SIZE = 3, 32
 
 def run_of(config) -> Run:
     """Return a run of the method, as a value; it reads no stored logits."""
-    smoke = profiles.load("smoke")
+    smoke = recipes.load("smoke")
     return self_correction.run(smoke, 3, config, smoke.train_unlabelled)
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.experiments import Inputs, open_run, resolve, self_correction
 from semiseg_lib.methods import PrimaryConfig
 
-SMOKE = profiles.load("smoke")
+SMOKE = recipes.load("smoke")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib import profiles
+from semiseg_lib import recipes
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.part import Batch, Part
@@ -56,7 +56,7 @@ class Drawn(Inputs):
 
 def run_of(config, augment: ViewConfig = MIRRORED) -> Run:
     """A run of the method, with the stored logits that it reads."""
-    method, smoke = build(config), replace(profiles.load("smoke"), augment=augment)
+    method, smoke = build(config), replace(recipes.load("smoke"), augment=augment)
     train = replace(
         smoke.train_unlabelled, batch_labelled=2, validate_every=0,
         batch_unlabelled=3 if "unlabelled" in method.learns_from else 0,

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_type_hints
 import pytest
 import torch
 
-from semiseg_lib import methods, profiles
+from semiseg_lib import methods, recipes
 from semiseg_lib.core.fingerprint import Configuration, Schema, fingerprint, plain
 from semiseg_lib.experiments import Inputs, open_run, resolve, semi_supervised
 from semiseg_lib.methods import MeanTeacherConfig, SupervisedConfig, registry
@@ -138,7 +138,7 @@ def test_a_stored_run_of_an_unknown_method_says_how_to_make_it_known(tmp_path, m
 
 
 @pytest.mark.parametrize("own", [
-    *(options for options in profiles.load("laptop").unlabelled.values()), SupervisedConfig(),
+    *(options for options in recipes.load("laptop").unlabelled.values()), SupervisedConfig(),
 ], ids=lambda options: options.name)
 def test_the_books_own_options_are_stored_and_read_as_before(own, tmp_path):
     store(run_of(own), tmp_path)
@@ -194,7 +194,7 @@ def test_what_is_no_method_is_refused():
 
 def test_code_with_a_further_option_finds_the_runs_of_the_code_before(tmp_path, monkeypatch):
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
-    smoke = replace(profiles.load("smoke"), warm=False)
+    smoke = replace(recipes.load("smoke"), warm=False)
     first = resolve(semi_supervised.learn(smoke, 11, SofterConfig()), "cpu")
     later = changed(SofterConfig, Schema(before={"later": 3, "further": 1}), further=2)
     methods.register(later, Softer)
@@ -208,7 +208,7 @@ def test_code_with_a_further_option_finds_the_runs_of_the_code_before(tmp_path, 
 @BOTH
 def test_it_is_trained_scored_and_loaded_like_the_others(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
-    smoke = replace(profiles.load("smoke"), warm=False)
+    smoke = replace(recipes.load("smoke"), warm=False)
     run = semi_supervised.learn(smoke, 11, kind())
     trained = resolve(run, "cpu")
     assert trained.folder.path.name.startswith(f"{kind.name}-")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from semiseg_lib.batches.options import CutMixConfig
+from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig
 from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.methods.options import HardPixels
 from semiseg_lib.methods.registry import Declared
@@ -44,4 +44,7 @@ class CPSConfig(Configuration):
             raise ValueError(f"cps.weight is {self.weight}; it must be at least 0.")
 
 
-DECLARED = (Declared(CPSConfig, "CPS", unlabelled=True),)
+DECLARED = (Declared(
+    CPSConfig, "CPS", unlabelled=True,
+    variants={"cutmix-cps": CPSConfig(cutmix=THREE_BOXES)},
+),)

@@ -93,4 +93,6 @@ class S4MCConfig(Configuration):
             raise ValueError(f"s4mc.expectation is {self.expectation}; all must be 0 .. 1.")
 
 
-DECLARED = (Declared(S4MCConfig, "S4MC", unlabelled=True),)
+DECLARED = (Declared(
+    S4MCConfig, "S4MC", unlabelled=True, variants={"cutmix-s4mc": S4MCConfig(strong=None)},
+),)

@@ -36,9 +36,9 @@ class RoundsConfig(Configuration):
         ema_decay: decay of the students' moving average.
     """
 
-    count: int
     pretrain: TrainConfig
     finetune: TrainConfig
+    count: int = 1
     selection: Selection = Selection()
     keep_better: bool = True
     ema_decay: float = 0.99
@@ -62,7 +62,7 @@ class Profile(Configuration):
         train_start: the start of convolutional self-correction, on the labelled images.
         train_unlabelled: the training of methods that learn from unlabelled images.
         rounds: iterated pseudo-labelling, and the training of its students.
-        supervised, ancillary, primary: the options of each stage's method.
+        supervised, ancillary, primary, conv_primary: the options of each stage's method.
         protocol: how images are predicted when they are scored.
         unlabelled: the options of methods that learn from unlabelled images, by the names that
             commands know them by.
@@ -86,6 +86,7 @@ class Profile(Configuration):
     supervised: SupervisedConfig = SupervisedConfig()
     ancillary: AncillaryConfig = AncillaryConfig()
     primary: PrimaryConfig | ConvPrimaryConfig = PrimaryConfig()
+    conv_primary: ConvPrimaryConfig = ConvPrimaryConfig()
     protocol: Protocol = Protocol()
     unlabelled: Mapping[str, MethodConfig] = field(default_factory=dict)
     logits_bits: Literal[8, 16] = 16
