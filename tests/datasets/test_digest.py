@@ -261,7 +261,7 @@ def test_many_files_are_hashed_as_one_by_one(tmp_path, later):
     paths = [tmp_path / f"{i}.bin" for i in range(3 * digest.PART)]
     for i, path in enumerate(paths):
         path.write_bytes(bytes([i % 256, i // 256]) * (50_000 if i % 3 else 2))
-    found = FileHashes(tmp_path).of_all([*paths, *reversed(paths)])
+    found = FileHashes(tmp_path).get_all([*paths, *reversed(paths)])
     assert found == {path: sha(path.read_bytes()) for path in paths}
 
 
@@ -327,7 +327,7 @@ def test_a_record_is_believed_only_where_the_whole_stat_agrees(reader, work, nam
         record[name] -= 1
     write_table(reader.root, work, {path: record})
     expected = sha(path.read_bytes()) if name else "f" * 64
-    assert FileHashes(reader.root).of(path) == expected
+    assert FileHashes(reader.root).get(path) == expected
 
 
 @pytest.mark.parametrize("young", ["modified", "changed"])
@@ -344,7 +344,7 @@ def test_a_record_made_within_the_tick_of_a_change_is_not_believed(
     record["recorded"] = max(record["modified"], record["changed"]) + seconds * SECOND
     write_table(reader.root, work, {path: record})
     hashes = FileHashes(reader.root)
-    assert hashes.of(path) == ("f" * 64 if believed else sha(path.read_bytes()))
+    assert hashes.get(path) == ("f" * 64 if believed else sha(path.read_bytes()))
 
 
 def test_files_written_just_now_are_read_again_until_they_have_settled(
@@ -370,7 +370,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(reader, monkeypatch,
         return found
 
     monkeypatch.setattr(digest, "_sha256", spoil)
-    assert FileHashes(reader.root).of(path) == sha(b"written meanwhile")
+    assert FileHashes(reader.root).get(path) == sha(b"written meanwhile")
 
 
 def test_a_file_that_never_rests_is_refused_by_name(reader, monkeypatch):
@@ -417,7 +417,7 @@ def test_two_images_of_one_name_must_be_the_same(reader):
 def test_an_unreadable_or_foreign_table_is_an_empty_one(reader, work, content):
     path = reader.files("one")[0]
     table = write_table(reader.root, work, {path: record_of(path)})
-    assert FileHashes(reader.root).of(path) == "f" * 64, "what is spoiled below was in order"
+    assert FileHashes(reader.root).get(path) == "f" * 64, "what is spoiled below was in order"
     spoiled = read_json(table)
     record = spoiled["files"][str(path)]
     if content == "files":
@@ -437,12 +437,12 @@ def test_an_unreadable_or_foreign_table_is_an_empty_one(reader, work, content):
     else:
         write_json(table, spoiled)
     hashes = FileHashes(reader.root)
-    assert hashes.of(path) == sha(path.read_bytes())
+    assert hashes.get(path) == sha(path.read_bytes())
     hashes.save()
     assert list(json.loads(table.read_text(encoding="utf-8"))["files"]) == [str(path)]
 
 
-@pytest.mark.parametrize("trouble", ["a file in its place", "held", "write_json"])
+@pytest.mark.parametrize("trouble", ["a file in its place", "locked", "write_json"])
 def test_a_work_folder_that_cannot_be_written_is_no_error(
     reader, work, later, hashed, monkeypatch, trouble
 ):
@@ -514,7 +514,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 for path in sorted(folder.glob(f"{sys.argv[2]}*")):
     hashes = FileHashes(folder)
-    hashes.of(path)
+    hashes.get(path)
     hashes.save()
 """
 
@@ -547,7 +547,7 @@ def test_two_processes_that_save_at_the_same_time_lose_nothing(tmp_path, work):
 def test_a_table_with_a_flipped_bit_is_not_believed(reader, work):
     path = reader.files("one")[0]
     table = write_table(reader.root, work, {path: record_of(path)})
-    assert FileHashes(reader.root).of(path) == "f" * 64, "what is flipped below was in order"
+    assert FileHashes(reader.root).get(path) == "f" * 64, "what is flipped below was in order"
     with each_flip(table, 200) as flips:
         for _ in flips:
-            assert FileHashes(reader.root).of(path) == sha(path.read_bytes())
+            assert FileHashes(reader.root).get(path) == sha(path.read_bytes())

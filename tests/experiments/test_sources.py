@@ -265,17 +265,17 @@ def begun(tiny):
 
 def test_what_is_recorded_is_what_was_loaded(work, begun, machine):
     """The run that it starts with is trained anew after it was loaded."""
-    (start,), acquire, done = begun.start, resolving.held, []
+    (start,), acquire, done = begun.start, resolving.locked, []
     resolve(start, machine)
 
-    def held(path, *rest, **options):
+    def locked(path, *rest, **options):
         if path.name.startswith("fixmatch") and not done:
             done.append(path)
             with other_code():
                 resolve(start, machine, anew=True)
         return acquire(path, *rest, **options)
 
-    with mock.patch.object(resolving, "held", held):
+    with mock.patch.object(resolving, "locked", locked):
         resolve(begun, machine)
     assert done
     assert bits(resolve(begun, machine)) == bits(resolve(begun, machine, anew=True))
