@@ -347,7 +347,7 @@ def test_every_class_is_stored_and_read_back(kind):
 
 
 def test_a_damaged_file_is_named_with_what_to_do():
-    with pytest.raises(ValueError, match=r"runs/a/config\.json .*at rate: .*number.*create it again"):
+    with pytest.raises(ValueError, match=r"runs/a/config\.json .*at rate: .*number.*create it"):
         load(Inner, {"rate": "fast"}, Path("runs/a/config.json"))
     with pytest.raises(ValueError, match=r"config\.json .*Inner has no option 'speed'"):
         load(Inner, {"rate": 1.0, "speed": 2}, CONFIG)

@@ -217,7 +217,7 @@ def test_images_and_masks_of_one_size_come_as_one_tensor(make_samples, make_set,
     np.testing.assert_array_equal(made.images, [sample.image for sample in samples])
     np.testing.assert_array_equal(made.masks, [sample.mask for sample in samples])
     for name in ("images", "masks"):
-        with pytest.raises(ValueError, match=r"5 sizes.*\(40, 60\).*one by one"):
+        with pytest.raises(ValueError, match=r"5 different sizes.*\(40, 60\).*one by one"):
             getattr(images, name)
     with pytest.raises(ValueError, match="bare0 has no mask"):
         _ = make_set(make_samples(1, "bare", masks=False)).masks

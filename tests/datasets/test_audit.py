@@ -1,4 +1,4 @@
-"""The check finds each planted defect, names the file and the mend; a clean tree has no FAIL."""
+"""The audit finds each planted defect, names the file and the fix; a clean tree has no FAIL."""
 
 from __future__ import annotations
 
