@@ -348,7 +348,7 @@ def test_options_belong_to_their_dataset():
         DataConfig("minivoc").with_options(recipe="exact")
     with pytest.raises(ValueError, match="voc has no option 'world'; it has none"):
         VOC.with_options(world="tight")
-    with pytest.raises(ValueError, match="the options of voc are a DatasetOptions"):
+    with pytest.raises(ValueError, match="the options of voc must be a DatasetOptions"):
         DataConfig("voc", options=SMALL)
     with pytest.raises(ValueError, match="no dataset 'mini'"):
         DataConfig("mini")
