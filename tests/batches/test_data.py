@@ -350,7 +350,7 @@ def test_options_belong_to_their_dataset():
         VOC.with_options(world="tight")
     with pytest.raises(ValueError, match="the options of voc must be a DatasetOptions"):
         DataConfig("voc", options=SMALL)
-    with pytest.raises(ValueError, match="no dataset 'mini'"):
+    with pytest.raises(ValueError, match="unknown dataset 'mini'"):
         DataConfig("mini")
 
 
