@@ -153,12 +153,12 @@ def class_count(profile: Profile) -> int:
     """C of a profile's dataset, background included."""
     if profile.augment.crop:
         return len(profile.data.keep) or CLASSES[profile.data.dataset]
-    return 1 + len(profile.data.options.drawn_world().classes)
+    return 1 + len(profile.data.options.generated_world().classes)
 
 
 def side(profile: Profile) -> int:
     """The side of a view in pixels."""
-    return -(-profile.augment.crop // 16) * 16 or profile.data.options.drawn_world().side
+    return -(-profile.augment.crop // 16) * 16 or profile.data.options.generated_world().side
 
 
 def filled(shapes: Batch, classes: int, seed: int) -> Batch:

@@ -519,7 +519,7 @@ square = np.array([0, 0, 2, 2])
 assert box_iou(square, square) == 1, "a box overlaps itself fully"
 assert box_iou(square, np.array([1, 1, 3, 3])) == 1 / 7, "1 of 7 pixels is in both"
 assert box_iou(square, np.array([5, 5, 6, 6])) == 0, "boxes that do not meet have an IoU of 0"
-world = data.config.options.drawn_world()
+world = data.config.options.generated_world()
 overlaps = [
     box_iou(box, np.array(tight))
     for i in range(len(data.unlabelled))

@@ -203,7 +203,7 @@ print(f"all void: torch {torchs:.4f}, ours {ours:.4f}")
 # steps from a fresh start.
 
 # %%
-from semiseg_lib.batches.loader import Loader, drawn_indices
+from semiseg_lib.batches.loader import Loader, sampled_indices
 from semiseg_lib.training.loop import TrainConfig, fit, make_accelerator, make_optimizer
 
 config = TrainConfig(
@@ -260,7 +260,7 @@ np.testing.assert_allclose(librarys, losses, rtol=1e-2)
 # picture once: below, five pictures are dealt out two at a time.
 
 # %% tags=["nbval-check-output"]
-dealt = [drawn_indices(count=5, batch_size=2, step=step, seed=0) for step in range(5)]
+dealt = [sampled_indices(count=5, batch_size=2, step=step, seed=0) for step in range(5)]
 print("steps 0 to 4 show the pictures", dealt)
 flat = [picture for pictures in dealt for picture in pictures]
 print("first epoch:", sorted(flat[:5]), " second epoch:", sorted(flat[5:]))

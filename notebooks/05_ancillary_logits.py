@@ -260,7 +260,7 @@ with TemporaryDirectory() as temporary:
 from semiseg_lib.datasets.minivoc import draw_scene
 
 few = min(200, len(data.unlabelled))
-world = data.config.options.drawn_world()
+world = data.config.options.generated_world()
 scenes = [draw_scene(world, "unlabelled", number) for number in range(few)]
 tight_boxes = [
     Boxes(np.array([box for _, box in scene.boxes], np.float32),

@@ -56,7 +56,7 @@ from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.weak_view import DRAWS, View, draw_view
 from semiseg_lib.core.paths import work_root
-from semiseg_lib.datasets.audit import check_layout
+from semiseg_lib.datasets.audit import audit_layout
 from semiseg_lib.datasets.devkit.layout import voc_layout
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
@@ -591,7 +591,7 @@ Image.open(second).resize((32, 32), Image.Resampling.NEAREST).save(second)
 (spoiled / "JPEGImages" / f"{third.stem}.jpg").unlink()
 
 layout = voc_layout(spoiled, ("background", *WORLDS["hurried"].classes))
-for finding in check_layout(layout).findings:
+for finding in audit_layout(layout).findings:
     if finding.severity == "FAIL":
         print(finding, "\n")
 

@@ -52,7 +52,7 @@ def member(rank: int, port: int, work: Path, job: str, task: Callable[..., Any])
 def ask_for_the_same_run(rank: int, work: Path, job: str) -> dict[str, Any]:
     """Resolve a run. Whichever job trains it waits until the other one has asked for it, too."""
     (other,) = set(JOBS) - {job}
-    train, held, trained_here = resolving.train, resolving.held, []
+    train, locked, trained_here = resolving.train, resolving.locked, []
 
     def noted(*arguments):
         trained_here.append(True)
@@ -65,10 +65,10 @@ def ask_for_the_same_run(rank: int, work: Path, job: str) -> dict[str, Any]:
     @contextmanager
     def asking(path: Path):
         (work / f"{job} asks").touch()
-        with held(path):
+        with locked(path):
             yield
 
-    resolving.train, resolving.held = noted, asking
+    resolving.train, resolving.locked = noted, asking
     trained = resolve(supervised(SMOKE, SEED), "cpu")
     weights = b"".join(one.numpy().tobytes() for one in trained.method.state_dict().values())
     machine = trained.record["made with"][0]["machine"]

@@ -239,8 +239,8 @@ def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys, content
     (["train", "fixmatch", *SMOKE, "--train.batch-unlabelled", "0"],
      "learns from unlabelled images"),
     (["train", "fixmatch", *SMOKE, "--data.published", "nowhere.txt"], "nowhere.txt is missing"),
-    (["pipeline", "--dataset", "mars"], "no dataset 'mars'; there are minivoc, voc, cityscapes"),
-    (["data", "check", "mars"], "no dataset 'mars'; there are minivoc, voc, cityscapes"),
+    (["pipeline", "--dataset", "mars"], "unknown dataset 'mars'; choose from minivoc, voc"),
+    (["data", "check", "mars"], "unknown dataset 'mars'; choose from minivoc, voc"),
     (["train", "fixmatch", "--profile", "paper", "--dataset", "camvid"], "no recipe of fixmatch"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_what_cannot_be_done_is_said_in_a_line(work, capsys, arguments, words):

@@ -58,7 +58,7 @@ def test_mini_voc_is_checked_as_the_book_draws_it(mini, capsys, monkeypatch, tmp
     monkeypatch.setenv("SEMISEG_DATA", str(tmp_path))
     assert data.run(["check", "minivoc", "--sample", "5"]) == 0
     said = capsys.readouterr().out
-    assert "240 images, 5 looked at" in said and "800 images, 5 looked at" in said
+    assert "240 images, 5 inspected" in said and "800 images, 5 inspected" in said
 
 
 def test_a_clean_dataset_passes_with_its_histogram(mini, capsys):
@@ -165,7 +165,7 @@ def test_cifar10_is_unpacked_counted_and_read(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("prefix", ["../", "/", "cifar-10-batches-bin/../../"])
 def test_cifar10_cannot_write_elsewhere(tmp_path, monkeypatch, prefix):
     cifar10_download(tmp_path / "root", monkeypatch, ("data_batch_1.bin",), prefix)
-    with pytest.raises(ValueError, match="leads out of the folder"):
+    with pytest.raises(ValueError, match="points outside the folder"):
         data.run(["cifar10", "--root", str(tmp_path / "root")])
     assert [path.name for path in tmp_path.rglob("*.bin")] == []
 

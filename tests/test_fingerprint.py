@@ -172,7 +172,7 @@ def test_the_value_before_is_frozen_apart_from_the_defaults():
         "steps": 3, "inner": {"rate": 2.0, "shape": "straight"}, "pairs": []}
     assert plain(Outer(inner=Inner(), pairs=((1, 2),))) == {"steps": 3}
     assert load(Outer, {"steps": 3}, CONFIG) == Outer(3, Inner(1.0, "straight"), ((1, 2),))
-    with pytest.raises(TypeError, match=r"Frozen\.SCHEMA\.before holds what is not JSON"):
+    with pytest.raises(TypeError, match=r"Frozen\.SCHEMA\.before is not JSON"):
         schema_of(make_dataclass(
             "Frozen", [("inner", Inner)], bases=(Configuration,), frozen=True,
             namespace={"SCHEMA": Schema(before={"inner": Inner()})},
@@ -347,7 +347,7 @@ def test_every_class_is_stored_and_read_back(kind):
 
 
 def test_a_damaged_file_is_named_with_what_to_do():
-    with pytest.raises(ValueError, match=r"runs/a/config\.json .*at rate: .*number.*make it again"):
+    with pytest.raises(ValueError, match=r"runs/a/config\.json .*at rate: .*number.*create it"):
         load(Inner, {"rate": "fast"}, Path("runs/a/config.json"))
     with pytest.raises(ValueError, match=r"config\.json .*Inner has no option 'speed'"):
         load(Inner, {"rate": 1.0, "speed": 2}, CONFIG)

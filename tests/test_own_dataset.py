@@ -22,7 +22,7 @@ from semiseg_lib.cli import main
 from semiseg_lib.cli.predict import predict_files
 from semiseg_lib.core.durable import read_json
 from semiseg_lib.datasets import dataset as registry
-from semiseg_lib.datasets.audit import check_dataset
+from semiseg_lib.datasets.audit import audit_dataset
 from semiseg_lib.datasets.dataset import SHIPPED, Dataset
 from semiseg_lib.datasets.labels import VOID, read_mask
 from semiseg_lib.experiments import Inputs, Machine, resolve, self_correction, semi_supervised
@@ -125,7 +125,7 @@ def test_the_images_are_read_with_their_labels(mine, root):
     data = Data(DataConfig("mine", labelled=4), 1, root)
     assert [len(data.names[name]) for name in data.names] == [4, 6, 4, 4]
     assert data.classes == mine.CLASSES and data.source.boxed.tolist() == [False, True, True]
-    part = data.labelled.giving("box_maps", "allowed").part(range(4))
+    part = data.labelled.with_fields("box_maps", "allowed").part(range(4))
     assert part.images.shape == (4, 3, HEIGHT, WIDTH) and part.box_maps.shape[1] == 3
     # Every object lies in its box, so the box channels cover the masks and allow them.
     for label in (1, 2):
@@ -137,9 +137,9 @@ def test_the_images_are_read_with_their_labels(mine, root):
     other = Data(DataConfig("mine", keep=("paper", "square")), 1, root)
     assert other.classes == ("paper", "square") and other.source.boxed.tolist() == [False, True]
     assert set(np.unique(other.test.masks)) == {0, 1, VOID}
-    with pytest.raises(ValueError, match=r"mine takes no list by the name data\.val"):
+    with pytest.raises(ValueError, match=r"mine does not support data\.val"):
         Data(DataConfig("mine", val="others"), 1, root)
-    with pytest.raises(FileNotFoundError, match=r"mine is not there: .* neither mine-1\.0"):
+    with pytest.raises(FileNotFoundError, match=r"mine was not found: .* neither mine-1\.0"):
         Data(DataConfig("mine"), 1, root / "mine-1.0" / "shots")
 
 
@@ -205,14 +205,14 @@ def test_a_changed_file_leads_to_another_run_and_is_named(profile, mine, tmp_pat
 
 
 def test_the_audit_finds_what_is_wrong(mine, root, tmp_path):
-    report = check_dataset("mine", root)
+    report = audit_dataset("mine", root)
     assert not report.failed and set(report.histograms) == set(PARTS)
     assert report.histograms["test"].names == mine.CLASSES
     copied = write_images(tmp_path)
     mask = np.full((HEIGHT, WIDTH), 9, np.uint8)
     Image.fromarray(mask).save(copied / "mine-1.0" / "left-val-0-areas.png")
     (copied / "mine-1.0" / "shots" / "left-test-0.png").unlink()
-    said = "\n".join(map(str, check_dataset("mine", copied).findings))
+    said = "\n".join(map(str, audit_dataset("mine", copied).findings))
     assert "left-val-0-areas.png (9)" in said and "left-test-0.png" in said
 
 
@@ -231,7 +231,7 @@ def test_the_audit_expects_the_declared_palette(mine, tmp_path):
         stored = Image.fromarray(mask, mode="P")
         stored.putpalette(np.concatenate([colours, palette[3:]]).ravel().tolist())
         stored.save(path)
-        found = check_dataset("painted", tmp_path).findings
+        found = audit_dataset("painted", tmp_path).findings
         assert [(one.severity, words) for one in found for words in
                 ("right colours but hold other ids", "a palette of their own")
                 if words in str(one)] == said
@@ -273,7 +273,7 @@ def test_a_dataset_without_audit_and_an_unknown_one_are_refused(mine, root, caps
                       ["pipeline", "--dataset", "theirs", "--profile", "smoke"]):
         assert main(arguments) == 1, arguments
         said = capsys.readouterr().err
-        assert "there is no dataset 'theirs'; there are minivoc, voc" in said and "mine" in said
+        assert "unknown dataset 'theirs'; choose from minivoc, voc" in said and "mine" in said
     with pytest.raises(SystemExit) as stopped:
         main(["train", "supervised", "--dataset", "theirs"])
     said = capsys.readouterr().err

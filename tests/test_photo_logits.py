@@ -17,7 +17,7 @@ from semiseg_lib.evaluation.metrics import evaluate_labels
 from semiseg_lib.stores import logits as module
 from semiseg_lib.stores.logits import LogitsStore, StaleLogits
 
-MEND = r"Delete the folder and store them again \(semiseg logits\)"
+FIX = r"Delete the folder and store them again \(semiseg logits\)"
 SIZES = [(21, 94, 125), (21, 125, 94), (21, 125, 125), (21, 84, 125), (21, 94, 125)]
 PHOTOS = tuple(f"2007_{i:06d}" for i in range(len(SIZES)))
 
@@ -54,7 +54,7 @@ def test_images_of_different_sizes_come_back_one_by_one(photos):
             assert (off <= level / 2 + exact.abs().max() * 2**-11).all()
     with pytest.raises(IndexError):
         photos[5]
-    with pytest.raises(ValueError, match=r"come in 4 sizes.*one by one"):
+    with pytest.raises(ValueError, match=r"have 4 different sizes.*one by one"):
         photos.read()
 
 
@@ -94,7 +94,7 @@ def test_damage_is_noticed_before_the_first_image_of_a_file_is_read(photos):
     again = LogitsStore(photos.folder, "run1", PHOTOS, photos.bits)
     assert again[2].shape == SIZES[2]
     for read in (lambda: again[3], again.verify):
-        with pytest.raises(StaleLogits, match=rf"0001\.safetensors is .*{MEND}"):
+        with pytest.raises(StaleLogits, match=rf"0001\.safetensors is .*{FIX}"):
             read()
     again.write(lambda numbers: (smooth(i) for i in numbers))
     assert again[3].shape == SIZES[3]
@@ -119,7 +119,7 @@ def test_an_incomplete_store_gives_no_image(tmp_path):
 def test_eight_and_sixteen_bits_are_not_mixed(photos):
     other = LogitsStore(photos.folder, "run1", PHOTOS, bits=24 - photos.bits)
     for use in (lambda: other[0], lambda: other.write(lambda numbers: [])):
-        with pytest.raises(StaleLogits, match=f"they have {photos.bits} bits a logit, not"):
+        with pytest.raises(StaleLogits, match=f"they have {photos.bits} bits per logit, not"):
             use()
 
 

@@ -14,7 +14,7 @@ import torch
 
 from semiseg_lib import recipes
 from semiseg_lib.cli import main
-from semiseg_lib.core.durable import _beside, write_json
+from semiseg_lib.core.durable import _temporary_name, write_json
 from semiseg_lib.datasets.labels import read_mask, write_mask
 from semiseg_lib.experiments import (
     Machine,
@@ -249,7 +249,7 @@ def other_schema(work: Path) -> Path:
 
 def left_over(work: Path) -> Path:
     """A temporary file of a writer that died, in the folder of a fresh run."""
-    path = _beside(only(work, "runs/ancillary-*") / WEIGHTS)
+    path = _temporary_name(only(work, "runs/ancillary-*") / WEIGHTS)
     pid = path.name.split(".")[-1].split("-")[1]
     path = path.with_name(path.name.replace(f"-{pid}-", "-4194999-"))
     path.write_bytes(bytes(1000))

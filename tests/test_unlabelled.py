@@ -242,12 +242,12 @@ def spoil(masks: list[Path]) -> None:
 
 def test_hidden_masks_of_drawn_images_are_never_opened(fresh, opened, monkeypatch):
     """But to see that they are still what was drawn, which is left out here."""
-    monkeypatch.setattr(minivoc, "check_drawn", lambda _folder: None)
+    monkeypatch.setattr(minivoc, "verify_generated", lambda _folder: None)
     found = []
     for name in ("sound", "spoiled"):
         fresh(name)
         drawn = SMOKE.data.options
-        folder = minivoc.prepare(drawn.drawn_world(), drawn.sizes)
+        folder = minivoc.prepare(drawn.generated_world(), drawn.sizes)
         lists = folder / "ImageSets" / "Segmentation"  # asking for images would open files
         listed = (lists / "unlabelled.txt").read_text(encoding="utf-8")
         hidden = [folder / "SegmentationClassAug" / f"{one}.png" for one in listed.split()]

@@ -1,4 +1,4 @@
-"""What boxes say: as channels that a network reads, and as the classes that they allow."""
+"""Bounding boxes as input channels of a network, and as constraints on the class of a pixel."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from semiseg_lib.datasets.sample import Boxes
 
 
 def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndarray:
-    """Return the box tensor of Self-Correcting Networks: which classes' boxes cover a pixel.
+    """Return the box tensor of Self-Correcting Networks: one binary channel per class.
 
     Channel c > 0 is 1 inside every box of class c; channel 0 is 1 outside all boxes. Class 0 has no
-    boxes of its own: it is the background or, in Cityscapes, the road. Boxes of different classes
+    boxes: it is the background or, in Cityscapes, the road. Boxes of different classes
     may overlap, so a pixel can be 1 in several channels.
 
     Args:
-        boxes: N boxes, half-open pixel coordinates. A pixel belongs to a box when its centre does.
+        boxes: N boxes, half-open pixel coordinates. A pixel is in a box if its centre is.
         num_classes: C, background included.
         size: (H, W) of the image.
 
@@ -35,7 +35,7 @@ def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndar
 def heat_map(boxes: Boxes, size: tuple[int, int]) -> np.ndarray:
     """Return the single class-agnostic channel of a public re-implementation: 1 inside any box.
 
-    It tells where objects are but not which, and helps the ancillary far less than
+    It encodes where objects are but not their class, and helps the ancillary far less than
     :func:`class_maps`; the book keeps it as a counter-example.
 
     Returns:
@@ -48,7 +48,7 @@ def heat_map(boxes: Boxes, size: tuple[int, int]) -> np.ndarray:
 
 
 def covered_pixels(low: float, high: float, size: int) -> slice:
-    """Return the pixels whose centres lie in [low, high); a box thinner than a pixel keeps one."""
+    """Return the slice of pixels whose centres lie in [low, high); it has at least one pixel."""
     first = min(max(int(np.ceil(low - 0.5)), 0), size - 1)
     last = max(int(np.ceil(high - 0.5)), first + 1)
     return slice(first, last)
@@ -58,12 +58,12 @@ def covered_pixels(low: float, high: float, size: int) -> slice:
 class Allowed:
     """The classes that an incomplete label allows in each pixel of an image.
 
-    A class is possible in a pixel if it is possible everywhere, or if a box of it covers the pixel.
-    Loose boxes make this weaker; a missing box makes it wrong.
+    A class is allowed in a pixel if it is allowed everywhere, or if one of its boxes covers the
+    pixel. Loose boxes weaken the constraint; a missing box makes it wrong.
 
     Attributes:
-        everywhere: bool (C,), classes that are possible in every pixel.
-        boxes: the boxes of the other ones.
+        everywhere: bool (C,), classes that are allowed in every pixel.
+        boxes: the boxes of the other classes.
     """
 
     everywhere: np.ndarray
@@ -73,14 +73,14 @@ class Allowed:
 def allowed_by_boxes(
     boxes: Boxes | None, boxed: np.ndarray, unboxed: Literal["unknown", "empty"] = "unknown"
 ) -> Allowed:
-    """Return what the boxes of an image allow.
+    """Return the classes that the boxes of an image allow.
 
     Args:
-        boxes: of the image; None where nobody looked through it.
+        boxes: boxes of the image; None if it was not annotated.
         boxed: bool (C,), which classes have a box around each of their objects. The others, such as
-            the background, are possible everywhere, and so are those of crowds.
-        unboxed: what an image that nobody looked through means: ``unknown`` allows everything,
-            ``empty`` takes it for an image without objects.
+            the background, are allowed everywhere, and so are those of crowds.
+        unboxed: meaning of an image that was not annotated: ``unknown`` allows every class,
+            ``empty`` only those without boxes.
     """
     if boxes is None:
         everywhere = np.ones_like(boxed) if unboxed == "unknown" else ~boxed

@@ -1,7 +1,7 @@
-"""Changes of colour for a batch of images at once, each image with a strength of its own.
+"""Colour transforms for a batch of images, with one factor per image.
 
-Every function computes for each image what torchvision's ``transforms.v2.functional`` computes for
-one, and takes a factor per image in place of a single number.
+Each function equals its namesake in torchvision's ``transforms.v2.functional``, applied per image
+with that image's factor.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 LUMA = (0.2989, 0.587, 0.114)
-"""The shares of red, green and blue in grey (ITU-R BT.601)."""
+"""The weights of red, green and blue in grey (ITU-R BT.601)."""
 
 
 def grey(images: Tensor) -> Tensor:
-    """Return the brightness (B, 1, H, W) of images (B, 3, H, W)."""
+    """Return the luma (B, 1, H, W) of images (B, 3, H, W)."""
     red, green, blue = images.unbind(dim=1)
     return (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2]).unsqueeze(1)
 
@@ -25,21 +25,21 @@ def adjust_brightness(images: Tensor, factors: Tensor) -> Tensor:
 
 
 def adjust_contrast(images: Tensor, factors: Tensor) -> Tensor:
-    """Move each image away from the mean of its grey values, by its factor (B,)."""
+    """Blend each image (B, 3, H, W) in [0, 1] with its mean grey value, by its factor (B,)."""
     red, green, blue = images.mean(dim=(2, 3)).unbind(dim=1)
     mean = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return (images * _per_image(factors)).add_(_per_image((1 - factors) * mean)).clamp_(0, 1)
 
 
 def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:
-    """Move each image away from its grey version, by its factor (B,)."""
+    """Blend each image (B, 3, H, W) in [0, 1] with its grey version, by its factor (B,)."""
     return torch.lerp(grey(images), images, _per_image(factors)).clamp_(0, 1)
 
 
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue of each image (B, 3, H, W) in [0, 1] by a share (B,) of a full turn.
+    """Shift the hue of each image (B, 3, H, W) in [0, 1] by a fraction (B,) of a full turn.
 
-    Value and chroma stay. With hue h in sixths of a turn, a channel is
+    Value and chroma are unchanged. With hue h in sixths of a turn, a channel is
     ``value - chroma * clamp(min(k, 4 - k), 0, 1)`` for k = (n + h) mod 6 and n = 5, 3, 1 for red,
     green and blue.
     """

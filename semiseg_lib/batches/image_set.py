@@ -1,4 +1,4 @@
-"""Image sets: images of a dataset with their labels, read when asked for."""
+"""Image sets: images of a dataset with their labels, read on access."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 from semiseg_lib.batches.boxes import Allowed, allowed_by_boxes
 from semiseg_lib.batches.part import Part
 from semiseg_lib.batches.weak_view import View
-from semiseg_lib.datasets.as_hashed import AsHashed, files_as_hashed
 from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_digest
+from semiseg_lib.datasets.frozen_files import FrozenFiles, frozen_files
 from semiseg_lib.datasets.sample import Boxes, Sample
 
 
@@ -26,27 +26,27 @@ class ImageSet:
     """Some images of a dataset.
 
     Attributes:
-        reader: where they are read, from disk or from memory.
-        indices: which of the reader's images.
+        reader: reads the samples, from disk or memory.
+        indices: indices of the images in ``reader``.
         boxed: bool (C,), which classes have a box around each of their objects.
-        unboxed: what an image without boxes means; see
+        unboxed: meaning of an image without boxes; see
             :func:`~semiseg_lib.batches.boxes.allowed_by_boxes`.
-        gives: what a part holds beside images and masks: ``box_maps``, ``allowed``.
+        fields: fields of a part in addition to images and masks: ``box_maps``, ``allowed``.
         stored: ancillary logits, float16 (C, h, w) per image, in the order of ``indices``.
         decode: the decode version of the dataset, see
-            :class:`~semiseg_lib.datasets.dataset.Dataset`; None where ``reader.decoding`` says it
-            already, as for a set that is made of others.
-        files: what the files of its digest were; all sets that are made of this one share it.
+            :class:`~semiseg_lib.datasets.dataset.Dataset`; None if ``reader.decoding`` includes
+            it, as for a set derived from others.
+        files: the hashes of the files at the digest; shared by all sets derived from this one.
     """
 
     reader: Reader
     indices: tuple[int, ...]
     boxed: np.ndarray = field(compare=False)
     unboxed: Literal["unknown", "empty"] = "unknown"
-    gives: frozenset[str] = frozenset({"box_maps"})
+    fields: frozenset[str] = frozenset({"box_maps"})
     stored: Sequence[Tensor] | None = field(default=None, compare=False)
     decode: int | None = None
-    files: AsHashed = field(default_factory=files_as_hashed, compare=False, repr=False)
+    files: FrozenFiles = field(default_factory=frozen_files, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -63,7 +63,7 @@ class ImageSet:
 
     @cached_property
     def digest(self) -> str:
-        """The digest, 64 hexadecimal digits, of everything that these images are read from."""
+        """The digest, 64 hexadecimal digits, of all content that these images are read from."""
         extra = (self.decoding, *([self._boxed_classes] if self._boxed_classes else []))
         return image_set_digest(self.reader, self.indices, extra=extra, note=self.files.note)
 
@@ -75,13 +75,13 @@ class ImageSet:
         of where the class is not. Usually every class but the background has boxes.
         """
         foreground = np.arange(len(self.boxed)) > 0
-        if not self.gives or np.array_equal(self.boxed, foreground):
+        if not self.fields or np.array_equal(self.boxed, foreground):
             return ""
         return f"boxed {np.flatnonzero(self.boxed).tolist()}"
 
     @property
     def decoding(self) -> str:
-        """What beside the bytes decides the samples: the decode version and the reader's part."""
+        """What determines the samples besides the bytes: decode version and reader options."""
         said = self.reader.decoding
         return said if self.decode is None else f"decode {self.decode}\n{said}"
 
@@ -104,10 +104,10 @@ class ImageSet:
         return self._stacked(_mask_of)
 
     def sample(self, number: int) -> Sample:
-        """Return an image with its labels, as they are stored.
+        """Return an image with its labels, as stored.
 
         Raises:
-            ValueError: a file of it has changed since the digest was taken.
+            ValueError: one of its files has changed since the digest was computed.
         """
         index = self.indices[number]
         with self.files.reading(self.reader.content(index)):
@@ -117,13 +117,13 @@ class ImageSet:
         """Return the classes that the boxes of an image allow in each pixel.
 
         Raises:
-            ValueError: this set was told not to read boxes.
+            ValueError: this set does not read boxes.
         """
-        self._need_boxes_read()
+        self._require_boxes()
         return allowed_by_boxes(self.sample(number).boxes, self.boxed, self.unboxed)
 
     def take(self, numbers: Sequence[int]) -> ImageSet:
-        """Return some of the images, with their stored logits."""
+        """Return the images at ``numbers``, with their stored logits."""
         stored = None if self.stored is None else [self.stored[i] for i in numbers]
         return replace(self, indices=tuple(self.indices[i] for i in numbers), stored=stored)
 
@@ -138,51 +138,52 @@ class ImageSet:
             raise ValueError(f"{len(unknown)} images are not in this set, such as {unknown[0]}.")
         return self.take([places[name] for name in names])
 
-    def giving(self, *what: str) -> ImageSet:
-        """Return the same images, whose parts hold just this beside images and masks.
+    def with_fields(self, *fields: str) -> ImageSet:
+        """Return the same images, whose parts hold these fields besides images and masks.
 
-        Where neither box maps nor allowed classes are asked for, no boxes are read.
+        Without fields no boxes are read.
 
         Raises:
-            ValueError: something is asked for, but this set was told not to read boxes.
+            ValueError: a field is requested, but this set does not read boxes.
         """
-        if what:
-            self._need_boxes_read()
+        if fields:
+            self._require_boxes()
         reader = copy(self.reader)
-        reader.boxes = self.reader.boxes and bool(what)
-        return replace(self, reader=reader, gives=frozenset(what))
+        reader.boxes = self.reader.boxes and bool(fields)
+        return replace(self, reader=reader, fields=frozenset(fields))
 
     def without_boxes(self) -> ImageSet:
-        """Return the same images for a model that reads no boxes."""
-        return self.giving()
+        """Return the same images without boxes."""
+        return self.with_fields()
 
     def without_labels(self) -> ImageSet:
-        """Return the same images; neither masks nor boxes are read."""
+        """Return the same images without masks and boxes."""
         reader = copy(self.reader)
         reader.masks, reader.boxes = None, False
-        return replace(self, reader=reader, gives=frozenset(), stored=None)
+        return replace(self, reader=reader, fields=frozenset(), stored=None)
 
     def with_logits(self, stored: Sequence[Tensor] | None) -> ImageSet:
         """Return the same images with stored logits.
 
         Raises:
-            ValueError: too many or too few.
+            ValueError: the number of logits differs from the number of images.
         """
         if stored is not None and len(stored) != len(self):
             raise ValueError(f"{len(stored)} stored logits do not fit {len(self)} images.")
         return replace(self, stored=stored)
 
     def with_masks(self, masks: Sequence[np.ndarray]) -> ImageSet:
-        """Return the same images with these masks, uint8 (H, W) each, read when asked for.
+        """Return the same images with these masks, uint8 (H, W) each, read on access.
 
         The images' own masks and boxes are not read.
 
         Raises:
-            ValueError: too many or too few masks; on reading, one that does not fit its image.
+            ValueError: the number of masks differs from the number of images; on reading, the size
+                of a mask differs from its image.
         """
         if len(masks) != len(self):
             raise ValueError(f"{len(masks)} masks do not fit {len(self)} images.")
-        return self._over(Relabelled(self, masks))
+        return self._from_reader(Relabelled(self, masks))
 
     def part(
         self, numbers: Sequence[int], view: Callable[[int, Sample], View] | None = None
@@ -190,13 +191,13 @@ class ImageSet:
         """Return the images at ``numbers`` with their labels.
 
         Args:
-            numbers: which images.
-            view: ``view(place, sample)``, how the image at a place in ``numbers`` is seen; None
-                for as it is.
+            numbers: indices in this set.
+            view: ``view(place, sample)`` returns the view of the image at a place in ``numbers``;
+                None for the whole image.
 
         Raises:
-            ValueError: the images, as they are seen, differ in size; some have masks and others
-                have none; or box maps are asked for of an image without boxes.
+            ValueError: the views differ in size; only some images have masks; or box maps are
+                requested of an image without boxes.
         """
         samples = [self.sample(number) for number in numbers]
         views = [view(place, sample) for place, sample in enumerate(samples)] if view else None
@@ -205,7 +206,7 @@ class ImageSet:
     def assemble(
         self, numbers: Sequence[int], samples: Sequence[Sample], views: Sequence[View] | None = None
     ) -> Part:
-        """Return :meth:`part` of samples that were read before."""
+        """Return :meth:`part` from samples that were read before."""
         may_be_padded = views is not None
         if views is None:
             views = [View.whole(sample.image.shape[1:]) for sample in samples]
@@ -213,10 +214,10 @@ class ImageSet:
         if len(sizes := {one.size for one in views}) > 1:
             raise ValueError(
                 f"images of {len(sizes)} sizes, such as {sorted(sizes)[:2]} (rows, columns), do "
-                "not fit into one batch. Crop them to one size: augment.crop."
+                "not fit into one batch. Crop them to one size (augment.crop)."
             )
         has_masks = any(sample.mask is not None for sample in samples)
-        gives = self.gives if self.reader.boxes else frozenset()
+        fields = self.fields if self.reader.boxes else frozenset()
         return Part(
             names=tuple(sample.name for sample in samples),
             images=_tensor([one.image(s.image) for one, s in pairs]).float().div_(255),
@@ -224,10 +225,10 @@ class ImageSet:
             if has_masks else None,
             box_maps=_tensor([
                 one.box_maps(self._boxes_of(s), len(self.classes)) for one, s in pairs
-            ]).float() if "box_maps" in gives else None,
+            ]).float() if "box_maps" in fields else None,
             allowed=_tensor([
                 one.allowed(allowed_by_boxes(s.boxes, self.boxed, self.unboxed)) for one, s in pairs
-            ]) if "allowed" in self.gives else None,
+            ]) if "allowed" in self.fields else None,
             logits_ancillary=_tensor([
                 one.logits(self.stored[number].numpy())
                 for one, number in zip(views, numbers, strict=True)
@@ -235,15 +236,15 @@ class ImageSet:
             inside=_tensor([one.inside() for one in views]) if may_be_padded else None,
         )
 
-    def _need_boxes_read(self) -> None:
+    def _require_boxes(self) -> None:
         if not self.reader.boxes and self.boxed.any():
-            raise ValueError("these images are read without boxes; ask the set that reads them.")
+            raise ValueError("these images are read without boxes; use the set that reads them.")
 
     def _boxes_of(self, sample: Sample) -> Boxes:
         if sample.boxes is None and self.unboxed == "unknown":
             raise ValueError(
-                f"nobody drew boxes on {sample.name}. Draw them, leave the image out, or say that "
-                "an image without boxes holds no object (data.unboxed is 'empty'; for a single "
+                f"{sample.name} has no boxes. Draw them, leave the image out, or declare that "
+                "images without boxes show no object (data.unboxed = 'empty'; for a single "
                 "training --data.unboxed empty)."
             )
         return sample.boxes or Boxes()
@@ -252,21 +253,21 @@ class ImageSet:
         arrays = [of(self.sample(number)) for number in range(len(self))]
         if len(sizes := {array.shape[-2:] for array in arrays}) > 1:
             raise ValueError(
-                f"the images come in {len(sizes)} sizes, such as {sorted(sizes)[:3]} (rows, "
+                f"the images have {len(sizes)} different sizes, such as {sorted(sizes)[:3]} (rows, "
                 "columns); read them one by one: sample(number)."
             )
         return _tensor(arrays)
 
-    def _over(self, reader: Reader) -> ImageSet:
-        """All images of a reader that is made of this set."""
+    def _from_reader(self, reader: Reader) -> ImageSet:
+        """Return all images of a reader that is derived from this set."""
         indices = tuple(range(len(reader)))
-        return ImageSet(reader, indices, self.boxed, self.unboxed, gives=frozenset())
+        return ImageSet(reader, indices, self.boxed, self.unboxed, fields=frozenset())
 
 
 class Masks(Sequence):
-    """The masks of an image set, uint8 (H, W) each, read when asked for.
+    """The masks of an image set, uint8 (H, W) each, read on access.
 
-    ``numpy.asarray(masks)`` has all of them, uint8 (N, H, W), where they share one size.
+    ``numpy.asarray(masks)`` returns all of them, uint8 (N, H, W), if they share one size.
     """
 
     def __init__(self, images: ImageSet) -> None:
@@ -285,7 +286,7 @@ class Masks(Sequence):
 
 
 class Relabelled:
-    """The images of a set with other masks; their own labels are never opened."""
+    """A reader of the images of a set with other masks; their own labels are not read."""
 
     def __init__(self, images: ImageSet, masks: Sequence[np.ndarray]) -> None:
         self.images = images.without_labels()
@@ -305,19 +306,19 @@ class Relabelled:
         if mask.shape != size:
             raise ValueError(
                 f"the mask for {sample.name} has {mask.shape} rows and columns, but the image "
-                f"{size}. Make the labels of these images again."
+                f"{size}. Recreate the labels of these images."
             )
         return replace(sample, mask=mask)
 
     def content(self, index: int) -> Iterator:
-        """Yield what the image is read from, and the bytes of its mask."""
+        """Yield the content of the image, and the bytes of its mask."""
         yield from self.images.reader.content(self.images.indices[index])
         if self.masks is not None:
             yield np.ascontiguousarray(self.masks[index]).tobytes()
 
 
 class Joined:
-    """Several image sets as one reader without boxes, image after image."""
+    """The concatenation of several image sets as one reader without boxes."""
 
     def __init__(self, sets: Sequence[ImageSet]) -> None:
         self.places = [(images, number) for images in sets for number in range(len(images))]
@@ -339,16 +340,16 @@ class Joined:
         return replace(images.sample(number), boxes=None)
 
     def content(self, index: int) -> Iterator:
-        """Yield what the image is read from in its own set."""
+        """Yield the content of the image in its own set."""
         images, number = self.places[index]
         images = images if self.masks else images.without_labels()
         yield from images.reader.content(images.indices[number])
 
 
 def joined(*sets: ImageSet) -> ImageSet:
-    """Return one set of all their images, with masks and without boxes and logits."""
+    """Return the concatenation of image sets, with masks and without boxes and logits."""
     reader = Joined([images.without_boxes() for images in sets])
-    return sets[0]._over(reader)
+    return sets[0]._from_reader(reader)
 
 
 def _mask_of(sample: Sample) -> np.ndarray:

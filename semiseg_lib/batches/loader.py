@@ -1,8 +1,7 @@
-"""Batches of labelled and unlabelled images side by side, the same whenever a step is asked for.
+"""Batches of labelled and unlabelled images, deterministic in seed and step.
 
-Every draw depends on (seed, step, place in the batch) alone. So a run that was interrupted
-continues with the batches it would have had, and several processes can each take their share of
-one batch.
+Every random number depends only on (seed, step, place in the batch). So an interrupted run
+continues with the same batches, and several processes can each load their share of one batch.
 """
 
 from __future__ import annotations
@@ -23,14 +22,15 @@ class Loader:
     """Weak views with a fixed number of labelled and of unlabelled images per batch.
 
     Args:
-        labelled, unlabelled: the images; ``unlabelled`` None for supervised training.
-        batch_labelled, batch_unlabelled: images of each in one step, over all processes together.
-        augment: how far views differ from their images.
-        seed: with the step it decides every draw.
-        process, processes: this process takes every ``processes``-th image of each batch.
+        labelled, unlabelled: the images; ``unlabelled`` is None for supervised training.
+        batch_labelled, batch_unlabelled: images of each per step, over all processes together.
+        augment: augmentation of the weak views.
+        seed: with the step it determines all randomness.
+        process, processes: rank and world size; this process loads every ``processes``-th image of
+            each batch.
 
     Raises:
-        ValueError: there are no images.
+        ValueError: an image set is empty.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Loader:
         processes: int = 1,
     ) -> None:
         if not len(labelled) or (unlabelled is not None and not len(unlabelled)):
-            raise ValueError("there are no images to learn from; add some, or name other lists.")
+            raise ValueError("there are no images to learn from; add some, or choose other lists.")
         self.sets = (labelled, unlabelled)
         self._strides = tuple(map(_stride, self.sets))
         self.batch_sizes = (batch_labelled, batch_unlabelled)
@@ -59,11 +59,11 @@ class Loader:
             self._part(images, size, step, number) if images is not None else None
             for number, (images, size) in enumerate(zip(self.sets, self.batch_sizes, strict=True))
         ]
-        return Batch(*parts, seed=drawn_seed(self.seed, step, len(parts), self.process))
+        return Batch(*parts, seed=derived_seed(self.seed, step, len(parts), self.process))
 
     def _part(self, images: ImageSet, size: int, step: int, number: int) -> Part:
-        """This process's share of ``size`` images; ``number`` is 0 for labelled, 1 for others."""
-        indices = drawn_indices(len(images), size, step, seed=2 * self.seed + number)
+        """Return this process's share of ``size`` images; ``number``: 0 labelled, 1 unlabelled."""
+        indices = sampled_indices(len(images), size, step, seed=2 * self.seed + number)
         draws = np.random.default_rng([self.seed, step, number]).random((size, DRAWS))
         mine = slice(self.process, size, self.processes)
         indices, draws = indices[mine], draws[mine]
@@ -77,22 +77,22 @@ class Loader:
         return replace(part, images=recolour(part.images, self.augment, draws[:, -4:]))
 
 
-def drawn_indices(count: int, batch_size: int, step: int, seed: int) -> list[int]:
-    """Return which of ``count`` images step ``step`` (from 0) shows, epoch after epoch.
+def sampled_indices(count: int, batch_size: int, step: int, seed: int) -> list[int]:
+    """Return the indices, 0 to ``count`` - 1, of the batch of step ``step``, counted from 0.
 
-    Each epoch has a fresh order.
+    Each epoch is a new permutation; batches may span two epochs.
     """
     places = range(step * batch_size, (step + 1) * batch_size)
     return [int(_order(count, p // count, seed)[p % count]) for p in places]
 
 
-def drawn_seed(*numbers: int) -> int:
-    """Return a seed of 32 bits that follows from all these numbers."""
+def derived_seed(*numbers: int) -> int:
+    """Return a 32-bit seed derived from all these numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _stride(images: ImageSet | None) -> int:
-    """How many pixels one stored logit of these images covers; 1 where there are none."""
+    """Return the stride, in pixels, of the stored logits of these images; 1 if there are none."""
     if images is None or images.stored is None:
         return 1
     return stored_stride(images.sample(0).image.shape[1:], images.stored[0].shape[-2:])

@@ -1,4 +1,4 @@
-"""What a training step reads: a batch, and its labelled and unlabelled parts."""
+"""The input of a training step: a batch, and its labelled and unlabelled parts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Part:
         names: B image names.
         images: float32 (B, 3, H, W) in [0, 1].
         masks: int64 (B, H, W) class ids, 255 = void; None for images without masks.
-        box_maps: float32 (B, C, H, W) of zeros and ones; None where not asked for.
-        allowed: bool (B, C, H, W), the classes that the boxes of each image allow in a pixel; None
-            where not asked for. True everywhere in padding.
-        logits_ancillary: float32 (B, C, h, w) at head resolution; None where not asked for.
-        inside: bool (B, H, W), False where a view shows padding instead of its image; None where
-            there is no padding. Masks are void there.
+        box_maps: float32 (B, C, H, W) of zeros and ones; None if not requested.
+        allowed: bool (B, C, H, W), the classes that the boxes of each image allow in a pixel; True
+            in padding; None if not requested.
+        logits_ancillary: float32 (B, C, h, w) at head resolution; None if not requested.
+        inside: bool (B, H, W), False in the padding of a view, where masks are void; None without
+            padding.
     """
 
     names: tuple[str, ...]
@@ -34,11 +34,11 @@ class Part:
     inside: Tensor | None = None
 
     def to(self, device: torch.device) -> Part:
-        """Return the same part with its tensors on ``device``."""
+        """Return a copy with all tensors on ``device``."""
         return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Part:
-        """Return the same part in page-locked memory, from which a GPU copies faster."""
+        """Return a copy in page-locked memory, which copies faster to a GPU."""
         return self._changed(Tensor.pin_memory)
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Part:
@@ -48,12 +48,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method learns from in one step.
+    """The input of one training step.
 
     Attributes:
         labelled: images with masks.
-        unlabelled: images without masks; None for methods that see none.
-        seed: of this step and process, for what a method draws by itself, such as strong views.
+        unlabelled: images without masks; None for methods that use none.
+        seed: seed of this step and process, for the method's own randomness, such as strong views.
     """
 
     labelled: Part
@@ -61,11 +61,11 @@ class Batch:
     seed: int = 0
 
     def to(self, device: torch.device) -> Batch:
-        """Return the same batch with its tensors on ``device``."""
+        """Return a copy with all tensors on ``device``."""
         return self._changed(lambda part: part.to(device))
 
     def pin_memory(self) -> Batch:
-        """Return the same batch in page-locked memory."""
+        """Return a copy in page-locked memory."""
         return self._changed(Part.pin_memory)
 
     def _changed(self, change: Callable[[Part], Part]) -> Batch:

@@ -18,7 +18,7 @@ from semiseg_lib import datasets, methods, recipes, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
 from semiseg_lib.cli.predict import predict_files
 from semiseg_lib.cli.report import report, say
-from semiseg_lib.core.durable import Damaged, held, move
+from semiseg_lib.core.durable import Damaged, locked, move
 from semiseg_lib.core.paths import reading_root, shown, work_root, working_in
 from semiseg_lib.evaluation.predict import WHOLE_IMAGE
 from semiseg_lib.experiments import (
@@ -269,7 +269,7 @@ def _making_anew(records: str) -> Iterator[None]:
     """
     folder = work_root() / "anew" / records
     main = PartialState().is_main_process
-    with held(folder) if main else nullcontext():
+    with locked(folder) if main else nullcontext():
         if main and folder.is_dir():
             print(f"An interrupted call left runs in {shown(folder)}: going on from there.",
                   file=sys.stderr)

@@ -10,11 +10,11 @@ from typing import Annotated
 import tyro
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import Data, DataConfig, draw_labelled
+from semiseg_lib.batches.data import Data, DataConfig, sample_labelled
 from semiseg_lib.cli.flags import Common, CommonFlags
 from semiseg_lib.core.paths import reading_root, shown, work_root
 from semiseg_lib.datasets.acquire import Download, extract_frames
-from semiseg_lib.datasets.audit import Report, check_dataset
+from semiseg_lib.datasets.audit import Report, audit_dataset
 from semiseg_lib.datasets.camvid import FRAMES
 from semiseg_lib.datasets.lists import list_digest, write_list
 from semiseg_lib.notebook.tables import markdown_table
@@ -112,7 +112,7 @@ def check(
     declared = datasets.find(dataset)
     if declared.needs_root:
         root = reading_root(root)
-    report = check_dataset(dataset, root, lists, sample, workers, progress=True)
+    report = audit_dataset(dataset, root, lists, sample, workers, progress=True)
     print(as_text(report))
     if declared.licence:
         print(f"Terms: {declared.licence}")
@@ -155,7 +155,7 @@ def split(
         keep: the classes that must occur, background included; unset: all.
     """
     config = DataConfig(dataset, candidates=candidates, keep=keep)
-    names, images = draw_labelled(config, labelled, seed, root)
+    names, images = sample_labelled(config, labelled, seed, root)
     write_list(names, out)
     print(f"{labelled} of {len(images)} images, seed {seed}, "
           f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"
@@ -169,12 +169,12 @@ def _get(name: str, download: Download, root: Path | None) -> int:
     counts = download.get(root, True)
     print(markdown_table([
         {"files": one.what, "found": str(one.found), "whole": str(one.expected),
-         "": "" if one.whole else "← not whole"} for one in counts
+         "": "" if one.complete else "← not whole"} for one in counts
     ]))
-    whole = all(one.whole for one in counts)
+    whole = all(one.complete for one in counts)
     print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
           "folder away and run the same command again.")
-    if download.check:
-        print(f"Next: semiseg data check {download.check} --root {shown(root)}")
+    if download.audit:
+        print(f"Next: semiseg data check {download.audit} --root {shown(root)}")
     print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
     return int(not whole)

@@ -1,1 +1,1 @@
-"""What everything stands on: paths, durable files, configurations and their fingerprints."""
+"""Foundations: paths, durable files, configurations and their fingerprints."""

@@ -1,9 +1,9 @@
-"""Durable files: written whole or not at all, kept over a power loss, checked before use.
+"""Durable files: written atomically, safe against power loss, verified before use.
 
 A file or folder is written under a temporary name, synced to the disk, and then renamed; the
-folder that holds it is synced too. What a process that died has left behind is told by the
-temporary name, which holds the process's number and start time, and is removed by the next writer.
-Sealed files carry the SHA-256 of their own content, so that no changed bit goes unnoticed.
+folder that holds it is synced too. The temporary name holds the id and start time of its process,
+so the next writer recognises and removes the leftovers of a dead process. Sealed files carry the
+SHA-256 of their own content, so that any changed bit is detected.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from filelock import FileLock, Timeout
 
 from semiseg_lib.core.paths import shown, work_root
 
-MAKE_AGAIN = "Delete it and run the same command again: it is made anew."
-FOREIGN_AGE = 7 * 24 * 3600  # seconds after which another host's temporary counts as left behind
-THREADS = 8  # they wait for the disk
+MAKE_AGAIN = "Delete it and run the same command again to recreate it."
+FOREIGN_AGE = 7 * 24 * 3600  # seconds after which another host's temporary file is stale
+THREADS = 8  # disk-bound
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
-IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
-NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # what file systems say that cannot sync
+OBSTRUCTED = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
+NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # from file systems that do not support sync
 TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-([0-9]+)-([0-9]+)-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)
 HASH = re.compile(rb"[0-9a-f]{64}")
 
@@ -47,7 +47,7 @@ class Damaged(RuntimeError):
     """Stored bytes are not what was written; the message names the file and the fix.
 
     Attributes:
-        problem: the message without the fix, for who fixes it at once.
+        problem: the message without the fix, for callers that apply the fix themselves.
     """
 
     def __init__(self, problem: str, fix: str = "") -> None:
@@ -56,12 +56,12 @@ class Damaged(RuntimeError):
 
 
 def damaged(path: Path, problem: str, fix: str = MAKE_AGAIN) -> Damaged:
-    """Return the error that says what is wrong with a file and how to fix it."""
+    """Return a Damaged error that names a file, its problem and the fix."""
     return Damaged(f"{shown(path)} is damaged: {problem}.", fix)
 
 
 def sha256(content: bytes) -> str:
-    """Return the SHA-256 as 64 hex digits."""
+    """Return the SHA-256 of ``content`` as 64 hex digits."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -69,7 +69,7 @@ def sha256(content: bytes) -> str:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; the file becomes ``path`` if the block succeeds.
 
-    Once the block has ended the file survives a power loss.
+    After the block the file survives a power loss.
     """
     path = Path(path)
     with _replacing(path, path.suffix) as temporary:
@@ -85,8 +85,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; it becomes ``path`` if the block succeeds.
 
-    If another process has finished the same folder meanwhile, theirs stays and ours is dropped.
-    Once the block has ended the folder and its files survive a power loss.
+    If another process finishes the same folder first, its folder is kept and this one discarded.
+    After the block the folder and its files survive a power loss.
     """
     path = Path(path)
     with _replacing(path) as temporary:
@@ -108,24 +108,27 @@ def move(old: Path, new: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file; a missing one is no error. After a power loss it may be back."""
+    """Remove a file, if it exists. It may reappear after a power loss."""
     if path.exists():
         _unlink(path)
 
 
 @contextmanager
-def held(path: Path, say: bool = True, beside: bool = False) -> Iterator[None]:
-    """Acquire an inter-process lock on ``path``; another process that asks for it waits.
+def locked(path: Path, verbose: bool = True, beside: bool = False) -> Iterator[None]:
+    """Acquire an inter-process lock on ``path``; wait while another process holds it.
 
-    For work that two processes may want done at the same time; look again, inside the block,
-    whether the other one has done it. The operating system frees the lock of a killed process.
+    For work that two processes may start at the same time: check again inside the block whether
+    the other one has done it. The operating system releases the lock of a killed process.
 
     Args:
-        path: what is locked.
-        say: whether to tell the user of a wait.
-        beside: where the lock lies: in the same folder as ``path``, as a hidden file, so that it
-            holds between processes with different work folders; else in the work folder, so that
-            the folder of ``path`` may be read-only.
+        path: the file or folder to lock; it need not exist.
+        verbose: whether to print a line while waiting.
+        beside: True puts the lock file into the folder of ``path``, hidden, so that processes with
+            different work folders share it; False into the work folder, so that the folder of
+            ``path`` may be read-only.
+
+    Raises:
+        OSError: the lock file cannot be written.
     """
     # Two names of one folder, such as a link to it, must lead to one lock.
     path, root = Path(path).resolve(), work_root().resolve()
@@ -138,8 +141,8 @@ def held(path: Path, say: bool = True, beside: bool = False) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        if say:
-            print(f"Another process is at work on {shown(path)}: waiting for it.", file=sys.stderr)
+        if verbose:
+            print(f"Another process is at work on {shown(path)}; waiting.", file=sys.stderr)
         lock.acquire()
     except OSError as error:
         raise _could_not_write(folder / name, error) from error
@@ -150,11 +153,11 @@ def held(path: Path, say: bool = True, beside: bool = False) -> Iterator[None]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a sealed JSON object: its first entry is the SHA-256 of all bytes behind it.
+    """Write a sealed JSON object: its first entry is the SHA-256 of all bytes after it.
 
     Raises:
         ValueError: ``content`` has an entry ``sha256``.
-        TypeError: it holds what JSON cannot hold.
+        TypeError: ``content`` is not JSON-serializable.
     """
     if "sha256" in content:
         raise ValueError(f"{shown(path)}: the entry sha256 is the seal's own; rename yours.")
@@ -164,11 +167,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the content of a file that :func:`write_json` wrote.
+    """Return the content of a file written by :func:`write_json`.
 
     Raises:
-        Damaged: it holds anything else, down to a single bit.
-        FileNotFoundError: it is missing.
+        Damaged: any bit differs from what was written.
+        FileNotFoundError: the file is missing.
     """
     path = Path(path)
     stored = read_bytes(path)
@@ -188,8 +191,8 @@ def read_bytes(path: Path) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        Damaged: it is a folder.
-        FileNotFoundError: it is missing, also where a file lies in place of its folder.
+        Damaged: the path is a folder.
+        FileNotFoundError: the file is missing, or a parent of its path is not a folder.
     """
     try:
         return path.read_bytes()
@@ -202,19 +205,19 @@ def read_bytes(path: Path) -> bytes:
 
 
 def seal(content: bytes) -> bytes:
-    """Return the bytes and, as a last line, their SHA-256."""
+    """Return ``content`` with its SHA-256 appended as the last line."""
     return content + _seal_line(sha256(content))
 
 
 def unseal(stored: bytes, path: Path) -> bytes:
-    """Return the bytes that were given to :func:`seal`.
+    """Return the content of sealed bytes.
 
     Args:
-        stored: what :func:`seal` returned.
+        stored: the result of :func:`seal`.
         path: where it was read from, for the message.
 
     Raises:
-        Damaged: it is anything else, down to a single bit.
+        Damaged: any bit differs from what :func:`seal` returned.
     """
     end = max(0, len(stored) - len(_seal_line(64 * "0")))
     content = stored[:end]
@@ -224,7 +227,7 @@ def unseal(stored: bytes, path: Path) -> bytes:
 
 
 def sweep(folder: Path) -> None:
-    """Remove :func:`leftovers`; what cannot be removed, as in a read-only folder, stays."""
+    """Remove the :func:`leftovers` in a folder; skip what cannot be removed (read-only folder)."""
     for path in leftovers(folder):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -234,9 +237,9 @@ def sweep(folder: Path) -> None:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Return the temporaries in a folder whose writers are dead; those of live ones are not.
+    """Return the temporary files and folders in ``folder`` whose writers are dead.
 
-    Whether a writer on another host lives cannot be told: its temporaries count after a week.
+    A writer on another host cannot be checked: its temporaries count after a week.
     """
     try:
         found = [(Path(entry.path), TEMPORARY.fullmatch(entry.name))
@@ -249,13 +252,13 @@ def leftovers(folder: Path) -> list[Path]:
 
 @contextmanager
 def _replacing(path: Path, suffix: str = "") -> Iterator[Path]:
-    """Yield the temporary name for ``path`` and name ``path`` in errors of the disk."""
+    """Yield a temporary name for ``path``; re-raise disk errors with ``path`` in the message."""
     try:
         _make_folder(path.parent)
         _sweep_once(path.parent)
-        yield _beside(path, suffix)
+        yield _temporary_name(path, suffix)
     except FileNotFoundError:
-        raise  # something that was to be read
+        raise  # from a file that the caller reads, not writes
     except OSError as error:
         raise _could_not_write(path, error) from error
 
@@ -264,14 +267,14 @@ def _could_not_write(path: Path, error: OSError) -> OSError:
     return OSError(
         error.errno,
         f"could not write {shown(path)} ({error.strerror or error}); nothing was changed. "
-        f"{_way_on(path, error)}",
+        f"{_hint(path, error)}",
     )
 
 
-def _way_on(path: Path, error: OSError) -> str:
-    """Say what to do where a file or folder could not be written."""
-    # Two names: a file was renamed, and its new name may be that of another file than ``path``.
-    hindrance = _in_the_way(Path(error.filename2 or path)) if error.errno in IN_THE_WAY else None
+def _hint(path: Path, error: OSError) -> str:
+    """Return the fix for a file or folder that could not be written."""
+    # filename2: the target of a rename, which may differ from ``path``.
+    hindrance = _obstacle(Path(error.filename2 or path)) if error.errno in OBSTRUCTED else None
     if hindrance is not None:
         kind = "a folder" if hindrance.is_dir() else "not a folder"
         said = f"{shown(hindrance)} is {kind}: move it away, or point SEMISEG_WORK elsewhere"
@@ -284,8 +287,8 @@ def _way_on(path: Path, error: OSError) -> str:
     return f"{said}, and run it again."
 
 
-def _in_the_way(path: Path) -> Path | None:
-    """Return the folder in place of a file, or what lies in place of a folder; None for neither."""
+def _obstacle(path: Path) -> Path | None:
+    """Return the folder that blocks a file, or the file that blocks a folder; None for neither."""
     if path.is_dir():
         return path
     return next((one for one in (path, *path.parents)
@@ -293,7 +296,7 @@ def _in_the_way(path: Path) -> Path | None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Create a folder and those above it, and sync those that they were created in."""
+    """Create a folder and its missing parents, and sync each parent."""
     missing = []
     while not folder.is_dir():
         missing.append(folder)
@@ -304,17 +307,17 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sweep_once(folder: Path) -> None:
-    """Sweep a folder where this process has not swept it yet."""
+    """Sweep a folder unless this process has swept it before."""
     folder = folder.absolute()
     if folder not in _swept:
         _swept.add(folder)
         sweep(folder)
 
 
-def _beside(path: Path, suffix: str = "") -> Path:
-    """Return an unused name in the same folder, and so on the same disk, that tells its writer."""
+def _temporary_name(path: Path, suffix: str = "") -> Path:
+    """Return an unused name in the same folder, so on the same disk, that identifies its writer."""
     pid = os.getpid()
-    writer = f"{_host()}-{pid}-{_started(pid) or 0}-{uuid.uuid4().hex[:8]}"
+    writer = f"{_host()}-{pid}-{_start_time(pid) or 0}-{uuid.uuid4().hex[:8]}"
     return path.with_name(f".{path.name[:40]}.{writer}{suffix}")
 
 
@@ -327,13 +330,13 @@ def _is_left_behind(path: Path, host: str, pid: str, started: str) -> bool:
             return False
     if not psutil.pid_exists(int(pid)):
         return True
-    now = _started(int(pid))
+    now = _start_time(int(pid))
     return now is not None and now != int(started) != 0
 
 
 @cache
 def _host() -> str:
-    """Return eight digits of the machine and, in a container, of its own count of processes."""
+    """Return eight hex digits that identify the machine and, in a container, its PID namespace."""
     try:
         processes = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 (also absent on Windows)
     except OSError:
@@ -341,13 +344,13 @@ def _host() -> str:
     return sha256(f"{platform.node()} {processes}".encode())[:8]
 
 
-def _started(pid: int) -> int | None:
-    """Return when a process began, as a number that setting the clock does not change.
+def _start_time(pid: int) -> int | None:
+    """Return the start time of a process as a number that does not depend on the clock.
 
-    None where that cannot be told.
+    None if it is unknown.
     """
     try:
-        if sys.platform == "linux":  # psutil adds the time of the boot, which follows the clock
+        if sys.platform == "linux":  # psutil adds the boot time, which changes with the clock
             status = Path(f"/proc/{pid}/stat").read_bytes()
             return int(status.rpartition(b")")[2].split()[19])
         return int(psutil.Process(pid).create_time())
@@ -356,9 +359,9 @@ def _started(pid: int) -> int | None:
 
 
 def _lines(content: Mapping[str, Any]) -> str:
-    """Return the JSON text of an object behind its first entry, one entry per line.
+    """Return the JSON text of an object after its first entry, one entry per line.
 
-    The entries of a nested object have a line each, too.
+    The entries of a nested object are written one per line, too.
     """
     entries = []
     for key, value in content.items():
@@ -384,7 +387,7 @@ def _sync_file(path: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk; Windows does that on its own."""
+    """Wait until the names in a folder are on the disk; not needed on Windows."""
     if os.name != "nt":
         _sync(path, os.O_RDONLY)
 

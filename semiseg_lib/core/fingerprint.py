@@ -1,8 +1,8 @@
-"""Fingerprints: what decides a result, as JSON and as hexadecimal digits.
+"""Fingerprints: the options that determine a result, as JSON and as hexadecimal digits.
 
-A fingerprint is made of the values of a configuration under stable keys. Names of classes and
-modules never enter it, so code may be renamed and moved. How the options of a class enter is said
-by its :class:`Schema`.
+A fingerprint is the hash of a configuration's values under stable keys. Names of classes and
+modules never enter it, so code may be renamed and moved. The :class:`Schema` of a class defines how
+its options enter.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pydantic_core import CoreSchema, core_schema
 from semiseg_lib.core.paths import shown
 
 VERSION_KEY = "schema"
-"""The key of a schema's version; only a version above 1 is written."""
+"""The key of a schema's version; written only for versions > 1."""
 A_FILE = "a file"
-"""What stands for the path of any file."""
+"""Placeholder for the path of any file."""
 
 T = TypeVar("T")
 
@@ -36,15 +36,15 @@ class Schema:
     A subclass adds its schema to those of its base classes.
 
     Attributes:
-        version: raised when the meaning of an option changes.
+        version: increased when the meaning of an option changes.
         before: {field: the value that means "as before the option existed"}, as :func:`plain`
-            returns it, so that it stays what it is when a default changes. While a field holds this
-            value it is left out, and a stored file without the field is read as this value.
+            returns it, independent of the default. While a field has this value it is left out,
+            and a stored file without the field is read as this value.
         keys: {field: its stable key}, for fields that were renamed; the key is the old name.
-        aside: fields that decide no result.
-        paths: {field: its values that are no path}, for fields that may hold the path of a file.
-            Every path enters as the same word: where a file lies decides nothing, and its bytes
-            are hashed by who reads them.
+        aside: fields that do not affect the result.
+        paths: {field: its values that are not paths}, for fields that may hold the path of a file.
+            Every path enters as the same word: the location of a file has no effect, and its bytes
+            are hashed by the code that reads them.
     """
 
     version: int = 1
@@ -57,8 +57,8 @@ class Schema:
 class Configuration:
     """Base class of every dataclass of options.
 
-    It makes pydantic read stored options by their stable keys. Every key must be known, and a field
-    that is missing takes its value ``before``, not its default.
+    Pydantic reads stored options by their stable keys. Every key must be known; a missing field
+    takes its value ``before``, not its default.
     """
 
     SCHEMA: ClassVar[Schema] = Schema()
@@ -68,14 +68,14 @@ class Configuration:
         cls, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         inner = dict(handler.resolve_ref_schema(handler(source)))
-        # Pydantic finds a class that it meets again by this reference: it must lead to the reading
-        # by stable keys, not to the class behind it.
+        # Pydantic looks up a class that it has seen by this reference: it must resolve to the
+        # validator of stable keys, not to the inner class.
         reference = inner.pop("ref", None)
         return core_schema.no_info_before_validator_function(cls._restored, inner, ref=reference)
 
     @classmethod
     def _restored(cls, stored: Any) -> Any:
-        """Return stored options by the names of their fields; anything but a dict as it is."""
+        """Return stored options keyed by field name; anything but a mapping unchanged."""
         if not isinstance(stored, Mapping):
             return stored
         schema, named = schema_of(cls), {_key(cls, one.name): one.name for one in fields(cls)}
@@ -92,9 +92,9 @@ class Configuration:
 
 
 def plain(value: Any) -> Any:
-    """Return what decides a result, as JSON of stable keys.
+    """Return the options that affect the result, as JSON of stable keys.
 
-    Fields that hold their value ``before`` and fields that are set ``aside`` are left out.
+    Fields with their value ``before`` and fields in ``aside`` are left out.
     """
     return _as_json(value, whole=False)
 
@@ -110,17 +110,17 @@ def digest(value: Any) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """Return the first ten digits of :func:`digest`; they change with every option that counts."""
+    """Return the first ten digits of :func:`digest`; they change with every option that matters."""
     return digest(value)[:10]
 
 
 def dump(value: Any) -> Any:
-    """Return every field as JSON of stable keys: what a file stores."""
+    """Return every field as JSON of stable keys, for storage in a file."""
     return _as_json(value, whole=True)
 
 
 def load(kind: type[T], content: Any, path: Path) -> T:
-    """Return what :func:`dump` wrote as an instance of the dataclass ``kind``.
+    """Return the result of :func:`dump` as an instance of the dataclass ``kind``.
 
     Args:
         kind: the dataclass.
@@ -128,7 +128,7 @@ def load(kind: type[T], content: Any, path: Path) -> T:
         path: where it was read, for the message.
 
     Raises:
-        ValueError: it is damaged, or of another version of the library.
+        ValueError: the content is damaged, or from another version of the library.
     """
     try:
         return _adapter(kind).validate_python(content)
@@ -139,16 +139,16 @@ def load(kind: type[T], content: Any, path: Path) -> T:
         raise ValueError(
             f"{shown(path)} cannot be read as options of this version ({error.error_count()} "
             f"problems; the first, at {place}: {first['msg']}). Use the version of the library "
-            "that wrote it, or delete the file and make it again."
+            "that wrote it, or delete the file and create it again."
         ) from error
 
 
 @cache
 def schema_of(kind: type) -> Schema:
-    """Return the schema of a dataclass, with those of its base classes.
+    """Return the schema of a dataclass, merged with those of its base classes.
 
     Raises:
-        TypeError: it names a field that does not exist, two fields share a key, or a value
+        TypeError: the schema names a field that does not exist, two fields share a key, or a value
             ``before`` is not JSON.
     """
     own = [one.__dict__["SCHEMA"] for one in reversed(kind.__mro__)
@@ -165,7 +165,7 @@ def schema_of(kind: type) -> Schema:
         if name not in names:
             raise TypeError(
                 f"{kind.__name__}.SCHEMA names {name!r}, but the class has no such field. Correct "
-                "the name, or take it out of the schema."
+                "the name, or remove it from the schema."
             )
     keys = Counter([VERSION_KEY, *(schema.keys.get(name, name) for name in names)])
     if twice := [key for key, count in keys.items() if count > 1]:
@@ -177,9 +177,8 @@ def schema_of(kind: type) -> Schema:
         json.dumps(schema.before, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{kind.__name__}.SCHEMA.before holds what is not JSON ({error}). Write options of "
-            "another class out, as plain() returns them: the value must stay when a default "
-            "changes."
+            f"{kind.__name__}.SCHEMA.before is not JSON ({error}). Write options of another class "
+            "out, as plain() returns them: the value must not follow their defaults."
         ) from error
     return schema
 
@@ -194,7 +193,7 @@ def _adapter(kind: type) -> TypeAdapter:
 
 
 def _as_json(value: Any, whole: bool) -> Any:
-    """Return a value as JSON; ``whole`` keeps the fields that no fingerprint is made of."""
+    """Return a value as JSON; ``whole`` includes the fields that enter no fingerprint."""
     if is_dataclass(value):
         return _options_as_json(value, whole)
     return _nested(value, _adapter(type(value)).dump_python(value, mode="json"), whole)
@@ -228,7 +227,7 @@ def _nested(value: Any, dumped: Any, whole: bool) -> Any:
 
     Args:
         value: the value.
-        dumped: the value as the type of its field writes it: a float field writes 30 as 30.0.
+        dumped: the value as the type of its field serializes it: a float field writes 30 as 30.0.
         whole: see :func:`_as_json`.
     """
     if is_dataclass(value):  # by its own class: the field's type may be a base class of it

@@ -1,4 +1,4 @@
-"""Where files live: the work folder, the datasets, folders that are only read."""
+"""Locations of files: the work folder, the datasets, read-only shared folders."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def in_checkout() -> bool:
 
 
 def work_root() -> Path:
-    """Return the folder for everything the book makes: drawn images, logits, runs.
+    """Return the folder for everything the book generates: images, logits, runs.
 
-    ``SEMISEG_WORK`` where it is set, else ``data/`` of the checkout, else the user's cache folder.
+    ``SEMISEG_WORK`` if set, else ``data/`` of the checkout, else the user's cache folder.
     """
     if chosen := os.environ.get("SEMISEG_WORK"):
         return Path(chosen)
@@ -31,7 +31,7 @@ def work_root() -> Path:
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
-    """Let everything be looked for and made in another work folder, and in no shared one."""
+    """Use another work folder, and no shared folders, within the block."""
     names = ("SEMISEG_WORK", "SEMISEG_SHARED")
     before = {name: os.environ[name] for name in names if name in os.environ}
     os.environ.update(SEMISEG_WORK=str(folder), SEMISEG_SHARED="")
@@ -44,9 +44,9 @@ def working_in(folder: Path) -> Iterator[None]:
 
 
 def shared_roots() -> tuple[Path, ...]:
-    """Return further work folders, which are only read: a lecturer's, shared with a class.
+    """Return further, read-only work folders, such as a lecturer's shared with a class.
 
-    ``SEMISEG_SHARED``, separated as in ``PATH``.
+    Read from ``SEMISEG_SHARED``, separated as in ``PATH``.
     """
     chosen = os.environ.get("SEMISEG_SHARED", "")
     return tuple(Path(one) for one in chosen.split(os.pathsep) if one)
@@ -55,23 +55,23 @@ def shared_roots() -> tuple[Path, ...]:
 def dataset_root() -> Path | None:
     """Return the folder that holds real datasets (``VOCdevkit/``, ``camvid/`` ...), or None.
 
-    Read from ``SEMISEG_DATA``; nothing is ever written there.
+    Read from ``SEMISEG_DATA``; never written to.
     """
     chosen = os.environ.get("SEMISEG_DATA")
     return Path(chosen) if chosen else None
 
 
 def reading_root(root: Path | None = None) -> Path | None:
-    """Where real datasets are looked for: ``root``, :func:`dataset_root`, or among the downloads.
+    """Return the folder to read datasets from: ``root``, :func:`dataset_root`, or the downloads.
 
-    ``semiseg data`` downloads to ``<work root>/datasets``. None where there is none of these.
+    ``semiseg data`` downloads to ``<work root>/datasets``. None if none of these exists.
     """
     downloaded = work_root() / "datasets"
     return root or dataset_root() or (downloaded if downloaded.is_dir() else None)
 
 
 def shown(path: Path) -> str:
-    """Return a path as it is printed: relative to the checkout where it lies inside it."""
+    """Return a path for display: relative to the checkout if inside it."""
     path = Path(path)
     if path.is_absolute() and path.is_relative_to(CHECKOUT):
         return path.relative_to(CHECKOUT).as_posix()

@@ -1,9 +1,9 @@
-"""What made a result beside its description: the state of the machine, and the code.
+"""The provenance of a result beyond its configuration: the state of the machine and the code.
 
-Neither decides a result except by rounding, which training amplifies: the same run differs by one
+The machine affects a result only by rounding, which training amplifies: the same run differs by one
 to two points of mIoU between one thread and two, or between two instruction sets. So both are
-stored beside every run and every row of a record, and compared when results are used together.
-``benchmarks/rounding.py`` measures it.
+stored with every run and every row of a record, and compared when results are combined.
+``benchmarks/rounding.py`` measures the effect.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ CPU_KEYS = ("vendor_id", "cpu family", "model", "stepping")
 
 
 def state_of_machine() -> dict[str, Any]:
-    """Return everything known of this process that moves a result by rounding.
+    """Return all known properties of this process that change a result by rounding.
 
-    To be asked once the process has its accelerator, which decides the device.
+    Call it after the accelerator is set up, which selects the device.
     """
     state = PartialState()
     device = state.device.type
@@ -47,7 +47,7 @@ def state_of_machine() -> dict[str, Any]:
 
 
 def in_words(machine: Mapping[str, Any]) -> str:
-    """Return the state of a machine as a reader needs it."""
+    """Return the state of a machine as one line of text."""
     threads, processes = machine["threads"], machine["processes"]
     where = machine["gpu"] or machine["cpu"]
     overrides = "".join(f", {key}={value}" for key, value in machine["overrides"].items())
@@ -59,14 +59,14 @@ def in_words(machine: Mapping[str, Any]) -> str:
 
 
 def compare_machines(made: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Say, entry by entry, how two states of machines differ."""
+    """Return one line per entry in which two states of machines differ."""
     return [f"{key} {made[key]}, here {here[key]}" for key in here
             if key in made and made[key] != here[key]]
 
 
 @cache
 def code_version() -> str:
-    """Return the commit of the checkout, with ``+`` for changes; else the package's version."""
+    """Return the commit of the checkout, with ``+`` if modified; else the package version."""
     try:
         described = subprocess.run(
             ["git", "-C", str(CHECKOUT), "describe", "--always", "--exclude=*", "--dirty=+"],
@@ -81,7 +81,7 @@ def code_version() -> str:
 
 @cache
 def _cpu() -> str:
-    """Return the kind of the CPU: its name alone may be masked, as in a virtual machine."""
+    """Return the CPU model by its ids: the name alone may be masked, as in a virtual machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     except OSError:

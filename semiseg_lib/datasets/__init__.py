@@ -1,4 +1,4 @@
-"""What lies on disk: one file per dataset, which declares itself, and what the files share."""
+"""Datasets on disk: one module per dataset, with its declaration, and shared code."""
 
 from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, find, names, register, usable
 

@@ -1,4 +1,4 @@
-"""Small images, kept in memory once they are read."""
+"""An in-memory cache for datasets of small images."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from semiseg_lib.datasets.as_hashed import AsHashed
 from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_hashes
+from semiseg_lib.datasets.frozen_files import FrozenFiles
 from semiseg_lib.datasets.sample import Boxes, Sample
 
 
 class Cached:
-    """A reader that reads each image once.
+    """A reader that reads each image once and keeps it in memory.
 
-    Readers of the same bytes share what is kept: those of other seeds, for instance. What is kept
-    goes by the hashes of the content when the reader was made, and so does the digest of its
-    images: after a change on disk a new reader reads afresh. What is kept is handed out again and
-    again, so its arrays are read-only.
+    Readers of the same bytes, such as those of different seeds, share the cache. Its key is the
+    hashes of the content when the reader was created, and so is the digest of its images: after a
+    change on disk a new reader reads the files again. Cached arrays are read-only.
 
     Args:
-        reader: whose samples are kept.
-        options: what else decides the samples; readers of other options share nothing.
+        reader: the reader to cache.
+        options: further options that determine the samples; part of the cache key.
     """
 
     def __init__(self, reader: Reader, options: str = "") -> None:
@@ -35,7 +34,7 @@ class Cached:
         self.names, self.classes = reader.names, reader.classes
         self.masks, self.boxes = reader.masks, reader.boxes
         self.canonical, self.decoding = reader.canonical, reader.decoding
-        self._files = AsHashed()
+        self._files = FrozenFiles()
         self._hashes = image_set_hashes(reader, range(len(reader)), note=self._files.note)
         content = json.dumps([
             list(self.names), self.classes, self.decoding, self._hashes, options
@@ -55,9 +54,9 @@ class Cached:
         return Sample(sample.name, sample.image, mask, sample.boxes if self.boxes else None)
 
     def content(self, index: int) -> Iterator[Path | bytes | str]:
-        """Yield what the image is read from: its hashes, as they were at the opening.
+        """Yield the content of the image as the hashes from when the reader was created.
 
-        Only what is read without masks or boxes, but not with them, is yielded as it is.
+        Content that is only read without masks or boxes is yielded as it is.
         """
         hashes = self._hashes[self.names[index]]
         at_opening = dict(zip(self.reader.content(index), hashes, strict=True))

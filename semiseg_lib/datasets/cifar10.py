@@ -3,11 +3,11 @@
 ::
 
     cifar10/data_batch_1.bin ... data_batch_5.bin  test_batch.bin      10,000 records of 3,073 bytes
-    cifar10/train_airplane.jpg ... test_truck.jpg                      tiles of 32x32, 100 a row
+    cifar10/train_airplane.jpg ... test_truck.jpg                      tiles of 32x32, 100 per row
 
-A record is a class (one byte) and 32x32 red, green and blue values. The pickles of the Python form
-are never opened: a pickle can run code. Mosaics are JPEGs, so scores on them are not quite those on
-the original.
+A record is a class id (one byte) and 32x32 red, green and blue values. The pickles of the Python
+version are never opened: a pickle can run code. Mosaics are JPEGs, so scores on them differ
+slightly from those on the original.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ CIFAR10_CLASSES = (
 )
 BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 RECORDS = 10_000  # in each of the binary files
-SIDE, TILES_A_ROW = 32, 100
+SIDE, TILES_PER_ROW = 32, 100
 TILES = {"train": 5_000, "test": 1_000}  # in each mosaic
 HELD_OUT = (5_000, 0)
-"""How many images are drawn for val; CIFAR-10 has a test of its own."""
+"""Number of images sampled for val and test; CIFAR-10 has its own test images."""
 
 TERMS = (
     "for research; cite Learning Multiple Layers of Features from Tiny Images (technical report, "
     "University of Toronto, 2009)."
 )
-_MEND = "Fetch it again (semiseg data cifar10)."
+_FIX = "Fetch it again (semiseg data cifar10)."
 
 
 def open_cifar10(request: Request, root: Path | None, seed: int) -> SingleClassSource:
-    """Return the source of CIFAR-10; its test images are its own.
+    """Return the source of CIFAR-10, with its own test images.
 
     Raises:
         FileNotFoundError: the dataset, or a file of it, is missing.
@@ -52,7 +52,7 @@ def open_cifar10(request: Request, root: Path | None, seed: int) -> SingleClassS
 
 
 def read_cifar10(folder: Path) -> Images:
-    """Return all 60,000 images; 185 MB, kept for the next call while no file changes.
+    """Return all 60,000 images (185 MB); cached until a file changes.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -70,22 +70,22 @@ def _read(folder: Path, stamps: tuple[tuple, ...]) -> Images:
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a binary file holds: images uint8 (10000, 3, 32, 32) and labels uint8 (10000,).
+    """Return images uint8 (10000, 3, 32, 32) and labels uint8 (10000,) of a binary file.
 
     Raises:
-        FileNotFoundError: it is missing.
-        ValueError: it has another length, or a label that is no class.
+        FileNotFoundError: the file is missing.
+        ValueError: it has the wrong length, or a label that is not a class id.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. {_MEND}")
+        raise FileNotFoundError(f"{path} is missing. {_FIX}")
     length = 1 + 3 * SIDE * SIDE
     content = np.fromfile(path, np.uint8)
     if len(content) != RECORDS * length:
-        raise ValueError(f"{path} has {len(content)} bytes, not {RECORDS * length}. {_MEND}")
+        raise ValueError(f"{path} has {len(content)} bytes, not {RECORDS * length}. {_FIX}")
     records = content.reshape(RECORDS, length)
     labels, images = records[:, 0], records[:, 1:].reshape(-1, 3, SIDE, SIDE)
     if (labels >= len(CIFAR10_CLASSES)).any():
-        raise ValueError(f"{path} holds the label {labels.max()}, which is no class. {_MEND}")
+        raise ValueError(f"{path} holds the label {labels.max()}, which is not a class id. {_FIX}")
     return images, labels
 
 
@@ -93,17 +93,17 @@ def read_mosaic(path: Path, count: int) -> np.ndarray:
     """Return the ``count`` tiles of a mosaic, uint8 (count, 3, 32, 32), row after row.
 
     Raises:
-        FileNotFoundError: it is missing.
-        ValueError: it is damaged, or of another size.
+        FileNotFoundError: the file is missing.
+        ValueError: it is damaged, or has the wrong size.
     """
     mosaic = read_image(path)
-    rows = count // TILES_A_ROW
-    if mosaic.shape[1:] != (rows * SIDE, TILES_A_ROW * SIDE):
+    rows = count // TILES_PER_ROW
+    if mosaic.shape[1:] != (rows * SIDE, TILES_PER_ROW * SIDE):
         raise ValueError(
             f"{path} has {mosaic.shape[2]}x{mosaic.shape[1]} pixels, not "
-            f"{TILES_A_ROW * SIDE}x{rows * SIDE} ({count} tiles). Copy it again."
+            f"{TILES_PER_ROW * SIDE}x{rows * SIDE} ({count} tiles). Copy it again."
         )
-    tiles = mosaic.reshape(3, rows, SIDE, TILES_A_ROW, SIDE).transpose(1, 3, 0, 2, 4)
+    tiles = mosaic.reshape(3, rows, SIDE, TILES_PER_ROW, SIDE).transpose(1, 3, 0, 2, 4)
     return tiles.reshape(count, 3, SIDE, SIDE)
 
 
@@ -129,7 +129,7 @@ def _read_mosaics(folder: Path) -> Images:
 
 
 def cifar10_archive() -> Archive:
-    """Return the archive of CIFAR-10 in its binary form (0.2 GB): plain bytes, no pickles."""
+    """Return the archive of CIFAR-10 in its binary version (0.2 GB): plain bytes, no pickles."""
     name, home = "cifar-10-binary.tar.gz", "https://www.cs.toronto.edu/~kriz/"
     digest = "c32a1d4ab5d03f1284b67883e8d87530"
     return Archive(
@@ -141,9 +141,9 @@ def cifar10_archive() -> Archive:
 
 
 def get_cifar10(root: Path, progress: bool = True) -> list[Count]:
-    """Return what is in ``cifar10`` below ``root``; download the binary files if it is not there.
+    """Download the binary files to ``cifar10`` below ``root`` if missing; return the file counts.
 
-    A copy as 20 mosaics that lies there already is only counted.
+    An existing copy as 20 mosaics is only counted.
     """
     target = root / "cifar10"
     get_archive(cifar10_archive(), "cifar-10-batches-bin", target, root, progress)

@@ -1,14 +1,14 @@
-"""Cityscapes with its fine annotations, as the official archives unpack.
+"""Cityscapes with its fine annotations, in the layout of the official archives.
 
 ::
 
     leftImg8bit/train/CITY/NAME_leftImg8bit.png         the images, 2048x1024
     gtFine/train/CITY/NAME_gtFine_labelIds.png          masks of Cityscapes' own ids, 0 to 33
-                      NAME_gtFine_labelTrainIds.png     the 19 train ids, where someone made them
+                      NAME_gtFine_labelTrainIds.png     the 19 train ids, if generated
                       NAME_gtFine_instanceIds.png       1000 * id + number for each object
 
-NAME is ``CITY_000000_000019``. The archives hold no train ids; this reader maps the ids by itself.
-Training on the raw ids is the commonest mistake with this dataset.
+NAME is ``CITY_000000_000019``. The archives hold no train ids; this reader maps the ids itself.
+Training on the raw ids is the most common mistake with this dataset.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ CITYSCAPES_COLOURS = {
 """The official colours of the classes that are scored, in the order of their train ids."""
 
 CITYSCAPES_CLASSES = tuple(CITYSCAPES_COLOURS)
-"""The 19 classes that are scored; a class's place is its train id. There is no background."""
+"""The 19 classes that are scored; the index of a class is its train id. No background."""
 
 CITYSCAPES_THINGS = CITYSCAPES_CLASSES[11:]
-"""The eight classes whose objects are outlined one by one, and so have boxes."""
+"""The eight classes with instance annotations, and so with boxes."""
 
 ARCHIVES = {"gtFine_trainvaltest.zip": "gtFine", "leftImg8bit_trainvaltest.zip": "leftImg8bit"}
 FETCH = "Fetch Cityscapes with its owner's csDownload, or say how; unpack and count it (11 GB)."
@@ -79,24 +79,24 @@ _CLASSES, _IDS = len(CITYSCAPES_CLASSES), len(CITYSCAPES_IDS)
 
 
 class CityscapesDataset:
-    """Images of one split as :class:`Sample`; masks of 19 classes, none of them a background.
+    """Images of one split as :class:`Sample`; masks of 19 classes without background.
 
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
-        split: ``train`` (2,975 images), ``val`` (500) or ``test`` (1,525, masks held back).
-        names: which images, as ``aachen_000000_000019``; None for all of the split.
-        keep: the classes to tell apart, None for all 19. The ids are packed in this order, and
-            every other class becomes void.
-        masks: which masks to read; ``auto`` takes ``labelIds`` where there are any, else
+        split: ``train`` (2,975 images), ``val`` (500) or ``test`` (1,525, masks withheld).
+        names: image names such as ``aachen_000000_000019``; None for all of the split.
+        keep: the classes to use, None for all 19. New ids follow this order, and every other class
+            becomes void.
+        masks: which masks to read; ``auto`` takes ``labelIds`` if present, else
             ``labelTrainIds``. None to read none.
-        boxes: derive the boxes of the eight kinds of things from ``instanceIds``. Things have
+        boxes: derive the boxes of the eight thing classes from ``instanceIds``. Things have
             train ids 11 to 18, so no box is of class 0 (road), and channel 0 of
             :func:`class_maps` is free to mean "outside every box", as everywhere.
 
     Raises:
         FileNotFoundError: the split's folder is missing.
-        ValueError: it is empty, a name occurs twice or is not one of the split, ``keep`` names an
-            unknown class or, with boxes, a thing first, or masks of the test split are asked for.
+        ValueError: it is empty, a name occurs twice or is not in the split, ``keep`` names an
+            unknown class or, with boxes, a thing first, or masks of the test split are requested.
     """
 
     canonical: Mapping[str, str] = MappingProxyType({})
@@ -123,8 +123,8 @@ class CityscapesDataset:
             raise ValueError(f"masks={masks!r}; choose auto, labelIds, labelTrainIds or None.")
         if split == "test" and (masks is not None or boxes):
             raise ValueError(
-                "Cityscapes keeps the masks of its test split (the files there are empty). Read "
-                "it with masks=None and boxes=False, and measure on val."
+                "Cityscapes withholds the masks of its test split (the files are empty). Read "
+                "it with masks=None and boxes=False, and evaluate on val."
             )
         self._cities = cityscapes_images(self.root, split)
         self.names = list(self._cities if names is None else names)
@@ -155,12 +155,12 @@ class CityscapesDataset:
         return Sample(name, image, mask, boxes)
 
     def content(self, index: int) -> Iterator[Path]:
-        """Yield what ``self[index]`` reads: the image, kind and file of its mask, its instances."""
+        """Yield the content of ``self[index]``: image, format and file of the mask, instances."""
         name = self.names[index]
         yield self._image_path(name)
         if self.masks is not None:
             path = self._mask_path(name)
-            yield path.stem.rpartition("_")[2].encode()  # decides which classes the ids are
+            yield path.stem.rpartition("_")[2].encode()  # determines the classes of the ids
             yield path
         if self.boxes:
             yield self._annotation(name, "instanceIds")
@@ -174,7 +174,7 @@ class CityscapesDataset:
         return folder / f"{name}_gtFine_{kind}.png"
 
     def _mask_path(self, name: str) -> Path:
-        """The mask asked for; the message names both kinds where neither is there."""
+        """Return the path of the mask; raise FileNotFoundError if no requested format exists."""
         kinds = ("labelIds", "labelTrainIds") if self.masks == "auto" else (self.masks,)
         paths = [self._annotation(name, kind) for kind in kinds]
         for path in paths:
@@ -182,7 +182,7 @@ class CityscapesDataset:
                 return path
         raise FileNotFoundError(
             f"{paths[0]} is missing. Unpack gtFine_trainvaltest.zip into {self.root}; its labelIds "
-            "are enough (masks='auto'), nobody needs to make labelTrainIds."
+            "are enough (masks='auto'), labelTrainIds are not needed."
         )
 
 
@@ -191,8 +191,8 @@ class CityscapesSource:
 
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
-        keep: the classes to tell apart; empty for all.
-        val, test: the splits that these lists are.
+        keep: the classes to use; empty for all.
+        val, test: the splits of these lists.
     """
 
     def __init__(self, root: Path, keep: Sequence[str], val: str, test: str) -> None:
@@ -213,7 +213,7 @@ class CityscapesSource:
         )
 
     def has_boxes(self, name: str) -> bool:
-        """Return True: every annotated image has its objects outlined."""
+        """Return True: every annotated image has instance annotations."""
         return True
 
 
@@ -221,8 +221,8 @@ def open_cityscapes(request: Request, root: Path | None, seed: int) -> Cityscape
     """Return the source that a request names; ``val`` and ``test`` may name other splits.
 
     Raises:
-        FileNotFoundError: the dataset is not there.
-        ValueError: another list is named, or ``keep`` names an unknown class.
+        FileNotFoundError: the dataset is missing.
+        ValueError: an unsupported list is named, or ``keep`` names an unknown class.
     """
     DATASET.refuse_lists(request)
     val, test = request.val or "val", request.test or "val"
@@ -233,14 +233,14 @@ def cityscapes_images(root: Path, split: str) -> dict[str, str]:
     """Return {image name: city} of a split, sorted by name.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: there is no image in it.
+        FileNotFoundError: the folder is missing.
+        ValueError: it holds no images.
     """
     folder = Path(root) / "leftImg8bit" / split
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} is missing. Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip "
-            "side by side and name the folder that holds both; `csDownload` fetches them after a "
+            "into one folder and pass that folder; `csDownload` fetches them after a "
             "registration at cityscapes-dataset.com."
         )
     found = sorted(folder.glob("*/*_leftImg8bit.png"))
@@ -254,7 +254,7 @@ def read_cityscapes_mask(path: Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: the file is missing.
-        LabelError: colours instead of ids, or ids that the other format would have.
+        LabelError: it holds colours instead of ids, or ids of the other format.
     """
     path = Path(path)
     mask = read_mask(path, _IDS)
@@ -283,7 +283,7 @@ def read_instance_ids(path: Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: the file is missing.
-        LabelError: the file is no such image.
+        LabelError: the file is not an instance image.
     """
     path = Path(path)
     try:
@@ -297,8 +297,8 @@ def read_instance_ids(path: Path) -> np.ndarray:
         raise LabelError(f"{path} cannot be read ({error}). Copy or unpack it again.") from error
     if not mode.startswith("I"):
         raise LabelError(
-            f"{path} has mode {mode}; instance ids go up to 33999 and need 16 bits or more. It "
-            "is another kind of mask, or was saved again by a program. Unpack the original."
+            f"{path} has mode {mode}; instance ids go up to 33999 and need >= 16 bits. It is "
+            "another kind of mask, or was converted. Unpack the original."
         )
     ids = np.maximum(ids.astype(np.int32), 0)
     things = {CITYSCAPES_IDS.index(name) for name in (*CITYSCAPES_THINGS, "caravan", "trailer")}
@@ -313,14 +313,14 @@ def read_instance_ids(path: Path) -> np.ndarray:
 
 
 def instance_boxes(ids: np.ndarray) -> Boxes:
-    """Return the tight boxes around the outlined objects of the eight classes of things.
+    """Return the tight boxes around the instances of the eight thing classes.
 
-    Groups of things that nobody told apart (an id below 1000), caravans and trailers have none.
+    Groups that were not separated (id < 1000), caravans and trailers have none.
 
     Args:
-        ids: int (H, W), as :func:`read_instance_ids` gives them.
+        ids: int (H, W), from :func:`read_instance_ids`.
     """
-    from scipy import ndimage  # takes a third of a second
+    from scipy import ndimage  # slow import, 0.3 s
 
     train_ids = cityscapes_train_ids()
     coordinates, classes = [], []
@@ -348,7 +348,7 @@ def cityscapes_train_ids() -> np.ndarray:
 
 
 def audit_cityscapes(folder: Path, lists: Sequence[Path]) -> Layout:
-    """Return what the audit looks at; trainIds, which some code needs, are lists of their own."""
+    """Return the layout to audit; trainIds, which some code needs, are separate lists."""
     found = {}
     for kind, rules in (("labelIds", _label_ids()), ("labelTrainIds", _train_ids())):
         for split in ("train", "val", "test"):
@@ -356,14 +356,14 @@ def audit_cityscapes(folder: Path, lists: Sequence[Path]) -> Layout:
             wanted = kind == "labelIds" or any(e.mask and e.mask.is_file() for e in entries)
             if entries and wanted:
                 found[split if kind == "labelIds" else f"{split} ({kind})"] = entries
-    note = Finding("NOTE", "test", "its owner keeps the masks back; they are not looked at")
+    note = Finding("NOTE", "test", "its owner withholds the masks; they are not audited")
     by_name = {entry.name: entry for split in ("train", "val") for entry in found.get(split, ())}
     found |= listed_entries(lists, by_name, _label_ids(), folder / "leftImg8bit")
     return Layout(f"Cityscapes in {shown(folder)}", found, (note,) if "test" in found else ())
 
 
 def _cityscapes_entries(folder: Path, split: str, kind: str, rules: Rules) -> tuple[Entry, ...]:
-    """Return every image that has a photograph or a mask: what lacks one is found missing."""
+    """Return an entry per image or mask file; the audit reports the missing counterpart."""
     def files(what: str, suffix: str) -> dict[str, Path]:
         ending = f"_{suffix}.png"
         return {path.name.removesuffix(ending): path
@@ -400,10 +400,10 @@ def _train_ids() -> Rules:
 
 
 def get_cityscapes(root: Path, progress: bool = True) -> list[Count]:
-    """Return what is in ``cityscapes`` below ``root``; its owner's program fetches what is not.
+    """Fetch missing archives to ``cityscapes`` below ``root``; return the file counts.
 
     Raises:
-        RuntimeError: the program is not installed or could not log in; the message says how.
+        RuntimeError: csDownload is not installed or could not log in; the message says how.
     """
     folder = root / "cityscapes"
     wanted = [n for n, inside in ARCHIVES.items() if not (folder / inside).is_dir()]
@@ -420,7 +420,11 @@ def get_cityscapes(root: Path, progress: bool = True) -> list[Count]:
 
 
 def _run_csdownload(folder: Path, names: list[str]) -> None:
-    """Ask csDownload of the package cityscapesScripts, which asks for the login."""
+    """Run csDownload of the package cityscapesScripts, which prompts for the login.
+
+    Raises:
+        RuntimeError: it is not installed, or fails.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     by_hand = (
         "Cityscapes needs an account of its own:\n"
@@ -444,6 +448,6 @@ DATASET = Dataset(
     name="cityscapes", title="Cityscapes", open=open_cityscapes,
     lists=("val", "test"),
     place="cityscapes", marks=("leftImg8bit",), licence=TERMS,
-    downloads={"cityscapes": Download(FETCH, TERMS, get_cityscapes, check="cityscapes")},
+    downloads={"cityscapes": Download(FETCH, TERMS, get_cityscapes, audit="cityscapes")},
     audit=audit_cityscapes,
 )

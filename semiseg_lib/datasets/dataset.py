@@ -1,9 +1,8 @@
-"""What a dataset declares, and the registry of all that are known.
+"""The declaration of a dataset, and the registry of known datasets.
 
-A dataset is one file: a reader, a function that opens the folder, and a :class:`Dataset` that says
-the rest. Those of this package are listed in :data:`SHIPPED`; a package of your own names its
-declaration as an entry point of the group ``semiseg_lib.datasets``, and a script or a notebook
-calls :func:`register`.
+A dataset is one file: a reader, a function that opens the folder, and a :class:`Dataset`, its
+declaration. Those of this package are listed in :data:`SHIPPED`; other packages name theirs as an
+entry point of the group ``semiseg_lib.datasets``, and scripts or notebooks call :func:`register`.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ if TYPE_CHECKING:
 
 GROUP = "semiseg_lib.datasets"
 SHIPPED = ("minivoc", "voc", "cityscapes", "camvid", "folder", "digits", "cifar10")
-"""Modules of this package that hold a ``DATASET``."""
+"""Modules of this package with a ``DATASET``."""
 
 LISTS = ("candidates", "unlabelled", "val", "test")
-"""The lists of every dataset. ``candidates`` are the images that could be labelled."""
+"""The lists of every dataset; the labelled images are sampled from ``candidates``."""
 
 
 @dataclass(frozen=True)
 class DatasetOptions(Configuration):
-    """Options that a dataset adds to those of every dataset; this base adds none."""
+    """Base class for the options of a dataset beyond the common ones; it has none."""
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many images each list holds, where the options decide it."""
+        """Return {list: number of images} for the lists whose length the options determine."""
         return {}
 
 
 class Request(Protocol):
-    """The part of a data configuration that decides which files are read."""
+    """The part of a data configuration that determines which files are read."""
 
     dataset: str
     candidates: str
@@ -62,12 +61,12 @@ class Reader(Protocol):
     Attributes:
         names: N image names.
         classes: C class names.
-        masks: which masks are read; set to None on a copy, none are.
-        boxes: whether boxes are read; set to False on a copy, none are.
-        canonical: {SHA-256 of a file: SHA-256 of what it was made from}, for files whose bytes
-            differ between encoders; mostly empty.
-        decoding: what beside the bytes decides the samples, such as an option or the order of the
-            classes in the files; mostly empty.
+        masks: which masks are read; None (set on a copy) for none.
+        boxes: whether boxes are read; False may be set on a copy.
+        canonical: {SHA-256 of a file: SHA-256 of its source}, for files whose bytes differ between
+            encoders; usually empty.
+        decoding: what determines the samples besides the bytes, such as an option or the order of
+            the classes in the files; usually empty.
     """
 
     names: Sequence[str]
@@ -82,17 +81,17 @@ class Reader(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
     def content(self, index: int) -> Iterable[Path | bytes | str]:
-        """Yield what ``self[index]`` is read from: files, bytes, or SHA-256 of either."""
+        """Yield the content of ``self[index]``: files, bytes, or SHA-256 of either."""
         ...
 
 
 class Source(Protocol):
-    """A dataset on disk, opened.
+    """An opened dataset.
 
     Attributes:
         classes: C class names, in the order of their ids.
         boxed: bool (C,), which classes have a box around each of their objects.
-        folder: where it lies; None for images that come with a package.
+        folder: its folder; None for images that come with a package.
     """
 
     classes: tuple[str, ...]
@@ -104,14 +103,14 @@ class Source(Protocol):
         ...
 
     def reader(self, which: str, masks: bool, boxes: bool) -> Reader:
-        """Return the reader of a list; of ``hidden``, the unlabelled images with hidden masks.
+        """Return the reader of a list, or of ``hidden``: the unlabelled images with hidden masks.
 
-        Hidden masks are the true ones of unlabelled images: to measure labels, not to learn.
+        Hidden masks are the ground truth of unlabelled images, for evaluating labels only.
         """
         ...
 
     def has_boxes(self, name: str) -> bool:
-        """Return whether somebody looked through this image for boxes."""
+        """Return whether the image was annotated with boxes, possibly with none."""
         ...
 
 
@@ -120,23 +119,23 @@ class Dataset:
     """The declaration of a dataset.
 
     Attributes:
-        name: what commands and configurations call it.
-        title: what people call it.
-        open: ``open(request, root, seed) -> Source``; ``root`` is the folder that holds the dataset
-            or the folder below which it lies, ``seed`` draws what the files leave open.
-        options: the frozen dataclass of the options that it adds.
-        lists: the lists of :data:`LISTS` for which a request may name another list.
-        needs_root: it lies in a folder that somebody must name.
-        place: where it lies below such a folder.
-        marks: files or folders of which one is there wherever the dataset is.
-        decode: the version of its reader, from 1; raised when any file would be read differently.
-            It enters the digest of every image set, for the files' bytes alone do not tell.
-        cached: images are small, share one size and are kept in memory once they are read.
+        name: its name in commands and configurations.
+        title: its name for readers.
+        open: ``open(request, root, seed) -> Source``; ``root`` is the folder of the dataset or a
+            parent folder, ``seed`` samples what the files do not specify.
+        options: the frozen dataclass of its own options.
+        lists: the lists of :data:`LISTS` that a request may replace by another list.
+        needs_root: whether it needs a folder from the user.
+        place: its path below such a folder.
+        marks: files or folders of which at least one exists in every copy of the dataset.
+        decode: the version of its reader, from 1; increased when any file is read differently. It
+            enters the digest of every image set, which otherwise covers only the bytes.
+        cached: images are small, share one size and are cached in memory.
         palette: uint8 (256, 3), the colours that the audit expects of palette masks; None for any.
-        licence: its terms, in a sentence; ``semiseg data check`` says them.
+        licence: its terms, in a sentence; shown by ``semiseg data check``.
         downloads: commands ``semiseg data NAME`` that fetch it or a part of it.
-        audit: ``audit(folder, lists) -> Layout``, the files and what they should hold; ``folder``
-            is None where no root is needed. None where there is nothing to look into.
+        audit: ``audit(folder, lists) -> Layout``, the files and their expected content; ``folder``
+            is None if no root is needed. None if there is nothing to audit.
     """
 
     name: str
@@ -155,35 +154,35 @@ class Dataset:
     audit: Callable[[Path | None, Sequence[Path]], Layout] | None = None
 
     def folder(self, root: Path | None) -> Path | None:
-        """Return the folder that holds the dataset: its place below ``root``, or ``root`` itself.
+        """Return the folder of the dataset: ``place`` below ``root``, or ``root`` itself.
 
         Raises:
-            FileNotFoundError: a folder is needed, but none is named or it holds no such dataset.
+            FileNotFoundError: a folder is needed, but none is given or it lacks the dataset.
         """
         if not self.needs_root:
             return root
         hint = f"; `semiseg data {self.name}` gets it or says how" if self.downloads else ""
         if root is None or not Path(root).is_dir():
-            where = "no folder was named" if root is None else f"{root} is no folder"
+            where = "no folder was named" if root is None else f"{root} is not a folder"
             raise FileNotFoundError(
-                f"the dataset {self.name} is not there: {where}. Pass --root, or set "
+                f"the dataset {self.name} was not found: {where}. Pass --root, or set "
                 f"SEMISEG_DATA to the folder that holds it{hint}."
             )
         for folder in dict.fromkeys((Path(root) / self.place, Path(root))):
             if not self.marks or any((folder / mark).exists() for mark in self.marks):
                 return folder
         raise FileNotFoundError(
-            f"the dataset {self.name} is not there: {root} holds neither {self.place} nor "
+            f"the dataset {self.name} was not found: {root} holds neither {self.place} nor "
             f"{' or '.join(self.marks)}. Pass --root, or set SEMISEG_DATA to the folder that holds "
             f"it{hint}."
         )
 
     def refuse_lists(self, request: Request) -> None:
-        """Raise ValueError where a list is named that this dataset has fixed."""
+        """Raise ValueError if the request names a list that is fixed in this dataset."""
         fixed = [name for name in LISTS if name not in self.lists and getattr(request, name)]
         if fixed:
             raise ValueError(
-                f"{self.name} takes no list by the name data.{fixed[0]}; its lists are its own."
+                f"{self.name} does not support data.{fixed[0]}: this list is fixed; leave it empty."
             )
 
 
@@ -191,12 +190,12 @@ _registered: dict[str, Dataset] = {}
 
 
 def register(dataset: Dataset) -> None:
-    """Make a dataset known for as long as this process lives.
+    """Register a dataset for this process.
 
-    A notebook cell that is run again replaces what it had registered.
+    Registering a name again, as by re-running a notebook cell, replaces it.
 
     Raises:
-        ValueError: the declaration is not as described, or the name is a shipped dataset's.
+        ValueError: the declaration is invalid, or the name is a shipped dataset's.
     """
     if not isinstance(dataset, Dataset):
         raise ValueError(f"{dataset!r} is not a Dataset (semiseg_lib.datasets.dataset).")
@@ -218,7 +217,7 @@ def find(name: str) -> Dataset:
     """Return the declaration of a dataset.
 
     Raises:
-        ValueError: there is no such dataset.
+        ValueError: the dataset is unknown.
     """
     if name in _registered:
         return _registered[name]
@@ -227,7 +226,7 @@ def find(name: str) -> Dataset:
     if name in _installed():
         register(_loaded(_installed()[name]))
         return _registered[name]
-    raise ValueError(f"there is no dataset {name!r}; there are {', '.join(names())}.")
+    raise ValueError(f"unknown dataset {name!r}; choose from {', '.join(names())}.")
 
 
 def names() -> tuple[str, ...]:
@@ -245,7 +244,7 @@ def usable() -> tuple[Dataset, ...]:
 
 
 def _loaded(point: EntryPoint) -> Dataset:
-    """The declaration that another package names."""
+    """Return the declaration named by an entry point of another package."""
     try:
         dataset = point.load()
     except Exception as error:
@@ -263,5 +262,5 @@ def _loaded(point: EntryPoint) -> Dataset:
 
 @cache
 def _installed() -> Mapping[str, EntryPoint]:
-    """The entry points of other packages, by name; the name of one is its dataset's."""
+    """Return the entry points of other packages by name, which is that of the dataset."""
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in SHIPPED}

@@ -1,8 +1,8 @@
 """Digests of image sets: 64 hex digits over the bytes that training reads.
 
-A digest says whether two image sets are the same, wherever their files lie. So that this costs
-little, the SHA-256 of a file is remembered together with the file's stat, and a file is read again
-only where its stat differs or leaves a doubt (:class:`FileHashes`).
+Equal digests mean equal image sets, wherever their files are. To save time, the SHA-256 of a file
+is stored with the file's stat, and a file is read again only if its stat differs or is too recent
+to be trusted (:class:`FileHashes`).
 """
 
 from __future__ import annotations
@@ -17,36 +17,35 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from semiseg_lib.core.durable import Damaged, held, read_json, write_json
+from semiseg_lib.core.durable import Damaged, locked, read_json, write_json
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.datasets.dataset import Reader
 
 VERSION = "semiseg image set 1"
-"""Enters every digest; to be changed with whatever else enters it."""
+"""Enters every digest; change it together with what enters a digest."""
 TABLE_VERSION = 1
 GRANULARITY_NS = 2_000_000_000
-"""The coarsest time stamps that a file system keeps (those of FAT), in nanoseconds."""
+"""The coarsest time stamp resolution of a file system (FAT), in nanoseconds."""
 TRIES = 3
-THREADS = 8  # they wait for the disk more than they hash
-PART = 64  # files that a thread takes at once: handing over each of them would take longer
+THREADS = 8  # disk-bound
+PART = 64  # files per task of a thread; one per task has more overhead
 
 
 Note = Callable[[Mapping[Path, str]], None]
 
 
 class FileHashes:
-    """SHA-256 of files, remembered between processes.
+    """SHA-256 of files, cached between processes.
 
-    A file's hash is believed where size, modification time, change time and inode are those of the
-    record, and both times are more than :data:`GRANULARITY_NS` older than the record: a file that
-    is written within the same tick as it was recorded would look unchanged. What keeps the size
-    stays unseen in three cases: on Windows, which keeps no change time, if the modification time is
-    restored; within one tick of a file server whose clock is late by more than that; and below the
-    file system.
+    A cached hash is valid if size, modification time, change time and inode equal the record, and
+    both times are more than :data:`GRANULARITY_NS` older than the record: a file written within the
+    same tick as it was recorded would look unchanged. A change that keeps the size is missed in
+    three cases: on Windows, which has no change time, if the modification time is restored; within
+    one tick of a file server whose clock is late by more than that; and below the file system.
 
     Args:
-        folder: the folder tree whose table is kept, below ``<work root>/digests``; any file may be
-            asked for. None to remember files only as long as this object lives.
+        folder: the folder tree whose table is stored, below ``<work root>/digests``; any file may
+            be requested. None to cache hashes in this object only.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -59,7 +58,7 @@ class FileHashes:
         self._seen: set[str] = set()
         self._new: set[str] = set()
 
-    def of(self, path: Path) -> str:
+    def get(self, path: Path) -> str:
         """Return the SHA-256 of a file as 64 hex digits.
 
         Raises:
@@ -68,8 +67,8 @@ class FileHashes:
         """
         return self._remembered(path) or self._hashed(path)
 
-    def of_all(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """Return the SHA-256 of each file; those to be read are read by several threads.
+    def get_all(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """Return the SHA-256 of each file, reading files in several threads.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -84,15 +83,15 @@ class FileHashes:
         return found
 
     def save(self) -> None:
-        """Write the table where a record is new; what another process has saved meanwhile stays.
+        """Write the table if it has new records, merged with those saved by other processes.
 
-        Files that are gone are dropped. A table that cannot be written, as in a read-only work
-        folder, is no error: its files are hashed again next time.
+        Records of deleted files are dropped. A table that cannot be written, as in a read-only work
+        folder, is ignored: its files are hashed again next time.
         """
         if self._table is None or not self._new:
             return
         try:
-            with held(self._table, say=False):  # it takes no time
+            with locked(self._table, verbose=False):  # a short wait
                 records = self._read() | {name: self._records[name] for name in self._new}
                 records = {name: record for name, record in records.items()
                            if name in self._seen or os.access(name, os.F_OK)}
@@ -103,8 +102,8 @@ class FileHashes:
         self._new.clear()
 
     def _remembered(self, path: Path) -> str | None:
-        """Return the hash on record, or None where there is none or a doubt."""
-        status = status_of(path)
+        """Return the recorded hash, or None if there is none or it may be outdated."""
+        status = file_status(path)
         name = str(path.absolute())
         self._seen.add(name)
         record = self._records.get(name)
@@ -114,22 +113,22 @@ class FileHashes:
         return record.sha256 if settled else None
 
     def _hashed(self, path: Path) -> str:
-        """Return the hash of the file's bytes and put it on record."""
+        """Compute the hash of the file's bytes and record it."""
         for _ in range(TRIES):
-            recorded_ns, before = time.time_ns(), status_of(path)
+            recorded_ns, before = time.time_ns(), file_status(path)
             sha256 = _sha256(path)
-            if status_of(path) == before:
+            if file_status(path) == before:
                 name = str(path.absolute())
                 self._records[name] = _Record(*before, recorded_ns, sha256)
                 self._new.add(name)
                 return sha256
         raise OSError(
-            f"{shown(path)} changes while it is read. Wait until whatever writes it is done, and "
-            "run it again."
+            f"{shown(path)} changes while it is read. Wait until the program that writes it is "
+            "done, and run it again."
         )
 
     def _read(self) -> dict[str, _Record]:
-        """Return the table on disk; an empty one where it is missing, damaged or another's."""
+        """Return the table on disk; empty if missing, damaged or of another folder."""
         if self._table is None:
             return {}
         try:
@@ -143,7 +142,7 @@ class FileHashes:
 
 
 class _Record(NamedTuple):
-    """What is remembered of a file; the first four as :func:`status_of` returns them."""
+    """The record of a file; the first four fields are those of :func:`file_status`."""
 
     size: int
     modified_ns: int
@@ -157,15 +156,15 @@ def image_set_hashes(
     reader: Reader, indices: Sequence[int], hashes: FileHashes | None = None,
     note: Note = lambda _: None,
 ) -> dict[str, tuple[str, ...]]:
-    """Return for every image name the hashes of what it is read from, in the reader's order.
+    """Return {image name: hashes of its content}, in the reader's order.
 
-    Bytes are hashed as they are. A file's hash is replaced by the one that ``reader.canonical``
-    has for it: the hash of what was drawn, which is the same for every encoder.
+    Bytes are hashed directly. A file's hash is replaced by its entry in ``reader.canonical``: the
+    hash of the generated image, which does not depend on the encoder.
 
     Raises:
         FileNotFoundError: a file is missing.
         OSError: a file changes while it is read, or it cannot be read.
-        ValueError: two images of different content share a name.
+        ValueError: two images with different content share a name.
     """
     found: dict[str, tuple[str, ...]] = {}
     for name, contents in _listed(reader, indices, hashes or _table_for(reader, indices), note):
@@ -185,19 +184,17 @@ def image_set_digest(
 ) -> str:
     """Return the digest of an image set, as 64 hex digits.
 
-    It is the SHA-256 of one JSON text, whose brackets and quotes leave no doubt where a part ends:
+    It is the SHA-256 of one JSON text, so that the boundaries of its parts are unambiguous:
     ``[VERSION, [class name, ...], [[image name, [hash, ...]], ...], [extra, ...]]``, without blanks
-    and with non-ASCII characters escaped. Classes, images and ``extra`` count in their order, the
-    hashes are those of :func:`image_set_hashes`. Folders do not enter: a copied dataset keeps its
-    digest.
+    and with non-ASCII characters escaped. The order of classes, images and ``extra`` matters; the
+    hashes are those of :func:`image_set_hashes`. Folders do not enter: a copy has the same digest.
 
     Args:
-        reader: what training reads; which masks and boxes it reads decides what is counted.
+        reader: the reader; the masks and boxes that it reads are included.
         indices: the images of the set, in the order of its list.
-        hashes: what is remembered of the files; None keeps a table for the folder that holds the
-            folder of the first one.
-        extra: what else decides what training reads, such as the names of who was drawn.
-        note: is told the SHA-256 of every file.
+        hashes: cached hashes; None for the table of the parent of the folder of the first file.
+        extra: further strings that determine what training reads, such as sampled names.
+        note: called with {file: SHA-256}.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -209,40 +206,40 @@ def image_set_digest(
 
 
 def _table_for(reader: Reader, indices: Sequence[int]) -> FileHashes:
-    """Return what is remembered of the dataset's files; without files there is no table."""
+    """Return the cached hashes of the dataset's files; without files there is no table."""
     first = next((reader.content(index) for index in indices), ())
     file = next((content for content in first if isinstance(content, Path)), None)
-    return table_of(file and file.absolute().parent.parent)
+    return shared_hashes(file and file.absolute().parent.parent)
 
 
-def table_of(folder: Path | None) -> FileHashes:
-    """Return what is remembered of the files of a folder, one table per folder in this process."""
+def shared_hashes(folder: Path | None) -> FileHashes:
+    """Return the cached hashes of the files of a folder, one table per folder and process."""
     return _shared(folder and folder.absolute(), work_root())
 
 
-def hash_of(path: Path) -> str:
-    """Return the SHA-256 of a file, remembered with those of its dataset.
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, cached with those of its dataset.
 
     Raises:
-        As :meth:`FileHashes.of`.
+        FileNotFoundError, OSError: as for :meth:`FileHashes.get`.
     """
-    table = table_of(path.absolute().parent.parent)
+    table = shared_hashes(path.absolute().parent.parent)
     try:
-        return table.of(path)
+        return table.get(path)
     finally:
         table.save()
 
 
 @lru_cache(maxsize=8)
 def _shared(folder: Path | None, work: Path) -> FileHashes:
-    """One table per folder in this process: its records are checked at every use."""
+    """Return the one table of a folder in this process; records are validated on every use."""
     return FileHashes(folder)
 
 
 def _listed(
     reader: Reader, indices: Sequence[int], hashes: FileHashes, note: Note
 ) -> list[tuple[str, tuple[str, ...]]]:
-    """Return name and hashes of every index; what was hashed is saved also when a file fails."""
+    """Return name and hashes of every index; new hashes are saved even if a file fails."""
     named: list[tuple[str, list[Path | str]]] = []
     for index in indices:
         contents = [hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else content
@@ -250,7 +247,7 @@ def _listed(
         named.append((reader.names[index], contents))
     files = (content for _, contents in named for content in contents if isinstance(content, Path))
     try:
-        found = hashes.of_all(files)
+        found = hashes.get_all(files)
     finally:
         hashes.save()
     note(found)
@@ -261,7 +258,7 @@ def _listed(
     ]
 
 
-def status_of(path: Path) -> tuple[int, int, int, int]:
+def file_status(path: Path) -> tuple[int, int, int, int]:
     """Return size, modification time, change time and inode.
 
     Raises:
@@ -283,6 +280,6 @@ def _sha256(path: Path) -> str:
 
 
 def _is_sound(record: _Record) -> bool:
-    """Return whether a record that was read holds what it should."""
+    """Return whether a record has the expected types."""
     numbers = all(isinstance(number, int) for number in record[:5])
     return numbers and isinstance(record.sha256, str) and len(record.sha256) == 64

@@ -1,4 +1,4 @@
-"""Handwritten digits, 1,797 images of 8x8 that come with scikit-learn."""
+"""Handwritten digits, 1,797 images of 8x8, included in scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from semiseg_lib.datasets.single_class import Images, SingleClassSource
 
 DIGITS_CLASSES = tuple(str(digit) for digit in range(10))
 HELD_OUT = (300, 500)
-"""How many images are drawn for val and for test."""
+"""Number of images sampled for val and test."""
 
 
 def open_digits(request: Request, root: Path | None, seed: int) -> SingleClassSource:
-    """Return the source of the digits; they lie in no folder.
+    """Return the source of the digits; ``root`` is not used.
 
     Raises:
         ValueError: a list is named, or ``keep`` names an unknown class.
@@ -27,7 +27,7 @@ def open_digits(request: Request, root: Path | None, seed: int) -> SingleClassSo
 
 @lru_cache(maxsize=1)
 def read_digits() -> Images:
-    """Return all images; scikit-learn's grey values 0 to 16 become 0 to 255."""
+    """Return all images, with scikit-learn's grey values 0 to 16 scaled to 0 to 255."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

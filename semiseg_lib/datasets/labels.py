@@ -1,4 +1,4 @@
-"""Label ids: void, the palette of masks, and the checks on a mask read from disk."""
+"""Label ids: void, the palette of masks, reading and validating masks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from PIL import Image, UnidentifiedImageError
 from semiseg_lib.datasets.sample import Boxes
 
 VOID = 255
-"""The id of pixels that carry no label: losses and metrics leave them out."""
+"""The id of pixels without label; losses and metrics ignore them."""
 
 
 class LabelError(ValueError):
-    """A label file that cannot be used as it is; the message names the file and the mend."""
+    """An invalid label file; the message names the file and the fix."""
 
 
 def voc_palette() -> list[int]:
-    """VOC's 256 colours as 768 integers for ``PIL.Image.putpalette``.
+    """Return VOC's 256 colours as 768 integers for ``PIL.Image.putpalette``.
 
-    The bits of an id are dealt out to red, green and blue in turn, highest value first, so that
-    neighbouring ids get far-apart colours.
+    The bits of an id are assigned to red, green and blue in turn, from the most significant bit of
+    each channel down, so that neighbouring ids get distinct colours.
     """
     ids = np.arange(256)
     colours = np.zeros((256, 3), dtype=np.int64)
@@ -35,11 +35,11 @@ def voc_palette() -> list[int]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image as uint8 (3, H, W), a view of pixels that lie (H, W, 3) in memory.
+    """Read an image as uint8 (3, H, W), a view of an (H, W, 3) array.
 
     Raises:
         FileNotFoundError: the file is missing.
-        LabelError: the file is truncated or no image.
+        LabelError: the file is truncated or not an image.
     """
     return np.array(_open(path).convert("RGB")).transpose(2, 0, 1)
 
@@ -62,7 +62,7 @@ def read_mask(path: Path, num_classes: int) -> np.ndarray:
     if is_unknown.any():
         raise LabelError(
             f"{path} holds the ids {np.unique(mask[is_unknown]).tolist()}, but only 0 to "
-            f"{num_classes - 1} and {VOID} (void) are known. Map them to known ids, or name all "
+            f"{num_classes - 1} and {VOID} (void) are known. Map them to known ids, or list all "
             "classes of the dataset."
         )
     return mask
@@ -96,7 +96,7 @@ def _open(path: Path) -> Image.Image:
         image.load()
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{path} is missing. Add the file, or take its name out of the list that names it."
+            f"{path} is missing. Add the file, or remove its name from the list."
         ) from None
     except (UnidentifiedImageError, OSError) as error:
         raise LabelError(f"{path} cannot be read ({error}). Copy or download it again.") from error
@@ -106,11 +106,11 @@ def _open(path: Path) -> Image.Image:
 def packed_ids(
     file_classes: Sequence[str], keep: Sequence[str] | None, where: Path
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """The classes to tell apart, and the new id of each old one, uint8 (256,); 255 = void.
+    """Return the kept classes, and the new id of each old id, uint8 (256,), 255 = void.
 
     Args:
         file_classes: all classes, in the order of their ids.
-        keep: those to tell apart, in the order of their new ids; None for all.
+        keep: the classes to keep, in the order of their new ids; None for all.
         where: the dataset, for the message.
 
     Raises:
@@ -131,7 +131,7 @@ def packed_ids(
 
 
 def kept_boxes(boxes: Boxes, new_id: np.ndarray) -> Boxes:
-    """The boxes whose class has a new id, with that id; see :func:`packed_ids`."""
+    """Return the boxes of kept classes with their new ids; see :func:`packed_ids`."""
     labels = new_id[boxes.classes]
     kept = labels != VOID
     crowds = tuple(int(new_id[label]) for label in boxes.crowds if new_id[label] != VOID)
@@ -141,11 +141,11 @@ def kept_boxes(boxes: Boxes, new_id: np.ndarray) -> Boxes:
 def check_same_size(
     mask: np.ndarray, image: np.ndarray, mask_path: Path, image_path: Path
 ) -> None:
-    """Raise LabelError where a mask (H, W) does not fit its image (3, H, W)."""
+    """Raise LabelError if a mask (H, W) does not have the size of its image (3, H, W)."""
     if mask.shape == image.shape[1:]:
         return
     turned = mask.shape[::-1] == image.shape[1:]
-    hint = "Save the image turned: its EXIF data turn it only in viewers. " if turned else ""
+    hint = "Save the image rotated: only viewers apply its EXIF rotation. " if turned else ""
     raise LabelError(
         f"{mask_path} is {mask.shape[1]}x{mask.shape[0]} pixels, but {image_path} is "
         f"{image.shape[2]}x{image.shape[1]}. {hint}Resize the mask (nearest neighbour) or "

@@ -1,6 +1,6 @@
-"""Published lists of labelled images, read as they are, and the digest that names a split.
+"""Published lists of labelled images in the formats of their repositories, and split digests.
 
-Every repository writes its lists in its own way. All of these lines name one image::
+Every repository has its own format. Each of these lines names one image::
 
     2007_000032                                                      TorchSemiSeg, U2PL, S4MC: VOC
     JPEGImages/2007_000032.jpg SegmentationClass/2007_000032.png     UniMatch: VOC
@@ -10,7 +10,7 @@ Every repository writes its lists in its own way. All of these lines name one im
     leftImg8bit/train/aachen/... gtFine/train/aachen/...             UniMatch, CAC: Cityscapes
     /images/train/aachen_000000_000019.png<TAB>/segmentation/...     TorchSemiSeg: Cityscapes
 
-Read here, each becomes the bare name that a dataset's own lists use.
+Each is read as the bare name that the dataset's own lists use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from semiseg_lib.core.durable import atomic_write
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""What images are called here."""
+"""Recognised suffixes of image files."""
 
 _IMAGE_ENDINGS = ("_leftImg8bit",)
 _MASK_ENDINGS = (
@@ -33,27 +33,27 @@ _MASK_ENDINGS = (
 
 
 def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, ...]:
-    """The bare image names of a list, in its order.
+    """Return the bare image names of a list, in its order.
 
-    One or two columns (image, mask), parted by spaces or a tab; with or without folders, leading
-    slashes and file endings; blank lines and Windows line ends do not matter. Where every line is,
-    as it stands, one of the ``known`` names, these are the names, spaces and all.
+    Lines have one or two columns (image, mask), separated by spaces or a tab, with or without
+    folders, leading slashes and suffixes; blank lines and Windows line ends are accepted. If every
+    line is one of the ``known`` names, the lines are the names, including spaces.
 
     Raises:
         FileNotFoundError: the list is missing.
-        ValueError: it is empty, names an image twice, changes its format on the way, or a line
-            names an image and the mask of another.
+        ValueError: it is empty, names an image twice, mixes formats, or a line names an image and
+            the mask of another.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"the list {path} is missing. Download it from its repository (published lists are "
-            "not part of this library), or leave it out to draw the labelled images by seed."
+            "not part of this library), or leave it out to sample the labelled images by seed."
         )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file. Name a list, one image a line.") from None
+        raise ValueError(f"{path} is not a text file. Pass a list, one image per line.") from None
     whole = tuple(line.strip() for line in lines if line.strip())
     if whole and set(whole) <= set(known):
         check_no_duplicates(whole, f"the list {path}")
@@ -66,7 +66,7 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
         if _form(columns) != form:
             raise ValueError(
                 f"{path} is mixed: line {first} is {form}, line {number} is {_form(columns)}. "
-                "Two lists seem to be glued together; keep one."
+                "Two lists seem to be concatenated; keep one."
             )
     names = tuple(_name(columns, path, number) for number, columns in rows)
     check_no_duplicates(names, f"the list {path}")
@@ -74,19 +74,19 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
 
 
 def list_digest(names: Sequence[str]) -> str:
-    """SHA-256 of a split, 64 hexadecimal digits.
+    """Return the SHA-256 of a split, 64 hexadecimal digits.
 
-    The order does not count: the same images are the same split, whoever wrote the list. (It
-    does count for the draws of a training run: batches follow the order of the list.)
+    It does not depend on the order of the names. (Training does: batches follow the order of the
+    list.)
     """
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
 def write_list(names: Sequence[str], path: Path) -> None:
-    """Write bare names, one a line.
+    """Write bare names, one per line.
 
     Raises:
-        ValueError: there are none, or one occurs twice.
+        ValueError: ``names`` is empty, or a name occurs twice.
     """
     if not names:
         raise ValueError(f"no names to write to {path}; an empty list would be refused when read.")
@@ -96,16 +96,16 @@ def write_list(names: Sequence[str], path: Path) -> None:
 
 
 def check_no_duplicates(names: Sequence[str], what: str) -> None:
-    """Raise ValueError where a name occurs twice."""
+    """Raise ValueError if a name occurs twice."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(
             f"{what} names {len(twice)} images twice, such as {twice[0]}. Take one out of each "
-            "pair; two files of one name in two folders cannot be told apart."
+            "pair; files of the same name in two folders are not distinguished."
         )
 
 
 def bare_name(entry: str) -> str:
-    """``/JPEGImages/NAME.jpg``, ``city/NAME_leftImg8bit.png`` or ``NAME`` as ``NAME``."""
+    """Return NAME of ``/JPEGImages/NAME.jpg``, ``city/NAME_leftImg8bit.png`` or ``NAME``."""
     return _without(_stem(entry), _IMAGE_ENDINGS)
 
 
@@ -121,13 +121,13 @@ def _without(stem: str, endings: Sequence[str]) -> str:
 
 
 def _columns(line: str) -> list[str]:
-    """A tab parts columns where there is one, so that names may hold spaces."""
+    """Return the columns of a line, split at tabs if any, so that names may contain spaces."""
     return [c.strip() for c in line.strip().split("\t") if c.strip()] if "\t" in line.strip() \
         else line.split()
 
 
 def _form(columns: Sequence[str]) -> str:
-    """What a line looks like, in words."""
+    """Return a description of the format of a line."""
     count = {1: "one column", 2: "two columns"}.get(len(columns), f"{len(columns)} columns")
     first = columns[0].replace("\\", "/")
     kind = "paths" if "/" in first else "file names" if _stem(first) != first else "bare names"
@@ -138,7 +138,7 @@ def _name(columns: Sequence[str], path: Path, number: int) -> str:
     if len(columns) > 2:
         raise ValueError(
             f"line {number} of {path} has {len(columns)} columns; one (the image) or two (the "
-            "image and its mask) can be read. Part columns by tabs where names hold spaces."
+            "image and its mask) can be read. Separate columns by tabs if names contain spaces."
         )
     name = bare_name(columns[0])
     if len(columns) == 2:

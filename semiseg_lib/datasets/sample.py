@@ -1,4 +1,4 @@
-"""The one shape in which every dataset hands out its images."""
+"""The common type of the images of every dataset."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Boxes:
-    """The boxes drawn around the objects of one image.
+    """The bounding boxes of the objects of one image.
 
     Attributes:
         coordinates: float32 (N, 4), x0 y0 x1 y1 in pixels; half-open, so x1 - x0 is the width.
         classes: int64 (N,), class ids; 0 (background) never occurs.
-        crowds: ids of classes of which the image also shows objects without a box of their own.
+        crowds: ids of classes with further objects in the image that have no box of their own.
 
     Raises:
         ValueError: a box of class 0.
@@ -26,7 +26,7 @@ class Boxes:
 
     def __post_init__(self) -> None:
         if (self.classes == 0).any():
-            raise ValueError("a box of class 0: that channel says what lies outside every box.")
+            raise ValueError("a box of class 0, whose channel means 'outside every box'.")
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -34,13 +34,13 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and whatever labels it has.
+    """One image and its labels, if any.
 
     Attributes:
         name: its name in the dataset's lists.
         image: uint8 (3, H, W).
-        mask: uint8 (H, W) class ids, 255 = void; None where nobody drew one.
-        boxes: the annotator's boxes; None where nobody drew any.
+        mask: uint8 (H, W) class ids, 255 = void; None if not annotated.
+        boxes: the annotated boxes; None if not annotated.
     """
 
     name: str

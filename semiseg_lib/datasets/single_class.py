@@ -1,7 +1,7 @@
-"""Images that show one class each, as segmentation: the mask of an image is its class everywhere.
+"""Classification datasets as segmentation: the mask of an image is its class in every pixel.
 
-So what the library does with masks works for whole images too, and pixel accuracy is the share of
-images that are right. All images are kept in memory.
+So everything that works with masks also works here, and pixel accuracy is image accuracy. All
+images are kept in memory.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 
 from semiseg_lib.datasets.labels import packed_ids
 from semiseg_lib.datasets.sample import Sample
-from semiseg_lib.datasets.splits import draw_evenly
+from semiseg_lib.datasets.splits import sample_evenly
 
 SPLIT_SEED = 41
-"""Draws val and test once and for all, and the order of all lists."""
+"""The fixed seed for sampling val and test and for the order of all lists."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Images:
         names: N names.
         images: uint8 (N, 3, H, W).
         labels: uint8 (N,) class ids.
-        is_test: bool (N,), the dataset's own test images.
+        is_test: bool (N,), whether an image is one of the dataset's own test images.
     """
 
     names: tuple[str, ...]
@@ -45,7 +45,7 @@ class SingleClassDataset:
         images: uint8 (N, 3, H, W).
         labels: uint8 (N,) class ids, 255 = void.
         classes: C names.
-        masks: hand out the masks; on a copy, None hands out none either.
+        masks: include the masks; False or None for none.
     """
 
     boxes = False
@@ -73,25 +73,24 @@ class SingleClassDataset:
         return Sample(self.names[index], image, mask)
 
     def content(self, index: int) -> Iterator[bytes]:
-        """Yield the bytes of the image, and of its label where masks are read."""
+        """Yield the bytes of the image, and of its label if masks are read."""
         yield self._images[index].tobytes()
         if self.masks:
             yield self._labels[index].tobytes()
 
 
 class SingleClassSource:
-    """Images of one class each, opened; see :class:`semiseg_lib.datasets.dataset.Source`.
+    """Source of images of one class each; see :class:`semiseg_lib.datasets.dataset.Source`.
 
-    Val and test are the same for every seed and have as many images of each class as can be. All
-    other images are candidates. The order of every list is drawn once and for all, so that its
-    first images are a fair sample of it.
+    Val and test are the same for every seed and class-balanced. All other images are candidates.
+    Every list has a fixed random order, so that its first images are a random sample of it.
 
     Args:
         images: all images.
         classes: C names, in the order of the ids.
-        keep: the classes to tell apart, empty for all; images of other classes are void.
-        val: how many images are drawn for val.
-        test: how many are drawn for test; 0 where the dataset has test images of its own.
+        keep: the classes to use, empty for all; images of other classes are void.
+        val: number of images sampled for val.
+        test: number of images sampled for test; 0 if the dataset has its own test images.
         where: the dataset, for messages.
     """
 
@@ -105,10 +104,10 @@ class SingleClassSource:
         self._images, self._labels = images, new_id[images.labels]
         generator = np.random.default_rng(SPLIT_SEED)
         rest, of_test = np.flatnonzero(~images.is_test), np.flatnonzero(images.is_test)
-        of_val = _drawn(rest, images.labels, val, generator)
+        of_val = _sampled(rest, images.labels, val, generator)
         rest = np.setdiff1d(rest, of_val)
         if test:
-            of_test = _drawn(rest, images.labels, test, generator)
+            of_test = _sampled(rest, images.labels, test, generator)
             rest = np.setdiff1d(rest, of_test)
         places = {"candidates": rest, "val": of_val, "test": of_test}
         self._places = {name: generator.permutation(one) for name, one in places.items()}
@@ -118,7 +117,7 @@ class SingleClassSource:
         return tuple(self._images.names[place] for place in self._places_of(which))
 
     def reader(self, which: str, masks: bool, boxes: bool) -> SingleClassDataset:
-        """Return the reader of a list; there are no boxes to read."""
+        """Return the reader of a list, without boxes."""
         places = self._places_of(which)
         return SingleClassDataset(
             self.names(which), self._images.images[places], self._labels[places], self.classes,
@@ -126,15 +125,15 @@ class SingleClassSource:
         )
 
     def has_boxes(self, name: str) -> bool:
-        """Return False: nobody drew boxes."""
+        """Return False: there are no boxes."""
         return False
 
     def _places_of(self, which: str) -> np.ndarray:
         return self._places["candidates" if which in ("unlabelled", "hidden") else which]
 
 
-def _drawn(
+def _sampled(
     places: np.ndarray, labels: np.ndarray, count: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return ``count`` of the places, as many of each class as can be, ascending."""
-    return places[draw_evenly(labels[places], count, generator)]
+    """Return a class-balanced sample of ``count`` of the places, ascending."""
+    return places[sample_evenly(labels[places], count, generator)]

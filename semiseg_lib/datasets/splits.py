@@ -1,4 +1,4 @@
-"""Who has a mask, who has boxes, who is held out: drawing the labelled set, and leak checks."""
+"""Splits: sampling the labelled set, and checks that lists are disjoint."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from semiseg_lib.datasets.labels import VOID
 def choose_labelled(
     masks: Sequence[np.ndarray], count: int, num_classes: int, seed: int
 ) -> list[int]:
-    """Draw ``count`` images to be the labelled set, so that every class occurs in one of them.
+    """Sample ``count`` images as the labelled set, so that every class occurs.
 
-    Where no mask shows more than one class, the classes take turns (:func:`draw_evenly`), and
-    masks of nothing but void are left out.
+    If no mask has more than one class, the sample is class-balanced (:func:`sample_evenly`), and
+    masks with void only are excluded.
 
     Args:
-        masks: (H, W) ids of every image that could be chosen.
-        count: how many to choose.
-        num_classes: classes that must occur, background included.
-        seed: the same seed gives the same choice.
+        masks: (H, W) ids of every candidate.
+        count: number of images to sample.
+        num_classes: number of classes that must occur, background included.
+        seed: determines the sample.
 
     Returns:
         Their indices, ascending.
 
     Raises:
-        ValueError: more images wanted than there are, no draw in 1000 covers the classes, or
-            images of one class each are too few.
+        ValueError: ``count`` is < 1 or exceeds the number of images, none of 1000 samples covers
+            the classes, or there are too few images of one class each.
     """
     if count < 1:
         raise ValueError(f"{count} labelled images wanted; at least one needs a mask.")
@@ -52,38 +52,38 @@ def choose_labelled(
     )
 
 
-def draw_evenly(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw ``count`` images, as many of each class as can be.
+def sample_evenly(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Sample ``count`` images, class-balanced.
 
-    The classes take turns, in an order that is drawn too; one that has none left is passed over.
+    Classes take turns in random order; a class without remaining images is skipped.
 
     Args:
         labels: (N,) class of each image.
-        count: how many to draw; all where there are fewer.
-        generator: decides the draw.
+        count: number of images to sample; all if there are fewer.
+        generator: source of randomness.
 
     Returns:
-        Their indices, int64 (count,), ascending.
+        Their indices, int64 (min(count, N),), ascending.
     """
     order = generator.permutation(len(labels))
     turn = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         of_class = order[labels[order] == label]
         turn[of_class] = np.arange(len(of_class))
-    rank = generator.permutation(256)  # of the classes, within a turn
+    rank = generator.permutation(256)  # order of the classes within a turn
     return np.sort(np.lexsort((rank[labels], turn))[:count])
 
 
 def _choose_in_turns(
     labels: np.ndarray, count: int, num_classes: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Draw images of one class each (N,), as many of each class as can be."""
+    """Sample images with one class each, labels (N,), class-balanced."""
     if count > len(labels):
         raise ValueError(
             f"{count} labelled images wanted, but only {len(labels)} show one of the classes; the "
             "others are void (data.keep)."
         )
-    chosen = draw_evenly(labels, count, generator)
+    chosen = sample_evenly(labels, count, generator)
     if missing := sorted(set(range(num_classes)) - set(labels[chosen].tolist())):
         raise ValueError(
             f"{count} labelled images of one class each cannot cover all {num_classes} classes; "
@@ -94,18 +94,18 @@ def _choose_in_turns(
 
 
 def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:
-    """Raise ValueError if an image is in two of the named lists: the score would flatter."""
+    """Raise ValueError if an image is in two of the named lists, which would inflate the score."""
     owner: dict[str, str] = {}
     for list_name, names in lists.items():
         for name in names:
             if owner.setdefault(name, list_name) != list_name:
                 raise ValueError(
                     f"the image {name} is in both {owner[name]!r} and {list_name!r}. "
-                    "Take it out of one list, or the score is measured on what was learnt."
+                    "Take it out of one list, or the score is measured on training images."
                 )
 
 
 def class_shares(masks: Sequence[np.ndarray], num_classes: int) -> np.ndarray:
-    """The share of labelled pixels of each class, float64 (C,); void is left out."""
+    """Return the fraction of labelled pixels of each class, float64 (C,), without void."""
     counts = sum(np.bincount(mask[mask != VOID].ravel(), minlength=num_classes) for mask in masks)
     return counts / counts.sum()

@@ -1,8 +1,8 @@
-"""PASCAL VOC 2012, with the further masks of the Semantic Boundaries Dataset (SBD).
+"""PASCAL VOC 2012, with the additional masks of the Semantic Boundaries Dataset (SBD).
 
-The files lie as :mod:`semiseg_lib.datasets.devkit.layout` says. Addresses and hashes of the
-archives are torchvision's, read when asked for, so that they age with it. Further mirrors may be
-strangers: the hash decides, not the host.
+The layout is that of :mod:`semiseg_lib.datasets.devkit.layout`. Addresses and hashes of the
+archives are those of the installed torchvision. Further mirrors need not be trusted: the hash is
+checked.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ VOC_CLASSES = (
     "train", "tvmonitor",
 )
 SBD_LISTS = ("train_aug", "sbd_extra")
-"""Lists with images that only the Semantic Boundaries Dataset has masks for."""
+"""Lists with images whose masks come from the Semantic Boundaries Dataset only."""
 
 VOC_HOME = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
 TERMS = (
@@ -50,10 +50,10 @@ SBD_TERMS = (
 
 
 def open_voc(request: Request, root: Path | None, seed: int) -> VOCSource:
-    """Return the source that a request names; the labelled images are drawn from ``train``.
+    """Return the source that a request names; labelled images are sampled from ``train``.
 
     Raises:
-        FileNotFoundError: the dataset is not there.
+        FileNotFoundError: the dataset is missing.
         ValueError: ``keep`` names an unknown class.
     """
     DATASET.refuse_lists(request)
@@ -69,7 +69,7 @@ def open_voc(request: Request, root: Path | None, seed: int) -> VOCSource:
 
 
 def audit_voc(folder: Path, lists: Sequence[Path]) -> Layout:
-    """Return what the audit of VOC looks at."""
+    """Return the layout to audit."""
     return voc_layout(folder, VOC_CLASSES, lists)
 
 
@@ -99,7 +99,7 @@ def sbd_archive() -> Archive:
 
 
 def get_voc(root: Path, progress: bool = True) -> list[Count]:
-    """Return what is in ``VOCdevkit/VOC2012`` below ``root``; download it if it is not there."""
+    """Download VOC to ``VOCdevkit/VOC2012`` below ``root`` if missing; return the file counts."""
     target = root / "VOCdevkit" / "VOC2012"
     get_archive(voc_archive(), "VOCdevkit/VOC2012", target, root, progress)
     lists = target / "ImageSets" / "Segmentation"
@@ -113,15 +113,15 @@ def get_voc(root: Path, progress: bool = True) -> list[Count]:
 
 
 def get_sbd(root: Path, progress: bool = True) -> list[Count]:
-    """Return what is there of SBD below ``root``; download it, and put its masks beside VOC's.
+    """Download SBD below ``root`` if missing, add its masks to VOC; return the file counts.
 
     Raises:
-        FileNotFoundError: VOC is not there; SBD's masks belong to its images.
+        FileNotFoundError: VOC, to whose images the masks belong, is missing.
     """
     target, voc = root / "sbd", root / "VOCdevkit" / "VOC2012"
     if not voc.is_dir():
         raise FileNotFoundError(
-            f"{shown(voc)} is not there, and SBD's masks belong to its images. Get it first: "
+            f"{shown(voc)} is missing, and SBD's masks belong to its images. Download it first: "
             "semiseg data voc."
         )
     get_archive(sbd_archive(), "benchmark_RELEASE/dataset", target, root, progress)
@@ -144,11 +144,11 @@ DATASET = Dataset(
     licence=TERMS,
     downloads={
         "voc": Download(
-            "Download PASCAL VOC 2012, unpack and count it (2.0 GB).", TERMS, get_voc, check="voc"
+            "Download PASCAL VOC 2012, unpack and count it (2.0 GB).", TERMS, get_voc, audit="voc"
         ),
         "sbd": Download(
             "Download SBD and convert its masks to SegmentationClassAug beside VOC's (1.4 GB).",
-            SBD_TERMS, get_sbd, check="voc",
+            SBD_TERMS, get_sbd, audit="voc",
         ),
     },
     audit=audit_voc,

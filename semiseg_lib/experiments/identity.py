@@ -18,7 +18,7 @@ from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.fingerprint import digest, dump, plain
-from semiseg_lib.datasets.digest import hash_of
+from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
@@ -140,11 +140,11 @@ class Inputs:
         if methods.kind(value.method).uses_boxes:
             need_boxes(data, "labelled")
         method = blueprint(value, len(data.classes))
-        sets = {"labelled": self._images_with_masks(value, data).giving(*method.reads)}
+        sets = {"labelled": self._images_with_masks(value, data).with_fields(*method.reads)}
         if "unlabelled" in method.learns_from:
             logits = value.unlabelled_logits
             images = data.unlabelled if logits is None else data.boxed
-            sets["unlabelled"] = images.giving(*method.reads)
+            sets["unlabelled"] = images.with_fields(*method.reads)
         if value.validation:
             sets["val"] = as_scored(data.val, value)
         return sets
@@ -223,7 +223,7 @@ def weights_of(run: Run) -> dict[str, str]:
     Raises:
         As :func:`weights_files`.
     """
-    return {name: hash_of(path) for name, path in weights_files(run).items()}
+    return {name: file_hash(path) for name, path in weights_files(run).items()}
 
 
 def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:

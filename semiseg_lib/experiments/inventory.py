@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from semiseg_lib.core.durable import Damaged, held, leftovers
+from semiseg_lib.core.durable import Damaged, leftovers, locked
 from semiseg_lib.core.fingerprint import load
 from semiseg_lib.core.paths import shared_roots, work_root, working_in
 from semiseg_lib.experiments.identity import FOLDER_OF, KINDS, NAME, SCHEMA, Inputs
@@ -108,7 +108,7 @@ def remove(item: Item) -> bool:
     Returns:
         False where it was written again meanwhile: then it is kept.
     """
-    with held(item.path):
+    with locked(item.path):
         if _stamp(item.path) != item.stamp:
             return False
         if item.path.is_dir():

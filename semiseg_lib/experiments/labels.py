@@ -44,7 +44,7 @@ def corrected_logits(primary: Trained) -> Iterator[torch.Tensor]:
     store = resolve(value, primary.machine)
     if said := other_sources(inputs, inputs.identity(primary.run), folder.path):
         raise ValueError(f"{said} Train it again: `semiseg run {shown(folder.path)}`.")
-    return _each_corrected(primary, store, inputs.data(primary.run).boxed.giving("allowed"))
+    return _each_corrected(primary, store, inputs.data(primary.run).boxed.with_fields("allowed"))
 
 
 @torch.no_grad()

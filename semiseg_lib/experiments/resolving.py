@@ -25,10 +25,10 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.core.durable import Damaged, held, read_json
+from semiseg_lib.core.durable import Damaged, locked, read_json
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.provenance import code_version, state_of_machine
-from semiseg_lib.datasets.as_hashed import one_state_of_files
+from semiseg_lib.datasets.frozen_files import freeze_files
 from semiseg_lib.evaluation.metrics import evaluate, predict_probabilities
 from semiseg_lib.evaluation.predict import logits_of
 from semiseg_lib.experiments.identity import (
@@ -95,7 +95,7 @@ def resolve(value, machine=None, anew=False):
     machine = Machine.of(machine)
     # The processes of a distributed job meet on the right device before the first question.
     make_accelerator(run_of(value).train, machine.device)
-    with one_state_of_files():
+    with freeze_files():
         return _Resolver(machine).resolve(value, anew)
 
 
@@ -178,7 +178,7 @@ class _Resolver:
         with ExitStack() as lock:
 
             def is_due() -> bool:
-                lock.enter_context(held(folder.path))
+                lock.enter_context(locked(folder.path))
                 return self._is_due(identity, folder, sources, anew)
 
             def finish() -> None:
@@ -300,7 +300,7 @@ class _Resolver:
         sources, made = sources_of(parts), give(parts)
 
         def write() -> None:
-            with held(own.folder):  # one command at a time judges what is there, and writes
+            with locked(own.folder):  # one command at a time judges what is there, and writes
                 if anew:
                     own.store.delete()
                 own.begin()
@@ -353,7 +353,7 @@ def _clear(path: Path) -> None:
     """Remove the checkpoints that a process left which died right after it had finished a run."""
     folder = RunFolder.open(path)
     if folder.has_leftovers:
-        with suppress(OSError), held(path):  # a folder that is only read keeps them
+        with suppress(OSError), locked(path):  # a folder that is only read keeps them
             if folder.finished:
                 folder.drop_checkpoints()
 

@@ -16,7 +16,7 @@ from semiseg_lib.core.durable import Damaged, atomic_write, sha256
 from semiseg_lib.core.fingerprint import load
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.provenance import code_version, compare_machines, state_of_machine
-from semiseg_lib.datasets.digest import hash_of
+from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.evaluation.metrics import Evaluation, evaluate
 from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
@@ -256,7 +256,7 @@ def with_weights_at(description: Mapping[str, Any], paths: Sequence[Path]) -> di
     if len(paths) == 1:
         return _changed(options, lambda key, one: paths[0].as_posix()
                         if key == "weights" and one not in words else None)
-    held = {hash_of(path): path for path in paths}
+    held = {file_hash(path): path for path in paths}
     if others := [path for digest, path in held.items() if digest not in recorded.values()]:
         raise ValueError(f"the run did not start with the encoder weights in {others[0]}.")
     networks = {"model": options["model"], **options["method"]}

@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.batches.loader import Loader, drawn_seed
-from semiseg_lib.datasets.as_hashed import AsHashed
+from semiseg_lib.batches.loader import Loader, derived_seed
+from semiseg_lib.datasets.frozen_files import FrozenFiles
 from semiseg_lib.experiments.identity import Identity, weights_files
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.values import PseudoLabels, Run
@@ -57,10 +57,10 @@ def train(
         ValueError: a file that it learns from changed meanwhile.
     """
     run, classes = identity.value, len(data.classes)
-    torch.manual_seed(drawn_seed(run.seed, run.draw) if run.draw else run.seed)
-    weights, as_hashed = weights_files(run), AsHashed()
-    as_hashed.note({path: identity.weights[name] for name, path in weights.items()})
-    with as_hashed.reading(weights.values()):
+    torch.manual_seed(derived_seed(run.seed, run.draw) if run.draw else run.seed)
+    weights, frozen = weights_files(run), FrozenFiles()
+    frozen.note({path: identity.weights[name] for name, path in weights.items()})
+    with frozen.reading(weights.values()):
         method = methods.build(run.method, run.model, classes)
     if run.start:
         method.begin_with([parts[f"start {number}"].method

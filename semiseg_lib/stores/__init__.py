@@ -1,4 +1,4 @@
-"""What is made once and read often: folders of files whose manifest says what they hold."""
+"""Stores: folders of files, written once and read often, whose manifest describes them."""
 
 from semiseg_lib.stores.store import Stale, Store
 

@@ -1,4 +1,4 @@
-"""What the stores of labels and logits share: their tie to a list of images."""
+"""Base class of the stores of labels and logits: files tied to a list of images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from semiseg_lib.core.durable import Damaged, held, sha256
+from semiseg_lib.core.durable import Damaged, locked, sha256
 from semiseg_lib.core.paths import shown
 
 from .store import Stale, Store
@@ -17,17 +17,17 @@ from .store import Stale, Store
 
 @dataclass(frozen=True)
 class ImageStore:
-    """Something that is stored of each of a list of images; base of the stores of one kind.
+    """A store of one item per image of a list.
 
-    A kind says what describes it beside source and images (:meth:`_own`), what to say of another
-    one's files (:meth:`_differs`), and which error and fix its user reads (:meth:`_stale`).
+    A subclass defines its own description (:meth:`_own`), the messages for files that differ from
+    it (:meth:`_differs`), and the error with its fix (:meth:`_stale`).
 
     Attributes:
         folder: ``manifest.json`` and the files.
-        source: fingerprint of what the files were made from.
+        source: fingerprint of the run that the files were made from.
         names: the images, in order.
-        description: what else the store is tied to, JSON.
-        parents: {what the files were made from: its digest}.
+        description: further JSON entries that must match.
+        parents: {input of the files: its digest}.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class ImageStore:
         """The files with their manifest.
 
         Raises:
-            ValueError: ``description`` has an entry of the store's own.
+            ValueError: ``description`` uses a key that the store reserves.
         """
         described = {
             "source": self.source, **self._own(),
@@ -61,14 +61,14 @@ class ImageStore:
 
     @property
     def complete(self) -> bool:
-        """Whether every file is written; reading also checks that they are whole."""
+        """Whether every file is written; their content is verified on reading."""
         return self.store.finished
 
     def check_images(self, images: Sequence[str]) -> None:
-        """Check that these images, in this order, are those of the store.
+        """Raise ValueError unless these images, in this order, are those of the store.
 
         Raises:
-            ValueError: they are not; the message names the first difference.
+            ValueError: they differ; the message names the first difference.
         """
         place = shown(self.folder)
         for number, (one, other) in enumerate(zip(self.names, images, strict=False)):
@@ -87,27 +87,28 @@ class ImageStore:
     def write(
         self, give: Callable[[Sequence[int]], Iterable[Any]], title: str = "", lock: bool = True
     ) -> None:
-        """Compute and store what is still missing; files that are there and whole are kept.
+        """Compute and store what is missing; intact files are kept.
 
-        Of several processes that ask for it one does the work, and the others wait.
+        Of several concurrent processes one does the work and the others wait.
 
         Args:
-            give: given image numbers, what is stored of each, in this order.
-            title: what the progress bar calls it; "" for the name of the kind.
-            lock: False for a caller that holds the folder itself.
+            give: maps image numbers to the item of each, in the same order.
+            title: label of the progress bar; "" for the kind of the store.
+            lock: False if the caller has locked the folder.
 
         Raises:
-            Stale: the folder holds that of another run or of other images; the error of the kind.
-            ValueError: too much or too little is given, or something that cannot be stored.
+            Stale: the folder belongs to another run or to other images (the kind's subclass).
+            ValueError: the number of items differs from the number of images, or an item is
+                invalid.
         """
-        with held(self.folder) if lock else nullcontext():
+        with locked(self.folder) if lock else nullcontext():
             self._write(give, title or self.KIND)
 
     def begin(self) -> None:
-        """Read the manifest again; set the folder aside where it is damaged, so it is made anew.
+        """Reload the manifest; set the folder aside if it is damaged, so that it is recreated.
 
         Raises:
-            Stale: the store holds something else; the error of the kind.
+            Stale: the store holds something else (the kind's subclass).
         """
         self.store.reload()
         try:
@@ -116,15 +117,15 @@ class ImageStore:
             self._members()
         except Damaged as error:
             aside = self.store.set_aside()
-            print(f"{error}\nThe folder was set aside as {shown(aside)} and is made anew.")
+            print(f"{error}\nThe folder was set aside as {shown(aside)} and is recreated.")
 
     def delete(self) -> None:
-        """Delete what is stored, to be written anew."""
-        with held(self.folder):
+        """Delete the stored files."""
+        with locked(self.folder):
             self.store.delete()
 
     def _members(self) -> Mapping[str, dict[str, Any]]:
-        """Return what the manifest says of each file; nothing where there is no manifest."""
+        """Return the manifest entry of each file; empty without a manifest."""
         try:
             return self.store.members
         except Damaged as error:
@@ -133,15 +134,15 @@ class ImageStore:
             raise self._stale(self._differs(error).get(error.key, reason(error))) from error
 
     def _write(self, give: Callable[[Sequence[int]], Iterable[Any]], title: str) -> None:
-        """Write what is missing; the folder is held."""
+        """Write what is missing; the caller has locked the folder."""
         raise NotImplementedError
 
     def _own(self) -> dict[str, Any]:
-        """Return what describes every store of this kind, beside source and images."""
+        """Return the description of this kind of store, without source and images."""
         raise NotImplementedError
 
     def _differs(self, error: Stale) -> dict[str, str]:
-        """Return what to say of a difference in the kind's own description, by key."""
+        """Return {key: message} for differences in the kind's own description."""
         raise NotImplementedError
 
     def _stale(self, problem: str) -> Stale:
@@ -150,7 +151,7 @@ class ImageStore:
 
 
 def reason(error: Damaged | Stale) -> str:
-    """Return in a few words why a store of images cannot be used."""
+    """Return a short reason why a store of images cannot be used."""
     if isinstance(error, Damaged):
         return "its manifest.json is damaged"
     if error.key in ("description.images", "description.count"):

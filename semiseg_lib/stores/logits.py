@@ -1,9 +1,9 @@
-"""The ancillary-logits store: what the ancillary thinks of every unlabelled image, written once.
+"""The store of ancillary logits: the ancillary model's output for every unlabelled image.
 
 Logits are kept at head resolution in half precision or in 8 bits, in files of 256 images each.
 Images may differ in size. A manifest ties the logits to the run that made them and to the images
 they belong to, and holds each file's SHA-256: logits of another model, of other images, or
-damaged ones are refused.
+damaged files raise :class:`StaleLogits`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from .images import ImageStore
 from .store import Stale
 
 IMAGES_PER_FILE = 256
-LEVELS = 255  # steps between the lowest and the highest logit that 8 bits tell apart
+LEVELS = 255  # quantization steps between the lowest and the highest logit in 8 bits
 LITTLE_MEMORY = 2**28  # bytes
-GRID = ":grid"  # ends the key of an image's lowest logits and step sizes
+GRID = ":grid"  # suffix of the key of an image's lowest logits and step sizes
 
 
 class StaleLogits(Stale):
@@ -41,18 +41,18 @@ class StaleLogits(Stale):
 class LogitsStore(ImageStore):
     """Stored logits of a list of images: ``store[i]`` reads one, ``read()`` all of them.
 
-    Reading one image loads nothing else. A file is checked against its SHA-256 before the first of
-    its images is read, and again where its size, inode or time of change is another one; processes
-    that are forked later take the parent's word for it (see :meth:`verify`).
+    Reading one image loads no other. A file is checked against its SHA-256 before the first of its
+    images is read, and again if its size, inode or change time differs; processes forked later
+    rely on the check of their parent (see :meth:`verify`).
 
     Attributes:
         folder: ``manifest.json`` and ``NNNN.safetensors``.
-        source: fingerprint of the run whose logits these are.
+        source: fingerprint of the run that computed the logits.
         names: the images, in order.
         bits: 16 for half precision; 8 for 256 even levels between the lowest and the highest logit
             of each class in each image, which takes half the space.
-        description: what else the store is tied to, JSON.
-        parents: {what the logits were made from: its digest}.
+        description: further JSON entries that must match.
+        parents: {input of the logits: its digest}.
     """
 
     bits: Literal[8, 16] = 16
@@ -63,7 +63,7 @@ class LogitsStore(ImageStore):
         """Return the logits of one image, float16 (C, h, w).
 
         Raises:
-            IndexError: there is no such image.
+            IndexError: the index is out of range.
             StaleLogits: another model's, another image list's, incomplete or damaged.
         """
         number = range(len(self))[index]
@@ -73,10 +73,9 @@ class LogitsStore(ImageStore):
         """Write the files that are missing.
 
         Args:
-            logits_of: given image numbers, the logits (C, h, w) of each, in this order; a tensor
-                (n, C, h, w) will do where they share one size. They must be finite in half
-                precision.
-            title: what the progress bar calls it.
+            logits_of: maps image numbers to the logits (C, h, w) of each, in the same order, or to
+                a tensor (n, C, h, w) if they share one size. They must be finite in float16.
+            title: label of the progress bar.
         """
         store = self.store
         self.begin()
@@ -95,7 +94,7 @@ class LogitsStore(ImageStore):
             store.finish()
 
     def read(self) -> Tensor:
-        """All logits, float16 (N, C, h, w), in the order of ``names``.
+        """Return all logits, float16 (N, C, h, w), in the order of ``names``.
 
         Raises:
             StaleLogits: another model's, another image list's, incomplete or damaged.
@@ -106,16 +105,16 @@ class LogitsStore(ImageStore):
         logits = [self[i] for i in range(len(self))]
         if len(sizes := {tuple(one.shape) for one in logits}) > 1:
             raise ValueError(
-                f"the logits in {shown(self.folder)} come in {len(sizes)} sizes, such as "
+                f"the logits in {shown(self.folder)} have {len(sizes)} different sizes, such as "
                 f"{sorted(sizes)[:2]}; read them one by one: store[i]."
             )
         return torch.stack(logits)
 
     def in_memory(self) -> Sequence[Tensor]:
-        """Return the logits one by one: all of them read, where they take little memory.
+        """Return a sequence of the logits: a list in memory if they are small (<= 256 MiB on disk).
 
-        Otherwise the store itself, after its files were checked: so the worker processes that are
-        forked from this one need not.
+        Otherwise the store itself, after its files are verified, so that worker processes forked
+        from this one need not.
 
         Raises:
             StaleLogits: as for :meth:`read`.
@@ -124,7 +123,7 @@ class LogitsStore(ImageStore):
         return [self[i] for i in range(len(self))] if self._size <= LITTLE_MEMORY else self
 
     def verify(self) -> None:
-        """Check every file now, so that worker processes that are forked need not.
+        """Check every file now, so that worker processes forked later need not.
 
         Raises:
             StaleLogits: as for :meth:`read`.
@@ -136,7 +135,7 @@ class LogitsStore(ImageStore):
 
     @property
     def bytes_per_image(self) -> float:
-        """Size on disk, in bytes an image."""
+        """Mean size on disk, in bytes per image."""
         return self._size / len(self)
 
     @property
@@ -181,7 +180,7 @@ class LogitsStore(ImageStore):
         return (lowest + step * stored).half()
 
     def _packed(self, name: str, logits: Tensor) -> dict[str, Tensor]:
-        """Return what is written for one image (C, h, w)."""
+        """Return the tensors to store for the logits (C, h, w) of one image."""
         half = logits.half()
         if not half.isfinite().all():
             raise ValueError(f"the logits of {name} are not finite: did the training diverge?")
@@ -198,7 +197,7 @@ class LogitsStore(ImageStore):
     def _differs(self, error: Stale) -> dict[str, str]:
         return {
             "description.source": f"they are those of run {error.stored}",
-            "description.bits": f"they have {error.stored} bits a logit, not {self.bits}",
+            "description.bits": f"they have {error.stored} bits per logit, not {self.bits}",
         }
 
     def _stale(self, problem: str) -> StaleLogits:
@@ -231,11 +230,11 @@ def _is_whole(path: Path, digest: str, status: tuple[int, ...]) -> bool:
 
 @cache
 def _opened(path: Path, digest: str, status: tuple[int, ...], process: int):
-    """Return the open file, once a process: a handle that was open before a fork is left alone."""
+    """Return the open file, one per process: a handle from before a fork is not reused."""
     return safe_open(path, framework="pt")
 
 
 def _forget() -> None:
-    """Check and open files afresh, for they may have been replaced."""
+    """Clear the caches: files may have been replaced, so check and open them again."""
     _is_whole.cache_clear()
     _opened.cache_clear()

@@ -1,9 +1,9 @@
 """The store of pseudo-labels: hard labels of unlabelled images, written once as palette PNGs.
 
-Each image has its file, as in the published layout ``train_pseudoIt1/NAME.png``, that any viewer
-opens: pixel values are class ids, 255 where no label was kept. A manifest ties the files to the run
-that made them and to the images they belong to, and holds each file's SHA-256: labels of another
-run, of other images, or damaged ones are refused.
+One file per image, as in the published layout ``train_pseudoIt1/NAME.png``, readable by any
+viewer: pixel values are class ids, 255 where no label was kept. A manifest ties the files to the
+run that made them and to the images they belong to, and holds each file's SHA-256: labels of
+another run, of other images, or damaged files raise :class:`StalePseudoLabels`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .images import ImageStore
 from .store import Stale
 
 IMAGES_PER_GROUP = 64
-MANIFEST_WRITES = 100  # that of tens of thousands of files is too long to write every time
+MANIFEST_WRITES = 100  # at most: that of tens of thousands of files is long
 LITTLE_MEMORY = 2**28  # bytes, one per pixel
 
 
@@ -41,14 +41,14 @@ class PseudoLabelStore(ImageStore):
 
     Attributes:
         folder: ``manifest.json`` and ``NAME.png``; names may hold slashes.
-        source: fingerprint of what made the labels.
+        source: fingerprint of the run that made the labels.
         names: the images, in order.
         num_classes: C; the labels are 0 .. C - 1, or 255 where none was kept.
-        description: what else the store is tied to, JSON.
-        parents: {what the labels were made from: its digest}.
+        description: further JSON entries that must match.
+        parents: {input of the labels: its digest}.
 
     Raises:
-        ValueError: a name leads out of the folder, or occurs twice.
+        ValueError: a name points outside the folder, or occurs twice.
     """
 
     num_classes: int
@@ -57,7 +57,7 @@ class PseudoLabelStore(ImageStore):
 
     def __post_init__(self) -> None:
         if len(set(self.names)) < len(self.names):
-            raise ValueError("an image is named twice; its labels need a file of their own.")
+            raise ValueError("an image is named twice; each needs its own file of labels.")
         for name in self.names:
             path = PurePosixPath(name)
             if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name:
@@ -67,7 +67,7 @@ class PseudoLabelStore(ImageStore):
         """Return the labels of one image, uint8 (H, W), checked against their SHA-256.
 
         Raises:
-            IndexError: there is no such image.
+            IndexError: the index is out of range.
             StalePseudoLabels: another run's, another image list's, incomplete or damaged.
         """
         name = self.names[range(len(self))[index]]
@@ -90,8 +90,8 @@ class PseudoLabelStore(ImageStore):
         """Write the files that are missing.
 
         Args:
-            labels_of: given image numbers (64 at most), the labels (H, W) of each, in this order.
-            title: what the progress bar calls it.
+            labels_of: maps up to 64 image numbers to the labels (H, W) of each, in the same order.
+            title: label of the progress bar.
         """
         store = self.store
         self.begin()
@@ -116,7 +116,7 @@ class PseudoLabelStore(ImageStore):
             store.finish()
 
     def verify(self) -> None:
-        """Check every file now, and not only when it is read.
+        """Check every file now, not only on reading.
 
         Raises:
             StalePseudoLabels: as for reading an image.
@@ -127,7 +127,7 @@ class PseudoLabelStore(ImageStore):
                 raise self._stale(f"{_file(name)} is missing or not what was written")
 
     def in_memory(self) -> Sequence[np.ndarray]:
-        """Return the labels one by one: all of them read, where they take little memory.
+        """Return a sequence of the labels: a list in memory if they are small (<= 256 MiB).
 
         Raises:
             StalePseudoLabels: as for reading an image.
@@ -137,7 +137,7 @@ class PseudoLabelStore(ImageStore):
 
     @property
     def kept(self) -> float:
-        """The share of all pixels that carry a label, 0 to 1.
+        """Fraction of all pixels that have a label, in [0, 1].
 
         Raises:
             StalePseudoLabels: as for reading an image.
@@ -148,7 +148,7 @@ class PseudoLabelStore(ImageStore):
 
     @cached_property
     def _files(self) -> dict[str, dict[str, Any]]:
-        """What the manifest of a complete store says of each image."""
+        """The manifest entry of each image of a complete store."""
         members = self._members()
         if len(members) != len(self):
             raise self._stale(f"{len(members)} of {len(self)} images are labelled")
@@ -159,12 +159,12 @@ class PseudoLabelStore(ImageStore):
         labels = np.asarray(labels)
         if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(
-                f"the labels of {name} are {labels.dtype} {labels.shape}, not whole numbers (H, W)."
+                f"the labels of {name} are {labels.dtype} {labels.shape}, not integers (H, W)."
             )
         void = labels == VOID
         if ((labels < 0) | (labels >= self.num_classes))[~void].any():
             raise ValueError(
-                f"the labels of {name} run from {labels[~void].min()} to {labels[~void].max()}, "
+                f"the labels of {name} range from {labels[~void].min()} to {labels[~void].max()}, "
                 f"but there are {self.num_classes} classes (and {VOID} for void)."
             )
         self.store.put(
@@ -179,16 +179,16 @@ class PseudoLabelStore(ImageStore):
         return {
             "description.source": f"they are those of {error.stored}",
             "description.classes":
-                f"they tell {error.stored} classes apart, not {self.num_classes}",
+                f"they have {error.stored} classes, not {self.num_classes}",
         }
 
     def _stale(self, problem: str) -> StalePseudoLabels:
         return StalePseudoLabels(
             f"the pseudo-labels in {shown(self.folder)} cannot be used for {self.source}: "
-            f"{problem}. Delete the folder and run the same command again: it makes them anew."
+            f"{problem}. Delete the folder and run the same command again to recreate them."
         )
 
 
 def _file(name: str) -> str:
-    """Return the member that holds the labels of an image."""
+    """Return the name of the store member that holds the labels of an image."""
     return f"{name}.png"

@@ -1,7 +1,7 @@
-"""A folder of files with a manifest: what they are, what made them, and the SHA-256 of each.
+"""A folder of files with a manifest: their description, their inputs, and the SHA-256 of each.
 
-The manifest is written last. A store is finished where its manifest says so, is whole itself and
-matches the files; a store that is not can be written on. Bytes are checked before they are used.
+The manifest is written last. A store is finished if its manifest says so, is intact and matches the
+files; writing to an unfinished store may continue. Bytes are verified before use.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from semiseg_lib.core.durable import (
 from semiseg_lib.core.paths import shown
 
 MANIFEST = "manifest.json"
-ASIDE = ".damaged"  # ends the name of a folder that was set aside
-FORMAT = 1  # raise it whenever older manifests can no longer be read
+ASIDE = ".damaged"  # suffix of a folder that was set aside
+FORMAT = 1  # increase it whenever older manifests can no longer be read
 LONGEST_VALUE = 60  # characters of a value in a message
 
 
 class Stale(RuntimeError):
-    """A store holds something else than what is asked for.
+    """A store does not match what is requested.
 
     Attributes:
         key: the first entry that differs, such as ``description.source``.
-        stored, asked: its two values; None where there is none.
+        stored, asked: its stored and requested value; None if absent.
     """
 
     def __init__(self, message: str, key: str = "", stored: Any = None, asked: Any = None) -> None:
@@ -50,15 +50,15 @@ class Stale(RuntimeError):
 class Store:
     """A folder of files with a manifest.
 
-    Reading writes nothing, so a read-only folder serves many readers. Of several processes only
-    one may write at a time: hold the folder (:func:`semiseg_lib.core.durable.held`).
+    Reading writes nothing, so a read-only folder can have many readers. Only one process may write
+    at a time: lock the folder (:func:`semiseg_lib.core.durable.locked`).
 
     Args:
-        folder: the members and ``manifest.json``; other files may lie beside them.
-        kind: what kind of store this is, such as ``logits``.
-        description: all that decides what the store holds, JSON.
-        parents: {what was read: its digest}.
-        fix: what to do where the store is damaged, a sentence; "" for a general one.
+        folder: holds the members and ``manifest.json``; it may hold other files.
+        kind: the kind of store, such as ``logits``.
+        description: everything that determines the content, JSON.
+        parents: {input: its digest}.
+        fix: a sentence that tells how to fix a damaged store; "" for a generic one.
     """
 
     def __init__(
@@ -79,30 +79,30 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path) -> Store:
-        """Return the store in a folder, as its own manifest describes it.
+        """Return the store in a folder, described by its own manifest.
 
         Raises:
             FileNotFoundError: there is no manifest.
-            Damaged: the manifest is not what was written.
+            Damaged: the manifest is damaged.
         """
         path = Path(folder) / MANIFEST
         manifest = _read_manifest(path)
         if manifest is None:
             raise FileNotFoundError(
-                f"{shown(path)} is missing: the folder is no store, or was not begun."
+                f"{shown(path)} is missing: the folder is not a store, or nothing was written yet."
             )
         return cls(folder, manifest["kind"], manifest["description"], manifest["parents"])
 
     @property
     def manifest_path(self) -> Path:
-        """Where the manifest lies."""
+        """Path of the manifest."""
         return self.folder / MANIFEST
 
     @property
     def finished(self) -> bool:
-        """Whether the manifest holds, says so, and every member is there with its size.
+        """Whether the manifest is valid and marked finished, and every member has its size.
 
-        The bytes of the members are not read: :meth:`read` and :meth:`verify` do.
+        The bytes of the members are checked by :meth:`read` and :meth:`verify` only.
         """
         try:
             manifest = self._stored(anew=True)
@@ -115,10 +115,10 @@ class Store:
 
     @property
     def members(self) -> Mapping[str, dict[str, Any]]:
-        """What the manifest says of each member: ``sha256``, ``bytes`` and what else was put.
+        """The manifest entry of each member: ``sha256``, ``bytes`` and extras of :meth:`put`.
 
         Raises:
-            Damaged: the manifest is not what was written.
+            Damaged: the manifest is damaged.
             Stale: the store holds something else.
         """
         manifest = self._unsaved or self._stored()
@@ -126,7 +126,7 @@ class Store:
 
     @property
     def content(self) -> str:
-        """The digest of the members that are no JSON: weights or labels, not what is said of them.
+        """The digest of the members that are not JSON: weights or labels, without their metadata.
 
         Raises:
             Damaged, Stale: as for :attr:`members`.
@@ -136,18 +136,18 @@ class Store:
         return sha256(json.dumps(hashes, sort_keys=True).encode("ascii"))
 
     def put(self, name: str, content: bytes, save: bool = True, **extra: Any) -> None:
-        """Write a member and then the manifest; the store counts as unfinished from then on.
+        """Write a member and then the manifest; the store becomes unfinished.
 
         Args:
-            name: the member's path in the folder; it may hold slashes.
+            name: the member's path in the folder; it may contain slashes.
             content: its bytes.
-            save: False leaves the manifest for a later :meth:`save`. A member whose manifest was
-                not saved is lost in a crash.
-            extra: what else the manifest is to say of it, JSON.
+            save: False defers the manifest to a later :meth:`save`. A crash before that loses the
+                member.
+            extra: further entries of the member in the manifest, JSON.
 
         Raises:
-            ValueError: the name leads out of the folder, or is the manifest's.
-            Damaged: the manifest is not what was written; see :meth:`set_aside`.
+            ValueError: the name points outside the folder, or is the manifest's.
+            Damaged: the manifest is damaged; see :meth:`set_aside`.
             Stale: the store holds something else.
         """
         path = self._path(name)
@@ -160,7 +160,7 @@ class Store:
             self.save()
 
     def drop(self, name: str) -> None:
-        """Remove a member from the manifest and then from the folder; a missing one is no error.
+        """Remove a member, if it exists, from the manifest and then from the folder.
 
         Raises:
             Damaged, Stale: as for :meth:`put`.
@@ -181,10 +181,10 @@ class Store:
         self.reload()
 
     def finish(self) -> None:
-        """Declare the store finished, and remove what writers that died have left behind.
+        """Mark the store as finished, and remove the leftovers of dead writers.
 
         Raises:
-            Damaged: a member is missing or has another size; or the manifest, as for :meth:`put`.
+            Damaged: a member is missing or has another size, or the manifest is damaged.
             Stale: the store holds something else.
         """
         manifest = self._writable()
@@ -196,10 +196,10 @@ class Store:
         self.save()
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a member: its size is checked before they are read, then they are.
+        """Return the bytes of a member; check its size before reading, then its SHA-256.
 
         Raises:
-            Damaged: the member or the manifest is missing, or not what was written.
+            Damaged: the member or the manifest is missing or damaged.
             Stale: the store holds something else.
         """
         path = self._path(name)
@@ -218,10 +218,10 @@ class Store:
         return content
 
     def holds(self, name: str) -> bool:
-        """Return whether a member is there and what was written.
+        """Return whether a member is present and intact.
 
         Raises:
-            Damaged: the manifest is not what was written.
+            Damaged: the manifest is damaged.
             Stale: the store holds something else.
         """
         if name not in self.members:
@@ -233,7 +233,7 @@ class Store:
         return True
 
     def annotate(self, **notes: Any) -> None:
-        """Add notes to the manifest: JSON that says more of the store and decides nothing.
+        """Add notes to the manifest: JSON that does not affect whether the store matches.
 
         Raises:
             Damaged, Stale: as for :meth:`put`.
@@ -244,7 +244,7 @@ class Store:
 
     @property
     def notes(self) -> Mapping[str, Any]:
-        """What :meth:`annotate` added; nothing where there is no manifest.
+        """The notes added by :meth:`annotate`; empty without a manifest.
 
         Raises:
             Damaged, Stale: as for :attr:`members`.
@@ -256,7 +256,7 @@ class Store:
         """Check every member.
 
         Raises:
-            Damaged: the first one that is missing or not what was written.
+            Damaged: a member is missing or damaged; the message names the first.
             Stale: the store holds something else.
         """
         manifest = self._stored(anew=True)
@@ -264,7 +264,7 @@ class Store:
             self.read(name)
 
     def set_aside(self) -> Path:
-        """Rename the folder, so that the store can be made anew; return the new path."""
+        """Rename the folder, so that the store can be recreated; return the new path."""
         number, target = 1, self.folder.with_name(f"{self.folder.name}{ASIDE}")
         while target.exists():
             number += 1
@@ -279,17 +279,17 @@ class Store:
         self.reload()
 
     def reload(self) -> None:
-        """Forget what was put and not saved, and read the manifest again when it is needed.
+        """Discard unsaved changes, and read the manifest again when it is needed.
 
-        For a process that begins to write after another one may have written.
+        For a process that starts writing after another one may have written.
         """
         self._unsaved = self._known = None
 
     @property
     def _fix(self) -> str:
         return self.fix or (
-            f"Delete the folder {shown(self.folder)} and run the same command again: it is made "
-            "anew."
+            f"Delete the folder {shown(self.folder)} and run the same command again to recreate "
+            "it."
         )
 
     def _path(self, name: str) -> Path:
@@ -312,7 +312,7 @@ class Store:
             raise damaged(path, f"it has {size} bytes, not {entry['bytes']}", self._fix)
 
     def _begin(self, name: str) -> None:
-        """Take the manifest's word back before a member changes that it vouches for."""
+        """Mark the manifest unfinished before one of its members changes."""
         manifest = self._writable()
         if manifest["finished"]:
             manifest["finished"] = False
@@ -320,7 +320,7 @@ class Store:
             self.save()
 
     def _writable(self) -> dict[str, Any]:
-        """Return the manifest that is to be saved next."""
+        """Return the manifest to be saved next."""
         if self._unsaved is None:
             self._unsaved = self._stored(anew=True) or {
                 "format": FORMAT, "kind": self.kind, "description": self.description,
@@ -330,9 +330,9 @@ class Store:
         return self._unsaved
 
     def _stored(self, anew: bool = False) -> dict[str, Any] | None:
-        """Return the manifest on disk, None where there is none.
+        """Return the manifest on disk, or None if there is none.
 
-        It was checked when it was read, so it is read again only where the file was replaced.
+        It is cached, and read again only if ``anew`` or if the file was replaced.
         """
         status = _status(self.manifest_path)
         if anew or self._known is None or self._known[0] != status:
@@ -344,22 +344,22 @@ class Store:
         return self._known[1]
 
     def _check_match(self, manifest: Mapping[str, Any]) -> None:
-        """Raise Stale where a manifest is that of another store."""
+        """Raise Stale if a manifest belongs to another store."""
         for part in ("kind", "description", "parents"):
             stored, asked = _deciding(manifest[part]), _deciding(getattr(self, part))
             found = _first_difference(stored, asked, part)
             if found is not None:
                 key, stored, asked = found
                 raise Stale(
-                    f"{shown(self.folder)} holds something else than what is asked for: {key} is "
+                    f"{shown(self.folder)} does not match what is requested: {key} is "
                     f"{_short(stored)}, not {_short(asked)}. {self._fix}", key, stored, asked,
                 )
 
 
 def delete_store(folder: Path) -> None:
-    """Delete the folder of a store; the manifest first, so that the rest never looks finished.
+    """Delete the folder of a store, manifest first, so that the rest never looks finished.
 
-    Of a link to a folder only the link is deleted.
+    If the folder is a symbolic link, only the link is deleted.
     """
     if folder.is_symlink():
         folder.unlink()
@@ -370,15 +370,15 @@ def delete_store(folder: Path) -> None:
 
 
 def is_set_aside(folder: Path) -> bool:
-    """Return whether a folder is one that :meth:`Store.set_aside` has renamed."""
+    """Return whether a folder was renamed by :meth:`Store.set_aside`."""
     return ASIDE in folder.name
 
 
 def _read_manifest(path: Path) -> dict[str, Any] | None:
-    """Return a manifest, None where there is none.
+    """Return a manifest, or None if there is none.
 
     Raises:
-        Damaged: it is not what was written, or of a later version.
+        Damaged: it is damaged, or from a later version.
     """
     try:
         manifest = read_json(path)
@@ -401,10 +401,10 @@ def _status(path: Path) -> tuple[int, ...]:
 
 
 def _deciding(part: Any) -> Any:
-    """Return what two stores must share: beside an identity, ``value`` is just its account.
+    """Return the entries that two stores must share: with an ``identity``, without its ``value``.
 
-    The account of one identity differs by options that decide nothing, and by an option that was
-    added since and holds its value ``before``.
+    The values of one identity may differ in options that do not affect the result, and in options
+    added since that have their value ``before``.
     """
     if isinstance(part, dict) and "identity" in part:
         return {key: one for key, one in part.items() if key != "value"}
@@ -412,7 +412,7 @@ def _deciding(part: Any) -> Any:
 
 
 def _first_difference(stored: Any, asked: Any, key: str) -> tuple[str, Any, Any] | None:
-    """Return the first entry that differs, as (key path, its two values); None where none does."""
+    """Return the first entry that differs as (key path, stored, requested); None if none does."""
     if not (isinstance(stored, dict) and isinstance(asked, dict)):
         return None if stored == asked else (key, stored, asked)
     for name in {**asked, **stored}:

@@ -1,4 +1,4 @@
-"""Tensors from the bytes of a safetensors file, checked before memory is taken for them."""
+"""Tensors from the bytes of a safetensors file, checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def tensors(
     """Return the tensors in the bytes of a safetensors file.
 
     Args:
-        content: the bytes, already checked against what was written.
-        path: where they lie, for messages.
-        expected: tensors of the same names, shapes and dtypes, such as a state dict on the device
-            ``meta``; they are compared before memory is taken. None takes what is there.
+        content: the bytes, already verified.
+        path: their file, for messages.
+        expected: tensors with the expected names, shapes and dtypes, such as a state dict on the
+            device ``meta``, compared before memory is allocated. None accepts any.
 
     Raises:
-        Damaged: the bytes are no safetensors file.
+        Damaged: the bytes are not a safetensors file.
         Mismatch: names, shapes or dtypes differ from those expected.
     """
     try:
@@ -73,5 +73,5 @@ def _check_fit(
             raise Mismatch(
                 f"{shown(path)} does not fit this model: first difference {name}: stored {stored}, "
                 f"but the model's is {asked}. Load it into the model that it was written from, or "
-                "train this one anew."
+                "train this one again."
             )

@@ -29,11 +29,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from semiseg_lib.core.durable import Damaged, held, read_json, write_json
+from semiseg_lib.core.durable import Damaged, locked, read_json, write_json
 from semiseg_lib.core.fingerprint import dump
 from semiseg_lib.core.paths import in_checkout, shown, work_root
 from semiseg_lib.core.provenance import code_version, in_words
-from semiseg_lib.datasets.as_hashed import one_state_of_files
+from semiseg_lib.datasets.frozen_files import freeze_files
 from semiseg_lib.experiments import Machine
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.arms import Arm
@@ -286,7 +286,7 @@ def _row(
 ) -> dict[str, Any]:
     """Run an arm and return its row."""
     arm = arms[arm_name]
-    with one_state_of_files():
+    with freeze_files():
         before = origin_of(arm_name, arms, profile, seed, machine)
         scores = arm.run(profile, seed, machine)
         now = origin_of(arm_name, arms, profile, seed, machine)
@@ -304,7 +304,7 @@ def _row(
 
 def _store_row(path: Path, name: str, profile: Profile, row: dict[str, Any]) -> None:
     """Add a row as the last of a file, in place of the one with the same key if there is one."""
-    with held(path, beside=True):  # records may be shared by processes with other work folders
+    with locked(path, beside=True):  # records may be shared by processes with other work folders
         stored = _stored(path)  # read again: another study may run beside
         stored.rows = [*(one for one in stored.rows if _key(one) != _key(row)), row]
         stored.recipes[row["config"]] = dump(STUDIES[name][row["arm"]].options(profile))

@@ -162,7 +162,7 @@ def drawn(world: str, style: BoxStyle | None, unboxed: str = "unknown") -> tuple
     """The unlabelled images of a mini-VOC, their allowed classes, and their hidden masks."""
     options = MiniVOCOptions(world, SMALL, unlabelled_boxes=style)
     data = Data(DataConfig("minivoc", unboxed=unboxed, options=options), 0)
-    part = data.unlabelled.giving("allowed").part(range(40))
+    part = data.unlabelled.with_fields("allowed").part(range(40))
     return part, np.asarray(data.unlabelled_truth)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib.batches.data import Data, DataConfig, draw_labelled
+from semiseg_lib.batches.data import Data, DataConfig, sample_labelled
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.core.durable import read_json, write_json
@@ -253,7 +253,7 @@ def test_drawn_images_show_every_class(work):
 
 
 def test_a_list_can_be_drawn_without_being_kept(voc_root, work):
-    names, candidates = draw_labelled(VOC, 3, 1, voc_root)
+    names, candidates = sample_labelled(VOC, 3, 1, voc_root)
     assert not drawn_lists(work) and candidates.names == tuple(f"p{i}" for i in range(5))
     assert names == Data(VOC, 1, voc_root).names["labelled"]
 
@@ -322,12 +322,12 @@ def test_other_lists_of_a_dataset_can_be_named(voc_root):
     (DataConfig("camvid", candidates="x"), "candidates"), (DataConfig("digits", test="x"), "test"),
 ], ids=lambda value: value if isinstance(value, str) else value.dataset)
 def test_a_list_that_a_dataset_does_not_read_is_refused(config, field, tmp_path):
-    with pytest.raises(ValueError, match=rf"{config.dataset} takes no list .* data\.{field}"):
+    with pytest.raises(ValueError, match=rf"{config.dataset} does not support data\.{field}"):
         Data(config, 1, tmp_path)
 
 
 def test_camvid_takes_frames_alone_as_other_unlabelled_images(tmp_path):
-    with pytest.raises(ValueError, match=r"camvid takes no list 'x' as data\.unlabelled"):
+    with pytest.raises(ValueError, match=r"camvid does not accept 'x' for data\.unlabelled"):
         Data(DataConfig("camvid", unlabelled="x"), 1, tmp_path)
 
 
@@ -338,7 +338,7 @@ def test_a_missing_dataset_says_how_to_get_it(config, monkeypatch, tmp_path):
     config = DataConfig(config.dataset, labelled=3)
     with pytest.raises(FileNotFoundError, match=f"semiseg data {config.dataset}"):
         Data(config, 1)
-    with pytest.raises(FileNotFoundError, match="is no folder"):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
         Data(config, 1, tmp_path / "nowhere")
 
 
@@ -348,9 +348,9 @@ def test_options_belong_to_their_dataset():
         DataConfig("minivoc").with_options(recipe="exact")
     with pytest.raises(ValueError, match="voc has no option 'world'; it has none"):
         VOC.with_options(world="tight")
-    with pytest.raises(ValueError, match="the options of voc are a DatasetOptions"):
+    with pytest.raises(ValueError, match="the options of voc must be a DatasetOptions"):
         DataConfig("voc", options=SMALL)
-    with pytest.raises(ValueError, match="no dataset 'mini'"):
+    with pytest.raises(ValueError, match="unknown dataset 'mini'"):
         DataConfig("mini")
 
 
@@ -416,7 +416,7 @@ def test_every_dataset_can_be_learnt_from_in_the_same_way(opened):
     views = ViewConfig(crop=16, scale=(0.5, 1.5))
     what = ("box_maps", "allowed") if has_boxes else ("allowed",)
     batch = Loader(
-        data.labelled.giving(*what), data.unlabelled.giving(*what), 3, 4, views, 0
+        data.labelled.with_fields(*what), data.unlabelled.with_fields(*what), 3, 4, views, 0
     ).batch(1)
     classes = len(data.classes)
     for part, count in ((batch.labelled, 3), (batch.unlabelled, 4)):
@@ -460,7 +460,7 @@ def test_the_upper_bound_has_every_mask(opened):
 
 def test_cityscapes_stuff_is_allowed_everywhere_and_things_in_their_boxes(city_root):
     data = Data(CONFIGS["cityscapes"], 1, city_root)
-    part = data.unlabelled.giving("allowed").part([0])
+    part = data.unlabelled.with_fields("allowed").part([0])
     car = data.classes.index("car")
     assert data.source.boxed.sum() == 8 and data.source.boxed[car]
     assert part.allowed[0, car, 4:10, 5:15].all()
@@ -489,7 +489,7 @@ def test_images_that_nobody_looked_through_are_not_among_the_boxed(own_folder, t
     partly = Data(DataConfig("folder"), 1, gaps)
     assert not partly.source.has_boxes(partly.names["test"][0])
     assert partly.boxed.names == ("my cat 6",)
-    with pytest.raises(ValueError, match="nobody drew boxes on"):
+    with pytest.raises(ValueError, match="has no boxes"):
         partly.test.part([0])
     empty = Data(DataConfig("folder", unboxed="empty"), 1, gaps)
     assert (empty.test.part([0]).box_maps[:, 0] == 1).all()

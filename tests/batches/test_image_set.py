@@ -87,7 +87,7 @@ def test_a_set_that_is_kept_in_memory_gives_the_same_parts(voc_root, gives):
     lazy, kept = set_of(reader_of(voc_root)), set_of(Cached(reader_of(voc_root)))
     assert lazy.digest == kept.digest and lazy.names == kept.names
     sets = [
-        change(images.giving(*gives)) for images in (lazy, kept)
+        change(images.with_fields(*gives)) for images in (lazy, kept)
         for change in (lambda s: s, lambda s: s.take([3, 1, 4]), lambda s: s.named(["p4", "p0"]))
     ]
     for one, other in zip(sets[:3], sets[3:], strict=True):
@@ -193,7 +193,7 @@ def test_a_copy_without_masks_or_boxes_hands_out_none_of_what_is_kept(voc_root):
 
 
 def test_parts_hold_what_networks_read(images):
-    part = images.giving("box_maps", "allowed").part([2])
+    part = images.with_fields("box_maps", "allowed").part([2])
     sample = images.sample(2)
     assert part.names == ("p2",) and part.inside is None and part.logits_ancillary is None
     np.testing.assert_array_equal((part.images[0] * 255).round().numpy(), sample.image)
@@ -218,7 +218,7 @@ def test_images_and_masks_of_one_size_come_as_one_tensor(make_samples, make_set,
     np.testing.assert_array_equal(made.images, [sample.image for sample in samples])
     np.testing.assert_array_equal(made.masks, [sample.mask for sample in samples])
     for name in ("images", "masks"):
-        with pytest.raises(ValueError, match=r"5 sizes.*\(40, 60\).*one by one"):
+        with pytest.raises(ValueError, match=r"5 different sizes.*\(40, 60\).*one by one"):
             getattr(images, name)
     with pytest.raises(ValueError, match="bare0 has no mask"):
         _ = make_set(make_samples(1, "bare", masks=False)).masks
@@ -233,12 +233,12 @@ def test_without_boxes_there_are_no_box_maps_unless_images_are_said_to_be_empty(
     make_samples, make_set
 ):
     samples = [replace(make_samples(1)[0], boxes=None)]
-    with pytest.raises(ValueError, match=r"nobody drew boxes on made0.*data\.unboxed empty"):
+    with pytest.raises(ValueError, match=r"made0 has no boxes.*data\.unboxed empty"):
         make_set(samples).part([0])
     empty = make_set(samples, unboxed="empty").part([0])
     assert (empty.box_maps[:, 0] == 1).all() and not empty.box_maps[:, 1:].any()
     allowed = [
-        make_set(samples, unboxed=unboxed).giving("allowed").part([0]).allowed
+        make_set(samples, unboxed=unboxed).with_fields("allowed").part([0]).allowed
         for unboxed in ("unknown", "empty")
     ]
     assert allowed[0].all() and allowed[1][:, 0].all() and not allowed[1][:, 1:].any()
@@ -326,7 +326,7 @@ def test_hidden_masks_and_boxes_are_read_only_where_they_are_asked_for(voc_with_
     for name in names:
         spoil(folder / "Annotations" / f"{name}.xml")
     assert data.unlabelled.without_boxes().part([0]).box_maps is None
-    assert data.unlabelled.giving().digest == data.unlabelled.without_boxes().digest
+    assert data.unlabelled.with_fields().digest == data.unlabelled.without_boxes().digest
     assert data.unlabelled.without_labels().sample(0).boxes is None
     with pytest.raises((LabelError, ValueError)):
         data.unlabelled.part([0])

@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.batches.loader import Loader, drawn_indices, drawn_seed
+from semiseg_lib.batches.loader import Loader, derived_seed, sampled_indices
 from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.weak_view import DRAWS, View, draw_view, recolour
@@ -242,7 +242,7 @@ def test_the_draws_of_the_parts_steps_and_seeds_differ(sets):
 @pytest.mark.parametrize("count, batch", [(7, 4), (13, 6), (3, 8), (5, 5)])
 def test_an_epoch_shows_every_image_once_and_the_next_in_another_order(count, batch):
     steps = range(2 * count)
-    shown = [i for step in steps for i in drawn_indices(count, batch, step, seed=4)]
+    shown = [i for step in steps for i in sampled_indices(count, batch, step, seed=4)]
     epochs = [shown[k:k + count] for k in range(0, len(shown) - count + 1, count)]
     assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) >= 5
@@ -259,7 +259,7 @@ def test_each_process_and_step_has_a_seed_of_its_own(loader):
         for seed in (0, 1) for p in (0, 1) for step in range(3)
     }
     assert len(seeds) == 12 and all(0 <= seed < 2**32 for seed in seeds)
-    assert loader(3).batch(5).seed == drawn_seed(3, 5, 2, 0)
+    assert loader(3).batch(5).seed == derived_seed(3, 5, 2, 0)
 
 
 # What a part holds
@@ -284,7 +284,7 @@ def test_a_view_is_its_image_in_the_formats_that_networks_read(loader, sets):
 def test_mask_boxes_and_allowed_classes_of_a_view_move_with_it(sets):
     """The boxes are those of the mask's rectangles, so they still say the same of every pixel."""
     moving = replace(STILL, flip=0.5, shift=6, border="mirror")
-    labelled = sets[0].giving("box_maps", "allowed")
+    labelled = sets[0].with_fields("box_maps", "allowed")
     shown = Loader(labelled, None, 4, 0, moving, 0).batch(0).labelled
     assert torch.equal(shown.box_maps.argmax(dim=1), shown.masks)
     assert torch.equal(shown.allowed[:, 1:], shown.box_maps[:, 1:] == 1)
@@ -321,7 +321,7 @@ def test_what_a_view_of_a_file_holds(voc_root):
 def test_padding_is_void_and_known_as_such(voc_root):
     data = Data(VOC, 1, voc_root)
     small = replace(PADDED, scale=(0.3, 0.6))
-    part = Loader(data.labelled.giving("box_maps", "allowed"), None, 8, 0, small, 0).batch(
+    part = Loader(data.labelled.with_fields("box_maps", "allowed"), None, 8, 0, small, 0).batch(
         0
     ).labelled
     assert not part.inside.all() and part.inside.any()

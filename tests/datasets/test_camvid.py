@@ -94,7 +94,7 @@ def test_the_original_is_split_by_sequence_and_frame(original):
               "0016E5_07957": "train", "0016E5_07959": "val", "0016E5_08159": "val",
               "0016E5_08190": "train", "Seq05VD_f05100": "test"}
     assert {name: usual_split(name) for name in frames} == frames
-    with pytest.raises(ValueError, match="holiday_1 is no frame of CamVid"):
+    with pytest.raises(ValueError, match="holiday_1 is not a frame of CamVid"):
         usual_split("holiday_1")
 
 
@@ -189,19 +189,19 @@ def test_the_source_has_no_boxes_and_takes_its_recipe_from_the_options(original,
         assert sample.boxes is None
     names = [path.name for path in source.reader("candidates", True, True).content(0)]
     assert names == [f"{TRAIN}.png", f"{TRAIN}_L.png"]
-    with pytest.raises(ValueError, match=r"camvid takes no list by the name data\.candidates"):
+    with pytest.raises(ValueError, match=r"camvid does not support data\.candidates"):
         open_camvid(ask("camvid", candidates="train"), original, 0)
 
 
 @pytest.mark.parametrize("name", ["0016E5/00390", "holiday_00390", "0016E5_late", "01TP_extract_1"])
 def test_a_frame_that_may_be_held_out_is_refused(with_frames, name):
     png(with_frames / "camvid" / "frames" / f"{name}.png", np.zeros((3, 4, 3), np.uint8))
-    with pytest.raises(ValueError, match=rf"frames/{name} names no frame of .*take it out"):
+    with pytest.raises(ValueError, match=rf"frames/{name} is not a frame of .*remove it"):
         camvid_frames(with_frames / "camvid")
 
 
 def test_frames_that_are_not_there_and_other_lists(original, ask):
-    with pytest.raises(ValueError, match=r"camvid takes no list 'video'.*'frames'"):
+    with pytest.raises(ValueError, match=r"camvid does not accept 'video'.*'frames'"):
         open_camvid(ask("camvid", unlabelled="video"), original, 0)
     (original / "val.txt").write_text(f"{TEST}\n", encoding="utf-8")
     source = open_camvid(ask("camvid", unlabelled="frames"), original, 0)

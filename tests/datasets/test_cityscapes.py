@@ -213,7 +213,7 @@ def test_what_is_missing_is_named(city, tmp_path):
         city.read(split="val")
     with pytest.raises(ValueError, match=r"1 images are not in .*ulm_1.*look like aachen"):
         city.read(names=("ulm_1",))
-    with pytest.raises(ValueError, match="measure on val"):
+    with pytest.raises(ValueError, match="evaluate on val"):
         city.read(split="test")
 
 
@@ -259,7 +259,7 @@ def test_the_source_knows_which_classes_have_boxes(city, ask):
     kept = open_cityscapes(ask("cityscapes", keep=("road", "car"), test="train"), city.root, 0)
     assert kept.boxed.tolist() == [False, True] and kept.names("test") == (NAME,)
     for fixed in ("candidates", "unlabelled"):
-        with pytest.raises(ValueError, match=rf"takes no list by the name data\.{fixed}"):
+        with pytest.raises(ValueError, match=rf"does not support data\.{fixed}"):
             open_cityscapes(ask("cityscapes", **{fixed: "train"}), city.root, 0)
     with pytest.raises(FileNotFoundError, match="semiseg data cityscapes"):
         open_cityscapes(ask("cityscapes"), city.root / "leftImg8bit", 0)

@@ -11,7 +11,7 @@ import pytest
 
 from semiseg_lib.datasets import dataset as registry
 from semiseg_lib.datasets.acquire import Download
-from semiseg_lib.datasets.audit import check_dataset
+from semiseg_lib.datasets.audit import audit_dataset
 from semiseg_lib.datasets.dataset import (
     LISTS,
     SHIPPED,
@@ -58,7 +58,7 @@ def test_a_shipped_dataset_declares_itself(name):
 
 def test_the_names_are_those_of_the_shipped_ones():
     assert names()[: len(SHIPPED)] == SHIPPED
-    with pytest.raises(ValueError, match=r"no dataset 'coco'; there are minivoc, voc, .*cifar10"):
+    with pytest.raises(ValueError, match=r"unknown dataset 'coco'; .* minivoc, voc, .*cifar10"):
         find("coco")
 
 
@@ -90,7 +90,7 @@ def test_a_list_that_is_fixed_is_refused(name, ask):
         if which in declared.lists:
             declared.refuse_lists(request)
             continue
-        with pytest.raises(ValueError, match=rf"{name} takes no list by the name data\.{which}"):
+        with pytest.raises(ValueError, match=rf"{name} does not support data\.{which}"):
             declared.open(request, None, 0)
 
 
@@ -99,7 +99,7 @@ def test_the_folder_is_the_place_below_the_root_or_the_root(name, tmp_path):
     declared = find(name)
     with pytest.raises(FileNotFoundError, match=rf"no folder was named.*semiseg data {name}"):
         declared.folder(None)
-    with pytest.raises(FileNotFoundError, match=rf"is no folder.*semiseg data {name}"):
+    with pytest.raises(FileNotFoundError, match=rf"is not a folder.*semiseg data {name}"):
         declared.folder(tmp_path / "nowhere")
     place = tmp_path / declared.place
     place.mkdir(parents=True)
@@ -113,8 +113,8 @@ def test_a_script_registers_a_dataset_and_may_do_so_again():
     register(Dataset("mine", "first", opened))
     register(Dataset("mine", "second", opened))
     assert find("mine").title == "second" and names() == (*SHIPPED, "mine")
-    with pytest.raises(ValueError, match="the dataset mine has no audit; there is one for minivoc"):
-        check_dataset("mine", Path.cwd())
+    with pytest.raises(ValueError, match="the dataset mine has no audit; choose from minivoc"):
+        audit_dataset("mine", Path.cwd())
 
 
 @dataclass

@@ -100,7 +100,7 @@ def make_minivoc(root: Path, patch: pytest.MonkeyPatch) -> Iterator[Request]:
     classes = ("background", *minivoc.WORLDS["hurried"].classes)
     voc_folder(root, classes, {"labelled": 2, "unlabelled": 2, "val": 1, "test": 1})
     patch.setattr(minivoc, "prepare", lambda world, sizes: root)
-    patch.setattr(minivoc, "check_drawn", lambda folder: None)  # these files were not drawn
+    patch.setattr(minivoc, "verify_generated", lambda folder: None)  # these files were not drawn
     yield DataConfig("minivoc"), root
     yield DataConfig("minivoc", keep=("background", "tree")), root
 

@@ -114,7 +114,7 @@ def digest_of(reader: FakeReader, *indices: int, extra=()) -> str:
     )
 
 
-def table_of(folder: Path, work: Path) -> Path:
+def shared_hashes(folder: Path, work: Path) -> Path:
     return work / "digests" / f"{sha(folder.resolve().as_posix().encode())}.json"
 
 
@@ -217,7 +217,7 @@ def test_drawn_images_count_by_what_was_drawn(reader):
 def test_the_second_time_no_file_is_read(reader, later, hashed, work):
     before = digest_of(reader)
     assert len(hashed) == 9
-    table = table_of(reader.root, work)
+    table = shared_hashes(reader.root, work)
     written = table.stat()
     hashed.clear()
     assert digest_of(reader) == before
@@ -238,7 +238,7 @@ def test_without_a_table_every_file_is_read_once_and_nothing_is_written(
 
 def test_by_default_the_table_of_the_dataset_is_kept_and_shared(reader, later, hashed, work):
     first = image_set_digest(reader, range(3))
-    assert len(hashed) == 9 and table_of(reader.root, work).is_file()
+    assert len(hashed) == 9 and shared_hashes(reader.root, work).is_file()
     hashed.clear()
     assert image_set_digest(reader, range(3)) == first and hashed == []
     image = reader.files("one")[0]
@@ -261,7 +261,7 @@ def test_many_files_are_hashed_as_one_by_one(tmp_path, later):
     paths = [tmp_path / f"{i}.bin" for i in range(3 * digest.PART)]
     for i, path in enumerate(paths):
         path.write_bytes(bytes([i % 256, i // 256]) * (50_000 if i % 3 else 2))
-    found = FileHashes(tmp_path).of_all([*paths, *reversed(paths)])
+    found = FileHashes(tmp_path).get_all([*paths, *reversed(paths)])
     assert found == {path: sha(path.read_bytes()) for path in paths}
 
 
@@ -311,7 +311,7 @@ def record_of(path: Path, **changes) -> dict[str, object]:
 
 
 def write_table(folder: Path, work: Path, files: Mapping[Path, dict]) -> Path:
-    table = table_of(folder, work)
+    table = shared_hashes(folder, work)
     table.parent.mkdir(parents=True, exist_ok=True)
     content = {"version": 1, "folder": folder.resolve().as_posix(),
                "files": {str(path): list(record.values()) for path, record in files.items()}}
@@ -327,7 +327,7 @@ def test_a_record_is_believed_only_where_the_whole_stat_agrees(reader, work, nam
         record[name] -= 1
     write_table(reader.root, work, {path: record})
     expected = sha(path.read_bytes()) if name else "f" * 64
-    assert FileHashes(reader.root).of(path) == expected
+    assert FileHashes(reader.root).get(path) == expected
 
 
 @pytest.mark.parametrize("young", ["modified", "changed"])
@@ -344,7 +344,7 @@ def test_a_record_made_within_the_tick_of_a_change_is_not_believed(
     record["recorded"] = max(record["modified"], record["changed"]) + seconds * SECOND
     write_table(reader.root, work, {path: record})
     hashes = FileHashes(reader.root)
-    assert hashes.of(path) == ("f" * 64 if believed else sha(path.read_bytes()))
+    assert hashes.get(path) == ("f" * 64 if believed else sha(path.read_bytes()))
 
 
 def test_files_written_just_now_are_read_again_until_they_have_settled(
@@ -370,7 +370,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(reader, monkeypatch,
         return found
 
     monkeypatch.setattr(digest, "_sha256", spoil)
-    assert FileHashes(reader.root).of(path) == sha(b"written meanwhile")
+    assert FileHashes(reader.root).get(path) == sha(b"written meanwhile")
 
 
 def test_a_file_that_never_rests_is_refused_by_name(reader, monkeypatch):
@@ -417,7 +417,7 @@ def test_two_images_of_one_name_must_be_the_same(reader):
 def test_an_unreadable_or_foreign_table_is_an_empty_one(reader, work, content):
     path = reader.files("one")[0]
     table = write_table(reader.root, work, {path: record_of(path)})
-    assert FileHashes(reader.root).of(path) == "f" * 64, "what is spoiled below was in order"
+    assert FileHashes(reader.root).get(path) == "f" * 64, "what is spoiled below was in order"
     spoiled = read_json(table)
     record = spoiled["files"][str(path)]
     if content == "files":
@@ -437,12 +437,12 @@ def test_an_unreadable_or_foreign_table_is_an_empty_one(reader, work, content):
     else:
         write_json(table, spoiled)
     hashes = FileHashes(reader.root)
-    assert hashes.of(path) == sha(path.read_bytes())
+    assert hashes.get(path) == sha(path.read_bytes())
     hashes.save()
     assert list(json.loads(table.read_text(encoding="utf-8"))["files"]) == [str(path)]
 
 
-@pytest.mark.parametrize("trouble", ["a file in its place", "held", "write_json"])
+@pytest.mark.parametrize("trouble", ["a file in its place", "locked", "write_json"])
 def test_a_work_folder_that_cannot_be_written_is_no_error(
     reader, work, later, hashed, monkeypatch, trouble
 ):
@@ -458,14 +458,14 @@ def test_a_work_folder_that_cannot_be_written_is_no_error(
         hashed.clear()
         assert digest_of(reader) == expected
         assert len(hashed) == 9
-    assert not table_of(reader.root, work).exists()
+    assert not shared_hashes(reader.root, work).exists()
 
 
 def test_saving_drops_files_that_are_gone_and_keeps_the_others(reader, work, later):
     digest_of(reader)
     for path in reader.files("three"):
         path.unlink()
-    table = table_of(reader.root, work)
+    table = shared_hashes(reader.root, work)
     before = table.read_bytes()
     digest_of(reader, 0)
     assert table.read_bytes() == before, "nothing new, so nothing is written"
@@ -500,7 +500,7 @@ def test_every_folder_tree_has_its_own_table(reader, work, later):
     digest_of(reader)
     digest_of(replace(reader, root=copy))
     for folder in (reader.root, copy):
-        files = json.loads(table_of(folder, work).read_text(encoding="utf-8"))["files"]
+        files = json.loads(shared_hashes(folder, work).read_text(encoding="utf-8"))["files"]
         assert len(files) == 9 and all(Path(one).is_relative_to(folder) for one in files)
     assert len(list((work / "digests").iterdir())) == 2
 
@@ -514,7 +514,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 for path in sorted(folder.glob(f"{sys.argv[2]}*")):
     hashes = FileHashes(folder)
-    hashes.of(path)
+    hashes.get(path)
     hashes.save()
 """
 
@@ -537,7 +537,7 @@ def test_two_processes_that_save_at_the_same_time_lose_nothing(tmp_path, work):
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-    files = json.loads(table_of(folder, work).read_text(encoding="utf-8"))["files"]
+    files = json.loads(shared_hashes(folder, work).read_text(encoding="utf-8"))["files"]
     assert {Path(path).name: record[5] for path, record in files.items()} == {
         path.name: sha(path.read_bytes()) for path in folder.iterdir()
     }
@@ -547,7 +547,7 @@ def test_two_processes_that_save_at_the_same_time_lose_nothing(tmp_path, work):
 def test_a_table_with_a_flipped_bit_is_not_believed(reader, work):
     path = reader.files("one")[0]
     table = write_table(reader.root, work, {path: record_of(path)})
-    assert FileHashes(reader.root).of(path) == "f" * 64, "what is flipped below was in order"
+    assert FileHashes(reader.root).get(path) == "f" * 64, "what is flipped below was in order"
     with each_flip(table, 200) as flips:
         for _ in flips:
-            assert FileHashes(reader.root).of(path) == sha(path.read_bytes())
+            assert FileHashes(reader.root).get(path) == sha(path.read_bytes())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.folder import FolderDataset, folder_lists, look_through, open_folder
+from semiseg_lib.datasets.folder import FolderDataset, folder_lists, open_folder, scan_folder
 from semiseg_lib.datasets.labels import LabelError
 
 WIDTH, HEIGHT = 12, 8
@@ -182,7 +182,7 @@ def test_the_source_says_who_has_boxes_and_reads_what_is_asked_for(own, ask):
     kept = open_folder(ask("folder", keep=("background", "dog")), own.root, seed=3)
     assert kept.classes == ("background", "dog") and kept.boxed.tolist() == [False, True]
     for fixed in ("candidates", "unlabelled", "val", "test"):
-        with pytest.raises(ValueError, match=rf"folder takes no list by the name data\.{fixed}"):
+        with pytest.raises(ValueError, match=rf"folder does not support data\.{fixed}"):
             open_folder(ask("folder", **{fixed: "some"}), own.root, seed=3)
     with pytest.raises(FileNotFoundError, match="no folder was named"):
         open_folder(ask("folder"), None, seed=3)
@@ -238,7 +238,7 @@ def test_too_few_masks_for_three_lists(tmp_path):
 def test_a_spoiled_folder_is_refused_before_an_image_is_read(own, spoil, complaint):
     spoil(own)
     with pytest.raises((ValueError, FileNotFoundError), match=complaint):
-        look_through(own.root)
+        scan_folder(own.root)
 
 
 @pytest.mark.parametrize(("spoil", "complaint"), [
@@ -284,7 +284,7 @@ def test_an_unknown_class_in_xml_is_refused(own):
 @pytest.mark.parametrize(("text", "complaint"), [
     ("not json", "is not JSON"), ("[]", "not a COCO file"), ('{"images": []}', "categories"),
     ('{"images": [{"id": 1, "file_name": "x.jpg"}, {"id": 2, "file_name": "y/x.png"}], '
-     '"categories": [], "annotations": []}', "two images of one name"),
+     '"categories": [], "annotations": []}', "two images of the same name"),
 ])
 def test_a_file_that_is_not_coco_is_refused(tmp_path, text, complaint):
     own = Own(tmp_path)

@@ -78,7 +78,7 @@ def test_an_interrupted_extraction_goes_on_and_leaves_what_is_there(video, tmp_p
     assert extract_frames(video, folder, progress=False) == FRAMES
     assert written == [f"0016E5_{n:05d}.png" for n in range(4, FRAMES)]
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
-    with pytest.raises(ValueError, match=r"0016E5_00000\.png is there already with 64x48 .*32x24"):
+    with pytest.raises(ValueError, match=r"0016E5_00000\.png exists with 64x48 .*32x24"):
         extract_frames(video, folder, size=(32, 24), progress=False)
 
 
@@ -88,11 +88,11 @@ def test_what_is_no_video_says_so(video, tmp_path):
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(video.read_bytes()[:600])
     for path in (text, cut):
-        with pytest.raises(ValueError, match=rf"{path.name} is no video that can be read"):
+        with pytest.raises(ValueError, match=rf"{path.name} is not a readable video"):
             extract_frames(path, tmp_path / "out", progress=False)
     with pytest.raises(FileNotFoundError, match=r"absent\.mp4 is missing"):
         extract_frames(tmp_path / "absent.mp4", tmp_path / "out", progress=False)
-    with pytest.raises(ValueError, match="every 0th"):
+    with pytest.raises(ValueError, match="every is 0; it must be >= 1"):
         extract_frames(video, tmp_path / "out", every=0)
     assert not (tmp_path / "out").exists()
 
@@ -106,7 +106,7 @@ def test_sound_alone_is_no_video(tmp_path):
         sound.sample_rate = 8000
         for packet in stream.encode(sound):
             container.mux(packet)
-    with pytest.raises(ValueError, match=r"sound\.wav holds no images, only sound"):
+    with pytest.raises(ValueError, match=r"sound\.wav holds only sound"):
         extract_frames(path, tmp_path / "out", progress=False)
 
 

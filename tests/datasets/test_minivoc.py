@@ -28,7 +28,7 @@ from semiseg_lib.datasets.minivoc import (
     annotate,
     content_hash,
     draw_scene,
-    drawn_digests,
+    generated_digests,
     open_minivoc,
     prepare,
     writer,
@@ -191,7 +191,7 @@ def test_a_prepared_folder_is_complete_and_reads_as_drawn(tmp_path):
     for split in SPLITS:
         listed = (folder / "ImageSets" / "Segmentation" / f"{split}.txt").read_text("utf-8")
         names = listed.splitlines()
-        assert names == [f"hurried_{split}_{index:05d}" for index in range(SMALL.of(split))]
+        assert names == [f"hurried_{split}_{index:05d}" for index in range(SMALL.count(split))]
         masks = "SegmentationClassAug" if split == "unlabelled" else "SegmentationClass"
         data = VOCDataset(folder, split, classes=("background", *world.classes), masks=masks)
         for index, name in enumerate(names):
@@ -235,9 +235,9 @@ def test_every_file_has_the_digest_of_what_was_drawn(tmp_path):
              "Annotations/hurried_val_00001.xml": boxes.encode()}
     assert {path: digests[path][1] for path in drawn} == {
         path: sha256(content) for path, content in drawn.items()}
-    assert drawn_digests(folder) == dict(digests.values())
+    assert generated_digests(folder) == dict(digests.values())
     (folder / "digests.json").unlink()
-    assert drawn_digests(folder) == {} == drawn_digests(tmp_path / "nowhere")
+    assert generated_digests(folder) == {} == generated_digests(tmp_path / "nowhere")
 
 
 def test_the_readers_of_a_source_know_the_digests(tmp_path, monkeypatch, ask):
@@ -268,9 +268,9 @@ def test_the_readers_of_a_source_know_the_digests(tmp_path, monkeypatch, ask):
 def test_options_decide_the_world_and_the_counts():
     options = MiniVOCOptions(sizes=SMALL)
     assert options.counts() == {"candidates": 4, "unlabelled": 5, "val": 3, "test": 2}
-    assert options.drawn_world() == WORLDS["hurried"] and options.world == "hurried"
+    assert options.generated_world() == WORLDS["hurried"] and options.world == "hurried"
     shaky = BoxStyle(jitter=0.1)
-    changed = MiniVOCOptions("tight", labelled_boxes=shaky).drawn_world()
+    changed = MiniVOCOptions("tight", labelled_boxes=shaky).generated_world()
     assert changed == replace(WORLDS["tight"], labelled_boxes=shaky)
 
 
@@ -346,11 +346,11 @@ def test_all_classes_occur_about_equally_often(world_name):
     ("mistake", "message"),
     [
         (lambda: BoxStyle(loose=(0.4, 0.1)), "low <= high"),
-        (lambda: BoxStyle(missed=1.5), "between 0 and 1"),
+        (lambda: BoxStyle(missed=1.5), r"in \[0, 1\]"),
         (lambda: replace(WORLDS["tight"], classes=("tree", "boat")), "alphabetical"),
         (lambda: replace(WORLDS["tight"], classes=("unicorn",)), "may hold"),
         (lambda: draw_scene(WORLDS["tight"], "training", 0), "unknown split"),
-        (lambda: draw_scene(WORLDS["tight"], "val", -1), "negative"),
+        (lambda: draw_scene(WORLDS["tight"], "val", -1), ">= 0"),
     ],
 )
 def test_mistakes_are_named(mistake, message):
@@ -368,7 +368,7 @@ def test_a_drawn_file_that_is_damaged_is_refused_when_the_images_are_opened(
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
     folder = prepare(WORLDS["hurried"], SMALL, progress=False)
     request = ask("minivoc", options=MiniVOCOptions("hurried", SMALL))
-    refusal = rf"{Path(name).name} is damaged: .*Delete the folder .*hurried-\w+: it is drawn"
+    refusal = rf"{Path(name).name} is damaged: .*Delete the folder .*hurried-\w+ to generate"
     with each_flip(folder / name, 20) as flips:
         for _ in flips:
             with pytest.raises(Damaged, match=refusal):

@@ -77,7 +77,7 @@ def voc_root(tmp_path, monkeypatch) -> Path:
 def test_voc_is_unpacked_counted_and_read(voc_root):
     counts = {one.what.rpartition("/")[2]: one for one in voc.get_voc(voc_root, False)}
     assert counts["*.jpg"].found == 3 and counts["*.jpg"].expected == 17125
-    assert counts["train.txt"].found == 1 and not counts["train.txt"].whole
+    assert counts["train.txt"].found == 1 and not counts["train.txt"].complete
     folder = voc_root / "VOCdevkit" / "VOC2012"
     assert (VOCDataset(folder, "val", VOC_CLASSES, boxes=False)[0].mask == 2).all()
 
@@ -198,7 +198,7 @@ def test_cifar10_is_unpacked_and_counted(tmp_path, monkeypatch):
     members = {f"cifar-10-batches-bin/{name}": b"x" for name in cifar10.BATCHES[1:]}
     put(tmp_path, monkeypatch, cifar10, "cifar10_archive", members)
     counts = cifar10.get_cifar10(tmp_path, False)
-    assert [(one.found, one.whole) for one in counts] == [(4, False), (1, True)]
+    assert [(one.found, one.complete) for one in counts] == [(4, False), (1, True)]
     (tmp_path / "cifar10" / "train_airplane.jpg").touch()
     counts = cifar10.get_cifar10(tmp_path, False)
     assert [(one.found, one.expected) for one in counts] == [(1, 10), (0, 10)], "mosaics"
@@ -208,7 +208,7 @@ def test_the_declared_downloads_are_the_commands(voc_root):
     downloads = {command: download for name in ("voc", "cityscapes", "camvid", "cifar10")
                  for command, download in find(name).downloads.items()}
     assert list(downloads) == ["voc", "sbd", "cityscapes", "camvid", "cifar10"]
-    assert {command: one.check for command, one in downloads.items()} == {
+    assert {command: one.audit for command, one in downloads.items()} == {
         "voc": "voc", "sbd": "voc", "cityscapes": "cityscapes", "camvid": "camvid", "cifar10": ""}
     for one in downloads.values():
         assert one.text.endswith("GB).") and "\n" not in one.text and "cite" in one.terms

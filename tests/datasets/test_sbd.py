@@ -116,7 +116,7 @@ def test_unusable_files_are_named(roots, tmp_path):
         read_sbd_mask(tmp_path / "x.mat")
     with pytest.raises(LabelError, match=r"no GTcls.*dataset/inst"):
         read_sbd_mask(write_mat(tmp_path / "i.mat", sbd_mask("s1"), key="GTinst"))
-    with pytest.raises(LabelError, match="no mask of the ids 0 to 20"):
+    with pytest.raises(LabelError, match="not a mask of the ids 0 to 20"):
         read_sbd_mask(write_mat(tmp_path / "j.mat", np.full((2, 2), 21, np.uint8)))
     (tmp_path / "k.mat").write_bytes(b"")
     with pytest.raises(LabelError, match=r"k\.mat cannot be read"):

@@ -122,7 +122,7 @@ def test_images_of_nothing_but_void_are_not_labelled():
 
 def test_lists_are_fixed(ask):
     for fixed in ("candidates", "unlabelled", "val", "test"):
-        with pytest.raises(ValueError, match=rf"digits takes no list by the name data\.{fixed}"):
+        with pytest.raises(ValueError, match=rf"digits does not support data\.{fixed}"):
             open_digits(ask("digits", **{fixed: "train"}), None, 0)
 
 

@@ -13,7 +13,7 @@ from semiseg_lib.datasets.splits import (
     check_disjoint,
     choose_labelled,
     class_shares,
-    draw_evenly,
+    sample_evenly,
 )
 
 
@@ -90,7 +90,7 @@ def test_where_every_image_shows_one_class_the_classes_take_turns():
         chosen = choose_labelled(masks, 9, 3, seed)
         assert np.bincount([classes[i] for i in chosen]).tolist() == [3, 3, 3]
         assert chosen == sorted(set(chosen)) == choose_labelled(masks, 9, 3, seed)
-        drawn = draw_evenly(np.array(classes), 9, np.random.default_rng([seed, 77]))
+        drawn = sample_evenly(np.array(classes), 9, np.random.default_rng([seed, 77]))
         assert chosen == drawn.tolist()
     assert len({tuple(choose_labelled(masks, 9, 3, seed)) for seed in range(5)}) == 5
     with pytest.raises(ValueError, match="2 labelled images of one class each cannot cover all 3"):
@@ -114,7 +114,7 @@ def test_the_classes_take_turns():
     labels = np.repeat([0, 1, 2], [50, 3, 20]).astype(np.uint8)
 
     def drawn(count, seed):
-        chosen = draw_evenly(labels, count, np.random.default_rng(seed))
+        chosen = sample_evenly(labels, count, np.random.default_rng(seed))
         assert len(set(chosen)) == len(chosen) and (np.diff(chosen) > 0).all()
         return np.bincount(labels[chosen], minlength=3).tolist()
 

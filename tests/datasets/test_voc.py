@@ -135,7 +135,7 @@ def test_lists_that_cannot_be_used_are_refused(voc):
     with pytest.raises(FileNotFoundError, match=r"val\.txt is missing; lists there: \['train'\]"):
         VOCDataset(voc.path, "val", voc.classes)
     voc.write_list("train", " \n\n")
-    with pytest.raises(ValueError, match=r"train\.txt is empty\. Write one image name a line"):
+    with pytest.raises(ValueError, match=r"train\.txt is empty\. Write one image name per line"):
         read(voc)
     voc.write_list("train", "one\ntwo\none\n")
     with pytest.raises(ValueError, match=r"train\.txt names one twice\. Take one out"):

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from semiseg_lib.batches.data import Data, DataConfig
 from semiseg_lib.core.durable import Damaged
-from semiseg_lib.datasets.digest import hash_of
+from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments import (
     Logits,
     corrected_logits,
@@ -268,17 +268,17 @@ def begun(tiny):
 
 def test_what_is_recorded_is_what_was_loaded(work, begun, machine):
     """The run that it starts with is trained anew after it was loaded."""
-    (start,), acquire, done = begun.start, resolving.held, []
+    (start,), acquire, done = begun.start, resolving.locked, []
     resolve(start, machine)
 
-    def held(path, *rest, **options):
+    def locked(path, *rest, **options):
         if path.name.startswith("fixmatch") and not done:
             done.append(path)
             with other_code():
                 resolve(start, machine, anew=True)
         return acquire(path, *rest, **options)
 
-    with mock.patch.object(resolving, "held", held):
+    with mock.patch.object(resolving, "locked", locked):
         resolve(begun, machine)
     assert done
     assert bits(resolve(begun, machine)) == bits(resolve(begun, machine, anew=True))
@@ -509,9 +509,9 @@ def test_boxes_of_images_that_a_run_does_not_read_count_where_they_decide_what_i
     """Without any box of a class in the dataset, boxes say nothing of where the class is not."""
     def digests() -> dict[str, str]:
         data = Data(DataConfig("folder", unboxed="empty"), 0, own)
-        return {"allowed": data.unlabelled.giving("allowed").digest,
-                "box maps": data.labelled.giving("box_maps").digest,
-                "images": data.unlabelled.giving().digest, "all": data.digest_of_all}
+        return {"allowed": data.unlabelled.with_fields("allowed").digest,
+                "box maps": data.labelled.with_fields("box_maps").digest,
+                "images": data.unlabelled.with_fields().digest, "all": data.digest_of_all}
 
     for path in (own / "boxes").iterdir():
         if path.stem != "p10":  # of the test images
@@ -541,7 +541,7 @@ def test_encoder_weights_are_told_apart_by_their_bytes(tmp_path):
     description = {
         "value": {"model": {"weights": "gone/x.pt"}, "start": [{"model": {"weights": "gone/x.pt"}}],
                   "method": {"name": "eln", "error": {"weights": "gone/y.pt"}}},
-        "inputs": {"weights": {"model": hash_of(first), "error": hash_of(second)}},
+        "inputs": {"weights": {"model": file_hash(first), "error": file_hash(second)}},
     }
     for paths in ((first, second), (second, first)):
         found = trained.with_weights_at(description, paths)

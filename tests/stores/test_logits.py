@@ -13,7 +13,7 @@ from semiseg_lib.stores.logits import LogitsStore, StaleLogits
 
 NAMES = tuple(f"image{i}" for i in (4, 0, 3, 1, 2, 9, 7))
 LOGITS = 10 * torch.randn(len(NAMES), 3, 4, 5, generator=torch.Generator().manual_seed(0))
-MEND = r"Delete the folder and store them again \(semiseg logits\)"
+FIX = r"Delete the folder and store them again \(semiseg logits\)"
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_an_image_takes_two_bytes_a_logit(store):
 def test_logits_of_another_model_or_other_images_are_refused(store, source, names, problem):
     stranger = LogitsStore(store.folder, source, names)
     assert not stranger.complete
-    with pytest.raises(StaleLogits, match=rf"(?s)logits in .*ours .*{problem}.*{MEND}"):
+    with pytest.raises(StaleLogits, match=rf"(?s)logits in .*ours .*{problem}.*{FIX}"):
         stranger.read()
     with pytest.raises(StaleLogits):
         stranger.write(taken)
@@ -63,13 +63,13 @@ def test_logits_of_another_model_or_other_images_are_refused(store, source, name
 def test_logits_that_were_never_written_are_refused(tmp_path):
     empty = LogitsStore(tmp_path / "ours", "run1", NAMES)
     assert not empty.complete
-    with pytest.raises(StaleLogits, match=rf"ours .*there are none.*{MEND}"):
+    with pytest.raises(StaleLogits, match=rf"ours .*there are none.*{FIX}"):
         empty.read()
 
 
 def test_a_missing_file_is_refused(store):
     (store.folder / "0001.safetensors").unlink()
-    with pytest.raises(StaleLogits, match=rf"ours .*0001\.safetensors is missing.*{MEND}"):
+    with pytest.raises(StaleLogits, match=rf"ours .*0001\.safetensors is missing.*{FIX}"):
         store.read()
 
 
@@ -79,7 +79,7 @@ def test_one_flipped_bit_is_noticed(store, place):
     data = bytearray(path.read_bytes())
     data[place] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(StaleLogits, match=rf"ours .*0002\.safetensors is .*{MEND}"):
+    with pytest.raises(StaleLogits, match=rf"ours .*0002\.safetensors is .*{FIX}"):
         store.read()
 
 
@@ -91,7 +91,7 @@ def test_bytes_that_change_after_they_were_checked_are_noticed_at_the_next_image
     data[-1] ^= 1
     path.write_bytes(bytes(data))
     for one in (store, replace(store)):
-        with pytest.raises(StaleLogits, match=rf"0000\.safetensors is .*{MEND}"):
+        with pytest.raises(StaleLogits, match=rf"0000\.safetensors is .*{FIX}"):
             one[0]
 
 
@@ -99,7 +99,7 @@ def test_bytes_that_change_after_they_were_checked_are_noticed_at_the_next_image
 def test_a_damaged_manifest_is_refused(store, text):
     (store.folder / "manifest.json").write_text(text, encoding="utf-8")
     assert not store.complete
-    with pytest.raises(StaleLogits, match=rf"ours .*{MEND}"):
+    with pytest.raises(StaleLogits, match=rf"ours .*{FIX}"):
         store.read()
 
 
@@ -121,7 +121,7 @@ def test_an_interrupted_store_is_refused_and_goes_on_where_it_stopped(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         store.write(interrupted)
     assert not store.complete
-    with pytest.raises(StaleLogits, match=rf"ours .*2 of 3 files are written.*{MEND}"):
+    with pytest.raises(StaleLogits, match=rf"ours .*2 of 3 files are written.*{FIX}"):
         store.read()
     kept = {path.name: path.stat().st_mtime_ns for path in store.folder.glob("*.safetensors")}
 

@@ -27,7 +27,7 @@ CLASSES = 11
 NAMES = tuple(
     f"{'0016E5' if i % 2 else 'more/0006R0'}/frame_{i:05d}" for i in (4, 0, 3, 1, 2, 9, 7)
 )
-MEND = r"Delete the folder and run the same command again"
+FIX = r"Delete the folder and run the same command again"
 
 
 def labels(number: int) -> np.ndarray:
@@ -114,13 +114,13 @@ def test_a_whole_store_is_left_alone_and_a_spoilt_file_is_made_again(store):
     ("run2", NAMES, CLASSES, "they are those of run1"),
     ("run1", NAMES[::-1], CLASSES, "other images, or in another order"),
     ("run1", NAMES[:-1], CLASSES, "other images"),
-    ("run1", NAMES, CLASSES + 1, "they tell 11 classes apart, not 12"),
+    ("run1", NAMES, CLASSES + 1, "they have 11 classes, not 12"),
 ], ids=["another source", "another order", "fewer", "more classes"])
 def test_strangers_are_refused_and_leave_what_is_there(store, source, names, classes, problem):
     stranger = PseudoLabelStore(store.folder, source, names, classes)
     assert not stranger.complete
     for use in (lambda: stranger[0], lambda: stranger.write(taken), lambda: stranger.kept):
-        with pytest.raises(StalePseudoLabels, match=rf"(?s)train_pseudoIt1 .*{problem}.*{MEND}"):
+        with pytest.raises(StalePseudoLabels, match=rf"(?s)train_pseudoIt1 .*{problem}.*{FIX}"):
             use()
     np.testing.assert_array_equal(store[0], labels(0))
 
@@ -133,7 +133,7 @@ def test_a_flipped_bit_a_missing_file_and_another_mask_are_noticed(store):
     (store.folder / f"{NAMES[3]}.png").unlink()
     write_mask(labels(6), store.folder / f"{NAMES[5]}.png")
     for number in (2, 3, 5):
-        with pytest.raises(StalePseudoLabels, match=rf"frame_\d+\.png is missing or not.*{MEND}"):
+        with pytest.raises(StalePseudoLabels, match=rf"frame_\d+\.png is missing or not.*{FIX}"):
             store[number]
     np.testing.assert_array_equal(store[4], labels(4))
 

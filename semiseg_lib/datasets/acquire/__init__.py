@@ -1,4 +1,4 @@
-"""Getting datasets: downloads, archives, and the counts that tell whether all of it is there."""
+"""Dataset acquisition: downloads, archives, and file counts to verify completeness."""
 
 from .download import Archive, fetch, unpack
 from .frames import extract_frames

@@ -1,8 +1,8 @@
-"""Downloads that survive a bad line, and archives that cannot write where they should not.
+"""Resumable downloads, and safe unpacking of archives.
 
-A file is taken from the first mirror that hands out the right bytes: its hash is known beforehand.
-A connection that breaks is continued from the byte where it broke. An archive is unpacked beside
-its place and moved there when it is whole, so that a half-unpacked folder never looks finished.
+A file is taken from the first mirror whose bytes have the known hash. A broken connection resumes
+at the byte where it broke. An archive is unpacked to a temporary folder and moved when complete, so
+that a partly unpacked folder never looks finished.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Archive:
     """A file to download.
 
     Attributes:
-        name: the file's name on this disk.
-        known_hash: ``algorithm:digits``, as its owner or a public library published it.
-        urls: where it lies; tried in this order.
-        by_hand: what to do where none of them answers; "{folder}" becomes the download folder.
+        name: local file name.
+        known_hash: ``algorithm:digits``, as published by its owner or a public library.
+        urls: mirrors, tried in this order.
+        by_hand: instructions if no mirror works; "{folder}" is replaced by the download folder.
     """
 
     name: str
@@ -52,16 +52,16 @@ class Archive:
 
 
 class ResumingDownloader:
-    """A downloader for :func:`pooch.retrieve` that goes on where a broken connection stopped.
+    """A downloader for :func:`pooch.retrieve` that resumes broken downloads.
 
-    What has arrived waits in ``part``, also for the next call; pooch checks the hash of the whole.
+    Received bytes are kept in ``part``, also for the next call; pooch checks the complete hash.
 
     Args:
-        part: where the unfinished file waits.
-        tries: how often in a row a connection may bring nothing before it counts as down.
-        wait: seconds before the second try; twice as long before each further one.
+        part: path of the partial file.
+        tries: number of consecutive connections without data before giving up.
+        wait: seconds before the second try; doubled before each further one.
         progress: show a progress bar.
-        whole: hash of the whole file, by which one that was stopped after its last byte is known.
+        whole: hash of the complete file, to detect a download stopped after its last byte.
     """
 
     def __init__(
@@ -74,29 +74,29 @@ class ResumingDownloader:
     def __call__(self, url: str, output_file: str, _pooch: object) -> None:
         failed = 0
         while True:
-            before = self._arrived()
+            before = self._received()
             try:
-                self._go_on(url, before)
+                self._resume(url, before)
                 break
             except BROKEN as error:
-                failed = 0 if self._arrived() > before else failed + 1
+                failed = 0 if self._received() > before else failed + 1
                 refused = isinstance(error, requests.HTTPError) and error.response.status_code < 500
                 if refused or failed >= self.tries:
                     raise
                 time.sleep(self.wait * 2 ** max(failed - 1, 0))
         os.replace(self.part, output_file)
 
-    def _arrived(self) -> int:
+    def _received(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0
 
-    def _go_on(self, url: str, start: int) -> None:
-        """Fetch the bytes from ``start`` on; a server that cannot do so sends all of them."""
+    def _resume(self, url: str, start: int) -> None:
+        """Download the bytes from ``start`` on, or all if the server does not support ranges."""
         # identity: a compressed transfer has no byte positions to continue from.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 if self.whole is not None and hash_matches(self.part, self.whole):
-                    return  # it was stopped after the last byte
+                    return  # the download was stopped after the last byte
                 self.part.unlink()
                 raise requests.ConnectionError("the unfinished file is longer than the whole one")
             response.raise_for_status()
@@ -115,16 +115,16 @@ class ResumingDownloader:
 def fetch(
     archive: Archive, folder: Path, tries: int = 4, wait: float = 1.0, progress: bool = True
 ) -> Path:
-    """Download an archive into ``folder``, or find it there; its hash is checked either way.
+    """Download an archive into ``folder`` unless it is there; check its hash either way.
 
     Raises:
-        RuntimeError: no mirror has it; the message names them, what each said, and the way by hand.
+        RuntimeError: all mirrors failed; the message has the reason of each and instructions.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{archive.name}.part"
     pooch.get_logger().setLevel(logging.WARNING)
-    said = []
+    failures = []
     for url in archive.urls:
         for resumed in (part.is_file(), False):
             try:
@@ -133,16 +133,16 @@ def fetch(
                     downloader=ResumingDownloader(part, tries, wait, progress, archive.known_hash),
                 ))
             except BROKEN as error:
-                said.append(f"{url}: {_reason(error)}")
+                failures.append(f"{url}: {_reason(error)}")
                 break
             except ValueError:
-                # A part of another file may have been continued; try the same mirror from byte 0.
+                # The partial file may be of another file; try the same mirror from byte 0.
                 if not resumed:
-                    said.append(f"{url}: the file has another hash than {archive.known_hash}")
+                    failures.append(f"{url}: the file has another hash than {archive.known_hash}")
                     break
     raise RuntimeError(
         f"{archive.name} could not be downloaded.\n  "
-        + "\n  ".join(said)
+        + "\n  ".join(failures)
         + (f"\n  {part.stat().st_size} bytes arrived; the same command continues there."
            if part.is_file() else "")
         + f"\nBy hand: {archive.by_hand.format(folder=shown(folder))}"
@@ -150,7 +150,7 @@ def fetch(
 
 
 def _reason(error: Exception) -> str:
-    """A line on what went wrong, in place of three nested exceptions."""
+    """Return one line for a nested network exception."""
     if isinstance(error, requests.HTTPError):
         return f"the server answers {error.response.status_code} {error.response.reason}"
     host = urlsplit(error.request.url).hostname if getattr(error, "request", None) else "the server"
@@ -164,11 +164,11 @@ def _reason(error: Exception) -> str:
 def unpack(archive: Path, inside: str, target: Path, progress: bool = True) -> Path:
     """Unpack the folder ``inside`` of a .tar, .tgz or .zip as the folder ``target``.
 
-    Nothing is there until all of it is; a target that exists stays as it is.
+    The target appears only when complete; an existing target is left unchanged.
 
     Raises:
-        ValueError: a name in the archive leads out of it, it holds a link, it is damaged, or there
-            is no folder ``inside``.
+        ValueError: a name in the archive points outside it, it holds a link, it is damaged, or it
+            has no folder ``inside``.
     """
     archive, target = Path(archive), Path(target)
     if target.is_dir():
@@ -186,7 +186,7 @@ def unpack(archive: Path, inside: str, target: Path, progress: bool = True) -> P
             ) from error
         if not any(folder.iterdir()):
             raise ValueError(
-                f"{shown(archive)} holds no folder {inside}. It is another archive than its name "
+                f"{shown(archive)} holds no folder {inside}. It is not the archive that its name "
                 "says; delete it and download it again."
             )
     return target
@@ -216,10 +216,10 @@ def _unzip(archive: Path, prefix: PurePosixPath, folder: Path) -> Iterator[str]:
 
 
 def _below(name: str, prefix: PurePosixPath, archive: Path) -> str | None:
-    """A member's name below ``prefix``, None outside it; names that lead out are refused."""
+    """Return a member's name below ``prefix``, or None; raise ValueError if it is unsafe."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-        raise ValueError(_refused(archive, name, "leads out of the folder"))
+        raise ValueError(_refused(archive, name, "points outside the folder"))
     return path.relative_to(prefix).as_posix() if path.is_relative_to(prefix) else None
 
 

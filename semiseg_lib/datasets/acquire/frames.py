@@ -1,4 +1,4 @@
-"""Frames of a video as images: further unlabelled images of the places that were labelled."""
+"""Video frames as additional unlabelled images."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ def extract_frames(
     video: Path, folder: Path, every: int = 1, size: tuple[int, int] | None = None,
     progress: bool = True,
 ) -> int:
-    """Write frames of a video as ``STEM_NNNNN.png``, by their number in the video, from 0.
+    """Write frames of a video as ``STEM_NNNNN.png``, numbered from 0 as in the video.
 
-    Those that are there already stay, so an interrupted extraction goes on.
+    Existing images are kept, so an interrupted extraction can be resumed.
 
     Args:
-        video: the file; its name without the suffix is STEM.
-        folder: where the images go.
+        video: the file; STEM is its name without suffix.
+        folder: the output folder.
         every: keep the frames 0, every, 2 every ...
         size: columns and rows to resize to; None keeps the video's own.
         progress: show a progress bar.
 
     Returns:
-        How many images of this video there are now.
+        The number of images of this video in ``folder``.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the video is missing.
         RuntimeError: the package ``av`` is missing.
-        ValueError: the file is no video, or it breaks off; or images of another size are there.
+        ValueError: ``every`` is < 1; the file is not a video or is truncated; or an existing image
+            has another size.
     """
     video, folder = Path(video), Path(folder)
     if every < 1:
-        raise ValueError(f"every {every}th frame cannot be kept; choose 1 or more.")
+        raise ValueError(f"every is {every}; it must be >= 1.")
     count = 0
     for number, image in _decoded(video, every, progress):
         path = folder / f"{video.stem}_{number:05d}.png"
@@ -54,7 +55,7 @@ def extract_frames(
 
 
 def _decoded(video: Path, every: int, progress: bool) -> Iterator[tuple[int, Image.Image]]:
-    """Number and image of every ``every``-th frame."""
+    """Yield number and image of every ``every``-th frame."""
     try:
         import av
     except ImportError as error:
@@ -62,12 +63,12 @@ def _decoded(video: Path, every: int, progress: bool) -> Iterator[tuple[int, Ima
             'the package av, which reads videos, is not installed: pip install "av>=14".'
         ) from error
     if not video.is_file():
-        raise FileNotFoundError(f"{shown(video)} is missing. Name the file of a video.")
+        raise FileNotFoundError(f"{shown(video)} is missing. Pass the file of a video.")
     number = 0
     try:
         with av.open(str(video), options={"protocol_whitelist": "file"}) as container:
             if not container.streams.video:
-                raise ValueError(f"{shown(video)} holds no images, only sound. Name a video.")
+                raise ValueError(f"{shown(video)} holds only sound. Pass a video.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             frames = tqdm(container.decode(stream), desc=video.name, unit="frame",
@@ -77,7 +78,7 @@ def _decoded(video: Path, every: int, progress: bool) -> Iterator[tuple[int, Ima
                     yield number, frame.to_image()
                 number += 1
     except av.FFmpegError as error:
-        where = f"breaks off after frame {number - 1}" if number else "is no video that can be read"
+        where = f"breaks off after frame {number - 1}" if number else "is not a readable video"
         raise ValueError(
             f"{shown(video)} {where} ({error}). Copy or download it again."
         ) from error
@@ -90,6 +91,6 @@ def _check_size(path: Path, wanted: tuple[int, int]) -> None:
         size = there.size
     if size != wanted:
         raise ValueError(
-            f"{shown(path)} is there already with {size[0]}x{size[1]} pixels, not "
-            f"{wanted[0]}x{wanted[1]}. Move the folder away, or ask for the size that is there."
+            f"{shown(path)} exists with {size[0]}x{size[1]} pixels, not "
+            f"{wanted[0]}x{wanted[1]}. Move the folder away, or request the existing size."
         )

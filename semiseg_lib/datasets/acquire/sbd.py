@@ -3,10 +3,10 @@
 ::
 
     benchmark_RELEASE/dataset/train.txt, val.txt    names
-                              cls/NAME.mat          masks of VOC's class ids, without a void rim
+                              cls/NAME.mat          masks of VOC's class ids, without void borders
 
-:func:`make_aug` turns them into VOC's own layout, the "augmented" set of 10,582 images that
-the field trains on: VOC's 1,464 plus all of SBD that VOC does not hold out.
+:func:`make_aug` converts them to VOC's layout, the commonly used "augmented" training set of 10,582
+images: VOC's 1,464 plus all of SBD that is not in VOC's val.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from semiseg_lib.datasets.lists import write_list
 
 AUG_FOLDER = "SegmentationClassAug"
 NUM_CLASSES = 21
-"""VOC's classes, the background included; SBD has the same ids."""
+"""Number of VOC's classes, background included; SBD has the same ids."""
 
 
 @dataclass(frozen=True)
 class Augmented:
-    """What :func:`make_aug` made.
+    """The result of :func:`make_aug`.
 
     Attributes:
         train_aug: VOC's train images, then SBD's; 10,582 names of the full datasets.
-        sbd_extra: SBD's alone, 9,118 names.
-        written: how many masks were written by this call; the others were there.
+        sbd_extra: only SBD's, 9,118 names.
+        written: number of masks written by this call; the others existed.
     """
 
     train_aug: tuple[str, ...]
@@ -42,13 +42,13 @@ class Augmented:
 
 
 def read_sbd_mask(path: Path) -> np.ndarray:
-    """Read ``cls/NAME.mat`` as uint8 (H, W) of VOC's ids 0 to 20; SBD marks no void pixels.
+    """Read ``cls/NAME.mat`` as uint8 (H, W) of VOC's ids 0 to 20; SBD has no void pixels.
 
     Raises:
         FileNotFoundError: the file is missing.
-        LabelError: it is truncated, no MATLAB file, not from ``cls``, or holds unknown ids.
+        LabelError: it is truncated, not a MATLAB file, not from ``cls``, or holds unknown ids.
     """
-    from scipy.io import loadmat  # read by this format alone
+    from scipy.io import loadmat  # needed for this format only
     from scipy.io.matlab import MatReadError
 
     path = Path(path)
@@ -60,7 +60,7 @@ def read_sbd_mask(path: Path) -> np.ndarray:
     except KeyError:
         raise LabelError(
             f"{path} holds no GTcls.Segmentation. Read the files of dataset/cls; those of "
-            "dataset/inst number objects, not classes."
+            "dataset/inst hold object numbers, not classes."
         ) from None
     except (MatReadError, ValueError, TypeError, OSError, EOFError, IndexError,
             NotImplementedError) as error:
@@ -68,7 +68,7 @@ def read_sbd_mask(path: Path) -> np.ndarray:
     last = NUM_CLASSES - 1
     if mask.ndim != 2 or mask.size == 0 or mask.min() < 0 or mask.max() > last:
         raise LabelError(
-            f"{path} is no mask of the ids 0 to {last} (shape {mask.shape}). Unpack it again."
+            f"{path} is not a mask of the ids 0 to {last} (shape {mask.shape}). Unpack it again."
         )
     return mask.astype(np.uint8)
 
@@ -78,19 +78,19 @@ def make_aug(
 ) -> Augmented:
     """Write ``SegmentationClassAug`` and the lists ``train_aug.txt`` and ``sbd_extra.txt``.
 
-    Images of VOC's train list keep VOC's better mask, those of its val list are left out. Masks
-    that are there already are not written again, so an interrupted call can simply be repeated;
-    the lists come last.
+    Images of VOC's train list keep VOC's more accurate mask, those of its val list are left out.
+    Existing masks are not written again, so an interrupted call can be repeated; the lists are
+    written last.
 
     Args:
         sbd_root: ``benchmark_RELEASE`` or its ``dataset`` folder.
         voc_root: ``VOCdevkit/VOC2012``.
-        out: where ``SegmentationClassAug`` and ``ImageSets`` go; None for ``voc_root``.
-        progress: show a bar.
+        out: folder for ``SegmentationClassAug`` and ``ImageSets``; None for ``voc_root``.
+        progress: show a progress bar.
 
     Raises:
         FileNotFoundError: a list, an image or a mask is missing.
-        LabelError: a mask cannot be used.
+        LabelError: a mask is invalid.
     """
     dataset, voc_root = _dataset_folder(Path(sbd_root)), Path(voc_root)
     out = voc_root if out is None else Path(out)
@@ -119,12 +119,12 @@ def make_aug(
 
 
 def _dataset_folder(root: Path) -> Path:
-    """The folder that holds ``cls``, wherever in the unpacked archive the user points."""
+    """Return the folder that holds ``cls``, given any level of the unpacked archive."""
     for folder in (root, root / "dataset", root / "benchmark_RELEASE" / "dataset"):
         if (folder / "cls").is_dir():
             return folder
     raise FileNotFoundError(
-        f"{root} holds no dataset/cls. Unpack SBD's benchmark.tgz and name its benchmark_RELEASE."
+        f"{root} holds no dataset/cls. Unpack SBD's benchmark.tgz and pass its benchmark_RELEASE."
     )
 
 

@@ -1,21 +1,21 @@
-"""The audit of a dataset: every file looked at, every finding with its mend."""
+"""The audit of a dataset: every file is inspected, every finding has a fix."""
 
 from .findings import Histogram
-from .parts import Entry, Finding, Layout, Look, NamedBoxes, Problem, Rules, listed_entries
-from .report import Report, check_dataset, check_layout, histogram
+from .parts import Entry, Finding, Inspection, Layout, NamedBoxes, Problem, Rules, listed_entries
+from .report import Report, audit_dataset, audit_layout, histogram
 
 __all__ = [
     "Entry",
     "Finding",
     "Histogram",
+    "Inspection",
     "Layout",
-    "Look",
     "NamedBoxes",
     "Problem",
     "Report",
     "Rules",
-    "check_dataset",
-    "check_layout",
+    "audit_dataset",
+    "audit_layout",
     "histogram",
     "listed_entries",
 ]

@@ -1,4 +1,4 @@
-"""What an audit can find: the kinds of problems with their mends, and what masks hold."""
+"""The kinds of problems that an audit finds, with hints, and the histogram of masks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# What a kind of problem is called, and how to mend it.
+# {kind of problem: (text, hint)}
 FAILS = {
     "missing image": ("images are missing",
-                        "Complete the copy, or take these names out of the list."),
+                        "Complete the copy, or remove these names from the list."),
     "missing mask": ("masks are missing",
                      "Add the masks, or move these names to a list of images without masks."),
     "missing boxes": ("files of boxes are missing",
@@ -21,7 +21,7 @@ FAILS = {
     "size": ("masks differ in size from their images",
              "Resize the mask (nearest neighbour), or fetch the pair again."),
     "lossy mask": ("masks are JPEGs, whose compression changes the ids",
-                   "Make them again as PNG, from the source."),
+                   "Recreate them as PNG, from the source."),
     "colour mask": ("masks hold colours where ids are expected",
                     "Save them as palette or grey PNGs whose pixel values are the ids."),
     "grey mask": ("masks are grey images where colours are expected",
@@ -29,37 +29,37 @@ FAILS = {
     "unknown colours": ("masks hold colours that belong to no class",
                         "Was the mask smoothed or resized? Resize masks with nearest neighbour."),
     "unknown ids": ("masks hold ids that belong to no class",
-                    "Map them to known ids or to 255 (void), or name all classes."),
+                    "Map them to known ids or to 255 (void), or list all classes."),
     "white mask": ("masks hold only 0 and 255, and 255 means void",
                    "If white is the object, save it as 1."),
     "shuffled palette": ("masks show the right colours but hold other ids",
                          "They were saved from their colours; map each colour back to its id."),
     "train ids": ("files named labelIds hold trainIds",
-                  "Make them again with the owner's scripts, or name them labelTrainIds."),
+                  "Recreate them with the owner's scripts, or name them labelTrainIds."),
     "label ids": ("files named labelTrainIds hold labelIds",
-                  "Make them again: the 34 ids must be mapped to 19 and 255 (void)."),
+                  "Recreate them: the 34 ids must be mapped to 19 and 255 (void)."),
     "unknown box class": ("boxes have a class that the dataset does not know",
                           "Correct the name, or add the class."),
     "box outside": ("boxes do not lie in their image",
                     "Correct the sides (VOC counts pixels from 1)."),
 }
 NOTES = {
-    "other palette": ("masks have a palette of their own; their ids are what counts",
-                      "Nothing to do, if the ids in the table below are right."),
-    "only void": ("masks have no labelled pixel", "Take them out of the labelled list."),
+    "other palette": ("masks have a palette of their own; only their ids are used",
+                      "Nothing to do if the ids in the table below are right."),
+    "only void": ("masks have no labelled pixel", "Remove them from the labelled list."),
 }
-MENDS = {**FAILS, **NOTES}
+HINTS = {**FAILS, **NOTES}
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """What the masks of one list hold.
+    """Class frequencies in the masks of one list.
 
     Attributes:
-        names: C class names; the last two rows count void and values that belong to no class.
-        pixels: int64 (C + 2,).
-        images: int64 (C + 2,) images in which it occurs.
-        masks: how many masks were read.
+        names: C class names; the last two entries below count void and values of no class.
+        pixels: int64 (C + 2,), number of pixels.
+        images: int64 (C + 2,), number of images in which the class occurs.
+        masks: number of masks read.
     """
 
     names: tuple[str, ...]
@@ -69,11 +69,11 @@ class Histogram:
 
     @property
     def shares(self) -> np.ndarray:
-        """The share of all pixels, float64 (C + 2,), 0 to 1."""
+        """Fraction of all pixels, float64 (C + 2,), in [0, 1]."""
         return self.pixels / max(self.pixels.sum(), 1)
 
     def rows(self, width: int = 24) -> list[dict[str, str]]:
-        """A table of what occurs, with bars of at most ``width`` characters."""
+        """Return a table of the classes that occur, with bars of at most ``width`` characters."""
         longest = self.shares.max() or 1.0
         return [
             {"class": name, "pixels": f"{100 * share:.2f} %", "images": str(count),

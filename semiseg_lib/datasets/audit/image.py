@@ -1,4 +1,4 @@
-"""One image with its labels, looked at: what is in its mask, and everything wrong with it."""
+"""Inspection of one image with its labels: the content of its mask, and all problems."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from semiseg_lib.datasets.devkit.annotation import half_open
 from semiseg_lib.datasets.labels import VOID, LabelError, voc_palette
 
-from .parts import Entry, Look, Problem, Rules
+from .parts import Entry, Inspection, Problem, Rules
 
 
 def missing(entry: Entry) -> list[Problem]:
-    """The files of an entry that are not there."""
+    """Return a problem for each missing file of an entry."""
     files = {"image": entry.image, "mask": entry.mask, "boxes": entry.boxes}
     return [Problem(f"missing {kind}", path) for kind, path in files.items()
             if path is not None and not path.is_file()]
 
 
-def look(entry: Entry) -> Look:
-    """Read the files of an entry that are there and say what is wrong with them."""
+def inspect(entry: Entry) -> Inspection:
+    """Read the existing files of an entry and return their content and problems."""
     problems, counts, kind, boxes, rules = [], None, None, 0, entry.rules
     image = _open(entry.image, "image", problems)
     mask = _open(entry.mask, "mask", problems)
@@ -33,9 +33,9 @@ def look(entry: Entry) -> Look:
         counts = _count(mask, rules, entry.mask, problems)
     if entry.boxes is not None and entry.boxes.is_file() and rules.read_boxes is not None:
         size = None if image is None else image.size
-        boxes = _look_at_boxes(entry, size, problems)
+        boxes = _inspect_boxes(entry, size, problems)
     digest = None if image is None else _digest(image)
-    return Look(entry, counts, kind, digest, boxes, tuple(problems))
+    return Inspection(entry, counts, kind, digest, boxes, tuple(problems))
 
 
 def _open(path: Path | None, kind: str, problems: list[Problem]) -> Image.Image | None:
@@ -52,7 +52,7 @@ def _open(path: Path | None, kind: str, problems: list[Problem]) -> Image.Image 
 
 
 def _digest(image: Image.Image) -> bytes:
-    """The same for the same pixels, whatever the file's name, format or metadata."""
+    """Return a hash of the pixels, independent of the file's name, format and metadata."""
     digest = hashlib.blake2b(repr(image.size).encode(), digest_size=16)
     digest.update(image.convert("RGB").tobytes())
     return digest.digest()
@@ -60,14 +60,14 @@ def _digest(image: Image.Image) -> bytes:
 
 def _sizes(mask: Image.Image, image: Image.Image) -> str:
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
-    hint = "; the camera's note to turn it (EXIF) is not followed" if turned else ""
+    hint = "; its EXIF rotation is not applied" if turned else ""
     return "{}x{}, the image {}x{}".format(*mask.size, *image.size) + hint
 
 
 def _count(
     mask: Image.Image, rules: Rules, path: Path, problems: list[Problem]
 ) -> np.ndarray | None:
-    """Pixels of each value, and what is wrong with the values."""
+    """Return the number of pixels of each value, int64 (256,); add problems with the values."""
     if mask.format == "JPEG":
         problems.append(Problem("lossy mask", path))
         return None
@@ -116,7 +116,7 @@ def _count_colours(
 def _check_palette(
     mask: Image.Image, counts: np.ndarray, rules: Rules, path: Path, problems: list[Problem]
 ) -> None:
-    """A mask saved from its colours can look right and hold other ids than it shows."""
+    """Add a problem if the palette shows other ids than the mask holds, or is not the expected."""
     if rules.palette is None or mask.mode != "P":
         return
     shown = np.asarray(mask.getpalette("RGB"), dtype=np.int64).reshape(-1, 3)
@@ -134,27 +134,27 @@ def _check_palette(
 
 
 def _colour_hint(mask: Image.Image) -> str:
-    """Whether the colours of a colour mask are VOC's, so that they can be turned back into ids."""
+    """Return a hint whether the colours of a colour mask are VOC's, and so convertible to ids."""
     if mask.mode not in ("RGB", "RGBA"):
         return ""
     found = mask.convert("RGB").getcolors(maxcolors=256)
     if found is None:
-        return ", more than 256 colours, so smoothed or no mask"
+        return ", more than 256 colours, so smoothed or not a mask"
     known = {tuple(colour) for colour in np.reshape(voc_palette(), (256, 3)).tolist()}
     return ", the colours are VOC's palette" if {c for _, c in found} <= known else ""
 
 
 def _grey_hint(counts: np.ndarray, rules: Rules) -> str:
-    """Whether the values are what the palette's colours become when turned grey."""
+    """Return a hint whether the values are the palette's colours converted to grey."""
     if rules.palette is None:
         return ""
     strip = Image.fromarray(rules.palette[None].astype(np.uint8), mode="RGB").convert("L")
     grey = np.asarray(strip)[0][[*rules.ids, VOID]]
     values = np.flatnonzero(counts)
-    return ", the palette's colours turned grey" if np.isin(values, grey).all() else ""
+    return ", the palette's colours converted to grey" if np.isin(values, grey).all() else ""
 
 
-def _look_at_boxes(
+def _inspect_boxes(
     entry: Entry, size: tuple[int, int] | None, problems: list[Problem]
 ) -> int:
     path, rules = entry.boxes, entry.rules

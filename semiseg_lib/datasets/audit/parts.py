@@ -1,4 +1,4 @@
-"""What the audit speaks of: rules for files, what was seen in them, and findings."""
+"""Types of the audit: rules, entries, inspections, problems, findings and layouts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ NamedBoxes = list[tuple[str, tuple[float, float, float, float]]]
 
 @dataclass(frozen=True)
 class Rules:
-    """What a dataset's files should hold.
+    """The expected content of a dataset's files.
 
     Attributes:
-        ids: {value in a mask: class name}; other values but ``void`` are mistakes.
+        ids: {value in a mask: class name}; other values except ``void`` are errors.
         void: values that mean "no label".
-        colours: {(red, green, blue): value} where the masks are colour images, else empty.
-        palette: the (256, 3) colours that palette masks should have; None: any.
+        colours: {(red, green, blue): value} if the masks are colour images, else empty.
+        palette: the expected colours (256, 3) of palette masks; None for any.
         read_boxes: reads an entry's boxes as [(class, (xmin, ymin, xmax, ymax))], counted from 1,
             both ends included, as VOC does.
-        kind_of_unknown: names the kind of problem, given a mask's file and its unknown values.
-        box_classes: the class names a box may have.
+        kind_of_unknown: maps a mask's file and its unknown values to the kind of problem.
+        box_classes: the allowed class names of boxes.
     """
 
     ids: Mapping[int, str]
@@ -42,11 +42,11 @@ class Rules:
 
 @dataclass(frozen=True)
 class Entry:
-    """The files of one image in one list; None for what nobody promised.
+    """The files of one image in one list; None for files that are not expected.
 
     Attributes:
-        name: as the list names it.
-        rules: what its files should hold.
+        name: its name in the list.
+        rules: the expected content of its files.
         image, mask, boxes: the files.
     """
 
@@ -59,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with one file; ``kind`` is a key of ``findings.MENDS``."""
+    """A problem with one file; ``kind`` is a key of ``findings.HINTS``."""
 
     kind: str
     file: Path
@@ -67,16 +67,16 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen.
+class Inspection:
+    """The result of inspecting one entry.
 
     Attributes:
-        entry: where.
-        counts: int64 (256,) pixels of each value in the mask, None without a readable mask.
-        kind: how the mask is stored: palette, grey or colour.
-        digest: hash of the decoded image, None where it cannot be read.
-        boxes: how many.
-        problems: what is wrong.
+        entry: the inspected entry.
+        counts: int64 (256,), pixels of each value in the mask; None without a readable mask.
+        kind: mode of the mask: palette, grey or colour.
+        digest: hash of the decoded image; None if it cannot be read.
+        boxes: number of boxes.
+        problems: all problems.
     """
 
     entry: Entry
@@ -89,36 +89,36 @@ class Look:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the verdict.
+    """One finding of the audit.
 
     Attributes:
-        severity: FAIL: learning or scoring would be wrong or stop; NOTE: to know; OK.
+        severity: FAIL: training or scoring would be wrong or fail; NOTE: for information; OK.
         where: the list or lists.
-        what: what was found.
-        files: the first few it was found in, with details.
-        mend: what to do.
+        what: the finding.
+        files: the first few affected files, with details.
+        hint: the fix.
     """
 
     severity: Severity
     where: str
     what: str
     files: tuple[str, ...] = ()
-    mend: str = ""
+    hint: str = ""
 
     def __str__(self) -> str:
         lines = [f"{self.severity:4}  {self.where}: {self.what}"]
         lines += [f"        {file}" for file in self.files]
-        return "\n".join(lines + ([f"      → {self.mend}"] if self.mend else []))
+        return "\n".join(lines + ([f"      → {self.hint}"] if self.hint else []))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A dataset on disk, as the audit sees it.
+    """The files of a dataset to audit.
 
     Attributes:
-        title: its name and folder.
+        title: name and folder of the dataset.
         lists: {list: its entries}.
-        findings: what was noticed while the lists were read.
+        findings: findings from reading the lists.
     """
 
     title: str
@@ -126,7 +126,7 @@ class Layout:
     findings: tuple[Finding, ...] = ()
 
     def with_palette(self, palette: np.ndarray | None) -> Layout:
-        """Return the same layout; rules without a palette of their own get this one."""
+        """Return a copy in which rules without a palette get this one."""
         def completed(entry: Entry) -> Entry:
             if entry.rules.palette is not None:
                 return entry
@@ -139,12 +139,12 @@ class Layout:
 def listed_entries(
     lists: Sequence[Path], by_name: Mapping[str, Entry], rules: Rules, images: Path
 ) -> dict[str, tuple[Entry, ...]]:
-    """Return the entries of further lists; a name that the dataset lacks will be found missing.
+    """Return the entries of further lists; the audit reports unknown names as missing.
 
     Args:
-        lists: files of names; the file's name is that of the list.
+        lists: files of names; the stem of the file is the name of the list.
         by_name: the entries of the dataset's own lists.
-        rules, images: what the files of an unknown name should hold, and where its image should be.
+        rules, images: rules and image folder for unknown names.
     """
     return {
         Path(path).stem: tuple(

@@ -1,7 +1,7 @@
-"""Is a dataset what it should be? Every file looked at, every finding with its mend.
+"""The audit of a dataset: inspection of every file, and the report of all findings.
 
-Wrong ids, palettes and lists train without an error and cost points that nobody finds again; this
-is the first thing to run on a dataset, and on one's own images above all.
+Wrong ids, palettes and lists train without an error and silently lower the score; run the audit
+first on any dataset, above all on your own images.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tqdm.auto import tqdm
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.dataset import find, usable
 
-from .findings import FAILS, MENDS, Histogram
-from .image import look, missing
-from .parts import Entry, Finding, Layout, Look, Problem, Rules
+from .findings import FAILS, HINTS, Histogram
+from .image import inspect, missing
+from .parts import Entry, Finding, Inspection, Layout, Problem, Rules
 
 SHOWN = 3
 MUCH_VOID = 0.3
@@ -30,12 +30,12 @@ MUCH_VOID = 0.3
 
 @dataclass(frozen=True)
 class Report:
-    """The verdict on a dataset.
+    """The result of an audit.
 
     Attributes:
-        title: which dataset, where.
-        findings: worst first.
-        histograms: {list: what its masks hold}.
+        title: name and folder of the dataset.
+        findings: most severe first.
+        histograms: {list: histogram of its masks}.
     """
 
     title: str
@@ -44,65 +44,66 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether anything must be mended before training."""
+        """Whether anything must be fixed before training."""
         return any(finding.severity == "FAIL" for finding in self.findings)
 
 
-def check_dataset(
+def audit_dataset(
     dataset: str, root: Path | None = None, lists: Sequence[Path] = (),
     sample: int | None = None, workers: int | None = None, progress: bool = False,
 ) -> Report:
-    """Look at every image, mask and box that the lists of a dataset name.
+    """Audit every image, mask and box that the lists of a dataset name.
 
     Args:
         dataset: the name of a dataset that declares an audit.
-        root: the folder that holds the dataset or the folder below which it lies.
-        lists: further lists of names to check with it, such as one's own labelled list.
-        sample: look into so many images a list only; that files exist is checked for all.
-        workers: threads; None: up to 4.
+        root: the folder of the dataset or a parent folder.
+        lists: further lists of names to audit, such as your own labelled list.
+        sample: number of images to inspect per list; None for all. Missing files are always
+            reported for all.
+        workers: number of threads; None for up to 4.
         progress: show a progress bar.
 
     Raises:
-        FileNotFoundError: the dataset or a list is not there.
-        ValueError: there is no such dataset, or it has no audit.
+        FileNotFoundError: the dataset or a list is missing.
+        ValueError: the dataset is unknown, or has no audit.
     """
     declared = find(dataset)
     if declared.audit is None:
         audited = [one.name for one in usable() if one.audit is not None]
         raise ValueError(
-            f"the dataset {dataset} has no audit; there is one for {', '.join(audited)}."
+            f"the dataset {dataset} has no audit; choose from {', '.join(audited)}."
         )
     layout = declared.audit(declared.folder(root), lists)
-    return check_layout(layout.with_palette(declared.palette), sample, workers, progress)
+    return audit_layout(layout.with_palette(declared.palette), sample, workers, progress)
 
 
-def check_layout(
+def audit_layout(
     layout: Layout, sample: int | None = None, workers: int | None = None, progress: bool = False
 ) -> Report:
-    """Look at every image, mask and box of a layout; see :func:`check_dataset`."""
-    looked_at = {name: _sampled(entries, sample) for name, entries in layout.lists.items()}
-    distinct = list(dict.fromkeys(entry for entries in looked_at.values() for entry in entries))
+    """Audit every image, mask and box of a layout; see :func:`audit_dataset`."""
+    inspected = {name: _sampled(entries, sample) for name, entries in layout.lists.items()}
+    distinct = list(dict.fromkeys(entry for entries in inspected.values() for entry in entries))
     with ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1)) as pool:
-        seen = tqdm(pool.map(look, distinct),
+        seen = tqdm(pool.map(inspect, distinct),
                     total=len(distinct), unit=" images", disable=None if progress else True)
         looks = dict(zip(distinct, seen, strict=True))
     findings, histograms = [*layout.findings], {}
     for name, entries in layout.lists.items():
-        of_list = [looks[entry] for entry in looked_at[name]]
-        findings += _of_list(name, entries, of_list)
+        of_list = [looks[entry] for entry in inspected[name]]
+        findings += _list_findings(name, entries, of_list)
         if any(one.counts is not None for one in of_list):
             histograms[name] = histogram(of_list, entries[0].rules)
-            findings += _of_histogram(name, histograms[name])
-    findings += _same_names(layout) + _same_content(looked_at, looks)
+            findings += _histogram_findings(name, histograms[name])
+    findings += _shared_names(layout) + _duplicate_content(inspected, looks)
     if not layout.lists and not findings:
-        findings.append(Finding("FAIL", "lists", "there are no lists, so nothing was looked at"))
+        findings.append(Finding("FAIL", "lists", "there are no lists, so nothing was audited"))
     order = {"FAIL": 0, "NOTE": 1, "OK": 2}
     findings.sort(key=lambda finding: order[finding.severity])
     return Report(layout.title, tuple(findings), histograms)
 
 
-def histogram(looks: Iterable[Look], rules: Rules) -> Histogram:
-    """Count the pixels of every class; values with the same class name are one class."""
+def histogram(looks: Iterable[Inspection], rules: Rules) -> Histogram:
+    """Return the histogram of classes; values with the same class name are one class."""
     names = tuple(dict.fromkeys(rules.ids.values()))
     row_of = np.full(256, len(names) + 1)
     row_of[list(rules.void)] = len(names)
@@ -125,10 +126,10 @@ def _sampled(entries: tuple[Entry, ...], sample: int | None) -> tuple[Entry, ...
     return tuple(entries[i] for i in np.sort(chosen))
 
 
-def _of_list(
-    name: str, entries: Sequence[Entry], looks: Sequence[Look]
+def _list_findings(
+    name: str, entries: Sequence[Entry], looks: Sequence[Inspection]
 ) -> list[Finding]:
-    """The problems of one list, those of a kind together; OK with the counts if there are none."""
+    """Return the findings of one list: its counts, and one finding per kind of problem."""
     by_kind: dict[str, list[Problem]] = defaultdict(list)
     for entry in entries:
         for problem in missing(entry):
@@ -139,36 +140,36 @@ def _of_list(
     stored = sorted({one.kind for one in looks if one.kind})
     masks = sum(one.counts is not None for one in looks)
     counted = (
-        f"{len(entries)} images, {len(looks)} looked at; {masks} masks"
+        f"{len(entries)} images, {len(looks)} inspected; {masks} masks"
         + (f" ({' and '.join(stored)})" if stored else "")
         + f", {sum(one.boxes for one in looks)} boxes"
     )
     findings = [Finding("OK", name, counted)]
     if len(stored) > 1:
         findings.append(Finding("NOTE", name, f"masks are stored in {len(stored)} ways: "
-                                f"{', '.join(stored)}", mend="See that all come from one source."))
+                                f"{', '.join(stored)}", hint="Check that they share one source."))
     for kind, problems in by_kind.items():
-        what, mend = MENDS[kind]
+        what, hint = HINTS[kind]
         files = [shown(p.file) + (f" ({p.detail})" if p.detail else "") for p in problems[:SHOWN]]
         files += [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
         severity = "FAIL" if kind in FAILS else "NOTE"
-        findings.append(Finding(severity, name, f"{len(problems)} {what}", tuple(files), mend))
+        findings.append(Finding(severity, name, f"{len(problems)} {what}", tuple(files), hint))
     return findings
 
 
-def _of_histogram(name: str, found: Histogram) -> list[Finding]:
+def _histogram_findings(name: str, found: Histogram) -> list[Finding]:
     findings = []
     absent = [one for one, count in zip(found.names, found.images, strict=False) if not count]
     if absent:
         findings.append(Finding(
             "NOTE", name, f"no pixel of {', '.join(absent)}",
-            mend="Such a class has no score here, and cannot be learnt from these masks.",
+            hint="Such a class has no score here, and cannot be learnt from these masks.",
         ))
     void = found.shares[len(found.names)]
     if void > MUCH_VOID:
         findings.append(Finding(
             "NOTE", name, f"{100 * void:.0f} % of all pixels are void",
-            mend="Void is left out of losses and scores; see that this is meant.",
+            hint="Losses and scores ignore void; check that this is intended.",
         ))
     return findings
 
@@ -177,10 +178,10 @@ def _held_out(name: str) -> bool:
     return name.startswith(("val", "test"))
 
 
-def _same_names(layout: Layout) -> list[Finding]:
-    """Images that are learnt from in one list and measured on in another."""
+def _shared_names(layout: Layout) -> list[Finding]:
+    """Return a finding per pair of lists that share training and held-out images."""
     findings = []
-    # A list in brackets is another kind of masks of the same images.
+    # A list with a suffix in brackets has other masks of the same images.
     for one, other in combinations([name for name in layout.lists if " (" not in name], 2):
         names = {entry.name for entry in layout.lists[other]}
         shared = [entry.name for entry in layout.lists[one] if entry.name in names]
@@ -190,18 +191,18 @@ def _same_names(layout: Layout) -> list[Finding]:
         findings.append(Finding(
             "NOTE" if joint else "FAIL", f"{one} and {other}",
             f"{len(shared)} images are in both", tuple(shared[:SHOWN]),
-            f"By its name; never train on {joint[0]} and score on what it holds." if joint else
-            "Take them out of one list, or the score is measured on what was learnt.",
+            f"As its name says; never train on {joint[0]} and score on its images." if joint else
+            "Remove them from one list, or the score is measured on training images.",
         ))
     return findings
 
 
-def _same_content(
-    looked_at: Mapping[str, Sequence[Entry]], looks: Mapping[Entry, Look]
+def _duplicate_content(
+    inspected: Mapping[str, Sequence[Entry]], looks: Mapping[Entry, Inspection]
 ) -> list[Finding]:
-    """The same pixels under two names; images that only look alike are not found."""
+    """Return findings for identical pixels under two names; similar images are not detected."""
     owners: dict[bytes, dict[str, str]] = defaultdict(dict)
-    for name, entries in looked_at.items():
+    for name, entries in inspected.items():
         for entry in entries:
             digest = looks[entry].digest
             if digest and (entry.name not in owners[digest] or _held_out(name)):
@@ -215,7 +216,7 @@ def _same_content(
         Finding(
             "FAIL" if leaks else "NOTE", "all lists",
             f"{len(pairs)} images occur under two names"
-            + (", learnt from under one and measured on under the other" if leaks else ""),
+            + (", one for training and the other held out" if leaks else ""),
             tuple(pairs[:SHOWN]), "Take one of the two out of its list.",
         )
         for leaks, pairs in found.items()

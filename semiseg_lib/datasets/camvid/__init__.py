@@ -1,9 +1,9 @@
-"""CamVid: the 11-class ids in common use, and the original 32 colours.
+"""CamVid: the common version with 11 class ids, and the original with 32 colours.
 
 ::
 
-    train/NAME.png  train_labels/NAME.png       ids 0 to 10, 255 (or 11) = void; so val and test
-    train.txt                                   names, where the folders are not to be believed
+    train/NAME.png  train_labels/NAME.png       ids 0 to 10, 255 (or 11) = void; val, test alike
+    train.txt                                   names, to override the folders; optional
 
     701_StillsRaw_full/NAME.png                 the original, 960x720
     LabeledApproved_full/NAME_L.png             colours
@@ -74,7 +74,7 @@ ORIGINAL = ("701_StillsRaw_full", "LabeledApproved_full")
 SEQUENCES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
 FRAMES = "frames"
 NEAR = 30
-"""Frames within a second of a held-out one are left out: no labelled one is nearer either."""
+"""Frames within a second of a held-out one are excluded: labelled ones are no nearer either."""
 
 TERMS = (
     "for research; cite Semantic Object Classes in Video (Pattern Recognition Letters, 2009)."
@@ -100,18 +100,18 @@ class CamVidDataset:
         root: the folder that holds ``train`` and ``train_labels``, or ``701_StillsRaw_full`` and
             ``LabeledApproved_full``.
         split: ``train`` (367 images), ``val`` (101) or ``test`` (233).
-        names: which images; None for all of the split: those in ``SPLIT.txt``, else those in
-            the folder, else (for the original) the usual split by sequence and frame. Names of
-            :func:`camvid_frames` may be among them: nobody labelled those, all is void.
-        keep: the classes to tell apart, None for all 11; every other class becomes void.
-        masks: read the masks; on a copy, None reads none either.
+        names: image names; None for all of the split: those in ``SPLIT.txt``, else those in the
+            folder, else (for the original) the usual split by sequence and frame. Names of
+            :func:`camvid_frames` are accepted: their masks are void.
+        keep: the classes to use, None for all 11; every other class becomes void.
+        masks: read the masks; False or None for none.
         recipe: how 32 colours become 11 ids: ``merged`` or ``exact`` (see :func:`camvid_ids`).
-            Scores of the two cannot be compared. Masks of ids are merged ones.
+            Scores of the two are not comparable. Masks of ids are always merged.
 
     Raises:
-        FileNotFoundError: neither layout is there.
-        ValueError: a list is empty or names an image twice, an unknown split, recipe or class, or
-            ``exact`` for masks that are ids already.
+        FileNotFoundError: neither layout is found.
+        ValueError: a list is empty or names an image twice; the split, recipe or a class is
+            unknown; or ``exact`` for masks of ids.
     """
 
     boxes = False
@@ -135,7 +135,7 @@ class CamVidDataset:
         self._images, self._masks = self._folders()
         if recipe == "exact" and not self.original:
             raise ValueError(
-                f"the masks of {self.root} are ids that were merged already; recipe='exact' needs "
+                f"the masks of {self.root} are already merged ids; recipe='exact' needs "
                 f"the original colours in {ORIGINAL[1]}."
             )
         self.names = list(camvid_names(self.root, split) if names is None else names)
@@ -159,13 +159,13 @@ class CamVidDataset:
 
     @property
     def decoding(self) -> str:
-        """Whether masks are colours or ids, and how colours become ids."""
+        """Format of the masks, colours or ids, and the conversion of colours."""
         if not self.masks:
             return ""
         return f"colours, recipe {self.recipe}" if self.original else "ids"
 
     def content(self, index: int) -> Iterator[Path]:
-        """Yield the files that ``self[index]`` reads: the image, its mask where there is one."""
+        """Yield the files that ``self[index]`` reads: the image, and its mask if any."""
         name = self.names[index]
         if name.startswith(f"{FRAMES}/"):
             yield _image_path(self.root, name)
@@ -188,7 +188,7 @@ class CamVidDataset:
         if not images.is_dir():
             raise FileNotFoundError(
                 f"{self.root} holds neither {self.split}/ with {self.split}_labels/ (11 ids) nor "
-                f"{ORIGINAL[0]}/ with {ORIGINAL[1]}/ (32 colours). Name the folder that does."
+                f"{ORIGINAL[0]}/ with {ORIGINAL[1]}/ (32 colours). Pass the folder that does."
             )
         annotated = self.root / f"{self.split}annot"
         return images, annotated if annotated.is_dir() else self.root / f"{self.split}_labels"
@@ -205,9 +205,9 @@ class CamVidSource:
 
     Args:
         root: the folder of either layout.
-        keep: the classes to tell apart; empty for all.
-        val, test: the splits that these lists are.
-        frames: whether frames of the videos are unlabelled images too.
+        keep: the classes to use; empty for all.
+        val, test: the splits of these lists.
+        frames: whether video frames are unlabelled images, too.
         recipe: how 32 colours become 11 ids.
     """
 
@@ -227,29 +227,29 @@ class CamVidSource:
         return names + camvid_frames(self.folder) if with_frames else names
 
     def reader(self, which: str, masks: bool, boxes: bool) -> CamVidDataset:
-        """Return the reader of a list; there are no boxes to read."""
+        """Return the reader of a list, without boxes."""
         return CamVidDataset(
             self.folder, self._splits.get(which, "train"), self.names(which), self.classes, masks,
             self._recipe,
         )
 
     def has_boxes(self, name: str) -> bool:
-        """Return False: nobody drew boxes."""
+        """Return False: there are no boxes."""
         return False
 
 
 def open_camvid(request: Request, root: Path | None, seed: int) -> CamVidSource:
-    """Return the source that a request names; the unlabelled images are ``train`` or more.
+    """Return the source of a request; unlabelled images are ``train``, optionally with frames.
 
     Raises:
-        FileNotFoundError: the dataset is not there.
-        ValueError: a list is named that there is not, or ``keep`` names an unknown class.
+        FileNotFoundError: the dataset is missing.
+        ValueError: an unsupported list is named, or ``keep`` names an unknown class.
     """
     DATASET.refuse_lists(request)
     if request.unlabelled not in ("", FRAMES):
         raise ValueError(
-            f"camvid takes no list {request.unlabelled!r} as data.unlabelled. Leave it out for the "
-            f"rest of train, or name {FRAMES!r} to add frames of the videos."
+            f"camvid does not accept {request.unlabelled!r} for data.unlabelled. Leave it out for "
+            f"the rest of train, or use {FRAMES!r} to add frames of the videos."
         )
     return CamVidSource(
         DATASET.folder(root), request.keep, request.val or "val", request.test or "test",
@@ -258,10 +258,10 @@ def open_camvid(request: Request, root: Path | None, seed: int) -> CamVidSource:
 
 
 def camvid_names(root: Path, split: str) -> tuple[str, ...]:
-    """Return the names of a split: from its list, else its folder, else the usual rule.
+    """Return the names of a split: from its list, else its folder, else :func:`usual_split`.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no images.
     """
     root = Path(root)
     if (root / f"{split}.txt").is_file():
@@ -276,34 +276,33 @@ def camvid_names(root: Path, split: str) -> tuple[str, ...]:
 
 
 def usual_split(name: str) -> str:
-    """Return where the usual 367/101/233 split puts a frame: it follows sequence and frame number.
+    """Return the split of a frame in the usual 367/101/233 split by sequence and frame number.
 
     Raises:
-        ValueError: it is no frame of CamVid.
+        ValueError: the name is not a frame of CamVid.
     """
     sequence, _, frame = name.partition("_")
     number = frame.removeprefix("f")
     if sequence not in SEQUENCES or not number.isdigit():
         raise ValueError(
-            f"{name} is no frame of CamVid (0001TP_006690, 0006R0_f00930, 0016E5_00390, "
-            "Seq05VD_f00000 are). Take it out, or write train.txt, val.txt and test.txt."
+            f"{name} is not a frame of CamVid (0001TP_006690, 0006R0_f00930, 0016E5_00390, "
+            "Seq05VD_f00000 are). Remove it, or write train.txt, val.txt and test.txt."
         )
     if sequence == "Seq05VD" or (sequence == "0001TP" and int(number) >= 8550):
         return "test"
-    # Frames 7959 to 8159 were labelled at every other frame; they are the validation images.
+    # In frames 7959 to 8159 every other frame is labelled: the validation images.
     return "val" if sequence == "0016E5" and 7959 <= int(number) <= 8159 else "train"
 
 
 def camvid_frames(root: Path) -> tuple[str, ...]:
-    """Return names of further video frames, ``frames/.../SEQUENCE_NNNNN``, that may be learnt from.
+    """Return names of further video frames, ``frames/.../SEQUENCE_NNNNN``, safe to train on.
 
-    Left out are the images of train, val and test themselves, and every frame within 30 of a val
-    or test image of its sequence. That goes by the numbers in the names, so they must count the
-    frames of the original video.
+    Excluded are the images of train, val and test, and every frame within 30 of a val or test image
+    of its sequence. The numbers in the names must be frame numbers of the original video.
 
     Raises:
-        FileNotFoundError: there are none.
-        ValueError: a name does not say which frame it is.
+        FileNotFoundError: there are no frames.
+        ValueError: a name has no sequence and frame number.
     """
     root = Path(root)
     found = sorted(
@@ -327,14 +326,14 @@ def camvid_frames(root: Path) -> tuple[str, ...]:
 
 
 def _frame_number(name: str) -> tuple[str, int]:
-    """The sequence and frame number that a name ends with; ``0016E5_f00390`` is 0016E5_00390."""
+    """Return sequence and frame number of a name; ``0016E5_f00390`` is 0016E5_00390."""
     known = re.fullmatch(r"(?:.*/)?([^/]+)_f?(\d+)", name)
     sequence = {"0005VD": "Seq05VD"}.get(known[1], known[1]) if known else ""  # the video's name
     if sequence not in SEQUENCES:
         raise ValueError(
-            f"{name} names no frame of CamVid's sequences ({', '.join(SEQUENCES)}), so that it "
-            "may show what is held out. Name it SEQUENCE_NUMBER, such as 0016E5_00390, by its "
-            "number in the video, or take it out."
+            f"{name} is not a frame of CamVid's sequences ({', '.join(SEQUENCES)}), so it may show "
+            "a held-out scene. Rename it to SEQUENCE_NUMBER, such as 0016E5_00390, by its "
+            "number in the video, or remove it."
         )
     return sequence, int(known[2])
 
@@ -345,7 +344,7 @@ def _image_path(folder: Path, name: str) -> Path:
 
 
 def audit_camvid(folder: Path, lists: Sequence[Path]) -> Layout:
-    """Return what the audit looks at: 11 ids, or the original with 32 colours."""
+    """Return the layout to audit: 11 ids, or the original with 32 colours."""
     original = (folder / ORIGINAL[0]).is_dir()
     eleven = dict(enumerate(CAMVID_CLASSES))
     if original:
@@ -387,10 +386,10 @@ def camvid_archive() -> Archive:
 
 
 def get_camvid(root: Path, progress: bool = True) -> list[Count]:
-    """Return what is in ``camvid`` below ``root``; download 701 images if it is not there.
+    """Download CamVid to ``camvid`` below ``root`` if missing; return the file counts.
 
-    The copy that is downloaded numbers the 32 classes; their colours are put back, so that what
-    lies on the disk is as its owner hands it out.
+    The downloaded copy has ids of the 32 classes; they are converted back to the colours of the
+    original.
 
     Raises:
         ValueError: the copy has other classes than CamVid.
@@ -402,7 +401,7 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
         get_archive(camvid_archive(), "camvid", scratch, root, progress)
         with atomic_folder(target) as folder:
             _recolour(scratch, folder, progress)
-    shutil.rmtree(scratch, ignore_errors=True)  # also where a run was killed before it did so
+    shutil.rmtree(scratch, ignore_errors=True)  # also left by a killed process
     if (target / "train").is_dir():
         labels = [p for name in SPLITS for p in (target / name).glob("*") if p.is_file()]
         return [Count(f"{shown(target)}/*/*", len(labels), 701)]
@@ -410,10 +409,10 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
 
 
 def _recolour(source: Path, target: Path, progress: bool) -> None:
-    """Copy images; turn masks of ids into CamVid's own colours."""
+    """Copy images; convert masks of ids to CamVid's colours."""
     names = (source / "codes.txt").read_text(encoding="utf-8").split()
     if unknown := [name for name in names if name not in CAMVID_COLOURS]:
-        raise ValueError(f"{shown(source)}/codes.txt names {unknown[0]}, which is no CamVid class.")
+        raise ValueError(f"{shown(source)}/codes.txt names {unknown[0]}, not a CamVid class.")
     colours = np.array([CAMVID_COLOURS[name] for name in names], dtype=np.uint8)
     images, masks = (target / name for name in ORIGINAL)
     images.mkdir()
@@ -437,7 +436,7 @@ DATASET = Dataset(
     downloads={
         "camvid": Download(
             "Download CamVid, 701 images of 960x720, unpack and count it (0.6 GB).", TERMS,
-            get_camvid, check="camvid",
+            get_camvid, audit="camvid",
         ),
     },
     audit=audit_camvid,

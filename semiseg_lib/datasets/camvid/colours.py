@@ -1,4 +1,4 @@
-"""CamVid's colours: 32 of them in its label images, 11 classes in common use, by two recipes."""
+"""CamVid's 32 colours, and two recipes that map them to the 11 common classes."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ CAMVID_MERGED = {
     "pedestrian": ("Pedestrian", "Animal", "CartLuggagePram", "Child"),
     "bicyclist": ("Bicyclist", "MotorcycleScooter"),
 }
-"""Which of the 32 classes the usual (SegNet) recipe puts together; the first gives the name."""
+"""The 32 classes grouped by the usual (SegNet) recipe; the first gives the name."""
 
 CAMVID_EXACT = {name: members[:1] for name, members in CAMVID_MERGED.items()}
-"""The other recipe: only the class itself, every other one is void."""
+"""The other recipe: the class itself only; every other class is void."""
 
 
 def camvid_ids(recipe: str) -> dict[tuple[int, int, int], int]:
@@ -61,11 +61,11 @@ def camvid_ids(recipe: str) -> dict[tuple[int, int, int], int]:
             ``exact``: the 11 classes by themselves, the other 21 are void.
 
     Raises:
-        ValueError: there is no such recipe.
+        ValueError: the recipe is unknown.
     """
     recipes = {"merged": CAMVID_MERGED, "exact": CAMVID_EXACT}
     if recipe not in recipes:
-        raise ValueError(f"there is no CamVid recipe {recipe!r}; choose merged or exact.")
+        raise ValueError(f"unknown CamVid recipe {recipe!r}; choose merged or exact.")
     members = recipes[recipe]
     ids = {full: CAMVID_CLASSES.index(name) for name in members for full in members[name]}
     return {colour: ids.get(name, VOID) for name, colour in CAMVID_COLOURS.items()}
@@ -76,7 +76,7 @@ def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
 
     Raises:
         FileNotFoundError: the file is missing.
-        LabelError: it holds no colours, or colours that are not among the 32.
+        LabelError: it is a grey image, or has colours that are not among the 32.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing. Unpack LabeledApproved_full again.")

@@ -1,1 +1,1 @@
-"""The folders and annotations of VOCdevkit, which VOC, mini-VOC and folders of one's own share."""
+"""The layout and annotations of VOCdevkit, shared by VOC, mini-VOC and your own folders."""

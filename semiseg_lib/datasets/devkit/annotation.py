@@ -1,4 +1,4 @@
-"""Boxes as PASCAL VOC writes them: an XML file an image, counted from 1, both ends included."""
+"""Boxes in PASCAL VOC's format: one XML file per image, 1-based, both ends included."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, float]]]:
-    """Return (class name, (xmin, ymin, xmax, ymax)) of each object of an annotation, as written.
+    """Return (class name, (xmin, ymin, xmax, ymax)) of each object, unchanged.
 
     Raises:
         FileNotFoundError: the file is missing.
@@ -44,10 +44,10 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
 
 
 def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tuple[float, ...]:
-    """Return a box that VOC counts from 1, both ends included, half-open and counted from 0.
+    """Convert a VOC box (1-based, both ends included) to a half-open, 0-based box.
 
     Raises:
-        LabelError: it does not lie in its image of ``size`` (H, W).
+        LabelError: the box is not inside the image of ``size`` (H, W).
     """
     height, width = size
     x0, y0, x1, y1 = box[0] - 1, box[1] - 1, box[2], box[3]

@@ -1,10 +1,10 @@
-"""PASCAL VOC's folder layout, which the real images and mini-VOC share: reader, source, audit.
+"""PASCAL VOC's folder layout, shared by VOC and mini-VOC: reader, source, audit.
 
 ::
 
     VOC2012/JPEGImages/NAME.jpg             the images
             SegmentationClass/NAME.png      masks of class ids, 255 = void
-            SegmentationClassAug/NAME.png   hidden truth of the unlabelled images, to measure only
+            SegmentationClassAug/NAME.png   ground truth of unlabelled images, for evaluation only
             Annotations/NAME.xml            boxes
             ImageSets/Segmentation/SET.txt  lists of names
 """
@@ -44,15 +44,15 @@ class VOCDataset:
         folder: the year's folder, such as ``VOCdevkit/VOC2012``.
         image_set: a list in ``ImageSets/Segmentation``, without ``.txt``.
         classes: names in the order of the ids in the masks; the first is the background.
-        keep: the classes to tell apart (background included), None for all. The ids are packed
-            in this order, and every other class becomes void.
+        keep: the classes to use (background included), None for all. New ids follow this order,
+            and every other class becomes void.
         masks: the folder to read masks from; None to read none.
         boxes: read ``Annotations`` too.
 
     Raises:
         FileNotFoundError: the list is missing.
         ValueError: the list is empty or names an image twice, or ``keep`` an unknown class;
-            or it does not start with the background, though boxes are read.
+            or, with boxes, it does not start with the background.
     """
 
     canonical: Mapping[str, str] = MappingProxyType({})
@@ -138,14 +138,14 @@ class VOCDataset:
 
 
 class VOCSource:
-    """A folder in VOC's layout, opened; see :class:`semiseg_lib.datasets.dataset.Source`.
+    """Source of a folder in VOC's layout; see :class:`semiseg_lib.datasets.dataset.Source`.
 
     Args:
         folder: the year's folder.
         file_classes: all classes, in the order of the ids in the masks.
-        keep: the classes to tell apart; empty for all.
-        lists: the file of each list, without ``.txt``.
-        masks: the folder of the masks of each list, where it is not ``SegmentationClass``.
+        keep: the classes to use; empty for all.
+        lists: {list: its file, without ``.txt``}.
+        masks: {list: folder of its masks}, if not ``SegmentationClass``.
         reader_type: the class of the readers.
     """
 
@@ -181,7 +181,7 @@ class VOCSource:
 
 
 def _images_of(which: str) -> str:
-    """Return the list that names the images: those with hidden masks are the unlabelled ones."""
+    """Return the list of the images: ``hidden`` are the ``unlabelled`` ones."""
     return "unlabelled" if which == "hidden" else which
 
 
@@ -190,7 +190,7 @@ def _list_path(folder: Path, image_set: str) -> Path:
 
 
 def read_list(path: Path) -> list[str]:
-    """Return the image names of a list, one a line.
+    """Return the image names of a list, one per line.
 
     Raises:
         FileNotFoundError: the file is missing.
@@ -202,7 +202,7 @@ def read_list(path: Path) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines()
     names = [line.split()[0] for line in lines if line.strip()]
     if not names:
-        raise ValueError(f"the list {path} is empty. Write one image name a line.")
+        raise ValueError(f"the list {path} is empty. Write one image name per line.")
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})[:3]
         raise ValueError(f"the list {path} names {', '.join(twice)} twice. Take one out.")
@@ -210,10 +210,10 @@ def read_list(path: Path) -> list[str]:
 
 
 def voc_layout(folder: Path, classes: Sequence[str], lists: Sequence[Path] = ()) -> Layout:
-    """Return what the audit looks at: each mask from the folder that its list is meant for.
+    """Return the layout to audit, with each mask from the folder intended for its list.
 
     Raises:
-        FileNotFoundError: the folder holds no lists, or one of ``lists`` is missing.
+        FileNotFoundError: the folder has no lists, or one of ``lists`` is missing.
     """
     rules = Rules(
         ids=dict(enumerate(classes)), palette=PALETTE,
@@ -233,14 +233,14 @@ def voc_layout(folder: Path, classes: Sequence[str], lists: Sequence[Path] = ())
         found[path.stem], findings = entries, findings + _other_folders(path.stem, entries, masks)
     if not found and not findings:
         raise FileNotFoundError(
-            f"{shown(folder)} holds no lists. Write one image name a line into "
+            f"{shown(folder)} has no lists. Write one image name per line into "
             "ImageSets/Segmentation/train.txt and val.txt."
         )
     return Layout(f"VOC layout in {shown(folder)}", found, tuple(findings))
 
 
 def _mask_folders(folder: Path, image_set: str) -> list[str]:
-    """SBD's masks for the lists that are made of them, the official ones for the others."""
+    """Return the existing mask folders, SBD's first for its lists, else the official first."""
     order = [MASKS, HIDDEN_MASKS]
     augmented = any(word in image_set for word in ("aug", "sbd", "unlabel"))
     order = order[::-1] if augmented else order

@@ -2,10 +2,10 @@
 
 ::
 
-    classes.txt         a class a line; the first is the background, id 0
+    classes.txt         one class per line; the first is the background, id 0
     images/NAME.jpg     all images, in any usual format
-    masks/NAME.png      ids as pixel values, 255 = void; only for the images that have one
-    boxes/NAME.xml      VOC's XML, counted from 1; or boxes.json / annotations.json in COCO's format
+    masks/NAME.png      ids as pixel values, 255 = void; only for annotated images
+    boxes/NAME.xml      VOC's XML, 1-based; or boxes.json / annotations.json in COCO's format
     labelled.txt unlabelled.txt val.txt test.txt                 lists of names, each optional
 """
 
@@ -23,7 +23,7 @@ from semiseg_lib.datasets.devkit.annotation import read_annotation
 from semiseg_lib.datasets.lists import read_published_list
 
 from .lists import LISTS, folder_lists
-from .reader import Contents, FolderDataset, look_through, read_classes
+from .reader import Contents, FolderDataset, read_classes, scan_folder
 
 __all__ = [
     "DATASET",
@@ -33,19 +33,19 @@ __all__ = [
     "FolderSource",
     "audit_folder",
     "folder_lists",
-    "look_through",
     "open_folder",
     "read_classes",
+    "scan_folder",
 ]
 
 
 class FolderSource:
-    """A folder of your own, opened; see :class:`semiseg_lib.datasets.dataset.Source`.
+    """Source of your own folder; see :class:`semiseg_lib.datasets.dataset.Source`.
 
     Args:
         root: the folder.
-        keep: the classes to tell apart; empty for all.
-        seed: draws the lists that the folder does not have.
+        keep: the classes to use; empty for all.
+        seed: samples the lists that the folder does not have.
     """
 
     def __init__(self, root: Path, keep: Sequence[str], seed: int) -> None:
@@ -67,35 +67,35 @@ class FolderSource:
         return FolderDataset(self.folder, self.names(which), self._keep, masks, boxes)
 
     def has_boxes(self, name: str) -> bool:
-        """Return whether the files of boxes list the image."""
+        """Return whether the box files list the image."""
         return name in self._with_boxes
 
 
 def open_folder(request: Request, root: Path | None, seed: int) -> FolderSource:
-    """Return the source of a folder; ``seed`` draws the lists that it does not have.
+    """Return the source of a folder; ``seed`` samples the lists that it does not have.
 
     Raises:
         FileNotFoundError: the folder, its images or its classes are missing.
-        ValueError: a list is named, or the folder cannot be used; see :func:`folder_lists`.
+        ValueError: a list is named, or the folder is invalid; see :func:`folder_lists`.
     """
     DATASET.refuse_lists(request)
     return FolderSource(DATASET.folder(root), request.keep, seed)
 
 
 def audit_folder(folder: Path, lists: Sequence[Path]) -> Layout:
-    """Return what the audit looks at; what the reader refuses is a finding."""
+    """Return the layout to audit; errors of the reader become findings."""
     title, findings = f"Own images in {shown(folder)}", []
     try:
-        contents = look_through(folder)
+        contents = scan_folder(folder)
     except ValueError as error:
         return Layout(title, {}, (Finding("FAIL", "folder", str(error)),))
     try:
         names = dict(folder_lists(folder, seed=0))
-        drawn = [name for name in ("val", "test") if not (folder / f"{name}.txt").is_file()]
-        if drawn:
+        sampled = [name for name in ("val", "test") if not (folder / f"{name}.txt").is_file()]
+        if sampled:
             findings.append(Finding(
-                "NOTE", ", ".join(drawn), "drawn by the seed of each run; here by seed 0",
-                mend=f"Write {'.txt and '.join(drawn)}.txt to measure on the same images always.",
+                "NOTE", ", ".join(sampled), "sampled by the seed of each run; here by seed 0",
+                hint=f"Write {'.txt and '.join(sampled)}.txt to always use the same images.",
             ))
     except ValueError as error:
         findings.append(Finding("FAIL", "lists", str(error)))
@@ -119,7 +119,7 @@ def _entry(name: str, rules: Rules, contents: Contents) -> Entry:
 
 
 def _named_boxes(entry: Entry, contents: Contents) -> NamedBoxes:
-    """Return boxes as VOC counts: from 1, both ends included."""
+    """Return boxes in VOC's convention: 1-based, both ends included."""
     if entry.name in contents.boxes.xml:
         return read_annotation(entry.boxes)
     return [(label, (x0 + 1, y0 + 1, x1, y1))

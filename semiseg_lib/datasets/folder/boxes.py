@@ -1,4 +1,4 @@
-"""Boxes of your own images: one VOC XML an image, or one COCO JSON for all."""
+"""Boxes of your own images: one VOC XML per image, or one COCO JSON for all."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class FolderBoxes:
-    """Where the boxes of a folder are.
+    """The boxes of a folder.
 
     Attributes:
-        file: the COCO file, or the folder of XML files; None where there are no boxes.
+        file: the COCO file, or the folder of XML files; None without boxes.
         xml: {image name: XML file}.
         coco: {image name: ((class name, half-open box), ...)}.
-        crowds: {image name: classes of its crowds, which have no boxes}; of a COCO file.
+        crowds: {image name: classes of its crowds, which have no boxes}; COCO only.
     """
 
     file: Path | None
@@ -39,21 +39,21 @@ class FolderBoxes:
 
     @cached_property
     def names(self) -> set[str]:
-        """Return the images that somebody looked through for boxes, also those without objects."""
+        """Return the images that were annotated with boxes, including those without objects."""
         return {*self.xml, *self.coco}
 
     def digest(self, name: str) -> str:
-        """Return the SHA-256 of what the COCO file said of an image when it was read."""
+        """Return the SHA-256 of an image's boxes in the COCO file as read."""
         said = json.dumps([self.coco[name], self.crowds.get(name, ())])
         return hashlib.sha256(said.encode()).hexdigest()
 
     def read(self, name: str, classes: Sequence[str], size: tuple[int, int]) -> Boxes | None:
-        """Return the boxes of an image of ``size`` (H, W), classes as places in ``classes``.
+        """Return the boxes of an image of ``size`` (H, W), with indices into ``classes``.
 
-        None where nobody drew any.
+        None if the image was not annotated.
 
         Raises:
-            LabelError: a box of an unknown class, or one that does not lie in its image.
+            LabelError: a box has an unknown class, or is not inside the image.
         """
         if name not in self.names:
             return None
@@ -78,11 +78,11 @@ class FolderBoxes:
 
 
 def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
-    """Return where the boxes of the images are that lie in ``root``.
+    """Return the boxes of the images in ``root``.
 
     Raises:
-        ValueError: there are several sources, or boxes of images that are not there.
-        LabelError: the COCO file cannot be used.
+        ValueError: there are several sources, or boxes of missing images.
+        LabelError: the COCO file is invalid.
     """
     folder = root / "boxes"
     files = [root / name for name in COCO_FILES if (root / name).is_file()]
@@ -110,11 +110,11 @@ def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
 def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
     """Return COCO's (x, y, width, height) boxes as {image name: ((class, half-open box), ...)}.
 
-    COCO counts pixels from 0, so x + width is the open end. Crowds are left out: their box is
-    around many objects.
+    COCO is 0-based, so x + width is the open end. Crowds, whose box covers many objects, are left
+    out.
 
     Raises:
-        LabelError: it is no COCO file, or two images share a name.
+        LabelError: the file is not in COCO's format, or two images share a name.
     """
     path = Path(path)
     try:
@@ -134,12 +134,12 @@ def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
             "categories (id, name) and annotations (image_id, category_id, bbox of four numbers)."
         ) from error
     if len(drawn) < len(names):
-        raise LabelError(f"{path} lists two images of one name; rename one of the two files.")
+        raise LabelError(f"{path} lists two images of the same name; rename one of the files.")
     return {name: tuple(boxes) for name, boxes in drawn.items()}
 
 
 def read_crowds(path: Path) -> dict[str, tuple[str, ...]]:
-    """Return {image name: classes of its crowds} of a COCO file that :func:`read_coco` can read."""
+    """Return {image name: classes of its crowds} of a valid COCO file."""
     content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     kinds = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
     names = {entry["id"]: _stem(entry["file_name"]) for entry in content["images"]}
@@ -160,13 +160,13 @@ def _corners(entry: Mapping[str, Any]) -> Box:
 
 
 def _inside(box: Box, size: tuple[int, int], name: str, path: Path) -> Box:
-    """Return a box cut at the edge of its image; less than a pixel outside is rounding."""
+    """Return a box clipped to its image; raise LabelError if it is a pixel or more outside."""
     height, width = size
     x0, y0, x1, y1 = box
     if not (-1 < x0 < x1 < width + 1 and -1 < y0 < y1 < height + 1):
         raise LabelError(
             f"{path} has the box x {x0:g}, y {y0:g}, width {x1 - x0:g}, height {y1 - y0:g} on "
             f"{name}, which does not lie in its image of {width}x{height} pixels. COCO's bbox "
-            "is (x, y, width, height) in pixels, not two corners and not shares of the width."
+            "is (x, y, width, height) in pixels, not two corners and not fractions of the width."
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))

@@ -1,4 +1,4 @@
-"""Who is labelled, unlabelled, val and test in a folder of your own."""
+"""The lists of your own folder: labelled, unlabelled, val and test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.datasets.splits import check_disjoint
 
-from .reader import Contents, check_known, look_through
+from .reader import Contents, check_known, scan_folder
 
 LISTS = ("labelled", "unlabelled", "val", "test")
 
@@ -18,24 +18,25 @@ LISTS = ("labelled", "unlabelled", "val", "test")
 def folder_lists(
     root: Path, seed: int, val_share: float = 0.2, test_share: float = 0.2
 ) -> dict[str, tuple[str, ...]]:
-    """Return who is labelled, unlabelled, val and test.
+    """Return {list: image names} for labelled, unlabelled, val and test.
 
-    A list that is there is taken as it is, and its group gets no more. Where ``val.txt`` or
-    ``test.txt`` is missing, it is drawn by ``seed`` from the images with masks that no list
-    names. Of all other images, those with a mask are labelled and those without, with boxes or with
-    nothing, are unlabelled. Where ``labelled.txt`` is there, more masks do not count.
+    An existing list is used unchanged. If ``val.txt`` or ``test.txt`` is missing, it is sampled by
+    ``seed`` from the images with masks that no list names. Of all other images, those with a mask
+    are labelled and those without, with or without boxes, are unlabelled. If ``labelled.txt``
+    exists, masks of other images are not used.
 
     Args:
         root: the folder.
-        seed: the same seed gives the same lists.
-        val_share, test_share: of the images with masks that no list names; at least one each.
+        seed: determines the sampled lists.
+        val_share, test_share: fractions of the images with masks that no list names; at least one
+            image each.
 
     Raises:
-        FileNotFoundError, ValueError, LabelError: see :func:`look_through`; or a list names an
-            unknown image, an image is in two lists or lacks the mask that its list promises, too
+        FileNotFoundError, ValueError, LabelError: see :func:`scan_folder`; or a list names an
+            unknown image, an image is in two lists or lacks the mask that its list requires, too
             few images have masks, or there is a list ``weak.txt``.
     """
-    contents = look_through(root)
+    contents = scan_folder(root)
     if (contents.root / "weak.txt").is_file():
         raise ValueError(
             f"{contents.root / 'weak.txt'} is a list that is not read: images with boxes only are "
@@ -50,17 +51,17 @@ def folder_lists(
     taken = {member for members in given.values() for member in members}
     free = [name for name in contents.images if name not in taken]
     with_mask = [name for name in free if name in contents.masks]
-    groups = _drawn(with_mask, given, seed, val_share, test_share, contents.root)
+    groups = _sampled(with_mask, given, seed, val_share, test_share, contents.root)
     used = {name for group in groups.values() for name in group}
     groups["unlabelled"] = tuple(name for name in free if name not in used)
     return {name: given[name] if name in given else groups[name] for name in LISTS}
 
 
-def _drawn(
+def _sampled(
     with_mask: Sequence[str], given: Mapping[str, Sequence[str]], seed: int,
     val_share: float, test_share: float, root: Path,
 ) -> dict[str, tuple[str, ...]]:
-    """Return labelled, val and test images, where no list gives them, from those with masks."""
+    """Return labelled, val and test images sampled from those with masks, unless given."""
     shares = {"val": val_share, "test": test_share}
     wanted = {name: max(1, round(share * len(with_mask)))
               for name, share in shares.items() if name not in given}
@@ -88,5 +89,5 @@ def _check_labels(members: Sequence[str], contents: Contents, name: str) -> None
     if without := [member for member in members if member not in contents.masks]:
         raise ValueError(
             f"{contents.root / name}.txt names {len(without)} images without mask, such as "
-            f"{without[0]}. Add the mask, or take the names out."
+            f"{without[0]}. Add the mask, or remove the names."
         )

@@ -1,4 +1,4 @@
-"""The reader of a folder of your own: each image with the labels it has."""
+"""The reader of your own folder: each image with its available labels."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _IGNORED = ("thumbs.db", "desktop.ini")
 
 @dataclass(frozen=True)
 class Contents:
-    """What lies in a folder of your own.
+    """The contents of your own folder.
 
     Attributes:
         root: the folder.
         classes: C names, the background first.
         images, masks: {name: file}, sorted by name.
-        boxes: where the boxes are.
+        boxes: the boxes.
     """
 
     root: Path
@@ -46,18 +46,18 @@ class Contents:
 
 
 class FolderDataset:
-    """Images of a folder as :class:`Sample`, each with the labels it has.
+    """Images of a folder as :class:`Sample`, each with its available labels.
 
     Args:
         root: the folder.
-        names: which images; None for all.
-        keep: the classes to tell apart, the background first; None for all. Others become void.
-        masks: read the masks that are there.
-        boxes: read the boxes that are there. An image that the COCO file lists, or that has an
-            XML, was looked through: it has no box where none is drawn, instead of None.
+        names: image names; None for all.
+        keep: the classes to use, background first; None for all. Others become void.
+        masks: read the available masks.
+        boxes: read the available boxes. An image that the COCO file lists, or that has an XML,
+            counts as annotated: without objects it has zero boxes instead of None.
 
     Raises:
-        FileNotFoundError, ValueError, LabelError: see :func:`look_through`; or a name is unknown.
+        FileNotFoundError, ValueError, LabelError: see :func:`scan_folder`; or a name is unknown.
     """
 
     canonical: Mapping[str, str] = MappingProxyType({})
@@ -70,7 +70,7 @@ class FolderDataset:
         masks: bool = True,
         boxes: bool = True,
     ) -> None:
-        self.contents = look_through(root)
+        self.contents = scan_folder(root)
         self.masks, self.boxes = masks, boxes
         self.classes, self._new_id = packed_ids(self.contents.classes, keep, self.contents.root)
         self.names = list(self.contents.images if names is None else names)
@@ -83,7 +83,7 @@ class FolderDataset:
 
     @property
     def has_boxes(self) -> bool:
-        """Return whether every image comes with boxes."""
+        """Return whether every image has boxes."""
         return self.boxes and set(self.names) <= self.contents.boxes.names
 
     def __len__(self) -> int:
@@ -106,11 +106,11 @@ class FolderDataset:
 
     @property
     def decoding(self) -> str:
-        """The classes of ``classes.txt``, as it was when the folder was opened."""
+        """The classes of ``classes.txt`` when the folder was opened."""
         return "\n".join(self.contents.classes)
 
     def content(self, index: int) -> Iterator[Path | str]:
-        """Yield the files that ``self[index]`` reads: the image, its mask, the file of boxes."""
+        """Yield the content of ``self[index]``: the image, its mask, its boxes."""
         name, contents = self.names[index], self.contents
         yield contents.images[name]
         if self.masks and name in contents.masks:
@@ -119,14 +119,14 @@ class FolderDataset:
             yield contents.boxes.xml.get(name) or contents.boxes.digest(name)
 
 
-def look_through(root: Path) -> Contents:
-    """Return what is in a folder; no image is opened.
+def scan_folder(root: Path) -> Contents:
+    """Return the contents of a folder, without opening images.
 
     Raises:
         FileNotFoundError: ``images`` or ``classes.txt`` is missing.
-        ValueError: no images, two of one name, masks or boxes without an image, files that are
-            no images, or a useless ``classes.txt``.
-        LabelError: a COCO file that cannot be used.
+        ValueError: there are no images, two of the same name, masks or boxes without an image,
+            files that are not images, or ``classes.txt`` is invalid.
+        LabelError: the COCO file is invalid.
     """
     root = Path(root)
     if not (root / "images").is_dir():
@@ -134,7 +134,7 @@ def look_through(root: Path) -> Contents:
     classes = read_classes(root / "classes.txt")
     images = _files(root / "images", IMAGE_SUFFIXES, "images; convert them to PNG or JPEG")
     if not images:
-        raise ValueError(f"{root / 'images'} is empty. Put the images straight into it.")
+        raise ValueError(f"{root / 'images'} is empty. Put the images directly into it.")
     masks = {}
     if (root / "masks").is_dir():
         masks = _files(root / "masks", (".png",), "PNG files; JPEG would blur the ids")
@@ -150,12 +150,12 @@ def read_classes(path: Path) -> tuple[str, ...]:
     """Return the class names of ``classes.txt``, background first.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: fewer than two names, more than 255, or one twice.
+        FileNotFoundError: the file is missing.
+        ValueError: it has fewer than two names, more than 255, or a name twice.
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing. Write one class name a line, the background (id 0) first; the "
+            f"{path} is missing. Write one class name per line, the background (id 0) first; the "
             "line number, counted from 0, is the id in the masks."
         )
     try:
@@ -172,7 +172,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
 
 def _files(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
-    """Return {name without ending: file}; hidden files of systems are passed over."""
+    """Return {stem: file}; hidden files and system files are skipped."""
     files = [p for p in sorted(folder.iterdir())
              if not p.name.startswith(".") and p.name.lower() not in _IGNORED]
     if wrong := [p for p in files if p.is_dir() or p.suffix.lower() not in suffixes]:
@@ -185,7 +185,7 @@ def _files(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
 
 
 def check_known(names: Sequence[str], contents: Contents, what: str) -> None:
-    """Raise ValueError where a name occurs twice or is none of the images."""
+    """Raise ValueError if a name occurs twice or is not an image of the folder."""
     check_no_duplicates(names, what)
     if unknown := [name for name in names if name not in contents.images]:
         raise ValueError(
@@ -199,6 +199,6 @@ def _read_ids(path: Path, classes: Sequence[str]) -> np.ndarray:
     if len(classes) == 2 and present_ids(mask) == {0, VOID}:
         raise LabelError(
             f"{path} holds only 0 and {VOID}, and {VOID} means void. If white is {classes[1]}, "
-            "save it as 1; if it is void, leave the mask out, it says nothing but background."
+            "save it as 1; if it is void, leave the mask out, it shows only background."
         )
     return mask

@@ -1,4 +1,4 @@
-"""mini-VOC: a small drawn data set in the layout of PASCAL VOC, made on the spot."""
+"""mini-VOC: a small synthetic dataset in the layout of PASCAL VOC, generated locally."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from semiseg_lib.datasets.devkit.layout import (
 from .annotation import annotate
 from .scenes import Scene, draw_scene
 from .worlds import SPLITS, WORLDS, BoxStyle, Sizes, World
-from .writer import check_drawn, content_hash, drawn_digests, prepare
+from .writer import content_hash, generated_digests, prepare, verify_generated
 
 __all__ = [
     "DATASET",
@@ -35,26 +35,26 @@ __all__ = [
     "World",
     "annotate",
     "audit_minivoc",
-    "check_drawn",
     "content_hash",
     "draw_scene",
-    "drawn_digests",
+    "generated_digests",
     "open_minivoc",
     "prepare",
+    "verify_generated",
 ]
 
 LISTS = {"candidates": "labelled", "unlabelled": "unlabelled", "val": "val", "test": "test"}
-"""The split that each list of a dataset is."""
+"""{list of a dataset: its split}."""
 
 
 @dataclass(frozen=True)
 class MiniVOCOptions(DatasetOptions):
-    """Which images are drawn.
+    """Options of mini-VOC.
 
     Attributes:
-        world: the world that is drawn.
-        sizes: how many images each split holds.
-        labelled_boxes, unlabelled_boxes: how boxes are drawn, where not as the world says.
+        world: name of the world to generate.
+        sizes: number of images in each split.
+        labelled_boxes, unlabelled_boxes: box styles; None for those of the world.
     """
 
     world: Literal["tight", "hurried"] = "hurried"
@@ -63,35 +63,35 @@ class MiniVOCOptions(DatasetOptions):
     unlabelled_boxes: BoxStyle | None = None
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many images each list holds."""
-        return {which: self.sizes.of(split) for which, split in LISTS.items()}
+        """Return {list: number of images}."""
+        return {which: self.sizes.count(split) for which, split in LISTS.items()}
 
-    def drawn_world(self) -> World:
+    def generated_world(self) -> World:
         """Return the world with the box styles of these options."""
         changed = {"labelled_boxes": self.labelled_boxes, "unlabelled_boxes": self.unlabelled_boxes}
         return replace(WORLDS[self.world], **{k: v for k, v in changed.items() if v is not None})
 
 
 class MiniVOCDataset(VOCDataset):
-    """The images of one list, with the digests of what was drawn."""
+    """The images of one list, with the digests of the generated content."""
 
     @cached_property
     def canonical(self) -> Mapping[str, str]:
-        """Return {SHA-256 of a file: SHA-256 of what was drawn}, the same on every machine."""
-        return drawn_digests(self.folder)
+        """Return {SHA-256 of a file: SHA-256 of its generated content, equal on every machine}."""
+        return generated_digests(self.folder)
 
 
 def open_minivoc(request: Request, root: Path | None, seed: int) -> VOCSource:
-    """Return the source of a world; it is drawn into the work folder where it is not there yet.
+    """Return the source of a world; generate it in the work folder if missing.
 
     Raises:
-        Damaged: a file is no longer what was drawn.
+        Damaged: a file has changed since it was generated.
         ValueError: a list is named, or ``keep`` names an unknown class.
     """
     DATASET.refuse_lists(request)
-    world = request.options.drawn_world()
+    world = request.options.generated_world()
     folder = prepare(world, request.options.sizes)
-    check_drawn(folder)
+    verify_generated(folder)
     return VOCSource(
         folder, ("background", *world.classes), request.keep, LISTS, {"unlabelled": HIDDEN_MASKS},
         MiniVOCDataset,
@@ -99,7 +99,7 @@ def open_minivoc(request: Request, root: Path | None, seed: int) -> VOCSource:
 
 
 def audit_minivoc(folder: Path | None, lists: Sequence[Path]) -> Layout:
-    """Return what the audit of the world ``hurried`` looks at; None draws it first."""
+    """Return the layout of the world ``hurried`` to audit; generate it if ``folder`` is None."""
     world = WORLDS["hurried"]
     folder = prepare(world) if folder is None else folder
     return voc_layout(folder, ("background", *world.classes), lists)

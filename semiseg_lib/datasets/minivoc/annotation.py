@@ -1,4 +1,4 @@
-"""The annotator: boxes drawn neatly, loosely, shakily, or not at all."""
+"""The simulated annotator: boxes that are tight, loose, jittered, or missing."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 Box = tuple[int, tuple[float, float, float, float]]  # class id, (x0, y0, x1, y1), half-open
 
-STEP = 16  # box sides lie on a grid of 1/16 pixel: the last bit of a Gaussian is not portable
+STEP = 16  # box sides are multiples of 1/16 pixel: the last bit of a Gaussian is not portable
 
 
 def annotate(scene: Scene, style: BoxStyle, rng: np.random.Generator, side: int) -> list[Box]:
     """Return the boxes that an annotator of this style draws for an image.
 
-    Every box lies in the image, [0, side] x [0, side], and is at least one pixel wide and high.
-    The same number of draws is made for every object whatever the style, so that two styles seen
-    by equal generators differ in nothing else.
+    Every box is inside the image, [0, side] x [0, side], and at least one pixel wide and high. The
+    number of random draws per object does not depend on the style, so that two styles with equal
+    generators differ in nothing else.
     """
     boxes: list[Box] = []
     for class_id, tight in scene.boxes:
@@ -40,7 +40,7 @@ def _redraw(
     tight: tuple[float, float, float, float], style: BoxStyle, outwards: np.ndarray,
     shake: np.ndarray, side: int,
 ) -> tuple[float, float, float, float]:
-    """Return a loosened and shaken copy of a tight box."""
+    """Return a loosened and jittered copy of a tight box."""
     x0, y0, x1, y1 = tight
     low, high = style.loose
     moved = []

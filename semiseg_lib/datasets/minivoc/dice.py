@@ -1,4 +1,4 @@
-"""Random choices that come out the same on every platform."""
+"""Random choices that are identical on every platform."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .worlds import SPLITS, World
 
 Choice = TypeVar("Choice")
 
-# Each concern has its own stream, so that changing one leaves the others as they were.
+# Each concern has its own stream, so that changing one does not affect the others.
 STREAM_SCENERY, STREAM_OBJECTS, STREAM_LIGHT, STREAM_BOXES = range(4)
 
 
 class Dice:
-    """A seeded generator reduced to the few draws that the drawing needs.
+    """A seeded generator reduced to the draws that mini-VOC needs.
 
-    Only uniform doubles and whole numbers are drawn, and scaled here one operation at a time:
-    compiled code may fuse a multiplication and an addition on some processors.
+    Only uniform doubles and integers are drawn, and scaled here one operation at a time: compiled
+    code may fuse a multiplication and an addition on some processors.
     """
 
     def __init__(self, generator: np.random.Generator) -> None:
@@ -30,7 +30,7 @@ class Dice:
         return low + (high - low) * self.generator.random()
 
     def whole(self, low: int, high: int) -> int:
-        """Return a whole number from low to high, both included."""
+        """Return an integer in [low, high]."""
         return int(self.generator.integers(low, high + 1))
 
     def chance(self, probability: float) -> bool:
@@ -42,21 +42,22 @@ class Dice:
         return choices[self.whole(0, len(choices) - 1)]
 
     def grid(self, shape: tuple[int, ...], levels: int) -> np.ndarray:
-        """Return an int32 array of whole numbers from 0 to levels - 1."""
+        """Return an int32 array of integers in [0, levels)."""
         return self.generator.integers(0, levels, size=shape, dtype=np.int32)
 
     def fine_grid(self, shape: tuple[int, ...], levels: int) -> np.ndarray:
-        """Return a uint8 array of whole numbers from 0 to levels - 1: fewer random bits, faster."""
+        """Return a uint8 array of integers in [0, levels); faster, with fewer random bits."""
         return self.generator.integers(0, levels, size=shape, dtype=np.uint8)
 
 
 def generator_for(world: World, split: str, index: int, stream: int) -> np.random.Generator:
     """Return the generator of one stream of one image.
 
-    Raises ValueError for an unknown split or a negative index.
+    Raises:
+        ValueError: the split is unknown, or the index negative.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; mini-VOC has {', '.join(SPLITS)}")
     if index < 0:
-        raise ValueError(f"the index of an image must not be negative, got {index}")
+        raise ValueError(f"the index of an image must be >= 0, got {index}")
     return np.random.default_rng([world.seed, SPLITS.index(split), index, stream])

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Vertices lie on a grid of 1/16 pixel, so that filling needs whole numbers only; sines and cosines
-# are rounded to 1/4096, because the last bit of math.sin is not portable.
+# Vertices are multiples of 1/16 pixel, so that filling needs integers only; sines and cosines are
+# rounded to 1/4096, because the last bit of math.sin is not portable.
 GRID = 16
 TURN_GRID = 4096
 
@@ -70,7 +70,7 @@ def smooth(*points: tuple[float, float]) -> Outline:
     knots = np.array(points, dtype=np.float64)
     ring = np.concatenate([knots[-1:], knots, knots[:2]])[:, None, :]
     curve = np.zeros((len(knots), 4, 2))
-    for column in range(4):  # added up one by one: a matrix product may round differently
+    for column in range(4):  # summed one by one: a matrix product may round differently
         curve = curve + _SPLINE[:, column, None] * ring[column : column + len(knots)]
     return curve.reshape(-1, 2)
 
@@ -78,14 +78,19 @@ def smooth(*points: tuple[float, float]) -> Outline:
 def fill(outlines: Sequence[np.ndarray], side: int) -> tuple[slice, slice, np.ndarray]:
     """Fill several polygons at once by the even-odd rule.
 
-    ``outlines``: int64 arrays (N, 2) in units of 1/16 pixel. Returns the rows and columns of their
-    common bounding box, clipped to the image, and bool (rows, len(outlines), columns): whether
-    the centre of each pixel lies inside. The box has at least one row and one column.
+    Args:
+        outlines: int64 arrays (N, 2) in units of 1/16 pixel.
+        side: width and height of the image in pixels.
+
+    Returns:
+        Rows and columns of their common bounding box, clipped to the image, with at least one row
+        and one column; bool (rows, len(outlines), columns), True where the centre of a pixel is
+        inside.
     """
     start = np.concatenate(outlines)
     corners = np.array([len(outline) for outline in outlines])
     following = np.arange(1, len(start) + 1)
-    following[np.cumsum(corners) - 1] -= corners  # the last corner is joined to the first
+    following[np.cumsum(corners) - 1] -= corners  # the last corner connects to the first
     end = start[following]
     part = np.repeat(np.arange(len(outlines)), corners)
     left, top = (min(max(int(edge) // GRID, 0), side - 1) for edge in start.min(axis=0))

@@ -1,4 +1,4 @@
-"""From parts to pixels: where a figure lies, what it covers, and how it is coloured."""
+"""Rasterisation of figures: placement, coverage and colours."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ TYPICAL = {
     "fish": ("orange", "teal"), "house": ("brown", "violet"), "tree": ("green",),
 }
 PATTERNS = ("plain", "plain", "plain", "stripes", "checks", "dots", "scales", "zigzag")
-EMPTY = 255  # role of a pixel outside a figure
-SECOND_COLOUR = len(Role)  # row of the colours that a pattern alternates with the body's
+EMPTY = 255  # role of pixels outside a figure
+SECOND_COLOUR = len(Role)  # row of the colour that a pattern alternates with the body's
 _DARK, _LIGHT = (46, 42, 54), (240, 236, 228)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A shape put into an image: which part of it each pixel of its window shows.
+    """A shape placed in an image, with the part shown by each pixel of its window.
 
     ``rows``, ``columns``: window in the drawing canvas; ``roles`` uint8 (h, w), EMPTY outside;
     ``right`` int32 (1, w) and ``down`` int32 (h, 1): distance from the centre in 1/16 pixel;
@@ -58,9 +58,9 @@ def place(
     dice: Dice, parts: list[Part], centre: tuple[float, float], unit: float, rotation: float,
     side: int,
 ) -> Figure:
-    """Turn, flip, stretch and move a shape and find the pixels of each of its parts.
+    """Return a shape rotated, flipped, stretched, moved and rasterised.
 
-    ``centre``: x, y in pixels of the canvas; ``rotation``: largest turn in degrees.
+    ``centre``: x, y in pixels of the canvas; ``rotation``: maximum angle in degrees.
     """
     cosine, sine = cosine_sine(dice.between(-rotation, rotation))
     flip = dice.pick((-1.0, 1.0))
@@ -88,7 +88,7 @@ def place(
 
 
 def pattern(dice: Dice, figure: Figure) -> np.ndarray | None:
-    """Return bool (h, w): where a pattern shows its second colour; None for a plain coat."""
+    """Return bool (h, w), True where a pattern has its second colour; None without pattern."""
     kind = dice.pick(PATTERNS)
     period = max(5 * GRID, round(figure.unit * dice.between(0.20, 0.34)))
     tilt = dice.pick(((1, 0), (0, 1), (1, 1), (1, -1)))

@@ -1,4 +1,4 @@
-"""Skies, clouds and hills: the background of an image, which never depends on its objects."""
+"""Skies, clouds and hills: the background of an image, independent of its objects."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _blend_weights(side: int, cells: int) -> np.ndarray:
 def soft_noise(dice: Dice, side: int, cells: tuple[int, int]) -> np.ndarray:
     """Return smooth noise as int32 (side, side) from -128 to 127.
 
-    ``cells``: number of lattice cells downwards and across. The matrix products hold whole numbers
-    below 2**24 only, so that float32 is exact in whatever order a processor adds them up.
+    ``cells``: number of lattice cells downwards and across. The matrix products hold integers below
+    2**24 only, so that float32 is exact in any order of summation.
     """
     down, across = cells
     lattice = dice.grid((down + 1, across + 1), 256).astype(np.float32)
@@ -78,7 +78,7 @@ def _sky_tone(dice: Dice, side: int) -> np.ndarray:
 
 
 def _texture(dice: Dice, side: int, depth: np.ndarray) -> np.ndarray | int:
-    """Return what grows on a hill, int16 (side, side) or 0; ``depth``: rows below its ridge."""
+    """Return the texture of a hill, int16 (side, side) or 0; ``depth``: rows below its ridge."""
     kind = dice.pick(("meadow", "furrows", "waves", "flecks", "meadow"))
     if kind == "furrows":
         width = dice.whole(side // 20, side // 12)

@@ -16,16 +16,16 @@ from .shapes import DRAW_CLASS
 from .trinkets import DRAW_DISTRACTOR
 from .worlds import World
 
-MIN_VISIBLE = 0.35  # an object of which less than this share is seen is left out of the image
-SMALLEST = 1 / 128  # share of the image that must be seen of an object
+MIN_VISIBLE = 0.35  # minimum visible fraction of an object; else it is left out
+SMALLEST = 1 / 128  # minimum visible area of an object, as a fraction of the image
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn image.
+    """A generated image.
 
-    ``image`` uint8 (H, W, 3); ``mask`` uint8 (H, W): class ids, 255 on a rim two pixels wide along
-    every boundary of an object; ``boxes``: class id and tight box (x0, y0, x1, y1) of each
+    ``image`` uint8 (H, W, 3); ``mask`` uint8 (H, W): class ids, 255 on a border two pixels wide
+    along every object boundary; ``boxes``: class id and tight box (x0, y0, x1, y1) of each
     object's whole silhouette, clipped to the image, half-open, from back to front.
     """
 
@@ -44,9 +44,10 @@ class _Item:
 
 
 def draw_scene(world: World, split: str, index: int) -> Scene:
-    """Draw one image; the same world, split and index always give the same one.
+    """Draw one image, determined by world, split and index; box styles have no effect.
 
-    Box styles play no part. Raises ValueError for an unknown split or a negative index.
+    Raises:
+        ValueError: the split is unknown, or the index negative.
     """
     canvas = paint_scenery(Dice(generator_for(world, split, index, STREAM_SCENERY)), 2 * world.side)
     dice = Dice(generator_for(world, split, index, STREAM_OBJECTS))
@@ -88,7 +89,7 @@ def _lay_out(dice: Dice, world: World) -> list[_Item]:
 def _free_place(
     dice: Dice, taken: list[tuple[float, float, float]], unit: float, side: int
 ) -> tuple[float, float]:
-    """Return a centre that keeps some distance from earlier ones, if eight tries find one."""
+    """Return a centre at some distance from earlier ones, if eight tries find one."""
     for _ in range(8):
         x, y = dice.between(0.12, 0.88) * side, dice.between(0.12, 0.88) * side
         if all((x - other_x) * (x - other_x) + (y - other_y) * (y - other_y)
@@ -99,9 +100,9 @@ def _free_place(
 
 
 def _keep_visible(items: list[_Item]) -> list[_Item]:
-    """Return the items without objects that those in front hide almost wholly.
+    """Return the items without objects that are almost fully occluded.
 
-    At least one object always stays: the foremost, alone, if nothing else can be seen.
+    At least one object is kept: only the foremost if no object is visible.
     """
     kept: list[_Item] = []
     hidden = np.zeros_like(items[0].footprint)
@@ -125,7 +126,7 @@ def _surroundings(canvas: np.ndarray, figure: Figure) -> np.ndarray:
 
 
 def _develop(dice: Dice, canvas: np.ndarray, side: int) -> np.ndarray:
-    """Return uint8 (side, side, 3): the canvas at half its size, lit unevenly, on grainy paper."""
+    """Return the canvas at half its size with uneven light and grain, uint8 (side, side, 3)."""
     pairs = canvas[:, 0::2] + canvas[:, 1::2]
     image = (pairs[:, :, 0::2] + pairs[:, :, 1::2]).astype(np.int32)
     light = dice.whole(226, 268) + soft_noise(dice, side, (2, 2)) // 6
@@ -139,7 +140,7 @@ def _develop(dice: Dice, canvas: np.ndarray, side: int) -> np.ndarray:
 
 
 def _mask(items: list[_Item], side: int) -> np.ndarray:
-    """Return the class of each pixel, uint8 (side, side), with a two-pixel rim of VOID."""
+    """Return the class of each pixel, uint8 (side, side), with a two-pixel border of VOID."""
     owner = np.zeros((side, side), dtype=np.uint8)
     mask = np.zeros((side, side), dtype=np.uint8)
     for number, item in enumerate(items, start=1):

@@ -1,6 +1,6 @@
 """The object classes of mini-VOC, each a stack of parts in its own coordinates.
 
-A shape lives in the square from -1 to 1, x to the right and y downwards, upright and facing right.
+A shape lies in [-1, 1] x [-1, 1], x to the right and y downwards, upright and facing right.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .outlines import Outline, ellipse, polygon, rectangle, smooth
 
 
 class Role(IntEnum):
-    """What a part is painted with; BODY carries the pattern of the object."""
+    """The colour role of a part; BODY has the pattern of the object."""
 
     BODY = 0
     ACCENT = 1

@@ -1,4 +1,4 @@
-"""Distractors: things in the images that belong to no class."""
+"""Distractors: objects in the images that belong to no class."""
 
 from __future__ import annotations
 

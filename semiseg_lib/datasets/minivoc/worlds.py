@@ -1,4 +1,4 @@
-"""The worlds of mini-VOC: what is drawn, and how carelessly its boxes are annotated."""
+"""The worlds of mini-VOC: their images, and the accuracy of their boxes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from semiseg_lib.core.fingerprint import Configuration
 
-DRAWING_VERSION = 1  # raise it whenever a change to the drawing changes a pixel
+DRAWING_VERSION = 1  # increase it whenever a change to the drawing changes a pixel
 CLASSES = ("balloon", "boat", "car", "fish", "house", "tree")  # what can be drawn
 SPLITS = ("labelled", "unlabelled", "val", "test")
 
@@ -18,7 +18,7 @@ class BoxStyle(Configuration):
     ``loose``: each side is moved outwards by U(low, high) of the box's width or height.
     ``jitter``: standard deviation of an extra Gaussian shift of each side, as a fraction of the
     box's width or height.
-    ``missed``: chance that an object gets no box at all.
+    ``missed``: probability that an object gets no box.
     """
 
     loose: tuple[float, float] = (0.0, 0.0)
@@ -30,21 +30,21 @@ class BoxStyle(Configuration):
         if not 0.0 <= low <= high:
             raise ValueError(f"BoxStyle.loose needs 0 <= low <= high, got {self.loose}")
         if self.jitter < 0.0:
-            raise ValueError(f"BoxStyle.jitter must not be negative, got {self.jitter}")
+            raise ValueError(f"BoxStyle.jitter must be >= 0, got {self.jitter}")
         if not 0.0 <= self.missed <= 1.0:
-            raise ValueError(f"BoxStyle.missed is a chance between 0 and 1, got {self.missed}")
+            raise ValueError(f"BoxStyle.missed must be in [0, 1], got {self.missed}")
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything that decides what the images of one mini-VOC look like.
+    """All parameters of the images of one mini-VOC.
 
     ``classes``: object classes without background, in alphabetical order; class ids start at 1.
-    ``objects``, ``distractors``: smallest and largest number in an image.
-    ``camouflage``: chance that an object takes the colours of the scenery behind it.
-    ``rotation``: objects are turned by up to this many degrees either way.
-    ``size``: range of half an object's longer side, as a share of the image's side.
-    ``typical_hue``: chance that an object takes a colour typical of its class; otherwise, any.
+    ``objects``, ``distractors``: minimum and maximum number in an image.
+    ``camouflage``: probability that an object takes the colours of the scenery behind it.
+    ``rotation``: maximum rotation of objects in degrees, either way.
+    ``size``: range of half an object's longer side, as a fraction of the image's side.
+    ``typical_hue``: probability that an object takes a colour typical of its class, else any.
     ``labelled_boxes`` is used for the labelled, val and test splits, ``unlabelled_boxes`` for the
     unlabelled one.
     ``side``: width and height of an image in pixels.
@@ -73,7 +73,7 @@ class World:
         if not 0 <= self.distractors[0] <= self.distractors[1]:
             raise ValueError(f"World.distractors needs 0 <= low <= high, got {self.distractors}")
         if self.side < 16:
-            raise ValueError(f"World.side must be at least 16 pixels, got {self.side}")
+            raise ValueError(f"World.side must be >= 16 pixels, got {self.side}")
 
     def box_style(self, split: str) -> BoxStyle:
         """Return the style in which the boxes of a split are drawn."""
@@ -89,7 +89,7 @@ class Sizes(Configuration):
     val: int = 500
     test: int = 500
 
-    def of(self, split: str) -> int:
+    def count(self, split: str) -> int:
         """Return the number of images in the named split."""
         return int(getattr(self, split))
 

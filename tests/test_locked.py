@@ -36,8 +36,8 @@ print("has", float(weights), float(store.read().float().sum()), flush=True)
 HOLD = """
 import runpy, sys
 from pathlib import Path
-held = runpy.run_path(sys.argv[1])["held"]  # without the package, which takes seconds to import
-with held(Path(sys.argv[2])):
+locked = runpy.run_path(sys.argv[1])["locked"]  # without the package, which takes seconds to import
+with locked(Path(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -75,11 +75,11 @@ def test_another_process_waits_and_says_so(tmp_path, monkeypatch, capsys, hold):
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
     first = hold("thing")
     assert first.stdout.readline() == "held\n"
-    with durable.held(tmp_path / "elsewhere" / "thing"):
+    with durable.locked(tmp_path / "elsewhere" / "thing"):
         assert capsys.readouterr().err == ""
     threading.Timer(0.5, first.communicate, ["\n"]).start()
     began = time.monotonic()
-    with durable.held(tmp_path / "thing"):
+    with durable.locked(tmp_path / "thing"):
         assert time.monotonic() - began > 0.4
     assert "Another process is at work on" in capsys.readouterr().err
 
@@ -95,7 +95,7 @@ def test_a_killed_process_leaves_nothing_held(hold):
 
 def test_an_error_lets_go(tmp_path, monkeypatch, hold):
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
-    with pytest.raises(KeyboardInterrupt), durable.held(tmp_path / "thing"):
+    with pytest.raises(KeyboardInterrupt), durable.locked(tmp_path / "thing"):
         raise KeyboardInterrupt
     assert hold("thing").communicate("\n", timeout=60)[0] == "held\n"
 
@@ -104,5 +104,5 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "file"))
     refused = pytest.raises(OSError, match=r"could not write .*locks.*SEMISEG_WORK")
-    with refused, durable.held(tmp_path / "thing"):
+    with refused, durable.locked(tmp_path / "thing"):
         pass

@@ -1,4 +1,4 @@
-"""The check finds each planted defect, names the file and the mend; a clean tree has no FAIL."""
+"""The audit finds each planted defect, names the file and the fix; a clean tree has no FAIL."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.audit import Report, check_dataset, check_layout
+from semiseg_lib.datasets.audit import Report, audit_dataset, audit_layout
 from semiseg_lib.datasets.devkit.layout import VOCDataset, voc_layout
 from semiseg_lib.datasets.labels import LabelError, read_mask, voc_palette, write_mask
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
 
 
 def check(voc, **options) -> Report:
-    return check_layout(voc_layout(voc.path, voc.classes), workers=1, **options)
+    return audit_layout(voc_layout(voc.path, voc.classes), workers=1, **options)
 
 
 def fails(report: Report) -> list[str]:
@@ -46,7 +46,7 @@ def test_a_clean_tree_has_no_fail_and_its_histogram_is_exact(voc):
     assert found.images.tolist() == [2, 2, 2, 2, 0] and found.masks == 2
     assert found.shares.sum() == pytest.approx(1)
     (ok,) = [finding for finding in report.findings if finding.severity == "OK"]
-    assert "2 images, 2 looked at; 2 masks (palette), 4 boxes" in ok.what
+    assert "2 images, 2 inspected; 2 masks (palette), 4 boxes" in ok.what
     read(voc)
 
 
@@ -117,7 +117,7 @@ def test_colours_turned_grey(voc):
     with Image.open(voc.file("SegmentationClass", "two")) as mask:
         grey = mask.convert("RGB").convert("L")
     said = spoil_mask(voc, grey)
-    assert "ids that belong to no class" in said and "turned grey" in said
+    assert "ids that belong to no class" in said and "converted to grey" in said
 
 
 def test_a_palette_in_another_order(voc):
@@ -203,7 +203,7 @@ def test_the_same_pixels_under_two_names(voc):
     voc.write_list("trainval", "one\ntwo\nthree\n")
     voc.write_list("val", "three\n")
     said = the_fail(check(voc))
-    assert "two (train) = three (val)" in said and "measured on" in said
+    assert "two (train) = three (val)" in said and "held out" in said
 
 
 def test_lists_that_are_wrong_themselves(voc):
@@ -218,7 +218,7 @@ def test_a_list_of_one_s_own_is_checked_too(voc, tmp_path):
     mine.write_text("two\nfour\n", encoding="utf-8")
     voc.write_list("train", "one\n")
     voc.write_list("val", "two\n")
-    said = fails(check_layout(voc_layout(voc.path, voc.classes, [mine]), workers=1))
+    said = fails(audit_layout(voc_layout(voc.path, voc.classes, [mine]), workers=1))
     assert any("labelled and val: 1 images" in one for one in said) or any(
         "val and labelled: 1 images" in one for one in said)
     assert any("four.jpg" in one for one in said)
@@ -242,31 +242,31 @@ def test_a_sample_looks_at_fewer_but_misses_no_missing_file(voc):
     voc.file("Annotations", "one").unlink()
     report = check(voc, sample=1)
     ok = next(f for f in report.findings if f.severity == "OK")
-    assert "2 images, 1 looked at" in ok.what
+    assert "2 images, 1 inspected" in ok.what
     assert any("files of boxes are missing" in one for one in fails(report))
     assert check(voc, sample=1).findings == report.findings, "the same sample each time"
 
 
 def test_threads_change_nothing(voc):
     layout = voc_layout(voc.path, voc.classes)
-    assert check_layout(layout, workers=3).findings == check_layout(layout, workers=1).findings
+    assert audit_layout(layout, workers=3).findings == audit_layout(layout, workers=1).findings
 
 
 def test_what_is_not_there_is_said_with_the_command_that_gets_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="semiseg data voc"):
-        check_dataset("voc", tmp_path)
+        audit_dataset("voc", tmp_path)
     with pytest.raises(FileNotFoundError, match="SEMISEG_DATA"):
-        check_dataset("voc")
-    with pytest.raises(ValueError, match="there is no dataset 'coco'; there are minivoc, voc"):
-        check_dataset("coco", tmp_path)
-    with pytest.raises(ValueError, match="digits has no audit; there is one for minivoc, voc, "):
-        check_dataset("digits")
+        audit_dataset("voc")
+    with pytest.raises(ValueError, match="unknown dataset 'coco'; choose from minivoc, voc"):
+        audit_dataset("coco", tmp_path)
+    with pytest.raises(ValueError, match="digits has no audit; choose from minivoc, voc, "):
+        audit_dataset("digits")
 
 
 def test_the_drawn_images_have_no_fail(tmp_path):
     """mini-VOC, as it is drawn, named by its folder."""
     folder = prepare(WORLDS["hurried"], Sizes(8, 4, 4, 4), tmp_path, progress=False)
-    report = check_dataset("minivoc", folder, workers=1)
+    report = audit_dataset("minivoc", folder, workers=1)
     assert fails(report) == []
     assert set(report.histograms) == {"labelled", "unlabelled", "val", "test"}
 
@@ -277,5 +277,5 @@ def test_the_real_images_have_no_fail():
     if not (root / "VOCdevkit" / "VOC2012").is_dir():
         pytest.skip("no VOC in SEMISEG_DATA")
     start = time.perf_counter()
-    report = check_dataset("voc", root, sample=60)
+    report = audit_dataset("voc", root, sample=60)
     assert fails(report) == [] and time.perf_counter() - start < 30

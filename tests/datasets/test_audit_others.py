@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.audit import Report, check_dataset
+from semiseg_lib.datasets.audit import Report, audit_dataset
 from semiseg_lib.datasets.camvid import CAMVID_COLOURS
 from semiseg_lib.datasets.cityscapes import CITYSCAPES_IDS, cityscapes_train_ids
 
@@ -32,7 +32,7 @@ def fails(root: Path, dataset: str, **options) -> list[str]:
 
 
 def look(root: Path, dataset: str, **options) -> Report:
-    return check_dataset(dataset, root, workers=1, **options)
+    return audit_dataset(dataset, root, workers=1, **options)
 
 
 @pytest.fixture
@@ -158,8 +158,8 @@ def test_a_folder_of_one_s_own_needs_no_mask_for_every_image(own):
     report = look(own, "folder")
     assert not report.failed
     where = {finding.where: finding.what for finding in report.findings}
-    assert "2 images, 2 looked at; 0 masks, 1 boxes" in where["unlabelled"]
-    assert "drawn by the seed" in where["val, test"]
+    assert "2 images, 2 inspected; 0 masks, 1 boxes" in where["unlabelled"]
+    assert "sampled by the seed" in where["val, test"]
 
 
 @pytest.mark.parametrize("bbox, kind, words", [
