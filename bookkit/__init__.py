@@ -1,4 +1,4 @@
-"""The book as a thing that is described, run and built; `python -m bookkit --help`."""
+"""The builder of the book: describe, run, render; `python -m bookkit --help`."""
 
 from bookkit.description import (
     Book,

@@ -12,14 +12,14 @@ from pathlib import Path
 from bookkit import build
 from bookkit.description import Book, BookError, chapter_table, load
 from bookkit.exercises import write_exercises
-from bookkit.gates import book_complaints
+from bookkit.gates import book_problems
 from bookkit.notebook import ChapterFailed
 from bookkit.schedule import default_jobs
 from semiseg_lib.core.paths import CHECKOUT, shown
 
 
 def parser(profiles: Sequence[str]) -> argparse.ArgumentParser:
-    """The command line: one action and its options."""
+    """Return the parser of the command line: one action and its options."""
     root = argparse.ArgumentParser(prog="python -m bookkit", description=__doc__)
     actions = root.add_subparsers(dest="action", required=True)
     for name, explanation in (
@@ -42,7 +42,7 @@ def parser(profiles: Sequence[str]) -> argparse.ArgumentParser:
     page.add_argument("--destination", type=Path, default=build.BUILD / "html")
     sync = actions.add_parser("sync", help="authors: run chapters, store outputs in notebooks/")
     sync.add_argument("chapters", nargs="*", help="for example 06; all without")
-    actions.add_parser("check", help="authors: is what is stored in notebooks/ as it must be?")
+    actions.add_parser("check", help="authors: check what is stored in notebooks/")
     exercises = actions.add_parser("exercises", help="lecturers: chapters without solutions")
     exercises.add_argument("--destination", type=Path, default=build.BUILD / "exercises")
     table = actions.add_parser("table", help="print README.md's chapter table")
@@ -55,12 +55,12 @@ def parser(profiles: Sequence[str]) -> argparse.ArgumentParser:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} chapters at once: it must be at least 1")
+        raise argparse.ArgumentTypeError(f"{text} chapters at once: it must be >= 1")
     return number
 
 
 def announce(book: Book, profile: str, jobs: int) -> None:
-    """Say what a build is going to take, with so many chapters at a time."""
+    """Print what a build takes with ``jobs`` chapters at a time."""
     minutes = sum(chapter.minutes.get(profile, 0) for chapter in book.chapters)
     free = shutil.disk_usage(CHECKOUT).free / 1e9
     takes = f"about {minutes:.0f} minutes" if minutes else "a time that book.yml does not give"
@@ -71,7 +71,7 @@ def announce(book: Book, profile: str, jobs: int) -> None:
 
 
 def act(options: argparse.Namespace, book: Book) -> None:
-    """Do what the command line asked for."""
+    """Run the action of the command line."""
     if options.action in ("build", "execute"):
         jobs = options.jobs or default_jobs()
         announce(book, options.profile, jobs)
@@ -91,8 +91,8 @@ def act(options: argparse.Namespace, book: Book) -> None:
     elif options.action == "sync":
         build.sync(book, options.chapters)
     elif options.action == "check":
-        if complaints := book_complaints(book, build.SOURCES):
-            raise BookError("\n".join(["the stored chapters are not in order:", *complaints]))
+        if problems := book_problems(book, build.SOURCES):
+            raise BookError("\n".join(["the stored chapters are not in order:", *problems]))
         print(f"{len(book.chapters)} chapters are in order.")
     elif options.action == "exercises":
         written = write_exercises(book, options.destination)
@@ -105,7 +105,7 @@ def act(options: argparse.Namespace, book: Book) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one action; 0 when it worked, 1 with a message when it did not, 130 after Ctrl-C."""
+    """Run one action; return 0 if it worked, 1 with a message if not, 130 after Ctrl-C."""
     try:
         book = load()
         act(parser(list(book.profiles)).parse_args(arguments), book)

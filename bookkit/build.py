@@ -1,4 +1,4 @@
-"""Run the chapters, render the book, and (authors) store what the chapters put out."""
+"""Run the chapters, render the book, and (authors) store the chapters' outputs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ RESULT_TAG = "book-result"
 
 
 def chosen_chapters(book: Book, names: Sequence[str] | None) -> list[Chapter]:
-    """The chapters of these names or numbers, in reading order; all of them without names."""
+    """Return the chapters of these names or numbers, in reading order; all without names."""
     if not names:
         return list(book.chapters)
     wanted = {book.chapter(name).file for name in names}
@@ -71,12 +71,12 @@ def execute(
 
     Args:
         book: all chapters.
-        profile: how large their runs are.
-        destination: where the executed notebooks and the ledger of what was run go.
-        chapters: names or numbers; all without.
-        force: run again what is up to date.
-        jobs: how many to run at once, each with one thread; one alone takes all threads. None
-            takes what fits this machine.
+        profile: the profile of their runs.
+        destination: folder of the executed notebooks and of the ledger of what was run.
+        chapters: names or numbers; () for all.
+        force: run chapters again that are up to date.
+        jobs: number of chapters at once, each with one thread; a single one uses all threads.
+            None for what fits this machine.
 
     Raises:
         ChapterFailed: a cell raised an error. No further chapter was started.
@@ -124,13 +124,13 @@ def execute(
 
 
 def stored_runs() -> dict[Path, int]:
-    """Return when each finished run in the work folder was finished, by its manifest."""
+    """Return when each run in the work folder was finished, by its manifest."""
     found = (work_root() / "runs").glob(f"*/{MANIFEST}")
     return {path: path.stat().st_mtime_ns for path in found}
 
 
 def trained_since(before: Mapping[Path, int]) -> str:
-    """Say how many runs were trained since :func:`stored_runs` was asked."""
+    """Return a sentence on how many runs were trained since :func:`stored_runs` was called."""
     new = [path for path, time in stored_runs().items() if before.get(path) != time]
     if not new:
         return "Nothing was trained: every run that was asked for was on disk."
@@ -139,7 +139,7 @@ def trained_since(before: Mapping[Path, int]) -> str:
 
 
 def _read_ledger(path: Path) -> dict[str, dict]:
-    """What was run, by chapter; nothing where there is no ledger or it is damaged."""
+    """Return what was run, by chapter; {} if the ledger is missing or damaged."""
     try:
         return read_json(path)
     except (FileNotFoundError, Damaged):
@@ -151,7 +151,7 @@ def _sha256(path: Path) -> str:
 
 
 def _say(chapter: str, what: str) -> None:
-    """Print a line about a chapter, above the progress bars of those that run."""
+    """Print a line about a chapter, above the progress bars."""
     tqdm.write(f"{chapter:<32} {what}")
     sys.stdout.flush()
 
@@ -186,7 +186,7 @@ def _run_into(
 
 
 def _source_hash(source: Path) -> str:
-    """A hash over the chapter and the library, since either changes what the chapter shows."""
+    """Return a hash of the chapter and the library, which both decide its outputs."""
     digest = hashlib.sha256()
     for path in [source, *sorted((CHECKOUT / "semiseg_lib").rglob("*.py"))]:
         if path.is_file():
@@ -195,9 +195,9 @@ def _source_hash(source: Path) -> str:
 
 
 def html(notebooks: Path = SOURCES, destination: Path = BUILD / "html") -> Path:
-    """Render the executed notebooks of that folder and the book's pages; return the home page.
+    """Render the executed notebooks of a folder and the book's pages; return the home page.
 
-    Every Sphinx warning is an error: raises RuntimeError after all of them were shown.
+    Every Sphinx warning is an error: RuntimeError is raised after all of them were shown.
     """
     book = load(BOOK_FILE)
     staging = destination.parent / f"{destination.name}_source"
@@ -222,7 +222,7 @@ def html(notebooks: Path = SOURCES, destination: Path = BUILD / "html") -> Path:
 
 
 def summary(book: Book, minutes: dict[str, float], notebooks: Path, page: Path) -> str:
-    """What a build ends with: minutes by chapter, the book's result table, where the HTML is."""
+    """Return the summary of a build: minutes by chapter, result table, address of the HTML."""
     lines = ["", f"{'chapter':<32} minutes"]
     lines += [f"{name:<32} {spent:7.1f}" for name, spent in minutes.items()]
     lines += [f"{'together':<32} {sum(minutes.values()):7.1f}"]
@@ -237,9 +237,9 @@ def summary(book: Book, minutes: dict[str, float], notebooks: Path, page: Path) 
 
 
 def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
-    """For authors: run chapters in the laptop profile and store the outputs in notebooks/.
+    """Run chapters in the laptop profile and store the outputs in notebooks/ (authors).
 
-    Writes each committed .ipynb in step with its .py, then README.md's tables and figure.
+    Write each committed .ipynb from its .py, then README.md's tables and figure.
     """
     for chapter in chosen_chapters(book, chapters):
         source = SOURCES / f"{chapter.file}.py"
@@ -251,7 +251,7 @@ def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
 
 
 def write_readme(book: Book, readme: Path = CHECKOUT / "README.md") -> bool:
-    """Bring README.md and the results page in step; True when the text of one changed."""
+    """Update README.md and the results page; return True if the text of one changed."""
     first = nbformat.read(SOURCES / f"{book.chapters[0].file}.ipynb", as_version=4)
     with atomic_write(SOURCES / "_static" / "result.png") as temporary:
         temporary.write_bytes(first_figure(first))

@@ -1,4 +1,4 @@
-"""Read book.yml, the one description of the book, and derive from it what others need."""
+"""Read book.yml, the description of the book, and derive tables of contents from it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TABLE_END = "<!-- chapters:end -->"
 
 
 class BookError(ValueError):
-    """book.yml, or a file that is derived from it, is not as it should be."""
+    """Error in book.yml or in a file derived from it."""
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """One chapter: notebooks/`file`.py with its executed notebooks/`file`.ipynb.
+    """One chapter: notebooks/`file`.py and its executed notebooks/`file`.ipynb.
 
     `minutes` maps smoke, laptop and perhaps other profiles to a running time; `needs` names
     earlier chapters.
@@ -40,7 +40,7 @@ class Chapter:
 
     @property
     def number(self) -> str:
-        """The two digits that the file name begins with."""
+        """Return the two digits at the start of the file name."""
         return self.file[:2]
 
 
@@ -66,13 +66,13 @@ class Book:
 
     @property
     def chapters(self) -> tuple[Chapter, ...]:
-        """All chapters of all parts, in order."""
+        """Return all chapters of all parts, in order."""
         return tuple(chapter for part in self.parts for chapter in part.chapters)
 
     def chapter(self, name: str) -> Chapter:
-        """The chapter of that file name or number ("06", "06_self_correction").
+        """Return the chapter of a file name or number ("06", "06_self_correction").
 
-        Raises BookError when there is none.
+        Raises BookError if there is none.
         """
         for chapter in self.chapters:
             if name in (chapter.file, chapter.number):
@@ -84,7 +84,7 @@ class Book:
 def load(path: Path = BOOK_FILE) -> Book:
     """Read and check the description of the book.
 
-    Raises BookError, naming the file, the entry and the mend, when something is missing or wrong.
+    Raises BookError, naming the file, the entry and the fix, if something is missing or wrong.
     """
     path = Path(path)
     if not path.is_file():
@@ -161,7 +161,7 @@ def _check_order(book: Book, where: str) -> None:
 
 
 def toc(book: Book) -> dict[str, Any]:
-    """The table of contents in the form that sphinx_external_toc reads."""
+    """Return the table of contents in the format of sphinx_external_toc."""
     parts = [
         {
             "caption": part.title,
@@ -178,7 +178,7 @@ def toc(book: Book) -> dict[str, Any]:
 
 
 def chapter_table(book: Book) -> str:
-    """The chapters as a Markdown table: number and title, question, minutes, needs."""
+    """Return the chapters as a Markdown table: number and title, question, minutes, needs."""
     lines = ["| | Chapter | Question | Minutes on a laptop | Uses |", "|---|---|---|---:|---|"]
     for chapter in book.chapters:
         link = f"[{chapter.title}](notebooks/{chapter.file}.ipynb)"
@@ -191,17 +191,17 @@ def chapter_table(book: Book) -> str:
 
 
 def write_chapter_table(book: Book, readme: Path) -> bool:
-    """Put the chapter table between its markers in `readme`; True when the file changed.
+    """Write the chapter table between its markers in `readme`; return True if it changed.
 
-    Raises BookError when the markers are not there.
+    Raises BookError if the markers are missing.
     """
     return write_between(readme, TABLE_START, chapter_table(book), TABLE_END)
 
 
 def write_between(page: Path, start_line: str, content: str, end_line: str) -> bool:
-    """Replace what stands between two marker lines of a page; True when the file changed.
+    """Replace the text between two marker lines of a page; return True if it changed.
 
-    Raises BookError when the markers are not there.
+    Raises BookError if the markers are missing.
     """
     text = page.read_text(encoding="utf-8")
     before, start, rest = text.partition(start_line)

@@ -1,4 +1,4 @@
-"""Exercise notebooks for a class: the chapters with their solutions taken out."""
+"""Exercise notebooks for a class: the chapters without their solutions."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def write_exercises(book: Book, destination: Path) -> list[Path]:
 def without_solutions(notebook: NotebookNode) -> NotebookNode:
     """Replace the body of each cell tagged ``solution`` by a stub.
 
-    What a student keeps of a solution is each function's signature and docstring. The cell that
-    checks it is tagged so that a headless run of the exercises goes on after it fails.
+    The stub keeps each function's signature and docstring. The cell that checks it is tagged so
+    that a headless run of the exercises continues after it fails.
     """
     for cell in notebook.cells:
         tags = cell.metadata.setdefault("tags", [])
@@ -46,7 +46,7 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
 
 
 def stub_of(source: str) -> str:
-    """The functions of a solution with signature and docstring, their bodies a stub."""
+    """Return the functions of a solution with signature, docstring and a stub as body."""
     lines = source.splitlines()
     kept = []
     for node in ast.parse(source).body:

@@ -1,4 +1,4 @@
-"""What a stored chapter must be like: `python -m bookkit check`, and the tests."""
+"""Rules for stored chapters, checked by `python -m bookkit check` and the tests."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ LARGEST_NOTEBOOK_BYTES = 1_500_000
 SHORTEST_ALT = 15
 PARAMETERS = ("profile", "seed", "device")
 
-# A character of base64 before the slash means that it is image data and not a path.
+# A base64 character before the slash means that it is image data and not a path.
 MACHINE_PATH = re.compile(
     r"(?<![\w+/.=-])/(?:home|Users|tmp|root|work|private|var/folders)/\S*"
     r"|(?<!\w)[A-Z]:\\+(?:Users|Windows|Temp|Program)\S*"
 )
 
 
-def chapter_complaints(source: Path) -> list[str]:
-    """Everything wrong with the chapter whose percent source is `source`; empty when it is fine."""
+def chapter_problems(source: Path) -> list[str]:
+    """Return the problems of the chapter whose percent source is `source`."""
     stored = source.with_suffix(".ipynb")
     for path in (source, stored):
         if not path.is_file():
             return [f"{path.name} is missing: write the source, then make sync"]
     notebook = nbformat.read(stored, as_version=4)
-    complaints = [*notebook_complaints(notebook)]
+    problems = [*notebook_problems(notebook)]
     if differing := first_difference(jupytext.read(source, fmt="py:percent"), notebook):
-        complaints.append(f"{source.name} and {stored.name} differ at {differing}: make sync")
+        problems.append(f"{source.name} and {stored.name} differ at {differing}: make sync")
     if stored.stat().st_size > LARGEST_NOTEBOOK_BYTES:
-        complaints.append(f"{stored.stat().st_size} bytes, over {LARGEST_NOTEBOOK_BYTES}")
-    return [f"{source.stem}: {complaint}" for complaint in complaints]
+        problems.append(f"{stored.stat().st_size} bytes, over {LARGEST_NOTEBOOK_BYTES}")
+    return [f"{source.stem}: {problem}" for problem in problems]
 
 
-def notebook_complaints(notebook: NotebookNode) -> Iterator[str]:
-    """Everything wrong with one executed notebook, taken by itself."""
+def notebook_problems(notebook: NotebookNode) -> Iterator[str]:
+    """Yield the problems of one executed notebook."""
     yield from _execution(notebook)
     yield from _parameters(notebook)
     for number, cell in enumerate(notebook.cells):
@@ -64,7 +64,7 @@ def _size(number: int, lines: list[str]) -> Iterator[str]:
 
 
 def first_difference(source: NotebookNode, stored: NotebookNode) -> str:
-    """Where the cells of the two differ in kind, tags or text; "" when they do not."""
+    """Return where the cells differ first in kind, tags or text; "" if they do not."""
     ours, theirs = ([_identity(cell) for cell in book.cells] for book in (source, stored))
     for number, (left, right) in enumerate(zip(ours, theirs, strict=False)):
         if left != right:
@@ -120,17 +120,17 @@ def _all_text(cell: NotebookNode) -> str:
     return "\n".join(texts)
 
 
-def book_complaints(book: Book, folder: Path) -> list[str]:
-    """Everything wrong with the chapters in `folder`, and what is there but not in book.yml."""
+def book_problems(book: Book, folder: Path) -> list[str]:
+    """Return the problems of the chapters in `folder`, and the files missing in book.yml."""
     listed = {chapter.file for chapter in book.chapters}
-    complaints = [
+    problems = [
         f"{path.name} is not listed in book.yml"
         for path in sorted(folder.glob("[0-9]*"))
         if path.suffix in (".py", ".ipynb") and path.name.split(".")[0] not in listed
     ]
     for page in (book.home, *book.back_matter):
         if not (folder / f"{page}.md").is_file():
-            complaints.append(f"{page}.md is listed in book.yml and missing")
+            problems.append(f"{page}.md is listed in book.yml and missing")
     for chapter in book.chapters:
-        complaints += chapter_complaints(folder / f"{chapter.file}.py")
-    return complaints
+        problems += chapter_problems(folder / f"{chapter.file}.py")
+    return problems

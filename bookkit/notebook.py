@@ -1,4 +1,4 @@
-"""One chapter as a notebook: from its percent source, executed, and in the form that is stored."""
+"""A chapter as a notebook: from its percent source, executed, and in its stored form."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ChapterFailed(RuntimeError):
-    """A cell of a chapter raised an error; `partial` is the notebook up to that cell."""
+    """Error in a cell of a chapter; `partial` is the notebook up to that cell."""
 
     def __init__(self, message: str, partial: NotebookNode) -> None:
         super().__init__(message)
@@ -38,11 +38,11 @@ class ChapterFailed(RuntimeError):
 
 
 class ChapterStopped(RuntimeError):
-    """A chapter was told to stop before its end."""
+    """Error of a chapter that was stopped before its end."""
 
 
 class _WatchedClient(NotebookClient):
-    """Runs a notebook and passes on what its progress bars say meanwhile."""
+    """Client that runs a notebook and forwards its progress bars."""
 
     watch: Callable[[str], None]
 
@@ -55,7 +55,7 @@ class _WatchedClient(NotebookClient):
 
 
 def _last_line(text: str) -> str:
-    """The newest state of a progress bar, which writes over itself."""
+    """Return the newest state of a progress bar, which overwrites itself."""
     lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
     return next((line for line in reversed(lines) if line), "")
 
@@ -69,9 +69,9 @@ def run_chapter(
 
     Args:
         source: the chapter.
-        profile: how large its runs are.
-        threads: how many threads it computes with; None leaves that to the environment.
-        stop: set from another thread, it ends the kernel; a training saves a checkpoint before.
+        profile: the profile of its runs.
+        threads: number of threads; None leaves it to the environment.
+        stop: set from another thread to end the kernel; a training saves a checkpoint before.
 
     Raises:
         ChapterFailed: with the cell, its first line and the traceback.
@@ -123,7 +123,7 @@ def _failure(source: Path, code_cells: list[NotebookNode], error: Exception) -> 
             for index, cell in enumerate(code_cells, start=1)
             if any(output.output_type == "error" for output in cell.outputs)
         ),
-        # A dead kernel or a time-out leaves no error output: it was the last cell that began.
+        # A dead kernel or a time-out leaves no error output: it was the last cell that started.
         max(sum(cell.execution_count is not None for cell in code_cells), 1),
     )
     first_line = code_cells[position - 1].source.split("\n", 1)[0]
@@ -134,7 +134,7 @@ def _failure(source: Path, code_cells: list[NotebookNode], error: Exception) -> 
 
 
 def as_stored(notebook: NotebookNode) -> NotebookNode:
-    """The same notebook without what changes from run to run or from machine to machine.
+    """Return the notebook without what changes between runs or machines.
 
     Cell ids follow from position and source; timings, progress bars (stderr) and the handles of
     live widgets go, where the widget also left its kernel-free HTML form.
@@ -161,7 +161,7 @@ def as_stored(notebook: NotebookNode) -> NotebookNode:
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
-    """Write `notebook` as .ipynb, atomically, with a line end at its end on every platform."""
+    """Write `notebook` as .ipynb, atomically, with a final newline on every platform."""
     nbformat.validate(notebook)
     text = nbformat.writes(notebook).rstrip("\n") + "\n"
     with atomic_write(path) as temporary:
@@ -169,7 +169,7 @@ def write_notebook(notebook: NotebookNode, path: Path) -> None:
 
 
 def tagged_text(notebook: NotebookNode, tag: str) -> str:
-    """What the last code cell with that tag printed or returned as text; "" when none did."""
+    """Return the text output of the last code cell with a tag; "" if there is none."""
     for cell in reversed(notebook.cells):
         if cell.cell_type != "code" or tag not in cell.metadata.get("tags", []):
             continue
@@ -180,9 +180,9 @@ def tagged_text(notebook: NotebookNode, tag: str) -> str:
 
 
 def first_figure(notebook: NotebookNode) -> bytes:
-    """The first figure that a notebook shows, as PNG.
+    """Return the first figure that a notebook shows, as PNG.
 
-    Raises ValueError when it shows none.
+    Raises ValueError if it shows none.
     """
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

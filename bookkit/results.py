@@ -13,7 +13,7 @@ from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import Records, comparison
 from semiseg_lib.studies.comparison import FAIR, MASK_OVER_BOXES, Row
-from semiseg_lib.studies.contenders import Contender
+from semiseg_lib.studies.entries import Entry
 
 RESULTS_START, RESULTS_END = "<!-- results:start -->", "<!-- results:end -->"
 RESULTS_PAGE = CHECKOUT / "notebooks" / "results.md"
@@ -25,7 +25,7 @@ COSTS = {"minutes": "minutes", "images a second": "images a second", "memory GB"
 
 
 def results_table() -> str:
-    """mIoU of the hurried world's arms, mean ± sd, and the paired gain of linear correction."""
+    """Return the hurried world's mIoU, mean ± sd, and the paired gain of linear correction."""
     records = studies.read("hurried", recipes.load("laptop"))
     arms = studies.STUDIES["hurried"]
     rows = [
@@ -44,7 +44,7 @@ def results_table() -> str:
 
 
 def _with_mark(text: str, mark: str) -> str:
-    """A table, and below it what a mark in it says."""
+    """Return a table with the note of its marks below."""
     return f"{text}\n\n{mark}" if mark else text
 
 
@@ -57,7 +57,7 @@ _WORDS = {
 
 
 def write_results_page(page: Path = RESULTS_PAGE) -> bool:
-    """Bring the marked regions of the results page up to date; True when the page changed.
+    """Update the marked regions of the results page; return True if the page changed.
 
     Raises:
         BookError: a region's marker lines are missing.
@@ -68,7 +68,7 @@ def write_results_page(page: Path = RESULTS_PAGE) -> bool:
 
 
 def regions() -> dict[tuple[str, str], str]:
-    """What stands between which marker lines of the results page."""
+    """Return the content of the results page by its pair of marker lines."""
     contents = {
         "measured-gpu": measured("gpu"),
         "measured-laptop": measured("laptop"),
@@ -87,11 +87,11 @@ def regions() -> dict[tuple[str, str], str]:
 
 
 def measured(name: str, study: str = PHOTO_STUDY) -> str:
-    """The records of a study of photographs under a profile; how to make them if there are none.
+    """Return the table of a study of real images, or the command that makes its records.
 
     Args:
         name: the profile.
-        study: which one.
+        study: the study.
     """
     profile = recipes.load(name, studies.dataset_of(study))
     try:
@@ -108,7 +108,7 @@ def measured(name: str, study: str = PHOTO_STUDY) -> str:
 
 
 def photo_rows(records: Records, study: str = PHOTO_STUDY) -> list[dict]:
-    """A row for each arm of the study that has records: scores in percent, and what it cost."""
+    """Return a row per arm of the study with records: scores in percent, and costs."""
     rows, labels = [], any("labels" in row for row in records.rows)
     for key, arm in studies.STUDIES[study].items():
         if not records.seeds(key):
@@ -123,7 +123,7 @@ def photo_rows(records: Records, study: str = PHOTO_STUDY) -> list[dict]:
 
 
 def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> str:
-    """One sentence: how large the run was and where it ran."""
+    """Return a sentence on the size and the machine of the runs."""
     seeds = sorted({row["seed"] for row in records.rows})
     kind = "Run on a graphics card" if records.on_gpu else "**Reduced run**, no graphics card"
     unlabelled = f"at most {profile.data.at_most}" if profile.data.at_most else "all"
@@ -141,13 +141,13 @@ def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> 
 
 
 def drawn_without_boxes(study: str = "unlabelled") -> str:
-    """The methods without boxes on drawn images, each beside as many more steps on the masks."""
+    """Return the table of methods without boxes on mini-VOC, each against its control."""
     profile = recipes.load("laptop")
     arms = studies.STUDIES[study]
-    contenders = {key: Contender(arm.text, study, key) for key, arm in arms.items()}
-    contenders.setdefault(FAIR, Contender("", "unlabelled", FAIR))
-    found = comparison.read("minivoc", profile, contenders)
-    rows = {key: row for key, row in found.rows.items() if row.contender.study == study}
+    entries = {key: Entry(arm.text, study, key) for key, arm in arms.items()}
+    entries.setdefault(FAIR, Entry("", "unlabelled", FAIR))
+    found = comparison.read("minivoc", profile, entries)
+    rows = {key: row for key, row in found.rows.items() if row.entry.study == study}
     if not rows:
         return (f"*No record of these runs is stored yet.* `semiseg study {study} --profile "
                 f"{profile.name}` makes it.")
@@ -171,7 +171,7 @@ def drawn_without_boxes(study: str = "unlabelled") -> str:
 
 
 def _fair_difference(key: str, row: Row, control: Row | None) -> tuple[str, str]:
-    """The difference to as many more steps on the masks, and its verdict; dashes without one."""
+    """Return the difference to as many more steps on the masks, and its verdict, or dashes."""
     if control is None or key in ("supervised", FAIR):
         return "–", "–"
     gap = comparison.difference(row, control)
@@ -179,7 +179,7 @@ def _fair_difference(key: str, row: Row, control: Row | None) -> tuple[str, str]
 
 
 def compared() -> str:
-    """All methods on drawn images side by side; what makes the rows that are missing."""
+    """Return the table of all methods on mini-VOC, and the commands that make missing rows."""
     found = comparison.read("minivoc", recipes.load("laptop"))
     rows = [{key: value for key, value in line.items() if key != "masks"}
             for line in found.table()]
@@ -195,7 +195,7 @@ def compared() -> str:
 
 
 def gains(records: Records) -> list[str]:
-    """A sentence for each labelled count: linear and convolutional minus none, where seeds pair."""
+    """Return a sentence per labelled count: linear and convolutional minus none, if paired."""
     sentences = []
     for key, arm in studies.STUDIES[PHOTO_STUDY].items():
         correction = key.removeprefix(f"{arm.labelled} ")
@@ -213,7 +213,7 @@ def gains(records: Records) -> list[str]:
 
 
 def published_table(dataset: str) -> str:
-    """The published scores on one dataset, marked as such."""
+    """Return the table of published scores on one dataset, marked as such."""
     content = published.read()
     scores, source = content["results"][dataset], content["source"]
     rows = [
@@ -231,7 +231,7 @@ def published_table(dataset: str) -> str:
 
 
 def differences() -> str:
-    """What differs between this book's runs and the published ones."""
+    """Return the table of differences between this book's runs and the published ones."""
     ours = {name: recipes.load(name, "voc") for name in ("laptop", "gpu", "paper")}
     scores = published.read()["results"]["voc"]
     return markdown_table([

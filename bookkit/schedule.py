@@ -1,4 +1,4 @@
-"""Which chapters run at the same time: as many as there are cores, each after what it needs."""
+"""Run chapters in parallel, up to one per core, each after the chapters that it needs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MEMORY_OF_A_CHAPTER = 1.5e9  # bytes: the largest chapters, with some room
 
 
 def default_jobs() -> int:
-    """How many chapters to run at once, each with one thread.
+    """Return how many chapters to run at once, each with one thread.
 
-    As many as there are cores, at most 4, and fewer where memory is short. One, with all threads,
-    where there is an accelerator: chapters would take its memory from each other.
+    As many as there are cores, at most 4, and fewer if memory is short. One, with all threads, if
+    there is an accelerator, whose memory the chapters would compete for.
     """
     if torch.accelerator.is_available():
         return 1
@@ -33,15 +33,15 @@ def run_together(
 ) -> Iterator[tuple[Chapter, float]]:
     """Run chapters, up to ``jobs`` at once, and yield each as it ends with what ``run`` returned.
 
-    A chapter starts when those of ``chapters`` that it needs have ended, and in reading order
-    otherwise. After a failure none is started, and the first failure is raised when the running
-    ones have ended.
+    A chapter starts when those of ``chapters`` that it needs have ended, otherwise in reading
+    order. After a failure none is started, and the first failure is raised when the running ones
+    have ended.
 
     Args:
         chapters: in reading order.
         run: runs one chapter; it is called in a thread.
         jobs: at least 1.
-        stop: set when this is left early, by Ctrl-C for example: ``run`` should then end soon.
+        stop: set when this function exits early, as by Ctrl-C: ``run`` should then end soon.
     """
     waiting = list(chapters)
     running: dict[Future[float], Chapter] = {}
@@ -70,7 +70,7 @@ def run_together(
 def _ready(
     waiting: Sequence[Chapter], running: Iterable[Chapter], jobs: int
 ) -> list[Chapter]:
-    """The chapters that can start now, no more than there is room for."""
+    """Return the chapters that can start now, at most ``jobs`` minus the running ones."""
     running = list(running)
     missing = {chapter.file for chapter in [*waiting, *running]}
     free = [chapter for chapter in waiting if not missing & set(chapter.needs)]

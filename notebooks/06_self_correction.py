@@ -573,7 +573,7 @@ by_disagreement = np.argsort(-disagreement, kind="stable")
 candidates = [*order[:3], *order[-3:], *by_disagreement]
 picked = list(dict.fromkeys(int(i) for i in candidates))[:8]
 AlphaExplorer(
-    pictures=data.unlabelled.images[picked].numpy(),
+    images=data.unlabelled.images[picked].numpy(),
     boxes=[data.unlabelled.sample(i).boxes for i in picked],
     logits_ancillary=logits_ancillary[seed][picked].numpy(),
     logits_primary=logits_primary[seed][picked].numpy(),

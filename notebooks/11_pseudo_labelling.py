@@ -509,7 +509,7 @@ print(f"{len(store)} pictures, {store.kept:.0%} of their pixels have a label")
 # %%
 interesting = [int(i) for i in (*order[:4], *order[-4:])]
 PseudoLabelBrowser(
-    pictures=unlabelled.take(interesting).images.numpy(),
+    images=unlabelled.take(interesting).images.numpy(),
     labels={name: maps[interesting] for name, maps in label_maps.items()},
     truth=hidden[interesting],
     classes=classes,
@@ -630,7 +630,7 @@ tables.results_table([
 head_logits = predict_logits(done[0].teacher.method, unlabelled)
 counts = confidence_counts(head_logits, hidden, classes)
 ThresholdExplorer(
-    pictures=unlabelled.take(interesting).images.numpy(),
+    images=unlabelled.take(interesting).images.numpy(),
     logits=head_logits[interesting],
     truth=hidden[interesting],
     counts=counts,

@@ -64,7 +64,7 @@ rows = found.rows
 text = {name: row.text for name, row in rows.items()}
 equal = {name: row for name, row in found.of_role("control", "method").items()
          if row.masks == laptop.data.labelled}
-methods = [name for name, row in equal.items() if row.contender.role == "method"]
+methods = [name for name, row in equal.items() if row.entry.role == "method"]
 print(f"profile {laptop.name}, {laptop.data.labelled} masks, seeds", *found.seeds)
 for one in found.missing.values():
     print("no records yet, left out:", one.text)
@@ -294,7 +294,7 @@ PROMISES = {
 # %%
 lines = []
 for name in methods:
-    control = rows[name].contender.control
+    control = rows[name].entry.control
     if control not in rows:
         continue
     if len({rows[one].legacy for one in (name, control, "longer")}) > 1:
@@ -481,7 +481,7 @@ real = {
 }
 for name, one in real.items():
     start = one.rows["supervised"].values[0] if "supervised" in one.rows else np.nan
-    below = [row.contender.text for row in one.of_role("method").values()
+    below = [row.entry.text for row in one.of_role("method").values()
              if row.values[0] < start]
     print(f"{name}: seeds {one.seeds}, {one.profile.train_unlabelled.steps} further steps; "
           f"{len(below)} of {len(one.of_role('method'))} methods end below masks alone "

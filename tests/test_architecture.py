@@ -306,7 +306,7 @@ def test_a_branch_on_a_profile_would_be_noticed(source):
 
 
 DICTIONARIES = {
-    "semiseg_lib.studies.contenders": "COMPARISONS",
+    "semiseg_lib.studies.entries": "COMPARISONS",
     "semiseg_lib.cli.data": "the command that draws mini-VOC has its name",
 }
 """Where a dictionary may have datasets as its keys, beside ``datasets``."""

@@ -265,7 +265,7 @@ def test_a_run_that_can_only_be_read_is_scored_and_not_stored(
     monkeypatch.setattr(durable, "_make_folder", refuse)
     printed = semiseg("evaluate", run, *ON_CPU, root=root).out
     assert "mIoU on test:" in printed and "scores: not stored" in printed
-    assert "can only be read" in printed and content(run) == before
+    assert "is read-only" in printed and content(run) == before
     run.chmod(0o755)
 
 

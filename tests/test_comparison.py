@@ -18,7 +18,7 @@ from semiseg_lib.recipes import load
 from semiseg_lib.studies import comparison
 from semiseg_lib.studies import records as stored_records
 from semiseg_lib.studies.comparison import Row, difference, holm
-from semiseg_lib.studies.contenders import COMPARISONS, Contender
+from semiseg_lib.studies.entries import COMPARISONS, Entry
 
 LAPTOP = load("laptop")
 SCORES = {
@@ -70,7 +70,7 @@ def found(records):
 
 
 def row(scores: dict[int, float], **given) -> Row:
-    return Row(Contender("mine", "", ""), scores, **given)
+    return Row(Entry("mine", "", ""), scores, **given)
 
 
 def test_differences_are_paired_by_seed(found):
@@ -124,7 +124,7 @@ def test_the_work_of_annotating_counts_boxes_by_their_share():
     assert row({}, masks=24, boxes=800).cost(ratio=20) == 64
     assert row({}, masks=24, boxes=0).cost() == 24
     assert row({}, masks=24, boxes=None).cost() is None
-    with pytest.raises(ValueError, match="ratio > 0"):
+    with pytest.raises(ValueError, match="ratio must be > 0"):
         row({}).cost(0)
 
 
@@ -299,12 +299,12 @@ def test_without_its_baseline_nothing_is_compared(found):
 
 @pytest.mark.parametrize("dataset", COMPARISONS)
 def test_every_row_names_an_arm_that_there_is_and_a_control_of_its_table(dataset):
-    contenders, profile = COMPARISONS[dataset], load("laptop", dataset)
-    assert len({(one.study, one.arm) for one in contenders.values()}) == len(contenders)
-    assert len({one.text for one in contenders.values()}) == len(contenders)
-    for name, one in contenders.items():
+    entries, profile = COMPARISONS[dataset], load("laptop", dataset)
+    assert len({(one.study, one.arm) for one in entries.values()}) == len(entries)
+    assert len({one.text for one in entries.values()}) == len(entries)
+    for name, one in entries.items():
         arm = studies.STUDIES[one.study][one.arm]
-        assert one.control in {"", *contenders} - {name}, name
+        assert one.control in {"", *entries} - {name}, name
         sees_boxes = comparison.learns_from_boxes(arm, profile)
         assert sees_boxes == ("boxes" in one.extra), name
         if one.networks:
@@ -353,9 +353,9 @@ def test_the_results_page_pairs_the_seeds_that_both_have(records):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["--against", "nonsense"], "no row 'nonsense' with records; there are supervised"),
+    (["--against", "nonsense"], "'nonsense' is not a row with records; choose from supervised"),
     (["--out", "table.xls"], "table.xls: the comparison is written as .md or .csv"),
-    (["--ratio", "0"], "ratio > 0"),
+    (["--ratio", "0"], "ratio must be > 0"),
     (["--dataset", "camvid"], "no record is stored yet"),
 ])
 def test_what_cannot_be_done_is_said(records, capsys, arguments, words):

@@ -103,7 +103,7 @@ def test_a_threshold_between_the_edges_is_refused(threshold):
     ([torch.zeros(1, 3, 2, 2)], [np.zeros((4, 4))], r"image 0 must be \(3, h, w\)"),
     ([torch.zeros(3, 2, 2)], [np.full((4, 4), 3)], r"ids \[3\]"),
     ([torch.zeros(3, 2, 2)], [np.zeros((1, 4, 4))], r"must be \(H, W\)"),
-    ([torch.full((3, 2, 2), torch.nan)], [np.zeros((4, 4))], "not finite"),
+    ([torch.full((3, 2, 2), torch.nan)], [np.zeros((4, 4))], "must be finite"),
 ])
 def test_what_does_not_belong_together_is_refused(logits, truth, complaint):
     with pytest.raises(ValueError, match=complaint):
@@ -112,7 +112,7 @@ def test_what_does_not_belong_together_is_refused(logits, truth, complaint):
 
 def test_counts_that_contradict_themselves_are_refused():
     ones = np.ones((3, 10), np.int64)
-    with pytest.raises(ValueError, match="one row a class"):
+    with pytest.raises(ValueError, match="one row per class"):
         ConfidenceCounts(ones[:2], ones[:2], CLASSES)
     with pytest.raises(ValueError, match="between 0 and total"):
         ConfidenceCounts(ones, 2 * ones, CLASSES)

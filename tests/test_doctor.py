@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from semiseg_lib.cli import doctor
-from semiseg_lib.cli.doctor import Check
+from semiseg_lib.cli.doctor import Diagnosis
 
 
 def statuses(checks):
@@ -12,8 +12,8 @@ def statuses(checks):
 
 
 def test_a_line_shows_the_status_and_the_mend_below():
-    assert str(Check("OK", "all well")) == "[OK]    all well"
-    assert str(Check("FAIL", "broken", "mend it")) == "[FAIL]  broken\n        -> mend it"
+    assert str(Diagnosis("OK", "all well")) == "[OK]    all well"
+    assert str(Diagnosis("FAIL", "broken", "fix it")) == "[FAIL]  broken\n        -> fix it"
 
 
 def test_version_numbers_compare_as_numbers():
@@ -24,7 +24,7 @@ def test_version_numbers_compare_as_numbers():
 def test_an_old_python_fails():
     assert doctor.check_python((3, 11, 0)).status == "OK"
     old = doctor.check_python((3, 10, 4))
-    assert old.status == "FAIL" and "3.10.4" in old.text and "3.11" in old.mend
+    assert old.status == "FAIL" and "3.10.4" in old.text and "3.11" in old.fix
 
 
 def test_missing_and_old_packages(monkeypatch):
@@ -33,7 +33,7 @@ def test_missing_and_old_packages(monkeypatch):
     found = {check.text: check for check in doctor.check_packages()}
     assert found["torch 2.7.1, 2.8 is needed"].status == "FAIL"
     assert found["timm is not installed"].status == "FAIL"
-    assert found["timm is not installed"].mend == doctor.INSTALL
+    assert found["timm is not installed"].fix == doctor.INSTALL
     assert found["nbval is not installed (to test the chapters)"].status == "NOTE"
     assert found["numpy 9.9.9"].status == "OK"
 
@@ -54,7 +54,7 @@ def test_an_unused_graphics_card_is_noted(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: "nvidia-smi")
-    assert "INDEX" in doctor.check_devices()[-1].mend
+    assert "INDEX" in doctor.check_devices()[-1].fix
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     assert "no graphics card" in doctor.check_devices()[-1].text
 
@@ -77,7 +77,7 @@ def test_disk(monkeypatch, tmp_path):
     usage = type("Usage", (), {"free": 0.1e9})
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
     full = doctor.check_disk(tmp_path)[0]
-    assert full.status == "FAIL" and "SEMISEG_WORK" in full.mend
+    assert full.status == "FAIL" and "SEMISEG_WORK" in full.fix
 
 
 def test_datasets(monkeypatch, tmp_path):
@@ -87,7 +87,7 @@ def test_datasets(monkeypatch, tmp_path):
     assert statuses(doctor.check_datasets(tmp_path)) == ["NOTE"]
     (tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation").mkdir(parents=True)
     (found,) = doctor.check_datasets(tmp_path)
-    assert found == Check("OK", "dataset found: PASCAL VOC 2012")
+    assert found == Diagnosis("OK", "dataset found: PASCAL VOC 2012")
     (tmp_path / "camvid").mkdir()
     assert doctor.check_datasets(tmp_path) == [found], "an empty folder is no dataset"
     (tmp_path / "camvid" / "train").mkdir()
@@ -112,7 +112,8 @@ def test_a_dataset_that_cannot_be_loaded_is_a_note(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("status", "code"), [("OK", 0), ("NOTE", 0), ("FAIL", 1)])
 def test_the_exit_code_says_whether_something_failed(monkeypatch, capsys, status, code):
-    monkeypatch.setattr(doctor, "examine", lambda: [Check("OK", "a"), Check(status, "b", "c")])
+    found = [Diagnosis("OK", "a"), Diagnosis(status, "b", "c")]
+    monkeypatch.setattr(doctor, "examine", lambda: found)
     assert doctor.main() == code
     assert f"[{status}]" in capsys.readouterr().out
 

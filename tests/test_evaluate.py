@@ -154,7 +154,7 @@ def build(config):
 def test_predictions_do_not_depend_on_how_the_images_are_cut_into_parts(config, monkeypatch):
     method, whole = build(config), predict_logits(build(config), pool())
     probable = list(predict_probabilities(method, pool())) if not method.uses_boxes else []
-    monkeypatch.setattr(inference, "PIXELS_A_PASS", 3 * 32 * 32)
+    monkeypatch.setattr(inference, "PIXELS_PER_PASS", 3 * 32 * 32)
     assert [len(part.names) for part in inference.parts(method, pool())] == [3, 3, 1]
     small = predict_logits(method, pool())
     assert whole.shape == (7, 3, 16, 16) and whole.dtype == torch.float32

@@ -230,8 +230,8 @@ def test_one_by_one_says_what_a_batch_says():
 
 @pytest.mark.parametrize("uses_boxes", [False, True])
 def test_neighbours_of_one_size_are_predicted_together(monkeypatch, uses_boxes):
-    """As many as have PIXELS_A_PASS pixels; a larger image alone, and the order stays."""
-    monkeypatch.setattr(inference, "PIXELS_A_PASS", 2 * 32 * 32)
+    """As many as have PIXELS_PER_PASS pixels; a larger image alone, and the order stays."""
+    monkeypatch.setattr(inference, "PIXELS_PER_PASS", 2 * 32 * 32)
     sizes = [(32, 32)] * 5 + [(16, 16)] * 3 + [(32, 32), (64, 64), (64, 64), (16, 64), (64, 16)]
     images, method = images_of(sizes), Filter(uses_boxes=uses_boxes)
     cut = list(parts(method, images))

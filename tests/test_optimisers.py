@@ -45,7 +45,7 @@ def test_the_rate_follows_the_total_batch_and_says_so(tmp_path, capsys):
     assert config.images == 8 and config.learning_rate == pytest.approx(0.0035)
     assert make_optimizer(built(), config).param_groups[0]["lr"] == pytest.approx(0.0035)
     train(tmp_path, config)
-    expected = "lr 0.007 is for 16 images a step; 8 here, so 0.0035\n"
+    expected = "lr 0.007 is for 16 images per step; 8 here, so 0.0035\n"
     assert capsys.readouterr().out == expected
     assert replace(config, lr_batch=0).learning_rate == 0.007
     assert replace(config, lr_batch=4).learning_rate == pytest.approx(0.014)
@@ -221,7 +221,7 @@ def test_tensorboard_gets_every_row_of_the_history(tmp_path):
 
 
 def test_a_tracker_that_is_unknown_or_not_installed_is_named(monkeypatch):
-    with pytest.raises(ValueError, match=r"no tracker 'paper'; there are .*tensorboard"):
+    with pytest.raises(ValueError, match=r"'paper' is not a tracker; choose from .*tensorboard"):
         make_accelerator(SHORT, "cpu", ("paper",))
     monkeypatch.setattr(training, "get_available_trackers", lambda: [])
     with pytest.raises(ValueError, match=r"wandb is not installed: pip install wandb"):

@@ -170,11 +170,11 @@ def test_a_heavy_figure_keeps_the_class_colours_exactly():
 
 def test_gallery_refuses_columns_that_do_not_match():
     images, masks, boxes = scenes(2)
-    with pytest.raises(ValueError, match=r"equally long, got \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"equal lengths, got \[1, 2\]"):
         plots.gallery({"image": images, "truth": masks[:1]}, CLASSES)
-    with pytest.raises(ValueError, match=r"equally long"):
+    with pytest.raises(ValueError, match=r"equal lengths"):
         plots.gallery({"image": images}, CLASSES, boxes[:1])
-    with pytest.raises(ValueError, match="an image is uint8"):
+    with pytest.raises(ValueError, match="expected uint8"):
         plots.gallery({"image": images / 255.0}, CLASSES)
 
 

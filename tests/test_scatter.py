@@ -46,7 +46,7 @@ def test_only_those_that_are_named_carry_a_name_and_a_bar():
 
 
 @pytest.mark.parametrize("points, named, words", [
-    ({}, None, "at least one point"), ({"a": (0, [1.0])}, None, "costs above 0"),
+    ({}, None, "at least one point"), ({"a": (0, [1.0])}, None, "costs > 0"),
     ({str(i): (i + 1, [1.0]) for i in range(8)}, None, "8 names, but 7 colours"),
 ])
 def test_what_cannot_be_drawn_is_refused(points, named, words):

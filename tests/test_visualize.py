@@ -86,7 +86,7 @@ def test_the_summary_counts_by_hand():
     ({"truth": "nowhere.png"}, "nowhere.png is missing"),
     ({"out": "figure.jpg"}, "figure.jpg: the figure is written as a .png"),
     ({"truth": "small.png"}, r"small.png is \(4, 4\) pixels, the image \(50, 65\)"),
-    ({"out": "source"}, "is what is to be drawn"),
+    ({"out": "source"}, "is an input"),
 ])
 def test_what_cannot_be_drawn_is_refused_in_a_line(
     runs, image, tmp_path, capsys, changes, message

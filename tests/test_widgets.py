@@ -180,10 +180,10 @@ def test_hostile_class_names_stay_text():
 @pytest.mark.parametrize(
     ("place", "value", "complaint"),
     [
-        (0, np.zeros((3, 3, 8, 8)), "pictures must be uint8"),
-        (1, [], "3 pictures need 3 Boxes"),
+        (0, np.zeros((3, 3, 8, 8)), "images must be uint8"),
+        (1, [], "3 images need 3 Boxes"),
         (2, np.zeros((3, 4, 32, 32)), "logits_ancillary must be"),
-        (3, np.full((3, 5, 32, 32), np.nan), "not finite"),
+        (3, np.full((3, 5, 32, 32), np.nan), "must be finite"),
         (3, np.zeros((3, 5, 16, 16)), "one size"),
         (5, np.zeros((3, 8, 8), np.uint8), "truth must be"),
         (5, np.full((3, 64, 64), 7, np.uint8), "truth holds id 7"),
@@ -202,5 +202,5 @@ def test_alpha_outside_the_slider_is_refused():
 
 
 def test_a_widget_that_is_too_heavy_says_what_to_do():
-    with pytest.raises(ValueError, match="fewer or smaller pictures"):
+    with pytest.raises(ValueError, match="fewer or smaller images"):
         AlphaExplorer(*scenes(30)).to_html()

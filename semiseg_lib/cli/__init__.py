@@ -14,7 +14,7 @@ EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Exit code 0: done; 1: it could not be done, and says why; 2: wrong flags."""
+    """Run one command; return the exit code: 0 done, 1 failed with a message, 2 wrong flags."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command, rest = (arguments or [""])[0], arguments[1:]
     try:
@@ -40,7 +40,7 @@ def _data() -> None:
 
 
 def _train() -> None:
-    """Train one method, or continue where an interrupted run left off; then score it on val."""
+    """Train one method, or continue an interrupted run; then score it on val."""
 
 
 def _runs() -> None:
@@ -55,7 +55,7 @@ OWN_PARSERS: Mapping[str, Callable[[Sequence[str]], int | None]] = {
     "data": data.run, "train": commands.train, "runs": runs.main,
     "doctor": lambda _arguments: doctor.main(),
 }
-"""Commands that read the rest of the command line themselves."""
+"""Commands that parse the rest of the command line themselves."""
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "data": _data, "train": _train, "logits": commands.logits, "run": commands.run, "runs": _runs,

@@ -24,11 +24,11 @@ def compare(
     """Print all methods side by side, from the records of studies; nothing is trained.
 
     Args:
-        dataset: whose table.
+        dataset: the dataset of the table.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
         against: the row that the others are compared with, paired by seed.
-        ratio: how many times as long a mask takes to draw as an image's boxes.
-        out: also write it there: FILE.md as it is printed, FILE.csv with every digit.
+        ratio: time to draw a mask over the time to draw an image's boxes.
+        out: also write the table to FILE.md, as printed, or FILE.csv, in full precision.
     """
     if out is not None and out.suffix not in WRITERS:
         raise ValueError(f"{shown(out)}: the comparison is written as {' or '.join(WRITERS)}.")
@@ -37,7 +37,7 @@ def compare(
         raise FileNotFoundError("\n".join(["no record is stored yet. Make them:",
                                            *found.commands()]))
     if against not in found.rows:
-        raise ValueError(f"there is no row {against!r} with records; there are "
+        raise ValueError(f"{against!r} is not a row with records; choose from "
                          f"{', '.join(found.rows)}.")
     text = as_text(found, against, ratio)
     print(text)
@@ -51,7 +51,7 @@ def compare(
 
 
 def as_text(found: Comparison, against: str = FAIR, ratio: float = MASK_OVER_BOXES) -> str:
-    """The table in Markdown, how to read it, and what makes the rows that are missing."""
+    """Return the table in Markdown, notes on it, and the commands that make missing rows."""
     rows = found.table(against, ratio)
     parts = [markdown_table(rows, plain=[title for row in rows for title in row])]
     seeds = ", ".join(map(str, found.seeds))
@@ -73,13 +73,13 @@ def as_text(found: Comparison, against: str = FAIR, ratio: float = MASK_OVER_BOX
 def as_frame(
     found: Comparison, against: str = FAIR, ratio: float = MASK_OVER_BOXES
 ) -> pd.DataFrame:
-    """One line a row, in full precision, for a spreadsheet."""
+    """Return one line per row, in full precision, for a spreadsheet."""
     differences, lines = found.differences(against), []
     for name, row in found.rows.items():
         level = row.interval
         line = {
-            "row": name, "text": row.text, "legacy": row.legacy, "study": row.contender.study,
-            "arm": row.contender.arm, "extra supervision": row.contender.extra,
+            "row": name, "text": row.text, "legacy": row.legacy, "study": row.entry.study,
+            "arm": row.entry.arm, "extra supervision": row.entry.extra,
             "masks": row.masks, "images with boxes": row.boxes, "work in masks": row.cost(ratio),
             "networks": row.networks, "steps": row.steps, "seeds": len(row.scores),
             "mean": level.mean, "sd": level.sd, "low": level.low, "high": level.high,

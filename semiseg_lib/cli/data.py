@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def minivoc(common: CommonFlags = Common()) -> None:
-    """Draw the images of mini-VOC (or find them drawn) and show what there is."""
+    """Generate the images of mini-VOC, unless they are stored, and show a summary."""
     data = Data(common.chosen().data, common.seed, common.root)
     has_boxes = {
         name: all(map(data.source.has_boxes, members)) for name, members in data.names.items()
@@ -54,7 +54,7 @@ def minivoc(common: CommonFlags = Common()) -> None:
 
 
 def _downloads() -> dict[str, Callable[..., int]]:
-    """A command for everything that a dataset declares as a download."""
+    """Return a command for each download that a dataset declares."""
     return {
         name: _command(name, download)
         for dataset in datasets.usable()
@@ -82,10 +82,10 @@ def frames(
     """Extract frames of CamVid's videos as further unlabelled images (data.unlabelled = frames).
 
     Args:
-        videos: the files, such as 0006R0.MXF and 0016E5.MXF; their names name the sequences.
+        videos: the files, such as 0006R0.MXF and 0016E5.MXF, named like the sequences.
         root: the folder that holds camvid; unset: datasets/ in the work folder.
         every: keep the frames 0, every, 2 every ...
-        size: columns and rows to resize to, as the labelled images have; unset: the video's own.
+        size: width and height to resize to, as the labelled images have; unset: the video's own.
     """
     folder = (root or work_root() / "datasets") / "camvid" / FRAMES
     for video in videos:
@@ -100,13 +100,13 @@ def check(
     sample: int | None = None,
     workers: int | None = None,
 ) -> int:
-    """Look at every file of a dataset; say what is wrong and how to mend it. Exit code 1 on FAIL.
+    """Check every file of a dataset; say what is wrong and how to fix it. Exit code 1 on FAIL.
 
     Args:
-        dataset: which one.
+        dataset: name of the dataset.
         root: the folder that holds it; unset: SEMISEG_DATA, else datasets/ in the work folder.
         lists: a further list of names to check with it; may be given several times.
-        sample: look into so many images a list only.
+        sample: number of images to check per list; unset: all.
         workers: threads; unset: up to 4.
     """
     declared = datasets.find(dataset)
@@ -120,7 +120,7 @@ def check(
 
 
 def as_text(report: Report) -> str:
-    """A report to read in a terminal: what the masks hold, the findings, the verdict."""
+    """Return a report for the terminal: histograms of the masks, findings, verdict."""
     parts = [report.title]
     for name, found in report.histograms.items():
         parts.append(f"{name}: {found.masks} masks\n{markdown_table(found.rows())}")
@@ -129,7 +129,7 @@ def as_text(report: Report) -> str:
     counts = Counter(finding.severity for finding in report.findings)
     parts.append(
         f"{counts['FAIL']} FAIL, {counts['NOTE']} NOTE: "
-        + ("mend what FAILs before you train." if report.failed else "ready to train on.")
+        + ("fix what FAILs before you train." if report.failed else "ready to train on.")
     )
     return "\n\n".join(parts)
 
@@ -146,9 +146,9 @@ def split(
     """Draw a list of labelled images in which every class occurs, and write it.
 
     Args:
-        dataset: which one.
-        labelled: how many images.
-        out: the list to write, one name a line.
+        dataset: name of the dataset.
+        labelled: number of images.
+        out: the list to write, one name per line.
         seed: the same seed gives the same list.
         root: the folder that holds it; unset: SEMISEG_DATA, else datasets/ in the work folder.
         candidates: the list to draw from; unset: the dataset's own.
@@ -163,7 +163,7 @@ def split(
 
 
 def _get(name: str, download: Download, root: Path | None) -> int:
-    """Get a dataset and show the counts; exit code 1 where some of it is missing."""
+    """Get a dataset and show the counts; return exit code 1 if some of it is missing."""
     root = root or work_root() / "datasets"
     print(f"Terms: {download.terms}", flush=True)
     counts = download.get(root, True)

@@ -1,4 +1,4 @@
-"""A trained model on a person's own images."""
+"""Prediction of your own images by a trained model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def predict_files(
 
     Args:
         method: a model that needs no boxes.
-        classes: C names; only their number matters here.
+        classes: C names; only their number is used.
         source: an image file, or a folder whose images are taken in the order of their names.
         out: the folder to write to; made if missing.
         protocol: sliding window, flips and scales.

@@ -1,4 +1,4 @@
-"""Names that commands no longer know, each refused with the one that took its place."""
+"""Old names of flags and datasets, each refused with its replacement."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DATASETS = {"mini": "minivoc"}
 
 
 def refuse_old_names(arguments: Sequence[str]) -> None:
-    """Raise ValueError where a command line uses a name of an earlier version."""
+    """Raise ValueError if a command line uses a name of an earlier version."""
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
         bare = flag.removeprefix("--")

@@ -1,4 +1,4 @@
-"""What a command prints about a run, and leaves beside it."""
+"""The report of a run: printed scores, and files beside the run."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def say(text: str) -> None:
-    """Print once, however many processes there are."""
+    """Print on the main process only."""
     if PartialState().is_main_process:
         print(text)
 
 
 def report(trained: Trained, split: Literal["val", "test"], protocol: Protocol) -> None:
-    """Print the scores of a run's last weights, and of its best; keep both beside it.
+    """Print the scores of a run's last and best weights; store both beside it.
 
-    Writes ``evaluations/SPLIT-KEY.md`` and ``.json`` into the run's folder. The key follows from
-    protocol, images and masks, so the scores of one never replace those of another.
+    Writes ``evaluations/SPLIT-KEY.md`` and ``.json`` into the run's folder. The key depends
+    on protocol, images and masks, so scores of one never replace those of another.
     """
     if not PartialState().is_main_process:
         return
     trained, images = trained.holding("last"), trained.scored(split)
-    digest = images.digest  # first: the scores are held to it
+    digest = images.digest  # first: the scores are compared with it
     last = trained.evaluate(split, protocol)
     summary = f"mIoU on {split}: {100 * last.mean_iou:.1f} %"
     scores: dict[str, Any] = {
@@ -69,10 +69,10 @@ def report(trained: Trained, split: Literal["val", "test"], protocol: Protocol) 
 
 
 def _keep(trained: Trained, split: str, scores: dict[str, Any], text: str) -> str:
-    """Store scores beside a run; say where, or why not."""
+    """Store scores beside a run; return where, or why not."""
     run = trained.folder.path
     if digest_of_bytes(run) != trained.stored:
-        return "scores: not stored, for the run was trained anew meanwhile"
+        return "scores: not stored, because the run was trained anew meanwhile"
     key = hashlib.sha256(
         json.dumps([scores["protocol"], scores["images"]], sort_keys=True).encode()
     ).hexdigest()[:8]
@@ -87,13 +87,13 @@ def _keep(trained: Trained, split: str, scores: dict[str, Any], text: str) -> st
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         if error.errno in READ_ONLY:
-            return "scores: not stored, for the run's folder can only be read"
+            return "scores: not stored, because the run's folder is read-only"
         return f"scores: not stored ({error})"
     return f"scores: {shown(path)}"
 
 
 def _in_words(protocol: Protocol) -> str:
-    """How images are predicted, in words."""
+    """Return a protocol in words."""
     window = "whole images"
     if protocol.window:
         window = f"windows of {protocol.window} pixels, overlap {protocol.overlap:.2g}"

@@ -1,4 +1,4 @@
-"""``semiseg runs``: what is stored, in which state; ``semiseg runs prune``: what can be removed."""
+"""``semiseg runs``: list what is stored; ``semiseg runs prune``: remove what is not needed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def list_runs(root: Path | None = None) -> None:
 
 
 def prune(root: Path | None = None, yes: bool = False) -> None:
-    """Show what no command would use as it is, and what lacks its maker; ask, and remove it.
+    """Show what no command would use as it is, or whose source is gone; ask, and remove it.
 
     Args:
         root: the folder that holds the datasets; unset: SEMISEG_DATA.

@@ -1,4 +1,4 @@
-"""``semiseg visualize``: what an error-localisation run sees in one image, as one figure."""
+"""``semiseg visualize``: the error map of an error-localisation run for one image."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def visualize(
     source: tyro.conf.Positional[Path], run: Path, out: Path, truth: Path | None = None,
     device: Literal["cpu"] | None = None,
 ) -> None:
-    """Draw where a run of `eln` believes itself wrong: image, prediction, error map, kept labels.
+    """Draw image, prediction, error map and kept labels of a run of `eln`.
 
     Args:
-        source: an image.
+        source: an image file.
         run: the folder of a finished run of eln.
         out: the figure, a .png file.
         truth: the image's mask of class ids, drawn beside the prediction.
-        device: cpu, or unset for the best there is.
+        device: cpu, or unset for the best available device.
     """
     trained = open_run(run, device).chosen()
     options = trained.run.method
@@ -47,7 +47,7 @@ def visualize(
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: name an image file.")
     if out.resolve() in {path.resolve() for path in (source, truth) if path}:
-        raise ValueError(f"{out} is what is to be drawn; choose another name for the figure.")
+        raise ValueError(f"{out} is an input; choose another name for the figure.")
     classes = trained.classes
     image = read_image(source)
     mask = read_mask(truth, len(classes)) if truth else None
@@ -62,7 +62,7 @@ def visualize(
 
 
 def judged(method: ELN, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of an image of any size, and how probably each of them is right.
+    """Return the labels of an image of any size, and the probability that each is right.
 
     Args:
         method: a finished run's.
@@ -84,7 +84,7 @@ def drawn(
     image: np.ndarray, labels: np.ndarray, right: np.ndarray, kept: np.ndarray,
     classes: list[str], mask: np.ndarray | None = None,
 ) -> Figure:
-    """Image, truth where there is one, prediction, chance of an error, labels that are kept."""
+    """Return the figure: image, truth if given, prediction, error map, kept labels."""
     columns = {"image": [image]} | ({} if mask is None else {"truth": [mask]}) | {
         "prediction": [labels],
         "chance of an error": [1 - right],  # dark 0, yellow 1
@@ -94,7 +94,7 @@ def drawn(
 
 
 def summary(labels: np.ndarray, kept: np.ndarray, mask: np.ndarray | None) -> str:
-    """The share that is kept; with a truth also what is right, and which errors were found."""
+    """Return the kept fraction; with a truth also the accuracy and the errors found."""
     if mask is None:
         return f"{100 * kept.mean():.1f} % of the pixels are kept."
     known = mask != VOID

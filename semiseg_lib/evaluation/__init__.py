@@ -1,1 +1,1 @@
-"""Predict images at their own sizes and measure what was predicted."""
+"""Prediction at the images' own sizes, metrics, confidence and statistics."""

@@ -1,4 +1,4 @@
-"""What a confidence threshold keeps of a model's pixels, and how much of that is right."""
+"""Coverage and accuracy of a model's pixels above a confidence threshold."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from semiseg_lib.methods.losses import enlarge
 
 @dataclass(frozen=True)
 class ConfidenceCounts:
-    """Pixels counted by predicted class and confidence; void truth is left out.
+    """Pixel counts by predicted class and confidence, without pixels whose truth is void.
 
     Bin ``i`` holds the confidences in [i / bins, (i + 1) / bins), the last one also 1. So every
-    multiple of 1 / bins is a threshold at which the counts are exact, and only those are answered.
+    multiple of 1 / bins is a threshold at which the counts are exact; others raise ValueError.
 
     Attributes:
-        total: int64 (C, bins), pixels that the model calls c with a confidence in the bin.
+        total: int64 (C, bins), pixels predicted as c with a confidence in the bin.
         right: int64 (C, bins), those of them whose true class is c.
         classes: C names.
     """
@@ -35,7 +35,7 @@ class ConfidenceCounts:
         shape = self.total.shape
         if self.right.shape != shape or len(shape) != 2 or shape[0] != len(self.classes):
             raise ValueError(
-                f"total and right must both be ({len(self.classes)}, bins), one row a class; got "
+                f"total and right must both be ({len(self.classes)}, bins), one row per class; got "
                 f"{shape} and {self.right.shape}"
             )
         if (self.right < 0).any() or (self.right > self.total).any():
@@ -43,16 +43,16 @@ class ConfidenceCounts:
 
     @property
     def bins(self) -> int:
-        """Number of equal bins between 0 and 1."""
+        """Return the number of equal bins between 0 and 1."""
         return self.total.shape[1]
 
     def is_exact(self, threshold: float) -> bool:
-        """Whether the threshold, 0 to 1, is the lower edge of a bin (and so can be answered)."""
+        """Return whether the threshold, in [0, 1), is the lower edge of a bin."""
         edge = threshold * self.bins
         return 0 <= threshold < 1 and abs(edge - round(edge)) < 1e-6
 
     def kept(self, threshold: float) -> np.ndarray:
-        """Of the pixels called c, the share whose confidence is at least the threshold.
+        """Return the fraction of pixels predicted as c whose confidence is >= the threshold.
 
         Returns:
             float64 (C,) in [0, 1]; NaN for a class that is never predicted.
@@ -63,7 +63,7 @@ class ConfidenceCounts:
         return share(self._from(threshold, self.total), self.total.sum(axis=1))
 
     def accuracy(self, threshold: float) -> np.ndarray:
-        """Of the kept pixels called c, the share that is right: their precision.
+        """Return the precision of the kept pixels predicted as c.
 
         Returns:
             float64 (C,) in [0, 1]; NaN where nothing is kept.
@@ -74,16 +74,16 @@ class ConfidenceCounts:
         return share(self._from(threshold, self.right), self._from(threshold, self.total))
 
     def overall_kept(self, threshold: float) -> float:
-        """The kept share of the pixels of all classes together; NaN if there are none."""
+        """Return the kept fraction of the pixels of all classes; NaN if there are none."""
         return float(share(self._from(threshold, self.total).sum(), self.total.sum()))
 
     def overall_accuracy(self, threshold: float) -> float:
-        """The share of all kept pixels that is right; NaN if nothing is kept."""
+        """Return the accuracy of all kept pixels; NaN if nothing is kept."""
         kept = self._from(threshold, self.total).sum()
         return float(share(self._from(threshold, self.right).sum(), kept))
 
     def rows(self, threshold: float) -> list[dict[str, float | int | str]]:
-        """One row a class and a last one for all of them, percent: for tables."""
+        """Return one row per class and a last one for all classes, in percent, for tables."""
         names = (*self.classes, "all")
         pixels = [*self.total.sum(axis=1), self.total.sum()]
         kept = [*self.kept(threshold), self.overall_kept(threshold)]
@@ -95,7 +95,7 @@ class ConfidenceCounts:
         ]
 
     def _from(self, threshold: float, counts: np.ndarray) -> np.ndarray:
-        """Pixels of each class in the bins from the threshold upwards, int64 (C,)."""
+        """Return the pixels of each class in the bins from the threshold upwards, int64 (C,)."""
         if not self.is_exact(threshold):
             raise ValueError(
                 f"with {self.bins} bins the counts are exact at multiples of {1 / self.bins:g} "
@@ -111,8 +111,8 @@ def confidence_counts(
     """Count the pixels of many images, one image in memory at a time.
 
     Args:
-        logits: float (C, h, w) an image, any floating type; enlarged to the mask's size.
-        truth: uint8 (H, W) an image, 255 = void.
+        logits: float (C, h, w) per image, any floating type; upsampled to the mask's size.
+        truth: uint8 (H, W) per image, 255 = void.
         classes: C names.
         bins: equal bins between 0 and 1. A threshold must be a multiple of 1 / bins.
 
@@ -128,7 +128,7 @@ def confidence_counts(
     for number, (one_logits, one_truth) in enumerate(zip(logits, truth, strict=True)):
         mask = _checked_mask(np.asarray(one_truth), count, number)
         if one_logits.ndim != 3 or len(one_logits) != count:
-            raise ValueError(f"logits of image {number} must be ({count}, h, w), one map a "
+            raise ValueError(f"logits of image {number} must be ({count}, h, w), one map per "
                              f"class; got {tuple(one_logits.shape)}")
         label, confidence = confident_labels(one_logits, mask.shape)
         level = np.searchsorted(edges, confidence, side="right") - 1
@@ -139,10 +139,10 @@ def confidence_counts(
 
 
 def confident_labels(logits: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The most likely class of every pixel and its probability.
+    """Return the most likely class of every pixel and its probability.
 
     Args:
-        logits: float (C, h, w), enlarged bilinearly to ``size`` before the softmax.
+        logits: float (C, h, w), upsampled bilinearly to ``size`` before the softmax.
         size: (H, W).
 
     Returns:
@@ -152,8 +152,8 @@ def confident_labels(logits: Tensor, size: tuple[int, int]) -> tuple[np.ndarray,
         ValueError: the logits are not finite.
     """
     if not torch.isfinite(logits).all():
-        raise ValueError("the logits hold values that are not finite")
-    # In double precision, so that a confidence that is exactly a threshold is not rounded below it.
+        raise ValueError("the logits must be finite")
+    # In double precision, so that a confidence equal to a threshold is not rounded below it.
     confidence, label = enlarge(logits[None].cpu().double(), size)[0].softmax(dim=0).max(dim=0)
     return label.to(torch.uint8).numpy(), confidence.numpy()
 

@@ -1,4 +1,4 @@
-"""Measuring: one confusion matrix over a whole dataset, and the scores read off it."""
+"""The confusion matrix of a dataset and the scores computed from it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of a segmentation, read off its confusion matrix.
+    """Scores of a segmentation, computed from its confusion matrix.
 
     Attributes:
         confusion: int64 (C, C), pixels by true class (row) and predicted class (column).
@@ -67,7 +67,7 @@ class Evaluation:
 
     @property
     def iou(self) -> np.ndarray:
-        """Intersection over union of each class, float64 (C,) in [0, 1].
+        """Return the intersection over union of each class, float64 (C,) in [0, 1].
 
         NaN for a class that is absent from the truth and from the prediction.
         """
@@ -77,27 +77,27 @@ class Evaluation:
 
     @property
     def mean_iou(self) -> float:
-        """mIoU in [0, 1]: the mean of :attr:`iou` over occurring classes, NaN if none."""
+        """Return the mean of :attr:`iou` over occurring classes, in [0, 1]; NaN if none."""
         occurring = self.iou[~np.isnan(self.iou)]
         return float(occurring.mean()) if occurring.size else float("nan")
 
     @property
     def pixel_accuracy(self) -> float:
-        """The share of labelled pixels that are right, in [0, 1]."""
+        """Return the fraction of labelled pixels that are right, in [0, 1]."""
         return float(np.diag(self.confusion).sum() / max(self.confusion.sum(), 1))
 
     @property
     def precision(self) -> np.ndarray:
-        """Of the pixels called c, the share that is c: float64 (C,), NaN where none is called c."""
+        """Return the precision of each class, float64 (C,) in [0, 1]; NaN if never predicted."""
         return share(np.diag(self.confusion), self.confusion.sum(0))
 
     @property
     def recall(self) -> np.ndarray:
-        """Of the pixels that are c, the share called c: float64 (C,), NaN where there is none."""
+        """Return the recall of each class, float64 (C,) in [0, 1]; NaN if absent from the truth."""
         return share(np.diag(self.confusion), self.confusion.sum(1))
 
     def rows(self) -> list[dict[str, float | str]]:
-        """One row a class, percent: for tables."""
+        """Return one row per class, in percent, for tables."""
         columns = {"IoU": self.iou, "precision": self.precision, "recall": self.recall}
         return [
             {"class": name, **{key: 100 * float(values[i]) for key, values in columns.items()}}
@@ -106,7 +106,7 @@ class Evaluation:
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """The part over the whole, float64 of any shape; NaN where there is no whole."""
+    """Return part / whole, float64 of any shape; NaN where the whole is 0."""
     whole = np.asarray(whole)
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
@@ -129,10 +129,10 @@ def evaluate(
 ) -> Evaluation:
     """Score the deployed model on images that have masks, at their own sizes.
 
-    Box maps reach the model only if it says that it uses them; a primary never sees any.
+    The model sees box maps only if ``method.uses_boxes``; a primary never does.
 
     Args:
-        method: what to score.
+        method: the method to score.
         images: with masks.
         classes: C names.
         protocol: sliding window, flips and scales.

@@ -1,4 +1,4 @@
-"""Predicting at an image's own size: whole or by sliding window, flipped, at several scales."""
+"""Prediction at an image's own size: whole or sliding window, flips, several scales."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.datasets.sample import Sample
 from semiseg_lib.methods.base import Method
 
-PIXELS_A_PASS = 2**18  # of the images that are predicted together: 64 of 64x64, or one photograph
+PIXELS_PER_PASS = 2**18  # of the images predicted together: 64 of 64x64, or one large image
 
 
 @dataclass(frozen=True)
 class Protocol(Configuration):
-    """How an image is predicted; the default is one pass over the whole image.
+    """Options of prediction; the default is one pass over the whole image.
 
     Attributes:
         window: 0 for the whole image, else the side of a square sliding window, in pixels.
-        overlap: the share of a window that it has in common with its neighbour, 0 <= share < 1.
-        flip: also predict the mirrored image, and take the mean.
-        scales: sizes at which the image is predicted, 1 = its own; the mean is taken.
+        overlap: the fraction of a window shared with its neighbour, in [0, 1).
+        flip: also predict the mirrored image, and average.
+        scales: scales at which the image is predicted, 1 = its own size; averaged.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a value is out of its range.
     """
 
     window: int = 0
@@ -43,14 +43,14 @@ class Protocol(Configuration):
 
     def __post_init__(self) -> None:
         if self.window < 0:
-            raise ValueError(f"window is {self.window}; give a side in pixels, or 0 for none.")
+            raise ValueError(f"window is {self.window}; it must be >= 0 pixels; 0 for none.")
         if not 0 <= self.overlap < 1:
-            raise ValueError(f"overlap is {self.overlap}; it is a share, 0 <= overlap < 1.")
+            raise ValueError(f"overlap is {self.overlap}; it must be in [0, 1).")
         if not self.scales or min(self.scales) <= 0:
-            raise ValueError(f"scales are {self.scales}; give at least one, each above 0.")
+            raise ValueError(f"scales are {self.scales}; give at least one, each > 0.")
 
     def views(self) -> list[tuple[float, bool]]:
-        """Scale and flip of each view whose mean is the prediction."""
+        """Return (scale, flip) of each view whose mean is the prediction."""
         return [(scale, flip) for scale in self.scales for flip in (False, True)[: 1 + self.flip]]
 
 
@@ -60,11 +60,11 @@ WHOLE_IMAGE = Protocol()
 def predict_part(method: Method, part: Part, protocol: Protocol = WHOLE_IMAGE) -> Tensor:
     """Return the probabilities of every class in every pixel of some images.
 
-    The mean of the softmax over the protocol's views and, where windows overlap, over the windows
-    that see a pixel.
+    This is the mean of the softmax over the protocol's views and, where windows overlap, over the
+    windows that cover a pixel.
 
     Args:
-        method: its deployed model is used, in evaluation mode, on the device where it lies.
+        method: its deployed model is used, in eval mode, on its device.
         part: images of one size; box maps are read only by a method that uses boxes.
         protocol: views and windows.
 
@@ -81,13 +81,13 @@ def predict_part(method: Method, part: Part, protocol: Protocol = WHOLE_IMAGE) -
 def parts(
     method: Method, images: ImageSet, title: str = "predicting", leave: bool = True
 ) -> Iterator[Part]:
-    """Yield an image set part by part: as many neighbours of one size as fit into a forward pass.
+    """Yield an image set in parts: consecutive images of one size that fit a forward pass.
 
     Args:
         method: boxes are read only if it uses them.
         images: of any sizes.
-        title: what the progress bar calls it.
-        leave: the bar stays when it is done.
+        title: label of the progress bar.
+        leave: whether the bar stays when it is done.
     """
     images = images if method.uses_boxes else images.without_boxes()
     with tqdm(total=len(images), desc=title, unit="image", mininterval=0.5, leave=leave) as bar:
@@ -105,7 +105,7 @@ def predictions(
         method: as for :func:`predict_part`.
         images: of any sizes.
         protocol: views and windows.
-        title: what the progress bar calls it.
+        title: label of the progress bar.
     """
     for _, labels in predicted_parts(method, images, protocol, title):
         yield from labels
@@ -124,7 +124,7 @@ def predicted_parts(
 def logits_of(method: Method, images: ImageSet, title: str = "logits") -> Iterator[Tensor]:
     """Yield logits at head resolution, float32 (C, ceil(H/s), ceil(W/s)) per image, on the CPU.
 
-    s is the network's stride: how many pixels of the image one logit covers.
+    s is the network's stride, in pixels.
     """
     for part in parts(method, images, title, leave=False):
         maps = _box_maps(method, part)
@@ -137,10 +137,10 @@ def logits_of(method: Method, images: ImageSet, title: str = "logits") -> Iterat
 
 
 def window_starts(side: int, window: int, overlap: float) -> list[int]:
-    """Where windows begin along a side, in pixels: evenly spread, first and last at the borders.
+    """Return where windows start along a side, in pixels: evenly spaced, from border to border.
 
-    Neighbours share at least ``overlap`` of a window, up to rounding; one window if it covers
-    the side.
+    Neighbours overlap by at least ``overlap`` of a window, up to rounding; one window if it
+    covers the side.
     """
     if side <= window:
         return [0]
@@ -153,7 +153,7 @@ def _view(
     method: Method, images: Tensor, maps: Tensor | None, scale: float, flip: bool,
     protocol: Protocol,
 ) -> Tensor:
-    """Probabilities (B, C, H, W) from one view; flip and scale are undone."""
+    """Return probabilities (B, C, H, W) from one view, with flip and scale undone."""
     size = tuple(images.shape[-2:])
     scaled = tuple(max(1, round(scale * side)) for side in size)
     if scaled != size:
@@ -168,7 +168,7 @@ def _view(
 
 
 def _slide(method: Method, images: Tensor, maps: Tensor | None, protocol: Protocol) -> Tensor:
-    """The mean, in each pixel, of the probabilities from the windows that see it."""
+    """Return the mean probabilities of each pixel over the windows that cover it."""
     height, width = images.shape[-2:]
     side = protocol.window or max(height, width)
     rows, columns = (window_starts(n, side, protocol.overlap) for n in (height, width))
@@ -193,10 +193,10 @@ def _probabilities(method: Method, images: Tensor, maps: Tensor | None) -> Tenso
 
 
 def padded(maps: Tensor, method: Method) -> Tensor:
-    """Return maps (B, C, H, W) on the method's device, with sides that it takes.
+    """Return maps (B, C, H, W) on the method's device, padded to sides that it accepts.
 
-    They are enlarged to multiples of ``method.multiple`` at the right and at the bottom; edge
-    pixels are repeated.
+    They are padded to multiples of ``method.multiple`` at the right and at the bottom by
+    repeating edge pixels.
     """
     height, width = maps.shape[-2:]
     missing = (0, -width % method.multiple, 0, -height % method.multiple)
@@ -208,12 +208,12 @@ def _box_maps(method: Method, part: Part) -> Tensor | None:
 
 
 def _of_one_size(images: ImageSet) -> Iterator[tuple[range, list[Sample]]]:
-    """Neighbouring images that share a size and have at most PIXELS_A_PASS together."""
+    """Yield runs of consecutive images of one size that have at most PIXELS_PER_PASS pixels."""
     samples: list[Sample] = []
     for number in range(len(images)):
         sample = images.sample(number)
         size = sample.image.shape[1:]
-        full = (len(samples) + 1) * math.prod(size) > PIXELS_A_PASS
+        full = (len(samples) + 1) * math.prod(size) > PIXELS_PER_PASS
         if samples and (full or samples[0].image.shape[1:] != size):
             yield range(number - len(samples), number), samples
             samples = []
@@ -228,7 +228,7 @@ def _device(method: Method) -> torch.device:
 
 @contextmanager
 def evaluating(method: Method) -> Iterator[None]:
-    """Evaluation mode and no gradients meanwhile; the mode before comes back."""
+    """Switch to eval mode without gradients; restore the previous mode."""
     was_training = method.training
     method.eval()
     try:

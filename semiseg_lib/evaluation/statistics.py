@@ -20,7 +20,7 @@ class Interval(NamedTuple):
 
 
 class PairedInterval(NamedTuple):
-    """A mean difference a − b with its interval; ``verdict`` says what a has been shown to be."""
+    """A mean difference a − b with its interval; ``verdict`` tells whether a beats b."""
 
     mean: float
     low: float
@@ -30,23 +30,23 @@ class PairedInterval(NamedTuple):
 
 
 def mean_and_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Mean, Student-t confidence interval and sample standard deviation of independent runs.
+    """Return mean, Student-t confidence interval and sample standard deviation of runs.
 
     Args:
-        values: (N,) one value per run; with N = 1 there is no spread: low, high and sd are nan.
-        level: confidence level, between 0 and 1.
+        values: (N,) one value per independent run; with N = 1, low, high and sd are NaN.
+        level: confidence level, in (0, 1).
 
     Raises:
         ValueError: no values, a value that is not finite, or a level outside (0, 1).
     """
     values = _finite(values, "values")
     if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
+        raise ValueError(f"level must be in (0, 1), got {level}")
     mean = float(values.mean())
     if len(values) == 1:
         return Interval(mean, np.nan, np.nan, np.nan, 1)
     sd = float(values.std(ddof=1))
-    # The quantile of Student's t; scipy.stats has it under another name and takes half a second.
+    # The quantile of Student's t; importing scipy.stats for it takes half a second.
     half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * sd / np.sqrt(len(values))
     return Interval(mean, mean - half, mean + half, sd, len(values))
 
@@ -54,11 +54,11 @@ def mean_and_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 def paired_interval(
     a: Sequence[float], b: Sequence[float], level: float = 0.95
 ) -> PairedInterval:
-    """Interval of the mean of a − b over pairs that share a seed (a paired t interval).
+    """Return the paired t interval of the mean of a − b over runs that share a seed.
 
     Args:
         a, b: (N,) with N >= 2; a[i] and b[i] are runs of the same seed; larger is better.
-        level: confidence level, between 0 and 1.
+        level: confidence level, in (0, 1).
 
     Returns:
         verdict "better" if the whole interval lies above zero, "worse" if below, else
@@ -77,7 +77,7 @@ def paired_interval(
 
 
 def verdict_of(low: float, high: float) -> str:
-    """What the interval of a difference shows: "better", "worse" or "cannot tell"."""
+    """Return what the interval of a difference shows: "better", "worse" or "cannot tell"."""
     if low > 0:
         return "better"
     return "worse" if high < 0 else "cannot tell"
@@ -86,5 +86,5 @@ def verdict_of(low: float, high: float) -> str:
 def _finite(values: Sequence[float], name: str) -> np.ndarray:
     values = np.asarray(values, float).ravel()
     if not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"{name} must hold at least one value and only finite ones")
+        raise ValueError(f"{name} must hold at least one value, all finite")
     return values

@@ -1,4 +1,4 @@
-"""The identity of a value: the value itself, and the digests of everything that it is made from.
+"""The identity of a value: the value itself and the digests of everything it is made from.
 
 Two values that differ in an option, in a byte of an image that they read, in a class name, in
 encoder weights or in anything that they build on have different identities.
@@ -25,7 +25,7 @@ from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
 
 SCHEMA = 1
-"""Raised when the meaning of a stored description changes; older ones are refused by number."""
+"""Version of stored descriptions; increased when their meaning changes, older ones are refused."""
 
 KINDS = {Run: "run", Logits: "logits", MixedLogits: "mixed-logits", PseudoLabels: "pseudo-labels"}
 """The stable name of each kind of value."""
@@ -40,14 +40,14 @@ NAME = r".+-[0-9a-f]{10}-([0-9a-f]{10})"
 
 @dataclass(frozen=True)
 class Identity:
-    """A value and what its inputs were when it was looked at.
+    """A value and the digests of its inputs when it was identified.
 
     Attributes:
         value: the value.
         classes: class names, in the order of their ids.
         images: the digest of each image set that it reads, by its role.
         parents: the digest of the identity of each value that it builds on.
-        weights: what each encoder starts with, the SHA-256 of a file; none for random weights.
+        weights: the SHA-256 of each encoder's file of initial weights; none for random weights.
     """
 
     value: Value
@@ -58,24 +58,24 @@ class Identity:
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """Everything beside the options that decides the result."""
+        """Return everything beside the options that decides the result."""
         return {"classes": list(self.classes), "images": dict(self.images),
                 "parents": dict(self.parents), "weights": dict(self.weights)}
 
     @cached_property
     def digest(self) -> str:
-        """The identity as 64 hex digits."""
+        """Return the identity as 64 hex digits."""
         kind = KINDS[type(self.value)]
         return digest({"schema": SCHEMA, "kind": kind, "value": plain(self.value), **self.inputs})
 
     @cached_property
     def recipe(self) -> str:
-        """Ten hex digits of the options alone: the same recipe on other images has the same."""
+        """Return ten hex digits of the options alone, the same on other images."""
         return digest(plain(self.value))[:10]
 
     @cached_property
     def name(self) -> str:
-        """The name of the folder: what it is, its recipe, and all that it is made from."""
+        """Return the name of the folder: kind, recipe and identity."""
         what = self.value.method.name if isinstance(self.value, Run) else KINDS[type(self.value)]
         if isinstance(self.value, PseudoLabels):
             what = f"train_pseudoIt{self.value.number}"
@@ -83,7 +83,7 @@ class Identity:
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What is stored beside the result, JSON-able; a run is reproduced from it.
+        """Return what is stored beside the result, JSON-able; a run is reproduced from it.
 
         Two descriptions of one identity may differ in ``value``: by options that decide no result,
         and by options that were added since.
@@ -93,7 +93,7 @@ class Identity:
 
 
 class Inputs:
-    """The images of values, opened once, and the identities that follow from them.
+    """The images of values, each opened once, and the identities of the values.
 
     Args:
         root: the folder that holds the datasets; None asks ``SEMISEG_DATA``.
@@ -150,7 +150,7 @@ class Inputs:
         return sets
 
     def _images_with_masks(self, run: Run, data: Data) -> ImageSet:
-        """Return the images whose masks a run learns; of pseudo-labels the images alone."""
+        """Return the images whose masks a run learns from; for pseudo-labels without masks."""
         if isinstance(run.masks, PseudoLabels):
             return data.unlabelled.without_labels()
         return {"labelled": lambda: data.labelled, "first half": lambda: data.halves[0],
@@ -166,12 +166,12 @@ class Inputs:
 
 
 def as_scored(images: ImageSet, run: Run) -> ImageSet:
-    """Return images as a run is scored on them: boxes count only for a model that reads some."""
+    """Return images as a run is scored on them, with boxes only if its model reads boxes."""
     return images if methods.kind(run.method).uses_boxes else images.without_boxes()
 
 
 def run_of(value: Value) -> Run:
-    """Return the run whose data a value is about."""
+    """Return the run whose data a value uses."""
     return {
         Run: lambda: value, Logits: lambda: value.run, MixedLogits: lambda: value.primary,
         PseudoLabels: lambda: value.teacher,
@@ -179,9 +179,9 @@ def run_of(value: Value) -> Run:
 
 
 def blueprint(run: Run, num_classes: int) -> Method:
-    """Return the method of a run without memory for its weights, to ask what it reads.
+    """Return the method of a run on the meta device, without memory for weights.
 
-    It is built once for the same options.
+    It is built once per options.
     """
     options = digest({"method": dump(run.method), "model": dump(run.model)})
     key = (methods.kind(run.method), options, num_classes)
@@ -195,7 +195,7 @@ _blueprints: dict[tuple[type[Method], str, int], Method] = {}
 
 
 def build(run: Run, num_classes: int) -> Method:
-    """Return the method of a run without the weights that its encoders start with."""
+    """Return the method of a run without its encoders' initial weights."""
     networks = {name: replace(one, weights="") for name, one in _networks_of(run.method).items()}
     return methods.build(
         replace(run.method, **networks), replace(run.model, weights=""), num_classes
@@ -203,11 +203,11 @@ def build(run: Run, num_classes: int) -> Method:
 
 
 def weights_files(run: Run) -> dict[str, Path]:
-    """Return the file that each encoder of a run starts with, by the field that names it.
+    """Return the file of each encoder's initial weights, by the field that names it.
 
     Raises:
         FileNotFoundError: there is no such file.
-        RuntimeError: the package with the weights is not installed, or the hub is out of reach.
+        RuntimeError: the package with the weights is not installed, or the hub is unreachable.
     """
     networks = {"model": run.model, **_networks_of(run.method)}
     if not any(one.weights for one in networks.values()):
@@ -227,17 +227,17 @@ def weights_of(run: Run) -> dict[str, str]:
 
 
 def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:
-    """Return the further networks that a method's options describe, by field."""
+    """Return the additional networks that a method's options describe, by field."""
     return {name: one for name, one in vars(options).items() if isinstance(one, ModelConfig)}
 
 
 def boxed_part(data: Data, part: str) -> ImageSet:
-    """Return the images of a part whose logits an ancillary can give."""
+    """Return the images of a part that an ancillary can label: those with boxes."""
     return data.boxed if part == "unlabelled" else data.labelled
 
 
 def need_boxes(data: Data, part: str) -> None:
-    """Raise ValueError where an ancillary has no boxes to learn, or nothing to label.
+    """Raise ValueError if an ancillary has no boxes to learn from, or nothing to label.
 
     Args:
         data: the images.

@@ -1,4 +1,4 @@
-"""What is stored in the work folder, in which state, and what nothing needs any more."""
+"""Inventory of the work folder: what is stored, in which state, and what can be removed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ State = Literal[
 PRUNABLE: tuple[State, ...] = (
     "stale", "orphaned", "damaged", "set aside", "earlier version", "left over"
 )
-"""States of what can be removed; ``unknown`` may be of data that are not here now."""
+"""States of what can be removed; ``unknown`` may belong to data that are not here now."""
 EARLIER = "it does not say what it was made from"
 NAME_OR_ASIDE = re.compile(rf"{NAME}({re.escape(ASIDE)}(-[0-9]+)?)?")
 """The name of a result, or of one that was set aside."""
@@ -45,14 +45,14 @@ NAME_BEFORE = re.compile(r"(.+-)?[0-9a-f]{10}")
 
 @dataclass(frozen=True)
 class Item:
-    """Something that is stored.
+    """A stored result or file.
 
     Attributes:
         path: its folder or file.
         state: see :data:`State`.
-        why: what the state follows from, in words; "" where it needs none.
+        why: the reason for the state; "" if it needs none.
         size: bytes on disk.
-        identity: of what it holds; "" where that cannot be read.
+        identity: the identity of its content; "" if that cannot be read.
         parents: the identities of what it was made from.
         stamp: changes when it is written again.
     """
@@ -67,9 +67,9 @@ class Item:
 
 
 def inventory(root: Path | None = None) -> list[Item]:
-    """Return everything that is stored in the work folder, read and checked.
+    """Return everything stored in the work folder, read and checked.
 
-    What ``semiseg study --anew`` made in folders of its own is a part of it.
+    This includes the folders of ``semiseg study --anew``.
 
     Args:
         root: the folder that holds the datasets; None asks ``SEMISEG_DATA``.
@@ -81,7 +81,7 @@ def inventory(root: Path | None = None) -> list[Item]:
         with working_in(stored) if stored != work_root() else nullcontext():
             items += [_item_on(path, [inputs(one) for one in _roots_of(path, root)])
                       for path in _stored_folders(stored)]
-    with suppress(OSError):  # what a shared folder holds that is not mounted, or not to be read
+    with suppress(OSError):  # a shared folder that is not mounted or not readable
         for root in shared_roots():
             root.stat()
         there = _names_of_identities([*roots, *shared_roots()])
@@ -93,9 +93,9 @@ def inventory(root: Path | None = None) -> list[Item]:
 
 
 def prunable(items: Sequence[Item]) -> list[Item]:
-    """Return what can be removed: no command would use it as it is, or its maker is gone.
+    """Return what can be removed: no command would use it as it is, or its source is gone.
 
-    What lies in a folder that is returned is not returned once more.
+    The content of a returned folder is not returned again.
     """
     found = [item for item in items if item.state in PRUNABLE]
     folders = {item.path for item in found}
@@ -103,10 +103,10 @@ def prunable(items: Sequence[Item]) -> list[Item]:
 
 
 def remove(item: Item) -> bool:
-    """Remove something that is stored; a process that works on it is waited for.
+    """Remove a stored item; wait for a process that works on it.
 
     Returns:
-        False where it was written again meanwhile: then it is kept.
+        False if it was written again meanwhile: then it is kept.
     """
     with locked(item.path):
         if _stamp(item.path) != item.stamp:
@@ -119,16 +119,16 @@ def remove(item: Item) -> bool:
 
 
 def leftovers_in(root: Path) -> Iterator[Path]:
-    """Yield what writers that died have left below a folder."""
+    """Yield the files that killed writers left below a folder."""
     for folder, *_ in os.walk(root):
         yield from leftovers(Path(folder))
 
 
 def _roots_of(path: Path, root: Path | None) -> list[Path | None]:
-    """Return where the images that a stored result was made from may lie.
+    """Return the folders that may hold the images of a stored result.
 
-    First ``root``, the folder at hand; then the one that the result names, so that runs on other
-    datasets than the one at hand are not taken for stale.
+    First ``root``; then the folder that the result names, so that runs on datasets elsewhere are
+    not reported as stale.
     """
     with suppress(Damaged, OSError, KeyError):
         folder = stored_lists(path)["lies in"]
@@ -138,10 +138,10 @@ def _roots_of(path: Path, root: Path | None) -> list[Path | None]:
 
 
 def _item_on(path: Path, candidates: Sequence[Inputs]) -> Item:
-    """Return what lies at a path, judged on the images that it would be used with.
+    """Return the item at a path, judged on the images that it would be used with.
 
-    What is right for one of the folders is needed there. Where it is for none, the last one, which
-    the result itself names, says why.
+    An item that is valid for one of the folders is needed there. If it is valid for none, the last
+    one, which the result itself names, gives the reason.
     """
     for inputs in candidates:
         item = _item(path, inputs)
@@ -151,7 +151,7 @@ def _item_on(path: Path, candidates: Sequence[Inputs]) -> Item:
 
 
 def _names_of_identities(roots: Sequence[Path]) -> set[str]:
-    """Return the first ten digits of the identity of each result, in whatever state it is."""
+    """Return the first ten digits of the identity of each result, in any state."""
     found = [NAME_OR_ASIDE.fullmatch(path.name) for root in roots for path in _stored_folders(root)
              if not is_set_aside(path)]
     return {name[1] for name in found if name is not None}
@@ -187,7 +187,7 @@ def _item(path: Path, inputs: Inputs) -> Item:
 
 
 def _is_of_earlier_version(path: Path) -> bool:
-    """Return whether an earlier version made a result, one that does not say from what."""
+    """Return whether a result is of an earlier version, which did not store its inputs."""
     if NAME_BEFORE.fullmatch(path.name) is None:
         return False
     labels = any(path.glob("index.json")) or any(path.glob("train_pseudoIt*/index.json"))
@@ -195,12 +195,12 @@ def _is_of_earlier_version(path: Path) -> bool:
 
 
 def _seen(path: Path, state: State, why: str) -> Item:
-    """Return what lies at a path, as it is now."""
+    """Return the item at a path, as it is now."""
     return Item(path, state, why, _size(path), stamp=_stamp(path))
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return the inode of a file or folder and when it was last written; zeros if gone."""
+    """Return inode and modification time of a file or folder; zeros if it is gone."""
     try:
         status = path.stat()
     except OSError:
@@ -209,10 +209,10 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _described(path: Path) -> tuple[dict[str, Any], dict[str, str], bool]:
-    """Return the description in a folder, the identities of its parents, whether it is finished.
+    """Return the description in a folder, its parents' identities, and whether it is finished.
 
     Raises:
-        Damaged: something is not what was written.
+        Damaged: a file is not what was written.
         FileNotFoundError: there is no description.
         OSError: it cannot be read.
     """
@@ -227,7 +227,7 @@ def _described(path: Path) -> tuple[dict[str, Any], dict[str, str], bool]:
 def _state(
     description: dict[str, Any], finished: bool, inputs: Inputs, path: Path
 ) -> tuple[State, str]:
-    """Return whether what is stored would be used now, and why not."""
+    """Return the state of a stored result, and the reason."""
     schema = description.get("schema", 0)
     if schema != SCHEMA:
         state = "unknown" if schema > SCHEMA else "earlier version"
@@ -252,13 +252,13 @@ def _state(
 def _value(description: dict[str, Any], path: Path) -> Value:
     kinds = {name: kind for kind, name in KINDS.items()}
     if description.get("kind") not in kinds:
-        raise ValueError(f"its kind is {description.get('kind')!r}, which is not known here")
+        raise ValueError(f"its kind is {description.get('kind')!r}, unknown to this version")
     options = with_published_list(description["value"], path)
     return load(kinds[description["kind"]], options, path)
 
 
 def _orphaned(item: Item, there: set[str], needed: set[str]) -> Item:
-    """Return the item, as orphaned where its maker is gone and nothing was made from it."""
+    """Return the item, as orphaned if its source is gone and nothing was made from it."""
     gone = [one for one in item.parents if one[:10] not in there]
     in_runs = item.path.parent.name == "runs"
     if item.state != "fresh" or not gone or in_runs or item.identity in needed:

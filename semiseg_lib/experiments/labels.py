@@ -1,4 +1,4 @@
-"""The labels that correction ends up with, and how good labels of unlabelled images are."""
+"""Corrected labels of unlabelled images, and scores of such labels."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from semiseg_lib.training.run_folder import CONFIG
 
 
 def corrected_logits(primary: Trained) -> Iterator[torch.Tensor]:
-    """Return logits (C, h, w) of the label that correction ends up with, per unlabelled image.
+    """Return the logits (C, h, w) of the corrected label of each unlabelled image.
 
     The images are those with boxes (``data.boxed``), in order. The ancillary's logits that the
-    primary learnt from are made again where they are gone.
+    primary learnt from are made again if they are gone.
 
     Args:
         primary: a run that learnt from the ancillary's stored logits.
@@ -65,8 +65,8 @@ def evaluate_unlabelled(
 
     Args:
         data: the images.
-        logits: in the order of the images; a store says which images they belong to.
-        images: whose labels they are; None for all unlabelled images.
+        logits: in the order of the images; a store names the images they belong to.
+        images: the images of the labels; None for all unlabelled images.
 
     Raises:
         ValueError: a store holds the logits of other images.
@@ -85,7 +85,7 @@ def evaluate_unlabelled(
 def _corrected(
     primary: Trained, logits: torch.Tensor, logits_ancillary: torch.Tensor, allowed: torch.Tensor
 ) -> torch.Tensor:
-    """Return how a finished primary corrects: its own module, or the end of its schedule.
+    """Correct logits as a finished primary does: by its module or the end of its schedule.
 
     Args:
         primary: the run.

@@ -1,4 +1,4 @@
-"""The images that a run learns from, file by file, and how they differ from another run's."""
+"""The images behind a run, file by file, and how they differ from those of another run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ SHOWN = 3
 """How many names a message gives as examples."""
 LOST = f"has lost its {MANIFEST}, so its files cannot be checked"
 DIGITS = 16
-"""Hex digits of a file's SHA-256 that a list keeps: to tell files apart, not to trust them."""
+"""Hex digits of a file's SHA-256 in a list: enough to tell files apart, not to verify them."""
 
 Listed = Mapping[str, Mapping[str, Sequence[str]]]
-"""By role and image name, the hashes of what an image is read from."""
+"""By role and image name, the hashes of the files of an image."""
 
 
 def lists_of(
     inputs: Inputs, identity: Identity, sources: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what a result is made from and scored on, by name.
+    """Return the images that a result is made from and scored on.
 
     Args:
         inputs: the images.
@@ -39,9 +39,9 @@ def lists_of(
 
     Returns:
         ``identity``: of the result; ``made from``: by role, {image name: hashes}; ``scored on``:
-        the same of ``val`` and ``test``, as far as their files are there, with ``digests``;
-        ``sources``; ``published``: the names of a published list; ``lies in``: where the dataset
-        lies, "" for one that lies nowhere.
+        the same for ``val`` and ``test``, as far as their files exist, with ``digests``;
+        ``sources``; ``published``: the names in a published list; ``lies in``: the folder of the
+        dataset, "" for one without a folder.
     """
     value = identity.value
     data, scored, digests = inputs.data(value), {}, {}
@@ -61,13 +61,13 @@ def _made_from(inputs: Inputs, value: Value) -> dict[str, dict[str, list[str]]]:
 
 
 def hashes_of(images: ImageSet) -> dict[str, list[str]]:
-    """Return the first digits of the hashes of what each image is read from, by its name."""
+    """Return the first digits of the hashes of each image's files, by image name."""
     found = image_set_hashes(images.reader, images.indices)
     return {name: [one[:DIGITS] for one in hashes] for name, hashes in found.items()}
 
 
 def compare_images(before: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[str]]) -> str:
-    """Say how one list of images differs from another; "" where it does not."""
+    """Return how one list of images differs from another; "" if it does not."""
     kinds = {
         "changed": [name for name in now if name in before and list(now[name]) != before[name]],
         "new": [name for name in now if name not in before],
@@ -81,7 +81,7 @@ def compare_images(before: Mapping[str, Sequence[str]], now: Mapping[str, Sequen
 
 
 def explain_new_work(identity: Identity, path: Path, lists: Mapping[str, Any]) -> str:
-    """Say how a value's inputs differ from those of the last result of its recipe; "" for none.
+    """Return how a value's inputs differ from the last result of its recipe; "" if they do not.
 
     Args:
         identity: the value's.
@@ -124,7 +124,7 @@ def _compare_inputs(
 def compare_with_stored(
     description: Mapping[str, Any], folder: Path, identity: Identity, inputs: Inputs
 ) -> str:
-    """Say how the inputs of a value differ from those of a stored description.
+    """Return how the inputs of a value differ from those of a stored description.
 
     Args:
         description: the stored one.
@@ -140,7 +140,7 @@ def compare_with_stored(
 
 
 def _earlier_versions(folder: Path, method: str) -> str:
-    """Say that runs of an earlier version are not used, where there are some and no others."""
+    """Return the notice that runs of an earlier version are not used, if there are no others."""
     found = [one.parent for one in folder.glob(f"{method}-*/{WEIGHTS['last']}")]
     old = [one for one in found if is_of_earlier_version(one)]
     if not old or len(old) < len(found):
@@ -151,7 +151,7 @@ def _earlier_versions(folder: Path, method: str) -> str:
 
 
 def is_of_earlier_version(run: Path) -> bool:
-    """Return whether a run was made by a version that did not store what it learnt from."""
+    """Return whether a run is of an earlier version, which did not store its inputs."""
     try:
         RunFolder.open(run)
     except ValueError:
@@ -162,7 +162,7 @@ def is_of_earlier_version(run: Path) -> bool:
 
 
 def has_lost_manifest(run: Path) -> bool:
-    """Return whether a run has weights and no checkpoint, as a finished one, but no manifest."""
+    """Return whether a run looks finished (weights, no checkpoint) but has no manifest."""
     return ((run / WEIGHTS["last"]).is_file() and not (run / MANIFEST).exists()
             and not RunFolder(run).has_checkpoint)
 

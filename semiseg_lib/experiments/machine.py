@@ -1,4 +1,4 @@
-"""What a result is computed on; it decides no result."""
+"""Options of the machine, which affect no result."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how something is computed; none of it decides the result.
+    """Device, data folder, workers and trackers; none of them affects the result.
 
     Attributes:
-        device: "cpu" to stay on the CPU; None takes the best device there is.
+        device: "cpu" to stay on the CPU; None selects the best available device.
         root: the folder that holds real datasets; None asks ``SEMISEG_DATA``.
-        workers: processes that read batches ahead; 0 reads them in this one.
+        workers: processes that prefetch batches; 0 reads them in this one.
         trackers: names of experiment trackers, such as ``tensorboard``.
     """
 
@@ -24,5 +24,5 @@ class Machine:
 
     @staticmethod
     def of(machine: Machine | str | None) -> Machine:
-        """Return a machine; a name is that of its device."""
+        """Return a machine; a string names its device."""
         return machine if isinstance(machine, Machine) else Machine(machine)

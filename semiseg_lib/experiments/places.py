@@ -1,4 +1,4 @@
-"""Where a value lies on disk, and the bytes of what it was made from."""
+"""The folders of a value on disk, and the bytes of what it was made from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semiseg_lib.training.run_folder import LISTS, RunFolder
 
 
 def places(identity: Identity) -> list[Path]:
-    """Return the folders in which a value may lie: in the work folder, then in shared ones."""
+    """Return the folders that may hold a value: in the work folder, then in shared ones."""
     below = Path(FOLDER_OF[type(identity.value)]) / identity.name
     return [root / below for root in (work_root(), *shared_roots())]
 
@@ -26,15 +26,15 @@ def own_place(identity: Identity) -> Path:
 
 
 def place(identity: Identity) -> Path:
-    """Return the folder in which a value lies finished; its own one where it lies in none."""
+    """Return the folder that holds the finished value; its own folder if there is none."""
     return next((path for path in places(identity) if digest_of_bytes(path)), own_place(identity))
 
 
 def stored_lists(folder: Path) -> Mapping[str, Any]:
-    """Return what is stored of the inputs of a result; see ``lists.lists_of``.
+    """Return the stored lists of a result's inputs; see ``lists.lists_of``.
 
     Raises:
-        FileNotFoundError, KeyError: nothing is.
+        FileNotFoundError, KeyError: nothing is stored.
         Damaged: it is not what was written.
     """
     if (folder / LISTS).is_file():
@@ -43,10 +43,10 @@ def stored_lists(folder: Path) -> Mapping[str, Any]:
 
 
 def sources_of(parts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests of the bytes of everything behind a result, as they were read.
+    """Return the digests of the bytes of everything a result depends on, as they were read.
 
-    What lies behind is named by the path that leads there: ``unlabelled logits``, ``unlabelled
-    logits / run``. What a part was made from is what its own record says.
+    The keys are paths of parents: ``unlabelled logits``, ``unlabelled logits / run``. The sources
+    of a part are those in its own record.
 
     Args:
         parts: what the result builds on, opened, by the names of ``parents()``.
@@ -61,10 +61,10 @@ def sources_of(parts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def other_sources(inputs: Inputs, identity: Identity, folder: Path) -> str:
-    """Say what a result was made from has other bytes now; "" for none.
+    """Return which sources of a result have other bytes now; "" for none.
 
     A run that is trained anew keeps its identity, but not always its weights: after a change to the
-    code, or on another machine. What is gone is no reason to make the result again.
+    code, or on another machine. A source that is gone does not invalidate the result.
     """
     recorded = _recorded_sources(folder)
     others = [name for name, now in _present(inputs, identity.value).items()
@@ -76,7 +76,7 @@ def other_sources(inputs: Inputs, identity: Identity, folder: Path) -> str:
 
 
 def _present(inputs: Inputs, value: Value) -> dict[str, str]:
-    """The digest of the bytes of everything behind a value that is there, by the path to it."""
+    """Return the digest of the bytes of each present source of a value, by its path."""
     found = {}
     for name, one in value.parents().items():
         found[name] = digest_of_bytes(place(inputs.identity(one)))
@@ -85,7 +85,7 @@ def _present(inputs: Inputs, value: Value) -> dict[str, str]:
 
 
 def _recorded_sources(folder: Path) -> Mapping[str, str]:
-    """What a result says of the bytes that it was made from; nothing where it cannot be read."""
+    """Return the digests of a result's sources from its record; {} if it cannot be read."""
     try:
         return stored_lists(folder).get("sources", {})
     except (OSError, KeyError, Damaged):
@@ -93,7 +93,7 @@ def _recorded_sources(folder: Path) -> Mapping[str, str]:
 
 
 def digest_of_bytes(folder: Path) -> str:
-    """Return the digest of a finished store's weights or labels; "" where there is none."""
+    """Return the digest of a finished store's weights or labels; "" if there is none."""
     try:
         store = Store.open(folder)
         return store.content if store.finished else ""

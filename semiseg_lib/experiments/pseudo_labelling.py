@@ -1,7 +1,7 @@
 """Iterated pseudo-labelling, round by round: a teacher labels, a fresh student learns and teaches.
 
-Every round is a handful of values; which student teaches next depends on the scores, so the rounds
-are resolved one after the other. An interrupted one continues.
+Every round is a handful of values; the next teacher depends on the scores, so the rounds are
+resolved one after the other. An interrupted round continues.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Round:
 
     Attributes:
         number: counted from 1.
-        teacher: whose labels the student learns.
-        labels: these labels.
-        pretrained: the student after it has learnt them.
+        teacher: the model that makes the labels.
+        labels: the pseudo-labels.
+        pretrained: the student after training on them.
         student: the same, fine-tuned on the masks.
         teacher_score, student_score: mIoU in percent on the validation images.
         replaced: whether the student is the next teacher.
@@ -53,7 +53,7 @@ class Round:
 
     @property
     def best(self) -> Trained:
-        """Who teaches next, and what is deployed if this is the last round."""
+        """Return the next teacher, which is deployed if this is the last round."""
         return self.student if self.replaced else self.teacher
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Round:
 
 
 def pseudo_labels(profile: Profile, plan: RoundsConfig, teacher: Run, number: int) -> PseudoLabels:
-    """Return the labels that a teacher gives the unlabelled images in a round."""
+    """Return a teacher's pseudo-labels of the unlabelled images in a round."""
     return PseudoLabels(teacher, plan.selection, number, profile.protocol)
 
 
@@ -120,7 +120,7 @@ def rounds(
         store = resolve(labels, machine)
         pretrained = resolve(first, machine, anew)
         tuned = resolve(second, machine, anew).chosen()
-        # All processes take the main one's scores: who teaches next must not hang on rounding.
+        # All processes use the main one's scores: the next teacher must not depend on rounding.
         old, new = broadcast_object_list([score(teacher), score(tuned)])
         replaced = not plan.keep_better or new >= old
         one = Round(number, teacher, store, pretrained, tuned, old, new, replaced)
@@ -130,9 +130,9 @@ def rounds(
 
 
 def evaluate_labels(labels: PseudoLabelStore, trained: Trained) -> Evaluation:
-    """Score pseudo-labels, where there are any, on the hidden masks: to measure, not to learn.
+    """Score pseudo-labels on the hidden masks, for measurement only.
 
-    A pixel without a label counts neither as right nor as wrong.
+    Pixels without a label are not counted.
 
     Args:
         labels: of the unlabelled images, in their order.

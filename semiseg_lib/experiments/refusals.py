@@ -18,7 +18,7 @@ from semiseg_lib.training.run_folder import LISTS, RunFolder
 
 
 def refuse_other_classes(own: tuple[str, ...], given: tuple[str, ...], run: Path) -> None:
-    """Raise ValueError where images have other classes than a run."""
+    """Raise ValueError if images have other classes than a run."""
     if own == given:
         return
     pairs = [f"{i}: {a} / {b}" for i, (a, b) in enumerate(zip(own, given, strict=False)) if a != b]
@@ -33,7 +33,7 @@ def refuse_other_classes(own: tuple[str, ...], given: tuple[str, ...], run: Path
 def refuse_other_images(
     folder: RunFolder, images: ImageSet, split: Literal["val", "test"]
 ) -> None:
-    """Raise ValueError where images are not those that belonged to a run when it was trained.
+    """Raise ValueError if images are not those that belonged to a run when it was trained.
 
     Args:
         folder: the run.
@@ -52,7 +52,7 @@ def refuse_other_images(
 
 
 def refuse_labels_of_others(labels: ImageStore, data: Data, images: ImageSet) -> None:
-    """Raise ValueError where stored labels belong to other images than those that are scored.
+    """Raise ValueError if stored labels belong to other images than those to be scored.
 
     Args:
         labels: stored logits or pseudo-labels, as :func:`semiseg_lib.experiments.resolve` makes
@@ -74,7 +74,7 @@ def refuse_labels_of_others(labels: ImageStore, data: Data, images: ImageSet) ->
 def refuse_other_inputs(
     description: Mapping[str, Any], path: Path, value: Value, inputs: Inputs
 ) -> None:
-    """Raise ValueError where the inputs here are not those of a stored description.
+    """Raise ValueError if the inputs here are not those of a stored description.
 
     Args:
         description: what a ``config.json`` holds.

@@ -1,12 +1,12 @@
-"""Find what a value stands for on disk, or make it and everything that it needs.
+"""Load the result of a value from disk, or make it and everything that it needs.
 
-:func:`resolve` is the one way to a result: chapters, commands and studies all take it. What is
-there is used only where its identity is the value's, digests of the images included, and where its
-bytes are those that were written; a damaged result is set aside and made again.
+Chapters, commands and studies all get results by :func:`resolve`. A stored result is used only if
+its identity is the value's, digests of the images included, and its bytes are those that were
+written; a damaged result is set aside and made again.
 
-Of several commands or distributed jobs that ask for the same value one makes it and the others
-wait. Of the processes of one distributed job the main one looks, decides and writes; its answers
-and its errors reach the others.
+If several commands or distributed jobs ask for the same value, one makes it and the others wait.
+In a distributed job the main process reads, decides and writes; its answers and its errors are
+sent to the others.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ from semiseg_lib.training.run_folder import LISTS, RunFolder
 T = TypeVar("T")
 Labels = TypeVar("Labels", LogitsStore, PseudoLabelStore)
 Give = Callable[[Sequence[int]], Iterable[Any]]
-"""From the numbers of images to what is stored of each."""
+"""Function from the numbers of images to what is stored of each."""
 
 
 @overload
@@ -76,13 +76,12 @@ def resolve(
     value: PseudoLabels, machine: Machine | str | None = ..., anew: bool = ...
 ) -> PseudoLabelStore: ...
 def resolve(value, machine=None, anew=False):
-    """Return what a value stands for; find it on disk, continue it, or make it.
+    """Return the result of a value: load it from disk, continue it, or make it.
 
     Args:
-        value: a run, logits or pseudo-labels. What it builds on is resolved first, where it is
-            needed.
-        machine: what to compute on; also just a device's name.
-        anew: make this value again even where it is there; what it builds on is kept.
+        value: a run, logits or pseudo-labels. What it builds on is resolved first, if needed.
+        machine: the machine to compute on, or the name of a device.
+        anew: make this value again even if it is stored; what it builds on is kept.
 
     Returns:
         The opened run, or the store.
@@ -93,14 +92,14 @@ def resolve(value, machine=None, anew=False):
             changed while it was learnt from.
     """
     machine = Machine.of(machine)
-    # The processes of a distributed job meet on the right device before the first question.
+    # The processes of a distributed job must be on the right device before they communicate.
     make_accelerator(run_of(value).train, machine.device)
     with freeze_files():
         return _Resolver(machine).resolve(value, anew)
 
 
 class _Resolver:
-    """Resolves values over the same opened images."""
+    """Resolver of values that share opened images."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -116,7 +115,7 @@ class _Resolver:
     # ------------------------------------------------------------------------------------- runs
 
     def _identity(self, value: Value) -> Identity:
-        """Return the identity of a value, which must be one and the same in every process."""
+        """Return the identity of a value; raise an error if the processes' identities differ."""
         state = PartialState()
         if state.num_processes == 1:
             return self.inputs.identity(value)
@@ -150,14 +149,14 @@ class _Resolver:
             _answer_of_main(lambda: _clear(path))
         try:
             return self._opened(run, path)
-        except (FileNotFoundError, Damaged):  # another command makes it anew: it is waited for
+        except (FileNotFoundError, Damaged):  # wait for another command that makes it anew
             if PartialState().num_processes > 1:
                 raise
         return self._make_run(identity, anew)
 
     def _opened(self, run: Run, path: Path) -> Trained:
-        # The value names the images of its scores. It may be stored with other options of those
-        # that decide no result.
+        # The value names the images of its scores. It may be stored with other values of options
+        # that affect no result.
         trained = opened(RunFolder.open(path), self.machine, inputs=self.inputs, own_images=False)
         return replace(trained, run=run)
 
@@ -166,7 +165,7 @@ class _Resolver:
         return {name: self.resolve(one) for name, one in value.parents().items()}
 
     def _make_run(self, identity: Identity, anew: bool) -> Trained:
-        """Train, from the folder's checkpoint where there is one; store and open the result."""
+        """Train, from the folder's checkpoint if there is one; store and open the result."""
         run, data = identity.value, self.inputs.data(identity.value)
         folder = RunFolder(own_place(identity), identity.description, identity.parents)
         refuse_contradictions(run, blueprint(run, len(data.classes)), data)
@@ -193,7 +192,7 @@ class _Resolver:
                     accelerator, self._validation(run, data),
                 )
                 _answer_of_main(finish)
-            # Within the lock, so that nobody makes it anew before every process has read it.
+            # Within the lock, so that it is not made anew before every process has read it.
             trained = self._opened(run, folder.path)
             PartialState().wait_for_everyone()
             return trained
@@ -201,7 +200,7 @@ class _Resolver:
     def _is_due(
         self, identity: Identity, folder: RunFolder, sources: Mapping[str, str], anew: bool
     ) -> bool:
-        """Return whether a run must be trained; its folder is made ready for that."""
+        """Return whether a run must be trained; prepare its folder if so."""
         if anew:
             folder.delete()
         elif folder.store.manifest_path.exists():
@@ -221,7 +220,7 @@ class _Resolver:
             folder.begin(lists)
             known = True
         else:
-            known = folder.mend()
+            known = folder.repair()
         machine = state_of_machine()
         folder.note_machine(machine if known else {**machine, "before": "unknown"}, code_version())
         return True
@@ -268,7 +267,7 @@ class _Resolver:
             def probabilities(some: ImageSet) -> Iterator[torch.Tensor]:
                 return predict_probabilities(teacher.method, some, value.protocol)
 
-            @cache  # in the process that writes, when it begins to
+            @cache  # in the writing process, when it starts to write
             def thresholds() -> torch.Tensor:
                 return class_thresholds(value.selection, probabilities(images), len(data.classes))
 
@@ -282,7 +281,7 @@ class _Resolver:
         self, identity: Identity, own: Labels, anew: bool,
         give: Callable[[Mapping[str, Any]], Give],
     ) -> Labels:
-        """Return a store that is whole; the main process writes what is missing or damaged.
+        """Return a complete store; the main process writes what is missing or damaged.
 
         Args:
             identity: of what is stored.
@@ -300,7 +299,7 @@ class _Resolver:
         sources, made = sources_of(parts), give(parts)
 
         def write() -> None:
-            with locked(own.folder):  # one command at a time judges what is there, and writes
+            with locked(own.folder):  # one command at a time checks what is stored, and writes
                 if anew:
                     own.store.delete()
                 own.begin()
@@ -324,19 +323,19 @@ class _Resolver:
         """Return the folder of a finished store whose bytes are those that were written."""
         for path in places(identity):
             found = store(path)
-            with suppress(OSError):  # of a folder that nobody may look into
+            with suppress(OSError):  # of an unreadable folder
                 if not found.manifest_path.exists():
                     continue
             problem = self._problem(identity, found)
             if not problem:
                 return path
-            if path != own_place(identity):  # that one is set aside, which is said then
+            if path != own_place(identity):  # that one is set aside, with a message
                 print(f"{problem} It is left as it is and made again in {shown(work_root())}.",
                       file=sys.stderr)
         return None
 
     def _problem(self, identity: Identity, store: Store) -> str:
-        """Say why a store that has a manifest cannot be used; "" where it can."""
+        """Return why a store that has a manifest cannot be used; "" if it can."""
         try:
             store.verify()
         except (Damaged, Stale) as error:
@@ -350,7 +349,7 @@ class _Resolver:
 
 
 def _clear(path: Path) -> None:
-    """Remove the checkpoints that a process left which died right after it had finished a run."""
+    """Remove the checkpoints of a process that was killed right after it finished a run."""
     folder = RunFolder.open(path)
     if folder.has_leftovers:
         with suppress(OSError), locked(path):  # a folder that is only read keeps them
@@ -359,7 +358,7 @@ def _clear(path: Path) -> None:
 
 
 def _rewritten(parts: Mapping[str, Any], sources: Mapping[str, str]) -> str:
-    """Say which stored labels were written anew while something was made from them; "" for none."""
+    """Return which stored labels were written anew while they were in use; "" for none."""
     for name, part in parts.items():
         if not isinstance(part, Trained) and digest_of_bytes(part.folder) != sources[name]:
             return (f"{shown(part.folder)} was written anew while something was made from it. Run "
@@ -368,7 +367,7 @@ def _rewritten(parts: Mapping[str, Any], sources: Mapping[str, str]) -> str:
 
 
 def _doubt(folder: RunFolder, lists: Mapping[str, Any]) -> str:
-    """Say why an interrupted run cannot go on from its checkpoint; "" where it can."""
+    """Return why an interrupted run cannot continue from its checkpoint; "" if it can."""
     try:
         begun = read_json(folder.path / LISTS)
     except FileNotFoundError as error:
@@ -394,7 +393,7 @@ def mixed(
 
 
 def _answer_of_main(question: Callable[[], T]) -> T:
-    """Return what the main process answers, or does; its error is raised in every process."""
+    """Return the main process's result of a call; raise its error in every process."""
     state = PartialState()
     if state.num_processes == 1:
         return question()

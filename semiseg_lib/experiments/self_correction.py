@@ -28,7 +28,7 @@ def run(
         seed: draws the labelled images, the initial weights and the batches.
         method: the method's options.
         train: the training options.
-        inputs: what else the run is made from; see :class:`Run`.
+        inputs: further fields of :class:`Run`.
     """
     return Run(
         method, train, profile.model, profile.augment, profile.data, seed,
@@ -49,7 +49,7 @@ def ancillary(profile: Profile, seed: int) -> Run:
 def half_ancillary(profile: Profile, seed: int) -> Run:
     """Return an ancillary that sees only half of the labelled images.
 
-    On the other half it errs as it does on new images: what a correction learns from.
+    On the other half its errors are those on new images: what a correction learns from.
     """
     return replace(ancillary(profile, seed), masks="first half")
 
@@ -102,7 +102,7 @@ def conv_primary(profile: Profile, seed: int, options: ConvPrimaryConfig) -> Run
 
 
 def warm_primary(profile: Profile, seed: int, options: PrimaryConfig | None = None) -> Run:
-    """Return a primary that starts, like a convolutional one, with steps on the masks alone."""
+    """Return a primary that starts, as a convolutional one, with steps on the masks alone."""
     start = run(profile, seed, profile.supervised, profile.train_start)
     return replace(primary(profile, seed, options), start=(start,))
 
@@ -110,7 +110,7 @@ def warm_primary(profile: Profile, seed: int, options: PrimaryConfig | None = No
 def second_round(
     profile: Profile, seed: int, options: PrimaryConfig | None = None, alpha: float = 0.5
 ) -> Run:
-    """Return a fresh primary on fixed labels that the first one and the ancillary agree on."""
+    """Return a fresh primary on the fixed, mixed labels of the first one and the ancillary."""
     agreed = MixedLogits(
         primary(profile, seed, options), logits(profile, seed), alpha, profile.logits_bits
     )

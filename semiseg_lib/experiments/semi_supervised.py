@@ -16,9 +16,9 @@ __all__ = ["learn", "supervised", "supervised_longer", "warm_starts"]
 def learn(profile: Profile, seed: int, options: MethodConfig) -> Run:
     """Return the run of a method that learns from labelled and unlabelled images together.
 
-    Where the profile says so it goes on from the supervised run; a method with two networks from
-    two of them, which differ in the weights that they started with. One whose option ``weight`` is
-    0 reads masks alone, so all images of a step are labelled: a control.
+    If the profile says so, it starts from the supervised run; a method with two networks starts
+    from two of them with different initial weights. With option ``weight`` = 0 it reads masks
+    alone, so all images of a step are labelled: a control.
     """
     return _go_on(profile, seed, options, methods.kind(options).networks)
 
@@ -26,7 +26,7 @@ def learn(profile: Profile, seed: int, options: MethodConfig) -> Run:
 def supervised_longer(
     profile: Profile, seed: int, options: SupervisedConfig | None = None
 ) -> Run:
-    """Return the control of :func:`learn`: as many more steps and images, all of them labelled.
+    """Return the control of :func:`learn`: as many more steps and images, all labelled.
 
     Args:
         profile: the numbers.
@@ -37,7 +37,7 @@ def supervised_longer(
 
 
 def warm_starts(profile: Profile, seed: int, networks: int) -> tuple[Run, ...]:
-    """Return the supervised runs that methods start with; () where the profile starts afresh."""
+    """Return the supervised runs that methods start from; () if the profile uses fresh weights."""
     draws = range(networks) if profile.warm else ()
     return tuple(supervised(profile, seed, draw) for draw in draws)
 

@@ -1,4 +1,4 @@
-"""A finished run, opened: its weights, its record, its data; and what it is scored on."""
+"""A finished run, opened: its weights, record, data and scores."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class Trained:
     """A finished run.
 
     Attributes:
-        run: what was asked for.
-        folder: where it lies.
-        method: the trained method, in evaluation mode.
+        run: the run as a value.
+        folder: its folder.
+        method: the trained method, in eval mode.
         record: ``history`` (rows), ``seconds``, ``made with`` (states of machine and code), and
             ``best`` where it was validated.
         classes: class names, in the order of their ids.
-        machine: what it is computed on.
+        machine: the machine to compute on.
         inputs: the opened data.
         which: the weights that the method holds: ``last`` or ``best``.
         stored: the digest of its stored weights when it was opened.
-        own_images: whether it is scored on those images alone that belonged to it when it was
+        own_images: whether it is scored only on images that belonged to it when it was
             trained.
     """
 
@@ -63,23 +63,23 @@ class Trained:
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """The rows of the history, a dict each."""
+        """Return the rows of the history, one dict per row."""
         return self.record["history"]
 
     @property
     def data(self) -> Data:
-        """The images of the run, as they are on this machine."""
+        """Return the images of the run, as they are on this machine."""
         return self.inputs.data(self.run)
 
     def scored(self, split: Literal["val", "test"]) -> ImageSet:
-        """Return the images of a score; boxes count only for a model that reads some."""
+        """Return the images of a split, with boxes only if the model reads boxes."""
         return as_scored(getattr(self.data, split), self.run)
 
     def holding(self, which: Literal["last", "best"]) -> Trained:
-        """Return the same run with its last or its best weights.
+        """Return the same run with its last or best weights.
 
         Raises:
-            FileNotFoundError: it was never scored on the way.
+            FileNotFoundError: it was not validated during training.
             ValueError: the run was trained anew since it was opened.
         """
         if which == self.which:
@@ -94,7 +94,7 @@ class Trained:
         return replace(self, method=method.to(device).eval(), which=which)
 
     def chosen(self) -> Trained:
-        """Return the run with its best weights on the validation images, where it was validated."""
+        """Return the run with its best weights if it was validated, else with its last ones."""
         return self.holding("best") if "best" in self.record else self
 
     def evaluate(
@@ -110,7 +110,7 @@ class Trained:
         images = self.scored(split)
         if self.own_images:
             refuse_other_images(self.folder, images, split)
-        _ = images.digest  # what is read from now on is held to it
+        _ = images.digest  # what is read from now on is compared with it
         return evaluate(self.method, images, self.classes, protocol)
 
 
@@ -122,10 +122,10 @@ def open_run(
 
     Args:
         path: the folder.
-        machine: what to compute on; also just a device's name.
-        which: the weights to hold.
+        machine: the machine to compute on, or the name of a device.
+        which: the weights to load.
         other_data: whether it may be scored on other images than those that belonged to it when it
-            was trained; other classes are refused all the same.
+            was trained; other classes are always refused.
 
     Raises:
         FileNotFoundError: it is not a run folder, or not finished.
@@ -148,7 +148,7 @@ def opened(
     folder: RunFolder, machine: Machine, which: Literal["last", "best"] = "last",
     inputs: Inputs | None = None, own_images: bool = True,
 ) -> Trained:
-    """Open a finished run whose files were checked; those that are read here are checked anyway.
+    """Open a finished run whose files were checked; files read here are checked again.
 
     Raises:
         As :func:`open_run`.
@@ -156,7 +156,7 @@ def opened(
     run = read_run(folder.description, folder.path / CONFIG)
     record = folder.read_record()
     classes = tuple(folder.description["inputs"]["classes"])
-    # The run's own weights come next, so no other ones are fetched for any of its networks.
+    # The run's own weights are loaded next, so no initial ones are fetched.
     stored, method = digest_of_bytes(folder.path), build(run, len(classes))
     folder.load_weights(method, which)
     if digest_of_bytes(folder.path) != stored:
@@ -173,10 +173,10 @@ def opened(
 
 
 def read_run(description: Mapping[str, Any], path: Path) -> Run:
-    """Return the run that a stored description describes.
+    """Return the run of a stored description.
 
     Raises:
-        ValueError: it is of another version or no run, or its options have another meaning now.
+        ValueError: it is of another version, not a run, or its options have another meaning now.
         Damaged: a part of it is missing.
     """
     if description.get("schema") != SCHEMA:
@@ -204,7 +204,7 @@ def read_run(description: Mapping[str, Any], path: Path) -> Run:
 
 
 def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return stored options; a published list is written again where it is another now.
+    """Return a run's stored options; write its published list again if the list has changed.
 
     Args:
         options: as :func:`~semiseg_lib.core.fingerprint.dump` wrote them.
@@ -279,7 +279,7 @@ def _values_of(name: str, options: Any) -> Iterator[Any]:
 
 
 def _changed(options: Any, change: Callable[[str, Any], Any]) -> Any:
-    """Return stored options in which ``change(key, value)`` is put, at any depth, unless None."""
+    """Return stored options with ``change(key, value)`` in place, at any depth, unless None."""
     if isinstance(options, list):
         return [_changed(one, change) for one in options]
     if not isinstance(options, dict):

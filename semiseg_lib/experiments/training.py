@@ -25,7 +25,7 @@ from semiseg_lib.training.memory import estimate, example_batch
 from semiseg_lib.training.run_folder import RunFolder
 
 PIXELS_WORTH_A_WARNING = 2**18
-"""A batch of more pixels than this is announced with the memory that a step will take."""
+"""For larger batches, in pixels, the memory of a step is printed before training."""
 
 
 def train(
@@ -38,23 +38,23 @@ def train(
     accelerator: Accelerator,
     score: Callable[[Method], float] | None = None,
 ) -> tuple[Method, dict[str, Any]]:
-    """Train from the folder's checkpoint where there is one.
+    """Train from the folder's checkpoint if there is one.
 
     Args:
-        identity: what to train, and from what.
-        folder: where checkpoints go.
+        identity: the run and its inputs.
+        folder: the run folder, for checkpoints.
         data: the opened data.
-        images: what it reads, by role; see ``Inputs.image_sets``.
+        images: the image sets that it reads, by role; see ``Inputs.image_sets``.
         parts: what it builds on, resolved, by the names of ``Run.parents``.
-        machine: what to compute on.
+        machine: the machine to compute on.
         accelerator: made for this run.
-        score: the validation mIoU in percent, for a run that is validated on the way.
+        score: returns the validation mIoU in percent, for a run that is validated.
 
     Returns:
-        The trained method and what is recorded of the training.
+        The trained method and the record of the training.
 
     Raises:
-        ValueError: a file that it learns from changed meanwhile.
+        ValueError: a file that it learns from changed during training.
     """
     run, classes = identity.value, len(data.classes)
     torch.manual_seed(derived_seed(run.seed, run.draw) if run.draw else run.seed)
@@ -85,7 +85,7 @@ def train(
 def make_loader(
     run: Run, labelled: ImageSet, unlabelled: ImageSet | None, process: int = 0, processes: int = 1
 ) -> Loader:
-    """Return the batches of a run, for this process's share of each."""
+    """Return the loader of a run: this process's share of every batch."""
     return Loader(
         labelled, unlabelled, run.train.batch_labelled, run.train.batch_unlabelled, run.views,
         run.seed, process, processes,
@@ -105,12 +105,12 @@ def _unlabelled(images: Mapping[str, ImageSet], parts: Mapping[str, Any]) -> Ima
 
 
 def _with_logits(images: ImageSet, store: LogitsStore | None) -> ImageSet:
-    """Return the images with stored logits; only those that have some."""
+    """Return the images that have stored logits, with these."""
     return images if store is None else images.named(store.names).with_logits(store.in_memory())
 
 
 def refuse_contradictions(run: Run, method: Method, data: Data) -> None:
-    """Raise ValueError where method, options and images do not go together.
+    """Raise ValueError if method, options and images are inconsistent.
 
     Args:
         run: the run.
@@ -144,14 +144,14 @@ def refuse_contradictions(run: Run, method: Method, data: Data) -> None:
 
 
 def _memory(device: torch.device) -> float:
-    """Gigabytes: the peak that was allocated on a CUDA device, elsewhere the process's own size."""
+    """Return GB: peak allocation on a CUDA device, else the resident size of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return psutil.Process().memory_info().rss / 1e9
 
 
 def _announce_memory(method: Method, loader: Loader, run: Run, num_classes: int) -> None:
-    """Print what a large step will take."""
+    """Print the memory of a step if it is large."""
     labelled, unlabelled = (size // loader.processes for size in loader.batch_sizes)
     size = (run.views.crop,) * 2
     if not run.views.crop:

@@ -1,6 +1,6 @@
-"""What a result depends on, as frozen values: a run, stored logits, stored pseudo-labels.
+"""Frozen values that describe results: a run, stored logits, stored pseudo-labels.
 
-A value names everything that decides a result except the bytes of its images: those are added when
+A value names everything that decides a result except the bytes of its images, which are added when
 it is resolved (:mod:`semiseg_lib.experiments.identity`). What a value builds on is a value too, so
 nothing has to be passed beside it.
 """
@@ -29,14 +29,14 @@ class Run(Configuration):
     Attributes:
         method, train, model, views, data: the options of each part.
         seed: draws the labelled images, the initial weights and the batches.
-        draw: a number for further draws of fresh weights; 0 draws the seed's own.
-        masks: whose masks are learnt: those of the ``labelled`` images, of their ``first half``, of
+        draw: selects other initial weights; 0 for those of the seed.
+        masks: the masks to learn from: of the ``labelled`` images, of their ``first half``, of
             ``all`` images, hidden ones included (an upper bound), or pseudo-labels of the
             unlabelled images.
         labelled_logits, unlabelled_logits: stored logits that the method reads with these images.
-        start: the runs whose last weights this one starts with, one per network; () for fresh
+        start: the runs whose last weights initialize this one, one per network; () for fresh
             weights.
-        validation: how it is scored on the way; None where ``train.validate_every`` is 0.
+        validation: the protocol of validation; None if ``train.validate_every`` is 0.
 
     Raises:
         ValueError: validation is set without ``train.validate_every``, or missing with it.
@@ -58,14 +58,14 @@ class Run(Configuration):
     def __post_init__(self) -> None:
         if (self.validation is not None) != (self.train.validate_every > 0):
             raise ValueError(
-                "a run needs a protocol for its validation exactly where train.validate_every is "
+                "a run needs a protocol for its validation exactly if train.validate_every is "
                 f"set; train.validate_every is {self.train.validate_every}, validation is "
                 f"{self.validation}."
             )
 
     @property
     def weights(self) -> Literal["last", "best"]:
-        """Which weights teach or are deployed: the best ones of a validated run, else the last."""
+        """Return which weights are deployed: the best ones of a validated run, else the last."""
         return "best" if self.validation else "last"
 
     def parents(self) -> dict[str, Value]:
@@ -80,10 +80,10 @@ class Run(Configuration):
 
 @dataclass(frozen=True)
 class Logits(Configuration):
-    """The stored logits of a run, of every image of a part of its data.
+    """Stored logits of a run for every image of a part of its data.
 
     Attributes:
-        run: whose logits; a model that reads box maps.
+        run: the run that predicts them; its model reads box maps.
         part: the ``labelled`` images, or the ``unlabelled`` ones that have boxes.
         bits: bits per stored logit.
     """
@@ -99,12 +99,12 @@ class Logits(Configuration):
 
 @dataclass(frozen=True)
 class MixedLogits(Configuration):
-    """The linear correction of a finished primary's logits and the ancillary's, stored.
+    """Stored linear correction of a finished primary's logits by the ancillary's.
 
     Attributes:
         primary: the finished primary.
-        ancillary: the stored logits that it is mixed with; the images are theirs.
-        alpha: the weight of the ancillary's logits, at least 0.
+        ancillary: the stored logits that it is mixed with; they set the images.
+        alpha: the weight of the ancillary's logits, >= 0.
         bits: bits per stored logit.
     """
 
@@ -120,11 +120,11 @@ class MixedLogits(Configuration):
 
 @dataclass(frozen=True)
 class PseudoLabels(Configuration):
-    """A teacher's labels of all unlabelled images, stored.
+    """Stored labels of all unlabelled images by a teacher.
 
     Attributes:
-        teacher: whose labels; its best weights where it was validated.
-        selection: the pixels that are kept.
+        teacher: the run that predicts them, with its best weights if it was validated.
+        selection: the rule that selects the pixels to keep.
         number: the round, counted from 1.
         protocol: how the teacher predicts.
     """
@@ -143,7 +143,7 @@ Value = Run | Logits | MixedLogits | PseudoLabels
 
 
 def runs_behind(value: Value) -> Iterator[Run]:
-    """Yield every run that leads to a value, each once, parents first; a run itself comes last."""
+    """Yield every run that a value depends on, once, parents first; a run itself comes last."""
     seen: list[Run] = []
 
     def visit(one: Value) -> Iterator[Run]:
@@ -157,10 +157,10 @@ def runs_behind(value: Value) -> Iterator[Run]:
 
 
 def fresh_networks(run: Run) -> int:
-    """Return how many networks a run trains from fresh weights, not from another run's."""
+    """Return the number of networks that a run trains from fresh weights."""
     return max(methods.kind(run.method).networks - len(run.start), 0)
 
 
 def networks_trained(run: Run) -> int:
-    """Return how many networks were trained from fresh weights to make a run."""
+    """Return the number of networks trained from fresh weights to make a run."""
     return sum(map(fresh_networks, runs_behind(run)))

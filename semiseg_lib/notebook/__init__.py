@@ -1,1 +1,1 @@
-"""What a reader meets in a notebook cell: tables, figures, widgets, checks of claims."""
+"""Tables, figures, widgets and checks of claims for notebooks."""

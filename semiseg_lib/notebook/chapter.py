@@ -1,4 +1,4 @@
-"""The first line of every chapter: which numbers it runs with, on what, and for how long."""
+"""The start of every chapter: its profile, its device and its expected running time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def begin(
     """Load a profile and print device, profile and the minutes to expect.
 
     Args:
-        chapter: the chapter's file name without its ending, as in ``book.yml``.
-        profile: smoke, laptop ...; None asks ``SEMISEG_PROFILE``, and failing that means laptop.
-        device: "cpu" to stay on the CPU; None takes the best device there is.
-        dataset: minivoc, voc ...: whose numbers the profile holds.
+        chapter: the chapter's file name without suffix, as in ``book.yml``.
+        profile: smoke, laptop ...; None for ``SEMISEG_PROFILE`` or, if unset, laptop.
+        device: "cpu" to stay on the CPU; None selects the best available device.
+        dataset: minivoc, voc ...: the dataset of the profile.
     """
     chosen = recipes.load(profile, dataset)
     minutes = _minutes(chapter, chosen.name)
@@ -39,8 +39,8 @@ def begin(
 def contents() -> list[dict[str, Any]]:
     """Return the chapters as ``book.yml`` describes them, in order.
 
-    The file is looked for in the current folder and in those above it; without one (a notebook that
-    was copied out of the book) there are no chapters.
+    The file is searched in the current folder and its parents; without one (a notebook copied out
+    of the book) there are no chapters.
     """
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (book := folder / "book.yml").is_file():

@@ -1,4 +1,4 @@
-"""Checks that a reader sees: does the number hold that the text promised, is the exercise right?"""
+"""Checks in the chapters: of the book's claims and of exercises."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from semiseg_lib.evaluation.statistics import mean_and_interval
 
 
 class ClaimFailed(AssertionError):
-    """A number of the book that this run does not bear out."""
+    """Error for a claim of the book that this run does not confirm."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of the book with the numbers that hold it.
+    """One sentence of the book with the bounds that confirm it.
 
     Attributes:
         name: its key in ``claims.yml``.
         text: the sentence.
-        low, high: the band for the mean over seeds; None for no bound.
-        interval_above: the value that the whole 95 % interval must lie above; None for no demand.
+        low, high: bounds of the mean over seeds; None for no bound.
+        interval_above: lower bound of the whole 95 % interval; None for no bound.
     """
 
     name: str
@@ -46,16 +46,16 @@ def read_claims(path: Path = CLAIMS_FILE) -> dict[str, Claim]:
 
 
 def claim(name: str, values: Sequence[float], judges: bool) -> None:
-    """Print what the book claims beside what this run shows; raise where they disagree.
+    """Print a claim and the result of this run; raise ClaimFailed if they disagree.
 
     Args:
         name: the claim's key in ``claims.yml``.
-        values: one value a seed; for a paired claim the differences, seed by seed.
-        judges: the profile's ``judges``; False prints only, since short runs show nothing.
+        values: one value per seed; for a paired claim the difference per seed.
+        judges: the profile's ``judges``; if False, only print, since short runs show nothing.
 
     Raises:
-        KeyError: there is no such claim.
-        ClaimFailed: the mean or the interval is outside its band.
+        KeyError: ``name`` is not a claim.
+        ClaimFailed: the mean or the interval is out of bounds.
     """
     promised = read_claims()[name]
     values = np.asarray(list(values), dtype=float)
@@ -92,14 +92,14 @@ def _expected(promised: Claim) -> str:
 
 
 def _array(value: Any) -> np.ndarray:
-    """The value as numbers; a tensor comes off its graph first."""
+    """Return the value as a float array; a tensor is detached first."""
     return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, float)
 
 
 def same(name: str, answer: Callable[..., Any], reference: Callable[..., Any], *arguments) -> None:
     """Compare an exercise's function with the solution on one input.
 
-    Prints a line when they agree.
+    Print a line if they agree.
 
     Raises:
         AssertionError: they differ; the message shows both values.

@@ -1,4 +1,4 @@
-"""Tables of numbers with their uncertainty, mean ± sd over seeds: as HTML and as Markdown."""
+"""Tables of scores with mean ± sd over seeds, as HTML and as Markdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Table:
-    """A finished table: HTML in a notebook, Markdown as text; both the same in every run."""
+    """A rendered table: HTML in a notebook, Markdown as text; both the same in every run."""
 
     frame: pd.DataFrame
 
@@ -40,14 +40,14 @@ class Table:
 
 
 def results_table(rows: Sequence[Mapping[str, Any]], plain: Collection[str] = ()) -> Table:
-    """A table for a notebook: one row a method, scores of several seeds as mean ± sd.
+    """Return a table for a notebook: one row per method, scores of several seeds as mean ± sd.
 
     Args:
         rows: dicts with the same meaning of keys; the first key names the row. A sequence of
             numbers holds one score per seed, a fraction in [0, 1], shown in percent; a single
             number in such a column is a score too; elsewhere it is shown as it is; text stays
             text; a key that a row lacks shows as a dash.
-        plain: columns whose sequences are no fractions (minutes, say) and keep their unit.
+        plain: columns whose sequences are not fractions (such as minutes) and keep their unit.
 
     Raises:
         ValueError: no rows, or a score outside [0, 1] in a column that is not in ``plain``.
@@ -56,7 +56,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], plain: Collection[str] = ()
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], plain: Collection[str] = ()) -> str:
-    """The same table as :func:`results_table` in Markdown, for a README or a terminal."""
+    """Return the table of :func:`results_table` in Markdown, for a README or a terminal."""
     return repr(results_table(rows, plain))
 
 
@@ -82,7 +82,7 @@ def _cell(value: Any, name: str, is_score: bool) -> str:
         return MISSING
     if is_score and (values.min() < 0 or values.max() > 1):
         raise ValueError(f"{name!r} holds {values.max():g}: scores are fractions in [0, 1]; "
-                         f"list the column in plain=[...] if it is no score")
+                         f"list the column in plain=[...] if it is not a score")
     mean, _, _, sd, count = mean_and_interval(values * (100 if is_score else 1))
     return f"{mean:.1f}" if count == 1 else f"{mean:.1f} ± {sd:.1f}"
 

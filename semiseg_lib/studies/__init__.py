@@ -1,7 +1,7 @@
-"""Studies: the same question asked with several seeds, and the records that answer it.
+"""Studies: experiments over several arms and seeds, and the records of their scores.
 
 A study is a list of arms. Its records are small JSON files in ``measured/``; the chapters
-draw their tables from them, and ``semiseg study NAME`` makes them again.
+read their tables from them, and ``semiseg study NAME`` makes them again.
 """
 
 from semiseg_lib.studies.arms import Arm

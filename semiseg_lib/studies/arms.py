@@ -1,4 +1,4 @@
-"""Arms: what one row of a study trains, as a value, and how it is scored."""
+"""Arms of a study: what one row trains, as a value, and how it is scored."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.scores import Rounds, Scores, reads, scored
 
 Recipe = Callable[[Profile, int], "Run | Rounds"]
-"""What is trained under a profile with a seed."""
+"""Function from a profile and a seed to the value that is trained."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of doing it.
+    """One arm of a study.
 
     Attributes:
-        text: what is done, for tables.
-        recipe: the run, or the rounds of pseudo-labelling, under a profile with a seed.
-        score: what is measured of it, one of :data:`semiseg_lib.studies.scores.READS`.
-        dataset: whose profile it runs with.
-        labelled: how many images have masks; None: as in the profile.
-        data_options: options of the dataset that are not the profile's.
+        text: its description in tables.
+        recipe: returns the run, or the rounds of pseudo-labelling, of a profile and a seed.
+        score: the function that scores it, a key of :data:`semiseg_lib.studies.scores.READS`.
+        dataset: the dataset whose profile it runs with.
+        labelled: the number of images with masks; None for the profile's.
+        data_options: options of the dataset that replace the profile's.
     """
 
     text: str
@@ -46,23 +46,23 @@ class Arm:
         return self.recipe(self.profile(profile), seed)
 
     def fingerprint(self, profile: Profile) -> str:
-        """Return ten digits that change with all options that decide the scores, seed aside."""
+        """Return ten hex digits over all options that affect the scores, except the seed."""
         return fingerprint(self.options(profile))
 
     def options(self, profile: Profile) -> dict[str, Any]:
-        """Return all options that decide the scores, seed aside: the run's and the score's."""
+        """Return all options that affect the scores, except the seed: the run's and the score's."""
         read = {name: getattr(profile, name) for name in reads(self.score).options}
         return {"value": self.value(profile, 0), "protocol": profile.protocol, **read}
 
     def runs(self, profile: Profile, seed: int = 0) -> tuple[Run, ...]:
-        """Return every run that leads to the scores, in the order in which they are trained.
+        """Return every run behind the scores, in the order of training.
 
-        Of the rounds of pseudo-labelling those of the first stand for all.
+        For rounds of pseudo-labelling, the first round stands for all.
         """
         value = self.value(profile, seed)
         return value.runs() if isinstance(value, Rounds) else tuple(runs_behind(value))
 
     def run(self, profile: Profile, seed: int, machine: Machine | str | None = None) -> Scores:
-        """Run the arm with one seed; runs that are on disk are loaded."""
+        """Run the arm with one seed and return its scores; finished runs are loaded."""
         chosen = self.profile(profile)
         return self.score(self.recipe(chosen, seed), chosen, Machine.of(machine))

@@ -1,4 +1,4 @@
-"""Every study of the book: its arms by name."""
+"""The studies of the book, each with its arms by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from semiseg_lib.studies.scores import Rounds, rounds, with_labels
 
 
 def linear(end: float = 0.5, start: float = 30.0, until: float = 0.3) -> PrimaryConfig:
-    """Linear correction with a schedule."""
+    """Return the options of a primary with linear correction and a schedule of alpha."""
     return PrimaryConfig(correction="linear", alpha=AlphaSchedule(start, end, until))
 
 
@@ -27,7 +27,7 @@ def primary(
     options: PrimaryConfig | ConvPrimaryConfig,
     story: Callable[..., Run] = self_correction.primary,
 ) -> Recipe:
-    """Return the recipe of a primary, with the moving average of the profile's."""
+    """Return the recipe of a primary with the profile's ``ema_decay``."""
 
     def recipe(profile: Profile, seed: int) -> Run:
         own = replace(options, ema_decay=profile.primary.ema_decay)
@@ -37,7 +37,7 @@ def primary(
 
 
 def unlabelled(name: str, **changed: Any) -> Recipe:
-    """Return the recipe of a method without boxes, with options that are not the profile's."""
+    """Return the recipe of a method without boxes, with changes to the profile's options."""
 
     def recipe(profile: Profile, seed: int) -> Run:
         options = replace(profile.unlabelled[name], **changed)
@@ -47,7 +47,7 @@ def unlabelled(name: str, **changed: Any) -> Recipe:
 
 
 def strong_views(profile: Profile, seed: int) -> Run:
-    """Return the recipe of masks alone, longer, on strong views as FixMatch has them."""
+    """Return the run on masks alone, longer, with the strong views of FixMatch."""
     fixmatch = profile.unlabelled["fixmatch"]
     options = replace(profile.supervised, strong=fixmatch.strong, cutmix=fixmatch.cutmix)
     return semi_supervised.supervised_longer(profile, seed, options)
@@ -70,7 +70,7 @@ SMALL = ConvPrimaryConfig(width=32)
 
 
 def photo_arms(labelled: int) -> dict[str, Arm]:
-    """Every model of the storyline on real photographs, with so many masks."""
+    """Return an arm per model of self-correction on real images with ``labelled`` masks."""
     stages = {
         "supervised": Arm("masks alone", self_correction.supervised),
         "ancillary": Arm("ancillary (sees boxes)", self_correction.ancillary, with_labels),
@@ -86,7 +86,7 @@ def photo_arms(labelled: int) -> dict[str, Arm]:
 
 
 def conv_arms(labelled: int) -> dict[str, Arm]:
-    """Convolutional correction beside its controls on drawn images, with so many masks."""
+    """Return convolutional correction and its controls on mini-VOC with ``labelled`` masks."""
     arms = {
         "none": Arm("no correction", primary(UNCORRECTED), with_labels),
         "warm linear": Arm(
@@ -101,15 +101,15 @@ def conv_arms(labelled: int) -> dict[str, Arm]:
 
 UNCHANGED = StrongConfig(jitter=0.0, grey=0.0, blur=0.0)
 EQUAL_COST = 124
-"""Masks that take as long to draw as 24 masks and the boxes of 800 unlabelled images.
+"""Masks that take as long to annotate as 24 masks and the boxes of 800 unlabelled images.
 
-This takes an image's boxes for an eighth of the work of its mask.
+This assumes that an image's boxes take an eighth of the time of its mask.
 """
 ALL, SURE, BALANCED = Selection(), Selection("confident"), Selection("balanced")
 
 
 def unlabelled_photo_arms(dataset: str, labelled: int) -> dict[str, Arm]:
-    """Every method without boxes on real photographs, with so many masks."""
+    """Return an arm per method without boxes on real images with ``labelled`` masks."""
     arms = {
         "supervised": Arm("masks alone", self_correction.supervised),
         "longer": Arm("masks alone, as many more steps", semi_supervised.supervised_longer),

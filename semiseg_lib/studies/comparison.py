@@ -1,6 +1,6 @@
-"""All methods side by side: the records of several studies as the rows of one table.
+"""Comparison of all methods: the records of several studies as rows of one table.
 
-``semiseg compare`` prints it, the results page and chapter 17 draw from it.
+``semiseg compare`` prints it; the results page and chapter 17 use it.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import records
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
-from semiseg_lib.studies.contenders import COMPARISONS, Contender
+from semiseg_lib.studies.entries import COMPARISONS, Entry
 
 MASK_OVER_BOXES = 8.0
-"""How many times as long an image's mask takes as its boxes. An assumption: time your own."""
+"""Time of an image's mask over the time of its boxes. An assumption: measure your own."""
 FAIR = "longer"
-"""The row that all others are compared with: masks alone, as many more steps."""
+"""The row that all others are compared with: masks alone, with as many more steps."""
 OTHER_STATE = "‡"
-"""What stands behind a difference of rows that different states of the machine made."""
+"""Mark of a difference between rows made in different states of the machine."""
 MEASURED = {"minutes, last stage": "minutes", "images a second": "images a second",
             "memory (GB)": "memory GB"}
-"""What some records hold of a run's cost: title in a table, key in the record."""
+"""Costs of a run that some records hold: title in a table, key in the record."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row with its records.
+    """A row of the comparison with its records.
 
     Attributes:
-        contender: who it is.
+        entry: the entry of the comparison.
         scores: seed -> mIoU on the test images in percent.
-        masks: images whose masks it was given.
-        boxes: further images whose boxes it was given; None where nobody counted them.
-        networks: how many networks were trained in all; 0 where that is not known.
+        masks: number of images with masks.
+        boxes: number of further images with boxes; None if unknown.
+        networks: number of networks trained; 0 if unknown.
         steps: training steps, stage by stage.
-        measured: what the records hold of its cost, a value a seed.
-        legacy: whether earlier code made its records; never compared with rows of today's.
-        states: seed -> the states of the machine that its row was made in, as far as known.
+        measured: recorded costs, one value per seed.
+        legacy: whether earlier code made its records; never compared with current rows.
+        states: seed -> the states of the machine that made its row, if known.
     """
 
-    contender: Contender
+    entry: Entry
     scores: Mapping[int, float]
     masks: int = 0
     boxes: int | None = 0
@@ -64,35 +64,35 @@ class Row:
 
     @property
     def text(self) -> str:
-        """The contender's name, with the mark of a legacy row."""
-        return self.contender.text + (f" {records.SIGN}" if self.legacy else "")
+        """Return the entry's name, with the mark of a legacy row."""
+        return self.entry.text + (f" {records.SIGN}" if self.legacy else "")
 
     @property
     def values(self) -> list[float]:
-        """The scores, seeds ascending."""
+        """Return the scores, seeds ascending."""
         return [self.scores[seed] for seed in sorted(self.scores)]
 
     @property
     def interval(self) -> Interval:
-        """Mean and 95 % interval over the seeds."""
+        """Return mean and 95 % interval over the seeds."""
         return mean_and_interval(self.values)
 
     def cost(self, ratio: float = MASK_OVER_BOXES) -> float | None:
-        """The work of annotating, in masks: masks + images with boxes / ``ratio``.
+        """Return the annotation cost in masks: masks + images with boxes / ``ratio``.
 
-        Boxes around masks that are there already are taken for free.
+        Boxes of images that have masks are free.
         """
         if ratio <= 0:
-            raise ValueError(f"a mask takes ratio times as long as boxes, so ratio > 0: {ratio}")
+            raise ValueError(f"ratio must be > 0 (time of a mask / of boxes), got {ratio}")
         return None if self.boxes is None else self.masks + self.boxes / ratio
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What the seeds that two rows share say about their difference.
+    """Difference of two rows, paired over the seeds that both have.
 
     Attributes:
-        seeds: the shared ones; none where one row is legacy and the other is not.
+        seeds: the shared seeds; none if one row is legacy and the other is not.
         interval: mean difference in points with its 95 % interval and verdict; None for fewer
             than two shared seeds.
         p: two-sided p-value of the paired t test; 1 for fewer than two shared seeds.
@@ -106,7 +106,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """What is shown: "better", "worse" or "cannot tell"."""
+        """Return "better", "worse" or "cannot tell"."""
         return self.interval.verdict if self.interval else "cannot tell"
 
     def __str__(self) -> str:
@@ -123,21 +123,21 @@ class Comparison:
 
     Attributes:
         dataset: minivoc, voc or camvid.
-        profile: the profile whose records these are.
-        rows: those that have records, by name.
-        missing: those that have none.
-        commits: whose code made the legacy rows, sorted.
+        profile: the profile of the records.
+        rows: the rows that have records, by name.
+        missing: the entries that have none.
+        commits: the commits whose code made the legacy rows, sorted.
     """
 
     dataset: str
     profile: Profile
     rows: Mapping[str, Row]
-    missing: Mapping[str, Contender]
+    missing: Mapping[str, Entry]
     commits: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
-        """What to show below the table; "" where no row is legacy and one state made them all."""
+        """Return the note below the table; "" if no row is legacy and one state made them all."""
         legacy = any(row.legacy for row in self.rows.values())
         said = [records.mark_of(self.commits if legacy else ())]
         if seeds := _apart(self.rows.values()):
@@ -150,17 +150,17 @@ class Comparison:
         return " ".join(filter(None, said))
 
     def with_row(self, name: str, row: Row) -> Comparison:
-        """The same with a further row, such as a method of your own."""
+        """Return the comparison with a further row, such as a method of your own."""
         return replace(self, rows={**self.rows, name: row})
 
     def of_role(self, *roles: str) -> dict[str, Row]:
-        """The rows that are methods, controls ..., in the table's order."""
-        return {name: row for name, row in self.rows.items() if row.contender.role in roles}
+        """Return the rows of the given roles, in the table's order."""
+        return {name: row for name, row in self.rows.items() if row.entry.role in roles}
 
     def differences(
         self, against: str, names: Collection[str] | None = None
     ) -> dict[str, Difference]:
-        """Each row minus one of them, by name; nothing where that one has no records."""
+        """Return each row minus ``against``, by name; {} if that has no records."""
         if against not in self.rows:
             return {}
         other = self.rows[against]
@@ -168,7 +168,7 @@ class Comparison:
                 if name != against and (names is None or name in names)}
 
     def commands(self) -> list[str]:
-        """What makes the missing rows, a line for each study."""
+        """Return the commands that make the missing rows, one line per study."""
         arms: dict[str, list[str]] = {}
         for one in self.missing.values():
             arms.setdefault(one.study, []).append(one.arm)
@@ -182,23 +182,23 @@ class Comparison:
 
     @cached_property
     def seeds(self) -> list[int]:
-        """Every seed that some row has."""
+        """Return every seed that some row has, ascending."""
         return sorted({seed for row in self.rows.values() for seed in row.scores})
 
     def table(self, against: str = FAIR, ratio: float = MASK_OVER_BOXES) -> list[dict]:
-        """Rows for :func:`~semiseg_lib.notebook.tables.results_table`; scores in percent.
+        """Return rows for :func:`~semiseg_lib.notebook.tables.results_table`; scores in percent.
 
         Args:
             against: the row that the others are compared with, paired by seed.
-            ratio: how many times as long a mask takes as an image's boxes.
+            ratio: the time of a mask over that of an image's boxes.
         """
         found, lines = self.differences(against), []
-        versus = self.rows[against].contender.text if against in self.rows else against
+        versus = self.rows[against].entry.text if against in self.rows else against
         several = len(self.seeds) > 1
         for name, row in self.rows.items():
             cost = row.cost(ratio)
             line = {
-                "trained with": row.text, "extra supervision": row.contender.extra,
+                "trained with": row.text, "extra supervision": row.entry.extra,
                 "masks": str(row.masks), "work, in masks": "–" if cost is None else f"{cost:.0f}",
                 "networks": str(row.networks or "–"), "steps": row.steps or "–",
                 "mIoU on test (%)": row.values, "seeds": str(len(row.scores)),
@@ -212,40 +212,40 @@ class Comparison:
 
 
 def read(
-    dataset: str, profile: Profile, contenders: Mapping[str, Contender] | None = None
+    dataset: str, profile: Profile, entries: Mapping[str, Entry] | None = None
 ) -> Comparison:
-    """Read the records of every study that a comparison draws on.
+    """Read the records of every study that a comparison uses.
 
     Args:
         dataset: minivoc, voc or camvid.
-        profile: whose records.
-        contenders: the rows; None takes the book's.
+        profile: the profile of the records.
+        entries: the rows by name; None for the book's.
 
     Raises:
         ValueError: there is no comparison for this dataset.
     """
-    if contenders is None:
+    if entries is None:
         if dataset not in COMPARISONS:
             raise ValueError(
                 f"there is no comparison for {dataset!r}; there are {', '.join(COMPARISONS)}."
             )
-        contenders = COMPARISONS[dataset]
+        entries = COMPARISONS[dataset]
     stored = {study: _stored_rows(study, profile)
-              for study in {one.study for one in contenders.values()}}
+              for study in {one.study for one in entries.values()}}
     rows, commits = {}, set()
-    for name, one in contenders.items():
+    for name, one in entries.items():
         own = sorted((r for r in stored[one.study] if r["arm"] == one.arm), key=_seed)
         if own:
             rows[name] = _row(one, own, profile)
             commits.update(records.commits_of(own))
-    missing = {name: one for name, one in contenders.items() if name not in rows}
+    missing = {name: one for name, one in entries.items() if name not in rows}
     return Comparison(dataset, profile, rows, missing, tuple(sorted(commits)))
 
 
 def difference(one: Row, other: Row) -> Difference:
-    """One row minus another, paired over the seeds that both have.
+    """Return one row minus another, paired over the seeds that both have.
 
-    A legacy row and a current one share none: two versions of the code are not compared.
+    A legacy row and a current one share no seeds: two versions of the code are not compared.
     """
     if one.legacy != other.legacy:
         return Difference((), None, 1.0)
@@ -262,7 +262,7 @@ def difference(one: Row, other: Row) -> Difference:
 
 
 def _apart(rows: Iterable[Row]) -> tuple[int, ...]:
-    """The seeds whose rows were made in different states of the machine, ascending."""
+    """Return the seeds whose rows were made in different states of the machine, ascending."""
     states: dict[int, set[str]] = {}
     for row in rows:
         for seed, state in row.states.items():
@@ -271,11 +271,11 @@ def _apart(rows: Iterable[Row]) -> tuple[int, ...]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for being several, by Holm's step-down procedure.
+    """Return p-values adjusted for multiple tests by Holm's step-down procedure.
 
-    The smallest of m is multiplied by m, the next by m − 1 and so on; none may fall below the one
-    before it. To reject where the adjusted value is at most 0.05 makes the chance of *any* false
-    rejection at most 5 %.
+    The smallest of m is multiplied by m, the next by m − 1 and so on, without falling below the one
+    before it. Rejecting at adjusted values <= 0.05 limits the probability of *any* false rejection
+    to 5 %.
     """
     p = np.asarray(p_values, float)
     order = np.argsort(p, kind="stable")
@@ -286,9 +286,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def training_steps(arm: Arm, profile: Profile) -> str:
-    """Return the steps of all runs that lead to an arm's model, such as ``600 + 1000``.
+    """Return the steps of all runs behind an arm's model, such as ``600 + 1000``.
 
-    A round of pseudo-labelling, in which a student learns labels and then masks, is one number.
+    A round of pseudo-labelling (pretraining and fine-tuning of a student) is one number.
     """
     steps: list[int] = []
     for run in arm.runs(profile):
@@ -300,26 +300,26 @@ def training_steps(arm: Arm, profile: Profile) -> str:
 
 
 def networks(arm: Arm, profile: Profile) -> int:
-    """Return how many networks are trained from fresh weights, one after the other or together."""
+    """Return the number of networks trained from fresh weights, in turn or together."""
     return sum(map(fresh_networks, arm.runs(profile)))
 
 
 def learns_from_boxes(arm: Arm, profile: Profile) -> bool:
-    """Return whether an arm's model learns from what a model that sees boxes says of images."""
+    """Return whether an arm's model learns from labels by a model that sees boxes."""
     return any(methods.kind(run.method).uses_boxes for run in arm.runs(profile))
 
 
-def _row(contender: Contender, own: list[dict], profile: Profile) -> Row:
-    arm = STUDIES[contender.study][contender.arm]
+def _row(entry: Entry, own: list[dict], profile: Profile) -> Row:
+    arm = STUDIES[entry.study][entry.arm]
     data = arm.profile(profile).data
     unlabelled = data.count_unlabelled()
     masks = data.labelled
     if any(run.masks == "all" for run in arm.runs(profile)):  # the hidden ones too
         masks += unlabelled or 0
     return Row(
-        contender=contender, scores={row["seed"]: row["test"] for row in own}, masks=masks,
+        entry=entry, scores={row["seed"]: row["test"] for row in own}, masks=masks,
         boxes=unlabelled if learns_from_boxes(arm, profile) else 0,
-        networks=contender.networks or networks(arm, profile),
+        networks=entry.networks or networks(arm, profile),
         steps=training_steps(arm, profile),
         measured={key: [row[key] for row in own if key in row] for key in MEASURED.values()
                   if any(key in row for row in own)},

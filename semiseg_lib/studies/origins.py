@@ -1,4 +1,4 @@
-"""What the rows of a study come from: the run and its images, and all data of the study's arms."""
+"""The origin of a study's rows: the run, its images, and all data of the study's arms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semiseg_lib.studies.scores import images_read
 def origin_of(
     arm_name: str, arms: Mapping[str, Arm], profile: Profile, seed: int, machine: Machine
 ) -> dict[str, Any]:
-    """Return what a row of an arm says of its run, its images and the data that are here now.
+    """Return what a row of an arm stores of its run, its images and the present data.
 
     Raises:
         FileNotFoundError: a dataset is not there.
@@ -28,7 +28,7 @@ def origin_of(
 
 
 def data_here(arms: Mapping[str, Arm], profile: Profile, machine: Machine) -> dict[str, str]:
-    """Return the digest of all data of each arm, by the arm's name; nothing where no images are."""
+    """Return the digest of all data of each arm, by the arm's name; {} without images."""
     try:
         return _data_of(arms, profile, machine)
     except FileNotFoundError:
@@ -38,12 +38,12 @@ def data_here(arms: Mapping[str, Arm], profile: Profile, machine: Machine) -> di
 def is_of_these_images(
     row: Mapping[str, Any], arm: Arm, profile: Profile, machine: Machine, here: Mapping[str, str]
 ) -> bool:
-    """Return whether a row would come of what is here now; True where no images are.
+    """Return whether a row is of the present data; True without images.
 
     Args:
         row: a current row.
-        arm, profile, machine: what would make it again.
-        here: what :func:`data_here` returns.
+        arm, profile, machine: would make it again.
+        here: the result of :func:`data_here`.
     """
     if here.get(row["arm"], row["data"]) != row["data"]:
         return False
@@ -68,7 +68,7 @@ def _inputs_of(arm: Arm, profile: Profile, seed: int, machine: Machine) -> dict[
 def _data_of(arms: Mapping[str, Arm], profile: Profile, machine: Machine) -> dict[str, str]:
     """Return the digest of all data that each arm draws from, by the arm's name.
 
-    Lists that a dataset leaves to the seed are drawn with seed 0, so all rows say the same.
+    Lists that depend on the seed are drawn with seed 0, so all rows have the same digest.
 
     Raises:
         FileNotFoundError: a dataset is not there.
@@ -76,7 +76,7 @@ def _data_of(arms: Mapping[str, Arm], profile: Profile, machine: Machine) -> dic
     known: dict[DataConfig, str] = {}
     found = {}
     for name, arm in arms.items():
-        # These two decide no digest: arms that differ by them share one look at the files.
+        # These two affect no digest: arms that differ by them share one reading of the files.
         configs = {replace(run.data, labelled=0, at_most=0) for run in arm.runs(profile)}
         for config in configs - known.keys():
             known[config] = Data(config, 0, machine.root).digest_of_all

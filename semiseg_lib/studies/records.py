@@ -1,4 +1,4 @@
-"""The records of a study: small JSON files that the chapters draw their tables from.
+"""The records of a study: small JSON files that the chapters read their tables from.
 
 Every row says what made it: the fingerprint of its arm's options, whose description stands in the
 same file, the identity of the run and the digests of the images, commit, date and the state of the
@@ -41,11 +41,11 @@ from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.origins import data_here, is_of_these_images, origin_of
 
 SIGN = "†"
-"""What stands behind the name of a legacy row."""
+"""Mark behind the name of a legacy row."""
 MEASURED = Path(__file__).parent / "measured"
 """The records that come with the package."""
 FORMAT = 2
-"""Raised when older files can no longer be read."""
+"""Version of the files; increased when older ones can no longer be read."""
 OTHER_SETTINGS = "made with other settings than today's"
 NO_ARM = "of arms that the study no longer has"
 OTHER_IMAGES = "made from other images than the newest row"
@@ -65,7 +65,7 @@ class Records:
             ``date`` and ``made with``.
         profile: the profile that made them.
         legacy: the commits that made legacy rows, sorted; () for current rows.
-        left_out: how many stored rows are not served, by the reason.
+        left_out: the number of stored rows that are left out, by reason.
     """
 
     rows: list[dict]
@@ -75,18 +75,18 @@ class Records:
 
     @property
     def sign(self) -> str:
-        """What a row's name ends with: `` †`` for legacy rows, else nothing."""
+        """Return the suffix of a row's name: `` †`` for legacy rows, else ""."""
         return f" {SIGN}" if self.legacy else ""
 
     @property
     def mark(self) -> str:
-        """What to show under a table of these rows; "" for current rows of one state."""
+        """Return the note under a table of these rows; "" for current rows of one state."""
         states = len({state_of(row) for row in self.rows})
         return mark_of(self.legacy) or (mark_of_states(states) if states > 1 else "")
 
     @property
     def left_out_text(self) -> str:
-        """How many stored rows are not served and why, in a sentence; "" for none."""
+        """Return a sentence on the stored rows that are left out and why; "" for none."""
         if not self.left_out:
             return ""
         said = ", ".join(f"{count} {why}" for why, count in self.left_out.items())
@@ -94,7 +94,7 @@ class Records:
 
     @property
     def made_with(self) -> str:
-        """In which states of the machine, and from which commits, the rows were made."""
+        """Return the states of the machine and the commits that made the rows."""
         if self.legacy:
             return "unknown; legacy rows do not say what made them"
         counts = Counter(_state_text(row) for row in self.rows)
@@ -105,7 +105,7 @@ class Records:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether every row was made on a graphics card."""
+        """Return whether every row was made on a GPU."""
         if self.legacy:
             return False
         return all(one["machine"]["gpu"] for row in self.rows
@@ -123,7 +123,7 @@ class Records:
 
 @dataclass
 class _File:
-    """What a file holds: rows, the description of each arm's options, and sealed legacy rows."""
+    """Content of a file: rows, the description of each arm's options, and sealed legacy rows."""
 
     profile: str = ""
     rows: list[dict] = field(default_factory=list)
@@ -141,30 +141,29 @@ def run(
     anew: bool = False,
     path: Path | None = None,
 ) -> Records:
-    """Run what a study's records still lack, and store them after each arm.
+    """Run the arms and seeds missing in a study's records; store them after each arm.
 
-    A row of other data than those that are here counts as lacking. The new one is stored beside it,
-    and the training is found where it read nothing that changed. Legacy rows count for nothing:
-    their arms are run again, the new rows are stored beside them, and the current rows alone are
-    returned.
+    A row of other data than the present ones counts as missing. The new row is stored beside it,
+    and a training whose inputs did not change is loaded. Legacy rows count as missing, too: their
+    arms are run again, the new rows are stored beside them, and only current rows are returned.
 
     Args:
         name: the study.
-        profile: the numbers.
-        seeds: None takes the profile's.
-        machine: what to compute on.
-        only: names of arms; none given: all.
-        anew: measure rows that are there again.
+        profile: the profile to run with.
+        seeds: the seeds; None for the profile's.
+        machine: the machine to compute on.
+        only: names of arms; () for all.
+        anew: measure stored rows again.
         path: the file of the records; None for :func:`record_path`.
 
     Raises:
-        KeyError: there is no such study.
-        ValueError: it has no arm of a name in ``only``.
+        KeyError: ``name`` is not a study.
+        ValueError: a name in ``only`` is not an arm of it.
         Damaged: the stored records are not what was written.
     """
     arms, path = STUDIES[name], path or record_path(name, profile.name)
     if unknown := [arm for arm in only if arm not in arms]:
-        raise ValueError(f"{name!r} has no arm {unknown[0]!r}; it has {', '.join(arms)}.")
+        raise ValueError(f"{unknown[0]!r} is not an arm of {name!r}; it has {', '.join(arms)}.")
     machine = Machine.of(machine)
     done = {(row["arm"], row["seed"]): row for row in _current(_stored(path), name, profile)}
     here = data_here(arms, profile, machine) if done else {}
@@ -183,11 +182,11 @@ def run(
 def read(name: str, profile: Profile) -> Records:
     """Read a study's records: its current rows or its legacy rows, never both.
 
-    Current rows are served once they cover the legacy ones: every arm that has legacy rows, with
+    Current rows are returned once they cover the legacy ones: every arm that has legacy rows, with
     at least their seeds. Until then, the legacy rows are. Rows that are neither are left out.
 
     Raises:
-        FileNotFoundError: nothing is stored yet, or only what other settings gave.
+        FileNotFoundError: nothing is stored yet, or only rows of other settings.
         Damaged: the file is not what was written.
     """
     stored = _stored(record_path(name, profile.name))
@@ -209,11 +208,11 @@ def current(name: str, profile: Profile) -> Records:
 def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
     """Read several studies for one table: all current or all legacy.
 
-    Where :func:`read` would serve legacy rows for one of them, it is the legacy rows of all that
-    are served. Studies that have no such rows are left out.
+    If :func:`read` would return legacy rows for one of them, the legacy rows of all are returned.
+    Studies without such rows are left out.
 
     Raises:
-        FileNotFoundError: none of them has any.
+        FileNotFoundError: none of them has rows.
     """
     found, missing = {}, None
     for name in names:
@@ -234,7 +233,7 @@ def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
 
 
 def mark_of(commits: Collection[str]) -> str:
-    """Return what to show under a table with legacy rows of these commits; "" for none."""
+    """Return the note under a table with legacy rows of these commits; "" for none."""
     if not commits:
         return ""
     return (f"{SIGN} legacy rows, made by commit{'s' * (len(commits) > 1)} "
@@ -243,13 +242,13 @@ def mark_of(commits: Collection[str]) -> str:
 
 
 def mark_of_states(count: int) -> str:
-    """Return what to show where rows of so many states of the machine stand side by side."""
+    """Return the note under a table with rows of ``count`` states of the machine."""
     return (f"The rows were made in {count} states of the machine (processor, threads, libraries); "
             "part of a difference between two of them is rounding, which training amplifies.")
 
 
 def state_of(row: Mapping[str, Any]) -> str:
-    """Return the states of the machine that a row was made in, code aside; "" for legacy rows."""
+    """Return the states of the machine that made a row, without code; "" for legacy rows."""
     states = {json.dumps(one["machine"], sort_keys=True) for one in row.get("made with", ())}
     return "; ".join(sorted(states))
 
@@ -260,22 +259,22 @@ def commits_of(rows: Iterable[dict]) -> tuple[str, ...]:
 
 
 def legacy_hash(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the SHA-256 of legacy rows: in whatever file they stand, they stay as they are."""
+    """Return the SHA-256 of legacy rows, which must never change, in any file."""
     text = json.dumps(list(rows), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def dataset_of(name: str) -> str:
-    """Return the dataset whose profile a study runs with."""
+    """Return the name of the dataset whose profile a study uses."""
     first = next(iter(STUDIES[name].values()))
     return first.dataset
 
 
 def record_path(name: str, profile: str) -> Path:
-    """Return where a study's records lie: those of the package, until others are made outside it.
+    """Return the path of a study's records: the package's file, until others are made outside it.
 
-    In the book's checkout the package's own file is written. A library that was installed from a
-    wheel writes to the work folder, and reads there first.
+    In the book's checkout the package's own file is written. A library installed from a wheel
+    writes to the work folder, and reads there first.
     """
     file = f"{name.replace(' ', '_')}-{profile}.json"
     return MEASURED / file if in_checkout() else work_root() / "records" / file
@@ -284,7 +283,7 @@ def record_path(name: str, profile: str) -> Path:
 def _row(
     arm_name: str, arms: Mapping[str, Arm], profile: Profile, seed: int, machine: Machine
 ) -> dict[str, Any]:
-    """Run an arm and return its row."""
+    """Run an arm with one seed and return its row."""
     arm = arms[arm_name]
     with freeze_files():
         before = origin_of(arm_name, arms, profile, seed, machine)
@@ -303,9 +302,9 @@ def _row(
 
 
 def _store_row(path: Path, name: str, profile: Profile, row: dict[str, Any]) -> None:
-    """Add a row as the last of a file, in place of the one with the same key if there is one."""
-    with locked(path, beside=True):  # records may be shared by processes with other work folders
-        stored = _stored(path)  # read again: another study may run beside
+    """Append a row to a file; it replaces the one with the same key, if any."""
+    with locked(path, beside=True):  # processes with other work folders may share the records
+        stored = _stored(path)  # read again: another study may run at the same time
         stored.rows = [*(one for one in stored.rows if _key(one) != _key(row)), row]
         stored.recipes[row["config"]] = dump(STUDIES[name][row["arm"]].options(profile))
         stored.profile = profile.name
@@ -313,7 +312,7 @@ def _store_row(path: Path, name: str, profile: Profile, row: dict[str, Any]) -> 
 
 
 def _served(rows: list[dict], stored: _File, name: str, profile: Profile) -> Records:
-    """Return rows of one kind as records.
+    """Return rows of one kind as :class:`Records`.
 
     Raises:
         FileNotFoundError: there are none.
@@ -331,7 +330,7 @@ def _served(rows: list[dict], stored: _File, name: str, profile: Profile) -> Rec
 
 
 def _left_out(stored: _File, name: str, profile: Profile) -> dict[str, int]:
-    """Return how many rows are neither current nor legacy, by the reason."""
+    """Return the number of rows that are neither current nor legacy, by reason."""
     arms = STUDIES[name]
     matching = _matching(stored, name, profile)
     gone = [row for row in (*stored.rows, *stored.legacy) if row["arm"] not in arms]
@@ -351,20 +350,20 @@ def _matching(stored: _File, name: str, profile: Profile) -> list[dict]:
 
 
 def _of_one_state(rows: Sequence[dict]) -> list[dict]:
-    """Return the rows whose data the newest one has seen; none that does not say its data."""
+    """Return the rows of the same data as the newest one; rows without data digest are dropped."""
     known = [row for row in rows if "data" in row]
-    seen = known[-1]["data of all arms"] if known else ()  # by place: a clock may be set back
+    seen = known[-1]["data of all arms"] if known else ()  # by position: a clock may be set back
     return [row for row in known if row["data"] in seen]
 
 
 def _current(stored: _File, name: str, profile: Profile) -> list[dict]:
-    """Return the rows that today's arms would give again, of one state of the data and test set."""
+    """Return the rows of today's arms, of one state of the data and one test set."""
     rows = _of_one_state(_matching(stored, name, profile))
     return [row for row in rows if row["images"]["test"] == rows[-1]["images"]["test"]]
 
 
 def _legacy(stored: _File, name: str) -> list[dict]:
-    """Return the rows of earlier code whose arms the study still has."""
+    """Return the legacy rows whose arms the study still has."""
     return [row for row in stored.legacy if row["arm"] in STUDIES[name]]
 
 
@@ -375,10 +374,10 @@ def _covers(fresh: Sequence[dict], old: Sequence[dict]) -> bool:
 
 
 def _stored(path: Path) -> _File:
-    """Return everything that a file holds; nothing where there is no file.
+    """Return the content of a file; an empty one if there is no file.
 
     Raises:
-        Damaged: the file, or its legacy rows, are not what was written.
+        Damaged: the file or its legacy rows are not what was written.
     """
     path = path if path.is_file() else MEASURED / path.name
     if not path.is_file():
@@ -419,12 +418,12 @@ def _key(row: Mapping[str, Any]) -> str:
 
 
 def _fix(path: Path) -> str:
-    """Return how to fix a damaged file; deleting one that git has would lose legacy rows."""
+    """Return the fix for a damaged file; deleting one tracked by git would lose legacy rows."""
     return FROM_VERSION_CONTROL if _is_tracked(path) else MAKE_AGAIN
 
 
 def _is_tracked(path: Path) -> bool:
-    """Return whether git has a version of a file."""
+    """Return whether git tracks a file."""
     try:
         return subprocess.run(
             ["git", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name],
@@ -435,6 +434,6 @@ def _is_tracked(path: Path) -> bool:
 
 
 def _state_text(row: Mapping[str, Any]) -> str:
-    """Return what the runs of a row were made with, in words."""
+    """Return the states of machine and code behind a row, in words."""
     said = [f"{in_words(one['machine'])}, code {one['code']}" for one in row["made with"]]
     return " and ".join(said)

@@ -1,4 +1,4 @@
-"""What is measured of the arms of a study, mIoU in percent."""
+"""Scores of the arms of a study, mIoU in percent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from semiseg_lib.recipes.profile import RoundsConfig
 from semiseg_lib.training.run_folder import RunFolder
 
 Scores = dict[str, Any]
-"""What was measured, by name, and ``made with``: the states of machine and code behind it."""
+"""Measured values by name, and ``made with``: the states of machine and code behind them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Rounds(Configuration):
 
     Attributes:
         first: the fine-tuned student of the first round.
-        plan: how many rounds, and who teaches next.
+        plan: the number of rounds, and the rule for the next teacher.
     """
 
     first: Run
@@ -67,15 +67,15 @@ def percent(evaluation: Evaluation) -> float:
 
 
 def scored(value: Run, profile: Profile, machine: Machine) -> Scores:
-    """Return the test score of a run, what it cost, and its best weights' score if there is one."""
+    """Return a run's test score and cost, and the score of its best weights if there are any."""
     return _scored(resolve(value, machine), profile)
 
 
 def with_labels(value: Run, profile: Profile, machine: Machine) -> Scores:
-    """Return :func:`scored`, and the score of the labels of the unlabelled images with boxes.
+    """Return :func:`scored` and the score of the labels of the unlabelled images with boxes.
 
-    Of a primary these are the labels that it and the ancillary end up with, of an ancillary its
-    own, and of a run that learnt from mixed logits, these.
+    For a primary these are the corrected labels, for an ancillary its own, and for a run that
+    learnt from mixed logits, these.
     """
     trained = resolve(value, machine)
     given = value.unlabelled_logits
@@ -93,8 +93,8 @@ def with_labels(value: Run, profile: Profile, machine: Machine) -> Scores:
 def rounds(value: Rounds, profile: Profile, machine: Machine) -> Scores:
     """Return the scores of every student, and of the labels that it learnt from.
 
-    Where no other images than the reported ones could say who is better, every student teaches, as
-    published: a choice made there would be rewarded there.
+    If the validation images overlap the test images, every student teaches, as published: selecting
+    teachers on test images would bias the score.
     """
     plan, seed = value.plan, value.first.seed
     if not judges_fairly(Data(profile.data, seed, machine.root), "test"):
@@ -113,7 +113,7 @@ def rounds(value: Rounds, profile: Profile, machine: Machine) -> Scores:
 
 
 def cost(*runs: Trained) -> Scores:
-    """Return minutes of training (with validation), images a second, and memory."""
+    """Return minutes of training (with validation), images per second, and memory in GB."""
     seconds = sum(one.record["seconds"] for one in runs)
     images = sum(one.run.train.steps * one.run.train.images for one in runs)
     return {
@@ -123,9 +123,9 @@ def cost(*runs: Trained) -> Scores:
 
 
 def made_with(runs: Iterable[Run], machine: Machine) -> list[dict[str, Any]]:
-    """Return the states of machine and code that made runs and all behind them, each once.
+    """Return the states of machine and code that made runs and their parents, each once.
 
-    They are those of the trainings, not of the process that reads them.
+    These are the states of the trainings, not of the reading process.
 
     Raises:
         FileNotFoundError: a run that another one builds on is gone.
@@ -137,7 +137,7 @@ def made_with(runs: Iterable[Run], machine: Machine) -> list[dict[str, Any]]:
             record = RunFolder.open(path).read_record()
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"{shown(path)} is gone or not finished, so nobody can say what the runs that "
+                f"{shown(path)} is gone or not finished, so it is unknown what the runs that "
                 "build on it were made with. Remove those too, or make the rows in a folder of "
                 "their own (--anew)."
             ) from error
@@ -146,7 +146,7 @@ def made_with(runs: Iterable[Run], machine: Machine) -> list[dict[str, Any]]:
 
 
 def judges_fairly(data: Data, split: str) -> bool:
-    """Return whether a choice made on the validation images can be scored on ``split``."""
+    """Return whether models selected on the validation images can be scored on ``split``."""
     return split != "val" and not set(data.names[split]) & set(data.names["val"])
 
 
@@ -157,12 +157,12 @@ IMAGES: Mapping[str, Callable[[Data], ImageSet]] = {
     "hidden masks": lambda data: data.unlabelled_truth.images,
     "hidden masks of boxed": lambda data: data.truth_of(data.boxed).images,
 }
-"""The images that a score may read, by the name under which a row holds their digest."""
+"""The images that a score may read, by the key of their digest in a row."""
 
 
 @dataclass(frozen=True)
 class Reads:
-    """What decides a score beside the run.
+    """Inputs of a score beside the run.
 
     Attributes:
         images: names in ``IMAGES``.
@@ -180,19 +180,19 @@ READS: Mapping[Callable[..., Scores], Reads] = {
     ),
     rounds: Reads(("test", "val", "hidden masks")),
 }
-"""What each score reads. A score of your own needs an entry."""
+"""The inputs of each score. A score of your own needs an entry."""
 
 
 def reads(score: Callable[..., Scores]) -> Reads:
-    """Return what a score reads.
+    """Return the inputs of a score.
 
     Raises:
-        ValueError: nobody said.
+        ValueError: the score is not in ``READS``.
     """
     if score not in READS:
         raise ValueError(
-            f"nobody said what the score {score.__name__!r} reads, so changed images would go "
-            "unnoticed: add it to READS in semiseg_lib/studies/scores.py."
+            f"the inputs of the score {score.__name__!r} are not declared, so changed images would "
+            "go unnoticed: add it to READS in semiseg_lib/studies/scores.py."
         )
     return READS[score]
 
@@ -203,7 +203,7 @@ def images_read(
     """Return the digests of the images that a score reads, by name."""
     names = set(reads(score).images)
     if isinstance(value, Rounds) and not value.plan.keep_better:
-        names.discard("val")  # every student teaches, so nothing is chosen there
+        names.discard("val")  # every student teaches, so nothing is selected there
     found = {name: IMAGES[name](data).digest for name in sorted(names)}
     if isinstance(value, Run) and methods.kind(value.method).uses_boxes:
         found["test with boxes"] = data.test.digest

@@ -1,4 +1,4 @@
-"""How a training survives: checkpoints, the best weights so far, and a clean stop at Ctrl-C."""
+"""Checkpoints, the best weights so far, and a clean stop at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from semiseg_lib.training.run_folder import RunFolder, best_of
 
 
 class TrainingDiverged(RuntimeError):
-    """A loss or a weight became NaN or infinite."""
+    """Error of a training whose loss or weights became NaN or infinite."""
 
 
 class Progress:
@@ -29,10 +29,10 @@ class Progress:
     Only the main process writes; every process reads.
 
     Args:
-        method: what is trained.
-        others: the optimiser and whatever else has a state, by name.
-        folder: where the files go.
-        accelerator: tells which process this is.
+        method: the method being trained.
+        others: the optimizer and other objects with a ``state_dict``, by name.
+        folder: the run folder to write to.
+        accelerator: knows which process this is.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Progress:
         self.started = self.saved = time.perf_counter()
 
     def restore(self) -> int:
-        """Continue from the checkpoint; return the step to do next.
+        """Load the checkpoint, if there is one, and return the next step.
 
         Raises:
             RuntimeError: the processes do not see the same checkpoint.
@@ -89,11 +89,11 @@ class Progress:
         """Write a checkpoint from which step ``step`` comes next.
 
         Raises:
-            TrainingDiverged: a weight is no number; the last checkpoint stays as it is.
+            TrainingDiverged: a weight is NaN or infinite; the last checkpoint is kept.
         """
         if not self.accelerator.is_main_process:
             return
-        refuse_broken(self.method, step, self.folder)
+        refuse_non_finite(self.method, step, self.folder)
         state = {name: part.state_dict() for name, part in self.parts.items()}
         self.folder.write_checkpoint({
             **state, "step": step, "history": self.history, "sums": self.sums,
@@ -108,7 +108,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Time spent on this run, interruptions left out."""
+        """Return the seconds spent on this run, without interruptions."""
         return self.seconds_before + time.perf_counter() - self.started
 
     def add(self, losses: dict[str, float]) -> None:
@@ -121,7 +121,7 @@ class Progress:
     def close_row(
         self, step: int, lr: float, score: Callable[[Method], float] | None = None
     ) -> None:
-        """End a row of the history after ``step`` steps, with a score where one is due."""
+        """Append a row to the history after ``step`` steps, with a score if ``score`` is given."""
         means = {f"loss_{name}": value / self.counted for name, value in self.sums.items()}
         row = {"step": step, "seconds": self.seconds, "lr": lr, **means}
         self.history.append(row)
@@ -135,7 +135,7 @@ class Progress:
         self.accelerator.log({name: one for name, one in row.items() if name != "step"}, step)
 
     def _keep_best(self, step: int) -> None:
-        """If the last row has the best score so far, keep its weights.
+        """Store the weights if the last row has the best score so far.
 
         The checkpoint comes first. Should the process die before the weights are written,
         :meth:`restore` finds them in the checkpoint.
@@ -154,7 +154,7 @@ class Progress:
             self.folder.write_best(self.method.state_dict(), step)
 
     def _compare(self, step: int) -> None:
-        """Wait until every process has read the checkpoint, and see that it was the same one."""
+        """Wait for all processes; raise RuntimeError if they read different checkpoints."""
         if self.accelerator.num_processes == 1:
             return
         own = torch.tensor(float(step), device=self.accelerator.device)
@@ -165,8 +165,8 @@ class Progress:
             )
 
 
-def refuse_broken(method: Method, step: int, folder: RunFolder) -> None:
-    """Raise :class:`TrainingDiverged` if a weight or a statistic of ``method`` is no number."""
+def refuse_non_finite(method: Method, step: int, folder: RunFolder) -> None:
+    """Raise :class:`TrainingDiverged` if a weight or buffer of ``method`` is not finite."""
     broken = [
         name for name, value in method.state_dict().items()
         if value.is_floating_point() and not torch.isfinite(value).all()
@@ -178,10 +178,10 @@ def refuse_broken(method: Method, step: int, folder: RunFolder) -> None:
         )
 
 
-def blamed(
+def explain_divergence(
     step: int, losses: dict[str, float], batch: Batch, folder: RunFolder, accelerator: Accelerator
 ) -> str:
-    """Return what to say of a loss that is no number; the batch is kept for inspection."""
+    """Return the message for a NaN or infinite loss; save the batch for inspection."""
     terms = ", ".join(f"{name} = {loss:g}" for name, loss in losses.items())
     if math.isfinite(sum(losses.values())):
         return (f"step {step}: {terms}, finite here; NaN or infinite in another process, see its "
@@ -194,14 +194,14 @@ def blamed(
 
 
 class Interruption:
-    """Lets Ctrl-C and SIGTERM (a cluster's time limit) end a training between two steps.
+    """Context in which Ctrl-C and SIGTERM (a cluster's time limit) end a training between steps.
 
     Inside the ``with`` block the first signal sets :attr:`wanted` and nothing else. A second
-    Ctrl-C raises KeyboardInterrupt at once. Outside the main thread signals stay what they were.
+    Ctrl-C raises KeyboardInterrupt at once. Outside the main thread, handlers are not changed.
     """
 
     AGAIN = 0.5
-    """Seconds from which on a second Ctrl-C counts: launchers pass on the first one once more."""
+    """Seconds after which a second Ctrl-C counts: launchers forward the first one again."""
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -209,6 +209,7 @@ class Interruption:
 
     @property
     def wanted(self) -> bool:
+        """Return whether a stop was requested."""
         return self.since is not None
 
     def __enter__(self) -> Interruption:
@@ -232,10 +233,10 @@ class Interruption:
 
 
 def outlast_signals(_worker: int = 0) -> None:
-    """For processes that read batches: the one that trains decides when to stop.
+    """Keep a data-loading process alive on signals: the training process decides when to stop.
 
     A terminal or a cluster signals all processes of a job. Ctrl-C is ignored here, and SIGTERM
-    ends this process ten seconds late, when the training has had its last batches.
+    ends this process ten seconds later, when the training has received its last batches.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):

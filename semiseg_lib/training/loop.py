@@ -1,4 +1,4 @@
-"""The one training loop, for every method, on any device, in one process or many."""
+"""The training loop of every method, on any device, in one or several processes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from semiseg_lib.training.checkpoints import (
     Interruption,
     Progress,
     TrainingDiverged,
-    blamed,
+    explain_divergence,
     outlast_signals,
-    refuse_broken,
+    refuse_non_finite,
 )
 from semiseg_lib.training.optimizer import (
     TrainConfig,
@@ -50,22 +50,22 @@ def make_accelerator(
     trackers: tuple[str, ...] = (),
     folder: Path | None = None,
 ) -> Accelerator:
-    """An accelerator for this run, instead of any that was made before in this process.
+    """Return an accelerator for this run; it replaces any earlier one of this process.
 
     Args:
-        config: says the precision.
-        device: "cpu" forces the CPU, None takes the best.
+        config: sets the precision.
+        device: "cpu" forces the CPU; None selects the best available device.
         trackers: experiment trackers by accelerate's names: ``tensorboard``, ``wandb`` ...
         folder: where trackers write.
 
     Raises:
-        ValueError: accelerate knows no such tracker, or its package is not installed.
+        ValueError: a name is not a tracker of accelerate, or its package is not installed.
     """
     known = {str(name) for name in get_available_trackers()}
     for name in trackers:
         if name not in LOGGER_TYPE_TO_CLASS:
             raise ValueError(
-                f"there is no tracker {name!r}; there are {', '.join(LOGGER_TYPE_TO_CLASS)}."
+                f"{name!r} is not a tracker; choose from {', '.join(LOGGER_TYPE_TO_CLASS)}."
             )
         if name not in known:
             package = name.replace("_", "-")
@@ -79,7 +79,7 @@ def make_accelerator(
         mixed_precision=config.precision,
         log_with=list(trackers) or None,
         project_dir=folder,
-        # Others wait while the main process stores the logits of a whole dataset.
+        # The other processes wait while the main one stores the logits of a whole dataset.
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
     )
 
@@ -95,11 +95,11 @@ def fit(
     score: Callable[[Method], float] | None = None,
     workers: int = 0,
 ) -> list[dict[str, float]]:
-    """Train ``method`` in place, continuing from the folder's checkpoint where there is one.
+    """Train ``method`` in place, from the folder's checkpoint if there is one.
 
     Several processes together do what one would with the same batch, as far as their losses are
     means over equally many pixels: gradients are averaged over processes, so a process with more
-    void counts no less than the others. Only the main process writes, but for bad batches.
+    void counts no less than the others. Only the main process writes, except bad batches.
 
     Args:
         method: what to train; it ends up on the accelerator's device.
@@ -107,15 +107,15 @@ def fit(
         config: how long and how fast.
         folder: where checkpoints go.
         accelerator: device, precision and processes.
-        title: what the progress bar calls it.
-        stop_at: leave after this many steps, as an interruption would; None to run to the end.
-        score: the validation mIoU in percent. Every process calls it, so that none waits for
-            another longer than a collective operation may last; the main one's counts.
-        workers: processes that read batches ahead; 0 reads them in this one. The same batches.
+        title: label of the progress bar.
+        stop_at: stop after this many steps, as if interrupted; None to run to the end.
+        score: returns the validation mIoU in percent. Every process calls it, so that none
+            waits longer than a collective operation may last; the main one's value is used.
+        workers: processes that prefetch batches; 0 reads the same batches in this one.
 
     Returns:
-        The history: a row each ``log_every`` steps and at each score, with step, seconds, learning
-        rate, losses averaged since the last row, and ``score`` where there is one.
+        The history: one row every ``log_every`` steps and at each score, with step, seconds,
+        learning rate, mean losses since the last row, and ``score`` if there is one.
 
     Raises:
         TrainingDiverged: a loss or weight became NaN or infinite; the message names the step.
@@ -152,7 +152,7 @@ def fit(
             losses, batch = _add_gradients(wrapped, batches, step, config, accelerator)
             means, stopping = _over_all_processes(losses, stop.wanted, accelerator)
             if not math.isfinite(sum(means.values())):
-                raise TrainingDiverged(blamed(step, losses, batch, folder, accelerator))
+                raise TrainingDiverged(explain_divergence(step, losses, batch, folder, accelerator))
             if config.clip:
                 accelerator.clip_grad_norm_(method.parameters(), config.clip)
             optimizer.step()
@@ -171,7 +171,7 @@ def fit(
                 break
             state.save_if_due(done, config.checkpoint_seconds)
         _, stopping = _over_all_processes({}, stop.wanted, accelerator)
-        refuse_broken(method, done, folder)
+        refuse_non_finite(method, done, folder)
         if stopping or stop_at is not None:
             state.save(done)
         accelerator.wait_for_everyone()
@@ -186,7 +186,7 @@ def _add_gradients(
     wrapped: torch.nn.Module, batches: Iterator[Batch], step: int, config: TrainConfig,
     accelerator: Accelerator,
 ) -> tuple[dict[str, float], Batch]:
-    """The passes of one step; this process's losses, and the batch to blame if one is no number."""
+    """Run the passes of one step; return the local losses and the batch of a non-finite one."""
     losses: dict[str, float] = {}
     broken = None
     for share in range(config.accumulate):
@@ -205,7 +205,7 @@ def _add_gradients(
 def _over_all_processes(
     losses: dict[str, float], stop: bool, accelerator: Accelerator
 ) -> tuple[dict[str, float], bool]:
-    """Mean losses, and whether any process was told to stop: all must end after the same step."""
+    """Return the mean losses and whether any process must stop: all end after the same step."""
     if accelerator.num_processes == 1:
         return losses, stop
     names = sorted(losses)
@@ -215,12 +215,12 @@ def _over_all_processes(
 
 
 def _due(done: int, every: int, steps: int) -> bool:
-    """Whether something that comes every so many steps, and at the end, comes now; 0 is never."""
+    """Return whether ``done`` is a multiple of the period or the last step; period 0 is never."""
     return every > 0 and (done % every == 0 or done == steps)
 
 
 class _LossModule(torch.nn.Module):
-    """Lets wrappers that count on ``forward`` (DDP) run a method's losses."""
+    """Module whose ``forward`` computes a method's losses, for wrappers such as DDP."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
@@ -231,7 +231,7 @@ class _LossModule(torch.nn.Module):
 
 
 class _ByNumber(Dataset):
-    """A loader as the map from a number to its batch that torch's DataLoader reads."""
+    """Map-style dataset of a loader's batches, by step, for torch's DataLoader."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -243,7 +243,7 @@ class _ByNumber(Dataset):
 def _read(
     loader: Loader, numbers: Iterable[int], workers: int, device: torch.device
 ) -> Iterator[Batch]:
-    """The batches with these numbers, in this order."""
+    """Yield the batches with these numbers, in this order."""
     if workers == 0:
         yield from map(loader.batch, numbers)
     elif numbers:
@@ -260,7 +260,7 @@ def _read(
 
 @contextmanager
 def _tracked(accelerator: Accelerator, config: TrainConfig, folder: RunFolder) -> Iterator[None]:
-    """Experiment trackers, where asked for, from the first row to the last."""
+    """Open the experiment trackers, if any, and finish them at the end."""
     if accelerator.log_with:
         place = {"dir": str(folder.path), "name": folder.path.name}
         accelerator.init_trackers("semiseg", asdict(config), init_kwargs={"wandb": place})
@@ -274,9 +274,9 @@ def _tracked(accelerator: Accelerator, config: TrainConfig, folder: RunFolder) -
 
 
 def _forget_other_settings(config: TrainConfig, on_cpu: bool) -> None:
-    """Drop accelerate's state of this process if it is for another precision or device.
+    """Reset accelerate's state in this process if it is for another precision or device.
 
-    accelerate keeps one per process and refuses to change it; this is how its own tests do.
+    accelerate keeps one state per process and refuses to change it; its own tests do the same.
     """
     if not is_initialized():
         return
@@ -287,5 +287,5 @@ def _forget_other_settings(config: TrainConfig, on_cpu: bool) -> None:
 
 
 def _seed(loader: Loader, step: int, accelerator: Accelerator) -> None:
-    """Dropout repeats itself on resume, and differs between processes."""
+    """Seed dropout so that it repeats on resume and differs between processes."""
     torch.manual_seed(loader.seed * 1_000_003 + step + (accelerator.process_index << 40))

@@ -1,4 +1,4 @@
-"""How much memory a training step will take, told before the run and without computing anything."""
+"""Estimate the memory of a training step before the run, without computing anything."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.methods.base import Method
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-STATES = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers an optimiser keeps for each learnt weight
+STATES = {"adamw": 2, "adam": 2, "sgd": 1}  # values that an optimizer keeps per trained weight
 Precision = Literal["no", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """What one process keeps on its device at the end of the forward pass, in bytes.
+    """Memory of one process on its device at the end of the forward pass, in bytes.
 
-    The largest part of the peak, not all of it: the libraries' work space, short-lived results and
-    the gaps of the allocator come on top.
+    This is most of the peak; the libraries' workspace, temporaries and allocator fragmentation come
+    on top.
 
     Attributes:
-        weights: what is learnt, in single precision.
-        gradients: one for each of them.
-        optimizer: its state, from the second step on.
-        average: what is not learnt: the moving average, frozen weights, batch statistics.
-        activations: what the forward pass keeps for the backward pass; grows with the batch.
+        weights: the trained weights, in single precision.
+        gradients: one per trained weight.
+        optimizer: the optimizer's state, from the second step on.
+        average: what is not trained: the moving average, frozen weights, batch statistics.
+        activations: saved by the forward pass for the backward pass; grow with the batch.
     """
 
     weights: int
@@ -43,7 +43,7 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """All parts together, in bytes."""
+        """Return the sum of all parts, in bytes."""
         return sum(vars(self).values())
 
     def __str__(self) -> str:
@@ -58,19 +58,19 @@ def estimate(
     precision: Precision = "no",
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw",
 ) -> MemoryEstimate:
-    """The memory of a training step of ``method`` on a batch of these shapes.
+    """Estimate the memory of a training step of ``method`` on a batch of these shapes.
 
-    Its losses are run on tensors without values, so nothing is computed and nothing of the batch's
-    size is held; the method itself is copied once and stays as it is.
+    The losses are run on tensors without values, so nothing is computed and nothing of the batch's
+    size is allocated; the method is copied once and not changed.
 
     Args:
-        method: on any device; best before it is moved to the one that must hold it.
+        method: on any device; best called before it is moved to the target device.
         batch: the shapes of one process's batch; see :func:`example_batch`.
         precision: autocast, as in training.
-        optimizer: whose state is counted.
+        optimizer: the name of the optimizer whose state is counted.
 
     Raises:
-        RuntimeError: the losses depend on values, so that they need real tensors.
+        RuntimeError: the losses depend on values, so they need real tensors.
     """
     learnt = sum(_size(p) for p in method.parameters() if p.requires_grad)
     everything = sum(_size(t) for t in [*method.parameters(), *method.buffers()])
@@ -89,9 +89,9 @@ def example_batch(
     """Return the shapes of a batch, as tensors without memory.
 
     Args:
-        method: the stored logits have the size of its own.
+        method: sets the size of the stored logits.
         num_classes: C, background included.
-        labelled, unlabelled: images of one process in a forward pass; with 0 there is no such part.
+        labelled, unlabelled: images per process and forward pass; 0 leaves the part out.
         size: (H, W) of the views in pixels, multiples of 16.
     """
     with torch.no_grad(), torch.device("meta"):
@@ -114,7 +114,7 @@ def example_batch(
 
 
 def saved_bytes(method: Method, batch: Batch, precision: Precision = "no") -> int:
-    """What the losses' forward pass keeps for the backward pass, in bytes; weights left out.
+    """Return the bytes that the losses' forward pass saves for backward, without weights.
 
     Args:
         method: in training mode.
@@ -143,12 +143,12 @@ def saved_bytes(method: Method, batch: Batch, precision: Precision = "no") -> in
 
 
 def _on_meta(method: Method) -> Method:
-    """A copy in training mode whose tensors have shapes and no values."""
+    """Return a copy in training mode whose tensors have shapes but no values."""
     return copy.deepcopy(method).to("meta").train()
 
 
 def _without_values(hollow: Method) -> Method:
-    """Fake tensors are meta tensors that say they are on the CPU: autocast heeds no others."""
+    """Enter a mode of fake tensors, meta tensors that report the CPU: autocast needs that."""
     return hollow.to_empty(device="cpu")
 
 

@@ -1,4 +1,4 @@
-"""How to learn: the options, what they ask of method and machine, the rate of every step."""
+"""Training options, their validation, the optimizer and the learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from semiseg_lib.methods.base import Method
 
 @dataclass(frozen=True)
 class TrainConfig(Configuration):
-    """How long and how fast to learn.
+    """Options of a training: length, batch, optimizer and learning rate.
 
     Attributes:
-        steps: optimiser steps.
-        batch_labelled, batch_unlabelled: images of each in a step, over all processes together.
+        steps: optimizer steps.
+        batch_labelled, batch_unlabelled: images of each kind per step, over all processes together.
         optimizer: ``adamw``, ``sgd`` (with momentum 0.9) or ``adam``.
         lr: learning rate; a method may scale it by group.
         weight_decay: of every parameter. ``adamw`` shrinks the weights themselves; ``sgd`` and
@@ -35,16 +35,16 @@ class TrainConfig(Configuration):
         channels_last: keep tensors in NHWC order, which is faster on most devices.
         log_every: steps between two rows of the history.
         checkpoint_seconds: seconds between two checkpoints.
-        lr_batch: the images a step for which ``lr`` is meant; 0 takes ``lr`` as it is. See
+        lr_batch: the images per step for which ``lr`` is meant; 0 uses ``lr`` unscaled. See
             :attr:`learning_rate`.
-        warmup: share of the steps over which the rate first rises from near 0, 0 .. 1.
-        clip: largest L2 norm of the gradient of all parameters together; 0 for any.
-        validate_every: steps between two scores on the validation images, and one at the end; 0
-            for none.
-        compile: compile the networks that are trained (slow to start, then faster).
+        warmup: fraction of the steps, in [0, 1], over which the rate first rises from near 0.
+        clip: largest L2 norm of the gradient of all parameters together; 0 for no limit.
+        validate_every: steps between two scores on the validation images, plus one at the end;
+            0 for none.
+        compile: compile the trained networks (slow to start, then faster).
         sync_batchnorm: with several processes on CUDA, batch statistics of all of them together.
-        lr_end: where ``cosine`` ends, 0 .. ``lr``; scaled as ``lr`` is, by batch and group. Only
-            ``cosine`` reads it.
+        lr_end: final rate of ``cosine``, in [0, ``lr``]; scaled as ``lr`` is, by batch and group.
+            Only ``cosine`` reads it.
     """
 
     SCHEMA = Schema(aside=frozenset({"checkpoint_seconds"}))
@@ -72,14 +72,14 @@ class TrainConfig(Configuration):
     def __post_init__(self) -> None:
         for name in ("steps", "batch_labelled", "accumulate", "log_every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1.")
+                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be >= 1.")
         for name in ("batch_unlabelled", "lr_batch", "warmup", "clip", "validate_every"):
             if getattr(self, name) < 0:
-                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 0.")
+                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be >= 0.")
         if self.warmup > 1:
-            raise ValueError(f"train.warmup is {self.warmup}, a share of the steps: at most 1.")
+            raise ValueError(f"train.warmup is {self.warmup}; it must be in [0, 1].")
         if not 0 <= self.lr_end <= self.lr:
-            raise ValueError(f"train.lr_end is {self.lr_end}; it must be in 0 .. lr = {self.lr}.")
+            raise ValueError(f"train.lr_end is {self.lr_end}; it must be in [0, {self.lr}].")
         if self.lr_end and self.schedule != "cosine":
             raise ValueError(
                 f'train.lr_end is {self.lr_end}, but only schedule "cosine" ends at it, not '
@@ -88,12 +88,12 @@ class TrainConfig(Configuration):
 
     @property
     def images(self) -> int:
-        """Images that one optimiser step learns from: all processes, all accumulated passes."""
+        """Return the images per optimizer step: all processes, all accumulated passes."""
         return (self.batch_labelled + self.batch_unlabelled) * self.accumulate
 
     @property
     def learning_rate(self) -> float:
-        """The rate for this batch: ``lr`` in proportion to its images where ``lr_batch`` is set.
+        """Return the rate for this batch: ``lr``, scaled by its images if ``lr_batch`` is set.
 
         The linear scaling rule of arXiv 1706.02677, section 2.1, in both directions.
         """
@@ -101,7 +101,7 @@ class TrainConfig(Configuration):
 
 
 def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser over the method's parameter groups, each with its share of the rate."""
+    """Return the optimizer over the method's parameter groups, each with its own rate."""
     rate = config.learning_rate
     groups = [
         {"params": group["params"], "lr": rate * group["lr_scale"]}
@@ -114,7 +114,7 @@ def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Optimizer
 
 
 def learning_rate_curve(config: TrainConfig) -> Callable[[int], float]:
-    """The factor on the learning rate at each step."""
+    """Return the factor on the learning rate as a function of the step."""
 
     def factor(step: int) -> float:
         progress = min(step / config.steps, 1.0)
@@ -140,7 +140,7 @@ def learning_rate_curve(config: TrainConfig) -> Callable[[int], float]:
 def refuse_contradictions(
     loader: Loader, config: TrainConfig, accelerator: Accelerator, score: Callable | None
 ) -> None:
-    """Raise ValueError where options, loader, processes and precision do not fit together."""
+    """Raise ValueError if options, loader, processes and precision are inconsistent."""
     processes = accelerator.num_processes
     for name in ("batch_labelled", "batch_unlabelled"):
         if getattr(config, name) % processes:
@@ -164,18 +164,18 @@ def refuse_contradictions(
 
 
 def announce(config: TrainConfig, accelerator: Accelerator) -> None:
-    """Say what the run makes of its options."""
+    """Print how the run interprets its options."""
     if config.lr_batch:
         accelerator.print(
-            f"lr {config.lr:g} is for {config.lr_batch} images a step; {config.images} here, "
+            f"lr {config.lr:g} is for {config.lr_batch} images per step; {config.images} here, "
             f"so {config.learning_rate:g}"
         )
     if config.precision == "fp16" and accelerator.device.type == "cpu":
-        accelerator.print("fp16 needs a GPU; here everything is computed in full precision.")
+        accelerator.print("fp16 needs a GPU; training in full precision.")
 
 
 def make_ready(method: Method, config: TrainConfig, accelerator: Accelerator) -> None:
-    """Memory format, synchronised statistics and compilation; names of weights stay the same."""
+    """Apply memory format, SyncBatchNorm and compilation; the names of weights do not change."""
     if config.channels_last:
         method.to(memory_format=torch.channels_last)
     normed = any(isinstance(module, torch.nn.BatchNorm2d) for module in method.modules())
@@ -187,8 +187,8 @@ def make_ready(method: Method, config: TrainConfig, accelerator: Accelerator) ->
             convert_sync_batchnorm(method)  # timm's also keeps activations that sit in its layers
         else:
             accelerator.print(
-                "SyncBatchNorm exists on CUDA only: each process takes the batch statistics of "
-                "its own share."
+                "SyncBatchNorm exists on CUDA only: each process uses its own batch "
+                "statistics."
             )
     if config.compile:
         for network in method.children():

@@ -1,4 +1,4 @@
-"""A run folder: what was asked for, how it went, what came out; and how to continue it."""
+"""The run folder: description, checkpoints, history and results of a run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BEST_SO_FAR = "best-so-far.sealed"
 
 
 def best_of(history: list[dict[str, float]]) -> dict[str, float] | None:
-    """Return ``step`` and ``score`` of the row with the highest score; None where there is none.
+    """Return ``step`` and ``score`` of the row with the highest score; None if there is none.
 
     The first of equal scores counts; a score that is NaN or infinite never does.
     """
@@ -51,17 +51,17 @@ def best_of(history: list[dict[str, float]]) -> dict[str, float] | None:
 
 
 class CheckpointMismatch(RuntimeError):
-    """Stored weights that do not belong to this model."""
+    """Error for stored weights that do not fit this model."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run on disk::
+    """Folder of one run on disk::
 
-        config.json            the run as a value and its inputs; ``semiseg run`` reads it
+        config.json            the run as a value and its inputs; read by ``semiseg run``
         lists.json             the images of each list, with the hashes of their files
-        machines.json          the states of machine and code that it was made with
-        checkpoint.pt          while it runs: weights, optimizer, step, history; and the one before
+        machines.json          the states of machine and code that made it
+        checkpoint.pt          while it runs: weights, optimizer, step, history; and its predecessor
         best-so-far.sealed     while it runs: the weights with the best validation score so far
         model.safetensors      when it is done: weights
         best.safetensors       when it is done, of a validated run: the weights with the best score
@@ -71,7 +71,7 @@ class RunFolder:
     Attributes:
         path: the folder.
         description: what the run is, JSON-able; see ``Identity.description``.
-        parents: the identities of what it builds on.
+        parents: the identities of the results that it builds on.
     """
 
     path: Path
@@ -80,17 +80,17 @@ class RunFolder:
 
     @cached_property
     def store(self) -> Store:
-        """The finished files with their manifest."""
+        """Return the store of the finished files with their manifest."""
         return Store(self.path, "run", self.description, self.parents, make_again(self.path))
 
     @staticmethod
     def open(path: Path) -> RunFolder:
-        """Return a folder with the description that is stored in it.
+        """Return the folder of a run with the description stored in it.
 
         Raises:
             FileNotFoundError: it is not a run folder.
             ValueError: an earlier version of the library made it.
-            Damaged: its files are not what was written.
+            Damaged: a file is not what was written.
         """
         path = Path(path)
         if (path / MANIFEST).exists():
@@ -109,18 +109,18 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is done: it has a manifest that holds."""
+        """Return whether the run is finished: its manifest is complete and correct."""
         return self.store.finished
 
     def begin(self, lists: Mapping[str, Any]) -> None:
-        """Write what the run is and which images it reads, before its first step."""
+        """Write the description of the run and its images, before its first step."""
         write_json(self.path / CONFIG, dict(self.description))
         write_json(self.path / LISTS, dict(lists))
 
-    def mend(self) -> bool:
-        """Write files of an interrupted run anew that are damaged and decide nothing of its result.
+    def repair(self) -> bool:
+        """Rewrite damaged files of an interrupted run that do not affect its result.
 
-        ``config.json`` follows from the run itself; what ``machines.json`` told is lost.
+        ``config.json`` follows from the run itself; the content of ``machines.json`` is lost.
 
         Returns:
             Whether the states of the machine before the interruption are known.
@@ -141,9 +141,9 @@ class RunFolder:
         return True
 
     def note_machine(self, machine: Mapping[str, Any], code: str) -> None:
-        """Add the state of the machine, and the code, that the run goes on with.
+        """Record the state of the machine and the code with which the run continues.
 
-        A run that was interrupted may have several; all of them are stored beside its result.
+        An interrupted run may have several; all of them are stored beside its result.
         """
         made = self.read_machines() if self.has_checkpoint else []
         now = {"machine": dict(machine), "code": code}
@@ -151,13 +151,13 @@ class RunFolder:
         said = compare_machines(before["machine"], machine)
         said += [f"code {before['code']}, here {code}"] if before["code"] != code else []
         if said:
-            print(f"{shown(self.path)} was begun with {'; '.join(said)}; it goes on, and both are "
-                  "stored.", file=sys.stderr)
+            print(f"{shown(self.path)} was started with {'; '.join(said)}; it continues, and both "
+                  "are stored.", file=sys.stderr)
         if now not in made:
             write_json(self.path / MACHINES, {"made with": [*made, now]})
 
     def read_machines(self) -> list[dict[str, Any]]:
-        """Return the states of machine and code that the run was made with; none if not noted.
+        """Return the states of machine and code that made the run; () if not recorded.
 
         Raises:
             Damaged: the file is not what was written.
@@ -167,16 +167,16 @@ class RunFolder:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """Return whether there is a checkpoint to continue from."""
         return any((self.path / name).is_file() for name in CHECKPOINTS)
 
     @property
     def has_leftovers(self) -> bool:
-        """Whether there is anything that only an unfinished run has."""
+        """Return whether files of an unfinished run are present."""
         return any((self.path / name).exists() for name in (*CHECKPOINTS, BEST_SO_FAR))
 
     def write_checkpoint(self, state: dict) -> None:
-        """Keep the state of a run; the checkpoint before this one stays until the next."""
+        """Write the state of a run; the previous checkpoint is kept until the next one."""
         buffer = io.BytesIO()
         torch.save({**state, "identity": self._identity}, buffer)
         newest, before = (self.path / name for name in CHECKPOINTS)
@@ -186,9 +186,9 @@ class RunFolder:
                 move(newest, before)
 
     def read_checkpoint(self) -> dict | None:
-        """Return the state of an interrupted run; None where there is none.
+        """Return the state of an interrupted run; None if there is none.
 
-        A damaged checkpoint is set aside as ``NAME.damaged``, and the one before it is taken.
+        A damaged checkpoint is set aside as ``NAME.damaged``, and its predecessor is read.
         """
         for name in CHECKPOINTS:
             path = self.path / name
@@ -199,25 +199,25 @@ class RunFolder:
             except Damaged as error:
                 with suppress(FileNotFoundError):  # another process of the job was faster
                     path.replace(path.with_name(f"{name}.damaged"))
-                print(f"{error.problem} It is set aside as {name}.damaged; the run goes on from "
+                print(f"{error.problem} It is set aside as {name}.damaged; the run continues from "
                       "the checkpoint before it, or from its first step.", file=sys.stderr)
         return None
 
     def set_checkpoints_aside(self) -> None:
-        """Rename the checkpoints to ``NAME.damaged``, and what is the best so far."""
+        """Rename the checkpoints, and the best weights so far, to ``NAME.damaged``."""
         for name in (*CHECKPOINTS, BEST_SO_FAR):
             path = self.path / name
             if path.is_file():
                 path.replace(path.with_name(f"{name}.damaged"))
 
     def drop_checkpoints(self) -> None:
-        """Delete what only an unfinished run has."""
+        """Delete the files of an unfinished run."""
         for name in (*CHECKPOINTS, BEST_SO_FAR):
             if not (self.path / name).is_dir():
                 (self.path / name).unlink(missing_ok=True)
 
     def write_best(self, weights: Mapping[str, torch.Tensor], step: int) -> None:
-        """Keep weights as the best so far, those after ``step`` steps."""
+        """Write the weights after ``step`` steps as the best so far."""
         content = f"{self._identity} {int(step)}\n".encode("ascii") + _as_bytes(weights)
         with atomic_write(self.path / BEST_SO_FAR) as temporary:
             temporary.write_bytes(seal(content))
@@ -226,10 +226,10 @@ class RunFolder:
         """Return the best weights so far, as the bytes of a .safetensors file.
 
         Args:
-            step: after which they were kept.
+            step: the step after which they were written.
 
         Raises:
-            Damaged: they are missing, not what was written, or those of another step.
+            Damaged: they are missing, corrupt, or those of another step.
         """
         path = self.path / BEST_SO_FAR
         if not path.exists():
@@ -248,7 +248,7 @@ class RunFolder:
         return f"`semiseg run {shown(self.path)} --no-resume` trains the run again."
 
     def finish(self, weights: Mapping[str, torch.Tensor], record: dict) -> None:
-        """Store the result, with the best score of its history, and drop the checkpoints."""
+        """Write the result, with the best score of its history, and delete the checkpoints."""
         best, store = best_of(record.get("history", [])), self.store
         record = {**record, "made with": self.read_machines()}
         record = {**record, "best": best} if best else record
@@ -309,7 +309,7 @@ class RunFolder:
             ) from error
 
     def write_batch(self, batch: Any, process: int = 0) -> str:
-        """Keep a process's batch that broke the training; return where."""
+        """Write the batch with a non-finite loss; return its path."""
         parts = {"labelled": batch.labelled, "unlabelled": batch.unlabelled}
         kept = {
             f"{name}_{key}": value.detach().cpu()
@@ -331,7 +331,7 @@ class RunFolder:
         self.store.delete()
 
     def _refuse_damaged(self) -> None:
-        """Raise Damaged where a run is not finished because a file of it is not what it was."""
+        """Raise Damaged if a run is unfinished because one of its files is corrupt."""
         if self.store.manifest_path.is_file():
             self.store.verify()
 
@@ -340,7 +340,7 @@ class RunFolder:
         return self.description.get("identity", "")
 
     def _state(self, path: Path) -> dict:
-        """Return the state in a checkpoint; Damaged where it is none of this run."""
+        """Return the state in a checkpoint; raise Damaged if it belongs to another run."""
         content = unseal(read_bytes(path), path)
         try:
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -356,7 +356,7 @@ class RunFolder:
 
 
 def make_again(folder: Path) -> str:
-    """Say what makes a damaged run again."""
+    """Return the hint how to make a damaged run again."""
     return f"`semiseg run {shown(folder)}` makes the run again."
 
 

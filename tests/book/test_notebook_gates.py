@@ -8,17 +8,17 @@ import pytest
 from bookkit import load
 from bookkit.gates import (
     MACHINE_PATH,
-    book_complaints,
-    chapter_complaints,
+    book_problems,
+    chapter_problems,
     first_difference,
-    notebook_complaints,
+    notebook_problems,
 )
 from bookkit.notebook import as_stored, write_notebook
 
 
 @pytest.mark.parametrize("chapter", load().chapters, ids=lambda chapter: chapter.file)
 def test_the_stored_chapter_is_in_order(chapter, checkout):
-    assert chapter_complaints(checkout / "notebooks" / f"{chapter.file}.py") == []
+    assert chapter_problems(checkout / "notebooks" / f"{chapter.file}.py") == []
 
 
 def test_at_least_one_chapter_has_a_compared_output(checkout):
@@ -27,7 +27,7 @@ def test_at_least_one_chapter_has_a_compared_output(checkout):
 
 
 def test_the_sound_notebook_is_sound(sound_notebook):
-    assert list(notebook_complaints(sound_notebook)) == []
+    assert list(notebook_problems(sound_notebook)) == []
 
 
 def never_run(cells):
@@ -107,11 +107,11 @@ SPOILED = {
 
 
 @pytest.mark.parametrize(
-    ("spoil", "complaint"), SPOILED.items(), ids=[spoil.__name__ for spoil in SPOILED]
+    ("spoil", "problem"), SPOILED.items(), ids=[spoil.__name__ for spoil in SPOILED]
 )
-def test_a_spoiled_notebook_is_noticed(sound_notebook, spoil, complaint):
+def test_a_spoiled_notebook_is_noticed(sound_notebook, spoil, problem):
     spoil(sound_notebook.cells)
-    assert any(complaint in found for found in notebook_complaints(sound_notebook))
+    assert any(problem in found for found in notebook_problems(sound_notebook))
 
 
 @pytest.mark.parametrize("text", ["10/12 images", "data/minivoc/train", "iVBOR/tmp/w0KG"])
@@ -133,19 +133,19 @@ def test_an_edited_source_is_out_of_step(sound_notebook):
 
 def test_a_missing_pair_and_a_heavy_notebook_are_noticed(sound_notebook, tmp_path):
     source = tmp_path / "01_heavy.py"
-    assert "01_heavy.py is missing" in chapter_complaints(source)[0]
+    assert "01_heavy.py is missing" in chapter_problems(source)[0]
     source.write_text("# %%\n1 + 1\n", encoding="utf-8")
-    assert "01_heavy.ipynb is missing" in chapter_complaints(source)[0]
+    assert "01_heavy.ipynb is missing" in chapter_problems(source)[0]
     sound_notebook.cells[2].outputs[0].data["image/png"] = "A" * 1_600_000
     write_notebook(sound_notebook, source.with_suffix(".ipynb"))
-    found = chapter_complaints(source)
-    assert any("over 1500000" in complaint for complaint in found)
-    assert any("differ at cell 0" in complaint for complaint in found)
+    found = chapter_problems(source)
+    assert any("over 1500000" in problem for problem in found)
+    assert any("differ at cell 0" in problem for problem in found)
 
 
 def test_a_stray_notebook_is_noticed(tmp_path):
     (tmp_path / "99_stray.ipynb").write_text("{}", encoding="utf-8")
-    found = book_complaints(load(), tmp_path)
+    found = book_problems(load(), tmp_path)
     assert "99_stray.ipynb is not listed in book.yml" in found
     assert "glossary.md is listed in book.yml and missing" in found
 

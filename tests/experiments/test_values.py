@@ -262,7 +262,7 @@ def test_whole_numbers_and_their_floats_are_one_run():
 @pytest.mark.parametrize("every, protocol", [(0, WHOLE_IMAGE), (2, None)])
 def test_a_run_is_validated_where_its_training_says_so(every, protocol):
     train = replace(SMOKE.train_supervised, validate_every=every)
-    with pytest.raises(ValueError, match=rf"exactly where train\.validate_every .* is {every}, "
+    with pytest.raises(ValueError, match=rf"exactly if train\.validate_every .* is {every}, "
                                          "validation is "):
         replace(story.supervised(SMOKE, 7), train=train, validation=protocol)
     fitting = replace(story.supervised(SMOKE, 7), train=train,

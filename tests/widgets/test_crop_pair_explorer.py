@@ -41,7 +41,7 @@ def given():
     truth = rng.integers(0, 3, (COUNT, *SIZE), dtype=np.uint8)
     truth[:, :8] = VOID
     return {
-        "pictures": pictures, "pair": pair,
+        "images": pictures, "pair": pair,
         "views": [crops(torch.from_numpy(pictures)).numpy() for crops in pair],
         "cells": Cells(torch.zeros(len(labels), 2), torch.from_numpy(labels),
                        torch.from_numpy(confidence).float()),

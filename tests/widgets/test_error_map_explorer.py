@@ -34,7 +34,7 @@ def given():
     truth[:, 5:8] = VOID
     right = np.round(rng.random((4, *SIZE)), 2)
     right[0, 0, :3] = (0, 0.5, 1)
-    return {"pictures": pictures, "labels": labels, "right": right, "truth": truth,
+    return {"images": pictures, "labels": labels, "right": right, "truth": truth,
             "classes": CLASSES}
 
 
@@ -80,7 +80,7 @@ def test_the_bundle_is_light_deterministic_and_needs_no_network(widget):
 
 @pytest.mark.parametrize(("changes", "complaint"), [
     ({"right": np.zeros((4, 8, 8))}, "right must be"),
-    ({"right": np.full((4, *SIZE), 1.5)}, r"right must be .* numbers 0 \.\. 1"),
+    ({"right": np.full((4, *SIZE), 1.5)}, r"right must be .* values in \[0, 1\]"),
     ({"right": np.full((4, *SIZE), np.nan)}, "right must be"),
     ({"labels": np.full((4, *SIZE), 7, np.uint8)}, "labels holds id 7"),
     ({"truth": np.zeros((3, *SIZE), np.uint8)}, "truth must be"),
@@ -112,7 +112,7 @@ def test_each_picture_shows_what_it_says(page, tmp_path, given, widget):
     place.get_by_role("button", name="picture 2").click()
     label, right, truth = (given[name][0] for name in ("labels", "right", "truth"))
     kept, known, hit = right >= 0.5, truth != VOID, label == truth
-    assert (pixels(place, 0) == given["pictures"][0].transpose(1, 2, 0)).all()
+    assert (pixels(place, 0) == given["images"][0].transpose(1, 2, 0)).all()
     assert (pixels(place, 1) == colourise(label)).all()
     assert (pixels(place, 2)[known & hit] == COLOURS["right"]).all()
     assert (pixels(place, 2)[known & ~hit] == COLOURS["wrong"]).all()

@@ -117,15 +117,15 @@ def test_it_starts_at_the_most_doubtful_pixel_of_the_first_picture(widget):
 
 @pytest.mark.parametrize(("changes", "complaint"), [
     ({"logits": np.zeros((3, 4, 6, 8))}, r"logits must be \(3, 3, h, w\)"),
-    ({"logits": np.full((3, 3, 6, 8), np.nan)}, "not finite"),
+    ({"logits": np.full((3, 3, 6, 8), np.nan)}, "must be finite"),
     ({"truth": np.zeros((3, 6, 8), np.uint8)}, "truth must be"),
-    ({"expectation": (0.5, 0.5)}, "expectation must be 3 numbers"),
-    ({"expectation": (0.5, 0.5, 1.1)}, "expectation must be 3 numbers"),
+    ({"expectation": (0.5, 0.5)}, "expectation must be 3 values"),
+    ({"expectation": (0.5, 0.5, 1.1)}, "expectation must be 3 values"),
     ({"dropped": 0.123}, "that the slider offers"),
 ])
 def test_what_does_not_belong_together_is_refused(changes, complaint):
     pictures, logits, truth = scenes()
-    values = {"pictures": pictures, "logits": logits, "truth": truth, "expectation": EXPECTED,
+    values = {"images": pictures, "logits": logits, "truth": truth, "expectation": EXPECTED,
               "classes": CLASSES, **changes}
     with pytest.raises(ValueError, match=complaint):
         MarginExplorer(**values)

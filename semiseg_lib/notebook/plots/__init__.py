@@ -1,4 +1,4 @@
-"""Figures in one style: every function returns a matplotlib Figure; ``show`` publishes it."""
+"""Figures in one style: every function returns a matplotlib Figure; ``show`` displays it."""
 
 from semiseg_lib.notebook.plots.charts import alpha_schedules, class_bars, confusion, curves
 from semiseg_lib.notebook.plots.images import class_colours, colourise, heat, overlay

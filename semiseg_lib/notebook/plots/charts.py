@@ -33,12 +33,12 @@ def curves(
     ylabel: str,
     logarithmic: bool = False,
 ) -> Figure:
-    """Lines that carry their names at their right ends, told apart by colour, dash and marker.
+    """Plot lines with names at their right ends, distinguished by colour, dash and marker.
 
     Args:
         histories: name -> (x, y) pairs; pairs whose y is not finite are left out.
         xlabel, ylabel: axis titles, with the unit.
-        logarithmic: whether the y axis is logarithmic (all y must then be positive).
+        logarithmic: whether the y axis is logarithmic; all y must then be > 0.
 
     Raises:
         ValueError: no line, more lines than there are styles (7), or a line without points.
@@ -66,18 +66,18 @@ def curves(
 
 
 def alpha_schedules(schedules: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """The weight alpha over training, on a logarithmic axis; 1 = both models count the same.
+    """Plot the weight alpha over training on a logarithmic axis; 1 = equal weights.
 
     Args:
         schedules: name -> (x, alpha): x the fraction of training in [0, 1], alpha > 0.
 
     Raises:
-        ValueError: lengths differ, or an alpha is not positive.
+        ValueError: lengths differ, or an alpha is <= 0.
     """
     histories = {}
     for name, (x, alpha) in schedules.items():
         if np.min(alpha) <= 0:
-            raise ValueError(f"{name!r} has an alpha of {np.min(alpha):g}; a log axis needs > 0")
+            raise ValueError(f"{name!r} has an alpha of {np.min(alpha):g}; it must be > 0")
         histories[name] = list(zip(x, alpha, strict=True))
     figure = curves(histories, "fraction of training", "α (logarithmic)", logarithmic=True)
     axes = figure.axes[0]
@@ -92,7 +92,7 @@ def alpha_schedules(schedules: Mapping[str, tuple[Sequence[float], Sequence[floa
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
-    """A confusion matrix in percent of each true class: every row adds up to 100.
+    """Plot a confusion matrix in percent of each true class: every row adds up to 100.
 
     Args:
         matrix: (C, C) pixel counts; rows the truth, columns the prediction.
@@ -129,7 +129,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
 
 
 def class_bars(values: Mapping[str, Sequence[float]], classes: Sequence[str]) -> Figure:
-    """Grouped bars: one group a class, one bar a method, told apart by colour and hatch.
+    """Plot grouped bars: one group per class, one bar per method, with colour and hatch.
 
     Args:
         values: method -> one IoU per class, a fraction in [0, 1]; nan = absent class, no bar.
@@ -167,7 +167,7 @@ def class_bars(values: Mapping[str, Sequence[float]], classes: Sequence[str]) ->
 
 def _check_count(series: Mapping) -> None:
     if not 1 <= len(series) <= len(SERIES_COLOURS):
-        raise ValueError(f"one figure tells 1 to {len(SERIES_COLOURS)} series apart, "
+        raise ValueError(f"one figure shows 1 to {len(SERIES_COLOURS)} series, "
                          f"got {len(series)}")
 
 
@@ -196,7 +196,7 @@ def _label_ends(axes: Axes, lines: Mapping[str, np.ndarray]) -> None:
 
 
 def spread_apart(positions: np.ndarray, distance: float) -> np.ndarray:
-    """Positions (N,) moved as little as needed to lie ``distance`` apart, in the same order."""
+    """Return positions (N,) moved as little as needed to be ``distance`` apart, in order."""
     order = np.argsort(positions, kind="stable")
     steps = np.arange(len(positions)) * distance
     # Least squares under "sorted" is isotonic regression; subtracting the steps turns it into that.

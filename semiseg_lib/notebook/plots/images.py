@@ -1,4 +1,4 @@
-"""Images, masks and maps: the colours of the classes, overlays and heat maps."""
+"""Images, masks and maps: class colours, overlays and heat maps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BACKGROUND_COLOUR = (0x26, 0x2A, 0x36)
 VOID_COLOUR = (0xF5, 0xF1, 0xE6)
 MAP_COLOURS = "cividis"
 
-# The first six were searched for: with background and void, any two of them stay at least 29 CIELAB
-# units apart under simulated protan and deutan vision and 23 under tritan. The rest were added
-# one by one, each as far as possible from those before it.
+# The first six are the result of a search: with background and void, any two of them are >= 29
+# CIELAB units apart under simulated protan and deutan vision and >= 23 under tritan. The rest were
+# added one by one, each as far as possible from those before it.
 OBJECT_COLOURS = (
     "E24A06", "2D6CFA", "F5D266", "3DC6F5", "B35896", "2F9964", "BFEEA0", "EEA0A0", "6F532A",
     "8543B1", "572EFA", "92EF06", "609EFB", "2A6F61", "DF8549", "BE9DBE", "98BD05", "B9E2FD",
@@ -24,7 +24,7 @@ OBJECT_COLOURS = (
 
 
 def class_colours(num_classes: int) -> np.ndarray:
-    """Colours of the class ids 0 ... C - 1 as uint8 (C, 3); class 0, background, is dark slate.
+    """Return the colours of class ids 0 ... C - 1, uint8 (C, 3); 0, background, is dark slate.
 
     Raises:
         ValueError: fewer than 1 class, or more than there are distinguishable colours (21).
@@ -38,14 +38,14 @@ def class_colours(num_classes: int) -> np.ndarray:
 
 
 def colourise(mask: np.ndarray) -> np.ndarray:
-    """A mask (H, W) of class ids as an image uint8 (H, W, 3); void (255) becomes off-white.
+    """Return a mask (H, W) of class ids as image uint8 (H, W, 3); void (255) is off-white.
 
     Raises:
         ValueError: the mask is not a two-dimensional array of integers, or an id has no colour.
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype.kind not in "iu":
-        raise ValueError(f"a mask is an integer (H, W) array, got {mask.dtype} {mask.shape}")
+        raise ValueError(f"a mask must be an integer (H, W) array, got {mask.dtype} {mask.shape}")
     colours = np.zeros((VOID + 1, 3), np.uint8)
     known = class_colours(len(OBJECT_COLOURS) + 1)
     colours[: len(known)] = known
@@ -57,42 +57,42 @@ def colourise(mask: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.6) -> np.ndarray:
-    """An image, uint8 (3, H, W) or (H, W, 3), tinted with the classes of its mask (H, W).
+    """Return an image, uint8 (3, H, W) or (H, W, 3), tinted by the classes of its mask (H, W).
 
-    Background and void keep the image as it is.
+    Background and void are not tinted.
 
     Raises:
-        ValueError: the sizes differ, or ``opacity`` lies outside [0, 1].
+        ValueError: the sizes differ, or ``opacity`` is outside [0, 1].
     """
-    picture, mask = as_image(image), np.asarray(mask)
-    if picture.shape[:2] != mask.shape:
+    pixels, mask = as_image(image), np.asarray(mask)
+    if pixels.shape[:2] != mask.shape:
         raise ValueError(f"image {image.shape[:2]} and mask {mask.shape} differ in size")
     if not 0 <= opacity <= 1:
-        raise ValueError(f"opacity must lie in [0, 1], got {opacity}")
-    tinted = (1 - opacity) * picture + opacity * colourise(mask)
+        raise ValueError(f"opacity must be in [0, 1], got {opacity}")
+    tinted = (1 - opacity) * pixels + opacity * colourise(mask)
     is_object = ((mask != 0) & (mask != VOID))[..., None]
-    return np.where(is_object, np.rint(tinted), picture).astype(np.uint8)
+    return np.where(is_object, np.rint(tinted), pixels).astype(np.uint8)
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """A map (H, W) of values in [0, 1] as an image uint8 (H, W, 3), dark = 0, yellow = 1."""
+    """Return a map (H, W) in [0, 1] as image uint8 (H, W, 3), dark = 0, yellow = 1."""
     values = np.nan_to_num(np.asarray(values, float)).clip(0, 1)
     return matplotlib.colormaps[MAP_COLOURS](values, bytes=True)[..., :3]
 
 
 def as_image(image: Any) -> np.ndarray:
-    """An image as uint8 (H, W, 3), whichever way round it came; ValueError if it is none."""
+    """Return an image of either layout as uint8 (H, W, 3); raise ValueError for others."""
     image = np.asarray(image)
     if image.ndim == 3 and image.dtype == np.uint8:
         if image.shape[0] == 3:
             return image.transpose(1, 2, 0)
         if image.shape[2] == 3:
             return image
-    raise ValueError(f"an image is uint8 (3, H, W) or (H, W, 3), got {image.dtype} {image.shape}")
+    raise ValueError(f"expected uint8 (3, H, W) or (H, W, 3), got {image.dtype} {image.shape}")
 
 
 def drawable(entry: Any) -> np.ndarray:
-    """Any entry of a gallery (image, mask, yes/no map, map of floats) as uint8 (H, W, 3)."""
+    """Return an entry of a gallery (image, mask, bool map, float map) as uint8 (H, W, 3)."""
     entry = np.asarray(entry)
     if entry.ndim != 2:
         return as_image(entry)

@@ -1,4 +1,4 @@
-"""Dots and intervals: every seed shown, with the mean and what the seeds allow to say about it."""
+"""Dots and intervals: every seed, with the mean and its 95 % interval."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ VERDICT_COLOURS = {"better": "#0072B2", "worse": "#D55E00", "cannot tell": QUIET
 
 
 def dots_with_intervals(groups: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
-    """One dot a seed, the mean as a bar through its 95 % t interval, one row a group.
+    """Plot one dot per seed and the mean with its 95 % t interval, one row per group.
 
     Args:
-        groups: name -> one value per seed, drawn in the unit given; one value has no interval.
+        groups: name -> one value per seed, in their own unit; one value has no interval.
         xlabel: axis title, with the unit.
 
     Raises:
@@ -44,7 +44,7 @@ def dots_with_intervals(groups: Mapping[str, Sequence[float]], xlabel: str) -> F
 
 
 def paired_differences(differences: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
-    """Differences between runs of the same seed about a zero line, with their 95 % t intervals.
+    """Plot differences between runs of the same seed about 0, with 95 % t intervals.
 
     Args:
         differences: name -> one difference per seed (larger is better), in the unit given.
@@ -86,7 +86,7 @@ def _draw_row(
     axes: Axes, row: int, values: Sequence[float], interval: Interval, colour: str, marker: str
 ) -> None:
     values = np.asarray(values, float)
-    # Dots that share a place are fanned out so that each seed stays visible.
+    # Coinciding dots are fanned out so that each seed stays visible.
     offsets = np.linspace(-0.13, 0.13, len(values)) if len(values) > 1 else np.zeros(1)
     if interval.count > 1:
         axes.plot([interval.low, interval.high], [row, row], color=colour, linewidth=9, alpha=0.28,

@@ -27,20 +27,20 @@ def score_against_cost(
     points: Mapping[str, tuple[float, Sequence[float]]], xlabel: str, ylabel: str,
     named: Sequence[str] | None = None, ticks: Sequence[float] = (),
 ) -> Figure:
-    """One mark a method at its cost and mean score, a bar for the 95 % interval of the mean.
+    """Plot one mark per method at its cost and mean score, with the mean's 95 % interval.
 
     Args:
-        points: name -> (cost > 0, one score a seed); the cost axis is logarithmic.
+        points: name -> (cost > 0, one score per seed); the cost axis is logarithmic.
         xlabel, ylabel: axis titles, with the unit.
-        named: at most 7 of them get a colour and their name; the others stay grey. None: all.
-        ticks: costs that the axis names; () for those of the points.
+        named: at most 7 points to show in colour with their names; the others are grey. None: all.
+        ticks: ticks of the cost axis; () for the costs of the points.
 
     Raises:
-        ValueError: no point, a cost that is not positive, or more names than there are colours.
+        ValueError: no point, a cost <= 0, or more names than colours.
     """
     named = list(points if named is None else named)
     if not points or min(cost for cost, _ in points.values()) <= 0:
-        raise ValueError("a scatter needs at least one point, and costs above 0")
+        raise ValueError("a scatter needs at least one point, and costs > 0")
     if len(named) > len(SERIES_COLOURS):
         raise ValueError(f"{len(named)} names, but {len(SERIES_COLOURS)} colours: name fewer")
     with styled():
@@ -51,7 +51,7 @@ def score_against_cost(
                 axes.plot([cost], [np.mean(scores)], **GREY)
                 continue
             beside = [other for other in named if points[other][0] == cost]
-            # Points of one cost would hide each other's bars: a few percent keep them apart.
+            # Points of one cost would hide each other's bars: shift them by a few percent.
             shift = 1 + 0.05 * (beside.index(name) - (len(beside) - 1) / 2)
             _draw(axes, cost * shift, scores, named.index(name))
         costs = ticks or sorted({cost for cost, _ in points.values()})
@@ -74,7 +74,7 @@ def _draw(axes: Axes, cost: float, scores: Sequence[float], place: int) -> None:
 
 
 def _label(axes: Axes, points: Mapping[str, tuple[float, Sequence[float]]]) -> None:
-    """Names at the right edge, moved apart where they would overlap, tied to their points."""
+    """Write names at the right edge, moved apart if they overlap, connected to their points."""
     if not points:
         return
     axes.set_xlim(axes.get_xlim())

@@ -37,15 +37,15 @@ def gallery(
     rows_titles: Sequence[str] | None = None,
     legend: bool = True,
 ) -> Figure:
-    """Images side by side: one row an image, one column a view of it.
+    """Plot images side by side: one row per image, one column per view of it.
 
     Args:
-        columns: column title -> one entry a row: an image uint8 (3, H, W) or (H, W, 3), a mask of
-            integers (H, W), a yes/no map bool (H, W), or a map of floats in [0, 1] (H, W).
+        columns: column title -> one entry per row: an image uint8 (3, H, W) or (H, W, 3), a mask of
+            integers (H, W), a map bool (H, W), or a map of floats in [0, 1] (H, W).
         classes: class names, for the legend.
-        boxes: one Boxes a row, drawn on the first column; or column title -> one Boxes a row.
+        boxes: one Boxes per row, drawn on the first column; or column title -> one per row.
         rows_titles: text at the left of each row.
-        legend: whether the class colours are named below.
+        legend: whether to show a legend of the class colours below.
 
     Raises:
         ValueError: columns, boxes or row titles of different lengths, or an entry of another kind
@@ -57,7 +57,7 @@ def gallery(
     counts = {len(entries) for entries in lists}
     if len(counts) != 1 or 0 in counts:
         raise ValueError(
-            f"columns, boxes and row titles must be equally long, got {sorted(counts)}"
+            f"columns, boxes and row titles must have equal lengths, got {sorted(counts)}"
         )
     images = {title: [drawable(entry) for entry in column] for title, column in columns.items()}
     names = _legend_names(columns, boxes, classes) if legend else []
@@ -76,7 +76,7 @@ def gallery(
 
 
 def _legend_names(columns: Mapping, boxes: Mapping | None, classes: Sequence[str]) -> list:
-    """(colour, name) pairs: all classes if they are few, else those that occur; void if it does."""
+    """Return (colour, name) pairs: all classes if few, else those that occur; void if it does."""
     masks = [mask for column in columns.values() for mask in map(np.asarray, column)
              if mask.ndim == 2 and mask.dtype.kind in "iu"]
     seen = {int(i) for mask in masks for i in np.unique(mask)}
@@ -93,7 +93,7 @@ def _legend_names(columns: Mapping, boxes: Mapping | None, classes: Sequence[str
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the panels go, in inches."""
+    """Positions of the panels, in inches."""
 
     columns: int
     width: float
@@ -105,7 +105,7 @@ class _Layout:
 
 
 def _layout(images: Mapping, rows_titles: Sequence[str] | None) -> _Layout:
-    """Panels as wide as the page allows; row titles stand beside them where they fit, else lie."""
+    """Return panels as wide as the page allows; row titles are horizontal if they fit."""
     columns, first = len(images), next(iter(images.values()))
     aspects = [max(column[row].shape[0] / column[row].shape[1] for column in images.values())
                for row in range(len(first))]
@@ -138,7 +138,7 @@ def _layout(images: Mapping, rows_titles: Sequence[str] | None) -> _Layout:
 
 
 def _grid(layout: _Layout, names: list) -> tuple[Figure, list[list[Axes]]]:
-    """Axes placed by hand, so that small images are enlarged by whole numbers and stay crisp."""
+    """Return axes placed so that small images are enlarged by integers and stay crisp."""
     full_width = layout.left + (layout.columns - 1) * layout.pitch + layout.width + layout.right
     full_width = max(full_width, 4.2 if names else 0)
     entry_width = max((text_width(name, 12) for _, name in names), default=1) + 0.5
@@ -170,13 +170,13 @@ def _whole_pixels(inches: float) -> float:
 
 
 def _whole_multiple(width: float, pixels: int) -> float:
-    """The largest width (inches) not above ``width`` that shows every pixel equally large."""
+    """Return the largest width (inches) <= ``width`` that shows every pixel equally large."""
     available = round(width * DOTS_PER_INCH)
     return pixels * (available // pixels) / DOTS_PER_INCH if pixels <= available else width
 
 
 def _draw_legend(figure: Figure, names: list, entries: int) -> None:
-    # A matplotlib legend fills columns; dealt out like this, the names read along the lines.
+    # A matplotlib legend fills columns; in this order, the names read along the lines.
     dealt = [name for start in range(entries) for name in names[start::entries]]
     patches = [Patch(facecolor=colour / 255, edgecolor=QUIET, linewidth=0.8, label=name)
                for colour, name in dealt]

@@ -1,4 +1,4 @@
-"""The look shared by all figures, and how a figure reaches the reader with its alt text."""
+"""The style of all figures, and their display with alt text."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from semiseg_lib.core import durable, paths
 from semiseg_lib.notebook.plots.images import VOID_COLOUR, class_colours
 
 DOTS_PER_INCH = 150
-SHOWN_PER_INCH = 100  # pixels an inch on the page: the file is 1.5 times finer than shown
+SHOWN_PER_INCH = 100  # pixels per inch on the page: the file is 1.5 times finer than shown
 PUBLISHED_BYTES = 120_000
-WIDTH = 7.4  # inches; fills the text column of the book
+WIDTH = 7.4  # inches; the text column of the book
 
 INK = "#1f2430"
 QUIET = "#5d6470"
 GRID = "#d9dce1"
 FILL = "#eef0f3"
 
-# Lines, bars and dots on white: Okabe and Ito's colours, darkened where white would swallow them.
+# Lines, bars and dots on white: Okabe and Ito's colours, darkened where contrast is too low.
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#00805C", "#B0528A", "#1f2430", "#B27A00", "#3A9AD9")
 SERIES_DASHES = ((), (6, 2), (2, 1.5), (8, 2, 2, 2), (4, 1.5, 1, 1.5, 1, 1.5), (1, 1), (10, 3))
 SERIES_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -62,36 +62,36 @@ RULES = {
 
 
 def styled():
-    """Context in which axes take the book's look; no global matplotlib setting is changed."""
+    """Enter a context in which axes have the book's style, without global matplotlib settings."""
     return matplotlib.rc_context(RULES)
 
 
 def new_figure(height: float, width: float = WIDTH, layout: str | None = "constrained") -> Figure:
-    """A figure (inches) that pyplot does not know of, so nothing shows or leaks by itself."""
+    """Return a figure (inches) unknown to pyplot, so nothing is shown or leaked implicitly."""
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
 
 def new_axes(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
-    """A figure with one axes; call it inside :func:`styled`."""
+    """Return a figure with one axes; call it inside :func:`styled`."""
     figure = new_figure(height, width)
     return figure, figure.add_subplot()
 
 
 def text_width(text: str, size: float) -> float:
-    """Width in inches of one line of text, ``size`` in points."""
+    """Return the width in inches of one line of text, ``size`` in points."""
     return TextPath((0, 0), text, size=size).get_extents().width / 72 if text.strip() else 0.0
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Publish a figure as PNG with its alt text and close it.
+    """Display a figure as PNG with its alt text and close it.
 
     In a notebook the PNG is the cell's output; ``text/plain`` and the metadata carry ``alt``. In a
-    plain script the PNG is saved below ``work_root()/figures`` and its place and alt are printed.
+    plain script the PNG is saved below ``work_root()/figures``, and its path and alt are printed.
 
     Args:
-        figure: what any function of this package returned.
+        figure: a figure by any function of this package.
         alt: one or two sentences for a reader who cannot see the figure.
 
     Raises:
@@ -115,7 +115,7 @@ def show(figure: Figure, alt: str) -> None:
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """The figure as PNG; with 256 colours where full colour would weigh too much."""
+    """Return the figure as PNG; with 256 colours if full colour would be too large."""
     buffer = io.BytesIO()
     with styled():
         figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
@@ -127,7 +127,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def _in_few_colours(image: Image.Image) -> Image.Image:
-    """The image with a palette of 256, in which classes, text and flat areas stay exact."""
+    """Return the image with a palette of 256, in which classes, text and flat areas are exact."""
     pixels = np.asarray(image)
     # One number per pixel: sorting rows of three takes ten times as long.
     numbers = pixels.astype(np.uint32) @ np.uint32([1 << 16, 1 << 8, 1])
@@ -137,7 +137,7 @@ def _in_few_colours(image: Image.Image) -> Image.Image:
     kept = np.unique(np.vstack([frequent, class_colours(21), [VOID_COLOUR]]), axis=0)
     rest = image.quantize(256 - len(kept), method=Image.Quantize.MEDIANCUT).getpalette()
     palette = np.vstack([kept, np.reshape(rest, (-1, 3))])[:256].astype(np.uint8)
-    # Pillow's own look-up is a coarse one and would shift the exact colours.
+    # Pillow's own look-up is coarse and would shift the exact colours.
     nearest = cKDTree(palette).query(colours)[1].astype(np.uint8)
     few = Image.fromarray(nearest[where.ravel()].reshape(pixels.shape[:2]))
     few.putpalette(palette.ravel().tolist())

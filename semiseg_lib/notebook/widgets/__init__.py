@@ -1,4 +1,4 @@
-"""Sliders that work live in JupyterLab and, with no kernel and no network, in the HTML book."""
+"""Widgets that work live in JupyterLab and, without kernel and network, in the HTML book."""
 
 from semiseg_lib.notebook.widgets.alpha_explorer import AlphaExplorer
 from semiseg_lib.notebook.widgets.crop_pair_explorer import CropPairExplorer

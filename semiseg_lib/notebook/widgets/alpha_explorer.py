@@ -20,22 +20,22 @@ from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 
 class AlphaExplorer(StaticWidget):
-    """Slider over alpha for q = softmax((l + alpha * l_anc) / (1 + alpha)), picture by picture.
+    """Slider over alpha for q = softmax((l + alpha * l_anc) / (1 + alpha)), per image.
 
     Args:
-        pictures: uint8 (N, 3, H, W), N >= 1.
-        boxes: the annotators' boxes, one Boxes a picture.
+        images: uint8 (N, 3, H, W), N >= 1.
+        boxes: the annotators' boxes, one Boxes per image.
         logits_ancillary: float (N, C, h, w) at head resolution.
         logits_primary: float (N, C, h, w).
         classes: C names; the first is background.
         truth: uint8 (N, H, W) with 255 = void, for the scores; None hides them.
-        alpha: where the slider starts, 0.05 to 50.
+        alpha: initial value of the slider, in [0.05, 50].
 
     Attributes:
-        alpha, picture: the slider's value and the chosen picture, kept in step with the browser.
+        alpha, picture: the slider's value and the chosen image, synchronized with the browser.
 
     Raises:
-        ValueError: shapes that do not belong together, or an alpha outside its range.
+        ValueError: inconsistent shapes, or an alpha outside its range.
     """
 
     scripts = ("arithmetic.js", "drawing.js", "alpha_explorer.js")
@@ -47,7 +47,7 @@ class AlphaExplorer(StaticWidget):
 
     def __init__(
         self,
-        pictures: np.ndarray,
+        images: np.ndarray,
         boxes: Sequence[Boxes],
         logits_ancillary: np.ndarray,
         logits_primary: np.ndarray,
@@ -56,20 +56,20 @@ class AlphaExplorer(StaticWidget):
         alpha: float = 1.0,
     ) -> None:
         if not 0.05 <= alpha <= 50:
-            raise ValueError(f"alpha must lie in [0.05, 50], the slider's range; got {alpha}")
-        self._pictures = as_images(pictures)
+            raise ValueError(f"alpha must be in [0.05, 50], the slider's range; got {alpha}")
+        self._images = as_images(images)
         self._boxes = list(boxes)
         self._ancillary = np.asarray(logits_ancillary, np.float32)
         self._primary = np.asarray(logits_primary, np.float32)
         self._classes = [str(name) for name in classes]
         self._truth = None if truth is None else as_labels(
-            "truth", truth, self._pictures, len(self._classes))
+            "truth", truth, self._images, len(self._classes))
         self._check_shapes()
         super().__init__(alpha=float(alpha))
 
     def payload(self) -> dict[str, Any]:
-        """Pictures, boxes, logits (8 bits a value) and truth, as the script expects them."""
-        count, _, height, width = self._pictures.shape
+        """Return images, boxes, logits (8 bits per value) and truth, as the script expects them."""
+        count, _, height, width = self._images.shape
         return {
             "label": self.text(),
             "state": {"alpha": self.alpha, "picture": self.picture},
@@ -78,36 +78,36 @@ class AlphaExplorer(StaticWidget):
             "voidColour": list(VOID_COLOUR),
             "size": [height, width],
             "headSize": list(self._primary.shape[2:]),
-            "pictures": [self._picture_payload(index) for index in range(count)],
+            "pictures": [self._image_payload(index) for index in range(count)],
         }
 
     def fallback_png(self) -> bytes:
-        """The first picture's row at the starting alpha."""
+        """Return the first image's row at the initial alpha, as PNG."""
         primary, corrected, ancillary = (self._labels(weight) for weight in (
             0.0, self.alpha / (1 + self.alpha), 1.0))
-        columns = {"picture": [self._pictures[0]], "primary": [primary],
+        columns = {"picture": [self._images[0]], "primary": [primary],
                    f"corrected, α = {self.alpha:g}": [corrected], "ancillary": [ancillary]}
         if self._truth is not None:
             columns["truth"] = [self._truth[0]]
         return png_bytes(plots.gallery(columns, self._classes, boxes=self._boxes[:1]))
 
     def text(self) -> str:
-        """One sentence that stands for the widget; the same in every run."""
+        """Return one sentence that describes the widget, the same in every run."""
         return (
-            f"Alpha explorer: {len(self._pictures)} unlabelled pictures; a slider over alpha moves "
+            f"Alpha explorer: {len(self._images)} unlabelled pictures; a slider over alpha moves "
             "the corrected label from the primary's to the ancillary's."
         )
 
     def _labels(self, weight: float) -> np.ndarray:
         mixed = (1 - weight) * self._primary[:1] + weight * self._ancillary[:1]
-        size = self._pictures.shape[2:]
+        size = self._images.shape[2:]
         large = interpolate(torch.from_numpy(mixed), size, mode="bilinear", align_corners=False)
         return large[0].argmax(0).numpy().astype(np.uint8)
 
-    def _picture_payload(self, index: int) -> dict[str, Any]:
+    def _image_payload(self, index: int) -> dict[str, Any]:
         boxes = self._boxes[index]
         return {
-            "image": data_url(self._pictures[index]),
+            "image": data_url(self._images[index]),
             "boxes": [[*map(float, corners), int(label)] for corners, label in
                       zip(boxes.coordinates, boxes.classes, strict=True)],
             "ancillary": quantise(self._ancillary[index]),
@@ -116,15 +116,15 @@ class AlphaExplorer(StaticWidget):
         }
 
     def _check_shapes(self) -> None:
-        count = len(self._pictures)
+        count = len(self._images)
         if len(self._boxes) != count:
-            raise ValueError(f"{count} pictures need {count} Boxes, got {len(self._boxes)}")
+            raise ValueError(f"{count} images need {count} Boxes, got {len(self._boxes)}")
         for name, logits in (("ancillary", self._ancillary), ("primary", self._primary)):
             if logits.ndim != 4 or logits.shape[:2] != (count, len(self._classes)):
                 raise ValueError(f"logits_{name} must be ({count}, {len(self._classes)}, h, w), "
                                  f"got {logits.shape}")
             if not np.isfinite(logits).all():
-                raise ValueError(f"logits_{name} hold values that are not finite")
+                raise ValueError(f"logits_{name} must be finite")
         if self._ancillary.shape != self._primary.shape:
-            raise ValueError(f"logits of one size are needed, got {self._ancillary.shape} and "
+            raise ValueError(f"logits must have one size, got {self._ancillary.shape} and "
                              f"{self._primary.shape}")

@@ -1,5 +1,5 @@
 // The widgets' arithmetic as pure functions: decoding, enlarging, correcting, scoring.
-// A plain script: a widget's own script is put behind it.
+// A plain script: a widget's own script follows it.
 
 const VOID = 255;
 
@@ -19,7 +19,7 @@ function decodeLogits({ scale, data }) {
   return Float32Array.from(bytesOf(data), (level) => -scale * level);
 }
 
-// (id, length) pairs of little-endian uint16 -> one id a pixel.
+// (id, length) pairs of little-endian uint16 -> one id per pixel.
 function decodeRuns(base64, count) {
   const pairs = new DataView(bytesOf(base64).buffer);
   const ids = new Uint8Array(count);

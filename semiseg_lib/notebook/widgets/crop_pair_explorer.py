@@ -23,11 +23,11 @@ DIGITS = 4  # of a confidence; the script decides with just these
 
 
 def cell_truth(truth: np.ndarray, stride: int, num_classes: int) -> np.ndarray:
-    """The most frequent class of each cell, uint8 (N, H/s, W/s); void where half of it is void.
+    """Return each cell's most frequent class, uint8 (N, H/s, W/s); void if half of it is void.
 
     Args:
         truth: uint8 (N, H, W), 255 = void; sides are multiples of ``stride``.
-        stride: s, pixels a cell.
+        stride: s, pixels per cell.
         num_classes: C.
     """
     count, height, width = truth.shape
@@ -40,27 +40,25 @@ def cell_truth(truth: np.ndarray, stride: int, num_classes: int) -> np.ndarray:
 class CropPairExplorer(StaticWidget):
     """Slider over the confidence threshold gamma, and a cell of the overlap to be picked.
 
-    A cell is picked by a click, arrow keys or a second slider. Marked are its positive in the other
-    crop and the cells that are left out as negatives because they were given the same label.
+    A cell is picked by a click, arrow keys or a second slider. Its positive in the other crop is
+    marked, and the cells that are not negatives because they have the same label.
 
     Args:
-        pictures: uint8 (N, 3, H, W), N >= 1.
-        pair: where the two crops of each picture lie, as ``CAC.draw`` gives it.
-        views: what the crops show, uint8 (N, 3, h, w) each.
-        cells: of all first crops, then of all second ones, as ``CAC.cells`` gives them.
+        images: uint8 (N, 3, H, W), N >= 1.
+        pair: the positions of the two crops of each image, as returned by ``CAC.draw``.
+        views: the two crops, uint8 (N, 3, h, w) each.
+        cells: of all first crops, then of all second ones, as returned by ``CAC.cells``.
         truth: uint8 (N, H, W), 255 = void.
         classes: C names; the first is background.
-        stride: pixels a cell.
-        threshold: where the slider starts.
+        stride: pixels per cell.
+        threshold: initial value of the slider.
 
     Attributes:
-        threshold, picture, crop, cell: the slider's value, the chosen picture, the crop (0 or 1)
-            whose cell was picked and which cell of the overlap that is, kept in step with the
-            browser.
+        threshold, picture, crop, cell: the slider's value, the chosen image, the crop (0 or 1)
+            of the picked cell and its number in the overlap, synchronized with the browser.
 
     Raises:
-        ValueError: shapes that do not belong together, or a threshold that the slider does not
-            offer.
+        ValueError: inconsistent shapes, or a threshold that the slider does not offer.
     """
 
     scripts = ("arithmetic.js", "drawing.js", "track.js", "crop_pair_explorer.js")
@@ -74,7 +72,7 @@ class CropPairExplorer(StaticWidget):
 
     def __init__(
         self,
-        pictures: np.ndarray,
+        images: np.ndarray,
         pair: tuple[Crops, Crops],
         views: Sequence[np.ndarray],
         cells: Cells,
@@ -84,16 +82,16 @@ class CropPairExplorer(StaticWidget):
         threshold: float = 0.75,
     ) -> None:
         self._classes = [str(name) for name in classes]
-        self._pictures = as_images(pictures)
-        self._truth = as_labels("truth", truth, self._pictures, len(self._classes))
+        self._images = as_images(images)
+        self._truth = as_labels("truth", truth, self._images, len(self._classes))
         self._views = [as_images(view) for view in views]
         self._pair, self._stride = pair, stride
         size = pair[0].size
-        expected = (len(self._pictures), 3, *size)
+        expected = (len(self._images), 3, *size)
         if len(self._views) != 2 or any(view.shape != expected for view in self._views):
             raise ValueError(f"views must be two arrays {expected}, got "
                              f"{[view.shape for view in self._views]}")
-        grid = (2, len(self._pictures), size[0] // stride, size[1] // stride)
+        grid = (2, len(self._images), size[0] // stride, size[1] // stride)
         if len(cells.labels) != np.prod(grid):
             raise ValueError(f"there are {len(cells.labels)} cells, but {int(np.prod(grid))} of "
                              f"stride {stride} in the crops")
@@ -106,7 +104,7 @@ class CropPairExplorer(StaticWidget):
         super().__init__(threshold=float(threshold), cell=self._telling_cell())
 
     def payload(self) -> dict[str, Any]:
-        """Pictures, crops, and each cell's label and confidence."""
+        """Return images, crops, and each cell's label and confidence."""
         state = ("threshold", "picture", "crop", "cell")
         return {
             "label": self.text(),
@@ -118,32 +116,32 @@ class CropPairExplorer(StaticWidget):
             "cropSize": list(self._pair[0].size),
             "stride": self._stride,
             "thresholds": list(THRESHOLDS),
-            "pictures": [self._picture_payload(index) for index in range(len(self._pictures))],
+            "pictures": [self._image_payload(index) for index in range(len(self._images))],
         }
 
     def fallback_png(self) -> bytes:
-        """The first picture, its crops and their labels."""
+        """Return the first image, its crops and their labels, as PNG."""
         labels = [np.kron(one[0], np.ones((self._stride, self._stride), np.uint8))
                   for one in self._labels]
-        columns = {"picture": [self._pictures[0]], "crop 1": [self._views[0][0]],
+        columns = {"picture": [self._images[0]], "crop 1": [self._views[0][0]],
                    "its labels": [labels[0]], "crop 2": [self._views[1][0]],
                    "its own labels": [labels[1]]}
         return png_bytes(plots.gallery(columns, self._classes))
 
     def text(self) -> str:
-        """One sentence that stands for the widget; the same in every run."""
+        """Return one sentence that describes the widget, the same in every run."""
         return (
-            f"Crop pair explorer: {len(self._pictures)} pictures, each in two overlapping crops; "
+            f"Crop pair explorer: {len(self._images)} pictures, each in two overlapping crops; "
             "pick a cell to see its counterpart, its negatives and which of the two moves; a "
             "slider over the confidence threshold shows which cells move at all."
         )
 
     def _overlaps(self) -> list[np.ndarray]:
-        """For each picture int (M, 4): a shared cell's place in either crop, row and column."""
+        """Return int (M, 4) per image: row and column of each shared cell in either crop."""
         places = np.stack(shared_cells(*self._pair, self._stride), axis=1)
         per_crop = self._labels[0, 0].size
         overlaps = []
-        for number in range(len(self._pictures)):
+        for number in range(len(self._images)):
             mine = places[places[:, 0] // per_crop == number] % per_crop
             rows, columns = np.divmod(mine[:, 0], self._labels.shape[3])
             if self._pair[0].flipped[number]:
@@ -153,9 +151,9 @@ class CropPairExplorer(StaticWidget):
         return overlaps
 
     def _telling_cell(self) -> int:
-        """Of the first picture's cells with two labels the one whose labels are both surest.
+        """Return the first image's cell with two different labels of the highest confidences.
 
-        Any cell in the middle of the overlap where there is none.
+        If there is none, return a cell in the middle of the overlap.
         """
         places = self._shared[0][:, :2]
         labels, sure = (
@@ -167,10 +165,10 @@ class CropPairExplorer(StaticWidget):
             return len(places) // 2
         return int(np.where(differ, sure.min(axis=0), -1).argmax())
 
-    def _picture_payload(self, index: int) -> dict[str, Any]:
+    def _image_payload(self, index: int) -> dict[str, Any]:
         truth = cell_truth(self._truth[index:index + 1], self._stride, len(self._classes))[0]
         return {
-            "image": data_url(self._pictures[index]),
+            "image": data_url(self._images[index]),
             "views": [data_url(view[index]) for view in self._views],
             "corners": [crops.corners[index].tolist() for crops in self._pair],
             "flipped": [bool(crops.flipped[index]) for crops in self._pair],

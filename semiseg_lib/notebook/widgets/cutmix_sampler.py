@@ -1,4 +1,4 @@
-"""The CutMix sampler: masks as they are drawn, and two pictures mixed by them."""
+"""The CutMix sampler: sampled masks, and two images mixed by them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 class CutMixSampler(StaticWidget):
     """Slider over the draws of CutMix masks of several kinds.
 
-    Each picture can be the base; the one after it (after the last, the first) is pasted into it.
+    Each image can be the base; the next one (after the last, the first) is pasted into it.
 
     Args:
-        pictures: uint8 (N, 3, H, W), N >= 2.
-        masks: kind -> bool (D, H, W), True where the pasted picture goes; D draws of every kind.
+        images: uint8 (N, 3, H, W), N >= 2.
+        masks: kind -> bool (D, H, W), True where the next image is pasted; D draws of every kind.
 
     Attributes:
-        kind, draw, picture: the chosen kind, draw (from 0) and base picture, kept in step with the
+        kind, draw, picture: the chosen kind, draw (from 0) and base image, synchronized with the
             browser.
 
     Raises:
-        ValueError: fewer than two pictures, no kind, or masks of another type, size or number.
+        ValueError: fewer than two images, no kind, or masks of another type, size or number.
     """
 
     scripts = ("arithmetic.js", "drawing.js", "track.js", "cutmix_sampler.js")
@@ -40,12 +40,12 @@ class CutMixSampler(StaticWidget):
     draw = traitlets.Int(0, min=0).tag(sync=True)
     picture = traitlets.Int(0, min=0).tag(sync=True)
 
-    def __init__(self, pictures: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
-        self._pictures = as_images(pictures, at_least=2)
+    def __init__(self, images: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
+        self._images = as_images(images, at_least=2)
         self._masks = {str(kind): np.asarray(drawn) for kind, drawn in masks.items()}
         if not self._masks:
             raise ValueError("masks of at least one kind are needed")
-        draws, size = len(next(iter(self._masks.values()))), self._pictures.shape[2:]
+        draws, size = len(next(iter(self._masks.values()))), self._images.shape[2:]
         for kind, drawn in self._masks.items():
             if drawn.dtype != bool or drawn.shape != (draws, *size) or not draws:
                 raise ValueError(
@@ -62,28 +62,28 @@ class CutMixSampler(StaticWidget):
         return proposal["value"]
 
     def payload(self) -> dict[str, Any]:
-        """Pictures, masks and the pasted pixels of every draw."""
+        """Return images, masks and the pasted pixels of every draw."""
         return {
             "label": self.text(),
             "state": {"kind": self.kind, "draw": self.draw, "picture": self.picture},
-            "size": list(self._pictures.shape[2:]),
+            "size": list(self._images.shape[2:]),
             "kinds": list(self._masks),
             "draws": self._draws,
             "masks": [pack(drawn) for drawn in self._masks.values()],
             "pasted": [drawn.sum(axis=(1, 2)).tolist() for drawn in self._masks.values()],
-            "pictures": [{"image": data_url(picture)} for picture in self._pictures],
+            "pictures": [{"image": data_url(image)} for image in self._images],
         }
 
     def fallback_png(self) -> bytes:
-        """Two pictures and what each kind's first mask makes of them."""
-        base, pasted = self._pictures[:2]
+        """Return two images and their mixture by each kind's first mask, as PNG."""
+        base, pasted = self._images[:2]
         columns = {"base": [base], "pasted": [pasted]}
         columns |= {kind: [np.where(drawn[0], pasted, base)] for kind, drawn in
                     self._masks.items()}
         return png_bytes(plots.gallery(columns, (), legend=False))
 
     def text(self) -> str:
-        """One sentence that stands for the widget; the same in every run."""
+        """Return one sentence that describes the widget, the same in every run."""
         return (
             f"CutMix sampler: {' or '.join(self._masks)}; a slider over {self._draws} draws shows "
             "the mask, the mixed picture and the pasted share."

@@ -53,7 +53,7 @@ function paint(canvas, colourOf) {
   context.putImageData(pixels, 0, 0);
 }
 
-// One colour a picture pixel, as a canvas of the picture's own size.
+// One colour per picture pixel, as a canvas of the picture's own size.
 function painted([height, width], colourOf) {
   const small = element("canvas", { width, height });
   paint(small, colourOf);
@@ -92,7 +92,7 @@ function stripes(side = 20) {
   return tile;
 }
 
-// What became of a pixel: told apart by lightness alone, too.
+// State of a pixel: distinguishable by lightness alone, too.
 const RIGHT = [64, 80, 102];
 const WRONG = [255, 146, 30];
 

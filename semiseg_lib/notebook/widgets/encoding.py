@@ -1,4 +1,4 @@
-"""How a widget's arrays travel in its page: pictures, masks and logits as short texts."""
+"""Encode a widget's arrays for its page: images, masks and logits as short strings."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-LOSSLESS_PIXELS = 128 * 128  # larger pictures are photographs: JPEG
+LOSSLESS_PIXELS = 128 * 128  # larger images are stored as JPEG
 
 
-def data_url(picture: np.ndarray) -> str:
-    """A picture, uint8 (3, H, W), as an address that holds the picture itself."""
-    image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+def data_url(pixels: np.ndarray) -> str:
+    """Return an image, uint8 (3, H, W), as a data URL."""
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     kind = "png" if image.width * image.height <= LOSSLESS_PIXELS else "jpeg"
     buffer = io.BytesIO()
     image.save(buffer, kind, **({"optimize": True} if kind == "png" else {"quality": 85}))
@@ -23,22 +23,22 @@ def data_url(picture: np.ndarray) -> str:
 
 
 def pack(values: np.ndarray) -> str:
-    """Small whole numbers of any shape as deflated bytes (zlib) in base64.
+    """Return integers of any shape as deflated bytes (zlib) in base64.
 
     Raises:
-        ValueError: a value is no whole number from 0 to 255.
+        ValueError: a value is not an integer in [0, 255].
     """
     levels = np.asarray(values).astype(np.uint8)
     if (levels != values).any():
-        raise ValueError("only whole numbers from 0 to 255 can be packed")
+        raise ValueError("only integers in [0, 255] can be packed")
     return base64.b64encode(zlib.compress(levels.tobytes(), 9)).decode()
 
 
 def quantise(logits: np.ndarray) -> dict[str, Any]:
-    """Logits (C, h, w) in 8 bits a value: value = -scale * byte.
+    """Return logits (C, h, w) in 8 bits per value: value = -scale * byte.
 
-    The largest logit of each pixel is subtracted first: softmax does not notice, and neither does
-    bilinear enlargement followed by softmax.
+    The largest logit of each pixel is subtracted first, which changes neither the softmax nor
+    bilinear upsampling followed by softmax.
     """
     lowered = logits.max(axis=0, keepdims=True) - logits
     scale = max(float(lowered.max()) / 255, 1e-6)
@@ -47,7 +47,7 @@ def quantise(logits: np.ndarray) -> dict[str, Any]:
 
 
 def encode_runs(mask: np.ndarray) -> str:
-    """A mask (H, W) as (id, length) pairs of uint16, row by row, little-endian, in base64."""
+    """Return a mask (H, W) as runs (id, length) of uint16, row by row, little-endian, base64."""
     flat = np.asarray(mask).ravel()
     starts = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]])
     lengths = np.diff(np.r_[starts, flat.size])

@@ -1,4 +1,4 @@
-"""The error map explorer: which labels a map of errors keeps, and which errors it finds."""
+"""The error map explorer: which labels an error map keeps, and which errors it finds."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ THRESHOLDS = tuple(i / 50 for i in range(50)) + (0.99,)
 class ErrorMapExplorer(StaticWidget):
     """Slider over the least probability of being right with which a pixel's label is kept.
 
-    Beside the chosen picture's shares stand those of all pictures together, also of the ones that
-    are not shown. Void pixels are in no share.
+    Fractions are given for the chosen image and for all images, also those not shown. Void pixels
+    are not counted.
 
     Args:
-        pictures: uint8 (N, 3, H, W), N >= 1.
-        labels: uint8 (N, H, W), the labels that are judged.
-        right: float (N, H, W) in [0, 1], how probably each of them is right.
+        images: uint8 (N, 3, H, W), N >= 1.
+        labels: uint8 (N, H, W), the labels to judge.
+        right: float (N, H, W) in [0, 1], the probability that each of them is right.
         truth: uint8 (N, H, W), 255 = void.
         classes: C names; the first is background.
-        shown: numbers of the pictures that can be looked at; None for all of them.
-        threshold: where the slider starts, one of ``THRESHOLDS``.
+        shown: numbers of the images to show; None for all.
+        threshold: initial value of the slider, one of ``THRESHOLDS``.
 
     Attributes:
-        threshold, picture: the slider's value and the chosen one of the shown pictures, kept in
-            step with the browser.
+        threshold, picture: the slider's value and the chosen one of the shown images,
+            synchronized with the browser.
 
     Raises:
-        ValueError: shapes that do not belong together, probabilities out of their range, no picture
-            to show, or a threshold that the slider does not offer.
+        ValueError: inconsistent shapes, probabilities out of range, no image to show, or a
+            threshold that the slider does not offer.
     """
 
     scripts = ("arithmetic.js", "drawing.js", "track.js", "error_map_explorer.js")
@@ -52,7 +52,7 @@ class ErrorMapExplorer(StaticWidget):
 
     def __init__(
         self,
-        pictures: np.ndarray,
+        images: np.ndarray,
         labels: np.ndarray,
         right: np.ndarray,
         truth: np.ndarray,
@@ -61,29 +61,29 @@ class ErrorMapExplorer(StaticWidget):
         threshold: float = 0.5,
     ) -> None:
         self._classes = [str(name) for name in classes]
-        self._pictures = as_images(pictures)
+        self._images = as_images(images)
         count = len(self._classes)
-        self._labels = as_labels("labels", labels, self._pictures, count)
-        self._truth = as_labels("truth", truth, self._pictures, count)
+        self._labels = as_labels("labels", labels, self._images, count)
+        self._truth = as_labels("truth", truth, self._images, count)
         right = np.asarray(right)
         if right.shape != self._truth.shape or not ((right >= 0) & (right <= 1)).all():
-            raise ValueError(f"right must be {self._truth.shape}, numbers 0 .. 1")
-        everything = range(len(self._pictures))
+            raise ValueError(f"right must be {self._truth.shape}, values in [0, 1]")
+        everything = range(len(self._images))
         self._shown = list(everything if shown is None else shown)
         if not self._shown or not set(self._shown) <= set(everything):
             raise ValueError(f"shown must be numbers below {len(everything)}, at least one")
         if threshold not in THRESHOLDS:
             raise ValueError(f"threshold must be one that the slider offers, {THRESHOLDS}; got "
                              f"{threshold}")
-        # The place of the largest threshold that a pixel still meets, so that none is rounded.
+        # The index of the largest threshold that a pixel reaches, so that none is rounded.
         self._level = np.searchsorted(THRESHOLDS, right.astype(float), side="right") - 1
         super().__init__(threshold=float(threshold))
 
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """The kept pixels of all pictures at each threshold, and how many of them are right.
+        """Count the kept pixels of all images at each threshold, and the right ones of them.
 
         Returns:
-            (int64 (T,), int64 (T,)); void is left out.
+            (int64 (T,), int64 (T,)), without void.
         """
         hit = self._labels == self._truth
         found = (np.bincount(self._level[where], minlength=len(THRESHOLDS))
@@ -92,7 +92,7 @@ class ErrorMapExplorer(StaticWidget):
         return kept, right
 
     def payload(self) -> dict[str, Any]:
-        """The shown pictures, and the counts of all of them."""
+        """Return the shown images, and the counts of all images."""
         kept, right = self.counts()
         return {
             "label": self.text(),
@@ -106,27 +106,27 @@ class ErrorMapExplorer(StaticWidget):
             "kept": kept.tolist(),
             "right": right.tolist(),
             "pictures": [
-                {"image": data_url(self._pictures[i]), "label": pack(self._labels[i]),
+                {"image": data_url(self._images[i]), "label": pack(self._labels[i]),
                  "level": pack(self._level[i]), "truth": pack(self._truth[i])}
                 for i in self._shown
             ],
         }
 
     def fallback_png(self) -> bytes:
-        """The first picture's row at the starting threshold."""
+        """Return the first image's row at the initial threshold, as PNG."""
         first = self._shown[0]
         label, truth = self._labels[first], self._truth[first]
         doubt = 1 - np.array(THRESHOLDS)[self._level[first]]
         kept = self._level[first] >= THRESHOLDS.index(self.threshold)
         columns = {
-            "picture": [self._pictures[first]], "prediction": [label],
+            "picture": [self._images[first]], "prediction": [label],
             "wrong": [(label != truth) & (truth != VOID)], "chance of an error": [doubt],
             "kept": [np.where(kept, label, VOID).astype(np.uint8)],
         }
         return png_bytes(plots.gallery(columns, self._classes))
 
     def text(self) -> str:
-        """One sentence that stands for the widget; the same in every run."""
+        """Return one sentence that describes the widget, the same in every run."""
         return (
             f"Error map explorer: {len(self._shown)} pictures; a slider over the least probability "
             "of being right shows which labels are kept, how many of them are right, and which "

@@ -18,7 +18,7 @@ function softmaxed(logits, numClasses) {
 const BESIDE = [[-1, 0], [0, -1], [0, 1], [1, 0]];
 const CORNERS = [[-1, -1], [-1, 1], [1, -1], [1, 1]];
 
-// For each class the neighbour that believes in it most; nothing lies beyond the border.
+// For each class the largest probability of a neighbour; 0 outside the image.
 function strongestNeighbours(maps, [height, width], count) {
   const steps = count === 8 ? [...BESIDE, ...CORNERS] : BESIDE;
   const result = new Float32Array(maps.length);

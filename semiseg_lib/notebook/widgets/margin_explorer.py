@@ -1,4 +1,4 @@
-"""The margin explorer: what a pixel's neighbours do to its margin, and to whether it is kept."""
+"""The margin explorer: the effect of a pixel's neighbours on its margin and selection."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ BETAS = (0.0, 0.3, BETA, 1.0)
 
 
 class MarginExplorer(StaticWidget):
-    """Slider over the share that S4MC drops, and one pixel to be picked by mouse or arrow keys.
+    """Slider over the fraction that S4MC drops, and a pixel to pick by mouse or arrow keys.
 
-    The threshold is that share's quantile of the unrefined margins of all pictures together, as in
-    a batch. The window around the pixel, its probabilities before and after refinement and the map
-    of what its neighbours change follow the pixel, the number of neighbours and beta.
+    The threshold is that quantile of the unrefined margins of all images together, as in a batch.
+    The window around the pixel, its probabilities before and after refinement and the map of the
+    changes by its neighbours depend on the pixel, the number of neighbours and beta.
 
     Args:
-        pictures: uint8 (N, 3, H, W), N >= 1.
-        logits: float (N, C, h, w); enlarged before the softmax.
+        images: uint8 (N, 3, H, W), N >= 1.
+        logits: float (N, C, h, w); upsampled before the softmax.
         truth: uint8 (N, H, W), 255 = void.
-        expectation: (C,), how often a neighbour of a pixel of the class has it, too; 0 .. 1.
+        expectation: (C,) in [0, 1], how often a neighbour of a pixel of the class has it, too.
         classes: C names; the first is background.
-        dropped: where the slider starts, one of ``SHARES``.
+        dropped: initial value of the slider, one of ``SHARES``.
 
     Attributes:
-        dropped, neighbours, beta, picture, row, column: the slider's value, what is chosen, and the
-            pixel, kept in step with the browser.
+        dropped, neighbours, beta, picture, row, column: the slider's value, the choices, and the
+            pixel, synchronized with the browser.
 
     Raises:
-        ValueError: shapes that do not belong together, or a share that the slider does not offer.
+        ValueError: inconsistent shapes, or a fraction that the slider does not offer.
     """
 
     scripts = (
@@ -62,7 +62,7 @@ class MarginExplorer(StaticWidget):
 
     def __init__(
         self,
-        pictures: np.ndarray,
+        images: np.ndarray,
         logits: np.ndarray | torch.Tensor,
         truth: np.ndarray,
         expectation: Sequence[float] | torch.Tensor,
@@ -70,19 +70,19 @@ class MarginExplorer(StaticWidget):
         dropped: float = 0.4,
     ) -> None:
         self._classes = [str(name) for name in classes]
-        self._pictures = as_images(pictures)
-        self._truth = as_labels("truth", truth, self._pictures, len(self._classes))
+        self._images = as_images(images)
+        self._truth = as_labels("truth", truth, self._images, len(self._classes))
         self._logits = torch.as_tensor(logits).float()
         self._expectation = torch.as_tensor(expectation).float()
-        count, expected = len(self._pictures), len(self._classes)
+        count, expected = len(self._images), len(self._classes)
         if self._logits.ndim != 4 or self._logits.shape[:2] != (count, expected):
             raise ValueError(f"logits must be ({count}, {expected}, h, w), got "
                              f"{tuple(self._logits.shape)}")
         if not torch.isfinite(self._logits).all():
-            raise ValueError("logits are not finite")
+            raise ValueError("logits must be finite")
         shares = self._expectation
         if shares.shape != (expected,) or not ((shares >= 0) & (shares <= 1)).all():
-            raise ValueError(f"expectation must be {expected} numbers, 0 .. 1")
+            raise ValueError(f"expectation must be {expected} values in [0, 1]")
         if dropped not in SHARES:
             raise ValueError(f"dropped must be one that the slider offers, {SHARES[0]:g} .. "
                              f"{SHARES[-1]:g} in steps of 0.01; got {dropped}")
@@ -93,7 +93,7 @@ class MarginExplorer(StaticWidget):
         super().__init__(dropped=float(dropped), row=row, column=column)
 
     def payload(self) -> dict[str, Any]:
-        """Pictures, logits in 8 bits and truths; all else is computed from them."""
+        """Return images, logits in 8 bits and truths; all else is computed from them."""
         state = ("dropped", "neighbours", "beta", "picture", "row", "column")
         return {
             "label": self.text(),
@@ -107,15 +107,15 @@ class MarginExplorer(StaticWidget):
             "betas": list(BETAS),
             "expectation": self._expectation.tolist(),
             "pictures": [
-                {"image": data_url(picture), "logits": quantise(logits.numpy()),
+                {"image": data_url(image), "logits": quantise(logits.numpy()),
                  "truth": pack(truth)}
-                for picture, logits, truth in zip(
-                    self._pictures, self._logits, self._truth, strict=True)
+                for image, logits, truth in zip(
+                    self._images, self._logits, self._truth, strict=True)
             ],
         }
 
     def fallback_png(self) -> bytes:
-        """The first picture's row at the starting share."""
+        """Return the first image's row at the initial fraction, as PNG."""
         plain = indicator(self._probabilities)
         everywhere = torch.ones_like(plain, dtype=torch.bool)
         least = threshold(plain, everywhere, self.dropped)
@@ -123,14 +123,14 @@ class MarginExplorer(StaticWidget):
                          beta=self.beta)
         kept = (indicator(refined)[0] > least).numpy()
         label = self._probabilities[0].argmax(dim=0).numpy()
-        columns = {"picture": [self._pictures[0]], "truth": [self._truth[0]],
+        columns = {"picture": [self._images[0]], "truth": [self._truth[0]],
                    "prediction": [label], "kept": [np.where(kept, label, VOID)]}
         return png_bytes(plots.gallery(columns, self._classes))
 
     def text(self) -> str:
-        """One sentence that stands for the widget; the same in every run."""
+        """Return one sentence that describes the widget, the same in every run."""
         return (
-            f"Margin explorer: {len(self._pictures)} pictures; pick a pixel to see its neighbours "
+            f"Margin explorer: {len(self._images)} pictures; pick a pixel to see its neighbours "
             "and its probabilities before and after refinement; a slider over the dropped share "
             "shows which pixels are kept."
         )

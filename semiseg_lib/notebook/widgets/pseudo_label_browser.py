@@ -1,4 +1,4 @@
-"""The pseudo-label browser: a picture's labels, round after round, and where they are wrong."""
+"""The pseudo-label browser: an image's labels, round by round, and where they are wrong."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 
 class PseudoLabelBrowser(StaticWidget):
-    """Slider over the rounds of self-training, picture by picture.
+    """Slider over the rounds of self-training, per image.
 
     Args:
-        pictures: uint8 (N, 3, H, W), N >= 1.
+        images: uint8 (N, 3, H, W), N >= 1.
         labels: round -> uint8 (N, H, W), in the order of the rounds, 255 where no label is kept.
         truth: uint8 (N, H, W), 255 = void.
         classes: C names; the first is background.
 
     Attributes:
-        picture, round: the chosen picture and round (from 0), kept in step with the browser.
+        picture, round: the chosen image and round (from 0), synchronized with the browser.
 
     Raises:
-        ValueError: no round, shapes that do not belong together, or an id of no class.
+        ValueError: no round, inconsistent shapes, or an id that is not a class.
     """
 
     scripts = ("arithmetic.js", "drawing.js", "pseudo_label_browser.js")
@@ -43,16 +43,16 @@ class PseudoLabelBrowser(StaticWidget):
 
     def __init__(
         self,
-        pictures: np.ndarray,
+        images: np.ndarray,
         labels: Mapping[str, np.ndarray],
         truth: np.ndarray,
         classes: Sequence[str],
     ) -> None:
         self._classes = [str(name) for name in classes]
-        self._pictures = as_images(pictures)
-        self._truth = as_labels("truth", truth, self._pictures, len(self._classes))
+        self._images = as_images(images)
+        self._truth = as_labels("truth", truth, self._images, len(self._classes))
         self._labels = {
-            str(name): as_labels(f"the labels of {name!r}", ids, self._pictures, len(self._classes))
+            str(name): as_labels(f"the labels of {name!r}", ids, self._images, len(self._classes))
             for name, ids in labels.items()
         }
         if not self._labels:
@@ -60,11 +60,11 @@ class PseudoLabelBrowser(StaticWidget):
         super().__init__()
 
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
-        """How good each picture's label is in each round; void pixels of the truth left out.
+        """Return the score of each image's label in each round, without void pixels of the truth.
 
         Returns:
-            (mIoU of the kept pixels, share of the pixels that are kept), float64 (N, R) in [0, 1];
-            NaN where there is nothing to score.
+            (mIoU of the kept pixels, fraction of kept pixels), float64 (N, R) in [0, 1]; NaN where
+            there is nothing to score.
         """
         found = [[_score(label, truth, self._classes) for label in labels] for truth, *labels in
                  zip(self._truth, *self._labels.values(), strict=True)]
@@ -72,7 +72,7 @@ class PseudoLabelBrowser(StaticWidget):
         return mean_iou, kept
 
     def payload(self) -> dict[str, Any]:
-        """Pictures, labels of every round, truth and scores."""
+        """Return images, labels of every round, truth and scores."""
         mean_iou, kept = self.scores()
         return {
             "label": self.text(),
@@ -85,30 +85,30 @@ class PseudoLabelBrowser(StaticWidget):
             "meanIoU": _or_none(mean_iou),
             "kept": _or_none(kept),
             "pictures": [
-                {"image": data_url(picture), "truth": pack(truth),
+                {"image": data_url(image), "truth": pack(truth),
                  "labels": [pack(label) for label in labels]}
-                for picture, truth, *labels in
-                zip(self._pictures, self._truth, *self._labels.values(), strict=True)
+                for image, truth, *labels in
+                zip(self._images, self._truth, *self._labels.values(), strict=True)
             ],
         }
 
     def fallback_png(self) -> bytes:
-        """The first picture with its labels of the first and the last round."""
+        """Return the first image with its labels of the first and the last round, as PNG."""
         names = list(self._labels)
-        columns = {"picture": [self._pictures[0]], "truth": [self._truth[0]]}
+        columns = {"picture": [self._images[0]], "truth": [self._truth[0]]}
         columns |= {name: [self._labels[name][0]] for name in (names[0], names[-1])}
         return png_bytes(plots.gallery(columns, self._classes))
 
     def text(self) -> str:
-        """One sentence that stands for the widget; the same in every run."""
+        """Return one sentence that describes the widget, the same in every run."""
         return (
-            f"Pseudo-label browser: {len(self._pictures)} pictures; a slider over "
+            f"Pseudo-label browser: {len(self._images)} pictures; a slider over "
             f"{len(self._labels)} rounds shows each label, where it is wrong, and its score."
         )
 
 
 def _score(label: np.ndarray, truth: np.ndarray, classes: Sequence[str]) -> tuple[float, float]:
-    """(mIoU of the kept pixels, kept share) of one picture (H, W)."""
+    """Return (mIoU of the kept pixels, kept fraction) of one image (H, W)."""
     known, kept = truth != VOID, label != VOID
     both = known & kept
     share = both.sum() / known.sum() if known.any() else float("nan")
@@ -116,6 +116,6 @@ def _score(label: np.ndarray, truth: np.ndarray, classes: Sequence[str]) -> tupl
 
 
 def _or_none(values: np.ndarray) -> list[list[float | None]]:
-    """Numbers for JSON, which knows no NaN; six digits are more than are shown."""
+    """Return numbers for JSON, with None for NaN, rounded to six digits."""
     return [[None if np.isnan(value) else round(float(value), 6) for value in row]
             for row in values]

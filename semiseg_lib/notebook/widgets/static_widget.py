@@ -1,4 +1,4 @@
-"""The base of the book's widgets: one script, run live by JupyterLab or by the page alone."""
+"""Base class of the book's widgets: one script, run live in JupyterLab or by the page alone."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ PAYLOAD_LIMIT = 400_000  # bytes of text/html that one widget may add to a noteb
 
 
 def read_source(*names: str) -> str:
-    """JavaScript or CSS files that lie beside this module, one behind the other."""
+    """Return the concatenated JavaScript or CSS files beside this module."""
     return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 class StaticWidget(anywidget.AnyWidget):
-    """A widget that goes on working where there is no kernel.
+    """A widget that also works without a kernel.
 
     A subclass names its ``scripts`` (defining ``mount(root, payload, state)``) and ``sheets``
-    beside this module, and its ``root_class``; it keeps the traits that ``payload()["state"]``
-    lists in step with the script. Its mime bundle carries, next to the live view, ``text/html``
-    with the same script and all data embedded. No network is used by either.
+    beside this module, and its ``root_class``; the traits listed in ``payload()["state"]`` are
+    synchronized with the script. Its MIME bundle holds, next to the live view, ``text/html`` with
+    the same script and all data embedded. Neither uses a network.
     """
 
     scripts: ClassVar[tuple[str, ...]]
@@ -34,7 +34,7 @@ class StaticWidget(anywidget.AnyWidget):
     root_class: ClassVar[str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        # traitlets subclasses on the fly when it adds traits; those keep what they inherit.
+        # traitlets creates subclasses when it adds traits; those keep what they inherit.
         if "scripts" in cls.__dict__:
             cls._esm = read_source(*cls.scripts, "live.js")
             cls._css = read_source(*cls.sheets)
@@ -45,22 +45,22 @@ class StaticWidget(anywidget.AnyWidget):
         self.on_msg(self._answer)
 
     def payload(self) -> dict[str, Any]:
-        """All that the script draws from, ready for JSON; with ``label`` and ``state``."""
+        """Return the data of the script, JSON-able, with ``label`` and ``state``."""
         raise NotImplementedError
 
     def fallback_png(self) -> bytes:
-        """A picture of the widget for readers without JavaScript."""
+        """Return a PNG of the widget for readers without JavaScript."""
         raise NotImplementedError
 
     def text(self) -> str:
-        """What a reader without pictures gets; the same in every run."""
+        """Return the text for readers without images, the same in every run."""
         raise NotImplementedError
 
     def to_html(self) -> str:
-        """The widget as a piece of HTML that needs neither kernel nor network.
+        """Return the widget as HTML that needs neither kernel nor network.
 
         Raises:
-            ValueError: it would weigh more than ``PAYLOAD_LIMIT`` bytes.
+            ValueError: it would be larger than ``PAYLOAD_LIMIT`` bytes.
         """
         data = json.dumps(self.payload(), separators=(",", ":"), sort_keys=True)
         data = data.replace("</", "<\\/")
@@ -82,7 +82,7 @@ start("{key}");
         if size > PAYLOAD_LIMIT:
             raise ValueError(
                 f"this widget would add {size:,} bytes to the notebook, more than "
-                f"{PAYLOAD_LIMIT:,}: pass fewer or smaller pictures"
+                f"{PAYLOAD_LIMIT:,}: pass fewer or smaller images"
             )
         return page
 

@@ -1,4 +1,4 @@
-"""The threshold explorer: what a confidence threshold keeps, and how much of that is right."""
+"""The threshold explorer: coverage and accuracy of a confidence threshold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semiseg_lib.notebook.widgets.encoding import data_url, pack
 from semiseg_lib.notebook.widgets.inputs import as_images, as_labels
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
-# Coarse where hardly a pixel lies, fine near 1; each is written as it would be in code.
+# Coarse where pixels are rare, fine near 1; each as it would be written in code.
 OFFERED = (
     *(i / 100 for i in range(0, 50, 5)),
     *(i / 100 for i in range(50, 90)),
@@ -30,26 +30,26 @@ OFFERED = (
 class ThresholdExplorer(StaticWidget):
     """Slider over the confidence threshold below which a pixel's prediction is dropped.
 
-    Beside one picture stand the shares of the whole pool, class by class: a threshold buys accuracy
-    with pixels, and not at the same price in every class. Void pixels are in no share.
+    Beside one image, fractions of the whole pool are given per class: a threshold trades pixels for
+    accuracy, at another rate in every class. Void pixels are not counted.
 
     Args:
-        pictures: uint8 (N, 3, H, W), N >= 1.
-        logits: float (N, C, h, w); enlarged before the softmax.
+        images: uint8 (N, 3, H, W), N >= 1.
+        logits: float (N, C, h, w); upsampled before the softmax.
         truth: uint8 (N, H, W), 255 = void.
         counts: of the pool, by :func:`~semiseg_lib.evaluation.confidence.confidence_counts`; its
             bins decide which thresholds the slider offers: with 200, steps of 0.01, and of 0.005
             from 0.9.
         classes: C names; the first is background.
-        threshold: where the slider starts.
+        threshold: initial value of the slider.
 
     Attributes:
-        threshold, picture: the slider's value and the chosen picture, kept in step with the
+        threshold, picture: the slider's value and the chosen image, synchronized with the
             browser.
 
     Raises:
-        ValueError: shapes that do not belong together, other classes in ``counts``, or a threshold
-            that the slider does not offer.
+        ValueError: inconsistent shapes, other classes in ``counts``, or a threshold that the slider
+            does not offer.
     """
 
     scripts = ("arithmetic.js", "drawing.js", "track.js", "threshold_explorer.js")
@@ -61,7 +61,7 @@ class ThresholdExplorer(StaticWidget):
 
     def __init__(
         self,
-        pictures: np.ndarray,
+        images: np.ndarray,
         logits: np.ndarray | torch.Tensor,
         truth: np.ndarray,
         counts: ConfidenceCounts,
@@ -69,10 +69,10 @@ class ThresholdExplorer(StaticWidget):
         threshold: float = 0.95,
     ) -> None:
         self._classes = [str(name) for name in classes]
-        self._pictures = as_images(pictures)
-        self._truth = as_labels("truth", truth, self._pictures, len(self._classes))
+        self._images = as_images(images)
+        self._truth = as_labels("truth", truth, self._images, len(self._classes))
         self._logits = torch.as_tensor(logits)
-        count, expected = len(self._pictures), len(self._classes)
+        count, expected = len(self._images), len(self._classes)
         if self._logits.ndim != 4 or self._logits.shape[:2] != (count, expected):
             raise ValueError(f"logits must be ({count}, {expected}, h, w), got "
                              f"{tuple(self._logits.shape)}")
@@ -88,7 +88,7 @@ class ThresholdExplorer(StaticWidget):
         super().__init__(threshold=float(threshold))
 
     def payload(self) -> dict[str, Any]:
-        """Pictures, predictions and the pool's pixels at or above each threshold."""
+        """Return images, predictions and the pool's pixels at or above each threshold."""
         return {
             "label": self.text(),
             "state": {"threshold": self.threshold, "picture": self.picture},
@@ -99,34 +99,34 @@ class ThresholdExplorer(StaticWidget):
             "thresholds": self._thresholds,
             "total": self._at_least(self._counts.total),
             "right": self._at_least(self._counts.right),
-            "pictures": [self._picture_payload(index) for index in range(len(self._pictures))],
+            "pictures": [self._image_payload(index) for index in range(len(self._images))],
         }
 
     def fallback_png(self) -> bytes:
-        """The first picture's row at the starting threshold."""
+        """Return the first image's row at the initial threshold, as PNG."""
         label, confidence = self._predicted[0]
         kept = np.where(confidence >= self.threshold, label, VOID)
-        columns = {"picture": [self._pictures[0]], "truth": [self._truth[0]],
+        columns = {"picture": [self._images[0]], "truth": [self._truth[0]],
                    "prediction": [label], f"kept at {self.threshold:g}": [kept]}
         return png_bytes(plots.gallery(columns, self._classes))
 
     def text(self) -> str:
-        """One sentence that stands for the widget; the same in every run."""
+        """Return one sentence that describes the widget, the same in every run."""
         return (
-            f"Threshold explorer: {len(self._pictures)} pictures; a slider over the confidence "
+            f"Threshold explorer: {len(self._images)} pictures; a slider over the confidence "
             "threshold shows which pixels of a prediction are kept and how many of them are right, "
             "class by class."
         )
 
     def _at_least(self, counts: np.ndarray) -> list[list[int]]:
-        """Pixels (C, T) whose confidence is at least each of the offered thresholds."""
+        """Return the pixels (C, T) whose confidence is >= each offered threshold."""
         from_above = counts[:, ::-1].cumsum(axis=1)[:, ::-1]
         places = [round(threshold * self._counts.bins) for threshold in self._thresholds]
         return from_above[:, places].tolist()
 
-    def _picture_payload(self, index: int) -> dict[str, str]:
+    def _image_payload(self, index: int) -> dict[str, str]:
         label, confidence = self._predicted[index]
-        # The place of the largest threshold that a pixel still meets, so that none is rounded.
+        # The index of the largest threshold that a pixel reaches, so that none is rounded.
         level = np.searchsorted(self._thresholds, confidence, side="right") - 1
-        return {"image": data_url(self._pictures[index]), "label": pack(label),
+        return {"image": data_url(self._images[index]), "label": pack(label),
                 "level": pack(level), "truth": pack(self._truth[index])}

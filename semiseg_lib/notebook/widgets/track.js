@@ -1,5 +1,5 @@
-// A chart as wide as the slider's track: one value a place of the slider, so that the thumb points
-// at the place that is shown. drawing.js goes before it.
+// A chart as wide as the slider's track: one value per position of the slider, so that the thumb points
+// at the position that is shown. drawing.js goes before it.
 
 const TRACK = { width: 680, height: 132, top: 10, floor: 104, margin: 10 };
 
@@ -31,7 +31,7 @@ function makeTrack(series, count, ticks) {
 
   let shown = [];
   let up = () => floor;
-  // values: one list a series, null or NaN where there is none.
+  // values: one list per series, null or NaN for missing values.
   const draw = (values, [low, high]) => {
     shown = values;
     up = (share) => floor - ((share - low) / (high - low)) * (floor - top);
