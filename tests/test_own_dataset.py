@@ -185,7 +185,7 @@ def test_its_options_are_part_of_a_run(profile, mine, root):
     assert both.digest != one_eye.digest and both.recipe != one_eye.recipe
     with pytest.raises(ValueError, match="dataset mine has no option 'lens'; it has camera"):
         profile.data.with_options(lens="wide")
-    with pytest.raises(ValueError, match="the options of voc are a DatasetOptions"):
+    with pytest.raises(ValueError, match="the options of voc must be a DatasetOptions"):
         DataConfig("voc", options=mine.MineOptions())
 
 
@@ -266,7 +266,7 @@ def test_a_dataset_without_audit_and_an_unknown_one_are_refused(mine, root, caps
     datasets.register(replace(mine.DATASET, name="unaudited", audit=None))
     assert main(["data", "check", "unaudited", "--root", str(root)]) == 1
     said = capsys.readouterr().err
-    assert "the dataset unaudited has no audit; there is one for minivoc, voc" in said
+    assert "the dataset unaudited has no audit; choose from minivoc, voc" in said
     assert said.count("mine") >= 1 and "Traceback" not in said
     for arguments in (["data", "check", "theirs"], ["data", "--dataset", "theirs"],
                       ["data", "split", "theirs", "--labelled", "2", "--out", "list.txt"],

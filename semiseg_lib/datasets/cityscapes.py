@@ -103,13 +103,8 @@ class CityscapesDataset:
     decoding = ""
 
     def __init__(
-        self,
-        root: Path,
-        split: str = "train",
-        names: Sequence[str] | None = None,
-        keep: Sequence[str] | None = None,
-        masks: MaskFormat | None = "auto",
-        boxes: bool = True,
+        self, root: Path, split: str = "train", names: Sequence[str] | None = None,
+        keep: Sequence[str] | None = None, masks: MaskFormat | None = "auto", boxes: bool = True,
     ) -> None:
         self.root, self.split = Path(root), split
         self.masks, self.boxes = masks, boxes

@@ -419,8 +419,7 @@ def _in_studies() -> Iterator[None]:
     """Let there be a tiny study, whose records lie in the work folder."""
     arm = studies.Arm("masks alone", self_correction.supervised, dataset="folder")
     with mock.patch.dict(studies.STUDIES, {STUDY: {"masks": arm}}), \
-            mock.patch.object(records, "record_path",
-                              lambda name, profile: work_root() / f"{name}-{profile}.json"):
+            mock.patch.object(records, "MEASURED", work_root()):
         yield
 
 

@@ -37,7 +37,8 @@ from semiseg_lib.methods.losses import confident_cross_entropy, enlarge, shown_p
 
 def most_likely(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the labels of (E1), int64 (B, H, W), of logits (B, C, h, w); no gradient."""
-    return enlarge(logits.float(), size).max(dim=1).indices  # argmax takes three times as long
+    # argmax takes three times as long; max keeps what its gradient would need
+    return enlarge(logits.detach().float(), size).max(dim=1).indices
 
 
 def cross_loss(
