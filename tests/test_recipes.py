@@ -100,7 +100,7 @@ def test_a_profile_that_a_dataset_lacks_names_those_it_has():
     with pytest.raises(ValueError, match=r"'paper' has nothing for 'folder'.*: smoke, laptop, gpu"):
         load("paper", "folder")
     for asked in ("gpu", "smoke"):
-        with pytest.raises(ValueError, match="unknown dataset .imagenet.; choose from minivoc, voc"):
+        with pytest.raises(ValueError, match=r"dataset .imagenet.; choose from minivoc, voc"):
             load(asked, "imagenet")
     assert all(for_dataset(name) for name in SHIPPED)
     with pytest.raises(ValueError, match="the dataset voc has no option 'world'; it has none"):
