@@ -242,7 +242,7 @@ print("loss by step:", " ".join(f"{value:.2f}" for value in losses))
 
 # %% tags=["nbval-ignore-output"]
 with TemporaryDirectory() as folder:
-    from semiseg_lib.training.run_folder import RunFolder
+    from semiseg_lib import RunFolder
 
     history = fit(untrained(), loader, config, RunFolder(Path(folder)), accelerator)
 
