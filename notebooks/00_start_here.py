@@ -33,13 +33,10 @@ device = None  # "cpu" to stay on the CPU; None takes the best there is
 import numpy as np
 from torch import nn
 
-from semiseg_lib import recipes
-from semiseg_lib.evaluation.metrics import predict, predict_logits
-from semiseg_lib.experiments import resolve
-from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods.losses import enlarge
-from semiseg_lib.methods.self_correcting.method import linear_correction
-from semiseg_lib.notebook import chapter, plots, tables
+from semiseg_lib import (
+    chapter, enlarge, linear_correction, plots, predict, predict_logits,
+    recipes, resolve, self_correction as story, tables,
+)
 
 profile = chapter.begin("00_start_here", profile, device)
 

@@ -36,15 +36,12 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from semiseg_lib import Boxes, Data, VOID, chapter, plots, tables
 from semiseg_lib.batches import boxes
-from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.weak_view import DRAWS, View, draw_view
 from semiseg_lib.datasets import labels, splits
 from semiseg_lib.datasets.devkit.annotation import read_annotation
-from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, annotate, draw_scene
-from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.notebook import chapter, plots, tables
 
 profile = chapter.begin("01_data_preparation", profile, device)
 data = Data(profile.data, seed)

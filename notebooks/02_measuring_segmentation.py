@@ -34,11 +34,10 @@ from importlib.util import find_spec
 import numpy as np
 from PIL import Image
 
-from semiseg_lib.batches.data import Data
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation import metrics as evaluate
-from semiseg_lib.evaluation.metrics import Evaluation, evaluate_labels
-from semiseg_lib.notebook import chapter, plots, tables
+from semiseg_lib import (
+    Data, Evaluation, VOID, chapter, evaluate_labels, evaluation, plots,
+    tables,
+)
 
 profile = chapter.begin("02_measuring_segmentation", profile, device)
 data = Data(profile.data, seed)
@@ -148,7 +147,7 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
 
 # %% tags=["nbval-check-output"]
 matrix = confusion_matrix(small_truth, small_prediction, len(SMALL))
-assert (matrix == evaluate.confusion_matrix(small_truth, small_prediction, len(SMALL))).all()
+assert (matrix == evaluation.metrics.confusion_matrix(small_truth, small_prediction, len(SMALL))).all()
 print(matrix)
 print("pixels counted:", matrix.sum(), "of", small_truth.size)
 

@@ -38,14 +38,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib import methods, recipes, studies
-from semiseg_lib.core.paths import work_root
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.evaluation.metrics import evaluate, predict
-from semiseg_lib.experiments import resolve
-from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.notebook import chapter, checks, plots, tables
+from semiseg_lib import (
+    VOID, chapter, checks, evaluate, mean_and_interval, methods, plots,
+    predict, recipes, resolve, self_correction as story, studies, tables,
+    work_root,
+)
 
 profile = chapter.begin("03_supervised_baseline", profile, device)
 
@@ -111,7 +108,7 @@ plots.show(figure, alt="Three test pictures, one a row, from well to poorly segm
 # ```
 
 # %% tags=["nbval-check-output"]
-from semiseg_lib.methods.losses import enlarge
+from semiseg_lib import enlarge
 from semiseg_lib.models.unet import UNet
 
 network = UNet(num_classes=5, width=16).eval()
@@ -203,8 +200,10 @@ print(f"all void: torch {torchs:.4f}, ours {ours:.4f}")
 # steps from a fresh start.
 
 # %%
-from semiseg_lib.batches.loader import Loader, sampled_indices
-from semiseg_lib.training.loop import TrainConfig, fit, make_accelerator, make_optimizer
+from semiseg_lib import (
+    Loader, TrainConfig, fit, make_accelerator, make_optimizer,
+)
+from semiseg_lib.batches.loader import sampled_indices
 
 config = TrainConfig(
     steps=12, batch_labelled=8, batch_unlabelled=0, log_every=1, channels_last=False
@@ -243,7 +242,7 @@ print("loss by step:", " ".join(f"{value:.2f}" for value in losses))
 
 # %% tags=["nbval-ignore-output"]
 with TemporaryDirectory() as folder:
-    from semiseg_lib.training.run_folder import RunFolder
+    from semiseg_lib import RunFolder
 
     history = fit(untrained(), loader, config, RunFolder(Path(folder)), accelerator)
 
@@ -318,7 +317,7 @@ assert difference < 1e-2, "an interrupted run must continue as if nothing had ha
 # ```
 
 # %% tags=["nbval-check-output"]
-from semiseg_lib.methods.averaging import MovingAverage
+from semiseg_lib import MovingAverage
 
 
 def averaged(weights: list[float], decay: float) -> list[float]:
@@ -462,7 +461,7 @@ checks.claim(
 
 # %% tags=["nbval-check-output"]
 for values in ([60, 64], [60, 62, 64], [60, 61, 62, 63, 64]):
-    interval = statistics.mean_and_interval(values)
+    interval = mean_and_interval(values)
     print(f"{len(values)} runs: mean {interval.mean:.0f}, sd {interval.sd:.2f}, "
           f"95 % interval {interval.low:.1f} to {interval.high:.1f}")
 
@@ -586,7 +585,7 @@ def t_interval(values: list[float]) -> tuple[float, float]:
 
 
 # %% tags=["check"]
-checks.same("3.1", t_interval, lambda v: statistics.mean_and_interval(v)[1:3], [58.0, 61.0, 59.5])
+checks.same("3.1", t_interval, lambda v: mean_and_interval(v)[1:3], [58.0, 61.0, 59.5])
 
 # %% [markdown]
 # **2. Implement: a masked cross-entropy from nothing.** Write it without `ignore_index`: take the
@@ -625,7 +624,7 @@ def through_stride(masks: Tensor, num_classes: int, stride: int) -> Tensor:
 
 
 # %% tags=["check"]
-from semiseg_lib.evaluation.metrics import evaluate_labels
+from semiseg_lib import evaluate_labels
 
 ceilings = {
     stride: evaluate_labels(

@@ -36,14 +36,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from semiseg_lib.batches.boxes import class_maps, heat_map
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.evaluation.metrics import evaluate, evaluate_labels, predict
-from semiseg_lib.evaluation.predict import predict_part
-from semiseg_lib.experiments import resolve
-from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.notebook import chapter, checks, plots, tables
+from semiseg_lib import (
+    Boxes, VOID, chapter, checks, class_maps, evaluate, evaluate_labels,
+    plots, predict, predict_part, resolve, self_correction as story, tables,
+)
+from semiseg_lib.batches.boxes import heat_map
 
 profile = chapter.begin("04_ancillary_model", profile, device)
 

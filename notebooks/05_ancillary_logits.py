@@ -39,14 +39,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semiseg_lib.batches.boxes import class_maps
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.evaluation.metrics import evaluate_labels, predict_logits
-from semiseg_lib.experiments import evaluate_unlabelled, resolve
-from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods.losses import enlarge
-from semiseg_lib.notebook import chapter, checks, plots, tables
+from semiseg_lib import (
+    Boxes, VOID, chapter, checks, class_maps, enlarge, evaluate_labels,
+    evaluate_unlabelled, plots, predict_logits, resolve, self_correction as
+    story, tables,
+)
 
 profile = chapter.begin("05_ancillary_logits", profile, device)
 
@@ -219,8 +216,9 @@ assert (labels == reference).mean() > 0.99, "rounding to float16 should hardly c
 # checks all three. We try it on a copy.
 
 # %%
+from semiseg_lib import LogitsStore
 from semiseg_lib.core.paths import shown as path_as_shown
-from semiseg_lib.stores.logits import LogitsStore, StaleLogits
+from semiseg_lib.stores.logits import StaleLogits
 
 
 def attempt(what: str, asked: LogitsStore) -> None:

@@ -34,14 +34,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semiseg_lib import studies
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.evaluation.metrics import predict_logits
-from semiseg_lib.experiments import evaluate_unlabelled, resolve
-from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods.losses import enlarge, soft_cross_entropy
-from semiseg_lib.notebook import chapter, checks, plots
+from semiseg_lib import (
+    VOID, chapter, checks, enlarge, evaluate_unlabelled, paired_interval,
+    plots, predict_logits, resolve, self_correction as story,
+    soft_cross_entropy, studies,
+)
 from semiseg_lib.notebook.widgets import AlphaExplorer
 
 profile = chapter.begin("06_self_correction", profile, device)
@@ -453,8 +450,7 @@ for alpha in (30, 5, 1, 0.5, 0.25):
     print(f"{alpha:5g}   {alpha / (1 + alpha):.2f}")
 
 # %%
-from semiseg_lib.methods.self_correcting import AlphaSchedule
-from semiseg_lib.methods.self_correcting.method import linear_correction
+from semiseg_lib import AlphaSchedule, linear_correction
 
 schedules = {
     "by 30 % (ours)": AlphaSchedule(start=30, end=0.5, until=0.3),
@@ -663,7 +659,7 @@ def arithmetic_miou(s: int) -> float:
 
 geometric = [label_scores[s][ALPHAS.index(0.5)] for s in profile.seeds]
 arithmetic = [arithmetic_miou(s) for s in profile.seeds]
-difference = statistics.paired_interval(arithmetic, geometric)
+difference = paired_interval(arithmetic, geometric)
 print(f"arithmetic minus geometric: {difference.mean:+.1f} points "
       f"({difference.low:+.1f} to {difference.high:+.1f}): {difference.verdict}")
 

@@ -37,17 +37,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from semiseg_lib import methods, recipes, studies
-from semiseg_lib.batches.loader import Loader
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.evaluation.metrics import predict_logits
-from semiseg_lib.experiments import evaluate_unlabelled, resolve
-from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods.losses import enlarge
-from semiseg_lib.methods.self_correcting import AlphaSchedule
-from semiseg_lib.methods.self_correcting.method import linear_correction
-from semiseg_lib.notebook import chapter, checks, plots, tables
+from semiseg_lib import (
+    AlphaSchedule, Loader, VOID, chapter, checks, enlarge,
+    evaluate_unlabelled, linear_correction, methods, paired_interval, plots,
+    predict_logits, recipes, resolve, self_correction as story, studies,
+    tables,
+)
 
 profile = chapter.begin("07_primary_training", profile, device)
 
@@ -420,7 +415,7 @@ plots.show(
 # %%
 def row(arm: str, other: str) -> dict:
     """One line of a verdict table: the arm's level, and its difference to another arm."""
-    interval = statistics.paired_interval(records.scores(arm), records.scores(other))
+    interval = paired_interval(records.scores(arm), records.scores(other))
     return {
         "alpha": arms[arm] + records.sign,
         "test mIoU": [score / 100 for score in records.scores(arm)],

@@ -36,20 +36,13 @@ import numpy as np
 from scipy import stats
 from scipy.ndimage import distance_transform_edt
 
-from semiseg_lib import recipes, studies
-from semiseg_lib.batches.data import Data
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.evaluation.metrics import Evaluation, confusion_matrix, evaluate_labels, predict
-from semiseg_lib.experiments import (
-    evaluate_unlabelled,
-    networks_trained,
-    resolve,
+from semiseg_lib import (
+    Data, Evaluation, VOID, chapter, checks, confusion_matrix, enlarge,
+    evaluate_labels, evaluate_unlabelled, paired_interval, plots, predict,
+    recipes, resolve, self_correction as story, studies, tables,
 )
-from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods.losses import enlarge
-from semiseg_lib.notebook import chapter, checks, plots, tables
+from semiseg_lib.datasets.minivoc import Sizes
+from semiseg_lib.experiments import networks_trained
 
 profile = chapter.begin("08_evaluation", profile, device)
 
@@ -415,7 +408,7 @@ for s in profile.seeds:
     rows.append({"what varies": f"test pictures, models of seed {s}",
                  "linear − none, mean": f"{np.mean(linear - none):+.1f}",
                  "95 % interval": f"{low:+.1f} to {high:+.1f}"})
-over_seeds = statistics.paired_interval(
+over_seeds = paired_interval(
     *(100 * np.array(of_seeds(scores[name])) for name in ("linear correction", "no correction"))
 )
 rows.append({"what varies": "training runs (seeds)",
@@ -459,7 +452,7 @@ costs = {name: networks_trained(run) for name, run in rung_runs.items()}
 def step(name: str, below: str, cost: int) -> dict:
     """One line of the ladder: its level and its paired difference to the rung below."""
     here, there = ([ladder[rung][s] for s in common] for rung in (name, below))
-    interval = statistics.paired_interval(here, there)
+    interval = paired_interval(here, there)
     return {
         "rung": name,
         "trainings": str(cost),
@@ -561,7 +554,7 @@ plots.show(
 rows = []
 for case in CASES:
     none, linear = both_arms(case)
-    interval = statistics.paired_interval(linear, none)
+    interval = paired_interval(linear, none)
     rows.append({"boxes": case + sign,
                  "no correction": [score / 100 for score in none],
                  "linear": [score / 100 for score in linear],
@@ -675,7 +668,7 @@ def interval_of_differences(a: np.ndarray, b: np.ndarray) -> tuple[float, float]
 first, second = np.array([75.1, 73.0, 76.4]), np.array([72.2, 71.1, 73.1])
 checks.same(
     "8.2", interval_of_differences,
-    lambda a, b: statistics.paired_interval(a, b)[1:3], first, second
+    lambda a, b: paired_interval(a, b)[1:3], first, second
 )
 
 # %% [markdown]

@@ -49,24 +49,18 @@ from torch.nn import functional
 from bookkit import results
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import methods, recipes, studies
-from semiseg_lib.batches.boxes import class_maps
-from semiseg_lib.batches.data import Data, DataConfig
-from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib import (
+    Boxes, Data, DataConfig, Loader, Machine, ModelConfig, Run, ViewConfig,
+    VOID, chapter, checks, class_maps, methods, plots, published, recipes,
+    resolve, self_correction as story, studies, tables, work_root,
+)
 from semiseg_lib.batches.weak_view import DRAWS, View, draw_view
-from semiseg_lib.core.paths import work_root
 from semiseg_lib.datasets.audit import audit_layout
 from semiseg_lib.datasets.devkit.layout import voc_layout
-from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
-from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.experiments import Machine, Run, resolve
-from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import AncillaryConfig
 from semiseg_lib.methods.self_correcting.method import BoxAttention
-from semiseg_lib.models import ModelConfig, build
-from semiseg_lib.notebook import chapter, checks, plots, published, tables
+from semiseg_lib.models import build
 from semiseg_lib.recipes import Profile
 from semiseg_lib.training import memory
 

@@ -39,21 +39,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from semiseg_lib import methods, recipes, studies
-from semiseg_lib.batches.loader import Loader
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.evaluation.metrics import evaluate, evaluate_labels, predict_logits
-from semiseg_lib.experiments import evaluate_unlabelled, resolve
-from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.methods import ConvPrimaryConfig
-from semiseg_lib.methods.losses import enlarge
-from semiseg_lib.methods.self_correcting import AlphaSchedule
-from semiseg_lib.methods.self_correcting.method import (
-    ConvCorrection,
-    linear_correction,
+from semiseg_lib import (
+    AlphaSchedule, Loader, VOID, chapter, checks, enlarge, evaluate,
+    evaluate_labels, evaluate_unlabelled, linear_correction,
+    mean_and_interval, methods, plots, predict_logits, published, recipes,
+    resolve, self_correction as story, studies, tables,
 )
-from semiseg_lib.notebook import chapter, checks, plots, published, tables
+from semiseg_lib.methods import ConvPrimaryConfig
+from semiseg_lib.methods.self_correcting.method import ConvCorrection
 
 profile = chapter.begin("10_convolutional_self_correction", profile, device)
 
@@ -731,7 +724,7 @@ for masks in (24, 96):
     means = {kind: np.mean(records.scores(f"{masks} {arm}"))
              for kind, arm in (("none", "none"), ("linear", "warm linear"),
                                ("conv", "conv"))}
-    interval = statistics.mean_and_interval(against(f"{masks} conv", f"{masks} warm linear"))
+    interval = mean_and_interval(against(f"{masks} conv", f"{masks} warm linear"))
     rows.append({
         "setting": f"ours, {masks} masks{records.sign}",
         **{k: f"{v:.1f}" for k, v in means.items()},

@@ -47,27 +47,18 @@ from torch import Tensor
 from torch.nn import functional
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import models, recipes, studies
+from semiseg_lib import (
+    ModelConfig, VOID, chapter, checks, confidence_counts, models,
+    paired_interval, plots, predict, predict_logits, predict_part,
+    predict_probabilities, pseudo_labelling, published, recipes, resolve,
+    self_correction, studies, tables,
+)
 from semiseg_lib.batches.weak_view import DRAWS, draw_view
 from semiseg_lib.core.paths import shown
-from semiseg_lib.datasets.camvid import (
-    CAMVID_EXACT,
-    CAMVID_MERGED,
-    FRAMES,
-    NEAR,
-    camvid_frames,
-    camvid_ids,
-)
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.evaluation.confidence import confidence_counts
-from semiseg_lib.evaluation.metrics import predict, predict_logits, predict_probabilities
-from semiseg_lib.evaluation.predict import predict_part
-from semiseg_lib.experiments import pseudo_labelling, resolve, self_correction
+from semiseg_lib.datasets.camvid import CAMVID_EXACT, CAMVID_MERGED, FRAMES, NEAR, camvid_frames, camvid_ids
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.methods.pseudo_label.method import balanced_thresholds, class_thresholds
-from semiseg_lib.models import ModelConfig, swiftnet
-from semiseg_lib.notebook import chapter, checks, plots, published, tables
+from semiseg_lib.models import swiftnet
 from semiseg_lib.notebook.widgets import PseudoLabelBrowser, ThresholdExplorer
 
 profile = chapter.begin("11_pseudo_labelling", profile, device)
@@ -657,7 +648,7 @@ for arm, text in arms.items():
     for score in ("labels 1", "labels 2"):
         row[f"mIoU of {score}"] = list(by_seed(arm, score).values()) or None
     if arm != "pseudo" and len(common) > 1:
-        interval = statistics.paired_interval(
+        interval = paired_interval(
             *([x[s] for s in common] for x in (test, reference))
         )
         row |= {"difference": f"{interval.mean:+.1f}", "verdict": interval.verdict,

@@ -37,21 +37,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib import methods, recipes, studies
-from semiseg_lib.batches.cutmix import Mix, draw_masks, draw_mix
-from semiseg_lib.batches.loader import Loader
+from semiseg_lib import (
+    Loader, MovingAverage, VOID, chapter, checks, confidence_counts,
+    cross_entropy, draw_mix, enlarge, evaluate_labels, methods,
+    paired_interval, plots, predict_logits, predict_part, published, recipes,
+    resolve, semi_supervised, strong_view, studies, tables,
+)
+from semiseg_lib.batches.cutmix import Mix, draw_masks
 from semiseg_lib.batches.options import THREE_BOXES
-from semiseg_lib.batches.strong_view import strong_view
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.evaluation.confidence import confidence_counts
-from semiseg_lib.evaluation.metrics import evaluate_labels, predict_logits
-from semiseg_lib.evaluation.predict import predict_part
-from semiseg_lib.experiments import resolve, semi_supervised
 from semiseg_lib.experiments.self_correction import supervised
-from semiseg_lib.methods.averaging import MovingAverage
-from semiseg_lib.methods.losses import cross_entropy, enlarge
-from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import CutMixSampler, ThresholdExplorer
 
 profile = chapter.begin("12_consistency", profile, device)
@@ -519,7 +513,7 @@ def row(one: str, other: str) -> dict:
             "compared with": arms[other].text}
     if len(seeds) < 2:
         return {**line, "verdict": "one seed: no verdict"}
-    interval = statistics.paired_interval([here[s] for s in seeds], [there[s] for s in seeds])
+    interval = paired_interval([here[s] for s in seeds], [there[s] for s in seeds])
     return {**line, "points": f"{interval.mean:+.1f}",
             "95 % interval": f"{interval.low:+.1f} to {interval.high:+.1f}",
             "verdict": interval.verdict}

@@ -40,19 +40,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from semiseg_lib import methods, recipes, studies
-from semiseg_lib.batches.cutmix import draw_masks, draw_mix
-from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.evaluation.metrics import evaluate_labels
-from semiseg_lib.experiments import resolve, semi_supervised
+from semiseg_lib import (
+    CutMixConfig, ImageSet, Loader, VOID, chapter, checks, draw_mix, enlarge,
+    evaluate_labels, methods, paired_interval, plots, published, recipes,
+    resolve, semi_supervised, studies, tables,
+)
+from semiseg_lib.batches.cutmix import draw_masks
+from semiseg_lib.batches.options import THREE_BOXES
 from semiseg_lib.methods import CPSConfig
 from semiseg_lib.methods.cps.method import CPS
-from semiseg_lib.methods.losses import enlarge
-from semiseg_lib.notebook import chapter, checks, plots, published, tables
 
 profile = chapter.begin("13_cross_pseudo_supervision", profile, device)
 
@@ -100,7 +96,7 @@ def compared(one: str, other: str, name: str) -> dict[str, str]:
     line = {"difference in test mIoU (points)": name + records.sign,
             "seeds": str(len(seeds))}
     if len(seeds) > 1:
-        found = statistics.paired_interval(*([scores[s] for s in seeds] for scores in by_seed))
+        found = paired_interval(*([scores[s] for s in seeds] for scores in by_seed))
         interval = f"{found.low:+.1f} to {found.high:+.1f}"
         line |= {"mean": f"{found.mean:+.1f}", "interval": interval,
                  "verdict": found.verdict}

@@ -38,23 +38,14 @@ import torch
 from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import methods, recipes, studies
-from semiseg_lib.batches.loader import Loader
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.experiments import resolve, semi_supervised
-from semiseg_lib.methods import CACConfig
-from semiseg_lib.methods.cac.crop_pairs import (
-    Crops,
-    draw_crops,
-    draw_pair,
-    shared_cells,
-    shared_share,
+from semiseg_lib import (
+    Boxes, Loader, VOID, chapter, checks, cross_entropy, enlarge, methods,
+    paired_interval, plots, published, recipes, resolve, semi_supervised,
+    studies, tables,
 )
+from semiseg_lib.methods import CACConfig
+from semiseg_lib.methods.cac.crop_pairs import Crops, draw_crops, draw_pair, shared_cells, shared_share
 from semiseg_lib.methods.cac.method import in_chunks
-from semiseg_lib.methods.losses import cross_entropy, enlarge
-from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import CropPairExplorer
 
 profile = chapter.begin("14_context_aware_consistency", profile, device)
@@ -108,7 +99,7 @@ def compared(*pairs: tuple[str, str]) -> list[dict]:
         seeds = sorted(scores.get(one, {}).keys() & scores.get(other, {}).keys())
         if len(seeds) < 2:
             continue
-        found = statistics.paired_interval(
+        found = paired_interval(
             *([scores[arm][s] for s in seeds] for arm in (one, other))
         )
         lines.append({

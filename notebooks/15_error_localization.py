@@ -39,15 +39,11 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
-from semiseg_lib import models, recipes, studies
-from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.batches.loader import Loader
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.evaluation.metrics import evaluate_labels
-from semiseg_lib.experiments import resolve, semi_supervised
-from semiseg_lib.methods.losses import cross_entropy, enlarge
-from semiseg_lib.notebook import chapter, checks, plots, published, tables
+from semiseg_lib import (
+    ImageSet, Loader, VOID, chapter, checks, cross_entropy, enlarge,
+    evaluate_labels, models, paired_interval, plots, published, recipes,
+    resolve, semi_supervised, studies, tables,
+)
 from semiseg_lib.notebook.widgets import ErrorMapExplorer
 
 profile = chapter.begin("15_error_localization", profile, device)
@@ -104,7 +100,7 @@ def compared(one: str, other: str) -> list[dict[str, str]]:
     seeds = sorted(scores.get(one, {}).keys() & scores.get(other, {}).keys())
     if len(seeds) < 2:
         return []
-    found = statistics.paired_interval(
+    found = paired_interval(
         *([scores[arm][s] for s in seeds] for arm in (one, other))
     )
     return [{
@@ -543,7 +539,7 @@ for name, among in (
     pair = [by_picture(detectors[one], among) for one in ("error map", "1 − confidence")]
     both = np.isfinite(pair[0])
     if both.sum() > 1:
-        found = statistics.paired_interval(pair[0][both], pair[1][both])
+        found = paired_interval(pair[0][both], pair[1][both])
         lines.append({
             "error map − confidence, average precision": name, "pictures": str(found.count),
             "mean": f"{found.mean:+.3f}",

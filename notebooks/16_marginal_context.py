@@ -37,20 +37,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from semiseg_lib import datasets, methods, recipes, studies
-from semiseg_lib.batches.cutmix import draw_mix
-from semiseg_lib.batches.data import Data, DataConfig
-from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.strong_view import strong_view
+from semiseg_lib import (
+    Data, DataConfig, Loader, VOID, chapter, checks, datasets, draw_mix,
+    enlarge, methods, paired_interval, plots, predict_logits, published,
+    recipes, resolve, semi_supervised, strong_view, studies, tables,
+)
 from semiseg_lib.core.paths import reading_root
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation import statistics
-from semiseg_lib.evaluation.metrics import predict_logits
-from semiseg_lib.experiments import resolve, semi_supervised
-from semiseg_lib.methods.losses import enlarge
 from semiseg_lib.methods.s4mc import BETA
 from semiseg_lib.methods.s4mc.method import agreement, indicator, neighbours
-from semiseg_lib.notebook import chapter, checks, plots, published, tables
 from semiseg_lib.notebook.widgets import MarginExplorer
 
 profile = chapter.begin("16_marginal_context", profile, device)
@@ -104,7 +98,7 @@ def row(one: str, other: str) -> dict:
             "seeds": str(len(seeds))}
     if len(seeds) < 2:
         return {**line, "verdict": "too few seeds"}
-    found = statistics.paired_interval(
+    found = paired_interval(
         *([scores[arm][s] for s in seeds] for arm in (one, other))
     )
     return {**line, "points": f"{found.mean:+.1f}",

@@ -36,8 +36,9 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from semiseg_lib import recipes, studies
-from semiseg_lib.notebook import chapter, checks, plots, published, tables
+from semiseg_lib import (
+    chapter, checks, plots, published, recipes, studies, tables,
+)
 from semiseg_lib.studies import comparison
 from semiseg_lib.studies.comparison import Row, difference
 

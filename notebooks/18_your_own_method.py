@@ -45,25 +45,16 @@ import torch
 from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib import methods, recipes, studies
-from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.options import StrongConfig
-from semiseg_lib.batches.part import Batch
-from semiseg_lib.batches.strong_view import strong_view
-from semiseg_lib.core.fingerprint import Configuration
-from semiseg_lib.core.paths import CHECKOUT
-from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.experiments import open_run, resolve, semi_supervised
-from semiseg_lib.methods import SupervisedConfig
-from semiseg_lib.methods.base import AveragedMethod, Method, SemiSupervised
-from semiseg_lib.methods.losses import (
-    cross_entropy,
-    enlarge,
-    shown_pixels,
-    soft_cross_entropy,
+from semiseg_lib import (
+    AveragedMethod, Batch, Configuration, Loader, Method, SemiSupervised,
+    StrongConfig, VOID, chapter, checks, cross_entropy, enlarge, methods,
+    open_run, plots, recipes, resolve, semi_supervised, soft_cross_entropy,
+    strong_view, studies, tables,
 )
+from semiseg_lib.core.paths import CHECKOUT
+from semiseg_lib.methods import SupervisedConfig
+from semiseg_lib.methods.losses import shown_pixels
 from semiseg_lib.methods.mean_teacher.method import MeanTeacher
-from semiseg_lib.notebook import chapter, checks, plots, tables
 from semiseg_lib.training import memory
 
 profile = chapter.begin("18_your_own_method", profile, device)

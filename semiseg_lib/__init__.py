@@ -1,7 +1,12 @@
-"""semiseg_lib: the small library beside the book on semi-supervised semantic segmentation.
+"""Semi-supervised semantic segmentation: the library of the book.
 
-Arrows go one way: ``datasets`` and ``models`` feed ``methods``, which ``train`` and ``evaluate``
-run, which ``stages`` chains, which the command line, the widgets and the notebooks call.
+Arrows go one way: ``datasets`` and ``models`` feed ``methods``, which ``training`` and
+``evaluation`` run, which ``experiments`` chains, which ``studies``, ``notebook`` and ``cli`` call.
+``__init__.pyi`` lists the public names; each is imported when it is first used.
 """
 
+import lazy_loader
+
 __version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

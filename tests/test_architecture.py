@@ -505,3 +505,39 @@ def test_a_dataset_that_knows_another_would_be_noticed():
                      "def f():\n    from ..voc import VOC_CLASSES", "from .. import voc"):
         files = {file_of_datasets(name) for name in imports_of(path, spelling)}
         assert files & {*SHIPPED} == {"voc"}, spelling
+
+
+def public_names() -> dict[str, str]:
+    """Return the names of the public face with the modules that they come from."""
+    stub = ast.parse((LIBRARY / "__init__.pyi").read_text(encoding="utf-8"))
+    return {alias.name: node.module or "" for node in stub.body
+            if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+def test_the_public_face_is_there_and_costs_nothing_before_it_is_used():
+    program = ("import sys, semiseg_lib\n"
+               "assert 'torch' not in sys.modules\n"
+               f"assert {sorted(public_names())} == sorted(semiseg_lib.__all__)\n"
+               "for name in semiseg_lib.__all__: assert getattr(semiseg_lib, name).__doc__ or name")
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=LIBRARY.parent)
+
+
+def test_chapters_take_public_names_from_the_face(checkout):
+    names = public_names()
+    for path in sorted((checkout / "notebooks").glob("[0-9]*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("semiseg_lib."):
+                taken = [one.name for one in node.names
+                         if names.get(one.name) == node.module.removeprefix("semiseg_lib.")]
+                assert not taken, f"{path.name}: import {', '.join(taken)} from semiseg_lib"
+
+
+def test_the_house_stays_small():
+    """At most 15 rooms, no siblings with a common prefix; LAYERS holds floors and circles."""
+    rooms = {path.stem for path in LIBRARY.iterdir()
+             if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__", "__main__"}
+    assert len(rooms) <= 15 and len(LAYERS) <= 10
+    for folder in {path.parent for path in MODULES}:
+        stems = [path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")]
+        first = [stem.lstrip("_").split("_")[0] for stem in stems]
+        assert len(first) == len({*first}), folder

@@ -5,6 +5,7 @@
 :mod:`pseudo_labelling` (iterated pseudo-labelling).
 """
 
+from semiseg_lib.experiments import pseudo_labelling, self_correction, semi_supervised
 from semiseg_lib.experiments.identity import Identity, Inputs
 from semiseg_lib.experiments.labels import corrected_logits, evaluate_unlabelled
 from semiseg_lib.experiments.machine import Machine
@@ -21,6 +22,7 @@ from semiseg_lib.experiments.values import (
 
 __all__ = [
     "Identity", "Inputs", "Logits", "Machine", "MixedLogits", "PseudoLabels", "Run", "Trained",
-    "corrected_logits", "evaluate_unlabelled", "networks_trained", "open_run", "resolve",
-    "runs_behind",
+    "corrected_logits", "evaluate_unlabelled", "networks_trained", "open_run",
+    "pseudo_labelling", "resolve",
+    "runs_behind", "self_correction", "semi_supervised",
 ]
