@@ -147,7 +147,8 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
 
 # %% tags=["nbval-check-output"]
 matrix = confusion_matrix(small_truth, small_prediction, len(SMALL))
-assert (matrix == evaluation.metrics.confusion_matrix(small_truth, small_prediction, len(SMALL))).all()
+librarys = evaluation.metrics.confusion_matrix(small_truth, small_prediction, len(SMALL))
+assert (matrix == librarys).all()
 print(matrix)
 print("pixels counted:", matrix.sum(), "of", small_truth.size)
 

@@ -55,7 +55,9 @@ from semiseg_lib import (
 )
 from semiseg_lib.batches.weak_view import DRAWS, draw_view
 from semiseg_lib.core.paths import shown
-from semiseg_lib.datasets.camvid import CAMVID_EXACT, CAMVID_MERGED, FRAMES, NEAR, camvid_frames, camvid_ids
+from semiseg_lib.datasets.camvid import (
+    CAMVID_EXACT, CAMVID_MERGED, FRAMES, NEAR, camvid_frames, camvid_ids,
+)
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.methods.pseudo_label.method import balanced_thresholds, class_thresholds
 from semiseg_lib.models import swiftnet

@@ -44,7 +44,9 @@ from semiseg_lib import (
     studies, tables,
 )
 from semiseg_lib.methods import CACConfig
-from semiseg_lib.methods.cac.crop_pairs import Crops, draw_crops, draw_pair, shared_cells, shared_share
+from semiseg_lib.methods.cac.crop_pairs import (
+    Crops, draw_crops, draw_pair, shared_cells, shared_share,
+)
 from semiseg_lib.methods.cac.method import in_chunks
 from semiseg_lib.notebook.widgets import CropPairExplorer
 
