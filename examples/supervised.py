@@ -6,7 +6,8 @@ examples keep the network and the labelled images and add unlabelled ones.
     python examples/supervised.py
 
 It prints the loss now and then and the mIoU on the test images, in about
-5 seconds on one CPU core.
+5 seconds on one CPU core. So short a training shows that the method runs,
+not how good it is.
 """
 
 import torch
