@@ -576,3 +576,15 @@ def test_a_run_that_is_right_for_the_folder_at_hand_is_not_pruned(place, tmp_pat
     assert sorted(path.name for path in (work / "runs").iterdir()) == kept
     assert main(["runs", "--root", str(root)]) == 0
     assert "1 of" in capsys.readouterr().out
+
+
+def test_runs_of_a_dataset_that_is_not_mounted_are_not_pruned(place, tmp_path, capsys):
+    root, work = place
+    other = shutil.copytree(root, tmp_path / "other")
+    mask = other / "masks" / "p0.png"
+    write_mask((read_mask(mask, 3) + 1) % 3, mask)
+    kept = sorted(path.name for path in (work / "runs").iterdir())
+    away = root.rename(tmp_path / "away")
+    assert main(["runs", "prune", "--yes", "--root", str(other)]) == 0
+    assert sorted(path.name for path in (work / "runs").iterdir()) == kept
+    away.rename(root)

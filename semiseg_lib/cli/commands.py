@@ -139,9 +139,10 @@ def run(
         description = RunFolder.open(file).description if file.is_dir() else read_description(file)
     except Damaged:  # of a damaged manifest the config.json beside it still says what it was
         description = read_description(path)
+    value, machine = read_run(description, path), Machine(device, root, workers)
     if weights:
         description = {**description, "value": with_weights_at(description, weights)}
-    value, machine = read_run(description, path), Machine(device, root, workers)
+        value = read_run(description, path)
     if not other_data:
         refuse_other_inputs(description, path, value, Inputs(machine.root))
     trained = resolve(value, machine, anew=not resume)

@@ -127,12 +127,12 @@ def leftovers_in(root: Path) -> Iterator[Path]:
 def _roots_of(path: Path, root: Path | None) -> list[Path | None]:
     """Return the folders that may hold the images of a stored result.
 
-    First ``root``; then the folder that the result names, so that runs on datasets elsewhere are
-    not reported as stale.
+    First ``root``; then the folder that the result names, so that runs on datasets elsewhere, which
+    may not be mounted now, are not reported as stale.
     """
     with suppress(Damaged, OSError, KeyError):
         folder = stored_lists(path)["lies in"]
-        if folder and (root is None or Path(folder).is_dir()):
+        if folder:
             return list(dict.fromkeys([root, Path(folder)]))
     return [root]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from semiseg_lib.core.paths import shown
 from semiseg_lib.evaluation.metrics import Evaluation, evaluate_labels
 from semiseg_lib.evaluation.predict import logits_of
 from semiseg_lib.experiments.identity import Inputs
-from semiseg_lib.experiments.places import other_sources
+from semiseg_lib.experiments.places import digest_of_bytes, other_sources
 from semiseg_lib.experiments.refusals import refuse_labels_of_others, refuse_other_inputs
 from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.trained import Trained
@@ -24,7 +25,30 @@ from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.training.run_folder import CONFIG
 
 
-def corrected_logits(primary: Trained) -> Iterator[torch.Tensor]:
+@dataclass(frozen=True)
+class CorrectedLogits(Iterable[torch.Tensor]):
+    """Logits (C, h, w) of the corrected labels of images, computed one by one when iterated.
+
+    Attributes:
+        primary: the run that corrects.
+        ancillary: the stored logits that it corrects.
+        images: the images, in order.
+    """
+
+    primary: Trained
+    ancillary: LogitsStore
+    images: ImageSet
+
+    @torch.no_grad()
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        device = next(self.primary.method.parameters()).device
+        for number, own in enumerate(logits_of(self.primary.method, self.images)):
+            both = (logits[None].float().to(device) for logits in (own, self.ancillary[number]))
+            allowed = self.images.part([number]).allowed.to(device)
+            yield _corrected(self.primary, *both, allowed)[0].cpu()
+
+
+def corrected_logits(primary: Trained) -> CorrectedLogits:
     """Return the logits (C, h, w) of the corrected label of each unlabelled image.
 
     The images are those with boxes (``data.boxed``), in order. The ancillary's logits that the
@@ -34,46 +58,44 @@ def corrected_logits(primary: Trained) -> Iterator[torch.Tensor]:
         primary: a run that learnt from the ancillary's stored logits.
 
     Raises:
-        ValueError: it learnt from none, or from other logits or images than those here.
+        ValueError: it learnt from none, or from other logits or images than those here, or it was
+            trained anew since it was opened.
     """
     value, folder = primary.run.unlabelled_logits, primary.folder
     if value is None:
         raise ValueError(f"{primary.run.method.name} learns from no stored logits to correct.")
+    if digest_of_bytes(folder.path) != primary.stored:
+        raise ValueError(
+            f"{shown(folder.path)} was trained anew since it was opened. Open it again."
+        )
     inputs = Inputs(primary.machine.root)
     refuse_other_inputs(folder.description, folder.path / CONFIG, primary.run, inputs)
     store = resolve(value, primary.machine)
     if said := other_sources(inputs, inputs.identity(primary.run), folder.path):
         raise ValueError(f"{said} Train it again: `semiseg run {shown(folder.path)}`.")
-    return _each_corrected(primary, store, inputs.data(primary.run).boxed.with_fields("allowed"))
-
-
-@torch.no_grad()
-def _each_corrected(
-    primary: Trained, ancillary: LogitsStore, images: ImageSet
-) -> Iterator[torch.Tensor]:
-    device = next(primary.method.parameters()).device
-    for number, own in enumerate(logits_of(primary.method, images)):
-        both = (logits[None].float().to(device) for logits in (own, ancillary[number]))
-        allowed = images.part([number]).allowed.to(device)
-        yield _corrected(primary, *both, allowed)[0].cpu()
+    images = inputs.data(primary.run).boxed.with_fields("allowed")
+    return CorrectedLogits(primary, store, images)
 
 
 def evaluate_unlabelled(
-    data: Data, logits: Iterable[torch.Tensor] | LogitsStore, images: ImageSet | None = None
+    data: Data, logits: Iterable[torch.Tensor] | LogitsStore | CorrectedLogits,
+    images: ImageSet | None = None,
 ) -> Evaluation:
     """Score labels of unlabelled images, logits (C, h, w) each, on their hidden masks.
 
     Args:
         data: the images.
-        logits: in the order of the images; a store names the images they belong to.
+        logits: in the order of the images. A :class:`LogitsStore` and :class:`CorrectedLogits`
+            know the images that they belong to; plain tensors do not.
         images: the images of the labels; None for all unlabelled images.
 
     Raises:
-        ValueError: a store holds the logits of other images.
+        ValueError: the logits are known to be those of other images.
     """
     images = images or data.unlabelled
-    if isinstance(logits, LogitsStore):
-        refuse_labels_of_others(logits, data, images)
+    store = logits.ancillary if isinstance(logits, CorrectedLogits) else logits
+    if isinstance(store, LogitsStore):
+        refuse_labels_of_others(store, data, images)
     pairs = zip(data.truth_of(images), logits, strict=True)
     total = sum(
         evaluate_labels([truth], [_label(one, truth.shape)], data.classes).confusion

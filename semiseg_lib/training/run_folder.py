@@ -131,14 +131,17 @@ class RunFolder:
             same = False
         if not same:
             write_json(self.path / CONFIG, dict(self.description))
+        path = self.path / MACHINES
+        problem = "" if path.is_file() else f"{shown(path)} is missing."
         try:
             self.read_machines()
         except Damaged as error:
-            print(f"{error.problem} The states of the machine before are not known any more.",
+            problem = error.problem
+            path.unlink()
+        if problem:
+            print(f"{problem} The states of the machine before are not known any more.",
                   file=sys.stderr)
-            (self.path / MACHINES).unlink()
-            return False
-        return True
+        return not problem
 
     def note_machine(self, machine: Mapping[str, Any], code: str) -> None:
         """Record the state of the machine and the code with which the run continues.

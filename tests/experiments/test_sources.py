@@ -415,7 +415,11 @@ def test_stored_labels_are_not_scored_on_other_images(
     here, there = (resolve(value, replace(machine, root=root)) for root in (own, other))
     logits = resolve(Logits(story.ancillary(tiny, 0)), machine)
     labels = resolve(pseudo_labelling.pseudo_labels(tiny, tiny.rounds, value, 1), machine)
+    primary = resolve(story.primary(tiny, 0), machine)
     assert evaluate_unlabelled(here.data, logits) and pseudo_labelling.evaluate_labels(labels, here)
+    assert evaluate_unlabelled(here.data, corrected_logits(primary))
+    with pytest.raises(ValueError, match=r"does not fit these images|made of other images"):
+        evaluate_unlabelled(there.data, corrected_logits(primary))
     said = "does not fit these images|made of other images"
     with pytest.raises(ValueError, match=said):
         evaluate_unlabelled(there.data, logits)
@@ -446,6 +450,15 @@ def test_labels_are_not_corrected_with_logits_of_an_ancillary_that_came_out_othe
         corrected_logits(primary)
 
 
+def test_labels_are_not_corrected_by_a_primary_that_was_trained_anew_since(work, tiny, machine):
+    primary = resolve(story.primary(tiny, 0), machine)
+    with other_code():
+        resolve(story.ancillary(tiny, 0), machine, anew=True)
+        resolve(story.primary(tiny, 0), machine)
+    with pytest.raises(ValueError, match=r"was trained anew since it was opened\. Open it again"):
+        corrected_logits(primary)
+
+
 def test_what_correction_reads_is_made_again_where_it_is_gone(work, tiny, machine):
     primary = resolve(story.primary(tiny, 0), machine)
     before = [one.clone() for one in corrected_logits(primary)]
@@ -454,9 +467,10 @@ def test_what_correction_reads_is_made_again_where_it_is_gone(work, tiny, machin
     assert all(map(torch.equal, corrected_logits(primary), before))
 
 
+@pytest.mark.parametrize("how", ["flipped", "lost"])
 @pytest.mark.parametrize("name", ["machines.json", "config.json"])
 def test_a_damaged_file_that_decides_nothing_costs_no_checkpoint(
-    work, tiny, machine, name, capsys
+    work, tiny, machine, name, how, capsys
 ):
     value = story.supervised(tiny, 0)
     expected = bits(resolve(value, machine))
@@ -467,6 +481,8 @@ def test_a_damaged_file_that_decides_nothing_costs_no_checkpoint(
     content = bytearray((folder / name).read_bytes())
     content[-9] ^= 1
     (folder / name).write_bytes(content)
+    if how == "lost":
+        (folder / name).unlink()
     with mock.patch.object(RunFolder, "set_checkpoints_aside") as aside:
         again = resolve(value, machine)
     aside.assert_not_called()

@@ -261,7 +261,7 @@ def test_corrected_logits_are_those_at_the_end_of_the_schedule(primary):
     )
     torch.testing.assert_close(labels, expected, rtol=1e-2, atol=1e-2)
     with pytest.raises(ValueError, match="supervised learns from no stored logits to correct"):
-        next(corrected_logits(resolve(story.supervised(SMOKE, SEED), "cpu")))
+        (corrected_logits(resolve(story.supervised(SMOKE, SEED), "cpu")))
 
 
 def test_convolutional_correction_takes_three_stages(primary, drawn_work):
