@@ -80,6 +80,7 @@ def test_a_broken_mean_iou_turns_the_measuring_chapter_red(tmp_path, checkout):
     closing = run_nbval(path, PYTHONPATH=str(tmp_path))
     assert "passed" in closing and "failed" not in closing
 
-    with (tmp_path / "semiseg_lib" / "evaluate.py").open("a", encoding="utf-8") as library:
-        library.write("\n\nEvaluation.mean_iou = property(lambda self: 0.123)\n")
+    metrics = tmp_path / "semiseg_lib" / "evaluation" / "metrics.py"
+    broken = "\n\nEvaluation.mean_iou = property(lambda self: 0.123)\n"
+    metrics.write_text(metrics.read_text(encoding="utf-8") + broken, encoding="utf-8")
     assert "failed" in run_nbval(path, PYTHONPATH=str(tmp_path))
