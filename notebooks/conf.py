@@ -16,7 +16,7 @@ from bookkit.build import write_toc
 warnings.filterwarnings("ignore", category=FutureWarning, module="sphinx_external_toc")
 
 here = Path(__file__).resolve().parent
-# `semiseg book html` builds from a copied folder, with book.yml copied beside this file.
+# `python -m bookkit html` builds from a copied folder, with book.yml copied beside this file.
 book = load(here / "book.yml" if (here / "book.yml").is_file() else here.parent / "book.yml")
 
 project = book.title

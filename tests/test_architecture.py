@@ -518,7 +518,7 @@ def test_the_public_face_is_there_and_costs_nothing_before_it_is_used():
     program = ("import sys, semiseg_lib\n"
                "assert 'torch' not in sys.modules\n"
                f"assert {sorted(public_names())} == sorted(semiseg_lib.__all__)\n"
-               "for name in semiseg_lib.__all__: assert getattr(semiseg_lib, name).__doc__ or name")
+               "for name in semiseg_lib.__all__: getattr(semiseg_lib, name)")
     subprocess.run([sys.executable, "-c", program], check=True, cwd=LIBRARY.parent)
 
 
