@@ -16,6 +16,7 @@ from semiseg_lib.datasets.labels import read_image, write_mask
 from semiseg_lib.datasets.lists import IMAGE_SUFFIXES
 from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol, predict_part
 from semiseg_lib.methods.base import Method
+from semiseg_lib.methods.losses import most_likely
 from semiseg_lib.notebook.plots import overlay
 
 
@@ -38,7 +39,7 @@ def predict_image(
     if method.uses_boxes:
         raise ValueError("this run's model needs boxes; predict with a primary or supervised run.")
     part = Part(names=("image",), images=torch.tensor(image)[None].float() / 255)
-    labels = predict_part(method, part, protocol).max(dim=1).indices
+    labels = most_likely(predict_part(method, part, protocol))
     return labels[0].to(torch.uint8).cpu().numpy()
 
 

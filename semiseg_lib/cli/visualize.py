@@ -17,6 +17,7 @@ from semiseg_lib.evaluation.predict import evaluating, padded
 from semiseg_lib.experiments import open_run
 from semiseg_lib.methods import ELNConfig
 from semiseg_lib.methods.eln.method import ELN
+from semiseg_lib.methods.losses import most_likely
 from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.style import png_bytes
 
@@ -75,7 +76,7 @@ def judged(method: ELN, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     part = torch.tensor(image)[None].float() / 255
     part = padded(part, method)
     with evaluating(method):
-        labels, right = method(part).argmax(dim=1), method.error_map(part)
+        labels, right = most_likely(method(part)), method.error_map(part)
     inside = (0, slice(height), slice(width))
     return labels[inside].to(torch.uint8).cpu().numpy(), right[inside].cpu().numpy()
 

@@ -14,7 +14,7 @@ from semiseg_lib import methods
 from semiseg_lib.batches.cutmix import draw_mix
 from semiseg_lib.batches.options import THREE_BOXES
 from semiseg_lib.methods import CPSConfig, SupervisedConfig
-from semiseg_lib.methods.cps.method import CPS, most_likely
+from semiseg_lib.methods.cps.method import CPS, labels_at
 from semiseg_lib.methods.options import HardPixels
 from semiseg_lib.models import ModelConfig
 
@@ -282,6 +282,6 @@ def test_under_autocast_the_cross_loss_still_teaches_every_weight(config, make_b
 def test_of_equally_likely_classes_the_first_one_is_the_label_as_with_argmax(kind):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randint(0, 3, (2, 7, 16, 16), generator=generator).to(kind)
-    labels = most_likely(logits, (16, 16))
+    labels = labels_at(logits, (16, 16))
     assert (logits == logits.amax(dim=1, keepdim=True)).sum(dim=1).float().mean() > 1.5
     assert torch.equal(labels, logits.argmax(dim=1)) and labels.dtype == torch.int64

@@ -32,13 +32,12 @@ from semiseg_lib.batches.cutmix import draw_mix
 from semiseg_lib.batches.part import Part
 from semiseg_lib.methods.base import Method, SemiSupervised
 from semiseg_lib.methods.cps import CPSConfig
-from semiseg_lib.methods.losses import confident_cross_entropy, enlarge, shown_pixels
+from semiseg_lib.methods.losses import confident_cross_entropy, enlarge, most_likely, shown_pixels
 
 
-def most_likely(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the labels of (E1), int64 (B, H, W), of logits (B, C, h, w); no gradient."""
-    # argmax takes three times as long; max keeps what its gradient would need
-    return enlarge(logits.detach().float(), size).max(dim=1).indices
+def labels_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the labels of (E1), int64 (B, H, W), of logits (B, C, h, w)."""
+    return most_likely(enlarge(logits.detach().float(), size))
 
 
 def cross_loss(
@@ -105,7 +104,7 @@ class CPS(SemiSupervised):
         inside = torch.cat([shown_pixels(labelled), shown_pixels(unlabelled)])
         one, two = self.labelled_logits(images)
         size = images.shape[-2:]
-        cross = cross_loss(one, two, most_likely(one, size), most_likely(two, size), inside)
+        cross = cross_loss(one, two, labels_at(one, size), labels_at(two, size), inside)
         return [logits[: len(labelled.images)] for logits in (one, two)], cross
 
     def _mixed(self, unlabelled: Part, rng: np.random.Generator) -> Tensor:
@@ -124,6 +123,6 @@ class CPS(SemiSupervised):
         """Return a network's labels of images that are not mixed, int64 (B, H, W)."""
         training = network.training
         network.train(training and self.config.label_passes == "train")
-        labels = most_likely(network(images), images.shape[-2:])
+        labels = labels_at(network(images), images.shape[-2:])
         network.train(training)
         return labels

@@ -53,6 +53,7 @@ from semiseg_lib.methods.losses import (
     enlarge,
     hard_cross_entropy,
     inside_at,
+    most_likely,
     shown_pixels,
 )
 from semiseg_lib.methods.projector import Projector
@@ -65,11 +66,6 @@ def held_at(ratio: float, loss: Tensor, main: Tensor) -> Tensor:
     Else 0. The main loss takes no gradient.
     """
     return torch.where(loss.detach() >= ratio * main.detach(), loss, 0.0)
-
-
-def most_likely(logits: Tensor) -> Tensor:
-    """Return the class of the largest of logits (B, C, H, W): int64 (B, H, W)."""
-    return logits.max(dim=1).indices  # a third of the time of argmax(dim=1)
 
 
 def error_loss(right: Tensor, labels: Tensor, masks: Tensor, balance: float) -> Tensor:
