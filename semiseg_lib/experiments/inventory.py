@@ -79,7 +79,7 @@ def inventory(root: Path | None = None) -> list[Item]:
     items = []
     for stored in roots:
         with working_in(stored) if stored != work_root() else nullcontext():
-            items += [_item_on(path, [inputs(one) for one in _roots_of(path, root)])
+            items += [_item(path, [inputs(one) for one in _roots_of(path, root)])
                       for path in _stored_folders(stored)]
     with suppress(OSError):  # a shared folder that is not mounted or not readable
         for root in shared_roots():
@@ -137,19 +137,6 @@ def _roots_of(path: Path, root: Path | None) -> list[Path | None]:
     return [root]
 
 
-def _item_on(path: Path, candidates: Sequence[Inputs]) -> Item:
-    """Return the item at a path, judged on the images that it would be used with.
-
-    An item that is valid for one of the folders is needed there. If it is valid for none, the last
-    one, which the result itself names, gives the reason.
-    """
-    for inputs in candidates:
-        item = _item(path, inputs)
-        if item.state in ("fresh", "unfinished"):
-            break
-    return item
-
-
 def _names_of_identities(roots: Sequence[Path]) -> set[str]:
     """Return the first ten digits of the identity of each result, in any state."""
     found = [NAME_OR_ASIDE.fullmatch(path.name) for root in roots for path in _stored_folders(root)
@@ -165,7 +152,12 @@ def _stored_folders(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def _item(path: Path, inputs: Inputs) -> Item:
+def _item(path: Path, candidates: Sequence[Inputs]) -> Item:
+    """Return the item at a path, judged on the images that it would be used with.
+
+    An item that is valid for one of the candidates is needed there. If it is valid for none, the
+    last one, which the result itself names, gives the reason.
+    """
     if _is_of_earlier_version(path):
         return _seen(path, "earlier version", EARLIER)
     if NAME_OR_ASIDE.fullmatch(path.name) is None:
@@ -181,7 +173,10 @@ def _item(path: Path, inputs: Inputs) -> Item:
         return _seen(path, "left over", "it has no description")
     except OSError as error:
         return _seen(path, "unknown", f"it cannot be read ({error.strerror or error})")
-    state, why = _state(description, finished, inputs, path)
+    for inputs in candidates:
+        state, why = _state(description, finished, inputs, path)
+        if state in ("fresh", "unfinished"):
+            break
     identity = description.get("identity", "")
     return replace(_seen(path, state, why), identity=identity, parents=tuple(parents.values()))
 

@@ -15,7 +15,7 @@ from semiseg_lib.core.paths import shown
 from semiseg_lib.evaluation.metrics import Evaluation, evaluate_labels
 from semiseg_lib.evaluation.predict import logits_of
 from semiseg_lib.experiments.identity import Inputs
-from semiseg_lib.experiments.places import digest_of_bytes, other_sources
+from semiseg_lib.experiments.places import other_sources
 from semiseg_lib.experiments.refusals import refuse_labels_of_others, refuse_other_inputs
 from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.trained import Trained
@@ -64,10 +64,7 @@ def corrected_logits(primary: Trained) -> CorrectedLogits:
     value, folder = primary.run.unlabelled_logits, primary.folder
     if value is None:
         raise ValueError(f"{primary.run.method.name} learns from no stored logits to correct.")
-    if digest_of_bytes(folder.path) != primary.stored:
-        raise ValueError(
-            f"{shown(folder.path)} was trained anew since it was opened. Open it again."
-        )
+    primary.refuse_if_trained_anew()
     inputs = Inputs(primary.machine.root)
     refuse_other_inputs(folder.description, folder.path / CONFIG, primary.run, inputs)
     store = resolve(value, primary.machine)

@@ -84,14 +84,18 @@ class Trained:
         """
         if which == self.which:
             return self
-        if digest_of_bytes(self.folder.path) != self.stored:
-            raise ValueError(
-                f"{shown(self.folder.path)} was trained anew since it was opened. Open it again."
-            )
+        self.refuse_if_trained_anew()
         method = build(self.run, len(self.classes))
         self.folder.load_weights(method, which)
         device = next(self.method.parameters()).device
         return replace(self, method=method.to(device).eval(), which=which)
+
+    def refuse_if_trained_anew(self) -> None:
+        """Raise ValueError if the stored weights are not those that were opened."""
+        if digest_of_bytes(self.folder.path) != self.stored:
+            raise ValueError(
+                f"{shown(self.folder.path)} was trained anew since it was opened. Open it again."
+            )
 
     def chosen(self) -> Trained:
         """Return the run with its best weights if it was validated, else with its last ones."""

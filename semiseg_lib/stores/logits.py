@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from semiseg_lib.core.paths import shown
+from semiseg_lib.datasets.digest import file_status
 
 from .images import ImageStore
 from .store import Stale
@@ -215,12 +217,10 @@ def _sha256(path: Path) -> str | None:
 
 
 def _status(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file is written or replaced; () where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    """Return what changes when a file is written or replaced; () if it is missing."""
+    with suppress(OSError):
+        return file_status(path)
+    return ()
 
 
 @cache
