@@ -186,11 +186,16 @@ def _run_into(
 
 
 def _source_hash(source: Path) -> str:
-    """Return a hash of the chapter and the library, which both decide its outputs."""
-    digest = hashlib.sha256()
-    for path in [source, *sorted((CHECKOUT / "semiseg_lib").rglob("*.py"))]:
-        if path.is_file():
-            digest.update(path.name.encode("utf-8") + path.read_bytes())
+    """Return a hash of the chapter and the library, which both decide its outputs.
+
+    Of the library every file counts: recipes, claims, records and published numbers too.
+    """
+    library = CHECKOUT / "semiseg_lib"
+    digest = hashlib.sha256(source.read_bytes() if source.is_file() else b"")
+    for path in sorted(library.rglob("*")):
+        name = path.relative_to(library)
+        if path.is_file() and "__pycache__" not in name.parts and not path.name.startswith("."):
+            digest.update(name.as_posix().encode("utf-8") + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -122,6 +122,28 @@ def test_an_executed_notebook_that_was_changed_is_run_again(executed, tmp_path):
     assert executed() == []
 
 
+@pytest.mark.parametrize("name", [
+    "methods/new.py", "recipes/laptop/minivoc.yml", "studies/measured/hurried-laptop.json",
+    "notebook/claims.yml", "notebook/widgets/alpha.js",
+])
+def test_whatever_file_of_the_library_changes_the_chapters_are_run_again(
+    tmp_path, monkeypatch, name
+):
+    """A recipe, a record or a claim decides what a chapter prints, as its code does."""
+    monkeypatch.setattr(build, "CHECKOUT", tmp_path)
+    source, path = tmp_path / "01.py", tmp_path / "semiseg_lib" / name
+    source.write_text("1", encoding="utf-8")
+    path.parent.mkdir(parents=True)
+    path.write_text("a: 1", encoding="utf-8")
+    before = build._source_hash(source)
+    for aside in (path.parent / "__pycache__" / "x.pyc", path.parent / ".x.lock"):
+        aside.parent.mkdir(exist_ok=True)
+        aside.write_text("1", encoding="utf-8")
+    assert build._source_hash(source) == before
+    path.write_text("a: 2", encoding="utf-8")
+    assert build._source_hash(source) != before
+
+
 def test_a_damaged_ledger_runs_every_chapter_again(executed, tmp_path):
     """What it says of one chapter is not believed where a bit of it is another's."""
     ledger = tmp_path / "out" / build.LEDGER
