@@ -438,7 +438,7 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 QUESTIONS = {
-    "semiseg_lib.batches.data": [
+    "semiseg_lib.batches.options": [
         "isinstance(value, DatasetOptions)", "type(self.options) is not kind",
     ],
     "semiseg_lib.datasets.dataset": [

@@ -16,7 +16,8 @@ import torch
 
 from semiseg_lib.training import loop as training
 from semiseg_lib.training.loop import fit, make_accelerator
-from semiseg_lib.training.optimizer import TrainConfig, learning_rate_curve, make_optimizer
+from semiseg_lib.training.optimizer import learning_rate_curve, make_optimizer
+from semiseg_lib.training.options import TrainConfig
 from semiseg_lib.training.run_folder import RunFolder
 
 sys.path.append(str(Path(__file__).parent))

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.cli import main
 from semiseg_lib.cli.predict import predict_files
 from semiseg_lib.core.durable import read_json

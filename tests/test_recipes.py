@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from semiseg_lib import datasets, methods, recipes
-from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.cli import main
 from semiseg_lib.core.fingerprint import digest, dump

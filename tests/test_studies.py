@@ -22,7 +22,7 @@ from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.core.fingerprint import load as load_value
 from semiseg_lib.core.paths import CHECKOUT, work_root
 from semiseg_lib.core.provenance import code_version, state_of_machine
-from semiseg_lib.evaluation.predict import Protocol
+from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Inputs, Machine, Run, resolve, self_correction, training
 from semiseg_lib.experiments.inventory import inventory
 from semiseg_lib.recipes import load

@@ -1,11 +1,89 @@
-"""Options of weak views, strong views and CutMix; importing them does not import torch."""
+"""Options of the images, weak views, strong views and CutMix; importing them imports no torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal
 
-from semiseg_lib.core.fingerprint import Configuration
+from pydantic import SerializeAsAny, TypeAdapter, ValidationInfo, WrapValidator
+
+from semiseg_lib import datasets
+from semiseg_lib.core.fingerprint import Configuration, Schema
+from semiseg_lib.datasets.dataset import DatasetOptions
+
+
+def _read_options(value: Any, handler: Any, info: ValidationInfo) -> DatasetOptions:
+    """Return stored options as an instance of the option class of the named dataset."""
+    if isinstance(value, DatasetOptions):
+        return value
+    kind = datasets.find(info.data["dataset"]).options
+    return TypeAdapter(kind).validate_python(value)
+
+
+@dataclass(frozen=True)
+class DataConfig(Configuration):
+    """The images of an experiment, and how many of them have masks.
+
+    Attributes:
+        dataset: the name of a dataset.
+        labelled: number of ``candidates`` with masks, sampled by the run's seed so that every class
+            occurs. 0 for all.
+        published: path of a published list of labelled images, used instead of sampling. The path
+            has no effect on the result; the images that it lists do.
+        candidates, unlabelled, val, test: lists of the dataset; "" for its default. Unlabelled
+            images that are labelled or held out are removed.
+        keep: the classes to use, background included; () for all. Others become void.
+        at_most: maximum number of unlabelled, val and test images each; 0 for all.
+        unboxed: meaning of an image that was not annotated with boxes: ``unknown`` (it may show any
+            object) or ``empty`` (it shows none).
+        options: options of the dataset itself; None for its defaults.
+    """
+
+    SCHEMA = Schema(aside=frozenset({"published"}))
+
+    dataset: str = "minivoc"
+    labelled: int = 0
+    published: str = ""
+    candidates: str = ""
+    unlabelled: str = ""
+    val: str = ""
+    test: str = ""
+    keep: tuple[str, ...] = ()
+    at_most: int = 0
+    unboxed: Literal["unknown", "empty"] = "unknown"
+    options: Annotated[SerializeAsAny[DatasetOptions], WrapValidator(_read_options)] = None
+
+    def __post_init__(self) -> None:
+        kind = datasets.find(self.dataset).options
+        if self.options is None:
+            object.__setattr__(self, "options", kind())
+        if type(self.options) is not kind:
+            raise ValueError(
+                f"data.options is {self.options!r}; the options of {self.dataset} must be a "
+                f"{kind.__name__}."
+            )
+
+    def with_options(self, **changes: Any) -> DataConfig:
+        """Return a copy with some options of the dataset changed.
+
+        Raises:
+            ValueError: the dataset has no such option.
+        """
+        known = {one.name for one in fields(self.options)}
+        if unknown := sorted(changes.keys() - known):
+            has = ", ".join(sorted(known)) or "none"
+            raise ValueError(
+                f"the dataset {self.dataset} has no option {unknown[0]!r}; it has {has}."
+            )
+        return replace(self, options=replace(self.options, **changes))
+
+    def count_unlabelled(self) -> int | None:
+        """Return the number of unlabelled images, or None if it depends on the files.
+
+        ``at_most`` is an upper bound: if the number depends on the files, it may be smaller.
+        """
+        known = [n for n in (self.at_most, self.options.counts().get("unlabelled")) if n]
+        return min(known, default=None)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from semiseg_lib.cli.predict import predict_files
 from semiseg_lib.cli.report import report, say
 from semiseg_lib.core.durable import Damaged, locked, move
 from semiseg_lib.core.paths import reading_root, shown, work_root, working_in
-from semiseg_lib.evaluation.predict import WHOLE_IMAGE
+from semiseg_lib.evaluation.options import WHOLE_IMAGE
 from semiseg_lib.experiments import (
     Inputs,
     Machine,
@@ -35,7 +35,7 @@ from semiseg_lib.experiments.refusals import refuse_other_inputs
 from semiseg_lib.experiments.trained import read_run, with_weights_at
 from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.recipes import Profile
-from semiseg_lib.training.loop import TrainConfig
+from semiseg_lib.training.options import TrainConfig
 from semiseg_lib.training.run_folder import CONFIG, RunFolder, read_description
 
 STAGES = ("supervised", "ancillary", "primary", "conv-primary")

@@ -10,7 +10,8 @@ from typing import Annotated
 import tyro
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import Data, DataConfig, sample_labelled
+from semiseg_lib.batches.data import Data, sample_labelled
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.cli.flags import Common, CommonFlags
 from semiseg_lib.core.paths import reading_root, shown, work_root
 from semiseg_lib.datasets.acquire import Download, extract_frames

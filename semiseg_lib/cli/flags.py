@@ -9,13 +9,12 @@ from typing import Annotated, Generic, Literal, TypeVar
 import tyro
 
 from semiseg_lib import recipes
-from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.options import ViewConfig
-from semiseg_lib.evaluation.predict import Protocol
+from semiseg_lib.batches.options import DataConfig, ViewConfig
+from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Machine
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.recipes import Profile
-from semiseg_lib.training.loop import TrainConfig
+from semiseg_lib.training.options import TrainConfig
 
 Options = TypeVar("Options")
 STAGES = ("train_supervised", "train_ancillary", "train_start", "train_primary")

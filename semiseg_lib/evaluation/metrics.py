@@ -11,9 +11,8 @@ from torch import Tensor
 
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.evaluation.predict import (
-    WHOLE_IMAGE,
-    Protocol,
     logits_of,
     parts,
     predict_part,

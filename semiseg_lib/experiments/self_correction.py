@@ -12,7 +12,7 @@ from typing import Any, Literal
 from semiseg_lib.experiments.values import Logits, MixedLogits, Run
 from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
 from semiseg_lib.recipes import Profile
-from semiseg_lib.training.loop import TrainConfig
+from semiseg_lib.training.options import TrainConfig
 
 UNCORRECTED = PrimaryConfig(correction="none")
 """Options of a primary that learns the ancillary's labels as they are: the control."""

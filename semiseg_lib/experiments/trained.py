@@ -19,7 +19,7 @@ from semiseg_lib.core.provenance import code_version, compare_machines, state_of
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.evaluation.metrics import Evaluation, evaluate
-from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
+from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.experiments.identity import NAME, SCHEMA, Identity, Inputs, as_scored, build
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.places import digest_of_bytes, stored_lists

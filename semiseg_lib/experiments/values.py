@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from semiseg_lib import methods
-from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.core.fingerprint import Configuration
-from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
+from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.training.loop import TrainConfig
+from semiseg_lib.training.options import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from semiseg_lib.models.config import ModelConfig
+from semiseg_lib.models.options import ModelConfig
 
 __all__ = ["ModelConfig", "build", "decoder_alone"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from semiseg_lib.models.box_maps import Attention
-from semiseg_lib.models.config import ModelConfig
+from semiseg_lib.models.options import ModelConfig
 from semiseg_lib.models.unet import UNet
 
 

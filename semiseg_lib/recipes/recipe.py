@@ -18,7 +18,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.paths import shown
 from semiseg_lib.methods import named_options
 from semiseg_lib.recipes.profile import Profile

@@ -29,17 +29,17 @@ from semiseg_lib.training.checkpoints import (
     refuse_non_finite,
 )
 from semiseg_lib.training.optimizer import (
-    TrainConfig,
     announce,
     learning_rate_curve,
     make_optimizer,
     make_ready,
     refuse_contradictions,
 )
+from semiseg_lib.training.options import TrainConfig
 from semiseg_lib.training.run_folder import RunFolder
 
 __all__ = [
-    "TrainConfig", "TrainingDiverged", "fit", "learning_rate_curve", "make_accelerator",
+    "TrainingDiverged", "fit", "learning_rate_curve", "make_accelerator",
     "make_optimizer",
 ]
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib.batches.data import Data, DataConfig, sample_labelled
+from semiseg_lib.batches.data import Data, sample_labelled
 from semiseg_lib.batches.loader import Loader
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.core.durable import read_json, write_json
 from semiseg_lib.datasets.labels import VOID, write_mask
 from semiseg_lib.datasets.minivoc import BoxStyle, MiniVOCOptions, Sizes

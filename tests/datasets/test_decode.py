@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.datasets import camvid, cifar10, minivoc, voc
 from semiseg_lib.datasets.dataset import LISTS, SHIPPED

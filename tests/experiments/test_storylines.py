@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.datasets.labels import VOID, LabelError
 from semiseg_lib.evaluation.metrics import predict_logits
 from semiseg_lib.experiments import (
