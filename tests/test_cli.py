@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib import cli
-from semiseg_lib.cli import main, renamed
+from semiseg_lib.cli import doctor, main, renamed
 from semiseg_lib.core import durable
 from semiseg_lib.core.durable import read_json
 from semiseg_lib.datasets.labels import read_mask
@@ -389,5 +388,5 @@ def test_the_module_hands_the_exit_code_to_the_shell(work, monkeypatch, argument
 
 
 def test_the_doctors_exit_code_is_that_of_the_command(monkeypatch):
-    monkeypatch.setattr(cli.doctor, "main", lambda: 4)
+    monkeypatch.setattr(doctor, "main", lambda: 4)
     assert main(["doctor"]) == 4

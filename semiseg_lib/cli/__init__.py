@@ -1,4 +1,7 @@
-"""The command line: ``semiseg COMMAND``."""
+"""The command line: ``semiseg COMMAND``.
+
+What needs torch is imported when a command runs, so that help and wrong flags are answered at once.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tyro
 
-from semiseg_lib.cli import commands, compare, data, doctor, runs, visualize
+from semiseg_lib.cli import commands, data, runs
 from semiseg_lib.cli.renamed import refuse_old_names
 
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
@@ -21,10 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         refuse_old_names(arguments)
         if command in OWN_PARSERS:
             return OWN_PARSERS[command](rest) or 0
-        tyro.extras.subcommand_cli_from_dict(
+        return tyro.extras.subcommand_cli_from_dict(
             dict(COMMANDS), args=arguments, prog="semiseg",
             description="Semi-supervised semantic segmentation, stage by stage.",
-        )
+        ) or 0
     except EXPECTED as error:
         print(f"semiseg: {error}", file=sys.stderr)
         return 1
@@ -32,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = str(error) or "the same command continues from the last checkpoint"
         print(f"semiseg: stopped; {said}.", file=sys.stderr)
         return 130
-    return 0
 
 
 def _data() -> None:
@@ -47,20 +49,15 @@ def _runs() -> None:
     """List what is stored: fresh, stale, damaged or left over; `semiseg runs prune` removes."""
 
 
-def _doctor() -> None:
-    """Check this machine: versions, device, memory, datasets."""
-
-
 OWN_PARSERS: Mapping[str, Callable[[Sequence[str]], int | None]] = {
     "data": data.run, "train": commands.train, "runs": runs.main,
-    "doctor": lambda _arguments: doctor.main(),
 }
 """Commands that parse the rest of the command line themselves."""
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "data": _data, "train": _train, "logits": commands.logits, "run": commands.run, "runs": _runs,
     "evaluate": commands.evaluate, "predict": commands.predict, "pipeline": commands.pipeline,
-    "study": commands.study, "compare": compare.compare, "visualize": visualize.visualize,
-    "doctor": _doctor,
+    "study": commands.study, "compare": commands.compare, "visualize": commands.visualize,
+    "doctor": commands.doctor,
 }
 """Every command, in the order of ``--help``."""

@@ -10,7 +10,6 @@ from typing import Annotated
 import tyro
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import Data, sample_labelled
 from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.cli.flags import Common, CommonFlags
 from semiseg_lib.core.paths import reading_root, shown, work_root
@@ -18,7 +17,6 @@ from semiseg_lib.datasets.acquire import Download, extract_frames
 from semiseg_lib.datasets.audit import Report, audit_dataset
 from semiseg_lib.datasets.camvid import FRAMES
 from semiseg_lib.datasets.lists import list_digest, write_list
-from semiseg_lib.notebook.tables import markdown_table
 
 Lists = Annotated[tuple[Path, ...], tyro.conf.arg(name="list"), tyro.conf.UseAppendAction]
 
@@ -38,6 +36,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def minivoc(common: CommonFlags = Common()) -> None:
     """Generate the images of mini-VOC, unless they are stored, and show a summary."""
+    from semiseg_lib.batches.data import Data
+    from semiseg_lib.notebook.tables import markdown_table
+
     data = Data(common.chosen().data, common.seed, common.root)
     has_boxes = {
         name: all(map(data.source.has_boxes, members)) for name, members in data.names.items()
@@ -122,6 +123,8 @@ def check(
 
 def as_text(report: Report) -> str:
     """Return a report for the terminal: histograms of the masks, findings, verdict."""
+    from semiseg_lib.notebook.tables import markdown_table
+
     parts = [report.title]
     for name, found in report.histograms.items():
         parts.append(f"{name}: {found.masks} masks\n{markdown_table(found.rows())}")
@@ -155,6 +158,8 @@ def split(
         candidates: the list to draw from; unset: the dataset's own.
         keep: the classes that must occur, background included; unset: all.
     """
+    from semiseg_lib.batches.data import sample_labelled
+
     config = DataConfig(dataset, candidates=candidates, keep=keep)
     names, images = sample_labelled(config, labelled, seed, root)
     write_list(names, out)
@@ -165,6 +170,8 @@ def split(
 
 def _get(name: str, download: Download, root: Path | None) -> int:
     """Get a dataset and show the counts; return exit code 1 if some of it is missing."""
+    from semiseg_lib.notebook.tables import markdown_table
+
     root = root or work_root() / "datasets"
     print(f"Terms: {download.terms}", flush=True)
     counts = download.get(root, True)

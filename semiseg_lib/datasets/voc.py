@@ -26,11 +26,6 @@ from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import LISTS, Dataset, Request
 from semiseg_lib.datasets.devkit.layout import HIDDEN_MASKS, PALETTE, VOCSource, voc_layout
 
-make_torchvision_importable()
-
-from torchvision.datasets import SBDataset  # noqa: E402
-from torchvision.datasets.voc import DATASET_YEAR_DICT  # noqa: E402
-
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
     "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
@@ -75,6 +70,9 @@ def audit_voc(folder: Path, lists: Sequence[Path]) -> Layout:
 
 def voc_archive() -> Archive:
     """Return the archive of PASCAL VOC 2012, training and validation part (2.0 GB)."""
+    make_torchvision_importable()
+    from torchvision.datasets.voc import DATASET_YEAR_DICT
+
     known = DATASET_YEAR_DICT["2012"]
     name = known["filename"]
     mirrors = (known["url"], VOC_HOME + name,
@@ -89,6 +87,9 @@ def voc_archive() -> Archive:
 
 def sbd_archive() -> Archive:
     """Return the archive of the Semantic Boundaries Dataset (1.4 GB)."""
+    make_torchvision_importable()
+    from torchvision.datasets import SBDataset
+
     name, home = SBDataset.filename, SBDataset.url.rpartition("/")[0]
     urls = (SBDataset.url, SBDataset.url.replace("https://www2.", "http://www."))
     return Archive(

@@ -256,7 +256,7 @@ def _made(start: Any, given: Mapping[str, Any], place: str, path: Path) -> Any:
     """
     kind = start if isinstance(start, type) else type(start)
     values = _values(start)
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     for name, value in given.items():
         if name not in hints:
             raise ValueError(
@@ -282,6 +282,16 @@ def _made(start: Any, given: Mapping[str, Any], place: str, path: Path) -> Any:
         raise ValueError(f"{shown(path)}, {place.rstrip('.')}: {error}") from None
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter:
+    return TypeAdapter(hint)
+
+
 def _values(start: Any) -> dict[str, Any]:
     if not isinstance(start, type):
         return {one.name: getattr(start, one.name) for one in fields(start)}
@@ -298,7 +308,7 @@ def _dataclass_in(hint: Any) -> type | None:
 def _checked(hint: Any, value: Any, key: str, path: Path) -> Any:
     """Return a value of a file as its type; a list as a tuple, an integer as a float."""
     try:
-        return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+        return _adapter(hint).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         is_exponent = isinstance(value, str) and value[:1].isdigit() and "e" in value
         hint = " YAML reads 1e-3 as text: write 1.0e-3." if is_exponent else ""

@@ -23,12 +23,8 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import records
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
-from semiseg_lib.studies.entries import COMPARISONS, Entry
+from semiseg_lib.studies.entries import COMPARISONS, FAIR, MASK_OVER_BOXES, Entry
 
-MASK_OVER_BOXES = 8.0
-"""Time of an image's mask over the time of its boxes. An assumption: measure your own."""
-FAIR = "longer"
-"""The row that all others are compared with: masks alone, with as many more steps."""
 OTHER_STATE = "‡"
 """Mark of a difference between rows made in different states of the machine."""
 MEASURED = {"minutes, last stage": "minutes", "images a second": "images a second",

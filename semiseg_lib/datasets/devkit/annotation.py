@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from defusedxml import ElementTree
 
-from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.datasets.labels import LabelError
-
-make_torchvision_importable()
-
-from torchvision.datasets import VOCDetection  # noqa: E402
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -29,18 +25,22 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
         )
     try:
         root = ElementTree.parse(path).getroot()
-        if root.tag == "annotation" and not len(root):
-            return []
-        parsed = VOCDetection.parse_voc_xml(root)
-        return [
-            (entry["name"], tuple(float(entry["bndbox"][side]) for side in _SIDES))
-            for entry in parsed["annotation"].get("object", [])
-        ]
-    except (ElementTree.ParseError, KeyError, TypeError, AttributeError, ValueError) as error:
+        if root.tag != "annotation":
+            raise ValueError(f"<{root.tag}> instead of <annotation>")
+        return [(_text(one, "name"), tuple(float(_text(one, f"bndbox/{side}")) for side in _SIDES))
+                for one in root.findall("object")]
+    except (ElementTree.ParseError, ValueError) as error:
         raise LabelError(
             f"{path} is not a VOC annotation ({error!r}). Each <object> needs a <name> and a "
             "<bndbox> with xmin, ymin, xmax and ymax."
         ) from error
+
+
+def _text(element: Element, path: str) -> str:
+    text = element.findtext(path)
+    if text is None or not text.strip():
+        raise ValueError(f"an <{element.tag}> without <{path}>")
+    return text.strip()
 
 
 def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tuple[float, ...]:
