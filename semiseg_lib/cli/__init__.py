@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tyro
 
+import semiseg_lib
 from semiseg_lib.cli import commands, data, runs
 from semiseg_lib.cli.renamed import refuse_old_names
 
@@ -20,13 +21,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0 done, 1 failed with a message, 2 wrong flags."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command, rest = (arguments or [""])[0], arguments[1:]
+    if arguments == ["--version"]:
+        print(f"semiseg {semiseg_lib.__version__}")
+        return 0
     try:
         refuse_old_names(arguments)
         if command in OWN_PARSERS:
             return OWN_PARSERS[command](rest) or 0
         return tyro.extras.subcommand_cli_from_dict(
             dict(COMMANDS), args=arguments, prog="semiseg",
-            description="Semi-supervised semantic segmentation, stage by stage.",
+            description="Semi-supervised semantic segmentation, stage by stage. `semiseg COMMAND "
+            "--help` lists a command's flags; `semiseg --version` prints the version. Exit "
+            "codes: 0 done, 1 failed with a message, 2 wrong flags, 130 interrupted.",
         ) or 0
     except EXPECTED as error:
         print(f"semiseg: {error}", file=sys.stderr)

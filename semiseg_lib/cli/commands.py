@@ -17,7 +17,14 @@ from typing import Any, Literal
 import tyro
 
 from semiseg_lib import datasets, experiments, methods, recipes, studies
-from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
+from semiseg_lib.cli.flags import (
+    Common,
+    CommonFlags,
+    ProtocolFlags,
+    TrainFlags,
+    choose_groups,
+    optional_groups,
+)
 from semiseg_lib.core.durable import Damaged, locked, move
 from semiseg_lib.core.paths import reading_root, shown, work_root, working_in
 from semiseg_lib.evaluation.options import WHOLE_IMAGE
@@ -60,12 +67,12 @@ def _train_stage(name: str, profile: Profile, rest: Sequence[str]) -> None:
 def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
     """A method that learns from unlabelled images; what it starts from is trained first."""
     if name == "pseudo-label":
-        from semiseg_lib.cli.report import report
-
         flags = _flags(name, profile, profile.rounds, profile.train_supervised, rest)
         profile = _changed(
             profile, flags, {"rounds": flags.method, "train_supervised": flags.train}
         )
+        from semiseg_lib.cli.report import report
+
         done = list(experiments.pseudo_labelling.rounds(
             profile, flags.seed, machine=flags.machine, anew=not flags.resume
         ))
@@ -101,9 +108,17 @@ def _flags(
 ) -> TrainFlags:
     """The command line, with the profile's values where it says nothing."""
     default = TrainFlags(method, train, profile.data, profile.model, profile.augment)
+    default, rest = choose_groups(default, rest)
+    states = ", ".join(
+        f"{path} ({'none' if value is None else 'used'})"
+        for path, (value, _) in optional_groups(default).items()
+    )
     return tyro.cli(
         TrainFlags[type(method)], default=default, args=rest, prog=f"semiseg train {name}",
-        description=f"Train {name}, or continue; defaults are the profile's, {profile.name}.",
+        config=(tyro.conf.AvoidSubcommands,),
+        description=f"Train {name}, or continue; defaults are the profile's, {profile.name}."
+        + (f" Groups of options that may be left out or added: {states}. `--GROUP none` leaves "
+           "one out, `--GROUP default` or any `--GROUP.OPTION` adds it." if states else ""),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_type_hints
 
 import tyro
 
@@ -112,6 +113,59 @@ class TrainFlags(Generic[Options]):
     def machine(self) -> Machine:
         """What to compute on."""
         return Machine(self.device, self.root, self.workers, self.trackers)
+
+
+def optional_groups(options: Any, place: str = "") -> dict[str, tuple[Any, type]]:
+    """Return the groups of options that may be None: {"method.cutmix": (value, class)}.
+
+    Args:
+        options: a dataclass; those within it are searched as well.
+        place: what stands before its names, with a dot at the end.
+    """
+    found, hints = {}, get_type_hints(type(options))
+    for field in fields(options):
+        path, value = f"{place}{field.name.replace('_', '-')}", getattr(options, field.name)
+        choices = get_args(hints[field.name])
+        if type(None) in choices and (kinds := [one for one in choices if is_dataclass(one)]):
+            found[path] = (value, kinds[0])
+        if is_dataclass(value):
+            found |= optional_groups(value, f"{path}.")
+    return found
+
+
+def choose_groups(flags: TrainFlags, arguments: Sequence[str]) -> tuple[TrainFlags, list[str]]:
+    """Leave out and add groups of options as a command line says.
+
+    ``--GROUP none`` leaves one out; ``--GROUP default`` or any ``--GROUP.OPTION`` adds it.
+
+    Returns:
+        The flags with these groups, and the arguments without ``--GROUP none`` and the like.
+    """
+    rest = [_dashed(one) for one in arguments]
+    for path, (value, kind) in optional_groups(flags).items():
+        flag = f"--{path}"
+        for word, chosen in (("none", None), ("default", value or kind())):
+            for said in ([flag, word], [f"{flag}={word}"]):
+                for start in range(len(rest) - len(said), -1, -1):
+                    if [one.lower() for one in rest[start: start + len(said)]] == said:
+                        del rest[start: start + len(said)]
+                        flags = _replaced(flags, path, chosen)
+        if value is None and any(one.startswith(f"{flag}.") for one in rest):
+            flags = _replaced(flags, path, kind())
+    return flags, rest
+
+
+def _dashed(argument: str) -> str:
+    """Return an argument with dashes in place of underscores in the name of its flag."""
+    name, sign, value = argument.partition("=")
+    return name.replace("_", "-") + sign + value if name.startswith("--") else argument
+
+
+def _replaced(options: Any, path: str, value: Any) -> Any:
+    """Return a copy of nested dataclasses with the value at a dotted path replaced."""
+    first, _, rest = path.replace("-", "_").partition(".")
+    inner = _replaced(getattr(options, first), rest, value) if rest else value
+    return replace(options, **{first: inner})
 
 
 CommonFlags = Annotated[Common, tyro.conf.arg(name="")]
