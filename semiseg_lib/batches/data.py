@@ -154,7 +154,7 @@ class Data:
     def _labelled_names(self) -> tuple[str, ...]:
         config = self.config
         if config.published:
-            return self._published(Path(config.published))
+            return self._published(Path(config.published).expanduser())
         candidates = tuple(self.source.names("candidates"))
         if config.labelled in (0, len(candidates)):
             return candidates

@@ -5,8 +5,11 @@ What needs torch is imported when a command runs, so that help and wrong flags a
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import tyro
 
@@ -19,7 +22,8 @@ EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0 done, 1 failed with a message, 2 wrong flags."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _write_utf8()
+    arguments = [_expanded(one) for one in (sys.argv[1:] if arguments is None else arguments)]
     command, rest = (arguments or [""])[0], arguments[1:]
     if arguments == ["--version"]:
         print(f"semiseg {semiseg_lib.__version__}")
@@ -41,6 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = str(error) or "the same command continues from the last checkpoint"
         print(f"semiseg: stopped; {said}.", file=sys.stderr)
         return 130
+
+
+def _write_utf8() -> None:
+    """Write UTF-8 also where a console or a redirected file asks for a Windows code page."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
+
+
+def _expanded(argument: str) -> str:
+    """Return an argument with ``~`` as the home folder: no shell expands ``--root=~/data``."""
+    return re.sub(r"^(--[\w.-]+=)?(~)(?=/|\\|$)", lambda found: (found[1] or "") + str(Path.home()),
+                  argument)
 
 
 def _data() -> None:
