@@ -71,19 +71,14 @@ class Progress:
     def _readable_state(self) -> dict | None:
         """Return the newest state whose best weights are there too; None to start at step 0."""
         state = self.folder.read_checkpoint()
-        if state is None:
-            return None
-        best = best_of(state["history"])
-        if best is None or best["step"] == state["step"]:
-            return state
-        try:
-            self.folder.read_best(best["step"])
-            return state
-        except Damaged as error:
-            self.accelerator.print(
-                f"{error.problem} The run starts again from its first step."
-            )
-        return None
+        best = best_of(state["history"]) if state else None
+        if best and best["step"] != state["step"]:
+            try:
+                self.folder.read_best(best["step"])
+            except Damaged as error:
+                self.accelerator.print(f"{error.problem} The run starts again from its first step.")
+                return None
+        return state
 
     def save(self, step: int) -> None:
         """Write a checkpoint from which step ``step`` comes next.
