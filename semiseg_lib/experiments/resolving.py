@@ -230,10 +230,9 @@ class _Resolver:
         if run.validation is None:
             return None
 
-        def score(method: Method) -> float:
-            return 100 * evaluate(method, data.val, data.classes, run.validation).mean_iou
-
-        return score
+        return lambda method: (
+            100 * evaluate(method, data.val, data.classes, run.validation).mean_iou
+        )
 
     # ----------------------------------------------------------------------------------- labels
 
