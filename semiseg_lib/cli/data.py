@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import Data, DataConfig, sample_labelled
+from semiseg_lib.batches.data import Data, DataConfig, choose_names
 from semiseg_lib.cli.flags import Common, CommonFlags
 from semiseg_lib.core.paths import reading_root, shown, work_root
 from semiseg_lib.datasets.acquire import Download, extract_frames
@@ -155,7 +155,8 @@ def split(
         keep: the classes that must occur, background included; unset: all.
     """
     config = DataConfig(dataset, candidates=candidates, keep=keep)
-    names, images = sample_labelled(config, labelled, seed, root)
+    images = Data(config, seed, root).candidates
+    names = choose_names(images, labelled, seed)
     write_list(names, out)
     print(f"{labelled} of {len(images)} images, seed {seed}, "
           f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"
