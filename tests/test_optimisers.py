@@ -180,7 +180,7 @@ def test_batches_read_ahead_are_the_same(tmp_path, whole, workers, stop_at):
 
 
 def test_a_loader_can_be_sent_to_a_process_that_is_not_forked():
-    again = pickle.loads(pickle.dumps(training._ByNumber(loader(SHORT))))[3]
+    again = pickle.loads(pickle.dumps(loader(SHORT)))[3]
     assert torch.equal(again.labelled.images, loader(SHORT).batch(3).labelled.images)
 
 

@@ -332,7 +332,7 @@ def test_what_builds_on_a_run_that_is_gone_is_refused(own):
     longer = studies.STUDIES["unlabelled"]["longer"].value(profile, 1)
     start = resolve(longer.start[0], machine)
     resolve(longer, machine)
-    start.folder.delete()
+    start.folder.store.delete()
     with pytest.raises(FileNotFoundError, match=f"{start.folder.path.name} is gone.*--anew"):
         scores.scored(longer, profile, machine)
 

@@ -21,7 +21,7 @@ from semiseg_lib.core.durable import Damaged, read_json, write_json
 from semiseg_lib.core.fingerprint import digest, plain
 from semiseg_lib.core.paths import reading_root, work_root
 from semiseg_lib.datasets.cached import Cached
-from semiseg_lib.datasets.dataset import Reader, Source
+from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_digest
 from semiseg_lib.datasets.frozen_files import frozen_files
 from semiseg_lib.datasets.lists import read_published_list
@@ -89,6 +89,11 @@ class Data:
                        "published": list(published), "boxed": boxed.tolist()})
 
     @cached_property
+    def candidates(self) -> ImageSet:
+        """The images with masks that the labelled ones are sampled from, without boxes."""
+        return self._all("candidates", boxes=False)
+
+    @cached_property
     def labelled(self) -> ImageSet:
         """The images with masks, and with boxes where available."""
         return self._images("labelled", "candidates")
@@ -147,8 +152,24 @@ class Data:
 
     def _images(self, name: str, which: str, masks: bool = True, boxes: bool = True) -> ImageSet:
         """Return the images of list ``name``, read as list ``which`` of the dataset."""
-        return _image_set(self._declared, self.config, self.source, which, masks, boxes).named(
-            self.names[name]
+        return self._all(which, masks, boxes).named(self.names[name])
+
+    def _all(self, which: str, masks: bool = True, boxes: bool = True) -> ImageSet:
+        """Return all images of one of the dataset's lists."""
+        source, declared = self.source, self._declared
+        reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
+        if tuple(reader.classes) != tuple(source.classes):
+            raise ValueError(
+                f"the classes of {declared.name} have changed since it was opened: "
+                f"{', '.join(reader.classes)} instead of {', '.join(source.classes)}. Run the same "
+                "command again (in a notebook: the same cell) to read the current files."
+            )
+        if declared.cached:
+            options = plain(self.config.options)
+            reader = Cached(reader, f"{declared.name} {declared.decode} {options}")
+        indices = tuple(range(len(reader)))
+        return ImageSet(
+            reader, indices, source.boxed, self.config.unboxed, decode=declared.decode
         )
 
     def _labelled_names(self) -> tuple[str, ...]:
@@ -158,7 +179,7 @@ class Data:
         candidates = tuple(self.source.names("candidates"))
         if config.labelled in (0, len(candidates)):
             return candidates
-        images = _image_set(self._declared, config, self.source, "candidates", boxes=False)
+        images = self.candidates
         sampled_from = {"candidates": images.digest, "count": config.labelled, "seed": self.seed,
                       "classes": list(images.classes), "options": plain(config.options)}
         key = hashlib.sha256(json.dumps(sampled_from).encode()).hexdigest()[:16]
@@ -208,44 +229,8 @@ def _stored_names(path: Path, sampled_from: Mapping[str, Any]) -> tuple[str, ...
     return tuple(names) if stored == sampled_from and names else None
 
 
-def sample_labelled(
-    config: DataConfig, count: int, seed: int, root: Path | None = None
-) -> tuple[tuple[str, ...], ImageSet]:
-    """Sample ``count`` names from a dataset's candidates, so that every class occurs.
-
-    Returns:
-        The names, and all candidates.
-
-    Raises:
-        FileNotFoundError: the dataset is missing.
-        ValueError: see :func:`~semiseg_lib.datasets.splits.choose_labelled`.
-    """
-    declared = datasets.find(config.dataset)
-    source = declared.open(config, reading_root(root), seed)
-    images = _image_set(declared, config, source, "candidates", boxes=False)
-    return choose_names(images, count, seed), images
-
-
 def choose_names(candidates: ImageSet, count: int, seed: int) -> tuple[str, ...]:
     """Return the names of ``count`` candidates, sampled so that every class occurs."""
     masks = tqdm(Masks(candidates), desc="classes per mask", unit="mask", leave=False)
     chosen = choose_labelled(masks, count, len(candidates.classes), seed)
     return tuple(candidates.names[i] for i in chosen)
-
-
-def _image_set(
-    declared: datasets.Dataset, config: DataConfig, source: Source, which: str,
-    masks: bool = True, boxes: bool = True,
-) -> ImageSet:
-    """Return all images of one of a dataset's lists."""
-    reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
-    if tuple(reader.classes) != tuple(source.classes):
-        raise ValueError(
-            f"the classes of {declared.name} have changed since it was opened: "
-            f"{', '.join(reader.classes)} instead of {', '.join(source.classes)}. Run the same "
-            "command again (in a notebook: the same cell) to read the current files."
-        )
-    if declared.cached:
-        reader = Cached(reader, f"{declared.name} {declared.decode} {plain(config.options)}")
-    indices = tuple(range(len(reader)))
-    return ImageSet(reader, indices, source.boxed, config.unboxed, decode=declared.decode)

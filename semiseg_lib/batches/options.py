@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from math import inf
 from typing import Annotated, Any, Literal
 
 from pydantic import SerializeAsAny, TypeAdapter, ValidationInfo, WrapValidator
@@ -121,15 +122,7 @@ class ViewConfig(Configuration):
             )
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"augment.scale is {self.scale}; it must be a range above 0.")
-        if self.shift < 0:
-            raise ValueError(f"augment.shift is {self.shift}; it must be >= 0.")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"augment.flip is {self.flip}; it must be in [0, 1].")
-
-    @property
-    def recolours(self) -> bool:
-        """Whether colours change at all."""
-        return any((self.brightness, self.contrast, self.saturation, self.hue))
+        self.check_ranges("augment", shift=(0, inf), flip=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -157,11 +150,7 @@ class StrongConfig(Configuration):
     sigma: tuple[float, float] = (0.1, 2.0)
 
     def __post_init__(self) -> None:
-        for name in ("jitter", "grey", "blur"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"strong.{name} is {getattr(self, name)}; it must be in [0, 1].")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"strong.hue is {self.hue}; it must be in [0, 0.5].")
+        self.check_ranges("strong", jitter=(0, 1), grey=(0, 1), blur=(0, 1), hue=(0, 0.5))
         if not 0 < self.sigma[0] <= self.sigma[1]:
             raise ValueError(f"strong.sigma is {self.sigma}; it must be a range above 0.")
 
@@ -188,11 +177,7 @@ class CutMixConfig(Configuration):
     def __post_init__(self) -> None:
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise ValueError(f"cutmix.area is {self.area}; it must be a range within 0 .. 1.")
-        if self.boxes < 1:
-            raise ValueError(f"cutmix.boxes is {self.boxes}; it must be at least 1.")
-        for name in ("chance", "aspect"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"cutmix.{name} is {getattr(self, name)}; it must be 0 .. 1.")
+        self.check_ranges("cutmix", boxes=(1, inf), chance=(0, 1), aspect=(0, 1))
 
 
 THREE_BOXES = CutMixConfig(chance=1.0, boxes=3, area=(0.25, 0.5), aspect=0.0)

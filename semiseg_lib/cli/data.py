@@ -158,10 +158,11 @@ def split(
         candidates: the list to draw from; unset: the dataset's own.
         keep: the classes that must occur, background included; unset: all.
     """
-    from semiseg_lib.batches.data import sample_labelled
+    from semiseg_lib.batches.data import Data, choose_names
 
     config = DataConfig(dataset, candidates=candidates, keep=keep)
-    names, images = sample_labelled(config, labelled, seed, root)
+    images = Data(config, seed, root).candidates
+    names = choose_names(images, labelled, seed)
     write_list(names, out)
     print(f"{labelled} of {len(images)} images, seed {seed}, "
           f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
+from math import isinf
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -72,6 +73,19 @@ class Configuration:
         # validator of stable keys, not to the inner class.
         reference = inner.pop("ref", None)
         return core_schema.no_info_before_validator_function(cls._restored, inner, ref=reference)
+
+    def check_ranges(self, place: str, **ranges: tuple[float, float]) -> None:
+        """Raise ValueError if an option is not in its closed range [low, high].
+
+        Args:
+            place: where a profile holds the options, for the message.
+            ranges: by option; ``inf`` for no upper bound.
+        """
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                wanted = f">= {low}" if isinf(high) else f"in [{low}, {high}]"
+                raise ValueError(f"{place}.{name} is {value}; it must be {wanted}.")
 
     @classmethod
     def _restored(cls, stored: Any) -> Any:

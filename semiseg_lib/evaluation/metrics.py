@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,16 @@ class Evaluation:
     confusion: np.ndarray
     classes: tuple[str, ...]
 
+    @classmethod
+    def of(
+        cls, pairs: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[str]
+    ) -> Evaluation:
+        """Return the scores of pairs (truth, prediction), read one by one."""
+        total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        for truth, prediction in pairs:
+            total += confusion_matrix(truth, prediction, len(classes))
+        return cls(total, tuple(classes))
+
     @property
     def iou(self) -> np.ndarray:
         """Return the intersection over union of each class, float64 (C,) in [0, 1].
@@ -114,10 +124,7 @@ def evaluate_labels(
     truth: Iterable[np.ndarray], prediction: Iterable[np.ndarray], classes: tuple[str, ...]
 ) -> Evaluation:
     """Score label maps against true masks, image by image."""
-    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    for one_truth, one_prediction in zip(truth, prediction, strict=True):
-        total += confusion_matrix(one_truth, one_prediction, len(classes))
-    return Evaluation(total, tuple(classes))
+    return Evaluation.of(zip(truth, prediction, strict=True), classes)
 
 
 def evaluate(

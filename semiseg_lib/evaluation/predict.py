@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -173,17 +174,13 @@ def _box_maps(method: Method, part: Part) -> Tensor | None:
 
 def _of_one_size(images: ImageSet) -> Iterator[tuple[range, list[Sample]]]:
     """Yield runs of consecutive images of one size that have at most PIXELS_PER_PASS pixels."""
-    samples: list[Sample] = []
-    for number in range(len(images)):
-        sample = images.sample(number)
-        size = sample.image.shape[1:]
-        full = (len(samples) + 1) * math.prod(size) > PIXELS_PER_PASS
-        if samples and (full or samples[0].image.shape[1:] != size):
-            yield range(number - len(samples), number), samples
-            samples = []
-        samples.append(sample)
-    if samples:
-        yield range(len(images) - len(samples), len(images)), samples
+    first = 0
+    samples = map(images.sample, range(len(images)))
+    for size, run in groupby(samples, lambda sample: sample.image.shape[1:]):
+        most = max(PIXELS_PER_PASS // math.prod(size), 1)
+        while together := list(islice(run, most)):
+            yield range(first, first + len(together)), together
+            first += len(together)
 
 
 def _device(method: Method) -> torch.device:

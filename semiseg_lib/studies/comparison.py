@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 
 from semiseg_lib import datasets, methods
 from semiseg_lib.evaluation.statistics import (
     Interval,
-    PairedInterval,
     mean_and_interval,
     paired_interval,
 )
@@ -96,7 +96,7 @@ class Difference:
     """
 
     seeds: tuple[int, ...]
-    interval: PairedInterval | None
+    interval: Interval | None
     p: float
     apart: tuple[int, ...] = ()
 
@@ -230,7 +230,7 @@ def read(
               for study in {one.study for one in entries.values()}}
     rows, commits = {}, set()
     for name, one in entries.items():
-        own = sorted((r for r in stored[one.study] if r["arm"] == one.arm), key=_seed)
+        own = sorted((r for r in stored[one.study] if r["arm"] == one.arm), key=itemgetter("seed"))
         if own:
             rows[name] = _row(one, own, profile)
             commits.update(records.commits_of(own))
@@ -331,10 +331,6 @@ def _stored_rows(study: str, profile: Profile) -> list[dict]:
         return records.read(study, profile).rows
     except FileNotFoundError:
         return []
-
-
-def _seed(row: dict) -> int:
-    return row["seed"]
 
 
 def _quoted(name: str) -> str:

@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, is_initialized
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from semiseg_lib.batches.loader import Loader
@@ -236,16 +236,6 @@ class _LossModule(torch.nn.Module):
         return self.method.losses(batch, progress)
 
 
-class _ByNumber(Dataset):
-    """Map-style dataset of a loader's batches, by step, for torch's DataLoader."""
-
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
-
-    def __getitem__(self, number: int) -> Batch:
-        return self.loader.batch(number)
-
-
 def _read(
     loader: Loader, numbers: Iterable[int], workers: int, device: torch.device
 ) -> Iterator[Batch]:
@@ -260,7 +250,7 @@ def _read(
         yield from map(loader.batch, numbers)
     elif numbers:
         batches = iter(DataLoader(
-            _ByNumber(loader), sampler=numbers, batch_size=None, num_workers=workers,
+            loader, sampler=numbers, batch_size=None, num_workers=workers,
             pin_memory=device.type == "cuda", worker_init_fn=outlast_signals,
             generator=torch.Generator(),  # the global one is the method's
         ))

@@ -1,9 +1,10 @@
-"""Training options, their validation, the optimizer and the learning-rate schedule."""
+"""The optimizer, the learning-rate schedule, and options that contradict each other."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -21,34 +22,31 @@ def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Optimizer
         {"params": group["params"], "lr": rate * group["lr_scale"]}
         for group in method.parameter_groups()
     ]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, rate, momentum=0.9, weight_decay=config.weight_decay)
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
-    return kind(groups, rate, weight_decay=config.weight_decay)
+    kinds = {
+        "sgd": partial(torch.optim.SGD, momentum=0.9),
+        "adamw": torch.optim.AdamW,
+        "adam": torch.optim.Adam,
+    }
+    return kinds[config.optimizer](groups, rate, weight_decay=config.weight_decay)
 
 
 def learning_rate_curve(config: TrainConfig) -> Callable[[int], float]:
     """Return the factor on the learning rate as a function of the step."""
+    end = config.lr_end / config.lr if config.lr_end else 0.0
+    shapes: dict[str, Callable[[float], float]] = {
+        "flat": lambda progress: min(1.0, (1 - progress) / 0.1),
+        "poly": lambda progress: (1 - progress) ** 0.9,
+        "one_cycle": lambda progress: min(progress / 0.25, (1 - progress) / 0.75),
+        "cosine": lambda progress: end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2,
+        "constant": lambda progress: 1.0,
+    }
+    shape, warmup = shapes[config.schedule], config.warmup * config.steps
 
     def factor(step: int) -> float:
-        progress = min(step / config.steps, 1.0)
-        if config.schedule == "poly":
-            return (1 - progress) ** 0.9
-        if config.schedule == "one_cycle":
-            rise = 0.25
-            return progress / rise if progress < rise else (1 - progress) / (1 - rise)
-        if config.schedule == "cosine":
-            end = config.lr_end / config.lr if config.lr_end else 0.0
-            return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
-        if config.schedule == "constant":
-            return 1.0
-        return min(1.0, (1 - progress) / 0.1)
+        risen = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        return risen * shape(min(step / config.steps, 1.0))
 
-    def risen(step: int) -> float:
-        steps = config.warmup * config.steps
-        return factor(step) * min(1.0, (step + 1) / steps)
-
-    return risen if config.warmup else factor
+    return factor
 
 
 def refuse_contradictions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from semiseg_lib.core.fingerprint import Configuration, Schema
@@ -62,16 +63,11 @@ class TrainConfig(Configuration):
     lr_end: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_labelled", "accumulate", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be >= 1.")
-        for name in ("batch_unlabelled", "lr_batch", "warmup", "clip", "validate_every"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be >= 0.")
-        if self.warmup > 1:
-            raise ValueError(f"train.warmup is {self.warmup}; it must be in [0, 1].")
-        if not 0 <= self.lr_end <= self.lr:
-            raise ValueError(f"train.lr_end is {self.lr_end}; it must be in [0, {self.lr}].")
+        self.check_ranges(
+            "train", steps=(1, inf), batch_labelled=(1, inf), batch_unlabelled=(0, inf),
+            accumulate=(1, inf), log_every=(1, inf), lr_batch=(0, inf), warmup=(0, 1),
+            clip=(0, inf), validate_every=(0, inf), lr_end=(0, self.lr),
+        )
         if self.lr_end and self.schedule != "cosine":
             raise ValueError(
                 f'train.lr_end is {self.lr_end}, but only schedule "cosine" ends at it, not '

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from semiseg_lib.batches.data import Data, sample_labelled
+from semiseg_lib.batches.data import Data, choose_names
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.core.durable import read_json, write_json
@@ -253,7 +253,8 @@ def test_drawn_images_show_every_class(work):
 
 
 def test_a_list_can_be_drawn_without_being_kept(voc_root, work):
-    names, candidates = sample_labelled(VOC, 3, 1, voc_root)
+    candidates = Data(VOC, 1, voc_root).candidates
+    names = choose_names(candidates, 3, 1)
     assert not drawn_lists(work) and candidates.names == tuple(f"p{i}" for i in range(5))
     assert names == Data(VOC, 1, voc_root).names["labelled"]
 
