@@ -16,9 +16,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -28,18 +27,16 @@ from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Count, Download, count_files, unpack
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
 from semiseg_lib.datasets.dataset import Dataset, Request
+from semiseg_lib.datasets.files import FileReader, FileSource
 from semiseg_lib.datasets.labels import (
     VOID,
     LabelError,
     check_same_size,
-    kept_boxes,
-    packed_ids,
     present_ids,
-    read_image,
     read_mask,
 )
-from semiseg_lib.datasets.lists import check_no_duplicates
-from semiseg_lib.datasets.sample import Boxes, Sample
+from semiseg_lib.datasets.lists import check_known
+from semiseg_lib.datasets.sample import Boxes
 
 CITYSCAPES_IDS = (
     "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic",
@@ -78,15 +75,14 @@ MaskFormat = Literal["auto", "labelIds", "labelTrainIds"]
 _CLASSES, _IDS = len(CITYSCAPES_CLASSES), len(CITYSCAPES_IDS)
 
 
-class CityscapesDataset:
+class CityscapesDataset(FileReader):
     """Images of one split as :class:`Sample`; masks of 19 classes without background.
 
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
         split: ``train`` (2,975 images), ``val`` (500) or ``test`` (1,525, masks withheld).
         names: image names such as ``aachen_000000_000019``; None for all of the split.
-        keep: the classes to use, None for all 19. New ids follow this order, and every other class
-            becomes void.
+        keep: the classes to use, None for all 19.
         masks: which masks to read; ``auto`` takes ``labelIds`` if present, else
             ``labelTrainIds``. None to read none.
         boxes: derive the boxes of the eight thing classes from ``instanceIds``. Things have
@@ -99,21 +95,11 @@ class CityscapesDataset:
             unknown class or, with boxes, a thing first, or masks of the test split are requested.
     """
 
-    canonical: Mapping[str, str] = MappingProxyType({})
-    decoding = ""
-
     def __init__(
         self, root: Path, split: str = "train", names: Sequence[str] | None = None,
         keep: Sequence[str] | None = None, masks: MaskFormat | None = "auto", boxes: bool = True,
     ) -> None:
         self.root, self.split = Path(root), split
-        self.masks, self.boxes = masks, boxes
-        self.classes, self._new_id = packed_ids(CITYSCAPES_CLASSES, keep, self.root)
-        if boxes and self.classes[0] in CITYSCAPES_THINGS:
-            raise ValueError(
-                f"keep starts with {self.classes[0]}, which has boxes, but channel 0 of the box "
-                "maps means 'outside every box'. Name a class without boxes first, such as road."
-            )
         if masks not in (None, "auto", "labelIds", "labelTrainIds"):
             raise ValueError(f"masks={masks!r}; choose auto, labelIds, labelTrainIds or None.")
         if split == "test" and (masks is not None or boxes):
@@ -122,54 +108,19 @@ class CityscapesDataset:
                 "it with masks=None and boxes=False, and evaluate on val."
             )
         self._cities = cityscapes_images(self.root, split)
-        self.names = list(self._cities if names is None else names)
-        check_no_duplicates(self.names, f"the choice from {self.root}")
-        if unknown := [name for name in self.names if name not in self._cities]:
-            raise ValueError(
-                f"{len(unknown)} images are not in {self.root / 'leftImg8bit' / split}, such as "
-                f"{unknown[0]}. Names look like {next(iter(self._cities))}; check the split."
-            )
+        names = list(self._cities if names is None else names)
+        check_known(names, self._cities, "the choice", self.root / "leftImg8bit" / split)
+        super().__init__(
+            names, CITYSCAPES_CLASSES, keep, masks, boxes, self.root, CITYSCAPES_THINGS
+        )
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sample:
-        name = self.names[index]
-        image_path = self._image_path(name)
-        image = read_image(image_path)
-        mask, boxes = None, None
-        if self.masks is not None:
-            mask_path = self._mask_path(name)
-            mask = self._new_id.take(read_cityscapes_mask(mask_path))
-            check_same_size(mask, image, mask_path, image_path)
-        if self.boxes:
-            boxes_path = self._annotation(name, "instanceIds")
-            ids = read_instance_ids(boxes_path)
-            check_same_size(ids, image, boxes_path, image_path)
-            boxes = kept_boxes(instance_boxes(ids), self._new_id)
-        return Sample(name, image, mask, boxes)
-
-    def content(self, index: int) -> Iterator[Path]:
-        """Yield the content of ``self[index]``: image, format and file of the mask, instances."""
-        name = self.names[index]
-        yield self._image_path(name)
-        if self.masks is not None:
-            path = self._mask_path(name)
-            yield path.stem.rpartition("_")[2].encode()  # determines the classes of the ids
-            yield path
-        if self.boxes:
-            yield self._annotation(name, "instanceIds")
-
-    def _image_path(self, name: str) -> Path:
+    def image_path(self, name: str) -> Path:
+        """Return the file of an image."""
         folder = self.root / "leftImg8bit" / self.split / self._cities[name]
         return folder / f"{name}_leftImg8bit.png"
 
-    def _annotation(self, name: str, kind: str) -> Path:
-        folder = self.root / "gtFine" / self.split / self._cities[name]
-        return folder / f"{name}_gtFine_{kind}.png"
-
-    def _mask_path(self, name: str) -> Path:
-        """Return the path of the mask; raise FileNotFoundError if no requested format exists."""
+    def mask_path(self, name: str) -> Path:
+        """Return the file of its mask; raise FileNotFoundError if no requested format exists."""
         kinds = ("labelIds", "labelTrainIds") if self.masks == "auto" else (self.masks,)
         paths = [self._annotation(name, kind) for kind in kinds]
         for path in paths:
@@ -180,39 +131,31 @@ class CityscapesDataset:
             "are enough (masks='auto'), labelTrainIds are not needed."
         )
 
+    def read_mask(self, path: Path) -> np.ndarray:
+        """Return a mask as train ids."""
+        return read_cityscapes_mask(path)
 
-class CityscapesSource:
-    """Cityscapes, opened; see :class:`semiseg_lib.datasets.dataset.Source`.
+    def mask_content(self, path: Path) -> tuple[Path | bytes, ...]:
+        """Return its format, which determines the classes of the ids, and its file."""
+        return path.stem.rpartition("_")[2].encode(), path
 
-    Args:
-        root: the folder that holds ``leftImg8bit`` and ``gtFine``.
-        keep: the classes to use; empty for all.
-        val, test: the splits of these lists.
-    """
+    def boxes_content(self, name: str) -> Path:
+        """Return the file of its instances."""
+        return self._annotation(name, "instanceIds")
 
-    def __init__(self, root: Path, keep: Sequence[str], val: str, test: str) -> None:
-        self.folder = root
-        self.classes = packed_ids(CITYSCAPES_CLASSES, keep, root)[0]
-        self.boxed = np.array([name in CITYSCAPES_THINGS for name in self.classes])
-        self._splits = {"val": val, "test": test}
+    def read_boxes(self, name: str, image: np.ndarray) -> Boxes:
+        """Return the boxes of its instances."""
+        path = self.boxes_content(name)
+        ids = read_instance_ids(path)
+        check_same_size(ids, image, path, self.image_path(name))
+        return instance_boxes(ids)
 
-    def names(self, which: str) -> Sequence[str]:
-        """Return the image names of a list."""
-        return tuple(cityscapes_images(self.folder, self._splits.get(which, "train")))
-
-    def reader(self, which: str, masks: bool, boxes: bool) -> CityscapesDataset:
-        """Return the reader of a list."""
-        return CityscapesDataset(
-            self.folder, self._splits.get(which, "train"), keep=self.classes,
-            masks="auto" if masks else None, boxes=boxes,
-        )
-
-    def has_boxes(self, name: str) -> bool:
-        """Return True: every annotated image has instance annotations."""
-        return True
+    def _annotation(self, name: str, kind: str) -> Path:
+        folder = self.root / "gtFine" / self.split / self._cities[name]
+        return folder / f"{name}_gtFine_{kind}.png"
 
 
-def open_cityscapes(request: Request, root: Path | None, seed: int) -> CityscapesSource:
+def open_cityscapes(request: Request, root: Path | None, seed: int) -> FileSource:
     """Return the source that a request names; ``val`` and ``test`` may name other splits.
 
     Raises:
@@ -220,8 +163,16 @@ def open_cityscapes(request: Request, root: Path | None, seed: int) -> Cityscape
         ValueError: an unsupported list is named, or ``keep`` names an unknown class.
     """
     DATASET.refuse_lists(request)
-    val, test = request.val or "val", request.test or "val"
-    return CityscapesSource(DATASET.folder(root), request.keep, val, test)
+    folder = DATASET.folder(root)
+    splits = {"val": request.val or "val", "test": request.test or "val"}
+
+    def reader(which: str, masks: bool, boxes: bool) -> CityscapesDataset:
+        wanted = "auto" if masks else None
+        return CityscapesDataset(
+            folder, splits.get(which, "train"), None, request.keep, wanted, boxes
+        )
+
+    return FileSource(folder, CITYSCAPES_CLASSES, request.keep, CITYSCAPES_THINGS, reader)
 
 
 def cityscapes_images(root: Path, split: str) -> dict[str, str]:

@@ -104,6 +104,16 @@ def check_no_duplicates(names: Sequence[str], what: str) -> None:
         )
 
 
+def check_known(names: Sequence[str], known: Collection[str], what: str, where: Path) -> None:
+    """Raise ValueError if a name occurs twice or is not among the known images in ``where``."""
+    check_no_duplicates(names, what)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(
+            f"{what} names {len(unknown)} images that are not in {where}, such as {unknown[0]}. "
+            f"Names look like {next(iter(known))}, without folder and ending."
+        )
+
+
 def bare_name(entry: str) -> str:
     """Return NAME of ``/JPEGImages/NAME.jpg``, ``city/NAME_leftImg8bit.png`` or ``NAME``."""
     return _without(_stem(entry), _IMAGE_ENDINGS)

@@ -24,7 +24,8 @@ from semiseg_lib.datasets.acquire import (
 )
 from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import LISTS, Dataset, Request
-from semiseg_lib.datasets.devkit.layout import HIDDEN_MASKS, PALETTE, VOCSource, voc_layout
+from semiseg_lib.datasets.devkit.layout import HIDDEN_MASKS, PALETTE, voc_layout, voc_source
+from semiseg_lib.datasets.files import FileSource
 
 make_torchvision_importable()
 
@@ -49,7 +50,7 @@ SBD_TERMS = (
 )
 
 
-def open_voc(request: Request, root: Path | None, seed: int) -> VOCSource:
+def open_voc(request: Request, root: Path | None, seed: int) -> FileSource:
     """Return the source that a request names; labelled images are sampled from ``train``.
 
     Raises:
@@ -65,7 +66,7 @@ def open_voc(request: Request, root: Path | None, seed: int) -> VOCSource:
     }
     masks = {which: HIDDEN_MASKS for which in lists if lists[which] in SBD_LISTS}
     masks["unlabelled"] = HIDDEN_MASKS
-    return VOCSource(DATASET.folder(root), VOC_CLASSES, request.keep, lists, masks)
+    return voc_source(DATASET.folder(root), VOC_CLASSES, request.keep, lists, masks)
 
 
 def audit_voc(folder: Path, lists: Sequence[Path]) -> Layout:

@@ -211,7 +211,7 @@ def test_what_is_missing_is_named(city, tmp_path):
         city.read(boxes=True, masks=None)[0]
     with pytest.raises(FileNotFoundError, match=r"val is missing.*csDownload"):
         city.read(split="val")
-    with pytest.raises(ValueError, match=r"1 images are not in .*ulm_1.*look like aachen"):
+    with pytest.raises(ValueError, match=r"1 images that are not in .*ulm_1.*look like aachen"):
         city.read(names=("ulm_1",))
     with pytest.raises(ValueError, match="evaluate on val"):
         city.read(split="test")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from semiseg_lib.datasets.lists import read_published_list
+from semiseg_lib.datasets.lists import check_known, read_published_list
 from semiseg_lib.datasets.splits import check_disjoint
 
-from .reader import Contents, check_known, scan_folder
+from .reader import Contents, scan_folder
 
 LISTS = ("labelled", "unlabelled", "val", "test")
 
@@ -45,7 +45,9 @@ def folder_lists(
     given = {name: read_published_list(contents.root / f"{name}.txt", contents.images)
              for name in LISTS if (contents.root / f"{name}.txt").is_file()}
     for name, members in given.items():
-        check_known(members, contents, f"{contents.root / name}.txt")
+        check_known(
+            members, contents.images, f"{contents.root / name}.txt", contents.root / "images"
+        )
         _check_labels(members, contents, name)
     check_disjoint(given)
     taken = {member for members in given.values() for member in members}

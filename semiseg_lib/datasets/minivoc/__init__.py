@@ -14,9 +14,10 @@ from semiseg_lib.datasets.devkit.layout import (
     HIDDEN_MASKS,
     PALETTE,
     VOCDataset,
-    VOCSource,
     voc_layout,
+    voc_source,
 )
+from semiseg_lib.datasets.files import FileSource
 
 from .annotation import annotate
 from .scenes import Scene, draw_scene
@@ -81,7 +82,7 @@ class MiniVOCDataset(VOCDataset):
         return generated_digests(self.folder)
 
 
-def open_minivoc(request: Request, root: Path | None, seed: int) -> VOCSource:
+def open_minivoc(request: Request, root: Path | None, seed: int) -> FileSource:
     """Return the source of a world; generate it in the work folder if missing.
 
     Raises:
@@ -92,7 +93,7 @@ def open_minivoc(request: Request, root: Path | None, seed: int) -> VOCSource:
     world = request.options.generated_world()
     folder = prepare(world, request.options.sizes)
     verify_generated(folder)
-    return VOCSource(
+    return voc_source(
         folder, ("background", *world.classes), request.keep, LISTS, {"unlabelled": HIDDEN_MASKS},
         MiniVOCDataset,
     )
