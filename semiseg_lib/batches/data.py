@@ -121,7 +121,7 @@ class Data:
     def __init__(self, config: DataConfig, seed: int, root: Path | None = None) -> None:
         self.config, self.seed = config, seed
         self._declared = datasets.find(config.dataset)
-        self.source = self._declared.open(config, reading_root(root), seed)
+        self.source = self._declared.source(config, reading_root(root), seed)
         self.classes = self.source.classes
 
     @cached_property
@@ -295,7 +295,7 @@ def sample_labelled(
         ValueError: see :func:`~semiseg_lib.datasets.splits.choose_labelled`.
     """
     declared = datasets.find(config.dataset)
-    source = declared.open(config, reading_root(root), seed)
+    source = declared.source(config, reading_root(root), seed)
     images = _image_set(declared, config, source, "candidates", boxes=False)
     return choose_names(images, count, seed), images
 

@@ -23,7 +23,7 @@ Lists = Annotated[tuple[Path, ...], tyro.conf.arg(name="list"), tyro.conf.UseApp
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run ``semiseg data ARGUMENTS``, ``minivoc`` if they name no command; return the exit code."""
+    """Get a dataset, check its labels, draw a list of labelled images; minivoc by default."""
     arguments = list(arguments)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["minivoc", *arguments]
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def minivoc(common: CommonFlags = Common()) -> None:
     """Generate the images of mini-VOC, unless they are stored, and show a summary."""
-    data = Data(common.chosen().data, common.seed, common.root)
+    data = Data(common.chosen().data, common.seed, common.machine.root)
     has_boxes = {
         name: all(map(data.source.has_boxes, members)) for name, members in data.names.items()
     }
@@ -56,15 +56,15 @@ def minivoc(common: CommonFlags = Common()) -> None:
 def _downloads() -> dict[str, Callable[..., int]]:
     """Return a command for each download that a dataset declares."""
     return {
-        name: _command(name, download)
+        name: _command(dataset, download)
         for dataset in datasets.usable()
         for name, download in dataset.downloads.items()
     }
 
 
-def _command(name: str, download: Download) -> Callable[..., int]:
+def _command(dataset: datasets.Dataset, download: Download) -> Callable[..., int]:
     def get(root: Path | None = None) -> int:
-        return _get(name, download, root)
+        return _get(dataset, download, root)
 
     get.__doc__ = (
         f"{download.text}\n\n"
@@ -162,7 +162,7 @@ def split(
           f"sha256:  {list_digest(names)} (of the sorted names)")
 
 
-def _get(name: str, download: Download, root: Path | None) -> int:
+def _get(dataset: datasets.Dataset, download: Download, root: Path | None) -> int:
     """Get a dataset and show the counts; return exit code 1 if some of it is missing."""
     root = root or work_root() / "datasets"
     print(f"Terms: {download.terms}", flush=True)
@@ -174,7 +174,7 @@ def _get(name: str, download: Download, root: Path | None) -> int:
     whole = all(one.complete for one in counts)
     print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
           "folder away and run the same command again.")
-    if download.audit:
-        print(f"Next: semiseg data check {download.audit} --root {shown(root)}")
+    if dataset.audit is not None:
+        print(f"Next: semiseg data check {dataset.name} --root {shown(root)}")
     print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
     return int(not whole)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Count, Download, count_files, unpack
@@ -32,6 +31,7 @@ from semiseg_lib.datasets.labels import (
     VOID,
     LabelError,
     check_same_size,
+    open_image,
     present_ids,
     read_mask,
 )
@@ -69,6 +69,18 @@ TERMS = (
     "non-commercial research, by its licence; it may not be passed on; cite the Cityscapes dataset "
     "(CVPR 2016)."
 )
+
+_SCORED = {i: name for i, name in enumerate(CITYSCAPES_IDS) if name in CITYSCAPES_CLASSES}
+LABEL_IDS = Rules(
+    ids=_SCORED, void=frozenset(range(len(CITYSCAPES_IDS))) - _SCORED.keys(),
+    kind_of_unknown=lambda values: "train ids" if VOID in values else "unknown ids",
+)
+TRAIN_IDS = Rules(
+    ids=dict(enumerate(CITYSCAPES_CLASSES)),
+    kind_of_unknown=lambda values:
+        "label ids" if max(values) < len(CITYSCAPES_IDS) else "unknown ids",
+)
+"""The expected content of ``labelIds.png`` and ``labelTrainIds.png``."""
 
 MaskFormat = Literal["auto", "labelIds", "labelTrainIds"]
 
@@ -155,15 +167,12 @@ class CityscapesDataset(FileReader):
         return folder / f"{name}_gtFine_{kind}.png"
 
 
-def open_cityscapes(request: Request, root: Path | None, seed: int) -> FileSource:
+def open_cityscapes(request: Request, folder: Path, seed: int) -> FileSource:
     """Return the source that a request names; ``val`` and ``test`` may name other splits.
 
     Raises:
-        FileNotFoundError: the dataset is missing.
-        ValueError: an unsupported list is named, or ``keep`` names an unknown class.
+        ValueError: ``keep`` names an unknown class.
     """
-    DATASET.refuse_lists(request)
-    folder = DATASET.folder(root)
     splits = {"val": request.val or "val", "test": request.test or "val"}
 
     def reader(which: str, masks: bool, boxes: bool) -> CityscapesDataset:
@@ -232,21 +241,13 @@ def read_instance_ids(path: Path) -> np.ndarray:
         LabelError: the file is not an instance image.
     """
     path = Path(path)
-    try:
-        with Image.open(path) as image:
-            mode, ids = image.mode, np.asarray(image)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} is missing. Unpack gtFine_trainvaltest.zip, or read without boxes."
-        ) from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise LabelError(f"{path} cannot be read ({error}). Copy or unpack it again.") from error
-    if not mode.startswith("I"):
+    image = open_image(path, "Unpack gtFine_trainvaltest.zip, or read without boxes.")
+    if not image.mode.startswith("I"):
         raise LabelError(
-            f"{path} has mode {mode}; instance ids go up to 33999 and need >= 16 bits. It is "
+            f"{path} has mode {image.mode}; instance ids go up to 33999 and need >= 16 bits. It is "
             "another kind of mask, or was converted. Unpack the original."
         )
-    ids = np.maximum(ids.astype(np.int32), 0)
+    ids = np.maximum(np.asarray(image).astype(np.int32), 0)
     things = {CITYSCAPES_IDS.index(name) for name in (*CITYSCAPES_THINGS, "caravan", "trailer")}
     numbers = np.flatnonzero(np.bincount(ids.ravel()))
     kinds = set((numbers[numbers >= 1000] // 1000).tolist())
@@ -296,7 +297,7 @@ def cityscapes_train_ids() -> np.ndarray:
 def audit_cityscapes(folder: Path, lists: Sequence[Path]) -> Layout:
     """Return the layout to audit; trainIds, which some code needs, are separate lists."""
     found = {}
-    for kind, rules in (("labelIds", _label_ids()), ("labelTrainIds", _train_ids())):
+    for kind, rules in (("labelIds", LABEL_IDS), ("labelTrainIds", TRAIN_IDS)):
         for split in ("train", "val", "test"):
             entries = _cityscapes_entries(folder, split, kind, rules)
             wanted = kind == "labelIds" or any(e.mask and e.mask.is_file() for e in entries)
@@ -304,7 +305,7 @@ def audit_cityscapes(folder: Path, lists: Sequence[Path]) -> Layout:
                 found[split if kind == "labelIds" else f"{split} ({kind})"] = entries
     note = Finding("NOTE", "test", "its owner withholds the masks; they are not audited")
     by_name = {entry.name: entry for split in ("train", "val") for entry in found.get(split, ())}
-    found |= listed_entries(lists, by_name, _label_ids(), folder / "leftImg8bit")
+    found |= listed_entries(lists, by_name, LABEL_IDS, folder / "leftImg8bit")
     return Layout(f"Cityscapes in {shown(folder)}", found, (note,) if "test" in found else ())
 
 
@@ -326,23 +327,6 @@ def _cityscapes_entries(folder: Path, split: str, kind: str, rules: Rules) -> tu
         )
         for name in names for city in [name.split("_")[0]]
     )
-
-
-def _label_ids() -> Rules:
-    scored = {i: name for i, name in enumerate(CITYSCAPES_IDS) if name in CITYSCAPES_CLASSES}
-
-    def kind(path: Path, values: list[int]) -> str:
-        return "train ids" if VOID in values else "unknown ids"
-
-    void = frozenset(range(len(CITYSCAPES_IDS))) - scored.keys()
-    return Rules(ids=scored, void=void, kind_of_unknown=kind)
-
-
-def _train_ids() -> Rules:
-    def kind(path: Path, values: list[int]) -> str:
-        return "label ids" if max(values) < len(CITYSCAPES_IDS) else "unknown ids"
-
-    return Rules(ids=dict(enumerate(CITYSCAPES_CLASSES)), kind_of_unknown=kind)
 
 
 def get_cityscapes(root: Path, progress: bool = True) -> list[Count]:
@@ -394,6 +378,6 @@ DATASET = Dataset(
     name="cityscapes", title="Cityscapes", open=open_cityscapes,
     lists=("val", "test"),
     place="cityscapes", marks=("leftImg8bit",), licence=TERMS,
-    downloads={"cityscapes": Download(FETCH, TERMS, get_cityscapes, audit="cityscapes")},
+    downloads={"cityscapes": Download(FETCH, TERMS, get_cityscapes)},
     audit=audit_cityscapes,
 )

@@ -15,13 +15,12 @@ HELD_OUT = (300, 500)
 """Number of images sampled for val and test."""
 
 
-def open_digits(request: Request, root: Path | None, seed: int) -> SingleClassSource:
-    """Return the source of the digits; ``root`` is not used.
+def open_digits(request: Request, folder: Path | None, seed: int) -> SingleClassSource:
+    """Return the source of the digits; they need no folder.
 
     Raises:
-        ValueError: a list is named, or ``keep`` names an unknown class.
+        ValueError: ``keep`` names an unknown class.
     """
-    DATASET.refuse_lists(request)
     return SingleClassSource(read_digits(), DIGITS_CLASSES, request.keep, *HELD_OUT, "digits")
 
 

@@ -24,7 +24,7 @@ from semiseg_lib.datasets.acquire import (
 )
 from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import LISTS, Dataset, Request
-from semiseg_lib.datasets.devkit.layout import HIDDEN_MASKS, PALETTE, voc_layout, voc_source
+from semiseg_lib.datasets.devkit.layout import HIDDEN_MASKS, voc_layout, voc_source
 from semiseg_lib.datasets.files import FileSource
 
 make_torchvision_importable()
@@ -41,6 +41,19 @@ SBD_LISTS = ("train_aug", "sbd_extra")
 """Lists with images whose masks come from the Semantic Boundaries Dataset only."""
 
 VOC_HOME = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
+_FILE = DATASET_YEAR_DICT["2012"]["filename"]
+VOC_ARCHIVE = Archive(
+    _FILE, f"md5:{DATASET_YEAR_DICT['2012']['md5']}",
+    (DATASET_YEAR_DICT["2012"]["url"], VOC_HOME + _FILE,
+     f"https://d2l-data.s3-accelerate.amazonaws.com/{_FILE}"), home=VOC_HOME,
+)
+"""PASCAL VOC 2012, training and validation part (2.0 GB)."""
+SBD_ARCHIVE = Archive(
+    SBDataset.filename, f"md5:{SBDataset.md5}",
+    (SBDataset.url, SBDataset.url.replace("https://www2.", "http://www.")),
+    home=SBDataset.url.rpartition("/")[0],
+)
+"""The Semantic Boundaries Dataset (1.4 GB)."""
 TERMS = (
     "images come from flickr and stay under its terms; annotations for research; cite the PASCAL "
     "VOC challenge 2012."
@@ -50,14 +63,12 @@ SBD_TERMS = (
 )
 
 
-def open_voc(request: Request, root: Path | None, seed: int) -> FileSource:
+def open_voc(request: Request, folder: Path, seed: int) -> FileSource:
     """Return the source that a request names; labelled images are sampled from ``train``.
 
     Raises:
-        FileNotFoundError: the dataset is missing.
         ValueError: ``keep`` names an unknown class.
     """
-    DATASET.refuse_lists(request)
     lists = {
         "candidates": request.candidates or "train",
         "unlabelled": request.unlabelled or "train_aug",
@@ -66,7 +77,7 @@ def open_voc(request: Request, root: Path | None, seed: int) -> FileSource:
     }
     masks = {which: HIDDEN_MASKS for which in lists if lists[which] in SBD_LISTS}
     masks["unlabelled"] = HIDDEN_MASKS
-    return voc_source(DATASET.folder(root), VOC_CLASSES, request.keep, lists, masks)
+    return voc_source(folder, VOC_CLASSES, request.keep, lists, masks)
 
 
 def audit_voc(folder: Path, lists: Sequence[Path]) -> Layout:
@@ -74,35 +85,10 @@ def audit_voc(folder: Path, lists: Sequence[Path]) -> Layout:
     return voc_layout(folder, VOC_CLASSES, lists)
 
 
-def voc_archive() -> Archive:
-    """Return the archive of PASCAL VOC 2012, training and validation part (2.0 GB)."""
-    known = DATASET_YEAR_DICT["2012"]
-    name = known["filename"]
-    mirrors = (known["url"], VOC_HOME + name,
-               f"https://d2l-data.s3-accelerate.amazonaws.com/{name}")
-    return Archive(
-        name, f"md5:{known['md5']}", tuple(dict.fromkeys(mirrors)),
-        f"fetch {name} ({known['md5']} is its md5) with a browser from {VOC_HOME} or from a copy "
-        "that you trust, put it into {folder} and run the same command again: it unpacks "
-        "from there.",
-    )
-
-
-def sbd_archive() -> Archive:
-    """Return the archive of the Semantic Boundaries Dataset (1.4 GB)."""
-    name, home = SBDataset.filename, SBDataset.url.rpartition("/")[0]
-    urls = (SBDataset.url, SBDataset.url.replace("https://www2.", "http://www."))
-    return Archive(
-        name, f"md5:{SBDataset.md5}", tuple(dict.fromkeys(urls)),
-        f"fetch {name} ({SBDataset.md5} is its md5) with a browser from {home}, put it into "
-        "{folder} and run the same command again: it unpacks from there.",
-    )
-
-
 def get_voc(root: Path, progress: bool = True) -> list[Count]:
     """Download VOC to ``VOCdevkit/VOC2012`` below ``root`` if missing; return the file counts."""
     target = root / "VOCdevkit" / "VOC2012"
-    get_archive(voc_archive(), "VOCdevkit/VOC2012", target, root, progress)
+    get_archive(VOC_ARCHIVE, "VOCdevkit/VOC2012", target, root, progress)
     lists = target / "ImageSets" / "Segmentation"
     return [
         count_files(target / "JPEGImages", "*.jpg", 17125),
@@ -125,7 +111,7 @@ def get_sbd(root: Path, progress: bool = True) -> list[Count]:
             f"{shown(voc)} is missing, and SBD's masks belong to its images. Download it first: "
             "semiseg data voc."
         )
-    get_archive(sbd_archive(), "benchmark_RELEASE/dataset", target, root, progress)
+    get_archive(SBD_ARCHIVE, "benchmark_RELEASE/dataset", target, root, progress)
     make_aug(target, voc, progress=progress)
     return [
         count_files(target / "cls", "*.mat", 11355),
@@ -141,15 +127,14 @@ DATASET = Dataset(
     lists=LISTS,
     place="VOCdevkit/VOC2012",
     marks=("ImageSets/Segmentation",),
-    palette=PALETTE,
     licence=TERMS,
     downloads={
         "voc": Download(
-            "Download PASCAL VOC 2012, unpack and count it (2.0 GB).", TERMS, get_voc, audit="voc"
+            "Download PASCAL VOC 2012, unpack and count it (2.0 GB).", TERMS, get_voc
         ),
         "sbd": Download(
             "Download SBD and convert its masks to SegmentationClassAug beside VOC's (1.4 GB).",
-            SBD_TERMS, get_sbd, audit="voc",
+            SBD_TERMS, get_sbd,
         ),
     },
     audit=audit_voc,

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.folder import FolderDataset, folder_lists, open_folder, scan_folder
+from semiseg_lib.datasets.dataset import find
+from semiseg_lib.datasets.folder import FolderDataset, folder_lists, scan_folder
 from semiseg_lib.datasets.labels import LabelError
+
+FOLDER = find("folder")
 
 WIDTH, HEIGHT = 12, 8
 EMPTY = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -168,7 +171,7 @@ def test_a_list_by_the_name_of_old_is_refused(own):
 
 
 def test_the_source_says_who_has_boxes_and_reads_what_is_asked_for(own, ask):
-    source = open_folder(ask("folder"), own.root, seed=3)
+    source = FOLDER.source(ask("folder"), own.root, seed=3)
     assert source.classes == ("background", "cat", "dog")
     assert source.boxed.tolist() == [False, True, True]
     lists = folder_lists(own.root, seed=3)
@@ -178,13 +181,13 @@ def test_the_source_says_who_has_boxes_and_reads_what_is_asked_for(own, ask):
     assert boxed == {"b0", "b1"}
     b0 = source.reader("unlabelled", masks=False, boxes=True)[0]
     assert b0.name == "b0" and b0.mask is None and len(b0.boxes) == 2
-    kept = open_folder(ask("folder", keep=("background", "dog")), own.root, seed=3)
+    kept = FOLDER.source(ask("folder", keep=("background", "dog")), own.root, seed=3)
     assert kept.classes == ("background", "dog") and kept.boxed.tolist() == [False, True]
     for fixed in ("candidates", "unlabelled", "val", "test"):
         with pytest.raises(ValueError, match=rf"folder does not support data\.{fixed}"):
-            open_folder(ask("folder", **{fixed: "some"}), own.root, seed=3)
+            FOLDER.source(ask("folder", **{fixed: "some"}), own.root, seed=3)
     with pytest.raises(FileNotFoundError, match="no folder was named"):
-        open_folder(ask("folder"), None, seed=3)
+        FOLDER.source(ask("folder"), None, seed=3)
 
 
 def test_the_content_is_what_is_read(own):

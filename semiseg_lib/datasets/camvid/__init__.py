@@ -45,6 +45,7 @@ from .colours import (
 )
 
 __all__ = [
+    "ARCHIVE",
     "CAMVID_CLASSES",
     "CAMVID_COLOURS",
     "CAMVID_EXACT",
@@ -58,7 +59,6 @@ __all__ = [
     "CamVidOptions",
     "Recipe",
     "audit_camvid",
-    "camvid_archive",
     "camvid_frames",
     "camvid_ids",
     "camvid_names",
@@ -74,6 +74,15 @@ SEQUENCES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
 FRAMES = "frames"
 NEAR = 30
 """Frames within a second of a held-out one are excluded: labelled ones are no nearer either."""
+
+ARCHIVE = Archive(
+    "camvid.tgz", "md5:648371e4f3a833682afb39b08a3ce2aa",
+    ("https://s3.amazonaws.com/fast-ai-imagelocal/camvid.tgz",),
+    "fetch 701_StillsRaw_full.zip and LabeledApproved_full.zip with a browser from {home} and "
+    "unpack them as camvid/701_StillsRaw_full and camvid/LabeledApproved_full beside {folder}.",
+    "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
+)
+"""A public copy of CamVid (0.6 GB); fastai publishes its hash."""
 
 TERMS = (
     "for research; cite Semantic Object Classes in Video (Pattern Recognition Letters, 2009)."
@@ -179,20 +188,17 @@ def _is_frame(name: str) -> bool:
     return name.startswith(f"{FRAMES}/")
 
 
-def open_camvid(request: Request, root: Path | None, seed: int) -> FileSource:
+def open_camvid(request: Request, folder: Path, seed: int) -> FileSource:
     """Return the source of a request; unlabelled images are ``train``, optionally with frames.
 
     Raises:
-        FileNotFoundError: the dataset is missing.
         ValueError: an unsupported list is named, or ``keep`` names an unknown class.
     """
-    DATASET.refuse_lists(request)
     if request.unlabelled not in ("", FRAMES):
         raise ValueError(
             f"camvid does not accept {request.unlabelled!r} for data.unlabelled. Leave it out for "
             f"the rest of train, or use {FRAMES!r} to add frames of the videos."
         )
-    folder = DATASET.folder(root)
     splits = {"val": request.val or "val", "test": request.test or "test"}
 
     def reader(which: str, masks: bool, boxes: bool) -> CamVidDataset:
@@ -317,18 +323,6 @@ def audit_camvid(folder: Path, lists: Sequence[Path]) -> Layout:
     return Layout(f"CamVid ({kind}) in {shown(folder)}", found, tuple(findings))
 
 
-def camvid_archive() -> Archive:
-    """Return a public copy of CamVid (0.6 GB); fastai publishes its hash."""
-    home = "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/"
-    return Archive(
-        "camvid.tgz", "md5:648371e4f3a833682afb39b08a3ce2aa",
-        ("https://s3.amazonaws.com/fast-ai-imagelocal/camvid.tgz",),
-        f"fetch 701_StillsRaw_full.zip and LabeledApproved_full.zip with a browser from {home} and "
-        "unpack them as camvid/701_StillsRaw_full and camvid/LabeledApproved_full beside "
-        "{folder}.",
-    )
-
-
 def get_camvid(root: Path, progress: bool = True) -> list[Count]:
     """Download CamVid to ``camvid`` below ``root`` if missing; return the file counts.
 
@@ -342,7 +336,7 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
     images, masks = (target / name for name in ORIGINAL)
     scratch = root / "downloads" / "camvid"
     if not target.is_dir():
-        get_archive(camvid_archive(), "camvid", scratch, root, progress)
+        get_archive(ARCHIVE, "camvid", scratch, root, progress)
         with atomic_folder(target) as folder:
             _recolour(scratch, folder, progress)
     shutil.rmtree(scratch, ignore_errors=True)  # also left by a killed process
@@ -380,7 +374,7 @@ DATASET = Dataset(
     downloads={
         "camvid": Download(
             "Download CamVid, 701 images of 960x720, unpack and count it (0.6 GB).", TERMS,
-            get_camvid, audit="camvid",
+            get_camvid,
         ),
     },
     audit=audit_camvid,

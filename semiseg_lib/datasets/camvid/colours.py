@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from semiseg_lib.datasets.labels import VOID, LabelError, read_image
+from semiseg_lib.datasets.labels import VOID, LabelError, open_image
 
 Recipe = Literal["merged", "exact"]
 
@@ -78,17 +77,14 @@ def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: it is a grey image, or has colours that are not among the 32.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing. Unpack LabeledApproved_full again.")
-    with Image.open(path) as image:
-        mode = image.mode
-    if mode in ("L", "1", "I"):
+    image = open_image(path, "Unpack LabeledApproved_full again.")
+    if image.mode in ("L", "1", "I"):
         raise LabelError(
             f"{path} is a grey image of ids, not of colours. Put it into train_labels, "
             "val_labels or test_labels, or unpack LabeledApproved_full again."
         )
-    red, green, blue = read_image(path).astype(np.int32)
-    codes = red << 16 | green << 8 | blue
+    pixels = np.array(image.convert("RGB"), np.int32)
+    codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     table_codes, table_ids = _code_table(recipe)
     places = np.searchsorted(table_codes, codes).clip(max=len(table_codes) - 1)
     known = table_codes[places] == codes

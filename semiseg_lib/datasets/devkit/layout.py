@@ -21,7 +21,7 @@ from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules
 from semiseg_lib.datasets.devkit.annotation import boxes_of, half_open, read_annotation
 from semiseg_lib.datasets.files import FileReader, FileSource
 from semiseg_lib.datasets.labels import voc_palette
-from semiseg_lib.datasets.lists import read_published_list
+from semiseg_lib.datasets.lists import check_no_duplicates, read_lines, read_published_list
 from semiseg_lib.datasets.sample import Boxes
 
 MASKS, HIDDEN_MASKS = "SegmentationClass", "SegmentationClassAug"
@@ -111,16 +111,12 @@ def read_list(path: Path) -> list[str]:
         FileNotFoundError: the file is missing.
         ValueError: it is empty or names an image twice.
     """
-    if not path.is_file():
-        there = sorted(p.stem for p in path.parent.glob("*.txt"))
-        raise FileNotFoundError(f"the list {path} is missing; lists there: {there or 'none'}.")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    there = sorted(p.stem for p in path.parent.glob("*.txt"))
+    lines = read_lines(path, f"Lists there: {there or 'none'}.")
     names = [line.split()[0] for line in lines if line.strip()]
     if not names:
         raise ValueError(f"the list {path} is empty. Write one image name per line.")
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})[:3]
-        raise ValueError(f"the list {path} names {', '.join(twice)} twice. Take one out.")
+    check_no_duplicates(names, f"the list {path}")
     return names
 
 

@@ -69,15 +69,14 @@ class FolderSource(FileSource):
         return FolderDataset(self.folder, self.names(which), self.classes, masks, boxes)
 
 
-def open_folder(request: Request, root: Path | None, seed: int) -> FolderSource:
+def open_folder(request: Request, folder: Path, seed: int) -> FolderSource:
     """Return the source of a folder; ``seed`` samples the lists that it does not have.
 
     Raises:
         FileNotFoundError: the folder, its images or its classes are missing.
-        ValueError: a list is named, or the folder is invalid; see :func:`folder_lists`.
+        ValueError: the folder is invalid; see :func:`folder_lists`.
     """
-    DATASET.refuse_lists(request)
-    return FolderSource(DATASET.folder(root), request.keep, seed)
+    return FolderSource(folder, request.keep, seed)
 
 
 def audit_folder(folder: Path, lists: Sequence[Path]) -> Layout:
