@@ -63,8 +63,22 @@ def _downloads() -> dict[str, Callable[..., int]]:
 
 
 def _command(dataset: datasets.Dataset, download: Download) -> Callable[..., int]:
+    """Return a command that gets a dataset and shows the counts; exit code 1 if some is missing."""
     def get(root: Path | None = None) -> int:
-        return _get(dataset, download, root)
+        root = root or work_root() / "datasets"
+        print(f"Terms: {download.terms}", flush=True)
+        counts = download.get(root, True)
+        print(markdown_table([
+            {"files": one.what, "found": str(one.found), "whole": str(one.expected),
+             "": "" if one.complete else "← not whole"} for one in counts
+        ]))
+        whole = all(one.complete for one in counts)
+        print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
+              "folder away and run the same command again.")
+        if dataset.audit is not None:
+            print(f"Next: semiseg data check {dataset.name} --root {shown(root)}")
+        print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
+        return int(not whole)
 
     get.__doc__ = (
         f"{download.text}\n\n"
@@ -160,21 +174,3 @@ def split(
     print(f"{labelled} of {len(images)} images, seed {seed}, "
           f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"
           f"sha256:  {list_digest(names)} (of the sorted names)")
-
-
-def _get(dataset: datasets.Dataset, download: Download, root: Path | None) -> int:
-    """Get a dataset and show the counts; return exit code 1 if some of it is missing."""
-    root = root or work_root() / "datasets"
-    print(f"Terms: {download.terms}", flush=True)
-    counts = download.get(root, True)
-    print(markdown_table([
-        {"files": one.what, "found": str(one.found), "whole": str(one.expected),
-         "": "" if one.complete else "← not whole"} for one in counts
-    ]))
-    whole = all(one.complete for one in counts)
-    print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
-          "folder away and run the same command again.")
-    if dataset.audit is not None:
-        print(f"Next: semiseg data check {dataset.name} --root {shown(root)}")
-    print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
-    return int(not whole)

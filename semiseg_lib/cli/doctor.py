@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 
 from semiseg_lib.core import compat
 from semiseg_lib.core.paths import dataset_root, work_root
+from semiseg_lib.core.provenance import version_of
 from semiseg_lib.datasets.dataset import Dataset, find, names
 
 INSTALL = 'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"'
@@ -47,14 +48,6 @@ class Diagnosis:
     def __str__(self) -> str:
         line = f"{f'[{self.status}]':<7} {self.text}"
         return f"{line}\n        -> {self.fix}" if self.fix else line
-
-
-def version_of(package: str) -> str | None:
-    """Return the installed version of a package, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def check_python() -> Diagnosis:

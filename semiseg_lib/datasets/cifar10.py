@@ -19,8 +19,9 @@ import numpy as np
 
 from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, get_archive
 from semiseg_lib.datasets.dataset import Dataset, Request
+from semiseg_lib.datasets.files import ReaderSource
 from semiseg_lib.datasets.labels import read_image
-from semiseg_lib.datasets.single_class import Images, SingleClassSource
+from semiseg_lib.datasets.single_class import Images, single_class_source
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -46,7 +47,7 @@ TERMS = (
 _FIX = "Fetch it again (semiseg data cifar10)."
 
 
-def open_cifar10(request: Request, folder: Path, seed: int) -> SingleClassSource:
+def open_cifar10(request: Request, folder: Path, seed: int) -> ReaderSource:
     """Return the source of CIFAR-10, with its own test images.
 
     Raises:
@@ -54,7 +55,7 @@ def open_cifar10(request: Request, folder: Path, seed: int) -> SingleClassSource
         ValueError: a file is damaged, or ``keep`` names an unknown class.
     """
     images = read_cifar10(folder.resolve())
-    return SingleClassSource(images, CIFAR10_CLASSES, request.keep, *HELD_OUT, "cifar10")
+    return single_class_source(images, CIFAR10_CLASSES, request.keep, *HELD_OUT, "cifar10")
 
 
 def read_cifar10(folder: Path) -> Images:

@@ -26,12 +26,13 @@ from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Count, Download, count_files, unpack
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
 from semiseg_lib.datasets.dataset import Dataset, Request
-from semiseg_lib.datasets.files import FileReader, FileSource
+from semiseg_lib.datasets.files import FileReader, ReaderSource
 from semiseg_lib.datasets.labels import (
     VOID,
     LabelError,
     check_same_size,
     open_image,
+    packed_ids,
     present_ids,
     read_mask,
 )
@@ -59,6 +60,9 @@ CITYSCAPES_COLOURS = {
 
 CITYSCAPES_CLASSES = tuple(CITYSCAPES_COLOURS)
 """The 19 classes that are scored; the index of a class is its train id. No background."""
+
+TRAIN_ID_OF = packed_ids(CITYSCAPES_IDS, CITYSCAPES_CLASSES, "Cityscapes")[1]
+"""The train id of each id in ``labelIds.png``, uint8 (256,); 255 = void."""
 
 CITYSCAPES_THINGS = CITYSCAPES_CLASSES[11:]
 """The eight classes with instance annotations, and so with boxes."""
@@ -167,7 +171,7 @@ class CityscapesDataset(FileReader):
         return folder / f"{name}_gtFine_{kind}.png"
 
 
-def open_cityscapes(request: Request, folder: Path, seed: int) -> FileSource:
+def open_cityscapes(request: Request, folder: Path, seed: int) -> ReaderSource:
     """Return the source that a request names; ``val`` and ``test`` may name other splits.
 
     Raises:
@@ -181,7 +185,7 @@ def open_cityscapes(request: Request, folder: Path, seed: int) -> FileSource:
             folder, splits.get(which, "train"), None, request.keep, wanted, boxes
         )
 
-    return FileSource(folder, CITYSCAPES_CLASSES, request.keep, CITYSCAPES_THINGS, reader)
+    return ReaderSource(folder, CITYSCAPES_CLASSES, request.keep, CITYSCAPES_THINGS, reader)
 
 
 def cityscapes_images(root: Path, split: str) -> dict[str, str]:
@@ -230,7 +234,7 @@ def read_cityscapes_mask(path: Path) -> np.ndarray:
             "wrong name, and reading them as ids would shuffle the classes. Rename the file to "
             f"{path.name.replace('labelIds', 'labelTrainIds')}, or unpack the original again."
         )
-    return cityscapes_train_ids()[mask]
+    return TRAIN_ID_OF[mask]
 
 
 def read_instance_ids(path: Path) -> np.ndarray:
@@ -269,29 +273,20 @@ def instance_boxes(ids: np.ndarray) -> Boxes:
     """
     from scipy import ndimage  # slow import, 0.3 s
 
-    train_ids = cityscapes_train_ids()
     coordinates, classes = [], []
     for number, place in enumerate(ndimage.find_objects(ids), start=1):
-        label = int(train_ids[number // 1000])  # void below 1000: 0 is "unlabeled"
+        label = int(TRAIN_ID_OF[number // 1000])  # void below 1000: 0 is "unlabeled"
         if place is None or label == VOID:
             continue
         rows, columns = place
         coordinates.append((columns.start, rows.start, columns.stop, rows.stop))
         classes.append(label)
-    groups = train_ids[np.flatnonzero(np.bincount(ids[ids < 1000].ravel()))]
+    groups = TRAIN_ID_OF[np.flatnonzero(np.bincount(ids[ids < 1000].ravel()))]
     things = range(CITYSCAPES_CLASSES.index(CITYSCAPES_THINGS[0]), _CLASSES)
     return Boxes(
         np.asarray(coordinates, np.float32).reshape(-1, 4), np.asarray(classes, np.int64),
         tuple(label for label in groups.tolist() if label in things),
     )
-
-
-def cityscapes_train_ids() -> np.ndarray:
-    """Return the train id of each id in ``labelIds.png``, uint8 (256,); 255 = void."""
-    table = np.full(256, VOID, dtype=np.uint8)
-    for train_id, name in enumerate(CITYSCAPES_CLASSES):
-        table[CITYSCAPES_IDS.index(name)] = train_id
-    return table
 
 
 def audit_cityscapes(folder: Path, lists: Sequence[Path]) -> Layout:

@@ -1,4 +1,4 @@
-"""Readers and sources of datasets whose images, masks and boxes are files."""
+"""The reader of datasets whose images, masks and boxes are files, and the source of readers."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ class FileReader:
         return None
 
 
-class FileSource:
-    """Source of such a dataset; see :class:`semiseg_lib.datasets.dataset.Source`.
+class ReaderSource:
+    """Source of a dataset whose readers know all; see :class:`~.dataset.Source`.
 
     Args:
-        folder: its folder.
+        folder: its folder; None if it has none.
         file_classes: all classes, in the order of the ids in the files.
         keep: the classes to use; empty for all.
         boxed: the classes that have boxes, on every image.
@@ -122,7 +122,7 @@ class FileSource:
     """
 
     def __init__(
-        self, folder: Path, file_classes: Sequence[str], keep: Sequence[str],
+        self, folder: Path | None, file_classes: Sequence[str], keep: Sequence[str],
         boxed: Collection[str], make: Callable[[str, bool, bool], Reader],
     ) -> None:
         self.folder, self._make = folder, make

@@ -115,7 +115,7 @@ def open_image(
 
 
 def packed_ids(
-    file_classes: Sequence[str], keep: Sequence[str] | None, where: Path
+    file_classes: Sequence[str], keep: Sequence[str] | None, where: Path | str
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the kept classes, and the new id of each old id, uint8 (256,), 255 = void.
 

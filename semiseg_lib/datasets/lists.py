@@ -128,11 +128,6 @@ def check_known(names: Sequence[str], known: Collection[str], what: str, where: 
         )
 
 
-def bare_name(entry: str) -> str:
-    """Return NAME of ``/JPEGImages/NAME.jpg``, ``city/NAME_leftImg8bit.png`` or ``NAME``."""
-    return _without(_stem(entry), _IMAGE_ENDINGS)
-
-
 def _stem(entry: str) -> str:
     last = entry.replace("\\", "/").rstrip("/").rpartition("/")[2]
     stem, dot, suffix = last.rpartition(".")
@@ -159,12 +154,13 @@ def _form(columns: Sequence[str]) -> str:
 
 
 def _name(columns: Sequence[str], path: Path, number: int) -> str:
+    """Return NAME of ``/JPEGImages/NAME.jpg``, ``city/NAME_leftImg8bit.png`` or ``NAME``."""
     if len(columns) > 2:
         raise ValueError(
             f"line {number} of {path} has {len(columns)} columns; one (the image) or two (the "
             "image and its mask) can be read. Separate columns by tabs if names contain spaces."
         )
-    name = bare_name(columns[0])
+    name = _without(_stem(columns[0]), _IMAGE_ENDINGS)
     if len(columns) == 2:
         mask = _stem(columns[1])
         if name not in (mask, _without(mask, _MASK_ENDINGS)):

@@ -25,7 +25,7 @@ from semiseg_lib.datasets.acquire import (
 from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import LISTS, Dataset, Request
 from semiseg_lib.datasets.devkit.layout import HIDDEN_MASKS, voc_layout, voc_source
-from semiseg_lib.datasets.files import FileSource
+from semiseg_lib.datasets.files import ReaderSource
 
 make_torchvision_importable()
 
@@ -63,7 +63,7 @@ SBD_TERMS = (
 )
 
 
-def open_voc(request: Request, folder: Path, seed: int) -> FileSource:
+def open_voc(request: Request, folder: Path, seed: int) -> ReaderSource:
     """Return the source that a request names; labelled images are sampled from ``train``.
 
     Raises:

@@ -29,7 +29,7 @@ from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, get_archive
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
 from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, Request
-from semiseg_lib.datasets.files import FileReader, FileSource
+from semiseg_lib.datasets.files import FileReader, ReaderSource
 from semiseg_lib.datasets.labels import VOID, read_mask
 from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates, read_published_list
 from semiseg_lib.datasets.sample import Sample
@@ -188,7 +188,7 @@ def _is_frame(name: str) -> bool:
     return name.startswith(f"{FRAMES}/")
 
 
-def open_camvid(request: Request, folder: Path, seed: int) -> FileSource:
+def open_camvid(request: Request, folder: Path, seed: int) -> ReaderSource:
     """Return the source of a request; unlabelled images are ``train``, optionally with frames.
 
     Raises:
@@ -208,7 +208,7 @@ def open_camvid(request: Request, folder: Path, seed: int) -> FileSource:
             names += camvid_frames(folder)
         return CamVidDataset(folder, split, names, request.keep, masks, request.options.recipe)
 
-    return FileSource(folder, CAMVID_CLASSES, request.keep, (), reader)
+    return ReaderSource(folder, CAMVID_CLASSES, request.keep, (), reader)
 
 
 def camvid_names(root: Path, split: str) -> tuple[str, ...]:

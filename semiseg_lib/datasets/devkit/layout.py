@@ -19,7 +19,7 @@ import numpy as np
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules
 from semiseg_lib.datasets.devkit.annotation import boxes_of, half_open, read_annotation
-from semiseg_lib.datasets.files import FileReader, FileSource
+from semiseg_lib.datasets.files import FileReader, ReaderSource
 from semiseg_lib.datasets.labels import voc_palette
 from semiseg_lib.datasets.lists import check_no_duplicates, read_lines, read_published_list
 from semiseg_lib.datasets.sample import Boxes
@@ -82,7 +82,7 @@ class VOCDataset(FileReader):
 def voc_source(
     folder: Path, file_classes: Sequence[str], keep: Sequence[str], lists: Mapping[str, str],
     masks: Mapping[str, str], reader_type: type[VOCDataset] = VOCDataset,
-) -> FileSource:
+) -> ReaderSource:
     """Return the source of a folder in VOC's layout.
 
     Args:
@@ -97,7 +97,7 @@ def voc_source(
         where = masks.get(which, MASKS) if with_masks else None
         return reader_type(folder, lists[which], file_classes, keep, where, boxes)
 
-    return FileSource(folder, file_classes, keep, file_classes[1:], reader)
+    return ReaderSource(folder, file_classes, keep, file_classes[1:], reader)
 
 
 def _list_path(folder: Path, image_set: str) -> Path:

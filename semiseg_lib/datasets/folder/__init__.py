@@ -18,7 +18,7 @@ from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, NamedBoxes, Rules
 from semiseg_lib.datasets.dataset import Dataset, Request
 from semiseg_lib.datasets.devkit.annotation import read_annotation
-from semiseg_lib.datasets.files import FileSource
+from semiseg_lib.datasets.files import ReaderSource
 from semiseg_lib.datasets.lists import read_published_list
 
 from .lists import LISTS, folder_lists
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-class FolderSource(FileSource):
+class FolderSource(ReaderSource):
     """Source of your own folder; its lists and boxes are those when it was opened.
 
     Args:

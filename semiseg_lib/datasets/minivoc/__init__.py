@@ -16,7 +16,7 @@ from semiseg_lib.datasets.devkit.layout import (
     voc_layout,
     voc_source,
 )
-from semiseg_lib.datasets.files import FileSource
+from semiseg_lib.datasets.files import ReaderSource
 
 from .annotation import annotate
 from .scenes import Scene, draw_scene
@@ -81,7 +81,7 @@ class MiniVOCDataset(VOCDataset):
         return generated_digests(self.folder)
 
 
-def open_minivoc(request: Request, folder: Path | None, seed: int) -> FileSource:
+def open_minivoc(request: Request, folder: Path | None, seed: int) -> ReaderSource:
     """Return the source of a world; generate it in the work folder if missing.
 
     Raises:
