@@ -54,11 +54,9 @@ class Common:
             method: what is trained, so that no other system's recipe is taken; "" if nothing is.
         """
         chosen = recipes.load(self.profile, self.dataset, method)
-        data = chosen.data
-        if self.labelled is not None:
-            data = replace(data, labelled=self.labelled)
-        if self.published is not None:
-            data = replace(data, published=self.published.as_posix())
+        published = self.published and self.published.as_posix()
+        changed = {"labelled": self.labelled, "published": published}
+        data = replace(chosen.data, **{k: v for k, v in changed.items() if v is not None})
         chosen = replace(chosen, data=data)
         if self.world is not None:
             chosen = chosen.in_world(self.world)

@@ -88,7 +88,7 @@ TRAIN_IDS = Rules(
 
 MaskFormat = Literal["auto", "labelIds", "labelTrainIds"]
 
-_CLASSES, _IDS = len(CITYSCAPES_CLASSES), len(CITYSCAPES_IDS)
+_CLASSES = len(CITYSCAPES_CLASSES)
 
 
 class CityscapesDataset(FileReader):
@@ -148,8 +148,32 @@ class CityscapesDataset(FileReader):
         )
 
     def read_mask(self, path: Path) -> np.ndarray:
-        """Return a mask as train ids."""
-        return read_cityscapes_mask(path)
+        """Return ``labelIds.png`` or ``labelTrainIds.png`` as train ids, uint8 (H, W), 255 = void.
+
+        Raises:
+            FileNotFoundError: the file is missing.
+            LabelError: it holds colours instead of ids, or ids of the other format.
+        """
+        mask = read_mask(path, len(CITYSCAPES_IDS))
+        present = present_ids(mask)
+        highest = max(present - {VOID}, default=0)
+        if path.stem.endswith("_labelTrainIds"):
+            if highest >= _CLASSES:
+                raise LabelError(
+                    f"{path} holds the id {highest}, but train ids end at {_CLASSES - 1}: these "
+                    "are Cityscapes' own ids under the wrong name. Rename the file to "
+                    f"{path.name.replace('labelTrainIds', 'labelIds')}."
+                )
+            return mask
+        # Own ids have no 255; the licence plate's -1 could be stored as 255, beside ids above 18.
+        if VOID in present and highest < _CLASSES:
+            raise LabelError(
+                f"{path} holds {VOID} and no id above {_CLASSES - 1}: these are train ids under "
+                "the wrong name, and reading them as ids would shuffle the classes. Rename the "
+                f"file to {path.name.replace('labelIds', 'labelTrainIds')}, or unpack the original "
+                "again."
+            )
+        return TRAIN_ID_OF[mask]
 
     def mask_content(self, path: Path) -> tuple[Path | bytes, ...]:
         """Return its format, which determines the classes of the ids, and its file."""
@@ -206,35 +230,6 @@ def cityscapes_images(root: Path, split: str) -> dict[str, str]:
     if not found:
         raise ValueError(f"{folder} holds no CITY/NAME_leftImg8bit.png. Unpack the archive again.")
     return {path.name.removesuffix("_leftImg8bit.png"): path.parent.name for path in found}
-
-
-def read_cityscapes_mask(path: Path) -> np.ndarray:
-    """Read ``*_labelIds.png`` or ``*_labelTrainIds.png`` as train ids, uint8 (H, W), 255 = void.
-
-    Raises:
-        FileNotFoundError: the file is missing.
-        LabelError: it holds colours instead of ids, or ids of the other format.
-    """
-    path = Path(path)
-    mask = read_mask(path, _IDS)
-    present = present_ids(mask)
-    highest = max(present - {VOID}, default=0)
-    if path.stem.endswith("_labelTrainIds"):
-        if highest >= _CLASSES:
-            raise LabelError(
-                f"{path} holds the id {highest}, but train ids end at {_CLASSES - 1}: these are "
-                "Cityscapes' own ids under the wrong name. Rename the file to "
-                f"{path.name.replace('labelTrainIds', 'labelIds')}."
-            )
-        return mask
-    # Own ids have no 255; the licence plate's id -1 could be stored as 255, beside ids above 18.
-    if VOID in present and highest < _CLASSES:
-        raise LabelError(
-            f"{path} holds {VOID} and no id above {_CLASSES - 1}: these are train ids under the "
-            "wrong name, and reading them as ids would shuffle the classes. Rename the file to "
-            f"{path.name.replace('labelIds', 'labelTrainIds')}, or unpack the original again."
-        )
-    return TRAIN_ID_OF[mask]
 
 
 def read_instance_ids(path: Path) -> np.ndarray:

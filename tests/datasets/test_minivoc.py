@@ -352,7 +352,7 @@ def test_all_classes_occur_about_equally_often(world_name):
         (lambda: replace(WORLDS["tight"], classes=("tree", "boat")), "alphabetical"),
         (lambda: replace(WORLDS["tight"], classes=("unicorn",)), "may hold"),
         (lambda: draw_scene(WORLDS["tight"], "training", 0), "unknown split"),
-        (lambda: draw_scene(WORLDS["tight"], "val", -1), ">= 0"),
+        (lambda: draw_scene(WORLDS["tight"], "val", -1), "non-negative"),
     ],
 )
 def test_mistakes_are_named(mistake, message):

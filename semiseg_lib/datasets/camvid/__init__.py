@@ -235,17 +235,11 @@ def usual_split(name: str) -> str:
     Raises:
         ValueError: the name is not a frame of CamVid.
     """
-    sequence, _, frame = name.partition("_")
-    number = frame.removeprefix("f")
-    if sequence not in SEQUENCES or not number.isdigit():
-        raise ValueError(
-            f"{name} is not a frame of CamVid (0001TP_006690, 0006R0_f00930, 0016E5_00390, "
-            "Seq05VD_f00000 are). Remove it, or write train.txt, val.txt and test.txt."
-        )
-    if sequence == "Seq05VD" or (sequence == "0001TP" and int(number) >= 8550):
+    sequence, number = _frame_number(name)
+    if sequence == "Seq05VD" or (sequence == "0001TP" and number >= 8550):
         return "test"
     # In frames 7959 to 8159 every other frame is labelled: the validation images.
-    return "val" if sequence == "0016E5" and 7959 <= int(number) <= 8159 else "train"
+    return "val" if sequence == "0016E5" and 7959 <= number <= 8159 else "train"
 
 
 def camvid_frames(root: Path) -> tuple[str, ...]:
@@ -287,7 +281,8 @@ def _frame_number(name: str) -> tuple[str, int]:
         raise ValueError(
             f"{name} is not a frame of CamVid's sequences ({', '.join(SEQUENCES)}), so it may show "
             "a held-out scene. Rename it to SEQUENCE_NUMBER, such as 0016E5_00390, by its "
-            "number in the video, or remove it."
+            "number in the video, or remove it. A labelled image may have any name if train.txt, "
+            "val.txt and test.txt say where it belongs."
         )
     return sequence, int(known[2])
 
