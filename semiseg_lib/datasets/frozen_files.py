@@ -21,6 +21,7 @@ class FrozenFiles:
 
     def __init__(self) -> None:
         self._hashes: dict[Path, str] = {}
+        self._statuses: dict[Path, tuple[int, ...]] = {}
 
     def note(self, hashes: Mapping[Path, str]) -> None:
         """Record the SHA-256 of files; the first record of a file is kept."""
@@ -35,9 +36,11 @@ class FrozenFiles:
         """
         before = {path: file_status(path) for path in (contents if self._hashes else ())
                   if isinstance(path, Path) and path in self._hashes}
-        for path in before:
-            if file_hash(path) != self._hashes[path]:
-                raise _changed(path)
+        for path, status in before.items():
+            if self._statuses.get(path) != status:
+                if file_hash(path) != self._hashes[path]:
+                    raise _changed(path)
+                self._statuses[path] = status
         yield
         for path, status in before.items():
             if file_status(path) != status:
