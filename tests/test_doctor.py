@@ -30,6 +30,12 @@ def test_missing_and_old_packages(monkeypatch):
     assert found["numpy 9.9.9"].status == found["tqdm 4.70.0+local"].status == "OK"
 
 
+def test_a_checkout_that_was_not_installed_fails(monkeypatch):
+    monkeypatch.setattr(doctor, "version_of", lambda package: None)
+    (found,) = doctor.check_packages()
+    assert found.status == "FAIL" and found.fix == doctor.INSTALL
+
+
 def test_every_package_that_the_project_asks_for_is_looked_at_once():
     asked = metadata("semiseg_lib")
     assert set(doctor.EXTRAS) == set(asked.get_all("Provides-Extra"))
@@ -41,7 +47,8 @@ def test_every_package_that_the_project_asks_for_is_looked_at_once():
 @pytest.mark.parametrize(("version", "status"), [("4.5.11", "OK"), ("4.6.0", "NOTE"),
                                                   (None, "NOTE")])
 def test_jupyterlab_that_does_not_load_the_myst_extension(monkeypatch, version, status):
-    monkeypatch.setattr(doctor, "version_of", lambda package: version)
+    versions = {"jupyterlab": version}
+    monkeypatch.setattr(doctor, "version_of", lambda package: versions.get(package, "9.9.9"))
     (found,) = [one for one in doctor.check_packages() if one.text.startswith("jupyterlab ")]
     assert found.status == status and (status == "OK" or "jupyterlab_myst" in found.text)
 

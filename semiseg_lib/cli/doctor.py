@@ -58,6 +58,8 @@ def check_python() -> Diagnosis:
 
 def check_packages() -> list[Diagnosis]:
     """Diagnose the packages that pyproject.toml asks for: the library's and the optional ones."""
+    if version_of("semiseg_lib") is None:  # so nobody knows what it asks for
+        return [Diagnosis("FAIL", "semiseg_lib is not installed", INSTALL)]
     found: dict[str, Diagnosis] = {}
     for package in map(Requirement, importlib.metadata.requires("semiseg_lib")):
         name, version = package.name, version_of(package.name)
