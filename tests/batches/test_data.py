@@ -327,6 +327,7 @@ def test_a_list_that_a_dataset_does_not_read_is_refused(config, field, tmp_path)
 
 
 def test_camvid_takes_frames_alone_as_other_unlabelled_images(tmp_path):
+    (tmp_path / "camvid" / "train").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"camvid does not accept 'x' for data\.unlabelled"):
         Data(DataConfig("camvid", unlabelled="x"), 1, tmp_path)
 
