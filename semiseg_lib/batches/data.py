@@ -47,7 +47,7 @@ class Data:
     def __init__(self, config: DataConfig, seed: int, root: Path | None = None) -> None:
         self.config, self.seed = config, seed
         self._declared = datasets.find(config.dataset)
-        self.source = self._declared.open(config, reading_root(root), seed)
+        self.source = self._declared.source(config, reading_root(root), seed)
         self.classes = self.source.classes
 
     @cached_property

@@ -60,25 +60,14 @@ def _expanded(argument: str) -> str:
                   argument)
 
 
-def _data() -> None:
-    """Get a dataset, check its labels, draw a list of labelled images."""
-
-
-def _train() -> None:
-    """Train one method, or continue an interrupted run; then score it on val."""
-
-
-def _runs() -> None:
-    """List what is stored: fresh, stale, damaged or left over; `semiseg runs prune` removes."""
-
-
 OWN_PARSERS: Mapping[str, Callable[[Sequence[str]], int | None]] = {
     "data": data.run, "train": commands.train, "runs": runs.main,
 }
 """Commands that parse the rest of the command line themselves."""
 
-COMMANDS: Mapping[str, Callable[..., None]] = {
-    "data": _data, "train": _train, "logits": commands.logits, "run": commands.run, "runs": _runs,
+COMMANDS: Mapping[str, Callable[..., int | None]] = {
+    "data": data.run, "train": commands.train, "logits": commands.logits, "run": commands.run,
+    "runs": runs.main,
     "evaluate": commands.evaluate, "predict": commands.predict, "pipeline": commands.pipeline,
     "study": commands.study, "compare": commands.compare, "visualize": commands.visualize,
     "doctor": commands.doctor,

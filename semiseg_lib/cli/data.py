@@ -22,7 +22,7 @@ Lists = Annotated[tuple[Path, ...], tyro.conf.arg(name="list"), tyro.conf.UseApp
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run ``semiseg data ARGUMENTS``, ``minivoc`` if they name no command; return the exit code."""
+    """Get a dataset, check its labels, draw a list of labelled images; minivoc by default."""
     arguments = list(arguments)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["minivoc", *arguments]
@@ -39,7 +39,7 @@ def minivoc(common: CommonFlags = Common()) -> None:
     from semiseg_lib.batches.data import Data
     from semiseg_lib.notebook.tables import markdown_table
 
-    data = Data(common.chosen().data, common.seed, common.root)
+    data = Data(common.chosen().data, common.seed, common.machine.root)
     has_boxes = {
         name: all(map(data.source.has_boxes, members)) for name, members in data.names.items()
     }
@@ -58,15 +58,31 @@ def minivoc(common: CommonFlags = Common()) -> None:
 def _downloads() -> dict[str, Callable[..., int]]:
     """Return a command for each download that a dataset declares."""
     return {
-        name: _command(name, download)
+        name: _command(dataset, download)
         for dataset in datasets.usable()
         for name, download in dataset.downloads.items()
     }
 
 
-def _command(name: str, download: Download) -> Callable[..., int]:
+def _command(dataset: datasets.Dataset, download: Download) -> Callable[..., int]:
+    """Return a command that gets a dataset and shows the counts; exit code 1 if some is missing."""
     def get(root: Path | None = None) -> int:
-        return _get(name, download, root)
+        from semiseg_lib.notebook.tables import markdown_table
+
+        root = root or work_root() / "datasets"
+        print(f"Terms: {download.terms}", flush=True)
+        counts = download.get(root, True)
+        print(markdown_table([
+            {"files": one.what, "found": str(one.found), "whole": str(one.expected),
+             "": "" if one.complete else "← not whole"} for one in counts
+        ]))
+        whole = all(one.complete for one in counts)
+        print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
+              "folder away and run the same command again.")
+        if dataset.audit is not None:
+            print(f"Next: semiseg data check {dataset.name} --root {shown(root)}")
+        print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
+        return int(not whole)
 
     get.__doc__ = (
         f"{download.text}\n\n"
@@ -167,23 +183,3 @@ def split(
     print(f"{labelled} of {len(images)} images, seed {seed}, "
           f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"
           f"sha256:  {list_digest(names)} (of the sorted names)")
-
-
-def _get(name: str, download: Download, root: Path | None) -> int:
-    """Get a dataset and show the counts; return exit code 1 if some of it is missing."""
-    from semiseg_lib.notebook.tables import markdown_table
-
-    root = root or work_root() / "datasets"
-    print(f"Terms: {download.terms}", flush=True)
-    counts = download.get(root, True)
-    print(markdown_table([
-        {"files": one.what, "found": str(one.found), "whole": str(one.expected),
-         "": "" if one.complete else "← not whole"} for one in counts
-    ]))
-    whole = all(one.complete for one in counts)
-    print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
-          "folder away and run the same command again.")
-    if download.audit:
-        print(f"Next: semiseg data check {download.audit} --root {shown(root)}")
-    print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
-    return int(not whole)

@@ -18,6 +18,7 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.training.options import TrainConfig
 
 Options = TypeVar("Options")
+MachineFlags = Annotated[Machine, tyro.conf.arg(name="")]
 STAGES = ("train_supervised", "train_ancillary", "train_start", "train_primary")
 
 
@@ -29,33 +30,22 @@ class Common:
         profile: smoke, laptop, gpu or paper; unset: SEMISEG_PROFILE, else laptop.
         dataset: minivoc (drawn), voc, cityscapes, camvid, folder (your own images); to classify
             small ones: digits, cifar10; or one that another package registers.
-        root: the folder that holds the dataset; unset: SEMISEG_DATA.
         world: the mini-VOC world; unset: the profile's.
         labelled: how many images have masks; unset: as in the profile.
         published: a published list of the labelled images (a file).
         steps: steps of every training; unset: as in the profile.
         seed: draws the labelled images, the initial weights and the batches.
-        device: cpu, or unset for the best there is.
-        workers: processes that read images ahead; 0 reads them in between the steps.
-        trackers: tensorboard, wandb ...: where the losses are shown while a run goes on.
+        machine: what to compute on.
     """
 
     profile: str | None = None
     dataset: str = "minivoc"
-    root: Path | None = None
     world: Literal["tight", "hurried"] | None = None
     labelled: int | None = None
     published: Path | None = None
     steps: int | None = None
     seed: int = 0
-    device: Literal["cpu"] | None = None
-    workers: int = 0
-    trackers: tuple[str, ...] = ()
-
-    @property
-    def machine(self) -> Machine:
-        """What to compute on."""
-        return Machine(self.device, self.root, self.workers, self.trackers)
+    machine: MachineFlags = Machine()
 
     def chosen(self, method: str = "") -> Profile:
         """Return the profile with the changes that these flags describe.
@@ -64,11 +54,9 @@ class Common:
             method: what is trained, so that no other system's recipe is taken; "" if nothing is.
         """
         chosen = recipes.load(self.profile, self.dataset, method)
-        data = chosen.data
-        if self.labelled is not None:
-            data = replace(data, labelled=self.labelled)
-        if self.published is not None:
-            data = replace(data, published=self.published.as_posix())
+        published = self.published and self.published.as_posix()
+        changed = {"labelled": self.labelled, "published": published}
+        data = replace(chosen.data, **{k: v for k, v in changed.items() if v is not None})
         chosen = replace(chosen, data=data)
         if self.world is not None:
             chosen = chosen.in_world(self.world)
@@ -90,10 +78,7 @@ class TrainFlags(Generic[Options]):
         model: which network.
         augment: how views differ from their images.
         seed: draws the labelled images, the initial weights and the batches.
-        device: cpu, or unset for the best there is.
-        root: the folder that holds the dataset; unset: SEMISEG_DATA.
-        workers: processes that read images ahead; 0 reads them in between the steps.
-        trackers: tensorboard, wandb ...: where the losses are shown while the run goes on.
+        machine: what to compute on.
         resume: load a finished run, or continue an interrupted one; --no-resume trains it anew.
     """
 
@@ -103,16 +88,8 @@ class TrainFlags(Generic[Options]):
     model: ModelConfig
     augment: ViewConfig
     seed: int = 0
-    device: Literal["cpu"] | None = None
-    root: Path | None = None
-    workers: int = 0
-    trackers: tuple[str, ...] = ()
+    machine: MachineFlags = Machine()
     resume: bool = True
-
-    @property
-    def machine(self) -> Machine:
-        """What to compute on."""
-        return Machine(self.device, self.root, self.workers, self.trackers)
 
 
 def optional_groups(options: Any, place: str = "") -> dict[str, tuple[Any, type]]:

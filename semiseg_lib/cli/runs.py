@@ -55,7 +55,7 @@ def prune(root: Path | None = None, yes: bool = False) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``semiseg runs`` or ``semiseg runs prune``."""
+    """List what is stored: fresh, stale, damaged or left over; `semiseg runs prune` removes."""
     pruning = list(arguments[:1]) == ["prune"]
     command, rest = (prune, arguments[1:]) if pruning else (list_runs, arguments)
     tyro.cli(command, args=list(rest), prog=f"semiseg runs{' prune' if pruning else ''}")

@@ -41,7 +41,6 @@ NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # from file systems that d
 TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-([0-9]+)-([0-9]+)-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)
 HASH = re.compile(rb"[0-9a-f]{64}")
 
-_swept: set[Path] = set()
 
 
 class Damaged(RuntimeError):
@@ -271,7 +270,7 @@ def _replacing(path: Path, suffix: str = "") -> Iterator[Path]:
     """Yield a temporary name for ``path``; re-raise disk errors with ``path`` in the message."""
     try:
         _make_folder(path.parent)
-        _sweep_once(path.parent)
+        _sweep_once(path.parent.absolute())
         yield _temporary_name(path, suffix)
     except FileNotFoundError:
         raise  # from a file that the caller reads, not writes
@@ -322,12 +321,10 @@ def _make_folder(folder: Path) -> None:
         _sync_folder(folder.parent)
 
 
+@cache
 def _sweep_once(folder: Path) -> None:
     """Sweep a folder unless this process has swept it before."""
-    folder = folder.absolute()
-    if folder not in _swept:
-        _swept.add(folder)
-        sweep(folder)
+    sweep(folder)
 
 
 def _temporary_name(path: Path, suffix: str = "") -> Path:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.models.box_maps import check_box_maps
-from semiseg_lib.models.options import ModelConfig
 from semiseg_lib.models.encoders import check_name, statistics
+from semiseg_lib.models.options import ModelConfig
 
 make_torchvision_importable()
 

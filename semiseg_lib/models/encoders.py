@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.core.compat import make_torchvision_importable
-from semiseg_lib.models.options import ModelConfig
 from semiseg_lib.models.normalise import Normalise
+from semiseg_lib.models.options import ModelConfig
 
 make_torchvision_importable()
 

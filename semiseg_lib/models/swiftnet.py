@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.core.compat import make_torchvision_importable
-from semiseg_lib.models.options import ModelConfig
 from semiseg_lib.models.encoders import create, levels, statistics
+from semiseg_lib.models.options import ModelConfig
 from semiseg_lib.models.segmenter import Segmenter
 
 make_torchvision_importable()

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from semiseg_lib.models.box_maps import Attention, check_attention
-from semiseg_lib.models.options import ModelConfig
 from semiseg_lib.models.deeplab import separable_convolution
 from semiseg_lib.models.encoders import create, statistics
+from semiseg_lib.models.options import ModelConfig
 from semiseg_lib.models.segmenter import Segmenter
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -60,7 +60,7 @@ class Setting:
     """
 
     value: Any
-    source: str = ""
+    source: Literal["", *SOURCES] = ""
     place: str = ""
     published: Any = None
     note: str = ""
@@ -176,22 +176,7 @@ def _overlap(key: str, other: str) -> bool:
 
 
 def _setting(key: str, given: Any, path: Path) -> Setting:
-    if not isinstance(given, dict):
-        return Setting(given)
-    known = [one.name for one in fields(Setting)]
-    if unknown := sorted(given.keys() - {*known}):
-        raise ValueError(
-            f"{shown(path)}, {key}: there is no {unknown[0]!r}; a value can have "
-            f"{', '.join(known)}."
-        )
-    if "value" not in given:
-        raise ValueError(f"{shown(path)}, {key}: the value is missing.")
-    if given.get("source", "") not in ("", *SOURCES):
-        raise ValueError(
-            f"{shown(path)}, {key}: {given['source']!r} is not a source; there are "
-            f"{', '.join(SOURCES)}."
-        )
-    return Setting(**given)
+    return _made(Setting, given, f"{key}.", path) if isinstance(given, dict) else Setting(given)
 
 
 def _tree(values: Mapping[str, Any], methods: tuple[str, ...], path: Path) -> dict[str, Any]:
@@ -255,7 +240,9 @@ def _made(start: Any, given: Mapping[str, Any], place: str, path: Path) -> Any:
         path: the file, for messages.
     """
     kind = start if isinstance(start, type) else type(start)
-    values = _values(start)
+    # The default of a field is an attribute of its class, too.
+    values = {one.name: getattr(start, one.name)
+              for one in fields(start) if hasattr(start, one.name)}
     hints = _hints(kind)
     for name, value in given.items():
         if name not in hints:
@@ -290,12 +277,6 @@ def _hints(kind: type) -> dict[str, Any]:
 @cache
 def _adapter(hint: Any) -> TypeAdapter:
     return TypeAdapter(hint)
-
-
-def _values(start: Any) -> dict[str, Any]:
-    if not isinstance(start, type):
-        return {one.name: getattr(start, one.name) for one in fields(start)}
-    return {one.name: one.default for one in fields(start) if one.default is not MISSING}
 
 
 def _dataclass_in(hint: Any) -> type | None:

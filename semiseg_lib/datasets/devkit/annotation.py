@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+import numpy as np
 from defusedxml import ElementTree
 
 from semiseg_lib.datasets.labels import LabelError
+from semiseg_lib.datasets.sample import Boxes
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -57,3 +60,30 @@ def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tupl
             "pixels (VOC counts from 1). Correct the coordinates."
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)
+
+
+def boxes_of(
+    drawn: Sequence[tuple[str, tuple[float, ...]]], classes: Sequence[str], path: Path, name: str,
+    crowds: tuple[int, ...] = (),
+) -> Boxes:
+    """Return the half-open boxes of an image with indices into ``classes``, background first.
+
+    Args:
+        drawn: class name and box of each object.
+        classes: C names.
+        path, name: their file and the image, for the message.
+        crowds: see :class:`Boxes`.
+
+    Raises:
+        LabelError: the class of a box is not among them.
+    """
+    if unknown := [label for label, _ in drawn if label not in classes[1:]]:
+        raise LabelError(
+            f"{path} has a box of class {unknown[0]!r} on {name}, but the classes are "
+            f"{', '.join(classes[1:])} (after the background, {classes[0]}). Correct the name, or "
+            "add the class."
+        )
+    return Boxes(
+        np.asarray([box for _, box in drawn], np.float32).reshape(-1, 4),
+        np.asarray([classes.index(label) for label, _ in drawn], np.int64), crowds,
+    )
