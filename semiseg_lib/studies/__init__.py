@@ -18,9 +18,10 @@ from semiseg_lib.studies.records import (
     run,
 )
 from semiseg_lib.studies.scores import Rounds, judges_fairly, percent
+from semiseg_lib.studies.summary import conditions, score_rows
 
 __all__ = [
-    "LOOSE", "MISSED", "SIGN", "STUDIES", "TIGHT", "Arm", "Records", "Rounds", "current",
-    "dataset_of", "judges_fairly", "linear", "mark_of", "percent", "primary", "read",
-    "read_together", "record_path", "run",
+    "LOOSE", "MISSED", "SIGN", "STUDIES", "TIGHT", "Arm", "Records", "Rounds", "conditions",
+    "current", "dataset_of", "judges_fairly", "linear", "mark_of", "percent", "primary", "read",
+    "read_together", "record_path", "run", "score_rows",
 ]
