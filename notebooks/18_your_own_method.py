@@ -223,8 +223,11 @@ class SoftTeacher(AveragedMethod):
     def __init__(self, config: SoftTeacherConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
+
+    @classmethod
+    def learns_from(cls, config: SoftTeacherConfig) -> frozenset[str]:
         parts = {"labelled", "unlabelled"} if config.weight else {"labelled"}
-        self.learns_from = frozenset(parts)
+        return frozenset(parts)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         images, masks = batch.labelled.images, batch.labelled.masks

@@ -38,7 +38,6 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.training.loop import TrainConfig
 from semiseg_lib.training.run_folder import CONFIG, RunFolder, read_description
 
-STAGES = ("supervised", "ancillary", "primary", "conv-primary")
 TRAINABLE = tuple(methods.named_options())
 
 
@@ -54,32 +53,36 @@ def train(arguments: Sequence[str]) -> None:
                               "classify small images: digits, cifar10; or a registered one")
     chosen, rest = chooser.parse_known_args(arguments)
     profile = recipes.load(chosen.profile, chosen.dataset, chosen.method)
-    run = _train_stage if chosen.method in STAGES else _train_unlabelled
+    if chosen.method == "pseudo-label":
+        run = _train_rounds
+    else:
+        run = _train_stage if chosen.method in recipes.STAGES else _train_unlabelled
     run(chosen.method, profile, rest)
 
 
 def _train_stage(name: str, profile: Profile, rest: Sequence[str]) -> None:
-    """A run of the main storyline."""
-    stage = name.removeprefix("conv-")
+    """Train a run of the main storyline."""
+    stage, train = name.removeprefix("conv-"), recipes.STAGES[name]
     method = getattr(profile, name.replace("-", "_"))
-    flags = _flags(name, profile, method, getattr(profile, f"train_{stage}"), rest)
-    profile = _changed(profile, flags, {stage: flags.method, f"train_{stage}": flags.train})
+    flags = _flags(name, profile, method, getattr(profile, train), rest)
+    profile = _changed(profile, flags, {stage: flags.method, train: flags.train})
     run = getattr(story, stage)(profile, flags.seed)
     _train_and_report(run, profile, flags)
 
 
+def _train_rounds(name: str, profile: Profile, rest: Sequence[str]) -> None:
+    """Train the teacher and all students of iterated pseudo-labelling."""
+    train = recipes.STAGES[name]
+    flags = _flags(name, profile, profile.rounds, getattr(profile, train), rest)
+    profile = _changed(profile, flags, {"rounds": flags.method, train: flags.train})
+    done = list(pseudo_labelling.rounds(
+        profile, flags.seed, machine=flags.machine, anew=not flags.resume
+    ))
+    report(done[-1].best, "val", profile.protocol)
+
+
 def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
-    """A method that learns from unlabelled images; what it starts from is trained first."""
-    if name == "pseudo-label":
-        flags = _flags(name, profile, profile.rounds, profile.train_supervised, rest)
-        profile = _changed(
-            profile, flags, {"rounds": flags.method, "train_supervised": flags.train}
-        )
-        done = list(pseudo_labelling.rounds(
-            profile, flags.seed, machine=flags.machine, anew=not flags.resume
-        ))
-        report(done[-1].best, "val", profile.protocol)
-        return
+    """Train a method that learns from unlabelled images, after what it starts from."""
     if name not in profile.unlabelled:
         raise ValueError(
             f"the profile {profile.name!r} has no {name} for {profile.data.dataset!r}; it has "

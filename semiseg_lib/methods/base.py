@@ -26,7 +26,6 @@ class Method(nn.Module):
             tested on images without boxes must not see any.
         reads: what :meth:`losses` reads of a part beside images, masks and logits: ``box_maps``,
             ``allowed``.
-        learns_from: the parts of a batch that :meth:`losses` reads.
         needs_logits: the parts of a batch whose stored ancillary logits :meth:`losses` reads.
         networks: how many networks it trains.
         multiple: the deployed model takes images whose sides are multiples of so many pixels.
@@ -38,7 +37,6 @@ class Method(nn.Module):
 
     uses_boxes: bool = False
     reads: frozenset[str] = frozenset()
-    learns_from: frozenset[str] = frozenset({"labelled"})
     needs_logits: frozenset[str] = frozenset()
     networks: int = 1
     multiple: int = 16
@@ -55,6 +53,16 @@ class Method(nn.Module):
             num_classes: C, background included.
         """
         return cls(config, build())
+
+    @classmethod
+    def learns_from(cls, config: Any) -> frozenset[str]:
+        """Return the parts of a batch that :meth:`losses` reads: ``labelled``, ``unlabelled``.
+
+        Args:
+            config: the options; a method that a weight of 0 turns into supervised training reads
+                the labelled images alone then.
+        """
+        return frozenset({"labelled"})
 
     @classmethod
     def box_channels(cls, config: Any, num_classes: int) -> int:
@@ -177,7 +185,10 @@ class SemiSupervised(AveragedMethod):
         super().__init__(network, config.ema_decay)
         self.config = config
         self.start = start
-        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
+
+    @classmethod
+    def learns_from(cls, config: Any) -> frozenset[str]:
+        return frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         rng = np.random.default_rng(batch.seed)

@@ -14,9 +14,12 @@ from pathlib import Path
 from semiseg_lib import datasets
 from semiseg_lib.batches.data import DataConfig
 from semiseg_lib.recipes.profile import Profile
-from semiseg_lib.recipes.recipe import SOURCES, Recipe, read
+from semiseg_lib.recipes.recipe import SOURCES, STAGES, Recipe, read
 
-__all__ = ["FOLDER", "SOURCES", "Profile", "Recipe", "find", "for_dataset", "load", "names", "of"]
+__all__ = [
+    "FOLDER", "SOURCES", "STAGES", "Profile", "Recipe", "find", "for_dataset", "load", "names",
+    "of",
+]
 
 FOLDER = Path(__file__).parent
 """The folder of the recipes: a folder per profile, in it a file per recipe."""

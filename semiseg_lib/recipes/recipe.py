@@ -46,6 +46,7 @@ STAGES = {
 }
 """The training of each method whose options have a place of their own in a profile."""
 
+
 @dataclass(frozen=True)
 class Setting:
     """The value of one key.

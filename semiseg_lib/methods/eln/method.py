@@ -140,8 +140,11 @@ class ELN(AveragedMethod):
         self.projector = None
         if config.weight and config.contrast:
             self.projector = Projector(network.feature_channels, config.channels)
-        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
         self.resets = False
+
+    @classmethod
+    def learns_from(cls, config: ELNConfig) -> frozenset[str]:
+        return frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
 
     @classmethod
     def of(cls, config: ELNConfig, build: Callable[[], nn.Module], num_classes: int) -> ELN:

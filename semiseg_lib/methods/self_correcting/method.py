@@ -224,13 +224,16 @@ class Primary(AveragedMethod):
     """
 
     uses_all_weights = True
-    learns_from = frozenset({"labelled", "unlabelled"})
     needs_logits = frozenset({"unlabelled"})
 
     def __init__(self, config: PrimaryConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
         self.reads = frozenset({"allowed"} if config.constrain else ())
+
+    @classmethod
+    def learns_from(cls, config: PrimaryConfig) -> frozenset[str]:
+        return frozenset({"labelled", "unlabelled"})
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, unlabelled = batch.labelled, batch.unlabelled
@@ -282,8 +285,12 @@ class ConvPrimary(AveragedMethod):
         super().__init__(network, config.ema_decay)
         self.config = config
         self.correction = correction
+        self.needs_logits = self.learns_from(config)
+
+    @classmethod
+    def learns_from(cls, config: ConvPrimaryConfig) -> frozenset[str]:
         parts = {"start": {"labelled"}, "full": {"labelled", "unlabelled"}}[config.stage]
-        self.learns_from = self.needs_logits = frozenset(parts)
+        return frozenset(parts)
 
     @classmethod
     def of(
