@@ -83,11 +83,6 @@ def _train_rounds(name: str, profile: Profile, rest: Sequence[str]) -> None:
 
 def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
     """Train a method that learns from unlabelled images, after what it starts from."""
-    if name not in profile.unlabelled:
-        raise ValueError(
-            f"the profile {profile.name!r} has no {name} for {profile.data.dataset!r}; it has "
-            f"{', '.join(profile.unlabelled)}."
-        )
     flags = _flags(name, profile, profile.unlabelled[name], profile.train_unlabelled, rest)
     started = {  # what this machine can do holds for the supervised start as well
         field: getattr(flags.train, field) for field in ("precision", "accumulate", "compile")

@@ -17,6 +17,9 @@ from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.methods.averaging import MovingAverage
 from semiseg_lib.methods.losses import enlarge, hard_cross_entropy
 
+LABELLED, BOTH = frozenset({"labelled"}), frozenset({"labelled", "unlabelled"})
+"""The parts of a batch that a method may learn from; see :meth:`Method.learns_from`."""
+
 
 class Method(nn.Module):
     """A way to learn segmentation, from labelled and perhaps from unlabelled images.
@@ -56,13 +59,13 @@ class Method(nn.Module):
 
     @classmethod
     def learns_from(cls, config: Any) -> frozenset[str]:
-        """Return the parts of a batch that :meth:`losses` reads: ``labelled``, ``unlabelled``.
+        """Return the parts of a batch that :meth:`losses` reads, ``LABELLED`` or ``BOTH``.
 
         Args:
             config: the options; a method that a weight of 0 turns into supervised training reads
                 the labelled images alone then.
         """
-        return frozenset({"labelled"})
+        return LABELLED
 
     @classmethod
     def box_channels(cls, config: Any, num_classes: int) -> int:
@@ -188,7 +191,7 @@ class SemiSupervised(AveragedMethod):
 
     @classmethod
     def learns_from(cls, config: Any) -> frozenset[str]:
-        return frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
+        return BOTH if config.weight else LABELLED
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         rng = np.random.default_rng(batch.seed)

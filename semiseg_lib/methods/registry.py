@@ -82,6 +82,26 @@ def named_options(unlabelled: bool = False) -> dict[str, Any]:
     return found
 
 
+def defaults(name: str) -> Any:
+    """Return the default options of a known method by the name of its options.
+
+    Raises:
+        UnknownMethod: no method of that name is known.
+    """
+    return _options_named(name)()
+
+
+def _options_named(name: str) -> type:
+    by_name = {config.name: config for config in METHODS}
+    if name not in by_name:
+        raise UnknownMethod(
+            f"the method {name!r} is not known here. Run the code that calls methods.register "
+            "with its options first. A command knows the methods in semiseg_lib/methods alone: to "
+            "use one there, give it a room there."
+        )
+    return by_name[name]
+
+
 def kind(config: Any) -> type[Method]:
     """Return the class of the method that these are options of.
 
@@ -160,15 +180,9 @@ def read(value: Any) -> Any:
     name = value.get("name") if isinstance(value, dict) else None
     if not isinstance(name, str):
         raise ValueError(f"{value!r} are no options of a method: they have no name")
-    by_name = {config.name: config for config in METHODS}
-    if name not in by_name:
-        raise UnknownMethod(
-            f"this run is one of the method {name!r}, which is not known here. Run the code that "
-            "calls methods.register with its options first. A command knows the methods in "
-            "semiseg_lib/methods alone: to use one there, give it a room there."
-        )
+    kind = _options_named(name)
     try:
-        return _adapter(by_name[name]).validate_python(value)
+        return _adapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from semiseg_lib import datasets
 from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.methods import named_options
 from semiseg_lib.recipes.profile import Profile
 from semiseg_lib.recipes.recipe import SOURCES, STAGES, Recipe, read
 
@@ -63,7 +64,7 @@ def load(name: str | None = None, dataset: str = "minivoc", method: str = "") ->
             "" means self-correction where there are several recipes.
 
     Raises:
-        ValueError: there is no such profile, or none for this dataset and method.
+        ValueError: there is no such profile, or it has nothing for this dataset and method.
     """
     recipe = find(name or os.environ.get("SEMISEG_PROFILE") or "laptop", dataset, method)
     if recipe.profile.data.dataset == dataset:
@@ -96,6 +97,11 @@ def find(name: str, dataset: str, method: str = "") -> Recipe:
         files = " and ".join(f"{name}/{one.path.name}" for one in serving)
         raise ValueError(
             f"{files} are both for {dataset!r}. Say in each which `methods` it is for."
+        )
+    there = serving[0].profile.unlabelled
+    if method not in there and method in named_options(unlabelled=True):
+        raise ValueError(
+            f"the profile {name!r} has no {method} for {dataset!r}; it has {', '.join(there)}."
         )
     return serving[0]
 

@@ -5,7 +5,7 @@ read their tables from them, and ``semiseg study NAME`` makes them again.
 """
 
 from semiseg_lib.studies.arms import Arm
-from semiseg_lib.studies.catalogue import LOOSE, MISSED, STUDIES, TIGHT, linear, primary
+from semiseg_lib.studies.catalogue import LOOSE, MISSED, STUDIES, TIGHT, linear, method, primary
 from semiseg_lib.studies.records import (
     SIGN,
     Records,
@@ -22,6 +22,6 @@ from semiseg_lib.studies.summary import conditions, score_rows
 
 __all__ = [
     "LOOSE", "MISSED", "SIGN", "STUDIES", "TIGHT", "Arm", "Records", "Rounds", "conditions",
-    "current", "dataset_of", "judges_fairly", "linear", "mark_of", "percent", "primary", "read",
-    "read_together", "record_path", "run", "score_rows",
+    "current", "dataset_of", "judges_fairly", "linear", "mark_of", "method", "percent",
+    "primary", "read", "read_together", "record_path", "run", "score_rows",
 ]

@@ -131,7 +131,7 @@ def test_an_option_that_states_its_value_before_leaves_stored_runs_what_they_are
 def test_a_stored_run_of_an_unknown_method_says_how_to_make_it_known(tmp_path, monkeypatch):
     store(run_of(SofterConfig()), tmp_path)
     monkeypatch.delitem(registry.METHODS, SofterConfig)
-    with pytest.raises(RuntimeError, match=r"method 'softer', which is not known.*register"):
+    with pytest.raises(RuntimeError, match=r"method 'softer' is not known.*register"):
         read_back(tmp_path)
     with pytest.raises(ValueError, match=r"methods\.register\(SofterConfig"):
         methods.build(SofterConfig(), ModelConfig(width=4), 3)

@@ -43,7 +43,7 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.methods.base import AveragedMethod, Method
+from semiseg_lib.methods.base import BOTH, LABELLED, AveragedMethod, Method
 from semiseg_lib.methods.losses import cross_entropy, inside_at, soft_cross_entropy
 from semiseg_lib.methods.self_correcting import AncillaryConfig, ConvPrimaryConfig, PrimaryConfig
 
@@ -233,7 +233,7 @@ class Primary(AveragedMethod):
 
     @classmethod
     def learns_from(cls, config: PrimaryConfig) -> frozenset[str]:
-        return frozenset({"labelled", "unlabelled"})
+        return BOTH
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, unlabelled = batch.labelled, batch.unlabelled
@@ -289,8 +289,7 @@ class ConvPrimary(AveragedMethod):
 
     @classmethod
     def learns_from(cls, config: ConvPrimaryConfig) -> frozenset[str]:
-        parts = {"start": {"labelled"}, "full": {"labelled", "unlabelled"}}[config.stage]
-        return frozenset(parts)
+        return {"start": LABELLED, "full": BOTH}[config.stage]
 
     @classmethod
     def of(
