@@ -50,7 +50,7 @@ class ViewConfig(Configuration):
 
     @property
     def recolours(self) -> bool:
-        """Whether colours change at all."""
+        """Return whether colours change at all."""
         return any((self.brightness, self.contrast, self.saturation, self.hue))
 
 

@@ -19,6 +19,14 @@ def learn(profile: Profile, seed: int, options: MethodConfig) -> Run:
     If the profile says so, it starts from the supervised run; a method with two networks starts
     from two of them with different initial weights. With options with which it reads masks alone,
     such as ``weight`` = 0, all images of a step are labelled: a control.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        options: the options of the method.
+
+    Raises:
+        ValueError: ``options`` are not the configuration of a registered method.
     """
     method, train = methods.kind(options), profile.train_unlabelled
     if "unlabelled" not in method.learns_from(options):
@@ -41,6 +49,12 @@ def supervised_longer(
 
 
 def warm_starts(profile: Profile, seed: int, networks: int) -> tuple[Run, ...]:
-    """Return the supervised runs that methods start from; () if the profile uses fresh weights."""
+    """Return the supervised runs that methods start from; () if the profile uses fresh weights.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        networks: the number of runs, which differ in their initial weights.
+    """
     draws = range(networks) if profile.warm else ()
     return tuple(supervised(profile, seed, draw) for draw in draws)

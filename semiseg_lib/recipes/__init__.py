@@ -44,6 +44,9 @@ def names() -> list[str]:
 def of(name: str) -> list[Recipe]:
     """Return the recipes of a profile, in the order of its file names.
 
+    Args:
+        name: the profile.
+
     Raises:
         ValueError: there is no such profile, or a file cannot be read as a recipe.
     """
@@ -73,7 +76,15 @@ def load(name: str | None = None, dataset: str = "minivoc", method: str = "") ->
 
 
 def find(name: str, dataset: str, method: str = "") -> Recipe:
-    """Return the recipe that :func:`load` takes; see there."""
+    """Return the recipe that :func:`load` takes.
+
+    Args:
+        name: the profile.
+        dataset, method: as for :func:`load`.
+
+    Raises:
+        ValueError: as for :func:`load`; or two recipes fit.
+    """
     recipes = of(name)
     datasets.find(dataset)
     known = {one.profile.data.dataset for profile in names() for one in of(profile)}

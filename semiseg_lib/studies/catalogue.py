@@ -20,7 +20,13 @@ from semiseg_lib.studies.scores import Rounds, rounds, with_labels
 
 
 def linear(end: float = 0.5, start: float = 30.0, until: float = 0.3) -> PrimaryConfig:
-    """Return the options of a primary with linear correction and a schedule of alpha."""
+    """Return the options of a primary with linear correction and a schedule of alpha.
+
+    Args:
+        end: the last alpha, >= 0.
+        start: the first alpha.
+        until: the share of the training after which alpha is ``end``; 0 for all of it.
+    """
     return PrimaryConfig(correction="linear", alpha=AlphaSchedule(start, end, until))
 
 
@@ -28,7 +34,12 @@ def primary(
     options: PrimaryConfig | ConvPrimaryConfig,
     story: Callable[..., Run] = self_correction.primary,
 ) -> Recipe:
-    """Return the recipe of a primary with the profile's ``ema_decay``."""
+    """Return the recipe of a primary with the profile's ``ema_decay``.
+
+    Args:
+        options: the correction.
+        story: the function that returns the run, such as ``self_correction.warm_primary``.
+    """
 
     def recipe(profile: Profile, seed: int) -> Run:
         own = replace(options, ema_decay=profile.primary.ema_decay)

@@ -180,12 +180,17 @@ def run(
 
 
 def read(name: str, profile: Profile) -> Records:
-    """Read a study's records: its current rows or its legacy rows, never both.
+    """Return a study's records: its current rows or its legacy rows, never both.
 
     Current rows are returned once they cover the legacy ones: every arm that has legacy rows, with
     at least their seeds. Until then, the legacy rows are. Rows that are neither are left out.
 
+    Args:
+        name: the study.
+        profile: the profile that made the records.
+
     Raises:
+        KeyError: there is no such study.
         FileNotFoundError: nothing is stored yet, or only rows of other settings.
         Damaged: the file is not what was written.
     """
@@ -195,7 +200,11 @@ def read(name: str, profile: Profile) -> Records:
 
 
 def current(name: str, profile: Profile) -> Records:
-    """Read a study's current rows, whether or not legacy rows are stored beside them.
+    """Return a study's current rows, whether or not legacy rows are stored beside them.
+
+    Args:
+        name: the study.
+        profile: the profile that made the records.
 
     Raises:
         FileNotFoundError: no current row is stored.
@@ -206,10 +215,14 @@ def current(name: str, profile: Profile) -> Records:
 
 
 def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
-    """Read several studies for one table: all current or all legacy.
+    """Return the records of several studies for one table: all current or all legacy.
 
     If :func:`read` would return legacy rows for one of them, the legacy rows of all are returned.
     Studies without such rows are left out.
+
+    Args:
+        names: the studies.
+        profile: the profile that made the records.
 
     Raises:
         FileNotFoundError: none of them has rows.
@@ -275,6 +288,10 @@ def record_path(name: str, profile: str) -> Path:
 
     In the book's checkout the package's own file is written. A library installed from a wheel
     writes to the work folder, and reads there first.
+
+    Args:
+        name: the study.
+        profile: the name of the profile.
     """
     file = f"{name.replace(' ', '_')}-{profile}.json"
     return MEASURED / file if in_checkout() else work_root() / "records" / file

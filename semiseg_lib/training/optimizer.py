@@ -101,7 +101,12 @@ class TrainConfig(Configuration):
 
 
 def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimizer over the method's parameter groups, each with its own rate."""
+    """Return the optimizer over the method's parameter groups, each with its own rate.
+
+    Args:
+        method: what is trained.
+        config: optimizer, learning rate and weight decay.
+    """
     rate = config.learning_rate
     groups = [
         {"params": group["params"], "lr": rate * group["lr_scale"]}

@@ -77,7 +77,7 @@ assert methods.kind(FlatConfig()).__name__ == "Flat"
 try:
     methods.register(FlatConfig, methods.kind(FlatConfig()))
 except ValueError as error:
-    assert "is the name of semiseg_lib.methods.flat.FlatConfig already" in str(error)
+    assert "is already the name of semiseg_lib.methods.flat.FlatConfig" in str(error)
 else:
     raise AssertionError("a shipped method was replaced")
 sys.path.append(sys.argv[2])
