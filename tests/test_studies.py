@@ -691,7 +691,7 @@ def test_images_that_change_while_an_arm_runs_are_noticed(own, records, monkeypa
 def test_any_changed_bit_of_a_file_is_noticed(runs, records, monkeypatch):
     """With the file's name and a fix."""
     smoke = load("smoke")
-    monkeypatch.setattr(stored_records, "_is_tracked", lambda _: True)  # git, a thousand times
+    monkeypatch.setattr(stored_records, "is_tracked", lambda _: True)  # git, a thousand times
     store(records, "controls", legacy_rows(["none"]))
     studies.run("controls", smoke, seeds=(1,))
     path = records / "controls-smoke.json"

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from typing import Any
 from semiseg_lib.core.durable import Damaged, locked, read_json, write_json
 from semiseg_lib.core.fingerprint import dump
 from semiseg_lib.core.paths import in_checkout, shown, work_root
-from semiseg_lib.core.provenance import code_version, in_words
+from semiseg_lib.core.provenance import code_version, in_words, is_tracked
 from semiseg_lib.datasets.frozen_files import freeze_files
 from semiseg_lib.experiments import Machine
 from semiseg_lib.recipes import Profile
@@ -436,18 +435,7 @@ def _key(row: Mapping[str, Any]) -> str:
 
 def _fix(path: Path) -> str:
     """Return the fix for a damaged file; deleting one tracked by git would lose legacy rows."""
-    return FROM_VERSION_CONTROL if _is_tracked(path) else MAKE_AGAIN
-
-
-def _is_tracked(path: Path) -> bool:
-    """Return whether git tracks a file."""
-    try:
-        return subprocess.run(
-            ["git", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name],
-            capture_output=True, timeout=10,
-        ).returncode == 0
-    except (OSError, subprocess.SubprocessError):
-        return False
+    return FROM_VERSION_CONTROL if is_tracked(path) else MAKE_AGAIN
 
 
 def _state_text(row: Mapping[str, Any]) -> str:
