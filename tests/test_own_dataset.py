@@ -159,7 +159,7 @@ def test_all_stages_and_a_method_without_boxes_train_on_it(profile, machine, min
     for name, one in trained.items():
         assert one.run == runs[name] and one.run.method.name == name
         assert one.classes == mine.CLASSES
-        learnt = {part: getattr(data, part) for part in one.method.learns_from}
+        learnt = {part: getattr(data, part) for part in one.method.learns_from(one.run.method)}
         if name != "ancillary":
             learnt = {part: images.without_boxes() for part, images in learnt.items()}
         known, lists = one.folder.description["inputs"], read_json(one.folder.path / "lists.json")

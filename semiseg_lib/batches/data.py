@@ -52,7 +52,7 @@ class Data:
 
     @cached_property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """{list: its image names}; val and test may be the same list."""
+        """Return {list: its image names}; val and test may be the same list."""
         source, most = self.source, self.config.at_most or None
         held_out = {name: tuple(source.names(name))[:most] for name in ("val", "test")}
         labelled = self._labelled_names()
@@ -66,12 +66,12 @@ class Data:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """{list: digest of its image set}, over all files read and the class names."""
+        """Return {list: digest of its image set}, over all files read and the class names."""
         return {name: getattr(self, name).digest for name in LISTS}
 
     @cached_property
     def digest_of_all(self) -> str:
-        """The digest of the complete lists with all available masks and boxes.
+        """Return the digest of the complete lists with all available masks and boxes.
 
         It does not depend on how many of their images are labelled or used.
         """
@@ -95,12 +95,12 @@ class Data:
 
     @cached_property
     def labelled(self) -> ImageSet:
-        """The images with masks, and with boxes where available."""
+        """Return the images with masks, and with boxes where available."""
         return self._images("labelled", "candidates")
 
     @cached_property
     def halves(self) -> tuple[ImageSet, ImageSet]:
-        """The labelled images in two halves, split by the seed; the first has at least one."""
+        """Return two halves of the labelled images, split by the seed; the first is not empty."""
         order = np.random.default_rng([self.seed, 2]).permutation(len(self.labelled)).tolist()
         middle = max(len(order) // 2, 1)
         return tuple(self.labelled.take(sorted(half))
@@ -108,23 +108,27 @@ class Data:
 
     @cached_property
     def unlabelled(self) -> ImageSet:
-        """The images without masks, with or without boxes; their hidden masks are not read."""
+        """Return the images without masks, with or without boxes; hidden masks are not read."""
         return self._images("unlabelled", "unlabelled", masks=False)
 
     @cached_property
     def boxed(self) -> ImageSet:
-        """The unlabelled images whose boxes are known."""
+        """Return the unlabelled images whose boxes are known."""
         known = [i for i, name in enumerate(self.unlabelled.names) if self.knows_boxes(name)]
         return self.unlabelled.take(known)
 
     def knows_boxes(self, name: str) -> bool:
-        """Return whether an image has boxes, or counts as one without objects."""
+        """Return whether an image has boxes, or counts as one without objects.
+
+        Args:
+            name: the image's name.
+        """
         is_empty = self.config.unboxed == "empty" and bool(self.source.boxed.any())
         return is_empty or self.source.has_boxes(name)
 
     @cached_property
     def unlabelled_truth(self) -> Masks:
-        """Hidden masks of the unlabelled images, for evaluating labels only."""
+        """Return the hidden masks of the unlabelled images, for evaluating labels only."""
         return self.truth_of(self.unlabelled)
 
     def truth_of(self, images: ImageSet) -> Masks:
@@ -133,17 +137,17 @@ class Data:
 
     @property
     def everything(self) -> ImageSet:
-        """Labelled and unlabelled images, all with masks: the training set of the upper bound."""
+        """Return all images of both kinds, with masks: the training set of the upper bound."""
         return joined(self.labelled, self._hidden)
 
     @cached_property
     def val(self) -> ImageSet:
-        """Images for model selection."""
+        """Return the images for model selection."""
         return self._images("val", "val")
 
     @cached_property
     def test(self) -> ImageSet:
-        """Images for the reported scores."""
+        """Return the images for the reported scores."""
         return self._images("test", "test")
 
     @cached_property

@@ -53,17 +53,17 @@ class ImageSet:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The images' names, in order."""
+        """Return the names of the images, in order."""
         return tuple(self.reader.names[i] for i in self.indices)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The C class names."""
+        """Return the names of the C classes."""
         return self.reader.classes
 
     @cached_property
     def digest(self) -> str:
-        """The digest, 64 hexadecimal digits, of all content that these images are read from."""
+        """Return the digest, 64 hex digits, of all content that these images are read from."""
         extra = (self.decoding, *([self._boxed_classes] if self._boxed_classes else []))
         return image_set_digest(self.reader, self.indices, extra=extra, note=self.files.note)
 
@@ -81,13 +81,13 @@ class ImageSet:
 
     @property
     def decoding(self) -> str:
-        """What determines the samples besides the bytes: decode version and reader options."""
+        """Return what determines the samples besides the bytes: decode version, reader options."""
         said = self.reader.decoding
         return said if self.decode is None else f"decode {self.decode}\n{said}"
 
     @property
     def images(self) -> Tensor:
-        """All images, uint8 (N, 3, H, W).
+        """Return all images, uint8 (N, 3, H, W).
 
         Raises:
             ValueError: they differ in size.
@@ -96,7 +96,7 @@ class ImageSet:
 
     @property
     def masks(self) -> Tensor:
-        """All masks, uint8 (N, H, W).
+        """Return all masks, uint8 (N, H, W).
 
         Raises:
             ValueError: they differ in size, or an image has none.
@@ -105,6 +105,9 @@ class ImageSet:
 
     def sample(self, number: int) -> Sample:
         """Return an image with its labels, as stored.
+
+        Args:
+            number: its index in this set.
 
         Raises:
             ValueError: one of its files has changed since the digest was computed.
@@ -115,6 +118,9 @@ class ImageSet:
 
     def allowed(self, number: int) -> Allowed:
         """Return the classes that the boxes of an image allow in each pixel.
+
+        Args:
+            number: its index in this set.
 
         Raises:
             ValueError: this set does not read boxes.
@@ -206,7 +212,16 @@ class ImageSet:
     def assemble(
         self, numbers: Sequence[int], samples: Sequence[Sample], views: Sequence[View] | None = None
     ) -> Part:
-        """Return :meth:`part` from samples that were read before."""
+        """Return :meth:`part` from samples that were read before.
+
+        Args:
+            numbers: indices in this set.
+            samples: what :meth:`sample` returned for each of them.
+            views: a view of each; None for the whole images.
+
+        Raises:
+            ValueError: as for :meth:`part`.
+        """
         may_be_padded = views is not None
         if views is None:
             views = [View.whole(sample.image.shape[1:]) for sample in samples]

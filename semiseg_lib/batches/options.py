@@ -67,6 +67,9 @@ class DataConfig(Configuration):
     def with_options(self, **changes: Any) -> DataConfig:
         """Return a copy with some options of the dataset changed.
 
+        Args:
+            changes: the new values, by the names of the options.
+
         Raises:
             ValueError: the dataset has no such option.
         """

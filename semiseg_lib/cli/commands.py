@@ -34,7 +34,6 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.entries import FAIR, MASK_OVER_BOXES
 from semiseg_lib.training.options import TrainConfig
 
-STAGES = ("supervised", "ancillary", "primary", "conv-primary")
 TRAINABLE = tuple(methods.named_options())
 
 
@@ -50,39 +49,38 @@ def train(arguments: Sequence[str]) -> None:
                               "classify small images: digits, cifar10; or a registered one")
     chosen, rest = chooser.parse_known_args(arguments)
     profile = recipes.load(chosen.profile, chosen.dataset, chosen.method)
-    run = _train_stage if chosen.method in STAGES else _train_unlabelled
+    if chosen.method == "pseudo-label":
+        run = _train_rounds
+    else:
+        run = _train_stage if chosen.method in recipes.STAGES else _train_unlabelled
     run(chosen.method, profile, rest)
 
 
 def _train_stage(name: str, profile: Profile, rest: Sequence[str]) -> None:
-    """A run of the main storyline."""
-    stage = name.removeprefix("conv-")
+    """Train a run of the main storyline."""
+    stage, train = name.removeprefix("conv-"), recipes.STAGES[name]
     method = getattr(profile, name.replace("-", "_"))
-    flags = _flags(name, profile, method, getattr(profile, f"train_{stage}"), rest)
-    profile = _changed(profile, flags, {stage: flags.method, f"train_{stage}": flags.train})
+    flags = _flags(name, profile, method, getattr(profile, train), rest)
+    profile = _changed(profile, flags, {stage: flags.method, train: flags.train})
     run = getattr(story, stage)(profile, flags.seed)
     _train_and_report(run, profile, flags)
 
 
-def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
-    """A method that learns from unlabelled images; what it starts from is trained first."""
-    if name == "pseudo-label":
-        flags = _flags(name, profile, profile.rounds, profile.train_supervised, rest)
-        profile = _changed(
-            profile, flags, {"rounds": flags.method, "train_supervised": flags.train}
-        )
-        from semiseg_lib.cli.report import report
+def _train_rounds(name: str, profile: Profile, rest: Sequence[str]) -> None:
+    """Train the teacher and all students of iterated pseudo-labelling."""
+    train = recipes.STAGES[name]
+    flags = _flags(name, profile, profile.rounds, getattr(profile, train), rest)
+    profile = _changed(profile, flags, {"rounds": flags.method, train: flags.train})
+    from semiseg_lib.cli.report import report
 
-        done = list(experiments.pseudo_labelling.rounds(
-            profile, flags.seed, machine=flags.machine, anew=not flags.resume
-        ))
-        report(done[-1].best, "val", profile.protocol)
-        return
-    if name not in profile.unlabelled:
-        raise ValueError(
-            f"the profile {profile.name!r} has no {name} for {profile.data.dataset!r}; it has "
-            f"{', '.join(profile.unlabelled)}."
-        )
+    done = list(experiments.pseudo_labelling.rounds(
+        profile, flags.seed, machine=flags.machine, anew=not flags.resume
+    ))
+    report(done[-1].best, "val", profile.protocol)
+
+
+def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
+    """Train a method that learns from unlabelled images, after what it starts from."""
     flags = _flags(name, profile, profile.unlabelled[name], profile.train_unlabelled, rest)
     started = {  # what this machine can do holds for the supervised start as well
         field: getattr(flags.train, field) for field in ("precision", "accumulate", "compile")

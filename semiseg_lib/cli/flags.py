@@ -19,7 +19,6 @@ from semiseg_lib.training.options import TrainConfig
 
 Options = TypeVar("Options")
 MachineFlags = Annotated[Machine, tyro.conf.arg(name="")]
-STAGES = ("train_supervised", "train_ancillary", "train_start", "train_primary")
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,9 @@ class Common:
         if self.world is not None:
             chosen = chosen.in_world(self.world)
         if self.steps is not None:
-            chosen = replace(
-                chosen, **{s: replace(getattr(chosen, s), steps=self.steps) for s in STAGES}
-            )
+            trainings = {name: replace(one, steps=self.steps) for name, one in vars(chosen).items()
+                         if isinstance(one, TrainConfig)}
+            chosen = replace(chosen, **trainings)
         return chosen
 
 

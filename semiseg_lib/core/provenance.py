@@ -79,6 +79,17 @@ def code_version() -> str:
     return version("semiseg_lib")
 
 
+def is_tracked(path: Path) -> bool:
+    """Return whether git tracks a file."""
+    try:
+        return subprocess.run(
+            ["git", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name],
+            capture_output=True, timeout=10,
+        ).returncode == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
 @cache
 def _cpu() -> str:
     """Return the CPU model by its ids: the name alone may be masked, as in a virtual machine."""

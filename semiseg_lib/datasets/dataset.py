@@ -229,6 +229,9 @@ def register(dataset: Dataset) -> None:
 def find(name: str) -> Dataset:
     """Return the declaration of a dataset.
 
+    Args:
+        name: its name, shipped or registered.
+
     Raises:
         ValueError: the dataset is unknown.
     """

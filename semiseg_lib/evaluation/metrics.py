@@ -123,7 +123,16 @@ def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def evaluate_labels(
     truth: Iterable[np.ndarray], prediction: Iterable[np.ndarray], classes: tuple[str, ...]
 ) -> Evaluation:
-    """Score label maps against true masks, image by image."""
+    """Score label maps against true masks, image by image.
+
+    Args:
+        truth: masks (H, W) of class ids, 255 = void; each image may have its own size.
+        prediction: label maps of the same sizes, in the same order, ids 0 .. C - 1.
+        classes: C names, background included.
+
+    Raises:
+        ValueError: their numbers or sizes differ, or an id is out of range.
+    """
     return Evaluation.of(zip(truth, prediction, strict=True), classes)
 
 
@@ -158,6 +167,13 @@ def predict(method: Method, images: ImageSet) -> np.ndarray:
     """Return the most likely class of every pixel, uint8 (N, H, W), of images of one size.
 
     For images of different sizes see :func:`semiseg_lib.evaluation.predict.predictions`.
+
+    Args:
+        method: the method whose deployed model predicts.
+        images: N images of one size; with boxes if the model reads them.
+
+    Raises:
+        ValueError: the images differ in size.
     """
     return np.stack(list(predictions(method, images)))
 
@@ -166,6 +182,13 @@ def predict_logits(method: Method, images: ImageSet) -> Tensor:
     """Return logits at head resolution, float32 (N, C, h, w), of images of one size, on the CPU.
 
     For images of different sizes see :func:`semiseg_lib.evaluation.predict.logits_of`.
+
+    Args:
+        method: the method whose deployed model predicts.
+        images: N images of one size; with boxes if the model reads them.
+
+    Raises:
+        RuntimeError: the images differ in size.
     """
     return torch.stack(list(logits_of(method, images)))
 

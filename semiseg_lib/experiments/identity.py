@@ -141,7 +141,7 @@ class Inputs:
             need_boxes(data, "labelled")
         method = blueprint(value, len(data.classes))
         sets = {"labelled": self._images_with_masks(value, data).with_fields(*method.reads)}
-        if "unlabelled" in method.learns_from:
+        if "unlabelled" in method.learns_from(value.method):
             logits = value.unlabelled_logits
             images = data.unlabelled if logits is None else data.boxed
             sets["unlabelled"] = images.with_fields(*method.reads)

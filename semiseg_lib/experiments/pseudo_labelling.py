@@ -67,14 +67,28 @@ class Round:
 
 
 def pseudo_labels(profile: Profile, plan: RoundsConfig, teacher: Run, number: int) -> PseudoLabels:
-    """Return a teacher's pseudo-labels of the unlabelled images in a round."""
+    """Return a teacher's pseudo-labels of the unlabelled images in a round, as a value.
+
+    Args:
+        profile: the numbers; its protocol predicts.
+        plan: its rule selects the pixels that get a label.
+        teacher: the run that labels.
+        number: the round, counted from 1.
+    """
     return PseudoLabels(teacher, plan.selection, number, profile.protocol)
 
 
 def student(
     profile: Profile, seed: int, plan: RoundsConfig, labels: PseudoLabels
 ) -> tuple[Run, Run]:
-    """Return a fresh student: pretrained on the labels, and then fine-tuned on the masks."""
+    """Return a fresh student: its run on the pseudo-labels, and its fine-tuning run on the masks.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        plan: the trainings of both runs, and the decay of their moving average.
+        labels: the pseudo-labels; other weights are drawn in each round.
+    """
     number = labels.number
     learnt = PseudoLabelConfig("pseudo-label", "pretrain", number, plan.ema_decay)
     pretrained = run(profile, seed, learnt, plan.pretrain, masks=labels, draw=number)

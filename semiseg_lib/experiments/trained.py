@@ -79,6 +79,9 @@ class Trained:
     def holding(self, which: Literal["last", "best"]) -> Trained:
         """Return the same run with its last or best weights.
 
+        Args:
+            which: ``last``, or ``best`` for those with the best validation score.
+
         Raises:
             FileNotFoundError: it was not validated during training.
             ValueError: the run was trained anew since it was opened.
@@ -105,7 +108,11 @@ class Trained:
     def evaluate(
         self, split: Literal["val", "test"] = "test", protocol: Protocol = WHOLE_IMAGE
     ) -> Evaluation:
-        """Score the deployed model on ``val`` or ``test``.
+        """Score the deployed model on the validation or test images.
+
+        Args:
+            split: ``val`` or ``test``.
+            protocol: sliding window, flips and scales.
 
         Raises:
             ValueError: the classes of the data here are not those of the run, or the images are

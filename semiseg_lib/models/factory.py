@@ -75,10 +75,10 @@ def build(
 
 
 def decoder_alone(network: nn.Module) -> nn.Module:
-    """What is left of a network without its encoder: it decodes features that another one gives.
+    """Return a network without its encoder: it decodes features that another network returns.
 
     Args:
-        network: from :func:`build`, any but the classifier; it is changed.
+        network: a network with a decoder.
     """
     for name in network.encoder_parts:
         setattr(network, name, nn.Identity())

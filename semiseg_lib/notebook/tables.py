@@ -16,7 +16,11 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Table:
-    """A rendered table: HTML in a notebook, Markdown as text; both the same in every run."""
+    """A rendered table: HTML in a notebook, Markdown as text; both the same in every run.
+
+    Args:
+        frame: the cells as text, one column per title.
+    """
 
     frame: pd.DataFrame
 
@@ -56,7 +60,14 @@ def results_table(rows: Sequence[Mapping[str, Any]], plain: Collection[str] = ()
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], plain: Collection[str] = ()) -> str:
-    """Return the table of :func:`results_table` in Markdown, for a README or a terminal."""
+    """Return the table of :func:`results_table` in Markdown, for a README or a terminal.
+
+    Args:
+        rows, plain: as for :func:`results_table`.
+
+    Raises:
+        ValueError: as for :func:`results_table`.
+    """
     return repr(results_table(rows, plain))
 
 

@@ -92,7 +92,10 @@ class Profile(Configuration):
     warm: bool = True
 
     def in_world(self, world: str) -> Profile:
-        """The same profile on the images of another mini-VOC world.
+        """Return the same profile on the images of another mini-VOC world.
+
+        Args:
+            world: ``tight`` or ``hurried``.
 
         Raises:
             ValueError: its dataset has no worlds.

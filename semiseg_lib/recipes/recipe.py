@@ -46,6 +46,7 @@ STAGES = {
 }
 """The training of each method whose options have a place of their own in a profile."""
 
+
 @dataclass(frozen=True)
 class Setting:
     """The value of one key.
@@ -92,9 +93,12 @@ class Recipe:
         return not self.methods or method in self.methods
 
     def lines(self, method: str) -> dict[str, Setting]:
-        """Return what is said of one of its methods, by the place of the value in a profile.
+        """Return the settings of a method, by the place of the value in a profile.
 
         Values without source and note are left out.
+
+        Args:
+            method: one of the recipe's methods.
         """
         training = STAGES.get(method, "train_unlabelled")
         others = tuple(f"unlabelled.{other}." for other in self.methods if other != method)

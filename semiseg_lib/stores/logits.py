@@ -131,7 +131,7 @@ class LogitsStore(ImageStore):
 
     @property
     def bytes_per_image(self) -> float:
-        """Mean size on disk, in bytes per image."""
+        """Return the mean size on disk, in bytes per image."""
         return self._size / len(self)
 
     @property

@@ -37,9 +37,10 @@ LONGEST_VALUE = 60  # characters of a value in a message
 
 
 class Stale(RuntimeError):
-    """A store does not match what is requested.
+    """Error for a store that does not match what is requested.
 
-    Attributes:
+    Args:
+        message: what differs, and how to fix it.
         key: the first entry that differs, such as ``description.source``.
         stored, asked: its stored and requested value; None if absent.
     """
@@ -97,12 +98,12 @@ class Store:
 
     @property
     def manifest_path(self) -> Path:
-        """Path of the manifest."""
+        """Return the path of the manifest."""
         return self.folder / MANIFEST
 
     @property
     def finished(self) -> bool:
-        """Whether the manifest is valid and marked finished, and every member has its size.
+        """Return whether the manifest is valid and finished, and every member has its size.
 
         The bytes of the members are checked by :meth:`read` and :meth:`verify` only.
         """
@@ -117,7 +118,7 @@ class Store:
 
     @property
     def members(self) -> Mapping[str, dict[str, Any]]:
-        """The manifest entry of each member: ``sha256``, ``bytes`` and extras of :meth:`put`.
+        """Return the manifest entry of each member: ``sha256``, ``bytes``, extras of :meth:`put`.
 
         Raises:
             Damaged: the manifest is damaged.
@@ -128,7 +129,7 @@ class Store:
 
     @property
     def content(self) -> str:
-        """The digest of the members that are not JSON: weights or labels, without their metadata.
+        """Return the digest of the members that are not JSON: weights or labels, no metadata.
 
         Raises:
             Damaged, Stale: as for :attr:`members`.
@@ -163,6 +164,9 @@ class Store:
 
     def drop(self, name: str) -> None:
         """Remove a member, if it exists, from the manifest and then from the folder.
+
+        Args:
+            name: the member's path in the folder.
 
         Raises:
             Damaged, Stale: as for :meth:`put`.
@@ -201,6 +205,9 @@ class Store:
     def read(self, name: str) -> bytes:
         """Return the bytes of a member; check its size before reading, then its SHA-256.
 
+        Args:
+            name: the member's path in the folder.
+
         Raises:
             Damaged: the member or the manifest is missing or damaged.
             Stale: the store holds something else.
@@ -222,6 +229,9 @@ class Store:
 
     def holds(self, name: str) -> bool:
         """Return whether a member is present and intact.
+
+        Args:
+            name: the member's path in the folder.
 
         Raises:
             Damaged: the manifest is damaged.
@@ -247,7 +257,7 @@ class Store:
 
     @property
     def notes(self) -> Mapping[str, Any]:
-        """The notes added by :meth:`annotate`; empty without a manifest.
+        """Return the notes added by :meth:`annotate`; empty without a manifest.
 
         Raises:
             Damaged, Stale: as for :attr:`members`.

@@ -4,6 +4,7 @@ from .catalogue import MISSED as MISSED
 from .catalogue import STUDIES as STUDIES
 from .catalogue import TIGHT as TIGHT
 from .catalogue import linear as linear
+from .catalogue import method as method
 from .catalogue import primary as primary
 from .records import SIGN as SIGN
 from .records import Records as Records
@@ -17,3 +18,5 @@ from .records import run as run
 from .scores import Rounds as Rounds
 from .scores import judges_fairly as judges_fairly
 from .scores import percent as percent
+from .summary import conditions as conditions
+from .summary import score_rows as score_rows

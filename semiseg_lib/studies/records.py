@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from typing import Any
 from semiseg_lib.core.durable import Damaged, locked, read_json, write_json
 from semiseg_lib.core.fingerprint import dump
 from semiseg_lib.core.paths import in_checkout, shown, work_root
-from semiseg_lib.core.provenance import code_version, in_words
+from semiseg_lib.core.provenance import code_version, in_words, is_tracked
 from semiseg_lib.datasets.frozen_files import freeze_files
 from semiseg_lib.experiments import Machine
 from semiseg_lib.recipes import Profile
@@ -183,12 +182,17 @@ def run(
 
 
 def read(name: str, profile: Profile) -> Records:
-    """Read a study's records: its current rows or its legacy rows, never both.
+    """Return a study's records: its current rows or its legacy rows, never both.
 
     Current rows are returned once they cover the legacy ones: every arm that has legacy rows, with
     at least their seeds. Until then, the legacy rows are. Rows that are neither are left out.
 
+    Args:
+        name: the study.
+        profile: the profile that made the records.
+
     Raises:
+        KeyError: there is no such study.
         FileNotFoundError: nothing is stored yet, or only rows of other settings.
         Damaged: the file is not what was written.
     """
@@ -198,7 +202,11 @@ def read(name: str, profile: Profile) -> Records:
 
 
 def current(name: str, profile: Profile) -> Records:
-    """Read a study's current rows, whether or not legacy rows are stored beside them.
+    """Return a study's current rows, whether or not legacy rows are stored beside them.
+
+    Args:
+        name: the study.
+        profile: the profile that made the records.
 
     Raises:
         FileNotFoundError: no current row is stored.
@@ -209,10 +217,14 @@ def current(name: str, profile: Profile) -> Records:
 
 
 def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
-    """Read several studies for one table: all current or all legacy.
+    """Return the records of several studies for one table: all current or all legacy.
 
     If :func:`read` would return legacy rows for one of them, the legacy rows of all are returned.
     Studies without such rows are left out.
+
+    Args:
+        names: the studies.
+        profile: the profile that made the records.
 
     Raises:
         FileNotFoundError: none of them has rows.
@@ -277,6 +289,10 @@ def record_path(name: str, profile: str) -> Path:
 
     In the book's checkout the package's own file is written. A library installed from a wheel
     writes to the work folder, and reads there first.
+
+    Args:
+        name: the study.
+        profile: the name of the profile.
     """
     file = f"{name.replace(' ', '_')}-{profile}.json"
     return MEASURED / file if in_checkout() else work_root() / "records" / file
@@ -421,15 +437,4 @@ def _key(row: Mapping[str, Any]) -> str:
 
 def _fix(path: Path) -> str:
     """Return the fix for a damaged file; deleting one tracked by git would lose legacy rows."""
-    return FROM_VERSION_CONTROL if _is_tracked(path) else MAKE_AGAIN
-
-
-def _is_tracked(path: Path) -> bool:
-    """Return whether git tracks a file."""
-    try:
-        return subprocess.run(
-            ["git", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name],
-            capture_output=True, timeout=10,
-        ).returncode == 0
-    except (OSError, subprocess.SubprocessError):
-        return False
+    return FROM_VERSION_CONTROL if is_tracked(path) else MAKE_AGAIN

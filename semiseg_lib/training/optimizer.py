@@ -16,7 +16,12 @@ from semiseg_lib.training.options import TrainConfig
 
 
 def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimizer over the method's parameter groups, each with its own rate."""
+    """Return the optimizer over the method's parameter groups, each with its own rate.
+
+    Args:
+        method: what is trained.
+        config: optimizer, learning rate and weight decay.
+    """
     rate = config.learning_rate
     groups = [
         {"params": group["params"], "lr": rate * group["lr_scale"]}

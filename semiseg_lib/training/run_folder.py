@@ -82,6 +82,9 @@ class RunFolder:
     def open(path: Path) -> RunFolder:
         """Return the folder of a run with the description stored in it.
 
+        Args:
+            path: the folder.
+
         Raises:
             FileNotFoundError: it is not a run folder.
             ValueError: an earlier version of the library made it.
@@ -108,7 +111,11 @@ class RunFolder:
         return self.store.finished
 
     def begin(self, lists: Mapping[str, Any]) -> None:
-        """Write the description of the run and its images, before its first step."""
+        """Write the description of the run and its images, before its first step.
+
+        Args:
+            lists: the images of each list, JSON-able.
+        """
         write_json(self.path / CONFIG, dict(self.description))
         write_json(self.path / LISTS, dict(lists))
 
@@ -241,7 +248,15 @@ class RunFolder:
         return f"`semiseg run {shown(self.path)} --no-resume` trains the run again."
 
     def finish(self, weights: Mapping[str, torch.Tensor], record: dict) -> None:
-        """Write the result, with the best score of its history, and delete the checkpoints."""
+        """Write the result, with the best score of its history, and delete the checkpoints.
+
+        Args:
+            weights: the state of the trained method.
+            record: history, seconds and memory, JSON-able.
+
+        Raises:
+            Damaged: a row of the history has a score, but the best weights are missing or corrupt.
+        """
         best, store = best_of(record.get("history", [])), self.store
         record = {**record, "made with": self.read_machines()}
         record = {**record, "best": best} if best else record
@@ -272,7 +287,11 @@ class RunFolder:
     def load_weights(
         self, model: torch.nn.Module, which: Literal["last", "best"] = "last"
     ) -> None:
-        """Load stored weights into ``model``: those of the last step, or of the best score.
+        """Load stored weights into a model.
+
+        Args:
+            model: the method of this run.
+            which: the weights of the ``last`` step, or those with the ``best`` score.
 
         Raises:
             FileNotFoundError: the run is not finished, or was never scored.
@@ -289,7 +308,12 @@ class RunFolder:
         model.load_state_dict(tensors(self.store.read(path.name), path, model.state_dict()))
 
     def write_batch(self, batch: Any, process: int = 0) -> str:
-        """Write the batch with a non-finite loss; return its path."""
+        """Write a batch with a non-finite loss; return its path.
+
+        Args:
+            batch: the batch.
+            process: the index of the process, which names the file of all but the first.
+        """
         parts = {"labelled": batch.labelled, "unlabelled": batch.unlabelled}
         kept = {
             f"{name}_{key}": value.detach().cpu()
