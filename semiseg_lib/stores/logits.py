@@ -197,7 +197,7 @@ def _is_whole(path: Path, digest: str, status: tuple[int, ...]) -> bool:
 
 
 @cache
-def _opened(path: Path, digest: str, status: tuple[int, ...], process: int):
+def _opened(path: Path, digest: str, status: tuple[int, ...], process: int) -> safe_open:
     """Return the open file, one per process: a handle from before a fork is not reused."""
     return safe_open(path, framework="pt")
 

@@ -232,7 +232,7 @@ class _LossModule(torch.nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, batch, progress: float) -> dict[str, torch.Tensor]:
+    def forward(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         return self.method.losses(batch, progress)
 
 

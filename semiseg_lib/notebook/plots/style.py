@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import AbstractContextManager
 
 import matplotlib
 import numpy as np
@@ -61,7 +62,7 @@ RULES = {
 }
 
 
-def styled():
+def styled() -> AbstractContextManager[None]:
     """Enter a context in which axes have the book's style, without global matplotlib settings."""
     return matplotlib.rc_context(RULES)
 
