@@ -120,7 +120,7 @@ def kinds() -> dict[str, Kind]:
     (without / "checkpoint.pt").unlink()  # so that the one before it is read
     drawn = next((root / "minivoc").iterdir())
     made = list_files(drawn)
-    record, ledger = make_record(root), root / LEDGER
+    record, costs, ledger = make_record(root), make_costs(root), root / LEDGER
     write_json(ledger, {"01": {"minutes": 1.0, "sha256": "0" * 64}})
     again = {name: Kind([folder / name], lambda: weights(resolve(run, "cpu")), folder)
              for name in ("model.safetensors", "best.safetensors", "record.json", "config.json",
@@ -154,6 +154,7 @@ def kinds() -> dict[str, Kind]:
             [one for one in made if one.suffix in (".json", ".txt") and one.stem != "README"],
             identity_of(run), drawn),
         "records of a study": Kind([record], lambda: records._stored(record).rows, record.parent),
+        "costs of the methods": Kind([costs], lambda: records.read_costs(costs), costs.parent),
         "scores of an evaluation": Kind([make_scores(folder)], lambda: read_json(
             folder / "evaluations" / "test-0.json"), folder / "evaluations"),
         "ledger of the book": Kind([ledger], lambda: _read_ledger(ledger) or {
@@ -255,6 +256,13 @@ def make_record(root: Path) -> Path:
     path = root / "records" / "a-smoke.json"
     row = {"arm": "a", "seed": 1, "config": "c", "test": 50.0, "images": {"test": 64 * "0"}}
     records._store(path, records._File("smoke", [row], {"c": {}}, [{**row, "legacy": "abc"}]))
+    return path
+
+
+def make_costs(root: Path) -> Path:
+    """Write a file of the methods' costs."""
+    path = root / "costs" / "cost-smoke.json"
+    write_json(path, {"rows": {"supervised": {"seconds": 0.03, "ratio": 1.0}}, "blocks": 15})
     return path
 
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from semiseg_lib import methods, recipes, studies
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.durable import write_json
 from semiseg_lib.core.paths import shown
 from semiseg_lib.core.provenance import code_version, in_words, state_of_machine
 from semiseg_lib.methods import MethodConfig
@@ -260,8 +260,7 @@ def write(out: Path, rows: dict, profile: Profile, options: argparse.Namespace) 
         "precision": train.precision,
         "made with": f"{in_words(machine)}, code {code_version()}", "machine": machine,
     }
-    with atomic_write(out) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(out, content)
 
 
 if __name__ == "__main__":

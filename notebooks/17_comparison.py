@@ -30,7 +30,6 @@ seed = 11  # not used: the records of all seeds are read
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
-import json
 from itertools import combinations
 
 import numpy as np
@@ -414,7 +413,7 @@ tables.results_table([
 
 # %%
 try:
-    cost = json.loads(studies.record_path("cost", "laptop").read_text(encoding="utf-8"))
+    cost = studies.read_costs(studies.record_path("cost", "laptop"))
     spent = cost["rows"]
     print(f"{cost['images']} pictures of {cost['side']} x {cost['side']} pixels, "
           f"median of {cost['blocks']} blocks of {cost['steps']} steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import os
@@ -76,6 +77,10 @@ LEGACY_HASHES = {
     "voc_unlabelled-laptop": "558a292361f2cfcbb1b838f2dd207696b04f2dcc63444154253b3f386f15b5b6",
 }
 """What the legacy rows of the committed files are. No change of the library changes these."""
+LEGACY_COSTS = {
+    "cost-laptop": "0187d1691c9744d120bea99190c638cb13cf5b5e4fe80370791ec8c4d63e055c",
+}
+"""The same of the methods' costs, which were measured by the code of an earlier version, too."""
 SEALED = "07dc073"
 """The last commit whose files held these rows without a seal."""
 
@@ -709,6 +714,26 @@ def test_any_changed_bit_of_a_file_is_noticed(runs, records, monkeypatch):
     assert len(runs) == 4
 
 
+def test_any_changed_bit_of_the_measured_costs_is_noticed(tmp_path, monkeypatch):
+    """As the benchmark writes them, and with the command that makes them again."""
+    monkeypatch.setattr(stored_records, "is_tracked", lambda _: False)  # git, 200 times
+    spec = importlib.util.spec_from_file_location("costs", CHECKOUT / "benchmarks" / "methods.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = benchmark  # its dataclasses look their module up
+    spec.loader.exec_module(benchmark)
+    path, rows = tmp_path / "cost-smoke.json", {"supervised": {"ratio": 1.0, "peak bytes": None}}
+    options = mock.Mock(dataset="minivoc", blocks=15, steps=8)
+    benchmark.write(path, rows, load("smoke"), options)
+    assert studies.read_costs(path)["rows"] == rows
+    with each_flip(path, 200) as flips:
+        for _ in flips:
+            with pytest.raises(Damaged, match=r"cost-smoke\.json.* `python benchmarks/methods.py`"):
+                studies.read_costs(path)
+    assert studies.read_costs(path)["blocks"] == 15
+    with pytest.raises(FileNotFoundError):
+        studies.read_costs(tmp_path / "cost-gpu.json")
+
+
 @pytest.mark.parametrize("problem", ["bytes", "format", "legacy rows"])
 def test_the_fix_of_a_file_is_one_that_works(records, problem):
     """Where git has the file, it is not deleted: that would throw its legacy rows away."""
@@ -998,14 +1023,17 @@ def test_nobody_alters_the_committed_legacy_rows():
         pytest.skip("semiseg_lib/studies/measured is not there yet: semiseg study NAME makes it")
     found = {}
     for path in sorted(RECORDS.glob("*.json")):
-        if path.name.startswith("cost"):
-            continue  # not the records of a study
-        legacy = read_json(path)["legacy"]
+        content = read_json(path)
+        if path.stem in LEGACY_COSTS:
+            rows = list(content["rows"].values())
+            legacy = {"rows": rows, "hash": stored_records.legacy_hash(rows)}
+        else:
+            legacy = content["legacy"]
         assert stored_records.legacy_hash(legacy["rows"]) == legacy["hash"]
         assert all(row["legacy"] for row in legacy["rows"])
         if legacy["rows"]:
             found[path.stem] = legacy["hash"]
-    assert found == LEGACY_HASHES
+    assert found == LEGACY_HASHES | LEGACY_COSTS
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess:

@@ -12,6 +12,7 @@ from .records import current as current
 from .records import dataset_of as dataset_of
 from .records import mark_of as mark_of
 from .records import read as read
+from .records import read_costs as read_costs
 from .records import read_together as read_together
 from .records import record_path as record_path
 from .records import run as run

@@ -51,7 +51,7 @@ OTHER_IMAGES = "made from other images than the newest row"
 OTHER_TEST = "scored on other test images than the newest row"
 NOT_YET = "made by today's code, which do not cover the legacy rows yet"
 FROM_VERSION_CONTROL = "Take the file from the version control again."
-MAKE_AGAIN = "Delete it and make it again with `semiseg study`."
+MAKE_AGAIN = "Delete it and make it again with `{}`."
 
 
 @dataclass(frozen=True)
@@ -298,6 +298,19 @@ def record_path(name: str, profile: str) -> Path:
     return MEASURED / file if in_checkout() else work_root() / "records" / file
 
 
+def read_costs(path: Path) -> dict[str, Any]:
+    """Read the measured costs of a step of each method, as ``benchmarks/methods.py`` stores them.
+
+    Args:
+        path: the file, :func:`record_path` of ``cost``; until it is there, the package's is read.
+
+    Raises:
+        FileNotFoundError: nothing is stored yet.
+        Damaged: the file is not what was written.
+    """
+    return _content(_there(path), "python benchmarks/methods.py")
+
+
 def _row(
     arm_name: str, arms: Mapping[str, Arm], profile: Profile, seed: int, machine: Machine
 ) -> dict[str, Any]:
@@ -397,13 +410,10 @@ def _stored(path: Path) -> _File:
     Raises:
         Damaged: the file or its legacy rows are not what was written.
     """
-    path = path if path.is_file() else MEASURED / path.name
+    path = _there(path)
     if not path.is_file():
         return _File()
-    try:
-        content = read_json(path)
-    except Damaged as error:
-        raise Damaged(error.problem, _fix(path)) from error
+    content = _content(path)
     if content.get("format") != FORMAT:
         raise Damaged(
             f"{shown(path)} has format {content.get('format')}, but this version reads {FORMAT}.",
@@ -416,6 +426,24 @@ def _stored(path: Path) -> _File:
         )
     rows = list(content["rows"].values())
     return _File(content["profile"], rows, content["recipes"], legacy["rows"], legacy["machine"])
+
+
+def _there(path: Path) -> Path:
+    """Return the file, or the package's of the same name until it is there."""
+    return path if path.is_file() else MEASURED / path.name
+
+
+def _content(path: Path, command: str = "semiseg study") -> dict[str, Any]:
+    """Return the content of a sealed file, which the command makes.
+
+    Raises:
+        Damaged: the file is not what was written.
+        FileNotFoundError: it is missing.
+    """
+    try:
+        return read_json(path)
+    except Damaged as error:
+        raise Damaged(error.problem, _fix(path, command)) from error
 
 
 def _store(path: Path, stored: _File) -> None:
@@ -435,6 +463,6 @@ def _key(row: Mapping[str, Any]) -> str:
             f"data {data}")
 
 
-def _fix(path: Path) -> str:
+def _fix(path: Path, command: str = "semiseg study") -> str:
     """Return the fix for a damaged file; deleting one tracked by git would lose legacy rows."""
-    return FROM_VERSION_CONTROL if is_tracked(path) else MAKE_AGAIN
+    return FROM_VERSION_CONTROL if is_tracked(path) else MAKE_AGAIN.format(command)
