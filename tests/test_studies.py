@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import itertools
 import json
@@ -30,6 +31,7 @@ from semiseg_lib.experiments.inventory import inventory
 from semiseg_lib.experiments.semi_supervised import learn
 from semiseg_lib.methods import SupervisedConfig, registry
 from semiseg_lib.methods.supervised.method import Supervised
+from semiseg_lib.models import ModelConfig
 from semiseg_lib.recipes import load
 from semiseg_lib.studies import Arm, Rounds, scores
 from semiseg_lib.studies import records as stored_records
@@ -58,8 +60,8 @@ KINDS = {
 WITH_LABELS = ("ancillary", "primary", "second round", "conv", "warm")
 COSTS = ("minutes", "images a second", "memory GB")
 OF_EVERY_ROW = (
-    "arm", "seed", "config", "identity", "classes", "images", "data", "data of all arms", "commit",
-    "date", "made with",
+    "arm", "seed", "config", "identity", "classes", "images", "data", "data of all arms", "weights",
+    "commit", "date", "made with",
 )
 COMMITTED = {name: studies.record_path(name, "laptop") for name in studies.STUDIES}
 LEGACY_HASHES = {
@@ -548,12 +550,104 @@ def test_a_row_that_does_not_say_its_data_is_left_out_and_stays(runs, records):
     assert silent in read_json(records / "controls-smoke.json")["rows"].values()
 
 
+@pytest.fixture
+def pretrained(runs, tmp_path, monkeypatch):
+    """A study of two arms that start with encoder weights and one that does not, and a machine.
+
+    The function takes the file of the weights and returns the profile.
+    """
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+
+    def from_scratch(profile, seed):
+        return replace(self_correction.supervised(profile, seed), model=ModelConfig(width=2))
+
+    arms = {"a": Arm("a", self_correction.supervised, dataset="folder"),
+            "b": Arm("b", self_correction.supervised, dataset="folder", labelled=2),
+            "scratch": Arm("from scratch", from_scratch, dataset="folder")}
+    monkeypatch.setattr(stored_records, "STUDIES", {"own": arms})
+    root = own_folder.draw(tmp_path / "own", masked=8, lists=True)
+
+    def profile(path: Path):
+        network = ModelConfig("deeplab", encoder="test_resnet", weights=str(path))
+        return replace(own_folder.profile(), model=network)
+
+    return profile, Machine("cpu", root)
+
+
+@pytest.mark.parametrize("place", ["the same", "another"])
+def test_rows_of_other_encoder_weights_are_left_out_and_made_again(pretrained, tmp_path, place):
+    """Whether the file itself was changed or the recipe names another one; rows come back, too."""
+    profile, machine = pretrained
+    first = tmp_path / "first.pt"
+    second = first if place == "the same" else tmp_path / "second.pt"
+    first.write_bytes(b"first")
+    found = studies.run("own", profile(first), seeds=(1, 2), machine=machine)
+    everyone = {(arm, seed) for arm in ("a", "b", "scratch") for seed in (1, 2)}
+    assert pairs(found) == everyone and found.left_out == {}
+    key = "model " + hashlib.sha256(b"first").hexdigest()
+    assert all(row["weights"] == {key: ["a", "b"]} for row in found.rows)
+    second.write_bytes(b"second")
+    found = studies.run("own", profile(second), seeds=(3,), machine=machine, only=("a",))
+    assert pairs(found) == {("a", 3), ("scratch", 1), ("scratch", 2)}
+    assert found.left_out_text == ("Stored rows that are left out: 4 started with other encoder "
+                                   "weights than the newest row.")
+    assert studies.read("own", profile(second)) == found
+    found = studies.run("own", profile(second), seeds=(1, 2), machine=machine)
+    assert pairs(found) == everyone | {("a", 3)} and found.left_out == {
+        stored_records.OTHER_WEIGHTS: 4}
+    first.write_bytes(b"first")
+    found = studies.run("own", profile(first), seeds=(1,), machine=machine, only=("b",))
+    assert pairs(found) == everyone
+    assert found.left_out == {stored_records.OTHER_WEIGHTS: 5}
+
+
+def test_rows_that_do_not_say_their_encoder_weights_are_left_out_beside_those_that_do(
+    pretrained, records, tmp_path
+):
+    """Rows of networks from random weights have none to say; of an earlier version, none does."""
+    profile, machine = pretrained
+    (tmp_path / "first.pt").write_bytes(b"first")
+    profile = profile(tmp_path / "first.pt")
+    rows = studies.run("own", profile, seeds=(1,), machine=machine).rows
+    silent = [{key: one for key, one in row.items() if key != "weights"} for row in rows]
+    store(records, "own", [], silent)
+    assert studies.read("own", profile).rows == silent
+    found = studies.run("own", profile, seeds=(2,), machine=machine, only=("a",))
+    assert pairs(found) == {("a", 2), ("scratch", 1)}
+    assert found.left_out == {stored_records.OTHER_WEIGHTS: 2}
+
+
+def test_an_arm_runs_where_the_encoder_weights_of_the_others_are_not(pretrained, tmp_path):
+    profile, machine = pretrained
+    path = tmp_path / "first.pt"
+    path.write_bytes(b"first")
+    first = studies.run("own", profile(path), seeds=(1,), machine=machine)
+    path.unlink()
+    found = studies.run("own", profile(path), seeds=(2,), machine=machine, only=("scratch",))
+    assert pairs(found) == pairs(first) | {("scratch", 2)} and found.rows[-1]["weights"] == {}
+
+
+def test_encoder_weights_that_change_while_an_arm_runs_are_noticed(
+    pretrained, records, tmp_path, monkeypatch
+):
+    profile, machine = pretrained
+    path = tmp_path / "first.pt"
+    path.write_bytes(b"first")
+    run = Arm.run
+
+    def changing(*arguments):
+        path.write_bytes(b"second")
+        return run(*arguments)
+
+    monkeypatch.setattr(Arm, "run", changing)
+    with pytest.raises(ValueError, match="the encoder weights of 'a' changed while it ran"):
+        studies.run("own", profile(path), seeds=(1,), machine=machine)
+    assert not records.exists()
+
+
 WRITES_A_ROW = """
 import sys
 from pathlib import Path
-from semiseg_lib.experiments.semi_supervised import learn
-from semiseg_lib.methods import SupervisedConfig, registry
-from semiseg_lib.methods.supervised.method import Supervised
 from semiseg_lib.recipes import load
 from semiseg_lib.studies import records
 path, seed = Path(sys.argv[1]), int(sys.argv[2])
@@ -795,8 +889,8 @@ def legacy_rows(arms, seeds=(1, 2), commit="abc1234") -> list[dict]:
 def current_row(arm: str, seed: int, config: str = "0ther") -> dict:
     """A row that says what made it, of some settings."""
     return {"arm": arm, "seed": seed, "config": config, "test": 1.0, "identity": "0",
-            "images": {"test": "t"}, "data": "d", "data of all arms": ["d"], "commit": "abc",
-            "date": "2026-01-01T00:00:00+00:00", "made with": made()}
+            "images": {"test": "t"}, "data": "d", "data of all arms": ["d"], "weights": {},
+            "commit": "abc", "date": "2026-01-01T00:00:00+00:00", "made with": made()}
 
 
 def store(folder, name: str, legacy: list[dict], rows=(), profile: str = "smoke") -> None:

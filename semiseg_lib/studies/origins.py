@@ -1,8 +1,9 @@
-"""The origin of a study's rows: the run, its images, and all data of the study's arms."""
+"""The origin of a study's rows: the run, its images, all data and encoder weights of the arms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.fingerprint import digest
 from semiseg_lib.experiments import Inputs, Machine, Run
+from semiseg_lib.experiments.identity import weights_of
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.scores import images_read
@@ -18,14 +20,14 @@ from semiseg_lib.studies.scores import images_read
 def origin_of(
     arm_name: str, arms: Mapping[str, Arm], profile: Profile, seed: int, machine: Machine
 ) -> dict[str, Any]:
-    """Return what a row of an arm stores of its run, its images and the present data.
+    """Return what a row of an arm stores of its run, its images, the present data and weights.
 
     Raises:
         FileNotFoundError: a dataset is not there.
     """
     data = _data_of(arms, profile, machine)
     return {**_inputs_of(arms[arm_name], profile, seed, machine), "data": data[arm_name],
-            "data of all arms": sorted(set(data.values()))}
+            "data of all arms": sorted(set(data.values())), "weights": _weights_of(arms, profile)}
 
 
 def data_here(arms: Mapping[str, Arm], profile: Profile, machine: Machine) -> dict[str, str]:
@@ -82,4 +84,20 @@ def _data_of(arms: Mapping[str, Arm], profile: Profile, machine: Machine) -> dic
         for config in configs - known.keys():
             known[config] = Data(config, 0, machine.root).digest_of_all
         found[name] = digest(sorted(known[config] for config in configs))
+    return found
+
+
+def _weights_of(arms: Mapping[str, Arm], profile: Profile) -> dict[str, list[str]]:
+    """Return the arms that start with each file of encoder weights.
+
+    The key of a file is the field that names it and its SHA-256. An arm whose files are not here
+    is left out.
+    """
+    found: dict[str, list[str]] = {}
+    for name, arm in arms.items():
+        with suppress(FileNotFoundError, RuntimeError):
+            files = {f"{field} {sha}" for run in arm.runs(profile)
+                     for field, sha in weights_of(run).items()}
+            for file in sorted(files):
+                found.setdefault(file, []).append(name)
     return found

@@ -3,8 +3,9 @@
 Every row says what made it: the fingerprint of its arm's options, whose description stands in the
 same file, the identity of the run and the digests of the images, commit, date and the state of the
 machine. It also has the digest of all data that its arm draws from (``data``: whole lists, so it is
-the same for every seed and number of labelled images) and those of all arms of the study at that
-time (``data of all arms``). A stored row is of one of three kinds:
+the same for every seed and number of labelled images), those of all arms of the study at that time
+(``data of all arms``), and the files of encoder weights with the arms that started with them
+(``weights``). A stored row is of one of three kinds:
 
 - *current*: its ``config`` is the fingerprint of today's arm;
 - *legacy*: made by the code of the commit that it names, before rows said all of this. Nothing
@@ -12,9 +13,9 @@ time (``data of all arms``). A stored row is of one of three kinds:
 - neither: it stays in the file but is left out, and reading says how many there are and why.
 
 One read serves rows of one kind only, so that no table or interval mixes two versions of the code.
-Of the current rows it serves those that were made from the data that the newest row has seen, and
-scored on its test images. Rows of other data are left out but stay in the file, under keys of their
-own, and so do rows that do not say what data they come from.
+Of the current rows it serves those that were made from the data and encoder weights that the newest
+row has seen, and scored on its test images. Rows of others are left out but stay in the file, under
+keys of their own, and so do rows that do not say what data or weights they come from.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from semiseg_lib.core.durable import Damaged, locked, read_json, write_json
-from semiseg_lib.core.fingerprint import dump
+from semiseg_lib.core.fingerprint import dump, fingerprint
 from semiseg_lib.core.paths import in_checkout, shown, work_root
 from semiseg_lib.core.provenance import code_version, in_words, is_tracked
 from semiseg_lib.datasets.frozen_files import freeze_files
@@ -48,6 +49,7 @@ FORMAT = 2
 OTHER_SETTINGS = "made with other settings than today's"
 NO_ARM = "of arms that the study no longer has"
 OTHER_IMAGES = "made from other images than the newest row"
+OTHER_WEIGHTS = "started with other encoder weights than the newest row"
 OTHER_TEST = "scored on other test images than the newest row"
 NOT_YET = "made by today's code, which do not cover the legacy rows yet"
 FROM_VERSION_CONTROL = "Take the file from the version control again."
@@ -60,8 +62,8 @@ class Records:
 
     Attributes:
         rows: one dict for each arm and seed: ``arm``, ``seed``, ``config`` and the scores; of
-            current rows also ``identity``, ``images``, ``data``, ``data of all arms``, ``commit``,
-            ``date`` and ``made with``.
+            current rows also ``identity``, ``images``, ``data``, ``data of all arms``, ``weights``,
+            ``commit``, ``date`` and ``made with``.
         profile: the profile that made them.
         legacy: the commits that made legacy rows, sorted; () for current rows.
         left_out: the number of stored rows that are left out, by reason.
@@ -145,9 +147,10 @@ def run(
 ) -> Records:
     """Run the arms and seeds missing in a study's records; store them after each arm.
 
-    A row of other data than the present ones counts as missing. The new row is stored beside it,
-    and a training whose inputs did not change is loaded. Legacy rows count as missing, too: their
-    arms are run again, the new rows are stored beside them, and only current rows are returned.
+    A row of other data or weights than the present ones counts as missing. The new row is stored
+    beside it, and a training whose inputs did not change is loaded. Legacy rows count as missing,
+    too: their arms are run again, the new rows are stored beside them, and only current rows are
+    returned.
 
     Args:
         name: the study.
@@ -322,6 +325,7 @@ def _row(
         now = origin_of(arm_name, arms, profile, seed, machine)
     if now != before:
         changed = [key for key, one in now["images"].items() if before["images"].get(key) != one]
+        changed += ["encoder weights"] * (now["weights"] != before["weights"])
         raise ValueError(
             f"the {' and '.join(changed) or 'data'} of {arm_name!r} changed while it ran. "
             "Nothing was stored; run the same command again."
@@ -364,12 +368,15 @@ def _left_out(stored: _File, name: str, profile: Profile) -> dict[str, int]:
     """Return the number of rows that are neither current nor legacy, by reason."""
     arms = STUDIES[name]
     matching = _matching(stored, name, profile)
+    of_data = _of_one_state(matching)
+    of_weights = _of_these_weights(of_data)
     gone = [row for row in (*stored.rows, *stored.legacy) if row["arm"] not in arms]
     counts = {
         NO_ARM: len(gone),
         OTHER_SETTINGS: sum(row["arm"] in arms for row in stored.rows) - len(matching),
-        OTHER_IMAGES: len(matching) - len(_of_one_state(matching)),
-        OTHER_TEST: len(_of_one_state(matching)) - len(_current(stored, name, profile)),
+        OTHER_IMAGES: len(matching) - len(of_data),
+        OTHER_WEIGHTS: len(of_data) - len(of_weights),
+        OTHER_TEST: len(of_weights) - len(_current(stored, name, profile)),
     }
     return {why: count for why, count in counts.items() if count}
 
@@ -387,9 +394,26 @@ def _of_one_state(rows: Sequence[dict]) -> list[dict]:
     return [row for row in known if row["data"] in seen]
 
 
+def _of_these_weights(rows: Sequence[dict]) -> list[dict]:
+    """Return the rows that started with the encoder weights that the newest row has for the arm.
+
+    A row that has none for an arm does not count: the files of that arm may not have been there.
+    """
+    newest = {arm: files for row in rows for arm, files in _weights_by_arm(row).items()}
+    return [row for row in rows
+            if _weights_by_arm(row).get(row["arm"]) == newest.get(row["arm"])]
+
+
+def _weights_by_arm(row: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the files of encoder weights that a row has for each arm."""
+    weights = row.get("weights", {})
+    return {arm: sorted(file for file, others in weights.items() if arm in others)
+            for arms in weights.values() for arm in arms}
+
+
 def _current(stored: _File, name: str, profile: Profile) -> list[dict]:
-    """Return the rows of today's arms, of one state of the data and one test set."""
-    rows = _of_one_state(_matching(stored, name, profile))
+    """Return the rows of today's arms, of one state of data and weights, and one test set."""
+    rows = _of_these_weights(_of_one_state(_matching(stored, name, profile)))
     return [row for row in rows if row["images"]["test"] == rows[-1]["images"]["test"]]
 
 
@@ -457,10 +481,11 @@ def _store(path: Path, stored: _File) -> None:
 
 
 def _key(row: Mapping[str, Any]) -> str:
-    """Return the name of a row in its file: one for each arm, seed, options and state of data."""
+    """Return the name of a row in its file: one for each arm, seed, options, data and weights."""
     test, data = row["images"]["test"][:10], row.get("data", "unknown")[:10]
+    weights = _weights_by_arm(row).get(row["arm"])
     return (f"{row['arm']}, seed {row['seed']}, config {row['config']}, test images {test}, "
-            f"data {data}")
+            f"data {data}" + (f", weights {fingerprint(weights)}" if weights else ""))
 
 
 def _fix(path: Path, command: str = "semiseg study") -> str:

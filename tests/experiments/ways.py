@@ -33,7 +33,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 import own_folder
 
 from semiseg_lib import cli, recipes, studies
@@ -415,9 +415,14 @@ STUDY = "walk"
 
 
 @contextmanager
-def _in_studies() -> Iterator[None]:
-    """Let there be a tiny study, whose records lie in the work folder."""
-    arm = studies.Arm("masks alone", self_correction.supervised, dataset="folder")
+def _in_studies(world: World) -> Iterator[None]:
+    """Let there be a tiny study, whose encoder starts with a file; its records lie in the work
+    folder."""
+    def recipe(profile: Profile, seed: int) -> Run:
+        network = replace(NETWORK, width=profile.model.width, weights=str(world.weights))
+        return replace(self_correction.supervised(profile, seed), model=network)
+
+    arm = studies.Arm("masks alone", recipe, dataset="folder")
     with mock.patch.dict(studies.STUDIES, {STUDY: {"masks": arm}}), \
             mock.patch.object(records, "MEASURED", work_root()):
         yield
@@ -430,13 +435,13 @@ def _rows(found: studies.Records, seed: int) -> set[str]:
 
 
 def _records(world: World) -> set[str]:
-    with _in_studies():
+    with _in_studies(world):
         found = studies.run(STUDY, world.profile, (world.seed,), world.machine)
     return _rows(found, world.seed)
 
 
 def _study(world: World) -> set[str]:
-    with _in_profiles(world), _in_studies():
+    with _in_profiles(world), _in_studies(world):
         command(world, "study", STUDY, "--profile", "smoke", "--seeds", str(world.seed),
                 "--device", "cpu")
         return _rows(studies.current(STUDY, world.profile), world.seed)
@@ -646,7 +651,7 @@ COMMANDS: Mapping[str, Way] = {
     "pipeline": _command("pipeline", reads=PRIMARY | MASKS, cost=2),
     "run": Way(_from_file, OF_THE_FILE),
     "evaluate": Way(_evaluated, SCORED | {"test"}),
-    "study": Way(_study, MASKS | {"test"}),
+    "study": Way(_study, MASKS | {"test", "weights"}),
 }
 NO_WAY = {
     "data": "fetches and checks images", "runs": "lists and prunes what is stored",
@@ -658,7 +663,7 @@ NO_WAY = {
 OTHERS: Mapping[str, Way] = {
     "mixed logits": _value(_mixed, PRIMARY, cost=2),
     "Arm.run": Way(_arm, MASKS),
-    "records": Way(_records, MASKS | {"test"}),
+    "records": Way(_records, MASKS | {"test", "weights"}),
     "open_run": Way(_opened, SCORED | {"test"}),
     "interrupted": Way(_interrupted, MASKS, afresh=True),
     "half-written logits": Way(_half_written, LABELS, afresh=True),
