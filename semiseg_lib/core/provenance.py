@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
-from semiseg_lib.core.paths import CHECKOUT, in_checkout
+from semiseg_lib.core.paths import in_checkout
 
+LIBRARY = Path(__file__).resolve().parents[1]
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
 OVERRIDES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")
 CPU_KEYS = ("vendor_id", "cpu family", "model", "stepping")
@@ -66,17 +67,37 @@ def compare_machines(made: Mapping[str, Any], here: Mapping[str, Any]) -> list[s
 
 @cache
 def code_version() -> str:
-    """Return the commit of the checkout, with ``+`` if modified; else the package version."""
+    """Return the version of the library's code: a commit or a release, and a digest of its files.
+
+    ``+`` and the digest are left out where the files are known to be those of the commit. Only
+    Python files count: recipes and data are inputs of a run, and records are its results.
+    """
+    commit = _git("describe", "--always", "--exclude=*", "--abbrev=10") if in_checkout() else None
+    changes = _git("status", "--porcelain", "--ignored", "--untracked-files=all", "--",
+                   f"{LIBRARY.as_posix()}/*.py")
+    if commit and changes == "":
+        return commit
+    return f"{commit or _version('semiseg_lib')}+{_digest_of_files()}"
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what a git command prints about the checkout; None if it fails."""
     try:
-        described = subprocess.run(
-            ["git", "-C", str(CHECKOUT), "describe", "--always", "--exclude=*", "--dirty=+"],
+        return subprocess.run(
+            ["git", "-C", str(LIBRARY.parent), *arguments],
             capture_output=True, text=True, timeout=10, check=True,
-        )
-        if in_checkout():
-            return described.stdout.strip()
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        pass
-    return version("semiseg_lib")
+        return None
+
+
+def _digest_of_files() -> str:
+    """Return ten hex digits over the names and bytes of the library's Python files."""
+    found = hashlib.sha256()
+    for path in sorted(LIBRARY.rglob("*.py")):
+        content = path.read_bytes()
+        found.update(f"{path.relative_to(LIBRARY).as_posix()} {len(content)}\n".encode() + content)
+    return found.hexdigest()[:10]
 
 
 def is_tracked(path: Path) -> bool:
