@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -79,3 +81,88 @@ def test_without_git_the_files_are_the_version(library, monkeypatch, checkout):
     assert len(set(found)) == 2
     release = provenance._version("semiseg_lib")
     assert all(one.startswith(f"{release}+") for one in found)
+
+
+METHOD = """
+import numpy as np
+from torch import nn, no_grad
+class Base:
+    def begin(self):
+        return 0
+class Mine(Base, nn.Module):
+    weight = 1.0
+    def loss(self, x):
+        return scale * squared(x) + self.seed
+    @no_grad()
+    def taught(self, x):
+        return [sharpened(one) for one in x]
+    @property
+    def share(self):
+        return 0.5
+    @staticmethod
+    def rate(t):
+        return t
+"""
+HELPERS = """
+def squared(x):
+    return x ** 2
+def sharpened(x):
+    return squared(x) / scale
+def unread(x):
+    return x
+scale, seed, table = 2.0, 5, np.ones(3)
+"""
+
+
+class Notebook:
+    """Cells that are run one after the other; a class of a notebook has no source of its own."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {"__name__": "notebook"}
+        self.count = 0
+
+    def run(self, cell: str) -> str:
+        """Run a cell; return the version of the class that is there."""
+        self.count += 1
+        file = f"<cell {self.count}>"
+        linecache.cache[file] = (len(cell), None, cell.splitlines(keepends=True), file)
+        exec(compile(cell, file, "exec"), self.names)
+        return provenance.source_version(self.names["Mine"])
+
+
+@pytest.mark.parametrize("before, after, changes", [
+    ("scale * squared(x)", "-scale * squared(x)", True), ("return 0\n", "return 1\n", True),
+    ("weight = 1.0", "weight = 2.0", True), ("sharpened(one)", "-sharpened(one)", True),
+    ("return 0.5", "return 0.6", True), ("return t", "return 1 - t", True),
+    ("x ** 2", "x ** 3", True), ("/ scale", "/ scale / 2", True),
+    ("scale, seed, table = 2.0", "scale, seed, table = 3.0", True),
+    ("2.0, 5", "2.0, 6", False), ("return x\n", "return 1\n", False), ("ones", "zeros", False),
+    ("import numpy", "import math, numpy", False),
+])
+def test_a_changed_cell_of_a_notebook_is_another_version_of_the_class(before, after, changes):
+    """Of what the class reads, wherever it stands; an attribute is no global of the same name."""
+    notebook, cells = Notebook(), METHOD + HELPERS
+    first = notebook.run(cells)
+    assert re.fullmatch("[0-9a-f]{10}", first) and notebook.run(cells) == first
+    assert cells.count(before) == 1
+    assert (notebook.run(cells.replace(before, after)) != first) == changes
+    assert notebook.run(cells) == first
+
+
+def test_what_surrounds_a_class_counts_as_it_is_read():
+    """The same source, with another value in the function around it."""
+    def made(sign: float) -> type:
+        class Mine:
+            def loss(self, x):
+                return sign * x
+
+        return Mine
+
+    one, again, other = (provenance.source_version(made(sign)) for sign in (1.0, 1.0, -50.0))
+    assert one == again != other
+
+
+def test_a_class_without_source_has_no_version():
+    names: dict[str, Any] = {"__name__": "nowhere"}
+    exec("class Mine:\n    def loss(self): return 1", names)
+    assert provenance.source_version(names["Mine"]) == ""

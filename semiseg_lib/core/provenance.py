@@ -8,14 +8,19 @@ stored with every run and every row of a record, and compared when results are c
 
 from __future__ import annotations
 
+import dis
 import hashlib
+import inspect
+import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import torch
@@ -78,6 +83,49 @@ def code_version() -> str:
     if commit and changes == "":
         return commit
     return f"{commit or _version('semiseg_lib')}+{_digest_of_files()}"
+
+
+def source_version(kind: type) -> str:
+    """Return ten hex digits over the source of a class and of what its functions read.
+
+    Classes and functions of the same package or notebook are followed, and so are values that JSON
+    can hold, such as numbers. "" if there is no source.
+    """
+    pieces = "\n".join(_pieces(kind, kind.__module__.partition(".")[0], set()))
+    return hashlib.sha256(pieces.encode()).hexdigest()[:10] if pieces else ""
+
+
+def _pieces(one: Any, package: str, seen: set[Any]) -> Iterator[str]:
+    """Yield the source of a class or function and of what it reads, or a value as JSON."""
+    if isinstance(one, property | classmethod | staticmethod):
+        one = one.fget if isinstance(one, property) else one.__func__
+    if not (inspect.isfunction(one) or inspect.isclass(one)):
+        with suppress(TypeError, ValueError):
+            yield json.dumps(one, sort_keys=True)
+        return
+    one = inspect.unwrap(one)
+    if str(one.__module__).partition(".")[0] != package or one in seen:
+        return
+    seen.add(one)
+    if inspect.isclass(one):
+        reads = {name: member for name, member in vars(one).items()
+                 if inspect.isfunction(member) or not name.startswith("__")}
+        reads |= {base.__name__: base for base in one.__bases__}
+    else:  # by its functions, for a class of a notebook has no source
+        with suppress(OSError, TypeError):
+            yield inspect.getsource(one)
+        reads = {name: one.__globals__[name] for name in _names_read(one.__code__)
+                 if name in one.__globals__}
+        reads |= inspect.getclosurevars(one).nonlocals
+    for name in sorted(reads):
+        for piece in _pieces(reads[name], package, seen):
+            yield f"{name}: {piece}"
+
+
+def _names_read(code: CodeType) -> set[str]:
+    """Return the global names that a function reads, and the functions defined within it."""
+    own = {one.argval for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL"}
+    return own.union(*(_names_read(one) for one in code.co_consts if inspect.iscode(one)))
 
 
 def _git(*arguments: str) -> str | None:

@@ -27,7 +27,7 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.durable import Damaged, locked, read_json
 from semiseg_lib.core.paths import shown, work_root
-from semiseg_lib.core.provenance import code_version, state_of_machine
+from semiseg_lib.core.provenance import state_of_machine
 from semiseg_lib.datasets.frozen_files import freeze_files
 from semiseg_lib.evaluation.metrics import evaluate, predict_probabilities
 from semiseg_lib.evaluation.predict import logits_of
@@ -47,7 +47,7 @@ from semiseg_lib.experiments.places import (
     places,
     sources_of,
 )
-from semiseg_lib.experiments.trained import Trained, opened
+from semiseg_lib.experiments.trained import Trained, code_of, opened
 from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
 from semiseg_lib.methods.base import Method
@@ -222,7 +222,8 @@ class _Resolver:
         else:
             known = folder.repair()
         machine = state_of_machine()
-        folder.note_machine(machine if known else {**machine, "before": "unknown"}, code_version())
+        folder.note_machine(machine if known else {**machine, "before": "unknown"},
+                            code_of(identity.value))
         return True
 
     def _validation(self, run: Run, data: Data) -> Callable[[Method], float] | None:

@@ -11,12 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.durable import Damaged, atomic_write, sha256
 from semiseg_lib.core.fingerprint import load
 from semiseg_lib.core.paths import shown, work_root
-from semiseg_lib.core.provenance import code_version, compare_machines, state_of_machine
+from semiseg_lib.core.provenance import (
+    code_version,
+    compare_machines,
+    source_version,
+    state_of_machine,
+)
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.evaluation.metrics import Evaluation, evaluate
@@ -177,7 +183,7 @@ def opened(
             "again."
         )
     device = make_accelerator(run.train, machine.device).device
-    warn_of_another_machine(folder.path, record)
+    warn_of_another_machine(folder.path, record, code_of(run))
     return Trained(
         run, folder, method.to(device).eval(), record, classes, machine,
         inputs or Inputs(machine.root), stored, which, own_images,
@@ -297,21 +303,35 @@ def _changed(options: Any, change: Callable[[str, Any], Any]) -> Any:
     })
 
 
+def code_of(run: Run) -> str:
+    """Return the version of the code that trains a run: the library's, and a registered class's."""
+    kind = methods.kind(run.method)
+    own = "" if kind.__module__.startswith("semiseg_lib.") else source_version(kind)
+    return code_version() + (f" with {kind.__name__} {own}" if own else "")
+
+
 _warned: set[str] = set()
 
 
-def warn_of_another_machine(path: Path, record: Mapping[str, Any]) -> None:
+def warn_of_another_machine(path: Path, record: Mapping[str, Any], code: str) -> None:
     """Warn once of a run that was made in another state of the machine than this one.
 
     Of other code is warned once for each version of it, for every commit is one.
+
+    Args:
+        path: the run's folder.
+        record: its record.
+        code: the result of :func:`code_of`.
     """
-    here, code = state_of_machine(), code_version()
-    for other in {made["code"] for made in record["made with"]} - {code, *_warned}:
-        _warned.add(other)
+    here = state_of_machine()
+    for other in {made["code"] for made in record["made with"]} - {code}:
+        if (pair := f"{other} {code}") in _warned:
+            continue
+        _warned.add(pair)
         warnings.warn(
             f"stored runs such as {shown(path)} were made with code {other}, here is {code}. They "
-            "are used as they are, for nothing that is known to decide them has changed; "
-            "--no-resume trains one again.", stacklevel=3,
+            "are used as they are, for code is no part of a run's identity; --no-resume, or "
+            "resolve(..., anew=True), trains one again.", stacklevel=3,
         )
     said = [one for made in record["made with"] for one in compare_machines(made["machine"], here)]
     if said and str(path) not in _warned:

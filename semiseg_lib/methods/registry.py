@@ -129,7 +129,8 @@ def register(config: type, method: type[Method]) -> None:
 
     Its options can then be trained, scored and stored like those of the shipped methods. A notebook
     cell that is run again replaces what it had registered. A run is identified by its options, not
-    by its code: after a change to the class, change an option too, or train ``anew``.
+    by its code: after a change to the class, change an option too, or train ``anew``. A stored run
+    of a class with another source is used, with a warning.
 
     Args:
         config: the frozen dataclass of its options, with a field ``name``.

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 from unittest import mock
 
 import pytest
 import torch
 from filelock import FileLock, Timeout
 
+from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.durable import Damaged
@@ -33,6 +36,8 @@ from semiseg_lib.experiments import (
 )
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.inventory import inventory
+from semiseg_lib.methods import SupervisedConfig, registry
+from semiseg_lib.methods.supervised.method import Supervised
 from semiseg_lib.stores import Store
 from semiseg_lib.stores import logits as logits_store
 from semiseg_lib.training.run_folder import RunFolder
@@ -578,3 +583,33 @@ def test_runs_of_other_code_are_used_and_that_is_said_once(work, tiny, machine, 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_run(first.folder.path, machine)
+
+
+def test_a_run_of_a_registered_class_that_has_changed_is_used_and_that_is_said(
+    work, tiny, machine, monkeypatch
+):
+    """For each change once: the code of a method is no part of the run's identity."""
+    @dataclass(frozen=True)
+    class MineConfig(SupervisedConfig):
+        name: Literal["changing"] = "changing"
+
+    def cell(sign: float) -> None:
+        class Mine(Supervised):
+            def losses(self, batch, progress):
+                return {name: sign * one for name, one in super().losses(batch, progress).items()}
+
+        methods.register(MineConfig, Mine)
+
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    value = replace(story.supervised(tiny, 0), method=MineConfig())
+    cell(1.0)
+    first = resolve(value, machine)
+    assert re.search(r" with Mine [0-9a-f]{10}$", first.record["made with"][0]["code"])
+    said = "were made with code .* with Mine .*, here is .* with Mine .* no part of a run's"
+    for sign, count in ((1.0, 0), (-5.0, 1), (-50.0, 1), (-5.0, 0)):
+        cell(sign)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert bits(resolve(value, machine)) == bits(first)
+        told = [str(one.message) for one in caught if re.search(said, str(one.message))]
+        assert len(told) == count
