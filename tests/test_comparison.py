@@ -258,10 +258,31 @@ def test_rows_of_different_states_of_the_machine_are_not_paired_silently(records
     assert "‡" not in {line["trained with"]: line for line in found.table()}["FixMatch"].values()
 
 
-def test_only_the_machine_makes_another_state(records):
-    """The commit is told beside the rows; what it changes is in the fingerprints of the arms."""
+def test_rows_of_different_versions_of_the_code_are_not_paired_silently(records):
     store(records, LAPTOP, LONGER_ELSEWHERE, made_with=made(code="def"))
-    assert comparison.read("minivoc", LAPTOP).mark == ""
+    found = comparison.read("minivoc", LAPTOP)
+    gap = found.differences("more masks")["fixmatch"]
+    assert gap.apart == (11, 12, 13) and str(gap).endswith(" ‡")
+    assert found.differences("longer")["fixmatch"].apart == ()
+    assert "seeds 11, 12, 13, 15 were made in different states" in found.mark
+    assert "or by different versions of the code" in found.mark
+    assert "made by 2 versions of the code (15 rows: abc; 4 rows: abc and def)" in found.mark
+
+
+def test_seeds_that_a_later_version_added_are_told_though_every_pair_is_of_one(records):
+    """Each difference is of one version, but their mean is not."""
+    rows = stored_records._stored(records / "unlabelled-laptop.json").rows
+    for row in rows:
+        if row["seed"] > 12:
+            row |= {"commit": "def", "made with": made(code="def")}
+    stored_records._store(records / "unlabelled-laptop.json",
+                          stored_records._File(LAPTOP.name, rows))
+    found = comparison.read("minivoc", LAPTOP)
+    assert found.differences("longer")["fixmatch"].apart == ()
+    assert found.mark.startswith("The rows were made by 2 versions of the code (")
+
+
+def test_the_state_is_that_of_every_training(records):
     both = [*made(1), *made(2)]
     store(records, LAPTOP, LONGER_ELSEWHERE, made_with=both)
     assert comparison.read("minivoc", LAPTOP).differences("longer")["more masks"].apart == (

@@ -379,18 +379,47 @@ def test_what_builds_on_a_run_that_is_gone_is_refused(own):
 
 
 def test_rows_of_several_states_of_the_machine_are_told(runs, monkeypatch):
-    smoke, states = load("smoke"), iter([made(1), made(1), made(2), [*made(1), *made(2, "def")]])
+    smoke, states = load("smoke"), iter([made(1), made(1), made(2), [*made(1), *made(2)]])
     monkeypatch.setattr(Arm, "run", lambda *_: {"test": 1.0, "made with": next(states)})
     for arm in ("none", "linear"):
         found = studies.run("controls", smoke, seeds=(1,), only=(arm,))
     assert found.made_with.startswith("cpu (a kind, AVX2), 1 thread, ")
-    assert found.made_with.endswith("code abc") and found.mark == ""
+    assert found.made_with.endswith(f"code abc, scored by code {code_version()}")
+    assert found.mark == ""
     found = studies.run("controls", smoke, seeds=(1,))
-    assert found.made_with.startswith("3 states, whose rows differ by rounding: 2 rows: cpu (a")
-    assert "; 1 rows: cpu (a kind, AVX2), 2 threads" in found.made_with
+    assert found.made_with.startswith("3 states of machine and code: 2 rows: cpu (a kind")
+    assert "; 1 row: cpu (a kind, AVX2), 2 threads" in found.made_with
     assert "code abc and cpu (a kind, AVX2), 2 threads" in found.made_with
     assert found.mark.startswith("The rows were made in 3 states of the machine")
+    assert "rounding" in found.mark and "versions of the code" not in found.mark
     assert not found.on_gpu
+
+
+@pytest.mark.parametrize("by", ["training", "score"])
+def test_rows_of_several_versions_of_the_code_are_served_and_told(runs, monkeypatch, capsys, by):
+    """As when seeds are added a month later: which versions, how many rows, and what to do."""
+    smoke, code = load("smoke"), iter(["abc", "abc", "def"])
+
+    def run(_arm, _profile, seed, _machine=None):
+        version = next(code)
+        monkeypatch.setattr(stored_records, "code_version", lambda: version)
+        return {"test": 50.0 + seed, "made with": made(code=version if by == "training" else "abc")}
+
+    monkeypatch.setattr(Arm, "run", run)
+    found = studies.run("controls", smoke, seeds=(1, 2), only=("none",))
+    assert found.mark == "" and "scored by" not in found.made_with
+    found = studies.run("controls", smoke, seeds=(3,), only=("none",))
+    assert found.scores("none") == [51.0, 52.0, 53.0] and found.left_out == {}
+    other = "def" if by == "training" else "abc and def"
+    assert found.mark.startswith(
+        f"The rows were made by 2 versions of the code (2 rows: abc; 1 row: {other}); ")
+    assert "`semiseg study NAME --anew`" in found.mark and "rounding" not in found.mark
+    assert found.made_with.startswith("2 states of machine and code: 2 rows: cpu (a kind")
+    assert "rounding" not in found.made_with
+    command = ["study", "controls", "--profile", "smoke", "--only", "none", "--seeds", "1"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert found.mark in printed and "Chapters and tables still show" not in printed
 
 
 # ------------------------------------------------------------------------------ images that changed

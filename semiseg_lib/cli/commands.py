@@ -276,10 +276,10 @@ def study(
     print(markdown_table(rows, plain=["mIoU on test (%)"]))
     print(f"records: {shown(path)}")
     print(f"made with: {records.made_with}")
-    if records.left_out:
-        print(records.left_out_text)
-    if mark := studies.read(name, chosen).mark:
-        print(f"Chapters and tables still show the stored rows of this study: {mark}")
+    for said in filter(None, (records.mark, records.left_out_text)):
+        print(said)
+    if (served := studies.read(name, chosen)).legacy:
+        print(f"Chapters and tables still show the stored rows of this study: {served.mark}")
 
 
 @contextmanager

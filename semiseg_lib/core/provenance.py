@@ -82,7 +82,7 @@ def code_version() -> str:
                    f"{LIBRARY.as_posix()}/*.py")
     if commit and changes == "":
         return commit
-    return f"{commit or _version('semiseg_lib')}+{_digest_of_files()}"
+    return f"{commit or version_of('semiseg_lib')}+{_digest_of_files()}"
 
 
 def source_version(kind: type) -> str:

@@ -24,9 +24,10 @@ from semiseg_lib.studies import records
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.entries import COMPARISONS, FAIR, MASK_OVER_BOXES, Entry
+from semiseg_lib.studies.records import State
 
 OTHER_STATE = "‡"
-"""Mark of a difference between rows made in different states of the machine."""
+"""Mark of a difference between rows made in different states of the machine or of the code."""
 MEASURED = {"minutes, last stage": "minutes", "images a second": "images a second",
             "memory (GB)": "memory GB"}
 """Costs of a run that some records hold: title in a table, key in the record."""
@@ -45,7 +46,7 @@ class Row:
         steps: training steps, stage by stage.
         measured: recorded costs, one value per seed.
         legacy: whether earlier code made its records; never compared with current rows.
-        states: seed -> the states of the machine that made its row, if known.
+        states: seed -> the state of machine and code that made its row, if known.
     """
 
     entry: Entry
@@ -56,7 +57,7 @@ class Row:
     steps: str = ""
     measured: Mapping[str, list[float]] = field(default_factory=dict)
     legacy: bool = False
-    states: Mapping[int, str] = field(default_factory=dict)
+    states: Mapping[int, State] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -92,7 +93,7 @@ class Difference:
         interval: mean difference in points with its 95 % interval and verdict; None for fewer
             than two shared seeds.
         p: two-sided p-value of the paired t test; 1 for fewer than two shared seeds.
-        apart: the shared seeds whose two rows were made in different states of the machine.
+        apart: the shared seeds whose two rows were made in different states of machine or code.
     """
 
     seeds: tuple[int, ...]
@@ -140,9 +141,12 @@ class Comparison:
             said.append(
                 f"{OTHER_STATE} rows of seed{'s' * (len(seeds) > 1)} "
                 f"{', '.join(map(str, seeds))} were made in different states of the machine "
-                "(processor, threads, libraries): part of such a difference is rounding, which "
-                "training amplifies."
+                "(processor, threads, libraries) or by different versions of the code: part of "
+                "such a difference is rounding, which training amplifies, or the work of the code."
             )
+        said.append(records.mark_of_code(
+            state.code for row in self.rows.values() for state in row.states.values()
+        ))
         return " ".join(filter(None, said))
 
     def with_row(self, name: str, row: Row) -> Comparison:
@@ -258,8 +262,8 @@ def difference(one: Row, other: Row) -> Difference:
 
 
 def _apart(rows: Iterable[Row]) -> tuple[int, ...]:
-    """Return the seeds whose rows were made in different states of the machine, ascending."""
-    states: dict[int, set[str]] = {}
+    """Return the seeds whose rows were made in different states of machine or code, ascending."""
+    states: dict[int, set[State]] = {}
     for row in rows:
         for seed, state in row.states.items():
             states.setdefault(seed, set()).add(state)
@@ -320,7 +324,7 @@ def _row(entry: Entry, own: list[dict], profile: Profile) -> Row:
         measured={key: [row[key] for row in own if key in row] for key in MEASURED.values()
                   if any(key in row for row in own)},
         legacy=any("legacy" in row for row in own),
-        states={row["seed"]: state for row in own if (state := records.state_of(row))},
+        states={row["seed"]: records.state_of(row) for row in own if "legacy" not in row},
     )
 
 

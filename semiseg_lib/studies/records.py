@@ -12,7 +12,9 @@ the same for every seed and number of labelled images), those of all arms of the
   makes it again, and no run alters it: the legacy rows of a file are sealed by a hash of their own;
 - neither: it stays in the file but is left out, and reading says how many there are and why.
 
-One read serves rows of one kind only, so that no table or interval mixes two versions of the code.
+One read serves rows of one kind only, so that no table or interval mixes legacy and current rows.
+Current rows may come from several versions of the code, as when seeds are added later, or states of
+the machine: they are served together, and the mark says how many came from which.
 Of the current rows it serves those that were made from the data and encoder weights that the newest
 row has seen, and scored on its test images. Rows of others are left out but stay in the file, under
 keys of their own, and so do rows that do not say what data or weights they come from.
@@ -27,7 +29,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from semiseg_lib.core.durable import Damaged, locked, read_json, write_json
 from semiseg_lib.core.fingerprint import dump, fingerprint
@@ -82,8 +84,12 @@ class Records:
     @property
     def mark(self) -> str:
         """Return the note under a table of these rows; "" for current rows of one state."""
-        states = len({state_of(row) for row in self.rows})
-        return mark_of(self.legacy) or (mark_of_states(states) if states > 1 else "")
+        if self.legacy:
+            return mark_of(self.legacy)
+        states = [state_of(row) for row in self.rows]
+        said = (mark_of_machines(one.machine for one in states),
+                mark_of_code(one.code for one in states))
+        return " ".join(filter(None, said))
 
     @property
     def left_out_text(self) -> str:
@@ -95,18 +101,13 @@ class Records:
 
     @property
     def made_with(self) -> str:
-        """Return the states of the machine and the commits that made the rows."""
+        """Return the states of the machine and the versions of the code that made the rows."""
         if self.legacy:
             return "unknown; legacy rows do not say what made them"
-        counts = Counter(
-            " and ".join(f"{in_words(one['machine'])}, code {one['code']}"
-                         for one in row["made with"])
-            for row in self.rows
-        )
+        counts = Counter(_state_text(row) for row in self.rows)
         if len(counts) == 1:
             return next(iter(counts))
-        said = "; ".join(f"{count} rows: {text}" for text, count in counts.items())
-        return f"{len(counts)} states, whose rows differ by rounding: {said}"
+        return f"{len(counts)} states of machine and code: {_counted(counts)}"
 
     @property
     def on_gpu(self) -> bool:
@@ -259,16 +260,45 @@ def mark_of(commits: Collection[str]) -> str:
             "interval with new ones.")
 
 
-def mark_of_states(count: int) -> str:
-    """Return the note under a table with rows of ``count`` states of the machine."""
+def mark_of_machines(states: Iterable[str]) -> str:
+    """Return the note under a table with rows of several states of the machine; "" for one.
+
+    Args:
+        states: the state behind each row.
+    """
+    count = len(set(states))
+    if count < 2:
+        return ""
     return (f"The rows were made in {count} states of the machine (processor, threads, libraries); "
             "part of a difference between two of them is rounding, which training amplifies.")
 
 
-def state_of(row: Mapping[str, Any]) -> str:
-    """Return the states of the machine that made a row, without code; "" for legacy rows."""
-    states = {json.dumps(one["machine"], sort_keys=True) for one in row.get("made with", ())}
-    return "; ".join(sorted(states))
+def mark_of_code(versions: Iterable[str]) -> str:
+    """Return the note under a table with rows of several versions of the code; "" for one.
+
+    Args:
+        versions: the version behind each row.
+    """
+    counts = Counter(versions)
+    if len(counts) < 2:
+        return ""
+    return (f"The rows were made by {len(counts)} versions of the code ({_counted(counts)}); a "
+            "difference between two of them may be the work of the code. `semiseg study NAME "
+            "--anew`, with all of the seeds, makes them again by one version.")
+
+
+class State(NamedTuple):
+    """The states of the machine that trained a row, and the versions of the code behind it."""
+
+    machine: str
+    code: str
+
+
+def state_of(row: Mapping[str, Any]) -> State:
+    """Return what made a current row."""
+    machines = {json.dumps(one["machine"], sort_keys=True) for one in row["made with"]}
+    versions = {row["commit"], *(one["code"] for one in row["made with"])}
+    return State("; ".join(sorted(machines)), " and ".join(sorted(versions)))
 
 
 def commits_of(rows: Iterable[dict]) -> tuple[str, ...]:
@@ -491,3 +521,16 @@ def _key(row: Mapping[str, Any]) -> str:
 def _fix(path: Path, command: str = "semiseg study") -> str:
     """Return the fix for a damaged file; deleting one tracked by git would lose legacy rows."""
     return FROM_VERSION_CONTROL if is_tracked(path) else MAKE_AGAIN.format(command)
+
+
+def _state_text(row: Mapping[str, Any]) -> str:
+    """Return the states of machine and code behind a row, in words."""
+    said = [f"{in_words(one['machine'])}, code {one['code']}" for one in row["made with"]]
+    trained_by = {one["code"] for one in row["made with"]}
+    scored = "" if trained_by == {row["commit"]} else f", scored by code {row['commit']}"
+    return " and ".join(said) + scored
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Return how many rows each text is of, in words."""
+    return "; ".join(f"{count} row{'s' * (count > 1)}: {text}" for text, count in counts.items())

@@ -28,7 +28,8 @@ def record(arms: dict[str, list[float]], **machine) -> Records:
     made = [{"machine": {**MACHINE, **machine}, "code": "abc1234"}]
     rows = [
         {"arm": arm, "seed": 11 + i, "config": "x", "test": score, "labels": score + 1,
-         "minutes": 2.0, "images a second": 10.0, "memory GB": 1.5, "made with": made}
+         "minutes": 2.0, "images a second": 10.0, "memory GB": 1.5, "made with": made,
+         "commit": "abc1234"}
         for arm, scores in arms.items() for i, score in enumerate(scores)
     ]
     return Records(rows, "laptop")
@@ -108,8 +109,8 @@ def test_the_conditions_come_from_profile_and_machine():
     assert told.startswith("Run on a graphics card") and "Machine: cuda (a card, AVX2)" in told
     mixed = replace(records, rows=records.rows + lent.rows)
     told = studies.conditions(mixed, profile, "photographs")
-    assert told.startswith("**Reduced run**") and "Machine: 2 states, whose rows differ" in told
-    assert "1 rows: cuda (a card" in told
+    assert told.startswith("**Reduced run**") and "Machine: 2 states of machine" in told
+    assert "1 row: cuda (a card" in told
 
 
 def test_rows_of_several_states_are_marked_below_the_table(stored, monkeypatch):
