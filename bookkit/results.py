@@ -124,13 +124,15 @@ def drawn_without_boxes(study: str = "unlabelled") -> str:
                       "verdict": gap[1]})
     train = profile.train_unlabelled
     seeds = sorted({seed for row in rows.values() for seed in row.scores})
-    return _with_mark(
-        f"{markdown_table(lines, plain=['mIoU on test (%)'])}\n\n"
+    settings = f"Drawn images. {found.unknown}" if found.unknown else (
         f"Drawn images, world {profile.data.options.world}: {profile.data.labelled} masks; "
         f"{profile.train_supervised.steps} steps on the masks, then {train.steps} steps of "
-        f"{train.images} images for every method. Seeds {', '.join(map(str, seeds))}; mean ± "
-        "sd, and the mean difference in points with its 95 % interval, paired over the seeds that "
-        "both have.",
+        f"{train.images} images for every method."
+    )
+    return _with_mark(
+        f"{markdown_table(lines, plain=['mIoU on test (%)'])}\n\n"
+        f"{settings} Seeds {', '.join(map(str, seeds))}; mean ± sd, and the mean difference in "
+        "points with its 95 % interval, paired over the seeds that both have.",
         found.mark,
     )
 
@@ -154,7 +156,7 @@ def compared() -> str:
         f"Work of annotating in masks; {MASK_OVER_BOXES:g} images' boxes count as one. "
         "Differences in points with their 95 % interval, paired over the seeds that both rows "
         "have; each line is taken alone.",
-        *([found.mark] if found.mark else []),
+        *filter(None, (found.mark, found.unknown)),
         *(missing if found.missing else []),
     ])
 

@@ -236,6 +236,45 @@ def test_readme_and_measured_tables_show_the_mark(records):
     assert " † |" in text and text.endswith(studies.mark_of(["abc1234"]))
 
 
+SETTINGS = ("masks", "work, in masks", "networks", "steps")
+
+
+def test_the_settings_of_a_legacy_row_are_not_those_of_todays_recipe(records, tmp_path, capsys):
+    """Which its records do not hold: dashes, and a note below every table."""
+    store(records, LAPTOP, LEGACY, legacy="abc1234")
+    found, out = comparison.read("minivoc", LAPTOP), tmp_path / "table.csv"
+    lines = {line["trained with"]: line for line in found.table()}
+    assert {lines["boxes, linear corr. †"][one] for one in SETTINGS} == {"–"}
+    assert [lines["FixMatch"][one] for one in SETTINGS] == ["24", "24", "1", "600 + 1000"]
+    assert found.rows["linear"].cost() is None and found.rows["linear"].boxes is None
+    assert main(["compare", "--profile", "laptop", "--out", str(out)]) == 0
+    assert stored_records.NO_SETTINGS in capsys.readouterr().out
+    frame = pd.read_csv(out).set_index("row")
+    columns = ["masks", "images with boxes", "work in masks", "networks", "steps"]
+    assert frame.loc["linear", columns].isna().all() and frame.loc["longer", columns].notna().all()
+    assert stored_records.NO_SETTINGS in results.compared()
+    assert stored_records.NO_SETTINGS not in results.drawn_without_boxes("unlabelled")
+    store(records, LAPTOP, {("context", "cac"): {11: 65.0, 12: 67.0}}, legacy="def5678")
+    text = results.drawn_without_boxes("context")
+    assert stored_records.NO_SETTINGS in text and "steps of" not in text
+    voc = load("laptop", "voc")
+    store(records, voc, {("voc unlabelled", "100 longer"): {11: 45.0}}, legacy="abc1234")
+    text = results.measured("laptop", "voc unlabelled")
+    assert stored_records.NO_SETTINGS in text and f"{voc.augment.crop}-px" not in text
+
+
+def test_todays_settings_stand_in_a_legacy_row_where_they_are_asked_for(records):
+    store(records, LAPTOP, LEGACY, legacy="abc1234")
+    found = comparison.read("minivoc", LAPTOP)
+    filled = found.with_todays_settings()
+    assert found.unknown == stored_records.NO_SETTINGS and filled.unknown == ""
+    line = {line["trained with"]: line for line in filled.table()}["boxes, linear corr. †"]
+    assert [line[one] for one in SETTINGS] == ["24", "124", "2", "400 + 1000"]
+    assert filled.rows["longer"] == found.rows["longer"]
+    mine = found.with_row("mine", row({11: 60.0}, legacy=False)).with_todays_settings().rows["mine"]
+    assert mine.masks is None and mine.cost() is None
+
+
 LONGER_ELSEWHERE = {("annotation", "longer"): {11: 55.0, 12: 56.0, 13: 54.5, 15: 54.0}}
 """Rows of another state of the machine, beside those of the fixture."""
 

@@ -58,8 +58,7 @@ def as_text(found: Comparison, against: str = FAIR, ratio: float = MASK_OVER_BOX
         + (" Differences in points with their 95 % interval, paired over the seeds that both "
            "rows have." if len(found.seeds) > 1 else " One seed ranks nothing.")
     )
-    if found.mark:
-        parts.append(found.mark)
+    parts += filter(None, (found.mark, found.unknown))
     if found.missing:
         names = "; ".join(one.text for one in found.missing.values())
         parts.append("\n".join([f"No records yet: {names}. Make them:", "",
@@ -78,7 +77,7 @@ def as_frame(
             "row": name, "text": row.text, "legacy": row.legacy, "study": row.entry.study,
             "arm": row.entry.arm, "extra supervision": row.entry.extra,
             "masks": row.masks, "images with boxes": row.boxes, "work in masks": row.cost(ratio),
-            "networks": row.networks, "steps": row.steps, "seeds": len(row.scores),
+            "networks": row.networks or None, "steps": row.steps, "seeds": len(row.scores),
             "mean": level.mean, "sd": level.sd, "low": level.low, "high": level.high,
         }
         against_it = differences.get(name)

@@ -31,6 +31,8 @@ OTHER_STATE = "‡"
 MEASURED = {"minutes, last stage": "minutes", "images a second": "images a second",
             "memory (GB)": "memory GB"}
 """Costs of a run that some records hold: title in a table, key in the record."""
+UNKNOWN = "–"
+"""What a table shows where something is not known."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,19 @@ class Row:
     Attributes:
         entry: the entry of the comparison.
         scores: seed -> mIoU on the test images in percent.
-        masks: number of images with masks.
+        masks: number of images with masks; None if unknown.
         boxes: number of further images with boxes; None if unknown.
         networks: number of networks trained; 0 if unknown.
-        steps: training steps, stage by stage.
+        steps: training steps, stage by stage; "" if unknown.
         measured: recorded costs, one value per seed.
-        legacy: whether earlier code made its records; never compared with current rows.
+        legacy: whether earlier code made its records; never compared with current rows. They do
+            not hold the settings that made them: masks, boxes, networks and steps are unknown.
         states: seed -> the state of machine and code that made its row, if known.
     """
 
     entry: Entry
     scores: Mapping[int, float]
-    masks: int = 0
+    masks: int | None = None
     boxes: int | None = 0
     networks: int = 0
     steps: str = ""
@@ -81,7 +84,9 @@ class Row:
         """
         if ratio <= 0:
             raise ValueError(f"ratio must be > 0 (time of a mask / of boxes), got {ratio}")
-        return None if self.boxes is None else self.masks + self.boxes / ratio
+        if self.masks is None or self.boxes is None:
+            return None
+        return self.masks + self.boxes / ratio
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class Difference:
 
     def __str__(self) -> str:
         if self.interval is None:
-            return "–"
+            return UNKNOWN
         mean, low, high = self.interval[:3]
         sign = f" {OTHER_STATE}" if self.apart else ""
         return f"{mean:+.1f} ({low:+.1f} to {high:+.1f}){sign}"
@@ -148,6 +153,19 @@ class Comparison:
             state.code for row in self.rows.values() for state in row.states.values()
         ))
         return " ".join(filter(None, said))
+
+    @property
+    def unknown(self) -> str:
+        """Return the note on settings that a table shows as dashes; "" if all are known."""
+        unknown = any(row.legacy and row.masks is None for row in self.rows.values())
+        return records.NO_SETTINGS if unknown else ""
+
+    def with_todays_settings(self) -> Comparison:
+        """Return the comparison with the settings of today's recipes in its legacy rows."""
+        return replace(self, rows={
+            name: _with_settings(row, self.profile) if row.legacy else row
+            for name, row in self.rows.items()
+        })
 
     def with_row(self, name: str, row: Row) -> Comparison:
         """Return the comparison with a further row, such as a method of your own."""
@@ -199,13 +217,14 @@ class Comparison:
             cost = row.cost(ratio)
             line = {
                 "trained with": row.text, "extra supervision": row.entry.extra,
-                "masks": str(row.masks), "work, in masks": "–" if cost is None else f"{cost:.0f}",
-                "networks": str(row.networks or "–"), "steps": row.steps or "–",
+                "masks": UNKNOWN if row.masks is None else str(row.masks),
+                "work, in masks": UNKNOWN if cost is None else f"{cost:.0f}",
+                "networks": str(row.networks or UNKNOWN), "steps": row.steps or UNKNOWN,
                 "mIoU on test (%)": row.values, "seeds": str(len(row.scores)),
             }
             if several:
-                line[f"minus {versus}"] = str(found.get(name, "–"))
-                line["verdict"] = found[name].verdict if name in found else "–"
+                line[f"minus {versus}"] = str(found.get(name, UNKNOWN))
+                line["verdict"] = found[name].verdict if name in found else UNKNOWN
             costs = {title: row.measured.get(key) for title, key in MEASURED.items()}
             lines.append(line | {title: value for title, value in costs.items() if value})
         return lines
@@ -310,21 +329,27 @@ def learns_from_boxes(arm: Arm, profile: Profile) -> bool:
 
 
 def _row(entry: Entry, own: list[dict], profile: Profile) -> Row:
-    arm = STUDIES[entry.study][entry.arm]
+    row = Row(
+        entry=entry, scores={row["seed"]: row["test"] for row in own}, boxes=None,
+        measured={key: [row[key] for row in own if key in row] for key in MEASURED.values()
+                  if any(key in row for row in own)},
+        legacy=any("legacy" in row for row in own),
+        states={row["seed"]: records.state_of(row) for row in own if "legacy" not in row},
+    )
+    return row if row.legacy else _with_settings(row, profile)
+
+
+def _with_settings(row: Row, profile: Profile) -> Row:
+    """Return a row with the settings of its arm's recipe, as it is today."""
+    arm = STUDIES[row.entry.study][row.entry.arm]
     data = arm.profile(profile).data
     unlabelled = data.count_unlabelled()
     masks = data.labelled
     if any(run.masks == "all" for run in arm.runs(profile)):  # the hidden ones too
         masks += unlabelled or 0
-    return Row(
-        entry=entry, scores={row["seed"]: row["test"] for row in own}, masks=masks,
-        boxes=unlabelled if learns_from_boxes(arm, profile) else 0,
-        networks=entry.networks or networks(arm, profile),
-        steps=training_steps(arm, profile),
-        measured={key: [row[key] for row in own if key in row] for key in MEASURED.values()
-                  if any(key in row for row in own)},
-        legacy=any("legacy" in row for row in own),
-        states={row["seed"]: records.state_of(row) for row in own if "legacy" not in row},
+    return replace(
+        row, masks=masks, boxes=unlabelled if learns_from_boxes(arm, profile) else 0,
+        networks=row.entry.networks or networks(arm, profile), steps=training_steps(arm, profile),
     )
 
 

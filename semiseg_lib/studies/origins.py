@@ -10,8 +10,9 @@ from typing import Any
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.fingerprint import digest
+from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments import Inputs, Machine, Run
-from semiseg_lib.experiments.identity import weights_of
+from semiseg_lib.experiments.identity import weights_files
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.scores import images_read
@@ -96,8 +97,8 @@ def _weights_of(arms: Mapping[str, Arm], profile: Profile) -> dict[str, list[str
     found: dict[str, list[str]] = {}
     for name, arm in arms.items():
         with suppress(FileNotFoundError, RuntimeError):
-            files = {f"{field} {sha}" for run in arm.runs(profile)
-                     for field, sha in weights_of(run).items()}
+            files = {f"{field} {file_hash(path)}" for run in arm.runs(profile)
+                     for field, path in weights_files(run).items()}
             for file in sorted(files):
                 found.setdefault(file, []).append(name)
     return found

@@ -48,6 +48,9 @@ MEASURED = Path(__file__).parent / "measured"
 """The records that come with the package."""
 FORMAT = 2
 """Version of the files; increased when older ones can no longer be read."""
+NO_SETTINGS = (
+    "Legacy rows do not hold the settings that made them; those of today's recipes may be others."
+)
 OTHER_SETTINGS = "made with other settings than today's"
 NO_ARM = "of arms that the study no longer has"
 OTHER_IMAGES = "made from other images than the newest row"

@@ -6,7 +6,7 @@ from typing import Any
 
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.catalogue import STUDIES
-from semiseg_lib.studies.records import Records
+from semiseg_lib.studies.records import NO_SETTINGS, Records
 
 PHOTOGRAPHS = "photographs"
 """The study of self-correction on real images; the others on real images have no boxes."""
@@ -41,6 +41,8 @@ def score_rows(records: Records, study: str) -> list[dict[str, Any]]:
 def conditions(records: Records, profile: Profile, study: str) -> str:
     """Return a sentence on the size and the machine of the runs of a study.
 
+    The size is that of the profile, so it is left out for legacy rows.
+
     Args:
         records: the records of the study.
         profile: the profile that made them.
@@ -53,10 +55,13 @@ def conditions(records: Records, profile: Profile, study: str) -> str:
         train, whose = profile.train_primary, "for the primary"
     else:
         train, whose = profile.train_unlabelled, "after the supervised ones"
+    size = f"{NO_SETTINGS} " if records.legacy else (
+        f"{profile.augment.crop}-px crops, {profile.model.architecture} on "
+        f"{profile.model.encoder}, {train.steps} steps of {train.images} images {whose}, "
+        f"{unlabelled} unlabelled images, "
+    )
     return (
-        f"{kind}; profile {profile.name} ({profile.purpose}). {profile.augment.crop}-px crops, "
-        f"{profile.model.architecture} on {profile.model.encoder}, {train.steps} steps of "
-        f"{train.images} images {whose}, {unlabelled} unlabelled images, "
+        f"{kind}; profile {profile.name} ({profile.purpose}). {size}"
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}). Mean ± sd "
         "over the seeds" + ("" if len(seeds) > 1 else "; one seed has no spread")
         + f". Machine: {records.made_with}."
