@@ -19,6 +19,7 @@ from semiseg_lib.studies import comparison
 from semiseg_lib.studies import records as stored_records
 from semiseg_lib.studies.comparison import Row, difference, holm
 from semiseg_lib.studies.entries import COMPARISONS, Entry
+from semiseg_lib.studies.marks import NO_SETTINGS
 
 LAPTOP = load("laptop")
 SCORES = {
@@ -248,26 +249,26 @@ def test_the_settings_of_a_legacy_row_are_not_those_of_todays_recipe(records, tm
     assert [lines["FixMatch"][one] for one in SETTINGS] == ["24", "24", "1", "600 + 1000"]
     assert found.rows["linear"].cost() is None and found.rows["linear"].boxes is None
     assert main(["compare", "--profile", "laptop", "--out", str(out)]) == 0
-    assert stored_records.NO_SETTINGS in capsys.readouterr().out
+    assert NO_SETTINGS in capsys.readouterr().out
     frame = pd.read_csv(out).set_index("row")
     columns = ["masks", "images with boxes", "work in masks", "networks", "steps"]
     assert frame.loc["linear", columns].isna().all() and frame.loc["longer", columns].notna().all()
-    assert stored_records.NO_SETTINGS in results.compared()
-    assert stored_records.NO_SETTINGS not in results.drawn_without_boxes("unlabelled")
+    assert NO_SETTINGS in results.compared()
+    assert NO_SETTINGS not in results.drawn_without_boxes("unlabelled")
     store(records, LAPTOP, {("context", "cac"): {11: 65.0, 12: 67.0}}, legacy="def5678")
     text = results.drawn_without_boxes("context")
-    assert stored_records.NO_SETTINGS in text and "steps of" not in text
+    assert NO_SETTINGS in text and "steps of" not in text
     voc = load("laptop", "voc")
     store(records, voc, {("voc unlabelled", "100 longer"): {11: 45.0}}, legacy="abc1234")
     text = results.measured("laptop", "voc unlabelled")
-    assert stored_records.NO_SETTINGS in text and f"{voc.augment.crop}-px" not in text
+    assert NO_SETTINGS in text and f"{voc.augment.crop}-px" not in text
 
 
 def test_todays_settings_stand_in_a_legacy_row_where_they_are_asked_for(records):
     store(records, LAPTOP, LEGACY, legacy="abc1234")
     found = comparison.read("minivoc", LAPTOP)
     filled = found.with_todays_settings()
-    assert found.unknown == stored_records.NO_SETTINGS and filled.unknown == ""
+    assert found.unknown == NO_SETTINGS and filled.unknown == ""
     line = {line["trained with"]: line for line in filled.table()}["boxes, linear corr. †"]
     assert [line[one] for one in SETTINGS] == ["24", "124", "2", "400 + 1000"]
     assert filled.rows["longer"] == found.rows["longer"]

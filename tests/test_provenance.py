@@ -79,7 +79,7 @@ def test_without_git_the_files_are_the_version(library, monkeypatch, checkout):
     (library / "methods" / "losses.py").write_text("two = -2\n", encoding="utf-8")
     found.append(version())
     assert len(set(found)) == 2
-    release = provenance._version("semiseg_lib")
+    release = provenance.version_of("semiseg_lib")
     assert all(one.startswith(f"{release}+") for one in found)
 
 

@@ -77,9 +77,10 @@ def code_version() -> str:
     ``+`` and the digest are left out where the files are known to be those of the commit. Only
     Python files count: recipes and data are inputs of a run, and records are its results.
     """
-    commit = _git("describe", "--always", "--exclude=*", "--abbrev=10") if in_checkout() else None
-    changes = _git("status", "--porcelain", "--ignored", "--untracked-files=all", "--",
-                   f"{LIBRARY.as_posix()}/*.py")
+    commit = in_checkout() and _git(LIBRARY, "describe", "--always", "--exclude=*", "--abbrev=10")
+    changes = _git(
+        LIBRARY, "status", "--porcelain", "--ignored", "--untracked-files=all", "--", "*.py"
+    )
     if commit and changes == "":
         return commit
     return f"{commit or version_of('semiseg_lib')}+{_digest_of_files()}"
@@ -128,11 +129,11 @@ def _names_read(code: CodeType) -> set[str]:
     return own.union(*(_names_read(one) for one in code.co_consts if inspect.iscode(one)))
 
 
-def _git(*arguments: str) -> str | None:
-    """Return what a git command prints about the checkout; None if it fails."""
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what a git command prints in a folder; None if it fails."""
     try:
         return subprocess.run(
-            ["git", "-C", str(LIBRARY.parent), *arguments],
+            ["git", "-C", str(folder), *arguments],
             capture_output=True, text=True, timeout=10, check=True,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -150,13 +151,7 @@ def _digest_of_files() -> str:
 
 def is_tracked(path: Path) -> bool:
     """Return whether git tracks a file."""
-    try:
-        return subprocess.run(
-            ["git", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name],
-            capture_output=True, timeout=10,
-        ).returncode == 0
-    except (OSError, subprocess.SubprocessError):
-        return False
+    return _git(path.parent, "ls-files", "--error-unmatch", path.name) is not None
 
 
 @cache

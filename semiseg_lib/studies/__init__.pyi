@@ -6,11 +6,11 @@ from .catalogue import TIGHT as TIGHT
 from .catalogue import linear as linear
 from .catalogue import method as method
 from .catalogue import primary as primary
-from .records import SIGN as SIGN
+from .marks import SIGN as SIGN
+from .marks import mark_of as mark_of
 from .records import Records as Records
 from .records import current as current
 from .records import dataset_of as dataset_of
-from .records import mark_of as mark_of
 from .records import read as read
 from .records import read_costs as read_costs
 from .records import read_together as read_together

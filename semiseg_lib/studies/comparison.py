@@ -20,11 +20,11 @@ from semiseg_lib.evaluation.statistics import (
 )
 from semiseg_lib.experiments.values import fresh_networks
 from semiseg_lib.recipes import Profile
-from semiseg_lib.studies import records
+from semiseg_lib.studies import marks, records
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.entries import COMPARISONS, FAIR, MASK_OVER_BOXES, Entry
-from semiseg_lib.studies.records import State
+from semiseg_lib.studies.marks import State
 
 OTHER_STATE = "‡"
 """Mark of a difference between rows made in different states of the machine or of the code."""
@@ -65,7 +65,7 @@ class Row:
     @property
     def text(self) -> str:
         """Return the entry's name, with the mark of a legacy row."""
-        return self.entry.text + (f" {records.SIGN}" if self.legacy else "")
+        return self.entry.text + (f" {marks.SIGN}" if self.legacy else "")
 
     @property
     def values(self) -> list[float]:
@@ -141,7 +141,7 @@ class Comparison:
     def mark(self) -> str:
         """Return the note below the table; "" if no row is legacy and one state made them all."""
         legacy = any(row.legacy for row in self.rows.values())
-        said = [records.mark_of(self.commits if legacy else ())]
+        said = [marks.mark_of(self.commits if legacy else ())]
         if seeds := _apart(self.rows.values()):
             said.append(
                 f"{OTHER_STATE} rows of seed{'s' * (len(seeds) > 1)} "
@@ -149,7 +149,7 @@ class Comparison:
                 "(processor, threads, libraries) or by different versions of the code: part of "
                 "such a difference is rounding, which training amplifies, or the work of the code."
             )
-        said.append(records.mark_of_code(
+        said.append(marks.mark_of_code(
             state.code for row in self.rows.values() for state in row.states.values()
         ))
         return " ".join(filter(None, said))
@@ -158,7 +158,7 @@ class Comparison:
     def unknown(self) -> str:
         """Return the note on settings that a table shows as dashes; "" if all are known."""
         unknown = any(row.legacy and row.masks is None for row in self.rows.values())
-        return records.NO_SETTINGS if unknown else ""
+        return marks.NO_SETTINGS if unknown else ""
 
     def with_todays_settings(self) -> Comparison:
         """Return the comparison with the settings of today's recipes in its legacy rows."""
@@ -256,7 +256,7 @@ def read(
         own = sorted((r for r in stored[one.study] if r["arm"] == one.arm), key=itemgetter("seed"))
         if own:
             rows[name] = _row(one, own, profile)
-            commits.update(records.commits_of(own))
+            commits.update(marks.commits_of(own))
     missing = {name: one for name, one in entries.items() if name not in rows}
     return Comparison(dataset, profile, rows, missing, tuple(sorted(commits)))
 
@@ -334,7 +334,7 @@ def _row(entry: Entry, own: list[dict], profile: Profile) -> Row:
         measured={key: [row[key] for row in own if key in row] for key in MEASURED.values()
                   if any(key in row for row in own)},
         legacy=any("legacy" in row for row in own),
-        states={row["seed"]: records.state_of(row) for row in own if "legacy" not in row},
+        states={row["seed"]: marks.state_of(row) for row in own if "legacy" not in row},
     )
     return row if row.legacy else _with_settings(row, profile)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -56,6 +56,30 @@ def is_of_these_images(
     except FileNotFoundError:
         return True
     return all(row.get(key) == one for key, one in now.items())
+
+
+def of_newest_data(rows: Sequence[dict]) -> list[dict]:
+    """Return the rows of the same data as the newest one; rows without data digest are dropped."""
+    known = [row for row in rows if "data" in row]
+    seen = known[-1]["data of all arms"] if known else ()  # by position: a clock may be set back
+    return [row for row in known if row["data"] in seen]
+
+
+def of_newest_weights(rows: Sequence[dict]) -> list[dict]:
+    """Return the rows that started with the encoder weights that the newest row has for the arm.
+
+    A row that has none for an arm does not count: the files of that arm may not have been there.
+    """
+    newest = {arm: files for row in rows for arm, files in weights_by_arm(row).items()}
+    return [row for row in rows
+            if weights_by_arm(row).get(row["arm"]) == newest.get(row["arm"])]
+
+
+def weights_by_arm(row: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the files of encoder weights that a row has for each arm."""
+    weights = row.get("weights", {})
+    return {arm: sorted(file for file, others in weights.items() if arm in others)
+            for arms in weights.values() for arm in arms}
 
 
 def _inputs_of(arm: Arm, profile: Profile, seed: int, machine: Machine) -> dict[str, Any]:

@@ -24,33 +24,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from semiseg_lib.core.durable import Damaged, locked, read_json, write_json
 from semiseg_lib.core.fingerprint import dump, fingerprint
 from semiseg_lib.core.paths import in_checkout, shown, work_root
-from semiseg_lib.core.provenance import code_version, in_words, is_tracked
+from semiseg_lib.core.provenance import code_version, is_tracked
 from semiseg_lib.datasets.frozen_files import freeze_files
 from semiseg_lib.experiments import Machine
 from semiseg_lib.recipes import Profile
+from semiseg_lib.studies import marks
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
-from semiseg_lib.studies.origins import data_here, is_of_these_images, origin_of
+from semiseg_lib.studies.origins import (
+    data_here,
+    is_of_these_images,
+    of_newest_data,
+    of_newest_weights,
+    origin_of,
+    weights_by_arm,
+)
 
-SIGN = "†"
-"""Mark behind the name of a legacy row."""
 MEASURED = Path(__file__).parent / "measured"
 """The records that come with the package."""
 FORMAT = 2
 """Version of the files; increased when older ones can no longer be read."""
-NO_SETTINGS = (
-    "Legacy rows do not hold the settings that made them; those of today's recipes may be others."
-)
 OTHER_SETTINGS = "made with other settings than today's"
 NO_ARM = "of arms that the study no longer has"
 OTHER_IMAGES = "made from other images than the newest row"
@@ -82,16 +84,16 @@ class Records:
     @property
     def sign(self) -> str:
         """Return the suffix of a row's name: `` †`` for legacy rows, else ""."""
-        return f" {SIGN}" if self.legacy else ""
+        return f" {marks.SIGN}" if self.legacy else ""
 
     @property
     def mark(self) -> str:
         """Return the note under a table of these rows; "" for current rows of one state."""
         if self.legacy:
-            return mark_of(self.legacy)
-        states = [state_of(row) for row in self.rows]
-        said = (mark_of_machines(one.machine for one in states),
-                mark_of_code(one.code for one in states))
+            return marks.mark_of(self.legacy)
+        states = [marks.state_of(row) for row in self.rows]
+        said = (marks.mark_of_machines(one.machine for one in states),
+                marks.mark_of_code(one.code for one in states))
         return " ".join(filter(None, said))
 
     @property
@@ -107,10 +109,7 @@ class Records:
         """Return the states of the machine and the versions of the code that made the rows."""
         if self.legacy:
             return "unknown; legacy rows do not say what made them"
-        counts = Counter(_state_text(row) for row in self.rows)
-        if len(counts) == 1:
-            return next(iter(counts))
-        return f"{len(counts)} states of machine and code: {_counted(counts)}"
+        return marks.states_in_words(self.rows)
 
     @property
     def on_gpu(self) -> bool:
@@ -254,61 +253,6 @@ def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
     return together
 
 
-def mark_of(commits: Collection[str]) -> str:
-    """Return the note under a table with legacy rows of these commits; "" for none."""
-    if not commits:
-        return ""
-    return (f"{SIGN} legacy rows, made by commit{'s' * (len(commits) > 1)} "
-            f"{', '.join(sorted(commits))}: numbers of code before this version, never in one "
-            "interval with new ones.")
-
-
-def mark_of_machines(states: Iterable[str]) -> str:
-    """Return the note under a table with rows of several states of the machine; "" for one.
-
-    Args:
-        states: the state behind each row.
-    """
-    count = len(set(states))
-    if count < 2:
-        return ""
-    return (f"The rows were made in {count} states of the machine (processor, threads, libraries); "
-            "part of a difference between two of them is rounding, which training amplifies.")
-
-
-def mark_of_code(versions: Iterable[str]) -> str:
-    """Return the note under a table with rows of several versions of the code; "" for one.
-
-    Args:
-        versions: the version behind each row.
-    """
-    counts = Counter(versions)
-    if len(counts) < 2:
-        return ""
-    return (f"The rows were made by {len(counts)} versions of the code ({_counted(counts)}); a "
-            "difference between two of them may be the work of the code. `semiseg study NAME "
-            "--anew`, with all of the seeds, makes them again by one version.")
-
-
-class State(NamedTuple):
-    """The states of the machine that trained a row, and the versions of the code behind it."""
-
-    machine: str
-    code: str
-
-
-def state_of(row: Mapping[str, Any]) -> State:
-    """Return what made a current row."""
-    machines = {json.dumps(one["machine"], sort_keys=True) for one in row["made with"]}
-    versions = {row["commit"], *(one["code"] for one in row["made with"])}
-    return State("; ".join(sorted(machines)), " and ".join(sorted(versions)))
-
-
-def commits_of(rows: Iterable[dict]) -> tuple[str, ...]:
-    """Return the commits that made the legacy rows among these, sorted."""
-    return tuple(sorted({row["legacy"] for row in rows if "legacy" in row}))
-
-
 def legacy_hash(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the SHA-256 of legacy rows, which must never change, in any file."""
     text = json.dumps(list(rows), sort_keys=True, separators=(",", ":"))
@@ -392,7 +336,7 @@ def _served(rows: list[dict], stored: _File, name: str, profile: Profile) -> Rec
     if not rows:
         raise FileNotFoundError(f"{path.name} was made with other settings than now. {fix}")
     left_out = _left_out(stored, name, profile)
-    if (commits := commits_of(rows)) and (fresh := _current(stored, name, profile)):
+    if (commits := marks.commits_of(rows)) and (fresh := _current(stored, name, profile)):
         left_out[NOT_YET] = len(fresh)
     return Records(rows, stored.profile, commits, left_out)
 
@@ -401,8 +345,8 @@ def _left_out(stored: _File, name: str, profile: Profile) -> dict[str, int]:
     """Return the number of rows that are neither current nor legacy, by reason."""
     arms = STUDIES[name]
     matching = _matching(stored, name, profile)
-    of_data = _of_one_state(matching)
-    of_weights = _of_these_weights(of_data)
+    of_data = of_newest_data(matching)
+    of_weights = of_newest_weights(of_data)
     gone = [row for row in (*stored.rows, *stored.legacy) if row["arm"] not in arms]
     counts = {
         NO_ARM: len(gone),
@@ -420,33 +364,9 @@ def _matching(stored: _File, name: str, profile: Profile) -> list[dict]:
     return [row for row in stored.rows if fingerprints.get(row["arm"]) == row["config"]]
 
 
-def _of_one_state(rows: Sequence[dict]) -> list[dict]:
-    """Return the rows of the same data as the newest one; rows without data digest are dropped."""
-    known = [row for row in rows if "data" in row]
-    seen = known[-1]["data of all arms"] if known else ()  # by position: a clock may be set back
-    return [row for row in known if row["data"] in seen]
-
-
-def _of_these_weights(rows: Sequence[dict]) -> list[dict]:
-    """Return the rows that started with the encoder weights that the newest row has for the arm.
-
-    A row that has none for an arm does not count: the files of that arm may not have been there.
-    """
-    newest = {arm: files for row in rows for arm, files in _weights_by_arm(row).items()}
-    return [row for row in rows
-            if _weights_by_arm(row).get(row["arm"]) == newest.get(row["arm"])]
-
-
-def _weights_by_arm(row: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the files of encoder weights that a row has for each arm."""
-    weights = row.get("weights", {})
-    return {arm: sorted(file for file, others in weights.items() if arm in others)
-            for arms in weights.values() for arm in arms}
-
-
 def _current(stored: _File, name: str, profile: Profile) -> list[dict]:
     """Return the rows of today's arms, of one state of data and weights, and one test set."""
-    rows = _of_these_weights(_of_one_state(_matching(stored, name, profile)))
+    rows = of_newest_weights(of_newest_data(_matching(stored, name, profile)))
     return [row for row in rows if row["images"]["test"] == rows[-1]["images"]["test"]]
 
 
@@ -516,7 +436,7 @@ def _store(path: Path, stored: _File) -> None:
 def _key(row: Mapping[str, Any]) -> str:
     """Return the name of a row in its file: one for each arm, seed, options, data and weights."""
     test, data = row["images"]["test"][:10], row.get("data", "unknown")[:10]
-    weights = _weights_by_arm(row).get(row["arm"])
+    weights = weights_by_arm(row).get(row["arm"])
     return (f"{row['arm']}, seed {row['seed']}, config {row['config']}, test images {test}, "
             f"data {data}" + (f", weights {fingerprint(weights)}" if weights else ""))
 
@@ -524,16 +444,3 @@ def _key(row: Mapping[str, Any]) -> str:
 def _fix(path: Path, command: str = "semiseg study") -> str:
     """Return the fix for a damaged file; deleting one tracked by git would lose legacy rows."""
     return FROM_VERSION_CONTROL if is_tracked(path) else MAKE_AGAIN.format(command)
-
-
-def _state_text(row: Mapping[str, Any]) -> str:
-    """Return the states of machine and code behind a row, in words."""
-    said = [f"{in_words(one['machine'])}, code {one['code']}" for one in row["made with"]]
-    trained_by = {one["code"] for one in row["made with"]}
-    scored = "" if trained_by == {row["commit"]} else f", scored by code {row['commit']}"
-    return " and ".join(said) + scored
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    """Return how many rows each text is of, in words."""
-    return "; ".join(f"{count} row{'s' * (count > 1)}: {text}" for text, count in counts.items())

@@ -6,7 +6,8 @@ from typing import Any
 
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.catalogue import STUDIES
-from semiseg_lib.studies.records import NO_SETTINGS, Records
+from semiseg_lib.studies.marks import NO_SETTINGS
+from semiseg_lib.studies.records import Records
 
 PHOTOGRAPHS = "photographs"
 """The study of self-correction on real images; the others on real images have no boxes."""

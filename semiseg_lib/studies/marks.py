@@ -1,0 +1,92 @@
+"""Notes below tables of records: what made the rows, and what is not known of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from semiseg_lib.core.provenance import in_words
+
+SIGN = "†"
+"""Mark behind the name of a legacy row."""
+NO_SETTINGS = (
+    "Legacy rows do not hold the settings that made them; those of today's recipes may be others."
+)
+
+
+def mark_of(commits: Collection[str]) -> str:
+    """Return the note under a table with legacy rows of these commits; "" for none."""
+    if not commits:
+        return ""
+    return (f"{SIGN} legacy rows, made by commit{'s' * (len(commits) > 1)} "
+            f"{', '.join(sorted(commits))}: numbers of code before this version, never in one "
+            "interval with new ones.")
+
+
+def mark_of_machines(states: Iterable[str]) -> str:
+    """Return the note under a table with rows of several states of the machine; "" for one.
+
+    Args:
+        states: the state behind each row.
+    """
+    count = len(set(states))
+    if count < 2:
+        return ""
+    return (f"The rows were made in {count} states of the machine (processor, threads, libraries); "
+            "part of a difference between two of them is rounding, which training amplifies.")
+
+
+def mark_of_code(versions: Iterable[str]) -> str:
+    """Return the note under a table with rows of several versions of the code; "" for one.
+
+    Args:
+        versions: the version behind each row.
+    """
+    counts = Counter(versions)
+    if len(counts) < 2:
+        return ""
+    return (f"The rows were made by {len(counts)} versions of the code ({_counted(counts)}); a "
+            "difference between two of them may be the work of the code. `semiseg study NAME "
+            "--anew`, with all of the seeds, makes them again by one version.")
+
+
+class State(NamedTuple):
+    """The states of the machine that trained a row, and the versions of the code behind it."""
+
+    machine: str
+    code: str
+
+
+def state_of(row: Mapping[str, Any]) -> State:
+    """Return what made a current row."""
+    machines = {json.dumps(one["machine"], sort_keys=True) for one in row["made with"]}
+    versions = {row["commit"], *(one["code"] for one in row["made with"])}
+    return State("; ".join(sorted(machines)), " and ".join(sorted(versions)))
+
+
+def commits_of(rows: Iterable[dict]) -> tuple[str, ...]:
+    """Return the commits that made the legacy rows among these, sorted."""
+    return tuple(sorted({row["legacy"] for row in rows if "legacy" in row}))
+
+
+def states_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the states of machine and code that made current rows, and how many rows each made."""
+    counts = Counter(map(_in_words, rows))
+    if len(counts) == 1:
+        return next(iter(counts))
+    return f"{len(counts)} states of machine and code: {_counted(counts)}"
+
+
+def _in_words(row: Mapping[str, Any]) -> str:
+    """Return the states of machine and code behind a row, in words."""
+    said = [f"{in_words(one['machine'])}, code {one['code']}" for one in row["made with"]]
+    trained_by = {one["code"] for one in row["made with"]}
+    scored = "" if trained_by == {row["commit"]} else f", scored by code {row['commit']}"
+    return " and ".join(said) + scored
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Return how many rows each text is of, in words."""
+    return "; ".join(f"{count} row{'s' * (count > 1)}: {text}" for text, count in counts.items())
