@@ -16,6 +16,7 @@ from bookkit.gates import book_problems
 from bookkit.notebook import ChapterFailed
 from bookkit.schedule import default_jobs
 from semiseg_lib.core.paths import CHECKOUT, shown
+from semiseg_lib.core.terminal import say
 
 
 def parser(profiles: Sequence[str]) -> argparse.ArgumentParser:
@@ -64,10 +65,10 @@ def announce(book: Book, profile: str, jobs: int) -> None:
     minutes = sum(chapter.minutes.get(profile, 0) for chapter in book.chapters)
     free = shutil.disk_usage(CHECKOUT).free / 1e9
     takes = f"about {minutes:.0f} minutes" if minutes else "a time that book.yml does not give"
-    print(f"{book.title}: {len(book.chapters)} chapters, profile {profile}: {takes}")
-    print("one after the other; here one at a time," if jobs == 1
-          else f"one after the other, less with {jobs} at a time as here,")
-    print(f"less than 1 GB of disk ({free:.0f} GB free). A chapter already run is not run again.")
+    say(f"{book.title}: {len(book.chapters)} chapters, profile {profile}: {takes}")
+    say("one after the other; here one at a time," if jobs == 1
+        else f"one after the other, less with {jobs} at a time as here,")
+    say(f"less than 1 GB of disk ({free:.0f} GB free). A chapter already run is not run again.")
 
 
 def act(options: argparse.Namespace, book: Book) -> None:
@@ -83,25 +84,25 @@ def act(options: argparse.Namespace, book: Book) -> None:
         if options.action == "build":
             notebooks = build.BUILD / "notebooks"
             page = build.html(notebooks)
-            print(build.summary(book, minutes, notebooks, page))
-        print(build.trained_since(before))
+            say(build.summary(book, minutes, notebooks, page))
+        say(build.trained_since(before))
     elif options.action == "html":
         page = build.html(options.notebooks, options.destination)
-        print(f"Open the book: {page.resolve().as_uri()}")
+        say(f"Open the book: {page.resolve().as_uri()}")
     elif options.action == "sync":
         build.sync(book, options.chapters)
     elif options.action == "check":
         if problems := book_problems(book, build.SOURCES):
             raise BookError("\n".join(["the stored chapters are not in order:", *problems]))
-        print(f"{len(book.chapters)} chapters are in order.")
+        say(f"{len(book.chapters)} chapters are in order.")
     elif options.action == "exercises":
         written = write_exercises(book, options.destination)
-        print(f"{len(written)} exercise notebooks are in {shown(options.destination)}.")
+        say(f"{len(written)} exercise notebooks are in {shown(options.destination)}.")
     elif options.write:
         changed = build.write_readme(book)
-        print("README.md and results.md: " + ("updated." if changed else "up to date."))
+        say("README.md and results.md: " + ("updated." if changed else "up to date."))
     else:
-        print(chapter_table(book))
+        say(chapter_table(book))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,10 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         book = load()
         act(parser(list(book.profiles)).parse_args(arguments), book)
     except (BookError, ChapterFailed, OSError, RuntimeError, ValueError) as error:
-        print(f"\nStopped: {error}", file=sys.stderr)
+        say(f"\nStopped: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. The same command continues.", file=sys.stderr)
+        say("\nStopped. The same command continues.", sys.stderr)
         return 130
     return 0
 

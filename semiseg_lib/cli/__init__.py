@@ -9,6 +9,8 @@ import tyro
 
 from semiseg_lib.cli import commands, compare, data, doctor, runs, visualize
 from semiseg_lib.cli.renamed import refuse_old_names
+from semiseg_lib.core import escaping
+from semiseg_lib.core.terminal import say
 
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
@@ -18,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command, rest = (arguments or [""])[0], arguments[1:]
     try:
+        refuse_invisible(arguments)
         refuse_old_names(arguments)
         if command in OWN_PARSERS:
             return OWN_PARSERS[command](rest) or 0
@@ -26,13 +29,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             description="Semi-supervised semantic segmentation, stage by stage.",
         )
     except EXPECTED as error:
-        print(f"semiseg: {error}", file=sys.stderr)
+        say(f"semiseg: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         said = str(error) or "the same command continues from the last checkpoint"
-        print(f"semiseg: stopped; {said}.", file=sys.stderr)
+        say(f"semiseg: stopped; {said}.", sys.stderr)
         return 130
     return 0
+
+
+def refuse_invisible(arguments: Sequence[str]) -> None:
+    """Raise ValueError if an argument holds control characters, which a parser would repeat."""
+    for argument in arguments:
+        if escaping.visible(argument) != argument:
+            raise ValueError(
+                f"the argument {escaping.visible(argument)} holds characters that show nothing. "
+                "Rename the file or folder."
+            )
 
 
 def _data() -> None:

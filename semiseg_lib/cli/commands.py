@@ -17,9 +17,10 @@ from accelerate import PartialState
 from semiseg_lib import datasets, methods, recipes, studies
 from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
 from semiseg_lib.cli.predict import predict_files
-from semiseg_lib.cli.report import report, say
+from semiseg_lib.cli.report import report
 from semiseg_lib.core.durable import Damaged, locked, move
 from semiseg_lib.core.paths import reading_root, shown, work_root, working_in
+from semiseg_lib.core.terminal import say, say_once
 from semiseg_lib.evaluation.predict import WHOLE_IMAGE
 from semiseg_lib.experiments import (
     Inputs,
@@ -33,7 +34,7 @@ from semiseg_lib.experiments import (
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.refusals import refuse_other_inputs
 from semiseg_lib.experiments.trained import read_run, with_weights_at
-from semiseg_lib.notebook.tables import markdown_table
+from semiseg_lib.notebook.tables import results_table
 from semiseg_lib.recipes import Profile
 from semiseg_lib.training.loop import TrainConfig
 from semiseg_lib.training.run_folder import CONFIG, RunFolder, read_description
@@ -146,14 +147,14 @@ def run(
     if not other_data:
         refuse_other_inputs(description, path, value, Inputs(machine.root))
     trained = resolve(value, machine, anew=not resume)
-    say(f"run: {shown(trained.folder.path)}")
+    say_once(f"run: {shown(trained.folder.path)}")
 
 
 def logits(common: CommonFlags = Common()) -> None:
     """Store the ancillary's logits of all unlabelled images."""
     store = resolve(story.logits(common.chosen("ancillary"), common.seed), common.machine)
-    print(f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
-          f"{shown(store.folder)}")
+    say(f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
+        f"{shown(store.folder)}")
 
 
 def evaluate(
@@ -190,8 +191,8 @@ def predict(
     """
     trained = open_run(run, device).chosen()
     written = predict_files(trained.method, trained.classes, source, out, protocol)
-    print(f"{len(written)} images segmented with the {trained.which} weights of {shown(run)}; "
-          f"labels and overlays are in {shown(out)}")
+    say(f"{len(written)} images segmented with the {trained.which} weights of {shown(run)}; "
+        f"labels and overlays are in {shown(out)}")
 
 
 def pipeline(common: CommonFlags = Common()) -> None:
@@ -215,7 +216,7 @@ def pipeline(common: CommonFlags = Common()) -> None:
          "minutes": f"{one.record['seconds'] / 60:.1f}", "run": shown(one.folder.path)}
         for name, one in trained.items()
     ]
-    say(markdown_table(rows))
+    say_once(results_table(rows))
 
 
 def study(
@@ -250,13 +251,13 @@ def study(
          "seeds": str(records.seeds(key))}
         for key, arm in studies.STUDIES[name].items() if records.scores(key)
     ]
-    print(markdown_table(rows, plain=["mIoU on test (%)"]))
-    print(f"records: {shown(path)}")
-    print(f"made with: {records.made_with}")
+    say(results_table(rows, plain=["mIoU on test (%)"]))
+    say(f"records: {shown(path)}")
+    say(f"made with: {records.made_with}")
     if records.left_out:
-        print(records.left_out_text)
+        say(records.left_out_text)
     if mark := studies.read(name, chosen).mark:
-        print(f"Chapters and tables still show the stored rows of this study: {mark}")
+        say(f"Chapters and tables still show the stored rows of this study: {mark}")
 
 
 @contextmanager
@@ -272,8 +273,8 @@ def _making_anew(records: str) -> Iterator[None]:
     main = PartialState().is_main_process
     with locked(folder) if main else nullcontext():
         if main and folder.is_dir():
-            print(f"An interrupted call left runs in {shown(folder)}: going on from there.",
-                  file=sys.stderr)
+            say(f"An interrupted call left runs in {shown(folder)}: going on from there.",
+                sys.stderr)
         with working_in(folder):
             yield
         PartialState().wait_for_everyone()

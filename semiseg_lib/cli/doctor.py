@@ -22,6 +22,7 @@ import torch
 
 from semiseg_lib.core import compat
 from semiseg_lib.core.paths import dataset_root, work_root
+from semiseg_lib.core.terminal import say
 from semiseg_lib.datasets.dataset import Dataset, find, names
 
 INSTALL = 'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"'
@@ -222,9 +223,9 @@ def main() -> int:
     """Print every diagnosis; return 1 if something must be fixed to run the book, else 0."""
     found = examine()
     for one in found:
-        print(one)
+        say(one)
     failed = sum(one.status == "FAIL" for one in found)
-    print(f"\n{failed} to fix." if failed else "\nEverything that the book needs is here.")
+    say(f"\n{failed} to fix." if failed else "\nEverything that the book needs is here.")
     return 1 if failed else 0
 
 

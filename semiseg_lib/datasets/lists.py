@@ -21,6 +21,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.paths import shown
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Recognised suffixes of image files."""
@@ -47,29 +49,31 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"the list {path} is missing. Download it from its repository (published lists are "
-            "not part of this library), or leave it out to sample the labelled images by seed."
+            f"the list {shown(path)} is missing. Download it from its repository (published lists "
+            "are not part of this library), or leave it out to sample the labelled images by seed."
         )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file. Pass a list, one image per line.") from None
+        raise ValueError(
+            f"{shown(path)} is not a text file. Pass a list, one image per line."
+        ) from None
     whole = tuple(line.strip() for line in lines if line.strip())
     if whole and set(whole) <= set(known):
-        check_no_duplicates(whole, f"the list {path}")
+        check_no_duplicates(whole, f"the list {shown(path)}")
         return whole
     rows = [(number, _columns(line)) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
-        raise ValueError(f"the list {path} is empty. Download it again.")
+        raise ValueError(f"the list {shown(path)} is empty. Download it again.")
     first, form = rows[0][0], _form(rows[0][1])
     for number, columns in rows:
         if _form(columns) != form:
             raise ValueError(
-                f"{path} is mixed: line {first} is {form}, line {number} is {_form(columns)}. "
-                "Two lists seem to be concatenated; keep one."
+                f"{shown(path)} is mixed: line {first} is {form}, line {number} is "
+                f"{_form(columns)}. Two lists seem to be concatenated; keep one."
             )
     names = tuple(_name(columns, path, number) for number, columns in rows)
-    check_no_duplicates(names, f"the list {path}")
+    check_no_duplicates(names, f"the list {shown(path)}")
     return names
 
 
@@ -89,8 +93,10 @@ def write_list(names: Sequence[str], path: Path) -> None:
         ValueError: ``names`` is empty, or a name occurs twice.
     """
     if not names:
-        raise ValueError(f"no names to write to {path}; an empty list would be refused when read.")
-    check_no_duplicates(names, f"the list for {path}")
+        raise ValueError(
+            f"no names to write to {shown(path)}; an empty list would be refused when read."
+        )
+    check_no_duplicates(names, f"the list for {shown(path)}")
     with atomic_write(Path(path)) as temporary:
         temporary.write_text("\n".join(names) + "\n", encoding="utf-8", newline="\n")
 
@@ -99,9 +105,14 @@ def check_no_duplicates(names: Sequence[str], what: str) -> None:
     """Raise ValueError if a name occurs twice."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(
-            f"{what} names {len(twice)} images twice, such as {twice[0]}. Take one out of each "
-            "pair; files of the same name in two folders are not distinguished."
+            f"{what} names {len(twice)} images twice, such as {visible(twice[0])}. Take one out of "
+            "each pair; files of the same name in two folders are not distinguished."
         )
+
+
+def can_be_listed(name: str) -> bool:
+    """Return whether a name is one line of UTF-8, as a list, a log or a report needs it."""
+    return name.splitlines() == [name] and name.encode("utf-8", "ignore").decode("utf-8") == name
 
 
 def bare_name(entry: str) -> str:
@@ -137,15 +148,17 @@ def _form(columns: Sequence[str]) -> str:
 def _name(columns: Sequence[str], path: Path, number: int) -> str:
     if len(columns) > 2:
         raise ValueError(
-            f"line {number} of {path} has {len(columns)} columns; one (the image) or two (the "
-            "image and its mask) can be read. Separate columns by tabs if names contain spaces."
+            f"line {number} of {shown(path)} has {len(columns)} columns; one (the image) or two "
+            "(the image and its mask) can be read. Separate columns by tabs if names contain "
+            "spaces."
         )
     name = bare_name(columns[0])
     if len(columns) == 2:
         mask = _stem(columns[1])
         if name not in (mask, _without(mask, _MASK_ENDINGS)):
             raise ValueError(
-                f"line {number} of {path} pairs the image {columns[0]} with the mask "
-                f"{columns[1]} of another image. Download the list again, or correct the line."
+                f"line {number} of {shown(path)} pairs the image {visible(columns[0])} with the "
+                f"mask {visible(columns[1])} of another image. Download the list again, or correct "
+                "the line."
             )
     return name

@@ -17,6 +17,7 @@ import torch
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.fingerprint import digest, dump, plain
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
@@ -248,7 +249,7 @@ def need_boxes(data: Data, part: str) -> None:
         members = data.names[name]
         if lacking := [one for one in members if not data.knows_boxes(one)]:
             lack = (f"no boxes on {len(lacking)} of its {len(members)} {name} images, such as "
-                    f"{lacking[0]}")
+                    f"{visible(lacking[0])}")
             break
     if not lack and not len(boxed_part(data, part)):
         lack = f"no {part} images with boxes"

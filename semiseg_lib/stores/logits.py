@@ -21,9 +21,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from tqdm import tqdm
 
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.digest import file_status
 
 from .images import ImageStore
@@ -83,7 +84,7 @@ class LogitsStore(ImageStore):
         self.begin()
         _forget()
         self.__dict__.pop("_digests", None)
-        for start in tqdm(range(0, len(self), IMAGES_PER_FILE), desc=title, unit="file"):
+        for start in progress_bar(range(0, len(self), IMAGES_PER_FILE), desc=title, unit="file"):
             name = self._file_name(start)
             if store.holds(name):
                 continue
@@ -165,7 +166,7 @@ class LogitsStore(ImageStore):
 
     def _check(self, name: str, digest: str) -> None:
         if not _is_whole(self.folder / name, digest, _status(self.folder / name)):
-            raise self._stale(f"{name} is missing or not what was written")
+            raise self._stale(f"{visible(name)} is missing or not what was written")
 
     def _one(self, name: str, file_name: str) -> Tensor:
         digest = self._digests[file_name]
@@ -185,7 +186,9 @@ class LogitsStore(ImageStore):
         """Return the tensors to store for the logits (C, h, w) of one image."""
         half = logits.half()
         if not half.isfinite().all():
-            raise ValueError(f"the logits of {name} are not finite: did the training diverge?")
+            raise ValueError(
+                f"the logits of {visible(name)} are not finite: did the training diverge?"
+            )
         if self.bits == 16:
             return {name: half.contiguous().clone()}
         lowest, highest = logits.float().flatten(1).aminmax(dim=1)

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from semiseg_lib import datasets, methods
+from semiseg_lib.core.escaping import shell
 from semiseg_lib.evaluation.statistics import (
     Interval,
     PairedInterval,
@@ -175,8 +176,8 @@ class Comparison:
         root = " --root DIR" if datasets.find(self.dataset).needs_root else ""
         seeds = " ".join(map(str, self.seeds or self.profile.seeds))
         return [
-            f"semiseg study {_quoted(study)} --profile {self.profile.name}{root} "
-            f"--seeds {seeds} --only {' '.join(map(_quoted, names))}"
+            f"semiseg study {shell(study)} --profile {self.profile.name}{root} "
+            f"--seeds {seeds} --only {' '.join(map(shell, names))}"
             for study, names in arms.items()
         ]
 
@@ -340,6 +341,3 @@ def _stored_rows(study: str, profile: Profile) -> list[dict]:
 def _seed(row: dict) -> int:
     return row["seed"]
 
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name else name

@@ -15,10 +15,10 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.state import AcceleratorState, is_initialized
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.part import Batch
+from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.methods.base import Method
 from semiseg_lib.training.checkpoints import (
     Interruption,
@@ -144,8 +144,8 @@ def fit(
         Interruption() as stop,
         _tracked(accelerator, config, folder),
         closing(_read(loader, numbers, workers, accelerator.device)) as batches,
-        tqdm(range(first, end), initial=first, total=config.steps, desc=title, unit="step",
-             mininterval=0.5, disable=not accelerator.is_local_main_process) as bar,
+        progress_bar(range(first, end), initial=first, total=config.steps, desc=title, unit="step",
+                     mininterval=0.5, disable=not accelerator.is_local_main_process) as bar,
     ):
         for step in bar:
             _seed(loader, step, accelerator)

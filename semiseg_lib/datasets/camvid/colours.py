@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.labels import VOID, LabelError, read_image
 
 Recipe = Literal["merged", "exact"]
@@ -79,12 +80,12 @@ def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
         LabelError: it is a grey image, or has colours that are not among the 32.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing. Unpack LabeledApproved_full again.")
+        raise FileNotFoundError(f"{shown(path)} is missing. Unpack LabeledApproved_full again.")
     with Image.open(path) as image:
         mode = image.mode
     if mode in ("L", "1", "I"):
         raise LabelError(
-            f"{path} is a grey image of ids, not of colours. Put it into train_labels, "
+            f"{shown(path)} is a grey image of ids, not of colours. Put it into train_labels, "
             "val_labels or test_labels, or unpack LabeledApproved_full again."
         )
     red, green, blue = read_image(path).astype(np.int32)
@@ -96,9 +97,9 @@ def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
         code = int(codes[~known][0])
         colour = (code >> 16, code >> 8 & 255, code & 255)
         raise LabelError(
-            f"{path} holds the colour {colour} and {int((~known).sum())} such pixels that are "
-            "none of CamVid's 32 colours. Masks must not be smoothed when resized, nor saved as "
-            "JPEG: resize by nearest neighbour, or unpack LabeledApproved_full again."
+            f"{shown(path)} holds the colour {colour} and {int((~known).sum())} such pixels that "
+            "are none of CamVid's 32 colours. Masks must not be smoothed when resized, nor saved "
+            "as JPEG: resize by nearest neighbour, or unpack LabeledApproved_full again."
         )
     return table_ids[places]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from defusedxml import ElementTree
 
 from semiseg_lib.core.compat import make_torchvision_importable
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.labels import LabelError
 
 make_torchvision_importable()
@@ -25,7 +26,7 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing. Add the annotation, or read the list without boxes."
+            f"{shown(path)} is missing. Add the annotation, or read the list without boxes."
         )
     try:
         root = ElementTree.parse(path).getroot()
@@ -38,8 +39,8 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
         ]
     except (ElementTree.ParseError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise LabelError(
-            f"{path} is not a VOC annotation ({error!r}). Each <object> needs a <name> and a "
-            "<bndbox> with xmin, ymin, xmax and ymax."
+            f"{shown(path)} is not a VOC annotation ({error!r}). Each <object> needs a <name> and "
+            "a <bndbox> with xmin, ymin, xmax and ymax."
         ) from error
 
 
@@ -53,7 +54,7 @@ def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tupl
     x0, y0, x1, y1 = box[0] - 1, box[1] - 1, box[2], box[3]
     if not (-1 < x0 < x1 < width + 1 and -1 < y0 < y1 < height + 1):
         raise LabelError(
-            f"{path} has the box {box}, which does not lie in its image of {width}x{height} "
+            f"{shown(path)} has the box {box}, which does not lie in its image of {width}x{height} "
             "pixels (VOC counts from 1). Correct the coordinates."
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from semiseg_lib.core.escaping import listed, visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules
 from semiseg_lib.datasets.devkit.annotation import half_open, read_annotation
@@ -75,8 +76,8 @@ class VOCDataset:
         self.classes, self._new_id = packed_ids(self.file_classes, keep, self.folder)
         if boxes and self.classes[0] != self.file_classes[0]:
             raise ValueError(
-                f"keep starts with {self.classes[0]}; with boxes it must start with the "
-                f"{self.file_classes[0]}, whose channel means 'outside every box'."
+                f"keep starts with {visible(self.classes[0])}; with boxes it must start with the "
+                f"{visible(self.file_classes[0])}, whose channel means 'outside every box'."
             )
 
     def __len__(self) -> int:
@@ -124,8 +125,8 @@ class VOCDataset:
         for name, box in read_annotation(path):
             if name not in self.file_classes:
                 raise LabelError(
-                    f"{path} has a box of class {name!r}, which is not among the classes "
-                    f"{', '.join(self.file_classes[1:])}. Correct the name or add the class."
+                    f"{shown(path)} has a box of class {name!r}, which is not among the classes "
+                    f"{listed(self.file_classes[1:])}. Correct the name or add the class."
                 )
             label = self._new_id[self.file_classes.index(name)]
             if label == VOID:
@@ -198,14 +199,16 @@ def read_list(path: Path) -> list[str]:
     """
     if not path.is_file():
         there = sorted(p.stem for p in path.parent.glob("*.txt"))
-        raise FileNotFoundError(f"the list {path} is missing; lists there: {there or 'none'}.")
+        raise FileNotFoundError(
+            f"the list {shown(path)} is missing; lists there: {there or 'none'}."
+        )
     lines = path.read_text(encoding="utf-8").splitlines()
     names = [line.split()[0] for line in lines if line.strip()]
     if not names:
-        raise ValueError(f"the list {path} is empty. Write one image name per line.")
+        raise ValueError(f"the list {shown(path)} is empty. Write one image name per line.")
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})[:3]
-        raise ValueError(f"the list {path} names {', '.join(twice)} twice. Take one out.")
+        raise ValueError(f"the list {shown(path)} names {listed(twice)} twice. Take one out.")
     return names
 
 
@@ -261,7 +264,7 @@ def _other_folders(
     if not files:
         return []
     return [Finding(
-        "NOTE", name, f"{len(files)} masks lie in {files[0].parent.name}, the others in "
+        "NOTE", name, f"{len(files)} masks lie in {visible(files[0].parent.name)}, the others in "
         f"{mask_folders[0]}", (shown(files[0]),),
         f"Copy them to {mask_folders[0]} to read all masks of this list.",
     )]

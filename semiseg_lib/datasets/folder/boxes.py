@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from semiseg_lib.core.escaping import listed, visible
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.devkit.annotation import half_open, read_annotation
 from semiseg_lib.datasets.labels import LabelError
 from semiseg_lib.datasets.sample import Boxes
@@ -66,9 +68,10 @@ class FolderBoxes:
         for label, _ in drawn:
             if label not in classes[1:]:
                 raise LabelError(
-                    f"{path} has a box of class {label!r} on {name}, but classes.txt names "
-                    f"{', '.join(classes[1:])} (after the background, {classes[0]}). Correct the "
-                    "name, or add the class at the end of classes.txt."
+                    f"{shown(path)} has a box of class {label!r} on {visible(name)}, but "
+                    f"classes.txt names {listed(classes[1:])} (after the background, "
+                    f"{visible(classes[0])}). Correct the name, or add the class at the end of "
+                    "classes.txt."
                 )
         return Boxes(
             np.asarray([box for _, box in drawn], np.float32).reshape(-1, 4),
@@ -90,19 +93,20 @@ def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
     xml = {path.stem: path for path in sorted(folder.glob("*.xml"))}
     if len(files) + bool(xml) > 1:
         sources = ", ".join([f.name for f in files] + (["boxes/*.xml"] if xml else []))
-        raise ValueError(f"{root} has boxes in {sources}. Keep one of them.")
+        raise ValueError(f"{shown(root)} has boxes in {sources}. Keep one of them.")
     if folder.is_dir() and not xml and not files:
         raise ValueError(
-            f"{folder} holds neither NAME.xml (VOC) nor a JSON file (COCO). Export the boxes in "
-            "one of the two formats, or remove the folder."
+            f"{shown(folder)} holds neither NAME.xml (VOC) nor a JSON file (COCO). Export the "
+            "boxes in one of the two formats, or remove the folder."
         )
     coco = read_coco(files[0]) if files else {}
     crowds = read_crowds(files[0]) if files else {}
     boxes = FolderBoxes(files[0] if files else folder if xml else None, xml, coco, crowds)
     if strangers := sorted(boxes.names - set(images)):
         raise ValueError(
-            f"{boxes.file} has boxes of {len(strangers)} images that are not in "
-            f"{root / 'images'}, such as {strangers[0]}. Add the images, or remove the boxes."
+            f"{shown(boxes.file)} has boxes of {len(strangers)} images that are not in "
+            f"{shown(root / 'images')}, such as {visible(strangers[0])}. Add the images, or remove "
+            "the boxes."
         )
     return boxes
 
@@ -127,14 +131,17 @@ def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
                 continue
             drawn[names[entry["image_id"]]].append((kinds[entry["category_id"]], _corners(entry)))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LabelError(f"{path} is not JSON ({error}). Export the boxes again.") from error
+        raise LabelError(f"{shown(path)} is not JSON ({error}). Export the boxes again.") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LabelError(
-            f"{path} is not a COCO file of boxes ({error!r}). It needs images (id, file_name), "
-            "categories (id, name) and annotations (image_id, category_id, bbox of four numbers)."
+            f"{shown(path)} is not a COCO file of boxes ({error!r}). It needs images (id, "
+            "file_name), categories (id, name) and annotations (image_id, category_id, bbox of "
+            "four numbers)."
         ) from error
     if len(drawn) < len(names):
-        raise LabelError(f"{path} lists two images of the same name; rename one of the files.")
+        raise LabelError(
+            f"{shown(path)} lists two images of the same name; rename one of the files."
+        )
     return {name: tuple(boxes) for name, boxes in drawn.items()}
 
 
@@ -165,8 +172,9 @@ def _inside(box: Box, size: tuple[int, int], name: str, path: Path) -> Box:
     x0, y0, x1, y1 = box
     if not (-1 < x0 < x1 < width + 1 and -1 < y0 < y1 < height + 1):
         raise LabelError(
-            f"{path} has the box x {x0:g}, y {y0:g}, width {x1 - x0:g}, height {y1 - y0:g} on "
-            f"{name}, which does not lie in its image of {width}x{height} pixels. COCO's bbox "
-            "is (x, y, width, height) in pixels, not two corners and not fractions of the width."
+            f"{shown(path)} has the box x {x0:g}, y {y0:g}, width {x1 - x0:g}, height {y1 - y0:g} "
+            f"on {visible(name)}, which does not lie in its image of {width}x{height} pixels. "
+            "COCO's bbox is (x, y, width, height) in pixels, not two corners and not fractions of "
+            "the width."
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))

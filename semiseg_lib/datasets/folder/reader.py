@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.labels import (
     VOID,
     LabelError,
@@ -19,7 +21,7 @@ from semiseg_lib.datasets.labels import (
     read_image,
     read_mask,
 )
-from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates
+from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, can_be_listed, check_no_duplicates
 from semiseg_lib.datasets.sample import Sample
 
 from .boxes import FolderBoxes, find_boxes
@@ -77,8 +79,9 @@ class FolderDataset:
         check_known(self.names, self.contents, "the choice")
         if boxes and self.classes[0] != self.contents.classes[0]:
             raise ValueError(
-                f"keep starts with {self.classes[0]}; with boxes it must start with the "
-                f"background, {self.contents.classes[0]}, whose channel means 'outside every box'."
+                f"keep starts with {visible(self.classes[0])}; with boxes it must start with the "
+                f"background, {visible(self.contents.classes[0])}, whose channel means 'outside "
+                "every box'."
             )
 
     @property
@@ -124,24 +127,24 @@ def scan_folder(root: Path) -> Contents:
 
     Raises:
         FileNotFoundError: ``images`` or ``classes.txt`` is missing.
-        ValueError: there are no images, two of the same name, masks or boxes without an image,
-            files that are not images, or ``classes.txt`` is invalid.
+        ValueError: there are no images, two of the same name, a name with a line break, masks or
+            boxes without an image, files that are not images, or ``classes.txt`` is invalid.
         LabelError: the COCO file is invalid.
     """
     root = Path(root)
     if not (root / "images").is_dir():
-        raise FileNotFoundError(f"{root} has no folder images. Put the images into it.")
+        raise FileNotFoundError(f"{shown(root)} has no folder images. Put the images into it.")
     classes = read_classes(root / "classes.txt")
     images = _files(root / "images", IMAGE_SUFFIXES, "images; convert them to PNG or JPEG")
     if not images:
-        raise ValueError(f"{root / 'images'} is empty. Put the images directly into it.")
+        raise ValueError(f"{shown(root / 'images')} is empty. Put the images directly into it.")
     masks = {}
     if (root / "masks").is_dir():
         masks = _files(root / "masks", (".png",), "PNG files; JPEG would blur the ids")
     if strangers := sorted(set(masks) - set(images)):
         raise ValueError(
             f"{len(strangers)} masks have no image of the same name in images, such as "
-            f"{masks[strangers[0]]}. Name each mask like its image (cat1.jpg, cat1.png)."
+            f"{shown(masks[strangers[0]])}. Name each mask like its image (cat1.jpg, cat1.png)."
         )
     return Contents(root, classes, images, masks, find_boxes(root, images))
 
@@ -155,18 +158,18 @@ def read_classes(path: Path) -> tuple[str, ...]:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing. Write one class name per line, the background (id 0) first; the "
-            "line number, counted from 0, is the id in the masks."
+            f"{shown(path)} is missing. Write one class name per line, the background (id 0) "
+            "first; the line number, counted from 0, is the id in the masks."
         )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
+        raise ValueError(f"{shown(path)} is not UTF-8 text. Save it as UTF-8.") from None
     classes = tuple(line.strip() for line in lines if line.strip())
     if not 2 <= len(classes) <= VOID or len(set(classes)) < len(classes):
         raise ValueError(
-            f"{path} names {len(classes)} classes, {len(set(classes))} of them different. It "
-            f"needs the background and 1 to {VOID - 1} more, each once."
+            f"{shown(path)} names {len(classes)} classes, {len(set(classes))} of them different. "
+            f"It needs the background and 1 to {VOID - 1} more, each once."
         )
     return classes
 
@@ -177,10 +180,15 @@ def _files(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
              if not p.name.startswith(".") and p.name.lower() not in _IGNORED]
     if wrong := [p for p in files if p.is_dir() or p.suffix.lower() not in suffixes]:
         raise ValueError(
-            f"{len(wrong)} entries of {folder} cannot be read, such as {wrong[0].name}. It may "
-            f"hold only {what}, and no folders."
+            f"{len(wrong)} entries of {shown(folder)} cannot be read, such as "
+            f"{visible(wrong[0].name)}. It may hold only {what}, and no folders."
         )
-    check_no_duplicates([p.stem for p in files], str(folder))
+    if unlisted := [p for p in files if not can_be_listed(p.stem)]:
+        raise ValueError(
+            f"no list can name {visible(unlisted[0].name)} in {shown(folder)}: a name is one line "
+            "of UTF-8. Rename the file."
+        )
+    check_no_duplicates([p.stem for p in files], shown(folder))
     return {p.stem: p for p in files}
 
 
@@ -189,8 +197,9 @@ def check_known(names: Sequence[str], contents: Contents, what: str) -> None:
     check_no_duplicates(names, what)
     if unknown := [name for name in names if name not in contents.images]:
         raise ValueError(
-            f"{what} names {len(unknown)} images that are not in {contents.root / 'images'}, "
-            f"such as {unknown[0]}. Names are written without folder and ending."
+            f"{what} names {len(unknown)} images that are not in "
+            f"{shown(contents.root / 'images')}, such as {visible(unknown[0])}. Names are written "
+            "without folder and ending."
         )
 
 
@@ -198,7 +207,8 @@ def _read_ids(path: Path, classes: Sequence[str]) -> np.ndarray:
     mask = read_mask(path, len(classes))
     if len(classes) == 2 and present_ids(mask) == {0, VOID}:
         raise LabelError(
-            f"{path} holds only 0 and {VOID}, and {VOID} means void. If white is {classes[1]}, "
-            "save it as 1; if it is void, leave the mask out, it shows only background."
+            f"{shown(path)} holds only 0 and {VOID}, and {VOID} means void. If white is "
+            f"{visible(classes[1])}, save it as 1; if it is void, leave the mask out, it shows "
+            "only background."
         )
     return mask

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from semiseg_lib.core import escaping
 from semiseg_lib.evaluation.statistics import mean_and_interval
 from semiseg_lib.notebook.plots.charts import spread_apart
 from semiseg_lib.notebook.plots.style import (
@@ -58,7 +59,7 @@ def score_against_cost(
         axes.set_xticks(costs, [f"{cost:g}" for cost in costs])
         axes.minorticks_off()
         axes.margins(x=0.12, y=0.08)
-        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set(xlabel=escaping.figure(xlabel), ylabel=escaping.figure(ylabel))
         axes.grid(axis="both")
         _label(axes, {name: points[name] for name in named})
     return figure
@@ -85,7 +86,7 @@ def _label(axes: Axes, points: Mapping[str, tuple[float, Sequence[float]]]) -> N
     heights = spread_apart(ends[:, 1], LABEL_HEIGHT)
     for place, name in enumerate(points):
         axes.annotate(
-            name, ends[place], (1.02, heights[place]), xycoords="axes fraction",
+            escaping.figure(name), ends[place], (1.02, heights[place]), xycoords="axes fraction",
             textcoords="axes fraction", color=SERIES_COLOURS[place], va="center", fontsize=12,
             fontweight="bold", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": GRID, "shrinkA": 1, "shrinkB": 6},

@@ -15,7 +15,7 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, encode_runs, quantise
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_names
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 
@@ -61,7 +61,7 @@ class AlphaExplorer(StaticWidget):
         self._boxes = list(boxes)
         self._ancillary = np.asarray(logits_ancillary, np.float32)
         self._primary = np.asarray(logits_primary, np.float32)
-        self._classes = [str(name) for name in classes]
+        self._classes = as_names(classes)
         self._truth = None if truth is None else as_labels(
             "truth", truth, self._images, len(self._classes))
         self._check_shapes()

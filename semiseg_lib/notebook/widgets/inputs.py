@@ -1,12 +1,19 @@
-"""Validate the images and labels of widgets."""
+"""Validate the images, labels and names of widgets."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from semiseg_lib.core import escaping
 from semiseg_lib.datasets.labels import VOID
+
+
+def as_names(names: Iterable[object]) -> list[str]:
+    """Return names as the widget shows them, each on one line and without invisible characters."""
+    return [escaping.visible(name) for name in names]
 
 
 def as_images(images: Any, at_least: int = 1) -> np.ndarray:
