@@ -30,11 +30,15 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["minivoc", *arguments]
     code = tyro.extras.subcommand_cli_from_dict(
-        {"minivoc": minivoc, **_downloads(), "frames": frames, "check": check, "split": split},
-        args=arguments, prog="semiseg data",
+        commands(), args=arguments, prog="semiseg data",
         description="Get a dataset, check it, draw a labelled list from it.",
     )
     return code or 0
+
+
+def commands() -> dict[str, Callable[..., int | None]]:
+    """Return every command after ``semiseg data``, by name."""
+    return {"minivoc": minivoc, **_downloads(), "frames": frames, "check": check, "split": split}
 
 
 def minivoc(common: CommonFlags = Common()) -> None:
