@@ -12,6 +12,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parent))
@@ -33,7 +34,8 @@ from semiseg_lib.cli import data, main
 from semiseg_lib.core import escaping
 from semiseg_lib.core.durable import read_json
 from semiseg_lib.core.escaping import visible
-from semiseg_lib.datasets.folder import scan_folder
+from semiseg_lib.datasets.folder import FolderDataset, folder_lists, scan_folder
+from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.studies import Records, comparison
 from semiseg_lib.studies.arms import Arm
@@ -146,6 +148,40 @@ def test_what_is_wrong_with_a_folder_is_told_as_text(semiseg, place, tmp_path):
     (root / "val.txt").write_text("\x1b[31mstranger\n", encoding="utf-8")
     _, said = semiseg("train", "supervised", *OWN, "--root", root, code=1)
     assert r"\x1b[31mstranger" in said
+
+
+def spoil_a_box(root: Path) -> None:
+    text = (root / "boxes.json").read_text(encoding="utf-8").replace('"bbox": [', '"bbox": [-99, ')
+    (root / "boxes.json").write_text(text.replace(", 10]", "]"), encoding="utf-8")
+
+
+SPOILT = {
+    "a mask too many": lambda root: (root / "images" / f"{FILES[0]}.png").unlink(),
+    "a mask of other ids": lambda root: write_mask(np.full((48, 12), 99, np.uint8),
+                                                   root / "masks" / f"{FILES[0]}.png"),
+    "a mask of another size": lambda root: write_mask(np.zeros((3, 3), np.uint8),
+                                                      root / "masks" / f"{FILES[0]}.png"),
+    "an image that is none": lambda root: (root / "images" / f"{FILES[0]}.png").write_bytes(b"x"),
+    "a text among the images": lambda root: (root / "images" / "\x1b[1m.txt").write_bytes(b"x"),
+    "a box of another class": lambda root: (root / "classes.txt").write_text(
+        "paper\n\x1b[31mred\nx\n", encoding="utf-8"),
+    "a class twice": lambda root: (root / "classes.txt").write_text("a\na\n", encoding="utf-8"),
+    "a box outside": spoil_a_box,
+    "a list without masks": lambda root: (root / "val.txt").write_text(
+        "\n".join(FILES), encoding="utf-8"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_what_is_raised_is_text_already(tmp_path, how):
+    """In a notebook or a script nothing stands between an error and the reader."""
+    root = draw_folder(tmp_path / "root \x1b[2J\n", CLASSES[:16], FILES[::-1], len(FILES))
+    assert folder_lists(root, 0) and len(list(FolderDataset(root))) == len(FILES)
+    SPOILT[how](root)
+    with pytest.raises((ValueError, FileNotFoundError)) as raised:
+        folder_lists(root, 0)
+        list(FolderDataset(root))
+    assert_is_text_for_a_terminal(str(raised.value))
 
 
 @pytest.mark.parametrize("name", ["a\nb", "c\u2028d", "e\x85f", "g\udce9"])

@@ -163,6 +163,15 @@ def test_only_one_file_writes_tags():
     assert found == {"semiseg_lib/notebook/widgets/static_widget.py"}
 
 
+def test_no_chapter_shows_markup_of_its_own():
+    """A chapter shows tables, figures and widgets of the library; printed text a page escapes."""
+    chapters = sorted((CHECKOUT / "notebooks").glob("[0-9]*.py"))
+    marked = {"HTML", "Markdown", "Javascript", "Latex", "SVG", "display", "to_html"}
+    assert len(chapters) > 15
+    for path in chapters:
+        assert not marked & {name for name, _ in calls(tree_of(path))}, path.name
+
+
 def test_no_script_makes_markup_or_code_of_text():
     scripts = sorted((CHECKOUT / "semiseg_lib").rglob("*.js"))
     dangerous = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|"
