@@ -11,18 +11,16 @@ from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.evaluation.statistics import paired_interval
 from semiseg_lib.notebook import published
 from semiseg_lib.notebook.tables import markdown_table
-from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import Records, comparison
-from semiseg_lib.studies.comparison import FAIR, MASK_OVER_BOXES, Row
-from semiseg_lib.studies.entries import Entry
+from semiseg_lib.studies.comparison import Row
+from semiseg_lib.studies.entries import FAIR, MASK_OVER_BOXES, Entry
+from semiseg_lib.studies.summary import COSTS, PHOTOGRAPHS
 
 RESULTS_START, RESULTS_END = "<!-- results:start -->", "<!-- results:end -->"
 RESULTS_PAGE = CHECKOUT / "notebooks" / "results.md"
 SHOWN = ("supervised", "none", "linear", "all masks")
-PHOTO_STUDY = "photographs"
 DRAWN_STUDIES = {"unlabelled": "unlabelled-drawn", "context": "context-drawn"}
 WITHOUT_BOXES = ("voc unlabelled", "camvid unlabelled")
-COSTS = {"minutes": "minutes", "images a second": "images a second", "memory GB": "memory (GB)"}
 
 
 def results_table() -> str:
@@ -87,7 +85,7 @@ def regions() -> dict[tuple[str, str], str]:
             for name, content in contents.items()}
 
 
-def measured(name: str, study: str = PHOTO_STUDY) -> str:
+def measured(name: str, study: str = PHOTOGRAPHS) -> str:
     """Return the table of a study of real images, or the command that makes its records.
 
     Args:
@@ -100,44 +98,11 @@ def measured(name: str, study: str = PHOTO_STUDY) -> str:
     except FileNotFoundError:
         return (f"*No record of this run is stored yet.* `semiseg study {shell(study)} --profile "
                 f"{name} --root DIR` makes it.")
-    rows = photo_rows(records, study)
+    rows = studies.score_rows(records, study)
     plain = ["mIoU on test (%)", *COSTS.values(), "mIoU of the labels (%)"]
     table = markdown_table(rows, plain=[title for title in plain if title in rows[0]])
-    parts = [conditions(records, profile, study), table, *gains(records)]
+    parts = [studies.conditions(records, profile, study), table, *gains(records)]
     return _with_mark("\n\n".join(parts), records.mark)
-
-
-def photo_rows(records: Records, study: str = PHOTO_STUDY) -> list[dict]:
-    """Return a row per arm of the study with records: scores in percent, and costs."""
-    rows, labels = [], any("labels" in row for row in records.rows)
-    for key, arm in studies.STUDIES[study].items():
-        if not records.seeds(key):
-            continue
-        row = {"masks": str(arm.labelled), "model": arm.text + records.sign,
-               "mIoU on test (%)": records.scores(key)}
-        if labels:
-            row["mIoU of the labels (%)"] = records.scores(key, "labels") or None
-        row |= {title: records.scores(key, score) or None for score, title in COSTS.items()}
-        rows.append({**row, "seeds": str(len(records.seeds(key)))})
-    return rows
-
-
-def conditions(records: Records, profile: Profile, study: str = PHOTO_STUDY) -> str:
-    """Return a sentence on the size and the machine of the runs."""
-    seeds = sorted({row["seed"] for row in records.rows})
-    kind = "Run on a graphics card" if records.on_gpu else "**Reduced run**, no graphics card"
-    unlabelled = f"at most {profile.data.at_most}" if profile.data.at_most else "all"
-    train, images = {
-        PHOTO_STUDY: (profile.train_primary, "for the primary, {} unlabelled images")
-    }.get(study, (profile.train_unlabelled, "after the supervised ones, {} unlabelled images"))
-    return (
-        f"{kind}; profile {profile.name} ({profile.purpose}). {profile.augment.crop}-px crops, "
-        f"{profile.model.architecture} on {profile.model.encoder}, {train.steps} steps of "
-        f"{train.images} images {images.format(unlabelled)}, "
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}). Mean ± sd "
-        "over the seeds" + ("" if len(seeds) > 1 else "; one seed has no spread")
-        + f". Machine: {markdown(records.made_with)}."
-    )
 
 
 def drawn_without_boxes(study: str = "unlabelled") -> str:
@@ -197,7 +162,7 @@ def compared() -> str:
 def gains(records: Records) -> list[str]:
     """Return a sentence per labelled count: linear and convolutional minus none, if paired."""
     sentences = []
-    for key, arm in studies.STUDIES[PHOTO_STUDY].items():
+    for key, arm in studies.STUDIES[PHOTOGRAPHS].items():
         correction = key.removeprefix(f"{arm.labelled} ")
         none = f"{arm.labelled} none"
         if correction not in ("linear", "conv") or len(records.seeds(key)) < 2:

@@ -46,8 +46,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from bookkit import results
-
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib import (
     Boxes, Data, DataConfig, Loader, Machine, ModelConfig, Run, ViewConfig,
@@ -81,8 +79,8 @@ machine = Machine(device, Path(root) if root else None)
 stored = recipes.load("laptop", "voc")
 try:
     records = studies.read("photographs", stored)
-    rows = results.photo_rows(records)
-    print(results.conditions(records, stored))
+    rows = studies.score_rows(records, "photographs")
+    print(studies.conditions(records, stored, "photographs"))
     print(records.mark)
 except FileNotFoundError as missing:
     rows = []

@@ -53,6 +53,7 @@ from semiseg_lib import (
 )
 from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.methods import SupervisedConfig
+from semiseg_lib.methods.base import BOTH, LABELLED
 from semiseg_lib.methods.losses import shown_pixels
 from semiseg_lib.methods.mean_teacher.method import MeanTeacher
 from semiseg_lib.training import memory
@@ -223,21 +224,21 @@ class SoftTeacher(AveragedMethod):
     def __init__(self, config: SoftTeacherConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
-        parts = {"labelled", "unlabelled"} if config.weight else {"labelled"}
-        self.learns_from = frozenset(parts)
+
+    @classmethod
+    def learns_from(cls, config: SoftTeacherConfig) -> frozenset[str]:
+        return BOTH if config.weight else LABELLED
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         images, masks = batch.labelled.images, batch.labelled.masks
-        config = self.config
-        if not config.weight:
+        if not self.config.weight:
             return {"labelled": cross_entropy(self.network(images), masks)}
         part, rng = batch.unlabelled, np.random.default_rng(batch.seed)
         taught = self.teach(part.images)
-        views = strong_view(part.images, config.strong, rng)
-        logits = self.network(torch.cat([images, views]))
-        own, of_views = logits.split([len(images), len(views)])
+        views = strong_view(part.images, self.config.strong, rng)
+        own, of_views = self.logits_together(images, views)
         consistent = soft_cross_entropy(of_views, taught, shown_pixels(part))
-        weight = config.weight * ramp_up(progress, config.ramp)
+        weight = self.config.weight * ramp_up(progress, self.config.ramp)
         return {"labelled": cross_entropy(own, masks),
                 "unlabelled": weight * consistent}
 
@@ -476,8 +477,8 @@ tables.results_table(table)
 # |---|---|---|
 # | 1 | `methods/soft_teacher/method.py` | the class from above, under its equations (E1), (E2) … |
 # | 2 | `methods/soft_teacher/__init__.py` | the idea, the options, and `DECLARED` with both |
-# | 3 | `recipes/laptop/minivoc.yml` | `unlabelled["soft-teacher"]`: its options in this profile |
-# | 4 | `studies/catalogue.py` | an arm, and an arm for each control |
+# | 3 | `recipes/laptop/soft_teacher.yml` | its options in this profile, on `base: laptop/minivoc` |
+# | 4 | `studies/catalogue.py` | `Arm("mine", method("soft-teacher"))`; an arm for each control |
 # | 5 | `tests/methods/` | its loss against a loop over pixels; the contract is free |
 #
 # ```bash

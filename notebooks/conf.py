@@ -34,6 +34,10 @@ extensions = [
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
     "sphinx-mathjax-offline",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "bookkit.api",
 ]
 exclude_patterns = ["_build", "README.md", "book.yml"]
 
@@ -54,6 +58,15 @@ nb_mime_priority_overrides = [
     ["html", "text/html", 5],
     ["html", "application/vnd.jupyter.widget-view+json", None],
 ]
+
+# The page of the public names. Types and names that have no entry there are shown without a link.
+nitpick_ignore_regex = [("py:.*", ".*")]
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Attributes", "params_style")]
+python_maximum_signature_line_length = 78
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["_static"]

@@ -43,7 +43,8 @@ def imports_of(path: Path, source: str | None = None) -> set[str]:
     """Dotted names of everything a file imports, also inside functions and relatively."""
     source = path.read_text(encoding="utf-8") if source is None else source
     names: set[str] = set()
-    package = dotted(path) if path.name == "__init__.py" else dotted(path).rpartition(".")[0]
+    inside = dotted(path) if path.is_relative_to(LIBRARY) else ""
+    package = inside if path.name == "__init__.py" else inside.rpartition(".")[0]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -176,14 +177,25 @@ def test_what_serves_every_method_knows_none_by_name(name):
     assert not words & {*rooms, "supervised", "ancillary", "primary"}
 
 
-def test_nothing_imports_a_notebook_or_a_test():
-    def outside(path: Path):
-        for name in imports_of(path):
-            top = name.split(".")[0]
-            if top in ("notebooks", "tests", "conftest") or top[:1].isdigit():
-                yield f"imports {name}"
+def outside(path: Path):
+    """What a file imports of the book around the library: builder, chapters, tests."""
+    for name in imports_of(path):
+        top = name.split(".")[0]
+        if top in ("bookkit", "notebooks", "tests", "conftest") or top[:1].isdigit():
+            yield f"imports {name}"
 
+
+def test_the_library_knows_no_builder_no_notebook_and_no_test():
     assert complaints(outside) == []
+
+
+def test_chapters_and_examples_use_the_library_alone(checkout):
+    """A reader has the library; the builder is for authors. (``conf.py`` is Sphinx's.)"""
+    chapters = sorted((checkout / "notebooks").glob("[0-9]*.py"))
+    examples = sorted((checkout / "examples").glob("*.py"))
+    assert chapters and examples
+    for path in (*chapters, *examples):
+        assert [*outside(path)] == [], path.name
 
 
 def test_a_file_can_be_read_in_one_sitting():
@@ -438,7 +450,7 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 QUESTIONS = {
-    "semiseg_lib.batches.data": [
+    "semiseg_lib.batches.options": [
         "isinstance(value, DatasetOptions)", "type(self.options) is not kind",
     ],
     "semiseg_lib.datasets.dataset": [
@@ -451,7 +463,7 @@ QUESTIONS = {
 def test_nothing_asks_what_kind_of_data_it_was_given():
     """One data world: what works with one dataset works with every other."""
     kinds = data_kinds()
-    assert kinds >= DATA_WORLD | {"MiniVOCOptions", "CamVidOptions", "VOCSource", "FolderDataset"}
+    assert kinds >= DATA_WORLD | {"MiniVOCOptions", "ReaderSource", "FolderDataset"}
     asked = {dotted(path): found for path in MODULES
              if (found := kinds_tested(path.read_text(encoding="utf-8"), kinds))}
     for name, allowed in QUESTIONS.items():
@@ -466,7 +478,7 @@ def test_nothing_asks_what_kind_of_data_it_was_given():
     "x = isinstance(one, (int, image_set.ImageSet))", "hasattr(data, 'world')",
     "getattr(pipeline.data.config.options, 'recipe', '')", "hasattr(self.source, 'boxed')",
     "type(options) is MiniVOCOptions", "getattr(profile.data, 'dataset', 'minivoc')",
-    "match source:\n    case VOCSource():\n        pass", "x = type(reader) == kind",
+    "match source:\n    case ReaderSource():\n        pass", "x = type(reader) == kind",
     "def f(which: ImageSet | None): return hasattr(which, 'box_maps')",
     "x = issubclass(kind, DatasetOptions)", "x = getattr(images, 'stored', None)",
 ])

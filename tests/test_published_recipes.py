@@ -174,7 +174,7 @@ def test_every_recipe_builds_its_method(method, dataset):
     assert logits.shape == (1, CLASSES[dataset], side, side)
     assert built.networks == (2 if "cps" in method else 1)
     train = paper.rounds.pretrain if method == "pseudo-label" else paper.train_unlabelled
-    assert ("unlabelled" in built.learns_from) == (train.batch_unlabelled > 0)
+    assert ("unlabelled" in built.learns_from(options)) == (train.batch_unlabelled > 0)
     scales = {group["lr_scale"] for group in built.parameter_groups()}
     assert scales == ({0.1, 1} if paper.model.encoder_lr == 0.1 else {1})
 

@@ -7,24 +7,28 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 from unittest import mock
 
 import pytest
 import torch
 
-from semiseg_lib import recipes, studies
+from semiseg_lib import methods, recipes, studies
 from semiseg_lib.cli import main
 from semiseg_lib.core.durable import Damaged, read_json, write_json
 from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.core.fingerprint import load as load_value
 from semiseg_lib.core.paths import CHECKOUT, work_root
 from semiseg_lib.core.provenance import code_version, state_of_machine
-from semiseg_lib.evaluation.predict import Protocol
+from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Inputs, Machine, Run, resolve, self_correction, training
 from semiseg_lib.experiments.inventory import inventory
+from semiseg_lib.experiments.semi_supervised import learn
+from semiseg_lib.methods import SupervisedConfig, registry
+from semiseg_lib.methods.supervised.method import Supervised
 from semiseg_lib.recipes import load
 from semiseg_lib.studies import Arm, Rounds, scores
 from semiseg_lib.studies import records as stored_records
@@ -86,6 +90,13 @@ def machine_state(threads: int = 1) -> dict:
 def made(threads: int = 1, code: str = "abc") -> list[dict]:
     """What one training says of itself."""
     return [{"machine": machine_state(threads), "code": code}]
+
+
+@dataclass(frozen=True)
+class MineConfig(SupervisedConfig):
+    """Options of a method that is registered and not shipped."""
+
+    name: Literal["mine"] = "mine"
 
 
 @pytest.fixture
@@ -214,6 +225,29 @@ def test_records_that_are_not_there_name_the_command(records):
         studies.read("label errors", load("smoke"))
 
 
+def test_an_arm_names_its_method_by_the_name_that_commands_know(monkeypatch):
+    """With the profile's options; a profile with a recipe per system has none for a study."""
+    smoke = load("smoke")
+    for name, options in smoke.unlabelled.items():
+        assert Arm(name, studies.method(name)).value(smoke, 3) == learn(smoke, 3, options)
+    changed = Arm("off", studies.method("cutmix-cps", weight=0.0)).value(smoke, 3)
+    assert changed == learn(smoke, 3, replace(smoke.unlabelled["cutmix-cps"], weight=0.0))
+    bare = replace(smoke, unlabelled={})
+    assert Arm("cac", studies.method("cac")).value(bare, 3) == learn(
+        smoke, 3, smoke.unlabelled["cac"]
+    )
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    methods.register(MineConfig, Supervised)
+    mine = Arm("mine", studies.method("mine", ema_decay=0.5)).value(smoke, 3)
+    assert mine == learn(smoke, 3, MineConfig(ema_decay=0.5))
+    with pytest.raises(methods.UnknownMethod, match="'nonsense' is not known here"):
+        Arm("nonsense", studies.method("nonsense")).value(smoke, 3)
+    with pytest.raises(ValueError, match="'primary' is a stage of a storyline"):
+        studies.method("primary")
+    with pytest.raises(ValueError, match="'paper' has a recipe per system for 'voc'"):
+        Arm("cac", studies.method("cac")).value(load("paper", "voc"), 3)
+
+
 def test_an_unknown_study_or_arm_is_refused(records):
     with pytest.raises(KeyError, match="nonsense"):
         studies.run("nonsense", load("smoke"))
@@ -332,7 +366,7 @@ def test_what_builds_on_a_run_that_is_gone_is_refused(own):
     longer = studies.STUDIES["unlabelled"]["longer"].value(profile, 1)
     start = resolve(longer.start[0], machine)
     resolve(longer, machine)
-    start.folder.delete()
+    start.folder.store.delete()
     with pytest.raises(FileNotFoundError, match=f"{start.folder.path.name} is gone.*--anew"):
         scores.scored(longer, profile, machine)
 
@@ -512,6 +546,9 @@ def test_a_row_that_does_not_say_its_data_is_left_out_and_stays(runs, records):
 WRITES_A_ROW = """
 import sys
 from pathlib import Path
+from semiseg_lib.experiments.semi_supervised import learn
+from semiseg_lib.methods import SupervisedConfig, registry
+from semiseg_lib.methods.supervised.method import Supervised
 from semiseg_lib.recipes import load
 from semiseg_lib.studies import records
 path, seed = Path(sys.argv[1]), int(sys.argv[2])
@@ -654,7 +691,7 @@ def test_images_that_change_while_an_arm_runs_are_noticed(own, records, monkeypa
 def test_any_changed_bit_of_a_file_is_noticed(runs, records, monkeypatch):
     """With the file's name and a fix."""
     smoke = load("smoke")
-    monkeypatch.setattr(stored_records, "_is_tracked", lambda _: True)  # git, a thousand times
+    monkeypatch.setattr(stored_records, "is_tracked", lambda _: True)  # git, a thousand times
     store(records, "controls", legacy_rows(["none"]))
     studies.run("controls", smoke, seeds=(1,))
     path = records / "controls-smoke.json"

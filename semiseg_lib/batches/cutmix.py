@@ -55,10 +55,18 @@ class Mix:
 
 
 def draw_mix(images: Tensor, config: CutMixConfig | None, rng: np.random.Generator) -> Mix:
-    """Draw how the images (B, 3, H, W) of a batch are mixed; not at all without a ``config``.
+    """Draw how the images of a batch are mixed.
+
+    Args:
+        images: (B, 3, H, W); only their number, size and device are used.
+        config: the rectangles; None mixes nothing.
+        rng: draws the rectangles.
+
+    Returns:
+        A callable that mixes maps (B, H, W) or (B, C, H, W) of these images, all in the same way.
 
     Raises:
-        ValueError: there is one image only, and so none to paste.
+        ValueError: there is only one image, so there is none to paste.
     """
     count, _, height, width = images.shape
     if config is None:

@@ -54,17 +54,17 @@ class ImageSet:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The images' names, in order."""
+        """Return the names of the images, in order."""
         return tuple(self.reader.names[i] for i in self.indices)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The C class names."""
+        """Return the names of the C classes."""
         return self.reader.classes
 
     @cached_property
     def digest(self) -> str:
-        """The digest, 64 hexadecimal digits, of all content that these images are read from."""
+        """Return the digest, 64 hex digits, of all content that these images are read from."""
         extra = (self.decoding, *([self._boxed_classes] if self._boxed_classes else []))
         return image_set_digest(self.reader, self.indices, extra=extra, note=self.files.note)
 
@@ -82,13 +82,13 @@ class ImageSet:
 
     @property
     def decoding(self) -> str:
-        """What determines the samples besides the bytes: decode version and reader options."""
+        """Return what determines the samples besides the bytes: decode version, reader options."""
         said = self.reader.decoding
         return said if self.decode is None else f"decode {self.decode}\n{said}"
 
     @property
     def images(self) -> Tensor:
-        """All images, uint8 (N, 3, H, W).
+        """Return all images, uint8 (N, 3, H, W).
 
         Raises:
             ValueError: they differ in size.
@@ -97,7 +97,7 @@ class ImageSet:
 
     @property
     def masks(self) -> Tensor:
-        """All masks, uint8 (N, H, W).
+        """Return all masks, uint8 (N, H, W).
 
         Raises:
             ValueError: they differ in size, or an image has none.
@@ -106,6 +106,9 @@ class ImageSet:
 
     def sample(self, number: int) -> Sample:
         """Return an image with its labels, as stored.
+
+        Args:
+            number: its index in this set.
 
         Raises:
             ValueError: one of its files has changed since the digest was computed.
@@ -116,6 +119,9 @@ class ImageSet:
 
     def allowed(self, number: int) -> Allowed:
         """Return the classes that the boxes of an image allow in each pixel.
+
+        Args:
+            number: its index in this set.
 
         Raises:
             ValueError: this set does not read boxes.
@@ -209,7 +215,16 @@ class ImageSet:
     def assemble(
         self, numbers: Sequence[int], samples: Sequence[Sample], views: Sequence[View] | None = None
     ) -> Part:
-        """Return :meth:`part` from samples that were read before."""
+        """Return :meth:`part` from samples that were read before.
+
+        Args:
+            numbers: indices in this set.
+            samples: what :meth:`sample` returned for each of them.
+            views: a view of each; None for the whole images.
+
+        Raises:
+            ValueError: as for :meth:`part`.
+        """
         may_be_padded = views is not None
         if views is None:
             views = [View.whole(sample.image.shape[1:]) for sample in samples]
@@ -288,21 +303,44 @@ class Masks(Sequence):
         return np.asarray(self.images.masks.numpy(), dtype=dtype)
 
 
-class Relabelled:
+class Joined:
+    """The concatenation of several image sets as one reader without boxes."""
+
+    def __init__(self, sets: Sequence[ImageSet]) -> None:
+        self.places = [(images, number) for images in sets for number in range(len(images))]
+        self.names = tuple(name for images in sets for name in images.names)
+        self.classes = sets[0].classes
+        self.boxes = False
+        self.masks: Sequence[np.ndarray] | Literal["own"] | None = "own"
+        self.decoding = "\n".join(dict.fromkeys(images.decoding for images in sets))
+        self.canonical = {
+            key: value for images in sets for key, value in images.reader.canonical.items()
+        }
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Sample:
+        images, number = self.places[index]
+        images = images if self.masks is not None else images.without_labels()
+        return replace(images.sample(number), boxes=None)
+
+    def content(self, index: int) -> Iterator:
+        """Yield the content of the image in its own set."""
+        images, number = self.places[index]
+        images = images if self.masks is not None else images.without_labels()
+        yield from images.reader.content(images.indices[number])
+
+
+class Relabelled(Joined):
     """A reader of the images of a set with other masks; their own labels are not read."""
 
     def __init__(self, images: ImageSet, masks: Sequence[np.ndarray]) -> None:
-        self.images = images.without_labels()
-        self.names, self.classes = images.names, images.classes
-        self.masks: Sequence[np.ndarray] | None = masks
-        self.boxes = False
-        self.canonical, self.decoding = images.reader.canonical, images.decoding
-
-    def __len__(self) -> int:
-        return len(self.images)
+        super().__init__([images.without_labels()])
+        self.masks = masks
 
     def __getitem__(self, index: int) -> Sample:
-        sample = self.images.sample(index)
+        sample = super().__getitem__(index)
         if self.masks is None:
             return sample
         mask, size = self.masks[index], sample.image.shape[1:]
@@ -315,38 +353,9 @@ class Relabelled:
 
     def content(self, index: int) -> Iterator:
         """Yield the content of the image, and the bytes of its mask."""
-        yield from self.images.reader.content(self.images.indices[index])
+        yield from super().content(index)
         if self.masks is not None:
             yield np.ascontiguousarray(self.masks[index]).tobytes()
-
-
-class Joined:
-    """The concatenation of several image sets as one reader without boxes."""
-
-    def __init__(self, sets: Sequence[ImageSet]) -> None:
-        self.places = [(images, number) for images in sets for number in range(len(images))]
-        self.names = tuple(name for images in sets for name in images.names)
-        self.classes = sets[0].classes
-        self.boxes = False
-        self.masks: Literal["own"] | None = "own"
-        self.decoding = "\n".join(dict.fromkeys(images.decoding for images in sets))
-        self.canonical = {
-            key: value for images in sets for key, value in images.reader.canonical.items()
-        }
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> Sample:
-        images, number = self.places[index]
-        images = images if self.masks else images.without_labels()
-        return replace(images.sample(number), boxes=None)
-
-    def content(self, index: int) -> Iterator:
-        """Yield the content of the image in its own set."""
-        images, number = self.places[index]
-        images = images if self.masks else images.without_labels()
-        yield from images.reader.content(images.indices[number])
 
 
 def joined(*sets: ImageSet) -> ImageSet:

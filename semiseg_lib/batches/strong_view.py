@@ -17,9 +17,14 @@ DRAWS = 8
 
 
 def strong_view(images: Tensor, config: StrongConfig, rng: np.random.Generator) -> Tensor:
-    """Return a strong view of each image (B, 3, H, W) in [0, 1]; each has its own draws.
+    """Return a strong view of each image, float32 (B, 3, H, W) in [0, 1].
 
-    In single precision also under autocast: half as exact would be a visible step of grey.
+    Computed in single precision also under autocast: half precision would show as steps of grey.
+
+    Args:
+        images: float (B, 3, H, W) in [0, 1].
+        config: how far a view may differ.
+        rng: draws the changes, for each image its own.
     """
     draws = rng.random((len(images), DRAWS))
     reach = (config.brightness, config.contrast, config.saturation, config.hue)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,8 @@ from torch import Tensor
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.datasets.labels import VOID
+from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.evaluation.predict import (
-    WHOLE_IMAGE,
-    Protocol,
     logits_of,
     parts,
     predict_part,
@@ -66,6 +65,16 @@ class Evaluation:
     confusion: np.ndarray
     classes: tuple[str, ...]
 
+    @classmethod
+    def of(
+        cls, pairs: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[str]
+    ) -> Evaluation:
+        """Return the scores of pairs (truth, prediction), read one by one."""
+        total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        for truth, prediction in pairs:
+            total += confusion_matrix(truth, prediction, len(classes))
+        return cls(total, tuple(classes))
+
     @property
     def iou(self) -> np.ndarray:
         """Return the intersection over union of each class, float64 (C,) in [0, 1].
@@ -115,11 +124,17 @@ def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def evaluate_labels(
     truth: Iterable[np.ndarray], prediction: Iterable[np.ndarray], classes: tuple[str, ...]
 ) -> Evaluation:
-    """Score label maps against true masks, image by image."""
-    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    for one_truth, one_prediction in zip(truth, prediction, strict=True):
-        total += confusion_matrix(one_truth, one_prediction, len(classes))
-    return Evaluation(total, tuple(classes))
+    """Score label maps against true masks, image by image.
+
+    Args:
+        truth: masks (H, W) of class ids, 255 = void; each image may have its own size.
+        prediction: label maps of the same sizes, in the same order, ids 0 .. C - 1.
+        classes: C names, background included.
+
+    Raises:
+        ValueError: their numbers or sizes differ, or an id is out of range.
+    """
+    return Evaluation.of(zip(truth, prediction, strict=True), classes)
 
 
 def evaluate(
@@ -153,6 +168,13 @@ def predict(method: Method, images: ImageSet) -> np.ndarray:
     """Return the most likely class of every pixel, uint8 (N, H, W), of images of one size.
 
     For images of different sizes see :func:`semiseg_lib.evaluation.predict.predictions`.
+
+    Args:
+        method: the method whose deployed model predicts.
+        images: N images of one size; with boxes if the model reads them.
+
+    Raises:
+        ValueError: the images differ in size.
     """
     return np.stack(list(predictions(method, images)))
 
@@ -161,6 +183,13 @@ def predict_logits(method: Method, images: ImageSet) -> Tensor:
     """Return logits at head resolution, float32 (N, C, h, w), of images of one size, on the CPU.
 
     For images of different sizes see :func:`semiseg_lib.evaluation.predict.logits_of`.
+
+    Args:
+        method: the method whose deployed model predicts.
+        images: N images of one size; with boxes if the model reads them.
+
+    Raises:
+        RuntimeError: the images differ in size.
     """
     return torch.stack(list(logits_of(method, images)))
 

@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list
 from semiseg_lib.batches.data import Data
 from semiseg_lib.core.terminal import say_once
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation.metrics import Evaluation, confusion_matrix
+from semiseg_lib.evaluation.metrics import Evaluation
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.refusals import refuse_labels_of_others
 from semiseg_lib.experiments.resolving import resolve
@@ -67,14 +67,28 @@ class Round:
 
 
 def pseudo_labels(profile: Profile, plan: RoundsConfig, teacher: Run, number: int) -> PseudoLabels:
-    """Return a teacher's pseudo-labels of the unlabelled images in a round."""
+    """Return a teacher's pseudo-labels of the unlabelled images in a round, as a value.
+
+    Args:
+        profile: the numbers; its protocol predicts.
+        plan: its rule selects the pixels that get a label.
+        teacher: the run that labels.
+        number: the round, counted from 1.
+    """
     return PseudoLabels(teacher, plan.selection, number, profile.protocol)
 
 
 def student(
     profile: Profile, seed: int, plan: RoundsConfig, labels: PseudoLabels
 ) -> tuple[Run, Run]:
-    """Return a fresh student: pretrained on the labels, and then fine-tuned on the masks."""
+    """Return a fresh student: its run on the pseudo-labels, and its fine-tuning run on the masks.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        plan: the trainings of both runs, and the decay of their moving average.
+        labels: the pseudo-labels; other weights are drawn in each round.
+    """
     number = labels.number
     learnt = PseudoLabelConfig("pseudo-label", "pretrain", number, plan.ema_decay)
     pretrained = run(profile, seed, learnt, plan.pretrain, masks=labels, draw=number)
@@ -142,10 +156,7 @@ def evaluate_labels(labels: PseudoLabelStore, trained: Trained) -> Evaluation:
         ValueError: the labels are those of other images.
     """
     refuse_labels_of_others(labels, trained.data, trained.data.unlabelled)
-    classes = trained.classes
-    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    for number, truth in enumerate(trained.data.unlabelled_truth):
-        label = labels[number]
-        known = np.where(label == VOID, VOID, truth)
-        total += confusion_matrix(known, np.where(label == VOID, 0, label), len(classes))
-    return Evaluation(total, classes)
+    pairs = zip(trained.data.unlabelled_truth, labels, strict=True)
+    return Evaluation.of(
+        ((np.where(label == VOID, VOID, truth), label) for truth, label in pairs), trained.classes
+    )

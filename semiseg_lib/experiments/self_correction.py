@@ -12,7 +12,7 @@ from typing import Any, Literal
 from semiseg_lib.experiments.values import Logits, MixedLogits, Run
 from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
 from semiseg_lib.recipes import Profile
-from semiseg_lib.training.loop import TrainConfig
+from semiseg_lib.training.options import TrainConfig
 
 UNCORRECTED = PrimaryConfig(correction="none")
 """Options of a primary that learns the ancillary's labels as they are: the control."""
@@ -37,12 +37,23 @@ def run(
 
 
 def supervised(profile: Profile, seed: int, draw: int = 0) -> Run:
-    """Return the run on masks alone; further draws of its fresh weights differ."""
+    """Return the run on masks alone.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        draw: selects other initial weights; 0 for those of the seed.
+    """
     return run(profile, seed, profile.supervised, profile.train_supervised, draw=draw)
 
 
 def ancillary(profile: Profile, seed: int) -> Run:
-    """Return the run that sees boxes, trained on the labelled images."""
+    """Return the run that sees boxes, trained on the labelled images.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+    """
     return run(profile, seed, profile.ancillary, profile.train_ancillary)
 
 
@@ -50,6 +61,10 @@ def half_ancillary(profile: Profile, seed: int) -> Run:
     """Return an ancillary that sees only half of the labelled images.
 
     On the other half its errors are those on new images: what a correction learns from.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
     """
     return replace(ancillary(profile, seed), masks="first half")
 
@@ -57,7 +72,13 @@ def half_ancillary(profile: Profile, seed: int) -> Run:
 def logits(
     profile: Profile, seed: int, part: Literal["labelled", "unlabelled"] = "unlabelled"
 ) -> Logits:
-    """Return the ancillary's logits of the unlabelled images with boxes, or of the labelled."""
+    """Return the ancillary's logits of the unlabelled images with boxes, or of the labelled images.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        part: the images: ``unlabelled`` or ``labelled``.
+    """
     return Logits(ancillary(profile, seed), part, profile.logits_bits)
 
 
@@ -71,7 +92,7 @@ def primary(
 
     Args:
         profile: the numbers.
-        seed: see :func:`run`.
+        seed: draws the labelled images, the initial weights and the batches.
         options: the correction; None takes the profile's.
         labels: logits to learn the unlabelled images from; None takes the ancillary's.
     """
@@ -83,14 +104,26 @@ def primary(
 
 
 def conv_start(profile: Profile, seed: int, options: ConvPrimaryConfig) -> Run:
-    """Return the start of a convolutional correction: it learns to correct honest errors."""
+    """Return the start of a convolutional correction: it learns to correct honest errors.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        options: the correction.
+    """
     seen = Logits(half_ancillary(profile, seed), "labelled", profile.logits_bits)
     return run(profile, seed, replace(options, stage="start"), profile.train_start,
                labelled_logits=seen)
 
 
 def conv_primary(profile: Profile, seed: int, options: ConvPrimaryConfig) -> Run:
-    """Return the last of the three stages of convolutional self-correction."""
+    """Return the last of the three stages of convolutional self-correction.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        options: the correction; with stage ``start`` the result is :func:`conv_start`.
+    """
     start = conv_start(profile, seed, options)
     if options.stage == "start":
         return start
@@ -102,7 +135,13 @@ def conv_primary(profile: Profile, seed: int, options: ConvPrimaryConfig) -> Run
 
 
 def warm_primary(profile: Profile, seed: int, options: PrimaryConfig | None = None) -> Run:
-    """Return a primary that starts, as a convolutional one, with steps on the masks alone."""
+    """Return a primary that starts, as a convolutional one does, with steps on the masks alone.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        options: the correction; None takes the profile's.
+    """
     start = run(profile, seed, profile.supervised, profile.train_start)
     return replace(primary(profile, seed, options), start=(start,))
 
@@ -110,7 +149,14 @@ def warm_primary(profile: Profile, seed: int, options: PrimaryConfig | None = No
 def second_round(
     profile: Profile, seed: int, options: PrimaryConfig | None = None, alpha: float = 0.5
 ) -> Run:
-    """Return a fresh primary on the fixed, mixed labels of the first one and the ancillary."""
+    """Return a fresh primary on the fixed, mixed labels of the first primary and the ancillary.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        options: the correction of the first primary; None takes the profile's.
+        alpha: the weight of the ancillary's logits in the mix, >= 0.
+    """
     agreed = MixedLogits(
         primary(profile, seed, options), logits(profile, seed), alpha, profile.logits_bits
     )
@@ -118,7 +164,12 @@ def second_round(
 
 
 def all_masks(profile: Profile, seed: int) -> Run:
-    """Return the upper bound: every image labelled, as many steps and images as a primary."""
+    """Return the upper bound: every image labelled, as many steps and images as a primary.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+    """
     train = profile.train_primary
     images = train.batch_labelled + train.batch_unlabelled
     train = replace(train, batch_labelled=images, batch_unlabelled=0)

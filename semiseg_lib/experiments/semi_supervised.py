@@ -17,10 +17,22 @@ def learn(profile: Profile, seed: int, options: MethodConfig) -> Run:
     """Return the run of a method that learns from labelled and unlabelled images together.
 
     If the profile says so, it starts from the supervised run; a method with two networks starts
-    from two of them with different initial weights. With option ``weight`` = 0 it reads masks
-    alone, so all images of a step are labelled: a control.
+    from two of them with different initial weights. With options with which it reads masks alone,
+    such as ``weight`` = 0, all images of a step are labelled: a control.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        options: the options of the method.
+
+    Raises:
+        ValueError: ``options`` are not the configuration of a registered method.
     """
-    return _go_on(profile, seed, options, methods.kind(options).networks)
+    method, train = methods.kind(options), profile.train_unlabelled
+    if "unlabelled" not in method.learns_from(options):
+        images = train.batch_labelled + train.batch_unlabelled
+        train = replace(train, batch_labelled=images, batch_unlabelled=0)
+    return run(profile, seed, options, train, start=warm_starts(profile, seed, method.networks))
 
 
 def supervised_longer(
@@ -33,20 +45,16 @@ def supervised_longer(
         seed: draws the labelled images, the initial weights and the batches.
         options: None takes the profile's.
     """
-    return _go_on(profile, seed, options or profile.supervised, networks=1)
+    return learn(profile, seed, options or profile.supervised)
 
 
 def warm_starts(profile: Profile, seed: int, networks: int) -> tuple[Run, ...]:
-    """Return the supervised runs that methods start from; () if the profile uses fresh weights."""
+    """Return the supervised runs that methods start from; () if the profile uses fresh weights.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        networks: the number of runs, which differ in their initial weights.
+    """
     draws = range(networks) if profile.warm else ()
     return tuple(supervised(profile, seed, draw) for draw in draws)
-
-
-def _go_on(
-    profile: Profile, seed: int, options: MethodConfig, networks: int
-) -> Run:
-    train = profile.train_unlabelled
-    if isinstance(options, SupervisedConfig) or getattr(options, "weight", 1) == 0:
-        images = train.batch_labelled + train.batch_unlabelled
-        train = replace(train, batch_labelled=images, batch_unlabelled=0)
-    return run(profile, seed, options, train, start=warm_starts(profile, seed, networks))

@@ -123,13 +123,14 @@ def refuse_contradictions(run: Run, method: Method, data: Data) -> None:
         raise ValueError(
             f"{name} trains {method.networks} networks; start names {len(run.start)} runs."
         )
-    if ("unlabelled" in method.learns_from) != (run.train.batch_unlabelled > 0):
-        kind = "learns from" if "unlabelled" in method.learns_from else "sees no"
+    learns_unlabelled = "unlabelled" in method.learns_from(run.method)
+    if learns_unlabelled != (run.train.batch_unlabelled > 0):
+        kind = "learns from" if learns_unlabelled else "sees no"
         raise ValueError(
             f"{name} {kind} unlabelled images, but train.batch_unlabelled is "
             f"{run.train.batch_unlabelled}."
         )
-    if "unlabelled" in method.learns_from and not len(data.unlabelled):
+    if learns_unlabelled and not len(data.unlabelled):
         raise ValueError(
             f"{name} learns from images without masks, but there are none: add some, name a list "
             "that holds some (data.unlabelled), or label fewer (data.labelled)."

@@ -17,6 +17,7 @@ from semiseg_lib.methods.registry import (
     Declared,
     UnknownMethod,
     declared,
+    defaults,
     kind,
     named_options,
     register,
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from semiseg_lib.methods.base import Method
 
 __all__ = [
-    "Declared", "MethodConfig", "UnknownMethod", "build", "declared", "kind", "named_options",
-    "register",
+    "Declared", "MethodConfig", "UnknownMethod", "build", "declared", "defaults", "kind",
+    "named_options", "register",
 ]
 
 registry.discover(__path__, __name__)

@@ -30,5 +30,9 @@ class MovingAverage(AveragedModel):
         self.eval()
 
     def train(self, mode: bool = True) -> MovingAverage:
-        """Nothing changes: an average does not train, so it keeps to its running statistics."""
+        """Stay in eval mode: an average keeps its running statistics.
+
+        Args:
+            mode: ignored.
+        """
         return super().train(False)

@@ -17,28 +17,29 @@ from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.methods.averaging import MovingAverage
 from semiseg_lib.methods.losses import enlarge, hard_cross_entropy
 
+LABELLED, BOTH = frozenset({"labelled"}), frozenset({"labelled", "unlabelled"})
+"""The parts of a batch that a method may learn from; see :meth:`Method.learns_from`."""
+
 
 class Method(nn.Module):
     """A way to learn segmentation, from labelled and perhaps from unlabelled images.
 
     Attributes:
-        uses_boxes: the deployed forward pass reads box maps. True for the ancillary alone: what is
-            tested on images without boxes must not see any.
-        reads: what :meth:`losses` reads of a part beside images, masks and logits: ``box_maps``,
-            ``allowed``.
-        learns_from: the parts of a batch that :meth:`losses` reads.
+        uses_boxes: whether the deployed forward pass reads box maps. True for the ancillary alone:
+            what is tested on images without boxes must not see any.
+        reads: fields of a part that :meth:`losses` reads besides images, masks and logits:
+            ``box_maps``, ``allowed``.
         needs_logits: the parts of a batch whose stored ancillary logits :meth:`losses` reads.
-        networks: how many networks it trains.
-        multiple: the deployed model takes images whose sides are multiples of so many pixels.
-        uses_all_weights: the losses of every step depend on every weight that is trained. Where
-            they need not, several processes look up in each step on which ones they do.
-        attention: what a network with a pretrained encoder reads box maps with; see
-            :func:`semiseg_lib.models.build`. None where it reads none.
+        networks: the number of networks that it trains.
+        multiple: the deployed model takes images whose sides are multiples of this, in pixels.
+        uses_all_weights: whether the losses of every step depend on every trained weight. If not,
+            several processes determine in each step on which ones they do.
+        attention: the module with which a network with a pretrained encoder reads box maps; see
+            :func:`semiseg_lib.models.build`. None if it reads none.
     """
 
     uses_boxes: bool = False
     reads: frozenset[str] = frozenset()
-    learns_from: frozenset[str] = frozenset({"labelled"})
     needs_logits: frozenset[str] = frozenset()
     networks: int = 1
     multiple: int = 16
@@ -47,31 +48,54 @@ class Method(nn.Module):
 
     @classmethod
     def of(cls, config: Any, build: Callable[[], nn.Module], num_classes: int) -> Method:
-        """The method with these options, around networks that ``build`` makes.
+        """Return the method with these options, around networks that ``build`` makes.
 
         Args:
             config: its options.
-            build: makes a fresh network each time.
+            build: returns a fresh network at each call.
             num_classes: C, background included.
         """
         return cls(config, build())
 
     @classmethod
+    def learns_from(cls, config: Any) -> frozenset[str]:
+        """Return the parts of a batch that :meth:`losses` reads, ``LABELLED`` or ``BOTH``.
+
+        Args:
+            config: the options; a method that a weight of 0 turns into supervised training reads
+                the labelled images alone then.
+        """
+        return LABELLED
+
+    @classmethod
     def box_channels(cls, config: Any, num_classes: int) -> int:
-        """How many channels of box maps the network reads beside the image; 0 for none."""
+        """Return the number of channels of box maps that the network reads; 0 for none.
+
+        Args:
+            config: the options.
+            num_classes: C, background included.
+        """
         return num_classes if cls.uses_boxes else 0
 
     def begin_with(self, finished: Sequence[Method]) -> None:
-        """Begin with the weights of finished methods, as many as :attr:`networks`."""
+        """Load the weights of finished methods.
+
+        Args:
+            finished: as many methods as :attr:`networks`.
+
+        Raises:
+            ValueError: there are more or fewer.
+            RuntimeError: the weights do not fit.
+        """
         (method,) = finished
         self.load_state_dict(method.state_dict())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """The terms to be summed and minimised, by name.
+        """Return the terms of the loss by name; their sum is minimised.
 
         Args:
             batch: labelled and perhaps unlabelled images.
-            progress: the share of the training that is done, 0 .. 1.
+            progress: the share of the training that is done, in [0, 1].
 
         Returns:
             Scalars; a term that has nothing to learn from is 0, never NaN.
@@ -79,18 +103,31 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """The deployed model: images (B, 3, H, W) in [0, 1] to logits (B, C, H, W)."""
+        """Return the deployed model's logits at the size of the images, (B, C, H, W).
+
+        Args:
+            images: float32 (B, 3, H, W) in [0, 1].
+            box_maps: float32 (B, C, H, W); only for a method that :attr:`uses_boxes`.
+        """
         raise NotImplementedError
 
     def head_logits(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """The deployed model's logits (B, C, h, w), before they are enlarged to the image."""
+        """Return the deployed model's logits at head resolution, (B, C, h, w).
+
+        Args:
+            images, box_maps: as for :meth:`forward`.
+        """
         raise NotImplementedError
 
     def after_step(self, step: int) -> None:
-        """Called after each optimiser step: moving averages and the like."""
+        """Update what follows the weights, such as moving averages.
+
+        Args:
+            step: the index of the step that was just made, from 0.
+        """
 
     def parameter_groups(self) -> Iterable[dict]:
-        """Parameter groups for the optimiser; ``lr_scale`` multiplies the base learning rate.
+        """Return parameter groups for the optimizer; ``lr_scale`` multiplies the base rate.
 
         A network with a pretrained ``encoder`` states its scale as ``encoder_lr``. Everything else
         learns at the base rate.
@@ -131,27 +168,44 @@ class AveragedMethod(Method):
         self.average.update_parameters(self.network)
 
     def begin_with(self, finished: Sequence[Method]) -> None:
-        """The network and its average go on from a finished method; all else begins afresh."""
+        """Continue network and average of one finished method; everything else starts afresh.
+
+        Args:
+            finished: one method.
+        """
         (start,) = finished
         self.begin_network_with(start)
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """What the average believes of images (B, 3, H, W): (B, C, H, W), without gradient.
+        """Return the average's class probabilities, float32 (B, C, H, W), without gradient.
 
         In single precision also under autocast: thresholds and margins need it.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
         """
         return enlarge(self.average(images).float(), images.shape[-2:]).softmax(dim=1)
 
     def logits_together(self, *images: Tensor) -> tuple[Tensor, ...]:
-        """Return the network's logits of each batch (B, 3, H, W), from one pass over all of them.
+        """Return the network's logits (B, C, h, w) of each batch, from one pass over all of them.
 
-        So batch normalisation sees all of them.
+        Batch normalization then sees all of them.
+
+        Args:
+            images: batches (B, 3, H, W) of images in [0, 1] of one size.
         """
         return self.network(torch.cat(images)).split([len(one) for one in images])
 
     def begin_network_with(self, finished: AveragedMethod) -> None:
-        """Begin with a finished method's network and average; what else this one has stays."""
+        """Load network and average of a finished method.
+
+        Args:
+            finished: a method with the same network.
+
+        Raises:
+            RuntimeError: its weights do not fit.
+        """
         self.network.load_state_dict(finished.network.state_dict())
         self.average.load_state_dict(finished.average.state_dict())
 
@@ -159,8 +213,8 @@ class AveragedMethod(Method):
 class SemiSupervised(AveragedMethod):
     """A method with L = L_labelled + w(t) L_unlabelled.
 
-    With ``config.weight`` 0 no unlabelled image is looked at, and this is supervised training to
-    the last bit: the method's control. Before ``start`` unlabelled images are left out as well.
+    With ``config.weight`` 0 it reads no unlabelled image and equals supervised training bit by bit:
+    the control of the method. Unlabelled images are left out before ``start``, too.
 
     A subclass writes :meth:`unlabelled_loss`. In it every pass of a network with gradients comes
     before a pass of the same network without: in older PyTorch, autocast keeps its first copy of a
@@ -170,14 +224,17 @@ class SemiSupervised(AveragedMethod):
         config: options with ``weight`` w, ``ema_decay``, and ``hard``: which labelled pixels are
             learnt.
         network: ``network(images) -> logits (B, C, h, w)``.
-        start: share of the training that is over before unlabelled images are looked at.
+        start: the share of the training after which unlabelled images are read, in [0, 1].
     """
 
     def __init__(self, config: Any, network: nn.Module, start: float = 0.0) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
         self.start = start
-        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
+
+    @classmethod
+    def learns_from(cls, config: Any) -> frozenset[str]:
+        return BOTH if config.weight else LABELLED
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         rng = np.random.default_rng(batch.seed)
@@ -195,28 +252,46 @@ class SemiSupervised(AveragedMethod):
     def unlabelled_loss(
         self, labelled: Part, unlabelled: Part, progress: float, rng: np.random.Generator
     ) -> tuple[Any, Tensor]:
-        """Return the labelled images' logits and the loss of the unlabelled ones, not weighted.
+        """Return the labelled images' logits, and the unlabelled images' loss without its weight.
 
         Args:
-            labelled: what :meth:`labelled_part` gave.
+            labelled: what :meth:`labelled_part` returned.
             unlabelled: weak views of images without masks.
-            progress: the share of the training that is done, 0 .. 1.
-            rng: draws the strong views and the like.
+            progress: the share of the training that is done, in [0, 1].
+            rng: draws strong views and the like.
         """
         raise NotImplementedError
 
     def labelled_part(self, part: Part, rng: np.random.Generator) -> Part:
-        """Return what is learnt of the labelled images."""
+        """Return the labelled images to learn from; a method may crop or change them here.
+
+        Args:
+            part: weak views with masks.
+            rng: draws the changes.
+        """
         return part
 
     def labelled_logits(self, images: Tensor) -> Any:
-        """Return the logits that :meth:`labelled_loss` takes, where nothing else is learnt."""
+        """Return the logits for :meth:`labelled_loss` in a step without unlabelled images.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+        """
         return self.network(images)
 
     def labelled_loss(self, logits: Any, masks: Tensor) -> Tensor:
-        """Return the mean cross-entropy over the labelled pixels, or over the hard ones only."""
+        """Return the mean cross-entropy over the labelled pixels, or over the hard ones only.
+
+        Args:
+            logits: (B, C, h, w).
+            masks: int64 (B, H, W), 255 = void.
+        """
         return hard_cross_entropy(logits, masks, self.config.hard)
 
     def weight(self, progress: float) -> float:
-        """Return w(t), the weight of the unlabelled loss when a share t of the training is done."""
+        """Return w(t), the weight of the unlabelled loss.
+
+        Args:
+            progress: t, the share of the training that is done, in [0, 1].
+        """
         return self.config.weight

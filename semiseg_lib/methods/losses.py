@@ -11,7 +11,12 @@ from semiseg_lib.methods.options import HardPixels
 
 
 def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Enlarge logits (B, C, h, w) to (B, C, H, W), bilinearly, pixel areas aligned."""
+    """Return logits (B, C, h, w) enlarged to (B, C, H, W), bilinearly, pixel areas aligned.
+
+    Args:
+        logits: (B, C, h, w).
+        size: (H, W); logits of this size are returned as they are.
+    """
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
     return nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
@@ -26,7 +31,7 @@ def most_likely(scores: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean cross-entropy over the labelled pixels; 0 if all are void.
+    """Return the mean cross-entropy over the labelled pixels; 0 if all are void.
 
     Args:
         logits: (B, C, h, w), enlarged to the masks' size first.
@@ -38,7 +43,7 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor | None = None) -> Tensor:
-    """Mean over pixels of -sum_c q_c log p_c, with p = softmax(logits); 0 if none is inside.
+    """Return the mean over pixels of -sum_c q_c log p_c, p = softmax(logits); 0 if none is inside.
 
     Its gradient in the logits is that of KL(q || p), for the entropy of q is constant. The target
     takes no gradient.
@@ -57,7 +62,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor | None = N
 
 
 def hard_cross_entropy(logits: Tensor, masks: Tensor, hard: HardPixels | None) -> Tensor:
-    """The mean :func:`cross_entropy` over the hard pixels only; over all of them without ``hard``.
+    """Return the mean cross-entropy over the hard pixels only, or over all without ``hard``.
 
     Args:
         logits: (B, C, h, w), enlarged to the masks' size first.
@@ -69,7 +74,13 @@ def hard_cross_entropy(logits: Tensor, masks: Tensor, hard: HardPixels | None) -
 
 
 def hard_masks(logits: Tensor, masks: Tensor, hard: HardPixels) -> Tensor:
-    """The masks (B, H, W) with void in place of all pixels that are not hard."""
+    """Return the masks, int64 (B, H, W), with void in place of all pixels that are not hard.
+
+    Args:
+        logits: (B, C, H, W).
+        masks: int64 (B, H, W), 255 = void.
+        hard: which pixels are hard.
+    """
     losses = nn.functional.cross_entropy(logits, masks, ignore_index=VOID, reduction="none")
     probability = torch.exp(-losses.float()).where(masks != VOID, torch.inf)
     least = min(hard.least * len(masks), probability.numel())
@@ -78,7 +89,7 @@ def hard_masks(logits: Tensor, masks: Tensor, hard: HardPixels) -> Tensor:
 
 
 def confident_cross_entropy(logits: Tensor, labels: Tensor, inside: Tensor) -> Tensor:
-    """Cross-entropy of the pixels that have a label, summed and divided by all that are shown.
+    """Return the summed cross-entropy of the pixels with a label, divided by all that are shown.
 
     So an image that is labelled in few places teaches little.
 
@@ -94,23 +105,20 @@ def confident_cross_entropy(logits: Tensor, labels: Tensor, inside: Tensor) -> T
 
 
 def shown_pixels(part: Part) -> Tensor:
-    """Bool (B, H, W), True where a view shows its image: everywhere if there is no padding."""
+    """Return where a view shows its image, bool (B, H, W): everywhere if there is no padding."""
     if part.inside is not None:
         return part.inside
     return torch.ones_like(part.images[:, 0], dtype=torch.bool)
 
 
 def inside_at(inside: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which pixels at head resolution show nothing but the image.
+    """Return which pixels at head resolution show nothing but the image, bool (B, h, w).
 
-    One that covers even a single pixel of padding counts as padding, for its logits mix both.
+    A pixel that covers even a single pixel of padding counts as padding: its logits mix both.
 
     Args:
         inside: bool (B, H, W), False where a view shows padding.
         size: (h, w) of the logits.
-
-    Returns:
-        bool (B, h, w).
     """
     padding = (~inside)[:, None].float()
     return nn.functional.adaptive_max_pool2d(padding, size)[:, 0] == 0

@@ -1,4 +1,4 @@
-"""Which methods are known: those whose rooms lie in this folder, and those that are registered.
+"""The known methods: those whose rooms lie in this folder, and those that are registered.
 
 Importing this module does not import torch: the class of a method is imported when it is needed.
 """
@@ -48,14 +48,14 @@ _shipped: list[Declared] = []
 
 
 class UnknownMethod(RuntimeError):
-    """A stored run of a method that this process does not know."""
+    """Error for a method that this process does not know."""
 
 
 def discover(folders: Iterable[str], package: str) -> None:
-    """Make the methods of every room known; nothing may replace them.
+    """Register the methods of every room; nothing may replace them.
 
     Args:
-        folders: where the rooms lie.
+        folders: the folders that contain the rooms.
         package: the dotted name of the package that they belong to.
     """
     for found in iter_modules(folders):
@@ -65,7 +65,7 @@ def discover(folders: Iterable[str], package: str) -> None:
 
 
 def declared() -> tuple[Declared, ...]:
-    """Return what the rooms of this folder declare."""
+    """Return the declarations of the shipped methods."""
     return tuple(_shipped)
 
 
@@ -82,36 +82,61 @@ def named_options(unlabelled: bool = False) -> dict[str, Any]:
     return found
 
 
-def kind(config: Any) -> type[Method]:
-    """Return the class of the method that these are options of.
+def defaults(name: str) -> Any:
+    """Return the default options of a known method.
+
+    Args:
+        name: the name in its options.
 
     Raises:
-        ValueError: they are no method's.
+        UnknownMethod: no method of that name is known.
+    """
+    return _options_named(name)()
+
+
+def _options_named(name: str) -> type:
+    by_name = {config.name: config for config in METHODS}
+    if name not in by_name:
+        raise UnknownMethod(
+            f"the method {name!r} is not known here. Run the code that calls methods.register "
+            "with its options first. A command knows the methods in semiseg_lib/methods alone: to "
+            "use one there, give it a room there."
+        )
+    return by_name[name]
+
+
+def kind(config: Any) -> type[Method]:
+    """Return the class of the method that a configuration belongs to.
+
+    Args:
+        config: the options of a method.
+
+    Raises:
+        ValueError: it is not the configuration of a registered method.
     """
     if type(config) not in METHODS:
         name = type(config).__name__
         raise ValueError(
-            f"{name} are options of no method that is known here: call "
-            f"methods.register({name}, ...) with the class of your method first."
+            f"{name} is not the configuration of a registered method. Call "
+            f"methods.register({name}, ...) with the class of the method first."
         )
     known = METHODS[type(config)]
     return known.load() if isinstance(known, Declared) else known
 
 
 def register(config: type, method: type[Method]) -> None:
-    """Make a method known, for as long as this process lives: from a notebook or a file of yours.
+    """Register a method for this process, from a notebook or a file of your own.
 
-    Its options can then be trained, scored and stored like those of the methods in this folder. A
-    notebook cell that is run again replaces what it had registered. A run is known by its options,
-    not by its code: after a change to the class, change an option too, or make the run ``anew``.
+    Its options can then be trained, scored and stored like those of the shipped methods. A notebook
+    cell that is run again replaces what it had registered. A run is identified by its options, not
+    by its code: after a change to the class, change an option too, or train ``anew``.
 
     Args:
-        config: the frozen dataclass of its options, with a field ``name`` that says what the method
-            is called.
-        method: ``method.of(config, build, num_classes)`` makes the method.
+        config: the frozen dataclass of its options, with a field ``name``.
+        method: a subclass of ``Method``; ``method.of(config, build, num_classes)`` makes one.
 
     Raises:
-        ValueError: one of them is not as described, or the name is another method's.
+        ValueError: one of them is not as described, or the name belongs to another method.
     """
     from semiseg_lib.methods.base import Method  # imports torch
 
@@ -120,23 +145,23 @@ def register(config: type, method: type[Method]) -> None:
     )
     if not is_frozen or "name" not in {field.name for field in fields(config)}:
         raise ValueError(
-            f"{config!r} is no frozen dataclass with a field name. Options look like this: "
+            f"{config!r} is not a frozen dataclass with a field name. Options look like this: "
             '@dataclass(frozen=True) class MyConfig: name: Literal["mine"] = "mine" ...'
         )
     name = getattr(config, "name", None)
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ValueError(
-            f"the name of {config.__name__} is {name!r}; run folders are called after it, so give "
-            "it a default of small letters, digits and hyphens."
+            f"the name of {config.__name__} is {name!r}. Run folders are named after it, so its "
+            "default must consist of lower-case letters, digits and hyphens."
         )
     if not (isinstance(method, type) and issubclass(method, Method)):
-        raise ValueError(f"{method!r} is no class that is made from Method (methods/base.py).")
+        raise ValueError(f"{method!r} is not a subclass of Method (methods/base.py).")
     for known in list(METHODS):
         if known.name == name:
             shipped = isinstance(METHODS[known], Declared)
             if _defined_at(known) != _defined_at(config) or shipped:
                 owner = ".".join(_defined_at(known))
-                raise ValueError(f"{name!r} is the name of {owner} already; choose another.")
+                raise ValueError(f"{name!r} is already the name of {owner}; choose another.")
             del METHODS[known]
     METHODS[config] = method
 
@@ -146,29 +171,23 @@ def _defined_at(config: type) -> tuple[str, str]:
 
 
 def read(value: Any) -> Any:
-    """Return stored options as those of the method that they name; for pydantic.
+    """Return stored options as the configuration of the method that they name; for pydantic.
 
     Args:
-        value: options of a known method, which stay what they are, or a dict of them.
+        value: a configuration, which is returned as it is, or a mapping of options.
 
     Raises:
-        UnknownMethod: they name a method that is not known.
-        ValueError: they name none, or do not fit the method.
+        UnknownMethod: the method is not known.
+        ValueError: the options name no method, or do not fit it.
     """
     if type(value) in METHODS:
         return value
     name = value.get("name") if isinstance(value, dict) else None
     if not isinstance(name, str):
-        raise ValueError(f"{value!r} are no options of a method: they have no name")
-    by_name = {config.name: config for config in METHODS}
-    if name not in by_name:
-        raise UnknownMethod(
-            f"this run is one of the method {name!r}, which is not known here. Run the code that "
-            "calls methods.register with its options first. A command knows the methods in "
-            "semiseg_lib/methods alone: to use one there, give it a room there."
-        )
+        raise ValueError(f"{value!r} is not the configuration of a method: it has no name")
+    kind = _options_named(name)
     try:
-        return _adapter(by_name[name]).validate_python(value)
+        return _adapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])

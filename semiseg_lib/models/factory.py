@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from semiseg_lib.models.box_maps import Attention
-from semiseg_lib.models.config import ModelConfig
+from semiseg_lib.models.options import ModelConfig
 from semiseg_lib.models.unet import UNet
 
 
@@ -66,19 +66,19 @@ def build(
 
         return Classifier(config, num_classes, box_channels)
     from semiseg_lib.models.deeplab import DeepLab
-    from semiseg_lib.models.encoders import build_encoder
+    from semiseg_lib.models.encoders import Encoder
 
     return DeepLab(
-        build_encoder(config), num_classes, config.output_stride, **head, **boxes,
+        Encoder(config), num_classes, config.output_stride, **head, **boxes,
         rates=config.rates,
     )
 
 
 def decoder_alone(network: nn.Module) -> nn.Module:
-    """What is left of a network without its encoder: it decodes features that another one gives.
+    """Return a network without its encoder: it decodes features that another network returns.
 
     Args:
-        network: from :func:`build`, any but the classifier; it is changed.
+        network: a network with a decoder.
     """
     for name in network.encoder_parts:
         setattr(network, name, nn.Identity())

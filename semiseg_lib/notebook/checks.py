@@ -41,7 +41,11 @@ CLAIMS_FILE = Path(__file__).with_name("claims.yml")
 
 
 def read_claims(path: Path = CLAIMS_FILE) -> dict[str, Claim]:
-    """Read all claims of the book."""
+    """Return all claims of the book, by name.
+
+    Args:
+        path: a file like ``claims.yml``.
+    """
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {name: Claim(name, **entry) for name, entry in entries.items()}
 
@@ -98,9 +102,13 @@ def _array(value: Any) -> np.ndarray:
 
 
 def same(name: str, answer: Callable[..., Any], reference: Callable[..., Any], *arguments) -> None:
-    """Compare an exercise's function with the solution on one input.
+    """Compare an exercise's function with the solution on one input; print a line if they agree.
 
-    Print a line if they agree.
+    Args:
+        name: the exercise, for the message.
+        answer: the reader's function.
+        reference: the solution.
+        arguments: the input of both.
 
     Raises:
         AssertionError: they differ; the message shows both values.

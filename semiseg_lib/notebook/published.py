@@ -42,7 +42,10 @@ class Hyperparameter:
     differs: str = ""
 
     def held_by(self, profile: Profile) -> Any:
-        """Return what a profile has there.
+        """Return the value of this setting in a profile.
+
+        Args:
+            profile: the profile to look into.
 
         Raises:
             AttributeError, KeyError: a profile has no such setting.
@@ -50,7 +53,11 @@ class Hyperparameter:
         return reduce(_member, self.setting.split("."), profile)
 
     def followed_by(self, profile: Profile) -> bool:
-        """Return whether a profile has the published value; False where there is none."""
+        """Return whether a profile has the published value; False if none was published.
+
+        Args:
+            profile: the profile to look into.
+        """
         if self.value is None:
             return False
         held = self.held_by(profile)
@@ -60,7 +67,11 @@ class Hyperparameter:
 
 
 def read(path: Path = PUBLISHED_FILE) -> dict[str, Any]:
-    """Return the whole file; its head says what stands where."""
+    """Return the content of ``published.yml``; the head of the file describes it.
+
+    Args:
+        path: a file like it.
+    """
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
@@ -128,7 +139,12 @@ def recipe_table(method: str = "primary", dataset: str = "voc") -> list[dict[str
 
 
 def recipe_rows(profile: Profile, lines: Sequence[Hyperparameter]) -> list[dict[str, str]]:
-    """Return the rows of a table: published value and source beside what the profile has."""
+    """Return the rows of a table: published value and source beside the value of a profile.
+
+    Args:
+        profile: the profile to compare.
+        lines: what :func:`recipe` returned.
+    """
     return [
         {
             "hyper-parameter": line.setting, "published": _as_text(line.published),

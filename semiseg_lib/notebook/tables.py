@@ -86,7 +86,12 @@ def results_table(rows: Sequence[Mapping[str, Any]], plain: Collection[str] = ()
 def markdown_table(rows: Sequence[Mapping[str, Any]], plain: Collection[str] = ()) -> str:
     """Return the table of :func:`results_table` in Markdown, for a README or a report.
 
-    A cell that is :class:`~semiseg_lib.core.escaping.Markdown` is taken as it is.
+    Args:
+        rows, plain: as for :func:`results_table`; a cell that is
+            :class:`~semiseg_lib.core.escaping.Markdown` is taken as it is.
+
+    Raises:
+        ValueError: as for :func:`results_table`.
     """
     return results_table(rows, plain).lines(escaping.markdown)
 

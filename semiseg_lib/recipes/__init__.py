@@ -12,11 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.options import DataConfig
+from semiseg_lib.methods import named_options
 from semiseg_lib.recipes.profile import Profile
-from semiseg_lib.recipes.recipe import SOURCES, Recipe, read
+from semiseg_lib.recipes.recipe import SOURCES, STAGES, Recipe, read
 
-__all__ = ["FOLDER", "SOURCES", "Profile", "Recipe", "find", "for_dataset", "load", "names", "of"]
+__all__ = [
+    "FOLDER", "SOURCES", "STAGES", "Profile", "Recipe", "find", "for_dataset", "load", "names",
+    "of",
+]
 
 FOLDER = Path(__file__).parent
 """The folder of the recipes: a folder per profile, in it a file per recipe."""
@@ -40,6 +44,9 @@ def names() -> list[str]:
 def of(name: str) -> list[Recipe]:
     """Return the recipes of a profile, in the order of its file names.
 
+    Args:
+        name: the profile.
+
     Raises:
         ValueError: there is no such profile, or a file cannot be read as a recipe.
     """
@@ -60,7 +67,7 @@ def load(name: str | None = None, dataset: str = "minivoc", method: str = "") ->
             "" means self-correction where there are several recipes.
 
     Raises:
-        ValueError: there is no such profile, or none for this dataset and method.
+        ValueError: there is no such profile, or it has nothing for this dataset and method.
     """
     recipe = find(name or os.environ.get("SEMISEG_PROFILE") or "laptop", dataset, method)
     if recipe.profile.data.dataset == dataset:
@@ -69,7 +76,15 @@ def load(name: str | None = None, dataset: str = "minivoc", method: str = "") ->
 
 
 def find(name: str, dataset: str, method: str = "") -> Recipe:
-    """Return the recipe that :func:`load` takes; see there."""
+    """Return the recipe that :func:`load` takes.
+
+    Args:
+        name: the profile.
+        dataset, method: as for :func:`load`.
+
+    Raises:
+        ValueError: as for :func:`load`; or two recipes fit.
+    """
     recipes = of(name)
     datasets.find(dataset)
     known = {one.profile.data.dataset for profile in names() for one in of(profile)}
@@ -93,6 +108,11 @@ def find(name: str, dataset: str, method: str = "") -> Recipe:
         files = " and ".join(f"{name}/{one.path.name}" for one in serving)
         raise ValueError(
             f"{files} are both for {dataset!r}. Say in each which `methods` it is for."
+        )
+    there = serving[0].profile.unlabelled
+    if method not in there and method in named_options(unlabelled=True):
+        raise ValueError(
+            f"the profile {name!r} has no {method} for {dataset!r}; it has {', '.join(there)}."
         )
     return serving[0]
 

@@ -37,20 +37,37 @@ class Arm:
     data_options: Mapping[str, Any] = field(default_factory=dict)
 
     def profile(self, profile: Profile) -> Profile:
-        """Return the profile on this arm's images and boxes."""
+        """Return the profile on this arm's images and boxes.
+
+        Args:
+            profile: the study's profile.
+        """
         data = profile.data.with_options(**self.data_options)
         return replace(profile, data=replace(data, labelled=self.labelled or data.labelled))
 
     def value(self, profile: Profile, seed: int) -> Run | Rounds:
-        """Return what is trained, as a value."""
+        """Return what is trained, as a value.
+
+        Args:
+            profile: the study's profile.
+            seed: draws the labelled images, the initial weights and the batches.
+        """
         return self.recipe(self.profile(profile), seed)
 
     def fingerprint(self, profile: Profile) -> str:
-        """Return ten hex digits over all options that affect the scores, except the seed."""
+        """Return ten hex digits over all options that affect the scores, except the seed.
+
+        Args:
+            profile: the study's profile.
+        """
         return fingerprint(self.options(profile))
 
     def options(self, profile: Profile) -> dict[str, Any]:
-        """Return all options that affect the scores, except the seed: the run's and the score's."""
+        """Return all options that affect the scores, except the seed: the run's and the score's.
+
+        Args:
+            profile: the study's profile.
+        """
         read = {name: getattr(profile, name) for name in reads(self.score).options}
         return {"value": self.value(profile, 0), "protocol": profile.protocol, **read}
 
@@ -58,11 +75,19 @@ class Arm:
         """Return every run behind the scores, in the order of training.
 
         For rounds of pseudo-labelling, the first round stands for all.
+
+        Args:
+            profile, seed: as for :meth:`value`.
         """
         value = self.value(profile, seed)
         return value.runs() if isinstance(value, Rounds) else tuple(runs_behind(value))
 
     def run(self, profile: Profile, seed: int, machine: Machine | str | None = None) -> Scores:
-        """Run the arm with one seed and return its scores; finished runs are loaded."""
+        """Train the arm with one seed and return its scores; finished runs are loaded.
+
+        Args:
+            profile, seed: as for :meth:`value`.
+            machine: the machine to compute on, or the name of a device; None for the best there is.
+        """
         chosen = self.profile(profile)
         return self.score(self.recipe(chosen, seed), chosen, Machine.of(machine))

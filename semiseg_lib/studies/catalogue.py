@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from semiseg_lib import methods, recipes
 from semiseg_lib.batches.options import THREE_BOXES, StrongConfig
 from semiseg_lib.datasets.minivoc import BoxStyle
 from semiseg_lib.experiments import Run, self_correction, semi_supervised
 from semiseg_lib.experiments.self_correction import UNCORRECTED
-from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
+from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.recipes import Profile
@@ -19,7 +20,13 @@ from semiseg_lib.studies.scores import Rounds, rounds, with_labels
 
 
 def linear(end: float = 0.5, start: float = 30.0, until: float = 0.3) -> PrimaryConfig:
-    """Return the options of a primary with linear correction and a schedule of alpha."""
+    """Return the options of a primary with linear correction and a schedule of alpha.
+
+    Args:
+        end: the last alpha, >= 0.
+        start: the first alpha.
+        until: the share of the training after which alpha is ``end``; 0 for all of it.
+    """
     return PrimaryConfig(correction="linear", alpha=AlphaSchedule(start, end, until))
 
 
@@ -27,7 +34,12 @@ def primary(
     options: PrimaryConfig | ConvPrimaryConfig,
     story: Callable[..., Run] = self_correction.primary,
 ) -> Recipe:
-    """Return the recipe of a primary with the profile's ``ema_decay``."""
+    """Return the recipe of a primary with the profile's ``ema_decay``.
+
+    Args:
+        options: the correction.
+        story: the function that returns the run, such as ``self_correction.warm_primary``.
+    """
 
     def recipe(profile: Profile, seed: int) -> Run:
         own = replace(options, ema_decay=profile.primary.ema_decay)
@@ -36,14 +48,46 @@ def primary(
     return recipe
 
 
-def unlabelled(name: str, **changed: Any) -> Recipe:
-    """Return the recipe of a method without boxes, with changes to the profile's options."""
+def method(name: str, **changed: Any) -> Recipe:
+    """Return the recipe of a method that learns from unlabelled images, with changed options.
+
+    Every arm has the network and the budget of the study's profile. The options are the profile's;
+    if it has none for the method, those of the method's own recipe in that profile. A method that
+    is registered but not shipped has its default options.
+
+    Args:
+        name: its name in commands and recipes, such as ``cutmix-cps``.
+        changed: the options that differ.
+
+    Raises:
+        ValueError: ``name`` is a stage of a storyline, which has a function of its own. The recipe
+            raises it if the profile has no options for a shipped method.
+        UnknownMethod: the recipe raises it if there is no such method.
+    """
+    if name in recipes.STAGES:
+        raise ValueError(
+            f"{name!r} is a stage of a storyline. Take the function of semiseg_lib.experiments "
+            "that returns its run, such as self_correction.primary."
+        )
 
     def recipe(profile: Profile, seed: int) -> Run:
-        options = replace(profile.unlabelled[name], **changed)
-        return semi_supervised.learn(profile, seed, options)
+        options = profile.unlabelled.get(name) or _own_options(profile, name)
+        return semi_supervised.learn(profile, seed, replace(options, **changed))
 
     return recipe
+
+
+def _own_options(profile: Profile, name: str) -> MethodConfig:
+    """Return the options of a method that a profile names none for; see :func:`method`."""
+    if name not in methods.named_options(unlabelled=True):
+        return methods.defaults(name)
+    dataset = profile.data.dataset
+    if not recipes.find(profile.name, dataset).serves(name):
+        raise ValueError(
+            f"the profile {profile.name!r} has a recipe per system for {dataset!r}, with a network "
+            f"and a budget of its own, so a study cannot compare {name} with others there."
+        )
+    return recipes.load(profile.name, dataset, name).unlabelled[name]
 
 
 def strong_views(profile: Profile, seed: int) -> Run:
@@ -114,12 +158,12 @@ def unlabelled_photo_arms(dataset: str, labelled: int) -> dict[str, Arm]:
         "supervised": Arm("masks alone", self_correction.supervised),
         "longer": Arm("masks alone, as many more steps", semi_supervised.supervised_longer),
         "pseudo": Arm("pseudo-labels", pseudo(ALL), rounds),
-        "fixmatch": Arm("FixMatch", unlabelled("fixmatch")),
-        "cps": Arm("CPS", unlabelled("cps")),
-        "cutmix-cps": Arm("CutMix-CPS", unlabelled("cutmix-cps")),
-        "cac": Arm("CAC", unlabelled("cac")),
-        "eln": Arm("ELN", unlabelled("eln")),
-        "s4mc": Arm("S4MC on FixMatch", unlabelled("s4mc")),
+        "fixmatch": Arm("FixMatch", method("fixmatch")),
+        "cps": Arm("CPS", method("cps")),
+        "cutmix-cps": Arm("CutMix-CPS", method("cutmix-cps")),
+        "cac": Arm("CAC", method("cac")),
+        "eln": Arm("ELN", method("eln")),
+        "s4mc": Arm("S4MC on FixMatch", method("s4mc")),
     }
     return {
         f"{labelled} {name}": replace(arm, dataset=dataset, labelled=labelled)
@@ -146,42 +190,42 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
         "pseudo": Arm("pseudo-labels, every pixel", pseudo(ALL), rounds),
         "pseudo sure": Arm("pseudo-labels, confidence 0.9", pseudo(SURE), rounds),
         "pseudo balanced": Arm("pseudo-labels, half of each class", pseudo(BALANCED), rounds),
-        "fixmatch": Arm("FixMatch", unlabelled("fixmatch")),
-        "fixmatch plain": Arm("FixMatch, no CutMix", unlabelled("fixmatch", cutmix=None)),
-        "fixmatch all": Arm("FixMatch, no threshold", unlabelled("fixmatch", threshold=0.0)),
+        "fixmatch": Arm("FixMatch", method("fixmatch")),
+        "fixmatch plain": Arm("FixMatch, no CutMix", method("fixmatch", cutmix=None)),
+        "fixmatch all": Arm("FixMatch, no threshold", method("fixmatch", threshold=0.0)),
         "unimatch": Arm(
             "two strong views, dropped features",
-            unlabelled("fixmatch", views=2, feature_dropout=0.5),
+            method("fixmatch", views=2, feature_dropout=0.5),
         ),
         "boxes alone": Arm(
             "one network, three boxes",
-            unlabelled("fixmatch", threshold=0.0, strong=UNCHANGED, cutmix=THREE_BOXES),
+            method("fixmatch", threshold=0.0, strong=UNCHANGED, cutmix=THREE_BOXES),
         ),
-        "cps": Arm("CPS", unlabelled("cps")),
-        "cutmix-cps": Arm("CutMix-CPS", unlabelled("cutmix-cps")),
+        "cps": Arm("CPS", method("cps")),
+        "cutmix-cps": Arm("CutMix-CPS", method("cutmix-cps")),
         "cutmix-cps clean": Arm(
-            "CutMix-CPS, labels in eval mode", unlabelled("cutmix-cps", label_passes="eval")
+            "CutMix-CPS, labels in eval mode", method("cutmix-cps", label_passes="eval")
         ),
     },
     "context": {
-        "cac": Arm("CAC", unlabelled("cac")),
-        "cac both ways": Arm("CAC, both cells move", unlabelled("cac", directional=False)),
-        "cac unfiltered": Arm("CAC, negatives not filtered", unlabelled("cac", filtered=False)),
-        "crops alone": Arm("masks alone, CAC's crops", unlabelled("cac", weight=0.0)),
-        "eln": Arm("ELN", unlabelled("eln")),
-        "eln all pixels": Arm("ELN, every pixel trusted", unlabelled("eln", threshold=0.0)),
+        "cac": Arm("CAC", method("cac")),
+        "cac both ways": Arm("CAC, both cells move", method("cac", directional=False)),
+        "cac unfiltered": Arm("CAC, negatives not filtered", method("cac", filtered=False)),
+        "crops alone": Arm("masks alone, CAC's crops", method("cac", weight=0.0)),
+        "eln": Arm("ELN", method("eln")),
+        "eln all pixels": Arm("ELN, every pixel trusted", method("eln", threshold=0.0)),
         "eln unheld": Arm(
-            "ELN, auxiliary decoders not held back", unlabelled("eln", ratios=(0.0, 0.0))
+            "ELN, auxiliary decoders not held back", method("eln", ratios=(0.0, 0.0))
         ),
-        "s4mc": Arm("S4MC on FixMatch", unlabelled("s4mc")),
-        "s4mc unrefined": Arm("S4MC, neighbours have no say", unlabelled("s4mc", beta=0.0)),
-        "s4mc all pixels": Arm("S4MC, nothing dropped", unlabelled("s4mc", beta=0.0, drop=0.0)),
-        "cutmix-s4mc": Arm("S4MC on CutMix-Seg", unlabelled("cutmix-s4mc")),
-        "mean-teacher": Arm("Mean Teacher", unlabelled("mean-teacher")),
+        "s4mc": Arm("S4MC on FixMatch", method("s4mc")),
+        "s4mc unrefined": Arm("S4MC, neighbours have no say", method("s4mc", beta=0.0)),
+        "s4mc all pixels": Arm("S4MC, nothing dropped", method("s4mc", beta=0.0, drop=0.0)),
+        "cutmix-s4mc": Arm("S4MC on CutMix-Seg", method("cutmix-s4mc")),
+        "mean-teacher": Arm("Mean Teacher", method("mean-teacher")),
     },
     "annotation": {
         "longer": Arm("masks alone", semi_supervised.supervised_longer, labelled=EQUAL_COST),
-        "fixmatch": Arm("FixMatch", unlabelled("fixmatch"), labelled=EQUAL_COST),
+        "fixmatch": Arm("FixMatch", method("fixmatch"), labelled=EQUAL_COST),
     },
     "voc unlabelled": unlabelled_photo_arms("voc", 100),
     "camvid unlabelled": {

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from typing import Any
 from semiseg_lib.core.durable import Damaged, locked, read_json, write_json
 from semiseg_lib.core.fingerprint import dump
 from semiseg_lib.core.paths import in_checkout, shown, work_root
-from semiseg_lib.core.provenance import code_version, in_words
+from semiseg_lib.core.provenance import code_version, in_words, is_tracked
 from semiseg_lib.datasets.frozen_files import freeze_files
 from semiseg_lib.experiments import Machine
 from semiseg_lib.recipes import Profile
@@ -97,7 +96,11 @@ class Records:
         """Return the states of the machine and the commits that made the rows."""
         if self.legacy:
             return "unknown; legacy rows do not say what made them"
-        counts = Counter(_state_text(row) for row in self.rows)
+        counts = Counter(
+            " and ".join(f"{in_words(one['machine'])}, code {one['code']}"
+                         for one in row["made with"])
+            for row in self.rows
+        )
         if len(counts) == 1:
             return next(iter(counts))
         said = "; ".join(f"{count} rows: {text}" for text, count in counts.items())
@@ -106,10 +109,9 @@ class Records:
     @property
     def on_gpu(self) -> bool:
         """Return whether every row was made on a GPU."""
-        if self.legacy:
-            return False
-        return all(one["machine"]["gpu"] for row in self.rows
-                   for one in row["made with"])
+        return not self.legacy and all(
+            one["machine"]["gpu"] for row in self.rows for one in row["made with"]
+        )
 
     def scores(self, arm: str, score: str = "test") -> list[float]:
         """Return one score of an arm in percent, seeds ascending."""
@@ -180,12 +182,17 @@ def run(
 
 
 def read(name: str, profile: Profile) -> Records:
-    """Read a study's records: its current rows or its legacy rows, never both.
+    """Return a study's records: its current rows or its legacy rows, never both.
 
     Current rows are returned once they cover the legacy ones: every arm that has legacy rows, with
     at least their seeds. Until then, the legacy rows are. Rows that are neither are left out.
 
+    Args:
+        name: the study.
+        profile: the profile that made the records.
+
     Raises:
+        KeyError: there is no such study.
         FileNotFoundError: nothing is stored yet, or only rows of other settings.
         Damaged: the file is not what was written.
     """
@@ -195,7 +202,11 @@ def read(name: str, profile: Profile) -> Records:
 
 
 def current(name: str, profile: Profile) -> Records:
-    """Read a study's current rows, whether or not legacy rows are stored beside them.
+    """Return a study's current rows, whether or not legacy rows are stored beside them.
+
+    Args:
+        name: the study.
+        profile: the profile that made the records.
 
     Raises:
         FileNotFoundError: no current row is stored.
@@ -206,10 +217,14 @@ def current(name: str, profile: Profile) -> Records:
 
 
 def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
-    """Read several studies for one table: all current or all legacy.
+    """Return the records of several studies for one table: all current or all legacy.
 
     If :func:`read` would return legacy rows for one of them, the legacy rows of all are returned.
     Studies without such rows are left out.
+
+    Args:
+        names: the studies.
+        profile: the profile that made the records.
 
     Raises:
         FileNotFoundError: none of them has rows.
@@ -266,8 +281,7 @@ def legacy_hash(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def dataset_of(name: str) -> str:
     """Return the name of the dataset whose profile a study uses."""
-    first = next(iter(STUDIES[name].values()))
-    return first.dataset
+    return next(arm.dataset for arm in STUDIES[name].values())
 
 
 def record_path(name: str, profile: str) -> Path:
@@ -275,6 +289,10 @@ def record_path(name: str, profile: str) -> Path:
 
     In the book's checkout the package's own file is written. A library installed from a wheel
     writes to the work folder, and reads there first.
+
+    Args:
+        name: the study.
+        profile: the name of the profile.
     """
     file = f"{name.replace(' ', '_')}-{profile}.json"
     return MEASURED / file if in_checkout() else work_root() / "records" / file
@@ -419,21 +437,4 @@ def _key(row: Mapping[str, Any]) -> str:
 
 def _fix(path: Path) -> str:
     """Return the fix for a damaged file; deleting one tracked by git would lose legacy rows."""
-    return FROM_VERSION_CONTROL if _is_tracked(path) else MAKE_AGAIN
-
-
-def _is_tracked(path: Path) -> bool:
-    """Return whether git tracks a file."""
-    try:
-        return subprocess.run(
-            ["git", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name],
-            capture_output=True, timeout=10,
-        ).returncode == 0
-    except (OSError, subprocess.SubprocessError):
-        return False
-
-
-def _state_text(row: Mapping[str, Any]) -> str:
-    """Return the states of machine and code behind a row, in words."""
-    said = [f"{in_words(one['machine'])}, code {one['code']}" for one in row["made with"]]
-    return " and ".join(said)
+    return FROM_VERSION_CONTROL if is_tracked(path) else MAKE_AGAIN

@@ -50,7 +50,13 @@ class Rounds(Configuration):
 
     @staticmethod
     def of(profile: Profile, seed: int, selection: Selection) -> Rounds:
-        """Return the rounds of a profile with one selection of pixels."""
+        """Return the rounds of a profile with one selection of pixels.
+
+        Args:
+            profile: the numbers.
+            seed: draws the labelled images, the initial weights and the batches.
+            selection: the rule that selects the pixels that get a label.
+        """
         plan = replace(profile.rounds, selection=selection)
         labels = story.pseudo_labels(profile, plan, supervised(profile, seed), 1)
         return Rounds(story.student(profile, seed, plan, labels)[1], plan)
@@ -62,7 +68,11 @@ class Rounds(Configuration):
 
 
 def percent(evaluation: Evaluation) -> float:
-    """Return the mIoU in percent."""
+    """Return the mIoU in percent.
+
+    Args:
+        evaluation: the scores, whose mIoU is in [0, 1].
+    """
     return 100 * evaluation.mean_iou
 
 
@@ -146,7 +156,12 @@ def made_with(runs: Iterable[Run], machine: Machine) -> list[dict[str, Any]]:
 
 
 def judges_fairly(data: Data, split: str) -> bool:
-    """Return whether models selected on the validation images can be scored on ``split``."""
+    """Return whether models selected on the validation images can be scored on a split.
+
+    Args:
+        data: the images.
+        split: ``val`` or ``test``.
+    """
     return split != "val" and not set(data.names[split]) & set(data.names["val"])
 
 

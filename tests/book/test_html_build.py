@@ -7,12 +7,14 @@ import itertools
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import quote
 
 import nbformat
 import pytest
 
-from bookkit import load
+import semiseg_lib
+from bookkit import api, load
 from bookkit.build import SOURCES, html
 from bookkit.notebook import as_stored, write_notebook
 
@@ -93,6 +95,21 @@ def test_every_image_is_described(site):
             if "image/png" in output.get("data", {}) and "text/html" not in output.data
         ]
         assert set(described) <= set(page.alts)
+
+
+def test_every_public_name_has_an_entry_that_leads_to_its_file(site):
+    """Modules have a heading, all else a signature; the links to files go to pages of the site."""
+    text = (site / f"{api.PAGE}.html").read_text(encoding="utf-8")
+    headings = set(re.findall(r'<h3><code[^>]*><span class="pre">(\w+)</span>', text))
+    signatures = set(re.findall(r'<dt class="sig[^>]* id="semiseg_lib\.([\w.]+)"', text))
+    for name, origin in api.public_names().items():
+        if isinstance(getattr(semiseg_lib, name), ModuleType):
+            assert name in headings
+        else:
+            assert {name, origin} & signatures, name
+    files = {link for link in read(site / f"{api.PAGE}.html").links if "_modules/" in link}
+    assert len(files) > 30
+    assert [link for link in files if not (site / link.split("#")[0]).is_file()] == []
 
 
 def test_a_remote_resource_would_be_noticed():

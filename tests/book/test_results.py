@@ -97,17 +97,17 @@ def test_a_missing_record_says_how_to_make_it(tmp_path, monkeypatch):
 
 def test_the_conditions_come_from_profile_and_machine():
     profile, records = recipes.load("laptop", "voc"), record({"100 none": [60.0]})
-    assert "192-px crops" in results.conditions(records, profile)
+    assert "192-px crops" in studies.conditions(records, profile, "photographs")
     smaller = replace(profile, augment=replace(profile.augment, crop=96))
-    assert "96-px crops" in results.conditions(records, smaller)
-    told = results.conditions(records, profile)
+    assert "96-px crops" in studies.conditions(records, smaller, "photographs")
+    told = studies.conditions(records, profile, "photographs")
     assert told.startswith("**Reduced run**, no graphics card")
     assert "Machine: cpu (a kind, AVX2), 1 thread, 1 process, torch 2.13.0, code abc1234." in told
     lent = record({"100 none": [60.0]}, gpu="a card", device="cuda")
-    told = results.conditions(lent, profile)
+    told = studies.conditions(lent, profile, "photographs")
     assert told.startswith("Run on a graphics card") and "Machine: cuda (a card, AVX2)" in told
     mixed = replace(records, rows=records.rows + lent.rows)
-    told = results.conditions(mixed, profile)
+    told = studies.conditions(mixed, profile, "photographs")
     assert told.startswith("**Reduced run**") and "Machine: 2 states, whose rows differ" in told
     assert "1 rows: cuda (a card" in told
 

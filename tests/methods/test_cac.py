@@ -424,7 +424,7 @@ def test_with_weight_zero_it_is_supervised_training_on_crops(make_batch):
         ).cut(batch.labelled)) for batch in batches
     ]
     off = unet(config)
-    assert off.learns_from == {"labelled"}
+    assert off.learns_from(config) == {"labelled"}
     found, expected = trained(off, batches), trained(unet(SupervisedConfig()), cut)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[key], value) for key, value in expected.items())

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from semiseg_lib.training.run_folder import CheckpointMismatch, RunFolder
+from semiseg_lib.training.run_folder import RunFolder
+from semiseg_lib.training.weights import CheckpointMismatch
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -41,8 +42,8 @@ pytestmark = pytest.mark.parametrize("config", CONFIGS, ids=repr)
 def test_every_method_is_registered_under_its_own_name(config):
     assert {type(c) for c in CONFIGS if c.name == config.name} == {type(config)}
     method = build(config)
-    assert {"labelled"} <= method.learns_from <= {"labelled", "unlabelled"}
-    assert method.needs_logits <= method.learns_from
+    assert {"labelled"} <= method.learns_from(config) <= {"labelled", "unlabelled"}
+    assert method.needs_logits <= method.learns_from(config)
 
 
 def test_the_parts_whose_logits_are_read_are_the_ones_that_are_named(config, make_batch):
@@ -57,7 +58,7 @@ def test_the_parts_whose_logits_are_read_are_the_ones_that_are_named(config, mak
         else:
             again = method.losses(without, 0.5)
             assert all(torch.equal(again[term], expected[term]) for term in expected)
-    if "unlabelled" not in method.learns_from:
+    if "unlabelled" not in method.learns_from(config):
         assert method.losses(replace(batch, unlabelled=None), 0.5).keys() == expected.keys()
 
 
@@ -69,7 +70,7 @@ def test_a_configuration_is_read_back_as_the_same_method(config, tmp_path):
 def test_losses_are_finite_scalars_that_teach_every_trainable_parameter(config, make_batch):
     method = build(config).train()
     losses = method.losses(make_batch(), 0.4)
-    assert ("unlabelled" in losses) == ("unlabelled" in method.learns_from)
+    assert ("unlabelled" in losses) == ("unlabelled" in method.learns_from(config))
     assert ("correction" in losses) == (config.name == "conv-primary")
     for name, loss in losses.items():
         assert loss.shape == () and torch.isfinite(loss) and loss.requires_grad, name

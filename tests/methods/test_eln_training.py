@@ -59,7 +59,7 @@ def test_the_phases_begin_when_they_should(progress, active, make_batch):
 def test_with_weight_zero_the_network_is_supervised_to_the_last_bit(make_batch):
     expected = trained(unet(SupervisedConfig()), make_batch).state_dict()
     method = unet(replace(NOW, weight=0.0))
-    assert method.learns_from == {"labelled"} and method.projector is None
+    assert method.learns_from(method.config) == {"labelled"} and method.projector is None
     before = [p.clone() for p in method.error.parameters()]
     found = trained(method, lambda step: replace(make_batch(step), unlabelled=None)).state_dict()
     assert all(torch.equal(found[key], value) for key, value in expected.items())

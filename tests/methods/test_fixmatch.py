@@ -154,7 +154,7 @@ def test_with_weight_zero_it_is_supervised_training_to_the_last_bit(make_batch):
     expected = trained(unet(SupervisedConfig()), make_batch)
     off = FixMatchConfig(weight=0.0, views=2, feature_dropout=0.5)
     method = unet(off)
-    assert method.learns_from == {"labelled"}
+    assert method.learns_from(off) == {"labelled"}
     assert same(trained(method, lambda step: replace(make_batch(step), unlabelled=None)), expected)
     on = replace(off, weight=1.0, threshold=0.0)
     assert not same(trained(unet(on), make_batch), expected)

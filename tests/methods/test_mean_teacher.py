@@ -120,7 +120,7 @@ def test_with_weight_zero_it_is_supervised_training_to_the_last_bit(make_batch):
         for step in range(4):
             optimizer.zero_grad()
             batch = make_batch(step)
-            if "unlabelled" not in method.learns_from:
+            if "unlabelled" not in method.learns_from(config):
                 batch = replace(batch, unlabelled=None)
             sum(method.losses(batch, step / 4).values()).backward()
             optimizer.step()

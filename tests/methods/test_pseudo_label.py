@@ -129,6 +129,6 @@ def test_a_student_learns_as_one_with_masks_alone_does(stage, make_batch):
     for config in (PseudoLabelConfig(stage), SupervisedConfig()):
         torch.manual_seed(0)
         method = methods.build(config, ModelConfig(width=4), 3).train()
-        assert method.learns_from == {"labelled"}
+        assert method.learns_from(config) == {"labelled"}
         losses.append(method.losses(make_batch(), 0.5))
     assert losses[0].keys() == {"labelled"} and torch.equal(*(one["labelled"] for one in losses))

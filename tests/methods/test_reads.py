@@ -59,7 +59,7 @@ def run_of(config, augment: ViewConfig = MIRRORED) -> Run:
     method, smoke = build(config), replace(recipes.load("smoke"), augment=augment)
     train = replace(
         smoke.train_unlabelled, batch_labelled=2, validate_every=0,
-        batch_unlabelled=3 if "unlabelled" in method.learns_from else 0,
+        batch_unlabelled=3 if "unlabelled" in method.learns_from(config) else 0,
     )
     logits = {f"{part}_logits": self_correction.logits(smoke, 4, part)
               for part in method.needs_logits}
@@ -107,13 +107,13 @@ def test_a_part_holds_what_the_losses_read_and_nothing_more(config):
     assert method.reads <= {"box_maps", "allowed"}
     assert method.uses_boxes == ("box_maps" in method.reads) == (config.name == "ancillary")
     assert ("allowed" in method.reads) == (config == PrimaryConfig(constrain=True))
-    for name in method.learns_from:
+    for name in method.learns_from(config):
         part = getattr(batch, name)
         for given in ("box_maps", "allowed"):
             assert (getattr(part, given) is not None) == (given in method.reads), given
         assert (part.logits_ancillary is not None) == (name in method.needs_logits)
         assert (part.masks is not None) == (name == "labelled")
-    assert (batch.unlabelled is None) == ("unlabelled" not in method.learns_from)
+    assert (batch.unlabelled is None) == ("unlabelled" not in method.learns_from(config))
 
 
 @EVERY
@@ -127,7 +127,7 @@ def test_it_trains_on_the_parts_that_a_run_prepares(config):
 def test_no_boxes_are_opened_for_a_method_that_reads_none(config):
     method = build(config)
     images = Drawn().image_sets(run_of(config))
-    assert images.keys() == method.learns_from
+    assert images.keys() == method.learns_from(config)
     for one in images.values():
         assert (one.sample(0).boxes is None) == (not method.reads)
 
@@ -155,7 +155,7 @@ def test_no_field_is_read_that_was_not_declared(config, make_batch):
         fields |= {"box_maps", "allowed"} - method.reads
         if name not in method.needs_logits:
             fields.add("logits_ancillary")
-        if name not in method.learns_from:
+        if name not in method.learns_from(config):
             fields |= {"images", "inside", "masks"}
     parts = {name: watched(part, forbidden[name])
              for name, part in (("labelled", batch.labelled), ("unlabelled", hidden))}

@@ -1,7 +1,8 @@
-"""A method is its room: what is put into the folder is known everywhere."""
+"""A method is its room and one recipe: what is put into these folders is known everywhere."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import semiseg_lib
+from semiseg_lib import recipes
+from semiseg_lib.core.durable import read_json
 
 ROOM = '''"""The squared error of a constant: a method that ships in this test."""
 
@@ -50,6 +53,13 @@ class Flat(SemiSupervised):
         logits, others = self.logits_together(labelled.images, unlabelled.images)
         return logits, others.square().mean()  # (E1)
 '''
+RECIPE = """base: laptop/minivoc
+methods: [flat]
+
+method.weight: 0.5
+train_supervised.steps: 2
+train_unlabelled.steps: 3
+"""
 PROGRAM = """
 import sys
 import semiseg_lib
@@ -67,18 +77,38 @@ assert methods.kind(FlatConfig()).__name__ == "Flat"
 try:
     methods.register(FlatConfig, methods.kind(FlatConfig()))
 except ValueError as error:
-    assert "is the name of semiseg_lib.methods.flat.FlatConfig already" in str(error)
+    assert "is already the name of semiseg_lib.methods.flat.FlatConfig" in str(error)
 else:
     raise AssertionError("a shipped method was replaced")
 sys.path.append(sys.argv[2])
 import every_method
 assert FlatConfig() in every_method.CONFIGS
 """
+STUDY = """
+import sys
+import semiseg_lib
+assert semiseg_lib.__file__.startswith(sys.argv[1]), semiseg_lib.__file__
+from semiseg_lib import methods, recipes, studies
+from semiseg_lib.cli import main
+arms = {name: studies.Arm(name, studies.method(name))
+        for name in methods.named_options(unlabelled=True)}
+studies.STUDIES["shipped"] = arms
+smoke = recipes.load("smoke")
+values = {name: arm.value(smoke, 1) for name, arm in arms.items()}
+assert values["flat"].method == methods.FlatConfig(weight=0.5)
+assert "flat" not in smoke.unlabelled, "no file but its own names it"
+assert {(one.train, one.data, one.views, one.model) for one in values.values()} == {
+    (smoke.train_unlabelled, smoke.data, smoke.augment, smoke.model)}, "one budget for all"
+assert main(["study", "shipped", "--profile", "smoke", "--only", "flat", "--seeds", "1"]) == 0
+(row,) = studies.read("shipped", smoke).rows
+assert row["arm"] == "flat" and row["config"] == arms["flat"].fingerprint(smoke)
+assert main(["train", "flat", "--profile", "smoke", "--seed", "1", "--device", "cpu"]) == 0
+"""
 
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory) -> Path:
-    """A copy of the library with one further room in it."""
+    """A copy of the library with one further room and one further recipe in it."""
     root = tmp_path_factory.mktemp("shipped")
     shutil.copytree(Path(semiseg_lib.__file__).parent, root / "semiseg_lib",
                     ignore=shutil.ignore_patterns("__pycache__"))
@@ -86,6 +116,7 @@ def shipped(tmp_path_factory) -> Path:
     room.mkdir()
     (room / "__init__.py").write_text(ROOM, encoding="utf-8")
     (room / "method.py").write_text(METHOD, encoding="utf-8")
+    (root / "semiseg_lib" / "recipes" / "smoke" / "flat.yml").write_text(RECIPE, encoding="utf-8")
     return root
 
 
@@ -108,3 +139,16 @@ def test_it_keeps_the_contract(shipped):
         cwd=shipped, capture_output=True, text=True,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_an_arm_of_a_study_names_it_and_its_rows_are_read_back(shipped, tmp_path):
+    """Really run, in smoke; then trained by the command, with all that its own recipe says."""
+    done = subprocess.run(
+        [sys.executable, "-c", STUDY, str(shipped)], cwd=shipped, capture_output=True, text=True,
+        env={**os.environ, "SEMISEG_WORK": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = [read_json(path)["value"] for path in (tmp_path / "runs").glob("flat-*/config.json")]
+    assert [one["method"]["weight"] for one in runs] == [0.5, 0.5]
+    steps = {one["train"]["steps"] for one in runs}
+    assert steps == {3, recipes.load("smoke").train_unlabelled.steps}

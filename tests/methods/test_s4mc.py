@@ -195,7 +195,7 @@ def test_before_its_start_and_with_weight_zero_it_is_supervised_training(make_ba
     assert torch.equal(late["labelled"], expected) and late["unlabelled"] == 0
     assert unet(S4MCConfig(start=0.3)).losses(batch, 0.3)["unlabelled"] > 0
     never = unet(S4MCConfig(weight=0.0))
-    assert never.learns_from == {"labelled"}
+    assert never.learns_from(never.config) == {"labelled"}
     (loss,) = never.losses(replace(batch, unlabelled=None), 0.2).values()
     assert torch.equal(loss, expected)
 

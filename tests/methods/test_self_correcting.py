@@ -133,7 +133,7 @@ def test_a_constant_alpha_is_its_end_like_a_schedule_that_ends_at_once():
 
 @pytest.mark.parametrize("ends", [{"start": -1.0}, {"end": -0.5}])
 def test_a_schedule_below_zero_is_refused(ends):
-    with pytest.raises(ValueError, match="cannot be negative"):
+    with pytest.raises(ValueError, match="must be >= 0"):
         AlphaSchedule(**ends)
 
 

@@ -45,7 +45,7 @@ from torch import Tensor, nn
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.methods.base import AveragedMethod
+from semiseg_lib.methods.base import BOTH, LABELLED, AveragedMethod
 from semiseg_lib.methods.eln import ELNConfig
 from semiseg_lib.methods.eln.error_network import ErrorNetwork
 from semiseg_lib.methods.losses import (
@@ -140,8 +140,11 @@ class ELN(AveragedMethod):
         self.projector = None
         if config.weight and config.contrast:
             self.projector = Projector(network.feature_channels, config.channels)
-        self.learns_from = frozenset({"labelled", "unlabelled"} if config.weight else {"labelled"})
         self.resets = False
+
+    @classmethod
+    def learns_from(cls, config: ELNConfig) -> frozenset[str]:
+        return BOTH if config.weight else LABELLED
 
     @classmethod
     def of(cls, config: ELNConfig, build: Callable[[], nn.Module], num_classes: int) -> ELN:

@@ -42,7 +42,7 @@ class AlphaSchedule(Configuration):
     def __post_init__(self) -> None:
         lowest = min(self.start, self.end)
         if lowest < 0:
-            raise ValueError(f"alpha is {lowest}, but a weight cannot be negative; set it to 0 up.")
+            raise ValueError(f"alpha is {lowest}; it must be >= 0.")
         if self.shape == "geometric" and lowest == 0:
             raise ValueError(
                 "no factor leads to or from an alpha of 0; in a geometric schedule set start and "
@@ -50,7 +50,7 @@ class AlphaSchedule(Configuration):
             )
 
     def at(self, progress: float) -> float:
-        """Alpha when a share ``progress`` (0 .. 1) of the training is done."""
+        """Return alpha when a share ``progress``, in [0, 1], of the training is done."""
         if progress >= self.until or self.shape == "constant":
             return self.end
         if self.shape == "geometric":

@@ -43,7 +43,7 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.methods.base import AveragedMethod, Method
+from semiseg_lib.methods.base import BOTH, LABELLED, AveragedMethod, Method
 from semiseg_lib.methods.losses import cross_entropy, inside_at, soft_cross_entropy
 from semiseg_lib.methods.self_correcting import AncillaryConfig, ConvPrimaryConfig, PrimaryConfig
 
@@ -224,13 +224,16 @@ class Primary(AveragedMethod):
     """
 
     uses_all_weights = True
-    learns_from = frozenset({"labelled", "unlabelled"})
     needs_logits = frozenset({"unlabelled"})
 
     def __init__(self, config: PrimaryConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
         self.reads = frozenset({"allowed"} if config.constrain else ())
+
+    @classmethod
+    def learns_from(cls, config: PrimaryConfig) -> frozenset[str]:
+        return BOTH
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, unlabelled = batch.labelled, batch.unlabelled
@@ -282,8 +285,11 @@ class ConvPrimary(AveragedMethod):
         super().__init__(network, config.ema_decay)
         self.config = config
         self.correction = correction
-        parts = {"start": {"labelled"}, "full": {"labelled", "unlabelled"}}[config.stage]
-        self.learns_from = self.needs_logits = frozenset(parts)
+        self.needs_logits = self.learns_from(config)
+
+    @classmethod
+    def learns_from(cls, config: ConvPrimaryConfig) -> frozenset[str]:
+        return {"start": LABELLED, "full": BOTH}[config.stage]
 
     @classmethod
     def of(

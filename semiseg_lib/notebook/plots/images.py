@@ -24,7 +24,10 @@ OBJECT_COLOURS = (
 
 
 def class_colours(num_classes: int) -> np.ndarray:
-    """Return the colours of class ids 0 ... C - 1, uint8 (C, 3); 0, background, is dark slate.
+    """Return the colours of class ids 0 .. C - 1, uint8 (C, 3); 0, background, is dark slate.
+
+    Args:
+        num_classes: C, background included.
 
     Raises:
         ValueError: fewer than 1 class, or more than there are distinguishable colours (21).
@@ -75,7 +78,11 @@ def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.6) -> np.nda
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """Return a map (H, W) in [0, 1] as image uint8 (H, W, 3), dark = 0, yellow = 1."""
+    """Return a map as an image, uint8 (H, W, 3), dark = 0, yellow = 1.
+
+    Args:
+        values: (H, W), clipped to [0, 1]; NaN counts as 0.
+    """
     values = np.nan_to_num(np.asarray(values, float)).clip(0, 1)
     return matplotlib.colormaps[MAP_COLOURS](values, bytes=True)[..., :3]
 

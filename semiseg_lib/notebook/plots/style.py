@@ -147,10 +147,8 @@ def _in_few_colours(image: Image.Image) -> Image.Image:
 
 
 def _in_a_notebook() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
+    from IPython import get_ipython  # ipywidgets needs it, too
+
     return get_ipython() is not None
 
 
