@@ -18,6 +18,7 @@ from bookkit.gates import book_problems
 from bookkit.notebook import ChapterFailed
 from bookkit.schedule import default_jobs
 from semiseg_lib.core.paths import CHECKOUT, shown
+from semiseg_lib.core.terminal import say
 
 Chapters = Annotated[
     tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(help="for example 06; none: all")
@@ -37,8 +38,8 @@ def make(profile: ProfileName = None, force: Force = False, jobs: Jobs = None) -
     book, before = load(), build.stored_runs()
     minutes = _executed(book, (), profile, force, jobs)
     notebooks = build.BUILD / "notebooks"
-    print(build.summary(book, minutes, notebooks, build.html(notebooks)))
-    print(build.trained_since(before))
+    say(build.summary(book, minutes, notebooks, build.html(notebooks)))
+    say(build.trained_since(before))
 
 
 def execute(
@@ -47,13 +48,13 @@ def execute(
     """Run chapters into _build/notebooks."""
     before = build.stored_runs()
     _executed(load(), chapters, profile, force, jobs)
-    print(build.trained_since(before))
+    say(build.trained_since(before))
 
 
 def html(notebooks: Path = build.SOURCES, destination: Path = build.BUILD / "html") -> None:
     """Build the HTML from stored outputs."""
     page = build.html(notebooks, destination)
-    print(f"Open the book: {page.resolve().as_uri()}")
+    say(f"Open the book: {page.resolve().as_uri()}")
 
 
 def sync(chapters: Chapters = ()) -> None:
@@ -66,13 +67,13 @@ def check() -> None:
     book = load()
     if problems := book_problems(book, build.SOURCES):
         raise BookError("\n".join(["the stored chapters are not in order:", *problems]))
-    print(f"{len(book.chapters)} chapters are in order.")
+    say(f"{len(book.chapters)} chapters are in order.")
 
 
 def exercises(destination: Path = build.BUILD / "exercises") -> None:
     """For lecturers: write the chapters without solutions."""
     written = write_exercises(load(), destination)
-    print(f"{len(written)} exercise notebooks are in {shown(destination)}.")
+    say(f"{len(written)} exercise notebooks are in {shown(destination)}.")
 
 
 def table(write: bool = False) -> None:
@@ -83,9 +84,9 @@ def table(write: bool = False) -> None:
     """
     if write:
         changed = build.write_readme(load())
-        print("README.md and results.md: " + ("updated." if changed else "up to date."))
+        say("README.md and results.md: " + ("updated." if changed else "up to date."))
     else:
-        print(chapter_table(load()))
+        say(chapter_table(load()))
 
 
 ACTIONS: Mapping[str, Callable[..., None]] = {
@@ -99,10 +100,10 @@ def announce(book: Book, profile: str, jobs: int) -> None:
     minutes = sum(chapter.minutes.get(profile, 0) for chapter in book.chapters)
     free = shutil.disk_usage(CHECKOUT).free / 1e9
     takes = f"about {minutes:.0f} minutes" if minutes else "a time that book.yml does not give"
-    print(f"{book.title}: {len(book.chapters)} chapters, profile {profile}: {takes}")
-    print("one after the other; here one at a time," if jobs == 1
-          else f"one after the other, less with {jobs} at a time as here,")
-    print(f"less than 1 GB of disk ({free:.0f} GB free). A chapter already run is not run again.")
+    say(f"{book.title}: {len(book.chapters)} chapters, profile {profile}: {takes}")
+    say("one after the other; here one at a time," if jobs == 1
+        else f"one after the other, less with {jobs} at a time as here,")
+    say(f"less than 1 GB of disk ({free:.0f} GB free). A chapter already run is not run again.")
 
 
 def _executed(
@@ -121,10 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dict(ACTIONS), args=arguments, prog="python -m bookkit", description=__doc__
         )
     except (BookError, ChapterFailed, OSError, RuntimeError, ValueError) as error:
-        print(f"\nStopped: {error}", file=sys.stderr)
+        say(f"\nStopped: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. The same command continues.", file=sys.stderr)
+        say("\nStopped. The same command continues.", sys.stderr)
         return 130
     return 0
 

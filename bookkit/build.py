@@ -13,7 +13,6 @@ from pathlib import Path
 from threading import Event
 
 import nbformat
-from tqdm import tqdm
 
 from bookkit.description import (
     BOOK_FILE,
@@ -40,6 +39,7 @@ from bookkit.results import (
 from bookkit.schedule import default_jobs, run_together
 from semiseg_lib.core.durable import Damaged, atomic_write, read_json, write_json
 from semiseg_lib.core.paths import CHECKOUT, shown, work_root
+from semiseg_lib.core.terminal import say
 from semiseg_lib.stores.store import MANIFEST
 
 SOURCES = CHECKOUT / "notebooks"
@@ -154,8 +154,7 @@ def _sha256(path: Path) -> str:
 
 def _say(chapter: str, what: str) -> None:
     """Print a line about a chapter, above the progress bars."""
-    tqdm.write(f"{chapter:<32} {what}")
-    sys.stdout.flush()
+    say(f"{chapter:<32} {what}")
 
 
 def _expected(chapter: Chapter, profile: str) -> str:
@@ -253,7 +252,7 @@ def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
         minutes = _run_into(source, source.with_suffix(".ipynb"), "laptop")
         source.with_suffix(".failed.ipynb").unlink(missing_ok=True)
         expected = chapter.minutes["laptop"]
-        print(f"{chapter.file:<32} {minutes:5.1f} min (book.yml: {expected:g})", flush=True)
+        say(f"{chapter.file:<32} {minutes:5.1f} min (book.yml: {expected:g})")
     write_readme(book)
 
 

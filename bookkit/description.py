@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.escaping import markdown
 from semiseg_lib.core.paths import CHECKOUT, shown
 
 BOOK_FILE = CHECKOUT / "book.yml"
@@ -181,10 +182,11 @@ def chapter_table(book: Book) -> str:
     """Return the chapters as a Markdown table: number and title, question, minutes, needs."""
     lines = ["| | Chapter | Question | Minutes on a laptop | Uses |", "|---|---|---|---:|---|"]
     for chapter in book.chapters:
-        link = f"[{chapter.title}](notebooks/{chapter.file}.ipynb)"
+        link = f"[{markdown(chapter.title)}](notebooks/{chapter.file}.ipynb)"
         uses = ", ".join(name[:2] for name in chapter.needs) or "–"
         minutes = f"{chapter.minutes['laptop']:g}"
-        lines.append(f"| {chapter.number} | {link} | {chapter.question} | {minutes} | {uses} |")
+        question = markdown(chapter.question)
+        lines.append(f"| {chapter.number} | {link} | {question} | {minutes} | {uses} |")
     total = sum(chapter.minutes["laptop"] for chapter in book.chapters)
     lines.append(f"| | | **the whole book** | **{total:g}** | |")
     return "\n".join(lines)

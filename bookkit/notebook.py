@@ -18,15 +18,16 @@ from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
-from tqdm import tqdm
 
 from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.terminal import progress_bar
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_SECONDS = 3600
 LONGEST_POSTFIX = 100  # characters of a training's own progress bar shown beside the chapter's
 THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
+TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # colours, moves of the cursor
 
 
 class ChapterFailed(RuntimeError):
@@ -56,7 +57,8 @@ class _WatchedClient(NotebookClient):
 
 def _last_line(text: str) -> str:
     """Return the newest state of a progress bar, which overwrites itself."""
-    lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
+    text = TERMINAL_CODES.sub("", text).replace("\r", "\n")
+    lines = [line.strip() for line in text.split("\n")]
     return next((line for line in reversed(lines) if line), "")
 
 
@@ -94,10 +96,10 @@ def run_chapter(
         environment |= dict.fromkeys(THREAD_COUNTS, str(threads))
     started = time.monotonic()
     # disable=None: a moving bar on a terminal, nothing in a log file.
-    with tqdm(total=len(code_cells), desc=source.stem, unit="cell", disable=None,
-              leave=False) as bar:
+    with progress_bar(total=len(code_cells), desc=source.stem, unit="cell", disable=None,
+                      leave=False) as bar:
         client.on_cell_executed = lambda **_: bar.update()
-        client.watch = lambda text: bar.set_postfix_str(_last_line(text)[:LONGEST_POSTFIX])
+        client.watch = lambda text: bar.set_postfix_str(visible(_last_line(text))[:LONGEST_POSTFIX])
         try:
             run_sync(_execute)(client, environment, stop)  # also where a loop runs already
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
@@ -129,7 +131,7 @@ def _failure(source: Path, code_cells: list[NotebookNode], error: Exception) -> 
     first_line = code_cells[position - 1].source.split("\n", 1)[0]
     return (
         f"chapter {source.stem}, code cell {position} of {len(code_cells)}, "
-        f"which begins with: {first_line}\n{COLOUR_CODES.sub('', str(error))}"
+        f"which begins with: {first_line}\n{TERMINAL_CODES.sub('', str(error))}"
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bookkit.description import write_between
 from semiseg_lib import recipes, studies
+from semiseg_lib.core.escaping import Markdown, markdown, shell
 from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.evaluation.statistics import paired_interval
 from semiseg_lib.notebook import published
@@ -27,7 +28,7 @@ def results_table() -> str:
     records = studies.read("hurried", recipes.load("laptop"))
     arms = studies.STUDIES["hurried"]
     rows = [
-        {"trained on 24 masks and …": _WORDS[arm] + records.sign,
+        {"trained on 24 masks and …": Markdown(_WORDS[arm] + records.sign),
          "mIoU on test (%)": records.scores(arm), "seeds": str(len(records.seeds(arm)))}
         for arm in SHOWN if arm in arms
     ]
@@ -95,8 +96,7 @@ def measured(name: str, study: str = PHOTOGRAPHS) -> str:
     try:
         records = studies.read(study, profile)
     except FileNotFoundError:
-        quoted = f'"{study}"' if " " in study else study
-        return (f"*No record of this run is stored yet.* `semiseg study {quoted} --profile "
+        return (f"*No record of this run is stored yet.* `semiseg study {shell(study)} --profile "
                 f"{name} --root DIR` makes it.")
     rows = studies.score_rows(records, study)
     plain = ["mIoU on test (%)", *COSTS.values(), "mIoU of the labels (%)"]
@@ -189,7 +189,7 @@ def published_table(dataset: str) -> str:
             for count, value in zip(scores["labelled"], values, strict=True)}}
         for model, values in scores["rows"].items()
     ]
-    others = ", ".join(f"{name} {value:.2f}" for name, value in scores["others"].items())
+    others = ", ".join(f"{markdown(name)} {value:.2f}" for name, value in scores["others"].items())
     return (
         f"{markdown_table(rows)}\n\n"
         f"**Published, not measured here**; source: [{source['text']}]({source['link']}). "

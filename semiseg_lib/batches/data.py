@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from semiseg_lib import datasets
 from semiseg_lib.batches.image_set import ImageSet, Masks, joined
 from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.durable import Damaged, read_json, write_json
+from semiseg_lib.core.escaping import listed, visible
 from semiseg_lib.core.fingerprint import digest, plain
 from semiseg_lib.core.paths import reading_root, work_root
+from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.cached import Cached
 from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_digest
@@ -165,7 +166,7 @@ class Data:
         if tuple(reader.classes) != tuple(source.classes):
             raise ValueError(
                 f"the classes of {declared.name} have changed since it was opened: "
-                f"{', '.join(reader.classes)} instead of {', '.join(source.classes)}. Run the same "
+                f"{listed(reader.classes)} instead of {listed(source.classes)}. Run the same "
                 "command again (in a notebook: the same cell) to read the current files."
             )
         if declared.cached:
@@ -199,9 +200,9 @@ class Data:
         names = read_published_list(path, known)
         if unknown := [name for name in names if name not in known]:
             raise ValueError(
-                f"{self.config.published} names {len(unknown)} images that are not among the "
-                f"{self.config.dataset} candidates, such as {unknown[0]}. Set data.candidates to "
-                "the list that holds them, or complete the dataset."
+                f"{visible(self.config.published)} names {len(unknown)} images that are not among "
+                f"the {self.config.dataset} candidates, such as {visible(unknown[0])}. Set "
+                "data.candidates to the list that holds them, or complete the dataset."
             )
         return tuple(names)
 
@@ -235,6 +236,6 @@ def _stored_names(path: Path, sampled_from: Mapping[str, Any]) -> tuple[str, ...
 
 def choose_names(candidates: ImageSet, count: int, seed: int) -> tuple[str, ...]:
     """Return the names of ``count`` candidates, sampled so that every class occurs."""
-    masks = tqdm(Masks(candidates), desc="classes per mask", unit="mask", leave=False)
+    masks = progress_bar(Masks(candidates), desc="classes per mask", unit="mask", leave=False)
     chosen = choose_labelled(masks, count, len(candidates.classes), seed)
     return tuple(candidates.names[i] for i in chosen)

@@ -15,6 +15,7 @@ from torch import Tensor
 from semiseg_lib.batches.boxes import Allowed, allowed_by_boxes
 from semiseg_lib.batches.part import Part
 from semiseg_lib.batches.weak_view import View
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_digest
 from semiseg_lib.datasets.frozen_files import FrozenFiles, frozen_files
@@ -141,7 +142,9 @@ class ImageSet:
         """
         places = {name: number for number, name in enumerate(self.names)}
         if unknown := [name for name in names if name not in places]:
-            raise ValueError(f"{len(unknown)} images are not in this set, such as {unknown[0]}.")
+            raise ValueError(
+                f"{len(unknown)} images are not in this set, such as {visible(unknown[0])}."
+            )
         return self.take([places[name] for name in names])
 
     def with_fields(self, *fields: str) -> ImageSet:
@@ -258,8 +261,8 @@ class ImageSet:
     def _boxes_of(self, sample: Sample) -> Boxes:
         if sample.boxes is None and self.unboxed == "unknown":
             raise ValueError(
-                f"{sample.name} has no boxes. Draw them, leave the image out, or declare that "
-                "images without boxes show no object (data.unboxed = 'empty'; for a single "
+                f"{visible(sample.name)} has no boxes. Draw them, leave the image out, or declare "
+                "that images without boxes show no object (data.unboxed = 'empty'; for a single "
                 "training --data.unboxed empty)."
             )
         return sample.boxes or Boxes()
@@ -343,8 +346,8 @@ class Relabelled(Joined):
         mask, size = self.masks[index], sample.image.shape[1:]
         if mask.shape != size:
             raise ValueError(
-                f"the mask for {sample.name} has {mask.shape} rows and columns, but the image "
-                f"{size}. Recreate the labels of these images."
+                f"the mask for {visible(sample.name)} has {mask.shape} rows and columns, but the "
+                f"image {size}. Recreate the labels of these images."
             )
         return replace(sample, mask=mask)
 
@@ -363,7 +366,7 @@ def joined(*sets: ImageSet) -> ImageSet:
 
 def _mask_of(sample: Sample) -> np.ndarray:
     if sample.mask is None:
-        raise ValueError(f"{sample.name} has no mask. Draw it, or leave the image out.")
+        raise ValueError(f"{visible(sample.name)} has no mask. Draw it, or leave the image out.")
     return sample.mask
 
 

@@ -16,6 +16,8 @@ import tyro
 import semiseg_lib
 from semiseg_lib.cli import commands, data, runs
 from semiseg_lib.cli.renamed import refuse_old_names
+from semiseg_lib.core import escaping
+from semiseg_lib.core.terminal import say
 
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
@@ -26,9 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = [_expanded(one) for one in (sys.argv[1:] if arguments is None else arguments)]
     command, rest = (arguments or [""])[0], arguments[1:]
     if arguments == ["--version"]:
-        print(f"semiseg {semiseg_lib.__version__}")
+        say(f"semiseg {semiseg_lib.__version__}")
         return 0
     try:
+        refuse_invisible(arguments)
         refuse_old_names(arguments)
         if command in OWN_PARSERS:
             return OWN_PARSERS[command](rest) or 0
@@ -39,12 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "codes: 0 done, 1 failed with a message, 2 wrong flags, 130 interrupted.",
         ) or 0
     except EXPECTED as error:
-        print(f"semiseg: {error}", file=sys.stderr)
+        say(f"semiseg: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         said = str(error) or "the same command continues from the last checkpoint"
-        print(f"semiseg: stopped; {said}.", file=sys.stderr)
+        say(f"semiseg: stopped; {said}.", sys.stderr)
         return 130
+
+
+def refuse_invisible(arguments: Sequence[str]) -> None:
+    """Raise ValueError if an argument holds control characters, which a parser would repeat."""
+    for argument in arguments:
+        if escaping.visible(argument) != argument:
+            raise ValueError(
+                f"the argument {escaping.visible(argument)} holds characters that show nothing. "
+                "Rename the file or folder."
+            )
 
 
 def _write_utf8() -> None:

@@ -27,6 +27,7 @@ from semiseg_lib.cli.flags import (
 )
 from semiseg_lib.core.durable import Damaged, locked, move
 from semiseg_lib.core.paths import reading_root, shown, work_root, working_in
+from semiseg_lib.core.terminal import say, say_once
 from semiseg_lib.evaluation.options import WHOLE_IMAGE
 from semiseg_lib.experiments import Machine, Run, semi_supervised
 from semiseg_lib.experiments import self_correction as story
@@ -141,7 +142,6 @@ def run(
         weights: where the files of the encoders' weights lie now; unset: where they lay.
         device: cpu, or unset for the best there is.
     """
-    from semiseg_lib.cli.report import say
     from semiseg_lib.experiments.refusals import refuse_other_inputs
     from semiseg_lib.experiments.trained import read_run, with_weights_at
     from semiseg_lib.training.run_folder import CONFIG, RunFolder, read_description
@@ -158,15 +158,15 @@ def run(
     if not other_data:
         refuse_other_inputs(description, path, value, experiments.Inputs(machine.root))
     trained = experiments.resolve(value, machine, anew=not resume)
-    say(f"run: {shown(trained.folder.path)}")
+    say_once(f"run: {shown(trained.folder.path)}")
 
 
 def logits(common: CommonFlags = Common()) -> None:
     """Store the ancillary's logits of all unlabelled images."""
     logits = story.logits(common.chosen("ancillary"), common.seed)
     store = experiments.resolve(logits, common.machine)
-    print(f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
-          f"{shown(store.folder)}")
+    say(f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
+        f"{shown(store.folder)}")
 
 
 def evaluate(
@@ -208,14 +208,13 @@ def predict(
 
     trained = experiments.open_run(run, device).chosen()
     written = predict_files(trained.method, trained.classes, source, out, protocol)
-    print(f"{len(written)} images segmented with the {trained.which} weights of {shown(run)}; "
-          f"labels and overlays are in {shown(out)}")
+    say(f"{len(written)} images segmented with the {trained.which} weights of {shown(run)}; "
+        f"labels and overlays are in {shown(out)}")
 
 
 def pipeline(common: CommonFlags = Common()) -> None:
     """Run all stages: data, supervised baseline, ancillary, logits, primary; then compare them."""
-    from semiseg_lib.cli.report import say
-    from semiseg_lib.notebook.tables import markdown_table
+    from semiseg_lib.notebook.tables import results_table
 
     profile, seed, machine = common.chosen("primary"), common.seed, common.machine
     own, learnt = profile.primary, profile.conv_primary
@@ -236,7 +235,7 @@ def pipeline(common: CommonFlags = Common()) -> None:
          "minutes": f"{one.record['seconds'] / 60:.1f}", "run": shown(one.folder.path)}
         for name, one in trained.items()
     ]
-    say(markdown_table(rows))
+    say_once(results_table(rows))
 
 
 def study(
@@ -259,7 +258,7 @@ def study(
             own; after an interruption the same command goes on there.
         device: cpu, or unset for the best there is.
     """
-    from semiseg_lib.notebook.tables import markdown_table
+    from semiseg_lib.notebook.tables import results_table
 
     if name not in studies.STUDIES:
         raise ValueError(f"there is no study {name!r}; there are {', '.join(studies.STUDIES)}.")
@@ -273,13 +272,13 @@ def study(
          "seeds": str(records.seeds(key))}
         for key, arm in studies.STUDIES[name].items() if records.scores(key)
     ]
-    print(markdown_table(rows, plain=["mIoU on test (%)"]))
-    print(f"records: {shown(path)}")
-    print(f"made with: {records.made_with}")
+    say(results_table(rows, plain=["mIoU on test (%)"]))
+    say(f"records: {shown(path)}")
+    say(f"made with: {records.made_with}")
     for said in filter(None, (records.mark, records.left_out_text)):
-        print(said)
+        say(said)
     if (served := studies.read(name, chosen)).legacy:
-        print(f"Chapters and tables still show the stored rows of this study: {served.mark}")
+        say(f"Chapters and tables still show the stored rows of this study: {served.mark}")
 
 
 @contextmanager
@@ -297,8 +296,8 @@ def _making_anew(records: str) -> Iterator[None]:
     main = PartialState().is_main_process
     with locked(folder) if main else nullcontext():
         if main and folder.is_dir():
-            print(f"An interrupted call left runs in {shown(folder)}: going on from there.",
-                  file=sys.stderr)
+            say(f"An interrupted call left runs in {shown(folder)}: going on from there.",
+                sys.stderr)
         with working_in(folder):
             yield
         PartialState().wait_for_everyone()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
+from semiseg_lib.core import escaping
 from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.escaping import listed
 from semiseg_lib.core.paths import shown
-from semiseg_lib.notebook.tables import markdown_table
+from semiseg_lib.core.terminal import say
+from semiseg_lib.notebook.tables import results_table
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import comparison
 from semiseg_lib.studies.comparison import Comparison
@@ -35,35 +40,52 @@ def print_comparison(
                                            *found.commands()]))
     if against not in found.rows:
         raise ValueError(f"{against!r} is not a row with records; choose from "
-                         f"{', '.join(found.rows)}.")
-    text = as_text(found, against, ratio)
-    print(text)
+                         f"{listed(found.rows)}.")
+    say(as_text(found, against, ratio))
     if out is not None:
         with atomic_write(out) as temporary:
             if out.suffix == ".csv":
-                as_frame(found, against, ratio).to_csv(temporary, index=False)
+                text = as_csv(as_frame(found, against, ratio))
             else:
-                temporary.write_text(text + "\n", encoding="utf-8")
-        print(f"written: {shown(out)}")
+                text = as_text(found, against, ratio, escape=escaping.markdown) + "\n"
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+        say(f"written: {shown(out)}")
 
 
-def as_text(found: Comparison, against: str = FAIR, ratio: float = MASK_OVER_BOXES) -> str:
-    """Return the table in Markdown, notes on it, and the commands that make missing rows."""
+def as_text(
+    found: Comparison, against: str = FAIR, ratio: float = MASK_OVER_BOXES,
+    escape: Callable[[str], str] = escaping.visible,
+) -> str:
+    """Return the table, notes on it, and the commands that make missing rows.
+
+    Args:
+        found: the comparison.
+        against: the row that the others are compared with.
+        ratio: the time of a mask over that of an image's boxes.
+        escape: what names are passed through: for the terminal, or ``escaping.markdown``.
+    """
     rows = found.table(against, ratio)
-    parts = [markdown_table(rows, plain=[title for row in rows for title in row])]
+    table = results_table(rows, plain=[title for row in rows for title in row])
+    parts = [table.lines(escape)]
     seeds = ", ".join(map(str, found.seeds))
     parts.append(
-        f"{found.dataset}, profile {found.profile.name}; seeds {seeds}; mean ± sd over a row's "
-        f"seeds. Work: masks, and {ratio:g} images' boxes count as one mask."
+        f"{escape(found.dataset)}, profile {escape(found.profile.name)}; seeds {seeds}; mean ± sd "
+        f"over a row's seeds. Work: masks, and {ratio:g} images' boxes count as one mask."
         + (" Differences in points with their 95 % interval, paired over the seeds that both "
            "rows have." if len(found.seeds) > 1 else " One seed ranks nothing.")
     )
     parts += filter(None, (found.mark, found.unknown))
     if found.missing:
-        names = "; ".join(one.text for one in found.missing.values())
+        names = "; ".join(escape(one.text) for one in found.missing.values())
         parts.append("\n".join([f"No records yet: {names}. Make them:", "",
                                 *(f"    {line}" for line in found.commands())]))
     return "\n\n".join(parts)
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """Return a table as CSV for a spreadsheet, which takes no text in it for a formula."""
+    safe = frame.rename(columns=escaping.csv).map(escaping.csv)
+    return safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
 
 
 def as_frame(

@@ -12,7 +12,9 @@ import tyro
 from semiseg_lib import datasets
 from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.cli.flags import Common, CommonFlags
+from semiseg_lib.core import escaping
 from semiseg_lib.core.paths import reading_root, shown, work_root
+from semiseg_lib.core.terminal import say
 from semiseg_lib.datasets.acquire import Download, extract_frames
 from semiseg_lib.datasets.audit import Report, audit_dataset
 from semiseg_lib.datasets.camvid import FRAMES
@@ -27,17 +29,21 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["minivoc", *arguments]
     code = tyro.extras.subcommand_cli_from_dict(
-        {"minivoc": minivoc, **_downloads(), "frames": frames, "check": check, "split": split},
-        args=arguments, prog="semiseg data",
+        commands(), args=arguments, prog="semiseg data",
         description="Get a dataset, check it, draw a labelled list from it.",
     )
     return code or 0
 
 
+def commands() -> dict[str, Callable[..., int | None]]:
+    """Return every command after ``semiseg data``, by name."""
+    return {"minivoc": minivoc, **_downloads(), "frames": frames, "check": check, "split": split}
+
+
 def minivoc(common: CommonFlags = Common()) -> None:
     """Generate the images of mini-VOC, unless they are stored, and show a summary."""
     from semiseg_lib.batches.data import Data
-    from semiseg_lib.notebook.tables import markdown_table
+    from semiseg_lib.notebook.tables import results_table
 
     data = Data(common.chosen().data, common.seed, common.machine.root)
     has_boxes = {
@@ -49,10 +55,10 @@ def minivoc(common: CommonFlags = Common()) -> None:
          "boxes": "yes" if has_boxes[name] else "no"}
         for name, members in data.names.items()
     ]
-    print(markdown_table(rows))
-    print(f"classes: {', '.join(data.classes)}")
+    say(results_table(rows))
+    say(f"classes: {escaping.listed(data.classes)}")
     if data.source.folder is not None:
-        print(f"folder:  {shown(data.source.folder)}")
+        say(f"folder:  {shown(data.source.folder)}")
 
 
 def _downloads() -> dict[str, Callable[..., int]]:
@@ -67,21 +73,21 @@ def _downloads() -> dict[str, Callable[..., int]]:
 def _command(dataset: datasets.Dataset, download: Download) -> Callable[..., int]:
     """Return a command that gets a dataset and shows the counts; exit code 1 if some is missing."""
     def get(root: Path | None = None) -> int:
-        from semiseg_lib.notebook.tables import markdown_table
+        from semiseg_lib.notebook.tables import results_table
 
         root = root or work_root() / "datasets"
-        print(f"Terms: {download.terms}", flush=True)
+        say(f"Terms: {download.terms}")
         counts = download.get(root, True)
-        print(markdown_table([
+        say(results_table([
             {"files": one.what, "found": str(one.found), "whole": str(one.expected),
              "": "" if one.complete else "← not whole"} for one in counts
         ]))
         whole = all(one.complete for one in counts)
-        print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
-              "folder away and run the same command again.")
+        say("All there." if whole else "Some of it is missing: if no subset was meant, move the "
+            "folder away and run the same command again.")
         if dataset.audit is not None:
-            print(f"Next: semiseg data check {dataset.name} --root {shown(root)}")
-        print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
+            say(f"Next: semiseg data check {dataset.name} --root {escaping.shell(shown(root))}")
+        say(f"(SEMISEG_DATA={escaping.shell(shown(root))} names the folder once and for all.)")
         return int(not whole)
 
     get.__doc__ = (
@@ -108,7 +114,7 @@ def frames(
     folder = (root or work_root() / "datasets") / "camvid" / FRAMES
     for video in videos:
         count = extract_frames(video, folder / video.stem, every, size)
-        print(f"{count} frames of {video.name} in {shown(folder / video.stem)}")
+        say(f"{count} frames of {escaping.visible(video.name)} in {shown(folder / video.stem)}")
 
 
 def check(
@@ -131,19 +137,20 @@ def check(
     if declared.needs_root:
         root = reading_root(root)
     report = audit_dataset(dataset, root, lists, sample, workers, progress=True)
-    print(as_text(report))
+    say(as_text(report))
     if declared.licence:
-        print(f"Terms: {declared.licence}")
+        say(f"Terms: {declared.licence}")
     return int(report.failed)
 
 
 def as_text(report: Report) -> str:
     """Return a report for the terminal: histograms of the masks, findings, verdict."""
-    from semiseg_lib.notebook.tables import markdown_table
+    from semiseg_lib.notebook.tables import results_table
 
     parts = [report.title]
     for name, found in report.histograms.items():
-        parts.append(f"{name}: {found.masks} masks\n{markdown_table(found.rows())}")
+        title = f"{escaping.visible(name)}: {found.masks} masks"
+        parts.append(f"{title}\n{results_table(found.rows())}")
     worst_last = reversed(report.findings)
     parts.append("\n".join(str(finding) for finding in worst_last))
     counts = Counter(finding.severity for finding in report.findings)
@@ -180,6 +187,6 @@ def split(
     images = Data(config, seed, root).candidates
     names = choose_names(images, labelled, seed)
     write_list(names, out)
-    print(f"{labelled} of {len(images)} images, seed {seed}, "
-          f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"
-          f"sha256:  {list_digest(names)} (of the sorted names)")
+    say(f"{labelled} of {len(images)} images, seed {seed}, "
+        f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"
+        f"sha256:  {list_digest(names)} (of the sorted names)")

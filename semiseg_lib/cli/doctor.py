@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 from semiseg_lib.core import compat
 from semiseg_lib.core.paths import dataset_root, work_root
 from semiseg_lib.core.provenance import version_of
+from semiseg_lib.core.terminal import say
 from semiseg_lib.datasets.dataset import Dataset, find, names
 
 INSTALL = 'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"'
@@ -192,9 +193,9 @@ def main() -> int:
     """Check this machine: versions, device, memory, datasets; exit code 1 if one needs a fix."""
     found = examine()
     for one in found:
-        print(one)
+        say(one)
     failed = sum(one.status == "FAIL" for one in found)
-    print(f"\n{failed} to fix." if failed else "\nEverything that the book needs is here.")
+    say(f"\n{failed} to fix." if failed else "\nEverything that the book needs is here.")
     return 1 if failed else 0
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from semiseg_lib.batches.part import Part
 from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.labels import read_image, write_mask
 from semiseg_lib.datasets.lists import IMAGE_SUFFIXES
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
@@ -74,16 +76,19 @@ def predict_files(
         files = [source] if source.is_file() else []
     if not files:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise FileNotFoundError(f"no image at {source}; images end in {kinds}.")
+        raise FileNotFoundError(f"no image at {shown(source)}; images end in {kinds}.")
     names = [name for file in files for name in (file.stem, f"{file.stem}_overlay")]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(
-            f"two results would be called {min(twice)}.png. Rename an image or predict them apart."
+            f"two results would be called {visible(min(twice))}.png. Rename an image or predict "
+            "them apart."
         )
     if out.resolve() == files[0].parent.resolve():
-        raise ValueError(f"{out} holds the images themselves; choose another folder to write to.")
+        raise ValueError(
+            f"{shown(out)} holds the images themselves; choose another folder to write to."
+        )
     written = []
-    for file in tqdm(files, desc="predicting", unit="image"):
+    for file in progress_bar(files, desc="predicting", unit="image"):
         image = read_image(file)
         label = predict_image(method, image, protocol)
         write_mask(label, out / f"{file.stem}.png")

@@ -11,23 +11,19 @@ from typing import Any, Literal
 
 from accelerate import PartialState
 
+from semiseg_lib.core import escaping
 from semiseg_lib.core.durable import atomic_write, write_json
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.provenance import code_version, state_of_machine
+from semiseg_lib.core.terminal import say
 from semiseg_lib.evaluation.metrics import Evaluation
 from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Trained
 from semiseg_lib.experiments.places import digest_of_bytes
-from semiseg_lib.notebook.tables import markdown_table
+from semiseg_lib.notebook.tables import results_table
 from semiseg_lib.studies import judges_fairly
 
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-def say(text: str) -> None:
-    """Print on the main process only."""
-    if PartialState().is_main_process:
-        print(text)
 
 
 def report(trained: Trained, split: Literal["val", "test"], protocol: Protocol) -> None:
@@ -55,17 +51,17 @@ def report(trained: Trained, split: Literal["val", "test"], protocol: Protocol) 
             f"{best_step['step']}, the best on {where}"
         )
         scores["best"] = _as_json(best)
-    table = markdown_table([
+    table = results_table([
         {key: value if isinstance(value, str) else f"{value:.1f}" for key, value in row.items()}
         for row in last.rows()
     ])
     accuracy = f"pixel accuracy: {100 * last.pixel_accuracy:.1f} %"
     measured = (f"measured on {len(images)} {split} images (digest {digest[:10]}), "
                 f"{_in_words(protocol)}")
-    print(f"{table}\n{summary}\n{accuracy}\n{measured}")
-    print(f"run: {shown(trained.folder.path)}")
-    text = f"{table}\n\n{summary}\n\n{accuracy}\n\n{measured}\n"
-    print(_keep(trained, split, scores, text))
+    say(f"{table}\n{summary}\n{accuracy}\n{measured}")
+    say(f"run: {shown(trained.folder.path)}")
+    text = f"{table.lines(escaping.markdown)}\n\n{summary}\n\n{accuracy}\n\n{measured}\n"
+    say(_keep(trained, split, scores, text))
 
 
 def _keep(trained: Trained, split: str, scores: dict[str, Any], text: str) -> str:

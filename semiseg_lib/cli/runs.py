@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from semiseg_lib.core.paths import shown, work_root
+from semiseg_lib.core.terminal import say
 
 if TYPE_CHECKING:
     from semiseg_lib.experiments.inventory import Item
@@ -27,8 +28,8 @@ def list_runs(root: Path | None = None) -> None:
     items = inventory(root)
     _print(items)
     if found := prunable(items):
-        print(f"{len(found)} of them, {_megabytes(found)}, would not be used as they are, or lack "
-              "what they were made from; `semiseg runs prune` shows and removes those.")
+        say(f"{len(found)} of them, {_megabytes(found)}, would not be used as they are, or lack "
+            "what they were made from; `semiseg runs prune` shows and removes those.")
 
 
 def prune(root: Path | None = None, yes: bool = False) -> None:
@@ -42,16 +43,16 @@ def prune(root: Path | None = None, yes: bool = False) -> None:
 
     found = prunable(inventory(root))
     if not found:
-        print(f"Nothing to remove in {shown(work_root())}.")
+        say(f"Nothing to remove in {shown(work_root())}.")
         return
     _print(found)
     if not yes and not _agreed(f"Remove these {len(found)}, {_megabytes(found)}? [y/N] "):
-        print("Nothing was removed.")
+        say("Nothing was removed.")
         return
     removed = [item for item in found if remove(item)]
-    print(f"Removed {len(removed)}, {_megabytes(removed)}.")
+    say(f"Removed {len(removed)}, {_megabytes(removed)}.")
     if len(removed) < len(found):
-        print(f"Kept {len(found) - len(removed)} that were written again meanwhile.")
+        say(f"Kept {len(found) - len(removed)} that were written again meanwhile.")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -66,20 +67,20 @@ def _agreed(question: str) -> bool:
     try:
         return input(question).strip().lower() in ("y", "yes")
     except EOFError:  # no terminal to ask
-        print()
+        say()
         return False
 
 
 def _print(items: Sequence[Item]) -> None:
-    from semiseg_lib.notebook.tables import markdown_table
+    from semiseg_lib.notebook.tables import results_table
 
     rows = [
         {"what": f"{item.path.parent.name}/{item.path.name}", "state": item.state,
          "MB": f"{item.size / 1e6:.1f}", "why": item.why or "–"}
         for item in items
     ]
-    print(f"In {shown(work_root())}:")
-    print(markdown_table(rows) if rows else "nothing is stored yet.")
+    say(f"In {shown(work_root())}:")
+    say(results_table(rows) if rows else "nothing is stored yet.")
 
 
 def _megabytes(items: Sequence[Item]) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import say
 from semiseg_lib.datasets.labels import VOID, read_image, read_mask
 from semiseg_lib.evaluation.predict import evaluating, padded
 from semiseg_lib.experiments import open_run
@@ -37,23 +38,23 @@ def write_figure(
             "with `semiseg train eln`."
         )
     if out.suffix.lower() != ".png":
-        raise ValueError(f"{out}: the figure is written as a .png file.")
+        raise ValueError(f"{shown(out)}: the figure is written as a .png file.")
     for path in (source, *([truth] if truth else [])):
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: name an image file.")
+            raise FileNotFoundError(f"{shown(path)} is missing: name an image file.")
     if out.resolve() in {path.resolve() for path in (source, truth) if path}:
-        raise ValueError(f"{out} is an input; choose another name for the figure.")
+        raise ValueError(f"{shown(out)} is an input; choose another name for the figure.")
     classes = trained.classes
     image = read_image(source)
     mask = read_mask(truth, len(classes)) if truth else None
     if mask is not None and mask.shape != image.shape[1:]:
-        raise ValueError(f"{truth} is {mask.shape} pixels, the image {image.shape[1:]}.")
+        raise ValueError(f"{shown(truth)} is {mask.shape} pixels, the image {image.shape[1:]}.")
     labels, right = judged(trained.method, image)
     kept = right >= options.threshold
     with atomic_write(out) as temporary:
         temporary.write_bytes(png_bytes(drawn(image, labels, right, kept, classes, mask)))
-    print(summary(labels, kept, mask))
-    print(f"figure: {shown(out)}")
+    say(summary(labels, kept, mask))
+    say(f"figure: {shown(out)}")
 
 
 def judged(method: ELN, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from semiseg_lib.core.paths import shown, work_root
+from semiseg_lib.core.terminal import say
 
 MAKE_AGAIN = "Delete it and run the same command again to recreate it."
 FOREIGN_AGE = 7 * 24 * 3600  # seconds after which another host's temporary file is stale
@@ -157,7 +158,7 @@ def locked(path: Path, verbose: bool = True, beside: bool = False) -> Iterator[N
         lock.acquire(timeout=0)
     except Timeout:
         if verbose:
-            print(f"Another process is at work on {shown(path)}; waiting.", file=sys.stderr)
+            say(f"Another process is at work on {shown(path)}; waiting.", sys.stderr)
         lock.acquire()
     except OSError as error:
         raise _could_not_write(folder / name, error) from error

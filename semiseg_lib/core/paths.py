@@ -9,6 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
+from semiseg_lib.core import escaping
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -74,8 +76,8 @@ def reading_root(root: Path | None = None) -> Path | None:
 
 
 def shown(path: Path) -> str:
-    """Return a path for display: relative to the checkout if inside it."""
+    """Return a path for display, on one line: relative to the checkout if inside it."""
     path = Path(path)
     if path.is_absolute() and path.is_relative_to(CHECKOUT):
-        return path.relative_to(CHECKOUT).as_posix()
-    return path.as_posix()
+        path = path.relative_to(CHECKOUT)
+    return escaping.visible(path.as_posix())

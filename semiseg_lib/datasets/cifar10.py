@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, get_archive
 from semiseg_lib.datasets.dataset import Dataset, Request
 from semiseg_lib.datasets.files import ReaderSource
@@ -84,15 +85,17 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         ValueError: it has the wrong length, or a label that is not a class id.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. {_FIX}")
+        raise FileNotFoundError(f"{shown(path)} is missing. {_FIX}")
     length = 1 + 3 * SIDE * SIDE
     content = np.fromfile(path, np.uint8)
     if len(content) != RECORDS * length:
-        raise ValueError(f"{path} has {len(content)} bytes, not {RECORDS * length}. {_FIX}")
+        raise ValueError(f"{shown(path)} has {len(content)} bytes, not {RECORDS * length}. {_FIX}")
     records = content.reshape(RECORDS, length)
     labels, images = records[:, 0], records[:, 1:].reshape(-1, 3, SIDE, SIDE)
     if (labels >= len(CIFAR10_CLASSES)).any():
-        raise ValueError(f"{path} holds the label {labels.max()}, which is not a class id. {_FIX}")
+        raise ValueError(
+            f"{shown(path)} holds the label {labels.max()}, which is not a class id. {_FIX}"
+        )
     return images, labels
 
 
@@ -107,7 +110,7 @@ def read_mosaic(path: Path, count: int) -> np.ndarray:
     rows = count // TILES_PER_ROW
     if mosaic.shape[1:] != (rows * SIDE, TILES_PER_ROW * SIDE):
         raise ValueError(
-            f"{path} has {mosaic.shape[2]}x{mosaic.shape[1]} pixels, not "
+            f"{shown(path)} has {mosaic.shape[2]}x{mosaic.shape[1]} pixels, not "
             f"{TILES_PER_ROW * SIDE}x{rows * SIDE} ({count} tiles). Copy it again."
         )
     tiles = mosaic.reshape(3, rows, SIDE, TILES_PER_ROW, SIDE).transpose(1, 3, 0, 2, 4)

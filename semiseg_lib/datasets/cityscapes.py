@@ -22,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Count, Download, count_files, unpack
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
@@ -143,8 +144,8 @@ class CityscapesDataset(FileReader):
             if path.is_file():
                 return path
         raise FileNotFoundError(
-            f"{paths[0]} is missing. Unpack gtFine_trainvaltest.zip into {self.root}; its labelIds "
-            "are enough (masks='auto'), labelTrainIds are not needed."
+            f"{shown(paths[0])} is missing. Unpack gtFine_trainvaltest.zip into "
+            f"{shown(self.root)}; its labelIds are enough (masks='auto')."
         )
 
     def read_mask(self, path: Path) -> np.ndarray:
@@ -160,18 +161,18 @@ class CityscapesDataset(FileReader):
         if path.stem.endswith("_labelTrainIds"):
             if highest >= _CLASSES:
                 raise LabelError(
-                    f"{path} holds the id {highest}, but train ids end at {_CLASSES - 1}: these "
-                    "are Cityscapes' own ids under the wrong name. Rename the file to "
-                    f"{path.name.replace('labelTrainIds', 'labelIds')}."
+                    f"{shown(path)} holds the id {highest}, but train ids end at {_CLASSES - 1}: "
+                    "these are Cityscapes' own ids under the wrong name. Rename the file to "
+                    f"{visible(path.name.replace('labelTrainIds', 'labelIds'))}."
                 )
             return mask
         # Own ids have no 255; the licence plate's -1 could be stored as 255, beside ids above 18.
         if VOID in present and highest < _CLASSES:
             raise LabelError(
-                f"{path} holds {VOID} and no id above {_CLASSES - 1}: these are train ids under "
-                "the wrong name, and reading them as ids would shuffle the classes. Rename the "
-                f"file to {path.name.replace('labelIds', 'labelTrainIds')}, or unpack the original "
-                "again."
+                f"{shown(path)} holds {VOID} and no id above {_CLASSES - 1}: these are train ids "
+                "under the wrong name, and reading them as ids would shuffle the classes. Rename "
+                f"the file to {visible(path.name.replace('labelIds', 'labelTrainIds'))}, or unpack "
+                "the original again."
             )
         return TRAIN_ID_OF[mask]
 
@@ -222,13 +223,13 @@ def cityscapes_images(root: Path, split: str) -> dict[str, str]:
     folder = Path(root) / "leftImg8bit" / split
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{folder} is missing. Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip "
-            "into one folder and pass that folder; `csDownload` fetches them after a "
-            "registration at cityscapes-dataset.com."
+            f"{shown(folder)} is missing. Unpack leftImg8bit_trainvaltest.zip and "
+            "gtFine_trainvaltest.zip into one folder and pass that folder; `csDownload` fetches "
+            "them after a registration at cityscapes-dataset.com."
         )
     found = sorted(folder.glob("*/*_leftImg8bit.png"))
     if not found:
-        raise ValueError(f"{folder} holds no CITY/NAME_leftImg8bit.png. Unpack the archive again.")
+        raise ValueError(f"{shown(folder)} holds no CITY/NAME_leftImg8bit.png: unpack again.")
     return {path.name.removesuffix("_leftImg8bit.png"): path.parent.name for path in found}
 
 
@@ -243,8 +244,8 @@ def read_instance_ids(path: Path) -> np.ndarray:
     image = open_image(path, "Unpack gtFine_trainvaltest.zip, or read without boxes.")
     if not image.mode.startswith("I"):
         raise LabelError(
-            f"{path} has mode {image.mode}; instance ids go up to 33999 and need >= 16 bits. It is "
-            "another kind of mask, or was converted. Unpack the original."
+            f"{shown(path)} has mode {image.mode}; instance ids go up to 33999 and need >= 16 "
+            "bits. It is another kind of mask, or was converted. Unpack the original."
         )
     ids = np.maximum(np.asarray(image).astype(np.int32), 0)
     things = {CITYSCAPES_IDS.index(name) for name in (*CITYSCAPES_THINGS, "caravan", "trailer")}
@@ -252,8 +253,8 @@ def read_instance_ids(path: Path) -> np.ndarray:
     kinds = set((numbers[numbers >= 1000] // 1000).tolist())
     if unknown := sorted(kinds - things):
         raise LabelError(
-            f"{path} holds objects of the ids {unknown}, but only {min(things)} to {max(things)} "
-            "have objects. If these are train ids, unpack the original instanceIds."
+            f"{shown(path)} holds objects of the ids {unknown}, but only {min(things)} to "
+            f"{max(things)} have objects. If these are train ids, unpack the original instanceIds."
         )
     return ids
 

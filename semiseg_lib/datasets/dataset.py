@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.sample import Sample
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class Dataset:
             return root
         hint = f"; `semiseg data {self.name}` gets it or says how" if self.downloads else ""
         if root is None or not Path(root).is_dir():
-            where = "no folder was named" if root is None else f"{root} is not a folder"
+            where = "no folder was named" if root is None else f"{shown(root)} is not a folder"
             raise FileNotFoundError(
                 f"the dataset {self.name} was not found: {where}. Pass --root, or set "
                 f"SEMISEG_DATA to the folder that holds it{hint}."
@@ -185,7 +186,7 @@ class Dataset:
             if not self.marks or any((folder / mark).exists() for mark in self.marks):
                 return folder
         raise FileNotFoundError(
-            f"the dataset {self.name} was not found: {root} holds neither {self.place} nor "
+            f"the dataset {self.name} was not found: {shown(root)} holds neither {self.place} nor "
             f"{' or '.join(self.marks)}. Pass --root, or set SEMISEG_DATA to the folder that holds "
             f"it{hint}."
         )

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.labels import (
     check_same_size,
@@ -49,8 +50,9 @@ class FileReader:
         if boxes and self.classes[0] in boxed:
             free = next(name for name in self.file_classes if name not in boxed)
             raise ValueError(
-                f"keep starts with {self.classes[0]}, which has boxes, but channel 0 of the box "
-                f"maps means 'outside every box'. Name a class without boxes first, such as {free}."
+                f"keep starts with {visible(self.classes[0])}, which has boxes, but channel 0 of "
+                "the box maps means 'outside every box'. Name a class without boxes first, such "
+                f"as {visible(free)}."
             )
 
     def __len__(self) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from semiseg_lib.core.escaping import listed
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.sample import Boxes
 
 VOID = 255
@@ -54,14 +56,14 @@ def read_mask(path: Path, num_classes: int) -> np.ndarray:
     image = open_image(path)
     if image.mode not in ("P", "L", "1"):
         raise LabelError(
-            f"{path} is a colour image (mode {image.mode}), not a mask of class ids. "
+            f"{shown(path)} is a colour image (mode {image.mode}), not a mask of class ids. "
             "Save it as a palette or grey PNG whose pixel values are the ids."
         )
     mask = np.asarray(image, dtype=np.uint8)
     is_unknown = (mask >= num_classes) & (mask != VOID)
     if is_unknown.any():
         raise LabelError(
-            f"{path} holds the ids {np.unique(mask[is_unknown]).tolist()}, but only 0 to "
+            f"{shown(path)} holds the ids {np.unique(mask[is_unknown]).tolist()}, but only 0 to "
             f"{num_classes - 1} and {VOID} (void) are known. Map them to known ids, or list all "
             "classes of the dataset."
         )
@@ -107,10 +109,12 @@ def open_image(
         image = Image.open(path)
         image.load()
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing. {missing}") from None
+        raise FileNotFoundError(f"{shown(path)} is missing. {missing}") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError,
             Image.DecompressionBombError) as error:
-        raise LabelError(f"{path} cannot be read ({error}). Copy or download it again.") from error
+        raise LabelError(
+            f"{shown(path)} cannot be read ({error}). Copy or download it again."
+        ) from error
     return image
 
 
@@ -131,11 +135,11 @@ def packed_ids(
     table = np.full(256, VOID, dtype=np.uint8)
     if unknown := set(classes) - set(file_classes):
         raise ValueError(
-            f"cannot keep {', '.join(sorted(unknown))}: the classes of {where} are "
-            f"{', '.join(file_classes)}."
+            f"cannot keep {listed(sorted(unknown))}: the classes of {shown(where)} are "
+            f"{listed(file_classes)}."
         )
     if len(set(classes)) < len(classes):
-        raise ValueError(f"cannot keep a class twice: {', '.join(classes)}. Name each once.")
+        raise ValueError(f"cannot keep a class twice: {listed(classes)}. Name each once.")
     for new, name in enumerate(classes):
         table[list(file_classes).index(name)] = new
     return classes, table
@@ -158,7 +162,7 @@ def check_same_size(
     turned = mask.shape[::-1] == image.shape[1:]
     hint = "Save the image rotated: only viewers apply its EXIF rotation. " if turned else ""
     raise LabelError(
-        f"{mask_path} is {mask.shape[1]}x{mask.shape[0]} pixels, but {image_path} is "
+        f"{shown(mask_path)} is {mask.shape[1]}x{mask.shape[0]} pixels, but {shown(image_path)} is "
         f"{image.shape[2]}x{image.shape[1]}. {hint}Resize the mask (nearest neighbour) or "
         "fetch the pair again."
     )

@@ -21,6 +21,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.paths import shown
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Recognised suffixes of image files."""
@@ -51,20 +53,20 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
     )
     whole = tuple(line.strip() for line in lines if line.strip())
     if whole and set(whole) <= set(known):
-        check_no_duplicates(whole, f"the list {path}")
+        check_no_duplicates(whole, f"the list {shown(path)}")
         return whole
     rows = [(number, _columns(line)) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
-        raise ValueError(f"the list {path} is empty. Download it again.")
+        raise ValueError(f"the list {shown(path)} is empty. Download it again.")
     first, form = rows[0][0], _form(rows[0][1])
     for number, columns in rows:
         if _form(columns) != form:
             raise ValueError(
-                f"{path} is mixed: line {first} is {form}, line {number} is {_form(columns)}. "
-                "Two lists seem to be concatenated; keep one."
+                f"{shown(path)} is mixed: line {first} is {form}, line {number} is "
+                f"{_form(columns)}. Two lists seem to be concatenated; keep one."
             )
     names = tuple(_name(columns, path, number) for number, columns in rows)
-    check_no_duplicates(names, f"the list {path}")
+    check_no_duplicates(names, f"the list {shown(path)}")
     return names
 
 
@@ -80,11 +82,13 @@ def read_lines(path: Path, missing: str) -> list[str]:
         ValueError: it is not text.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. {missing}")
+        raise FileNotFoundError(f"{shown(path)} is missing. {missing}")
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file. Save it as UTF-8, one per line.") from None
+        raise ValueError(
+            f"{shown(path)} is not a text file. Save it as UTF-8, one per line."
+        ) from None
 
 
 def list_digest(names: Sequence[str]) -> str:
@@ -103,18 +107,25 @@ def write_list(names: Sequence[str], path: Path) -> None:
         ValueError: ``names`` is empty, or a name occurs twice.
     """
     if not names:
-        raise ValueError(f"no names to write to {path}; an empty list would be refused when read.")
-    check_no_duplicates(names, f"the list for {path}")
+        raise ValueError(
+            f"no names to write to {shown(path)}; an empty list would be refused when read."
+        )
+    check_no_duplicates(names, f"the list for {shown(path)}")
     with atomic_write(Path(path)) as temporary:
         temporary.write_text("\n".join(names) + "\n", encoding="utf-8", newline="\n")
+
+
+def can_be_listed(name: str) -> bool:
+    """Return whether a name is one line of UTF-8, as a list, a log or a report needs it."""
+    return name.splitlines() == [name] and name.encode("utf-8", "ignore").decode("utf-8") == name
 
 
 def check_no_duplicates(names: Sequence[str], what: str) -> None:
     """Raise ValueError if a name occurs twice."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(
-            f"{what} names {len(twice)} images twice, such as {twice[0]}. Take one out of each "
-            "pair; files of the same name in two folders are not distinguished."
+            f"{what} names {len(twice)} images twice, such as {visible(twice[0])}. Take one out of "
+            "each pair; files of the same name in two folders are not distinguished."
         )
 
 
@@ -123,8 +134,9 @@ def check_known(names: Sequence[str], known: Collection[str], what: str, where: 
     check_no_duplicates(names, what)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(
-            f"{what} names {len(unknown)} images that are not in {where}, such as {unknown[0]}. "
-            f"Names look like {next(iter(known))}, without folder and ending."
+            f"{what} names {len(unknown)} images that are not in {shown(where)}, such as "
+            f"{visible(unknown[0])}. Names look like {visible(next(iter(known)))}, without folder "
+            "and ending."
         )
 
 
@@ -157,15 +169,17 @@ def _name(columns: Sequence[str], path: Path, number: int) -> str:
     """Return NAME of ``/JPEGImages/NAME.jpg``, ``city/NAME_leftImg8bit.png`` or ``NAME``."""
     if len(columns) > 2:
         raise ValueError(
-            f"line {number} of {path} has {len(columns)} columns; one (the image) or two (the "
-            "image and its mask) can be read. Separate columns by tabs if names contain spaces."
+            f"line {number} of {shown(path)} has {len(columns)} columns; one (the image) or two "
+            "(the image and its mask) can be read. Separate columns by tabs if names contain "
+            "spaces."
         )
     name = _without(_stem(columns[0]), _IMAGE_ENDINGS)
     if len(columns) == 2:
         mask = _stem(columns[1])
         if name not in (mask, _without(mask, _MASK_ENDINGS)):
             raise ValueError(
-                f"line {number} of {path} pairs the image {columns[0]} with the mask "
-                f"{columns[1]} of another image. Download the list again, or correct the line."
+                f"line {number} of {shown(path)} pairs the image {visible(columns[0])} with the "
+                f"mask {visible(columns[1])} of another image. Download the list again, or correct "
+                "the line."
             )
     return name

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.datasets.labels import VOID
 
 
@@ -100,7 +101,7 @@ def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:
         for name in names:
             if owner.setdefault(name, list_name) != list_name:
                 raise ValueError(
-                    f"the image {name} is in both {owner[name]!r} and {list_name!r}. "
+                    f"the image {visible(name)} is in both {owner[name]!r} and {list_name!r}. "
                     "Take it out of one list, or the score is measured on training images."
                 )
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.evaluation.predict import (
@@ -158,7 +159,7 @@ def evaluate(
     total = np.zeros((len(classes), len(classes)), dtype=np.int64)
     for part, labels in predicted_parts(method, images, protocol, "evaluating"):
         if part.masks is None:
-            raise ValueError(f"{part.names[0]} has no mask to score it on; leave it out.")
+            raise ValueError(f"{visible(part.names[0])} has no mask to score it on; leave it out.")
         total += confusion_matrix(part.masks.numpy(), labels, len(classes))
     return Evaluation(total, tuple(classes))
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
-from tqdm import tqdm
 
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Part
+from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.sample import Sample
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods.base import Method
@@ -55,7 +55,8 @@ def parts(
         leave: whether the bar stays when it is done.
     """
     images = images if method.uses_boxes else images.without_boxes()
-    with tqdm(total=len(images), desc=title, unit="image", mininterval=0.5, leave=leave) as bar:
+    with progress_bar(total=len(images), desc=title, unit="image", mininterval=0.5,
+                      leave=leave) as bar:
         for numbers, samples in _of_one_size(images):
             yield images.assemble(numbers, samples)
             bar.update(len(numbers))

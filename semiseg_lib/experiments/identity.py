@@ -17,6 +17,7 @@ import torch
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.fingerprint import digest, dump, plain
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
@@ -238,7 +239,7 @@ def need_boxes(data: Data, part: str) -> None:
     lacking = {name: [one for one in data.names[name] if not data.knows_boxes(one)]
                for name in ("labelled", "val", "test")}
     lacks = [f"no boxes on {len(some)} of its {len(data.names[name])} {name} images, such as "
-             f"{some[0]}" for name, some in lacking.items() if some]
+             f"{visible(some[0])}" for name, some in lacking.items() if some]
     if not len(boxed_part(data, part)):
         lacks.append(f"no {part} images with boxes")
     if lacks:

@@ -11,6 +11,7 @@ import torch
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.weak_view import stored_stride
+from semiseg_lib.core import escaping
 from semiseg_lib.core.paths import shown
 from semiseg_lib.evaluation.metrics import Evaluation
 from semiseg_lib.evaluation.predict import logits_of
@@ -69,7 +70,9 @@ def corrected_logits(primary: Trained) -> CorrectedLogits:
     refuse_other_inputs(folder.description, folder.path / CONFIG, primary.run, inputs)
     store = resolve(value, primary.machine)
     if said := other_sources(inputs, inputs.identity(primary.run), folder.path):
-        raise ValueError(f"{said} Train it again: `semiseg run {shown(folder.path)}`.")
+        raise ValueError(
+            f"{said} Train it again: `semiseg run {escaping.shell(shown(folder.path))}`."
+        )
     images = inputs.data(primary.run).boxed.with_fields("allowed")
     return CorrectedLogits(primary, store, images)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.durable import Damaged
+from semiseg_lib.core.escaping import listed, visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.digest import image_set_hashes
 from semiseg_lib.experiments.identity import Identity, Inputs, as_scored, run_of
@@ -99,8 +100,8 @@ def explain_new_work(identity: Identity, path: Path, lists: Mapping[str, Any]) -
         with suppress(Damaged, OSError, KeyError, TypeError, AttributeError, ValueError):
             said = _compare_inputs(identity, RunFolder.open(other).description["inputs"],
                                 stored_lists(other)["made from"], lists["made from"])
-            return (f"{path.name} is not {other.name}: {'; '.join(said)}. It is made anew, and the "
-                    "other one stays as it is.")
+            return (f"{visible(path.name)} is not {visible(other.name)}: {'; '.join(said)}. It is "
+                    "made anew, and the other one stays as it is.")
     return ""
 
 
@@ -113,8 +114,8 @@ def _compare_inputs(
             text = compare_images(before.get(role, {}), now.get(role, {}))
             said.append(f"{role} images: {text or 'others'}")
     if inputs["classes"] != identity.inputs["classes"]:
-        said.append(f"class names: {', '.join(identity.classes)} instead of "
-                    f"{', '.join(inputs['classes'])}")
+        said.append(f"class names: {listed(identity.classes)} instead of "
+                    f"{listed(inputs['classes'])}")
     for what, kind in (("parents", ""), ("weights", "encoder weights of ")):
         said += [f"{kind}{name}: another one" for name, one in identity.inputs[what].items()
                  if inputs[what].get(name) != one]
@@ -169,4 +170,4 @@ def has_lost_manifest(run: Path) -> bool:
 
 def _examples(names: Sequence[str]) -> str:
     more = ", …" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return listed(names[:SHOWN]) + more

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from semiseg_lib.batches.data import Data
+from semiseg_lib.core.terminal import say_once
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation.metrics import Evaluation
 from semiseg_lib.experiments.machine import Machine
@@ -138,7 +138,7 @@ def rounds(
         old, new = broadcast_object_list([score(teacher), score(tuned)])
         replaced = not plan.keep_better or new >= old
         one = Round(number, teacher, store, pretrained, tuned, old, new, replaced)
-        PartialState().print(one)
+        say_once(one)
         yield one
         teacher = one.best
 

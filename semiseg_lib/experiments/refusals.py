@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.experiments.identity import Inputs
 from semiseg_lib.experiments.lists import compare_images, compare_with_stored, hashes_of
@@ -21,7 +22,8 @@ def refuse_other_classes(own: tuple[str, ...], given: tuple[str, ...], run: Path
     """Raise ValueError if images have other classes than a run."""
     if own == given:
         return
-    pairs = [f"{i}: {a} / {b}" for i, (a, b) in enumerate(zip(own, given, strict=False)) if a != b]
+    pairs = [f"{number}: {visible(one)} / {visible(other)}"
+             for number, (one, other) in enumerate(zip(own, given, strict=False)) if one != other]
     what = f"the first difference is {pairs[0]}" if pairs else "one list is longer"
     raise ValueError(
         f"the run {shown(run)} tells {len(own)} classes apart, the data here {len(given)}, and "

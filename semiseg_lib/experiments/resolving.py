@@ -28,6 +28,7 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.durable import Damaged, locked, read_json
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.provenance import state_of_machine
+from semiseg_lib.core.terminal import say
 from semiseg_lib.datasets.frozen_files import freeze_files
 from semiseg_lib.evaluation.metrics import evaluate, predict_probabilities
 from semiseg_lib.evaluation.predict import logits_of
@@ -208,15 +209,15 @@ class _Resolver:
             if not problem:
                 return False  # another command has finished it meanwhile
             aside = shown(folder.store.set_aside())
-            print(f"{problem} The run is set aside as {aside} and made again.", file=sys.stderr)
+            say(f"{problem} The run is set aside as {aside} and made again.", sys.stderr)
         lists = lists_of(self.inputs, identity, sources)
         if folder.has_checkpoint and (problem := _doubt(folder, lists)):
             folder.set_checkpoints_aside()
-            print(f"{problem} It starts again from its first step; its checkpoints are set aside "
-                  "beside it as *.damaged.", file=sys.stderr)
+            say(f"{problem} It starts again from its first step; its checkpoints are set aside "
+                "beside it as *.damaged.", sys.stderr)
         if not folder.has_checkpoint:
             if said := explain_new_work(identity, folder.path, lists):
-                print(said, file=sys.stderr)
+                say(said, sys.stderr)
             folder.begin(lists)
             known = True
         else:
@@ -307,7 +308,7 @@ class _Resolver:
                 begun = own.store.notes.get("lists")
                 if begun is None:
                     if said := explain_new_work(identity, own.folder, lists):
-                        print(said, file=sys.stderr)
+                        say(said, sys.stderr)
                 elif begun.get("sources") != lists["sources"]:
                     own.store.delete()
                 own.store.annotate(lists=lists)
@@ -330,8 +331,8 @@ class _Resolver:
             if not problem:
                 return path
             if path != own_place(identity):  # that one is set aside, with a message
-                print(f"{problem} It is left as it is and made again in {shown(work_root())}.",
-                      file=sys.stderr)
+                say(f"{problem} It is left as it is and made again in {shown(work_root())}.",
+                    sys.stderr)
         return None
 
     def _problem(self, identity: Identity, store: Store) -> str:

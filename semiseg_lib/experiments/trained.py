@@ -240,9 +240,9 @@ def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]
         if Path(listed).is_file():
             return options
         raise FileNotFoundError(
-            f"{shown(folder)} was made from the images that {listed} names, which is not there, "
-            f"and no {LISTS} beside its {CONFIG} holds the names. Copy the run's whole folder, or "
-            "put the list back."
+            f"{shown(folder)} was made from the images that {shown(listed)} names, which is not "
+            f"there, and no {LISTS} beside its {CONFIG} holds the names. Copy the run's whole "
+            "folder, or put the list back."
         ) from None
     with suppress(FileNotFoundError, ValueError):
         if read_published_list(Path(listed), names) == names:
@@ -269,14 +269,14 @@ def with_weights_at(description: Mapping[str, Any], paths: Sequence[Path]) -> di
     """
     options, recorded = description["value"], description["inputs"]["weights"]
     if missing := [path for path in paths if not path.is_file()]:
-        raise FileNotFoundError(f"there is no file of encoder weights at {missing[0]}.")
+        raise FileNotFoundError(f"there is no file of encoder weights at {shown(missing[0])}.")
     words = ModelConfig.SCHEMA.paths["weights"]
     if len(paths) == 1:
         return _changed(options, lambda key, one: paths[0].as_posix()
                         if key == "weights" and one not in words else one)
     held = {file_hash(path): path for path in paths}
     if others := [path for digest, path in held.items() if digest not in recorded.values()]:
-        raise ValueError(f"the run did not start with the encoder weights in {others[0]}.")
+        raise ValueError(f"the run did not start with the encoder weights in {shown(others[0])}.")
     networks = {"model": options["model"], **options["method"]}
     moved = {networks[name]["weights"]: held[digest] for name, digest in recorded.items()
              if digest in held}

@@ -14,6 +14,7 @@ from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader, derived_seed
+from semiseg_lib.core.terminal import say
 from semiseg_lib.datasets.frozen_files import FrozenFiles
 from semiseg_lib.experiments.identity import Identity, weights_files
 from semiseg_lib.experiments.machine import Machine
@@ -159,4 +160,4 @@ def _announce_memory(method: Method, loader: Loader, run: Run, num_classes: int)
         size = loader.sets[0].sample(0).image.shape[1:]
     if (labelled + unlabelled) * math.prod(size) > PIXELS_WORTH_A_WARNING:
         batch = example_batch(method, num_classes, labelled, unlabelled, size)
-        print(estimate(method, batch, run.train.precision, run.train.optimizer))
+        say(estimate(method, batch, run.train.precision, run.train.optimizer))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.core.compat import make_torchvision_importable
+from semiseg_lib.core.paths import shown
 from semiseg_lib.models.normalise import Normalise
 from semiseg_lib.models.options import ModelConfig
 
@@ -160,12 +161,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ValueError: another kind of file, or one that holds more than tensors.
     """
     if path.suffix not in (".safetensors", ".pth", ".pt"):
-        raise ValueError(f"{path} is not a .safetensors, .pth or .pt file. {THREE_WAYS}")
+        raise ValueError(f"{shown(path)} is not a .safetensors, .pth or .pt file. {THREE_WAYS}")
     try:
         state = timm.models.load_state_dict(str(path), weights_only=True)
     except Exception as error:  # Pickle, zip and safetensors each fail in their own classes.
-        message = f"{path} cannot be read as plain tensors; save it as .safetensors ({error})"
-        raise ValueError(message) from error
+        raise ValueError(
+            f"{shown(path)} cannot be read as plain tensors; save it as .safetensors ({error})"
+        ) from error
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
@@ -180,7 +182,7 @@ def weights_file(config: ModelConfig) -> Path:
         return hub_file(config.encoder)
     path = package_file() if config.weights == "package" else Path(config.weights)
     if not path.is_file():
-        raise FileNotFoundError(f"no file of encoder weights at {path}. {THREE_WAYS}")
+        raise FileNotFoundError(f"no file of encoder weights at {shown(path)}. {THREE_WAYS}")
     return path
 
 

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from semiseg_lib import recipes
+from semiseg_lib.core.terminal import say
 from semiseg_lib.recipes import Profile
 from semiseg_lib.training.loop import make_accelerator
 
@@ -29,10 +30,10 @@ def begin(
     minutes = _minutes(chapter, chosen.name)
     place = make_accelerator(chosen.train_primary, device).device
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type.upper()
-    print(f"device:  {name}, {torch.get_num_threads()} of {os.cpu_count()} CPU threads")
-    print(f"profile: {chosen.name} ({chosen.purpose})")
+    say(f"device:  {name}, {torch.get_num_threads()} of {os.cpu_count()} CPU threads")
+    say(f"profile: {chosen.name} ({chosen.purpose})")
     if minutes is not None:
-        print(f"expect:  about {minutes:g} min the first time; finished runs are loaded from disk")
+        say(f"expect:  about {minutes:g} min the first time; finished runs are loaded from disk")
     return chosen
 
 

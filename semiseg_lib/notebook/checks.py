@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import yaml
 
+from semiseg_lib.core.terminal import say
 from semiseg_lib.evaluation.statistics import mean_and_interval
 
 
@@ -72,14 +73,14 @@ def claim(name: str, values: Sequence[float], judges: bool) -> None:
         promised.interval_above is not None and not low > promised.interval_above,
     ]
     if not judges:
-        print(f"- {promised.text}\n  expected {expected}; this profile is too short to judge it")
+        say(f"- {promised.text}\n  expected {expected}; this profile is too short to judge it")
     elif any(problems):
         raise ClaimFailed(
             f"{promised.text} Expected {expected}, but this run shows: {shown}. If nothing was "
             "changed, please report it with the output of `semiseg doctor`."
         )
     else:
-        print(f"✓ {promised.text}\n  expected {expected}; this run: {shown}")
+        say(f"✓ {promised.text}\n  expected {expected}; this run: {shown}")
 
 
 def _expected(promised: Claim) -> str:
@@ -127,4 +128,4 @@ def same(
         )
     if not np.allclose(got, expected, rtol=1e-4, atol=1e-6, equal_nan=True):
         raise AssertionError(f"exercise {name}: not yet. Expected {expected}, got {got}.")
-    print(f"✓ exercise {name}: right")
+    say(f"✓ exercise {name}: right")

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from semiseg_lib.core.durable import Damaged, locked, sha256
 from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import say
 
 from .store import Stale, Store
 
@@ -122,7 +123,7 @@ class ImageStore:
             self._members()
         except Damaged as error:
             aside = self.store.set_aside()
-            print(f"{error}\nThe folder was set aside as {shown(aside)} and is recreated.")
+            say(f"{error}\nThe folder was set aside as {shown(aside)} and is recreated.")
 
     @property
     def _file_count(self) -> int:

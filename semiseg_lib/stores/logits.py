@@ -20,9 +20,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from tqdm import tqdm
 
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import progress_bar
 
 from .images import ImageStore
 from .store import Stale, status_of
@@ -80,7 +81,7 @@ class LogitsStore(ImageStore):
         """
         store = self.store
         _forget()
-        for start in tqdm(range(0, len(self), IMAGES_PER_FILE), desc=title, unit="file"):
+        for start in progress_bar(range(0, len(self), IMAGES_PER_FILE), desc=title, unit="file"):
             name = self._file_name(start)
             if store.holds(name):
                 continue
@@ -149,7 +150,7 @@ class LogitsStore(ImageStore):
 
     def _check(self, name: str, digest: str) -> None:
         if not _is_whole(self.folder / name, digest, status_of(self.folder / name)):
-            raise self._stale(f"{name} is missing or not what was written")
+            raise self._stale(f"{visible(name)} is missing or not what was written")
 
     def _one(self, name: str, file_name: str) -> Tensor:
         digest = self._entries[file_name]["sha256"]
@@ -169,7 +170,9 @@ class LogitsStore(ImageStore):
         """Return the tensors to store for the logits (C, h, w) of one image."""
         half = logits.half()
         if not half.isfinite().all():
-            raise ValueError(f"the logits of {name} are not finite: did the training diverge?")
+            raise ValueError(
+                f"the logits of {visible(name)} are not finite: did the training diverge?"
+            )
         if self.bits == 16:
             return {name: half.contiguous().clone()}
         lowest, highest = logits.float().flatten(1).aminmax(dim=1)

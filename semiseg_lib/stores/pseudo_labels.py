@@ -15,10 +15,11 @@ from typing import ClassVar
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from semiseg_lib.core.durable import Damaged
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.labels import VOID, mask_png
 
 from .images import ImageStore
@@ -72,14 +73,14 @@ class PseudoLabelStore(ImageStore):
         try:
             content = self.store.read(_file(name))
         except Damaged as error:
-            raise self._stale(f"{path.name} is missing or not what was written") from error
+            raise self._stale(f"{visible(path.name)} is missing or not what was written") from error
         try:
             with Image.open(BytesIO(content)) as image:
                 if image.width * image.height != pixels or image.mode != "P":
                     raise ValueError(f"{image.width} x {image.height} pixels, mode {image.mode}")
                 return np.array(image, dtype=np.uint8)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise self._stale(f"{path.name} cannot be decoded ({error})") from error
+            raise self._stale(f"{visible(path.name)} cannot be decoded ({error})") from error
 
     def _write(
         self, labels_of: Callable[[Sequence[int]], Iterable[np.ndarray]], title: str
@@ -94,7 +95,7 @@ class PseudoLabelStore(ImageStore):
         groups = range(0, len(self), IMAGES_PER_GROUP)
         every = -(-len(groups) // MANIFEST_WRITES)
         unsaved = 0
-        with tqdm(total=len(self), desc=title, unit="image") as bar:
+        with progress_bar(total=len(self), desc=title, unit="image") as bar:
             for start in groups:
                 numbers = range(start, min(start + IMAGES_PER_GROUP, len(self)))
                 missing = [i for i in numbers if not store.holds(_file(self.names[i]))]
@@ -133,13 +134,15 @@ class PseudoLabelStore(ImageStore):
         labels = np.asarray(labels)
         if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(
-                f"the labels of {name} are {labels.dtype} {labels.shape}, not integers (H, W)."
+                f"the labels of {visible(name)} are {labels.dtype} {labels.shape}, not integers "
+                "(H, W)."
             )
         void = labels == VOID
         if ((labels < 0) | (labels >= self.num_classes))[~void].any():
             raise ValueError(
-                f"the labels of {name} range from {labels[~void].min()} to {labels[~void].max()}, "
-                f"but there are {self.num_classes} classes (and {VOID} for void)."
+                f"the labels of {visible(name)} range from {labels[~void].min()} to "
+                f"{labels[~void].max()}, but there are {self.num_classes} classes (and {VOID} for "
+                "void)."
             )
         self.store.put(
             _file(name), mask_png(labels), save=False,

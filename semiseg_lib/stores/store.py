@@ -27,6 +27,7 @@ from semiseg_lib.core.durable import (
     sweep,
     write_json,
 )
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.digest import file_status
 
@@ -215,7 +216,8 @@ class Store:
         path = member_path(self.folder, name)
         entry = self.members.get(name)
         if entry is None:
-            raise damaged(self.manifest_path, f"{name} is not among its members", self._fix)
+            said = f"{visible(name)} is not among its members"
+            raise damaged(self.manifest_path, said, self._fix)
         self._check_size(name, entry)
         try:
             content = path.read_bytes()

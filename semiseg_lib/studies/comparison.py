@@ -13,6 +13,7 @@ from operator import itemgetter
 import numpy as np
 
 from semiseg_lib import datasets, methods
+from semiseg_lib.core.escaping import shell
 from semiseg_lib.evaluation.statistics import (
     Interval,
     mean_and_interval,
@@ -193,8 +194,8 @@ class Comparison:
         root = " --root DIR" if datasets.find(self.dataset).needs_root else ""
         seeds = " ".join(map(str, self.seeds or self.profile.seeds))
         return [
-            f"semiseg study {_quoted(study)} --profile {self.profile.name}{root} "
-            f"--seeds {seeds} --only {' '.join(map(_quoted, names))}"
+            f"semiseg study {shell(study)} --profile {self.profile.name}{root} "
+            f"--seeds {seeds} --only {' '.join(map(shell, names))}"
             for study, names in arms.items()
         ]
 
@@ -360,7 +361,3 @@ def _stored_rows(study: str, profile: Profile) -> list[dict]:
         return records.read(study, profile).rows
     except FileNotFoundError:
         return []
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name else name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from semiseg_lib.core.escaping import markdown
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.marks import NO_SETTINGS
@@ -65,5 +66,5 @@ def conditions(records: Records, profile: Profile, study: str) -> str:
         f"{kind}; profile {profile.name} ({profile.purpose}). {size}"
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}). Mean ± sd "
         "over the seeds" + ("" if len(seeds) > 1 else "; one seed has no spread")
-        + f". Machine: {records.made_with}."
+        + f". Machine: {markdown(records.made_with)}."
     )

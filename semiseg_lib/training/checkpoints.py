@@ -15,6 +15,9 @@ from accelerate import Accelerator
 
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.core.durable import Damaged, sweep
+from semiseg_lib.core.escaping import listed
+from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import say_once
 from semiseg_lib.methods.base import Method
 from semiseg_lib.training.run_folder import RunFolder, best_of
 
@@ -76,7 +79,7 @@ class Progress:
             try:
                 self.folder.read_best(best["step"])
             except Damaged as error:
-                self.accelerator.print(f"{error.problem} The run starts again from its first step.")
+                say_once(f"{error.problem} The run starts again from its first step.")
                 return None
         return state
 
@@ -148,7 +151,7 @@ class Progress:
         if self.accelerator.reduce(own.clone(), "mean").item() != own.item():
             raise RuntimeError(
                 f"the processes of this run continue from different steps, this one from {step}. "
-                f"Every machine must see the same folder {self.folder.path}."
+                f"Every machine must see the same folder {shown(self.folder.path)}."
             )
 
 
@@ -161,7 +164,7 @@ def refuse_non_finite(method: Method, step: int, folder: RunFolder) -> None:
     if broken:
         raise TrainingDiverged(
             f"step {step}: {len(broken)} weights are NaN or infinite, the first: {broken[0]}. "
-            f"Stopped; nothing of them was written to {folder.path}. Lower lr, or set clip."
+            f"Stopped; nothing of them was written to {shown(folder.path)}. Lower lr, or set clip."
         )
 
 
@@ -176,7 +179,7 @@ def explain_divergence(
     saved = folder.write_batch(batch, accelerator.process_index)
     return (
         f"step {step}: {terms}. Stopped; the batch is saved in {saved}. Labelled images: "
-        f"{', '.join(batch.labelled.names)}. Lower lr, or look at these images and their labels."
+        f"{listed(batch.labelled.names)}. Lower lr, or look at these images and their labels."
     )
 
 

@@ -18,10 +18,10 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.state import AcceleratorState, is_initialized
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.part import Batch
+from semiseg_lib.core.terminal import progress_bar, say
 from semiseg_lib.methods.base import Method
 from semiseg_lib.training.checkpoints import (
     Interruption,
@@ -150,8 +150,8 @@ def fit(
         Interruption() as stop,
         _tracked(accelerator, config, folder),
         closing(_read(loader, numbers, workers, accelerator.device)) as batches,
-        tqdm(range(first, end), initial=first, total=config.steps, desc=title, unit="step",
-             mininterval=0.5, disable=not accelerator.is_local_main_process) as bar,
+        progress_bar(range(first, end), initial=first, total=config.steps, desc=title, unit="step",
+                     mininterval=0.5, disable=not accelerator.is_local_main_process) as bar,
     ):
         for step in bar:
             _seed(loader, step, accelerator)
@@ -295,9 +295,9 @@ def _workers_that_fit(workers: int, batch: Batch) -> int:
     free = shutil.disk_usage(SHARED_MEMORY).free
     if needed <= free:
         return workers
-    print(f"{SHARED_MEMORY} has {free / 1e6:.1f} MB free, and {workers} workers need about "
-          f"{needed / 1e6:.1f} MB: this process reads the batches itself. Give the container more "
-          "(docker run --shm-size=2g), or ask for fewer workers.", file=sys.stderr)
+    say(f"{SHARED_MEMORY} has {free / 1e6:.1f} MB free, and {workers} workers need about "
+        f"{needed / 1e6:.1f} MB: this process reads the batches itself. Give the container more "
+        "(docker run --shm-size=2g), or ask for fewer workers.", sys.stderr)
     return 0
 
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.core.compat import make_torchvision_importable
+from semiseg_lib.core.terminal import say_once
 from semiseg_lib.methods.base import Method
 from semiseg_lib.training.options import TrainConfig
 
@@ -83,12 +84,12 @@ def refuse_contradictions(
 def announce(config: TrainConfig, accelerator: Accelerator) -> None:
     """Print how the run interprets its options."""
     if config.lr_batch:
-        accelerator.print(
+        say_once(
             f"lr {config.lr:g} is for {config.lr_batch} images per step; {config.images} here, "
             f"so {config.learning_rate:g}"
         )
     if config.precision == "fp16" and accelerator.device.type == "cpu":
-        accelerator.print("fp16 needs a GPU; training in full precision.")
+        say_once("fp16 needs a GPU; training in full precision.")
 
 
 def make_ready(method: Method, config: TrainConfig, accelerator: Accelerator) -> None:
@@ -103,7 +104,7 @@ def make_ready(method: Method, config: TrainConfig, accelerator: Accelerator) ->
 
             convert_sync_batchnorm(method)  # timm's also keeps activations that sit in its layers
         else:
-            accelerator.print(
+            say_once(
                 "SyncBatchNorm exists on CUDA only: each process uses its own batch "
                 "statistics."
             )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 
+from semiseg_lib.core import escaping
 from semiseg_lib.core.durable import (
     Damaged,
     atomic_write,
@@ -28,6 +29,7 @@ from semiseg_lib.core.durable import (
 )
 from semiseg_lib.core.paths import shown
 from semiseg_lib.core.provenance import compare_machines
+from semiseg_lib.core.terminal import say
 from semiseg_lib.stores.store import MANIFEST, Store
 from semiseg_lib.training.weights import as_bytes, tensors
 
@@ -136,8 +138,7 @@ class RunFolder:
             problem = error.problem
             path.unlink()
         if problem:
-            print(f"{problem} The states of the machine before are not known any more.",
-                  file=sys.stderr)
+            say(f"{problem} The states of the machine before are not known any more.", sys.stderr)
         return not problem
 
     def note_machine(self, machine: Mapping[str, Any], code: str) -> None:
@@ -151,8 +152,8 @@ class RunFolder:
         said = compare_machines(before["machine"], machine)
         said += [f"code {before['code']}, here {code}"] if before["code"] != code else []
         if said:
-            print(f"{shown(self.path)} was started with {'; '.join(said)}; it continues, and both "
-                  "are stored.", file=sys.stderr)
+            say(f"{shown(self.path)} was started with {'; '.join(said)}; it continues, and both "
+                "are stored.", sys.stderr)
         if now not in made:
             write_json(self.path / MACHINES, {"made with": [*made, now]})
 
@@ -199,8 +200,8 @@ class RunFolder:
             except Damaged as error:
                 with suppress(FileNotFoundError):  # another process of the job was faster
                     path.replace(path.with_name(f"{name}.damaged"))
-                print(f"{error.problem} It is set aside as {name}.damaged; the run continues from "
-                      "the checkpoint before it, or from its first step.", file=sys.stderr)
+                say(f"{error.problem} It is set aside as {name}.damaged; the run continues from "
+                    "the checkpoint before it, or from its first step.", sys.stderr)
         return None
 
     def set_checkpoints_aside(self) -> None:
@@ -245,7 +246,7 @@ class RunFolder:
 
     @property
     def _train_again(self) -> str:
-        return f"`semiseg run {shown(self.path)} --no-resume` trains the run again."
+        return f"`semiseg run {escaping.shell(shown(self.path))} --no-resume` trains the run again."
 
     def finish(self, weights: Mapping[str, torch.Tensor], record: dict) -> None:
         """Write the result, with the best score of its history, and delete the checkpoints.
@@ -356,7 +357,7 @@ class RunFolder:
 
 def make_again(folder: Path) -> str:
     """Return the hint how to make a damaged run again."""
-    return f"`semiseg run {shown(folder)}` makes the run again."
+    return f"`semiseg run {escaping.shell(shown(folder))}` makes the run again."
 
 
 def read_description(path: Path) -> dict[str, Any]:

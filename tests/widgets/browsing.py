@@ -1,8 +1,8 @@
 """Widgets in a browser: opening a page of them, looking at a canvas, standing in for a kernel."""
 
-import json
-
 import numpy as np
+
+from semiseg_lib.core import escaping
 
 WAITING = 15_000  # milliseconds
 
@@ -30,8 +30,8 @@ module.default.render({ model: window.model, el: document.getElementById("place"
 
 def live(widget):
     """HTML of a widget beside a stand-in for its kernel, which the page has as ``window.model``."""
-    script = json.dumps(widget._esm).replace("</", "<\\/")
-    return LIVE.replace("SCRIPT", script).replace("PAYLOAD", json.dumps(widget.payload()))
+    script, payload = map(escaping.script_data, (widget._esm, widget.payload()))
+    return LIVE.replace("SCRIPT", script).replace("PAYLOAD", payload)
 
 
 def opened(page, tmp_path, *fragments):

@@ -24,10 +24,11 @@ import pooch
 import requests
 import urllib3
 from pooch.hashes import hash_matches
-from tqdm.auto import tqdm
 
 from semiseg_lib.core.durable import atomic_folder
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import progress_bar
 
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
@@ -110,7 +111,7 @@ class ResumingDownloader:
             if response.status_code != requests.codes.partial_content:
                 start = 0
             length = response.headers.get("Content-Length")
-            with tqdm(
+            with progress_bar(
                 total=start + int(length) if length else None, initial=start, unit="B",
                 unit_scale=True, desc=self.part.name, disable=None if self.progress else True,
             ) as bar, self.part.open("ab" if start else "wb") as file:
@@ -148,7 +149,7 @@ def fetch(
                     failures.append(f"{url}: the file has another hash than {archive.known_hash}")
                     break
     raise RuntimeError(
-        f"{archive.name} could not be downloaded.\n  "
+        f"{visible(archive.name)} could not be downloaded.\n  "
         + "\n  ".join(failures)
         + (f"\n  {part.stat().st_size} bytes arrived; the same command continues there."
            if part.is_file() else "")
@@ -184,8 +185,8 @@ def unpack(archive: Path, inside: str, target: Path, progress: bool = True) -> P
     with atomic_folder(target) as folder:
         try:
             members = steps(archive, PurePosixPath(inside), folder)
-            for _ in tqdm(members, desc=f"unpack {archive.name}", unit=" files",
-                          disable=None if progress else True):
+            for _ in progress_bar(members, desc=f"unpack {archive.name}", unit=" files",
+                                  disable=None if progress else True):
                 pass
         except DAMAGED as error:
             raise ValueError(

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
-from tqdm.auto import tqdm
 
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import progress_bar
 
 
 def extract_frames(
@@ -71,8 +71,8 @@ def _decoded(video: Path, every: int, progress: bool) -> Iterator[tuple[int, Ima
                 raise ValueError(f"{shown(video)} holds only sound. Pass a video.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            frames = tqdm(container.decode(stream), desc=video.name, unit="frame",
-                          total=stream.frames or None, disable=None if progress else True)
+            frames = progress_bar(container.decode(stream), desc=video.name, unit="frame",
+                                  total=stream.frames or None, disable=None if progress else True)
             for frame in frames:
                 if number % every == 0:
                     yield number, frame.to_image()

@@ -14,8 +14,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.devkit.layout import read_list
 from semiseg_lib.datasets.labels import LabelError, read_mask, write_mask
 from semiseg_lib.datasets.lists import write_list
@@ -37,22 +39,23 @@ def read_sbd_mask(path: Path) -> np.ndarray:
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. Unpack SBD's benchmark.tgz again.")
+        raise FileNotFoundError(f"{shown(path)} is missing. Unpack SBD's benchmark.tgz again.")
     try:
         content = loadmat(path, variable_names=["GTcls"])
         mask = np.asarray(content["GTcls"]["Segmentation"][0, 0])
     except KeyError:
         raise LabelError(
-            f"{path} holds no GTcls.Segmentation. Read the files of dataset/cls; those of "
+            f"{shown(path)} holds no GTcls.Segmentation. Read the files of dataset/cls; those of "
             "dataset/inst hold object numbers, not classes."
         ) from None
     except (MatReadError, ValueError, TypeError, OSError, EOFError, IndexError,
             NotImplementedError) as error:
-        raise LabelError(f"{path} cannot be read ({error}). Unpack it again.") from error
+        raise LabelError(f"{shown(path)} cannot be read ({error}). Unpack it again.") from error
     last = NUM_CLASSES - 1
     if mask.ndim != 2 or mask.size == 0 or mask.min() < 0 or mask.max() > last:
         raise LabelError(
-            f"{path} is not a mask of the ids 0 to {last} (shape {mask.shape}). Unpack it again."
+            f"{shown(path)} is not a mask of the ids 0 to {last} (shape {mask.shape}). Unpack it "
+            "again."
         )
     return mask.astype(np.uint8)
 
@@ -82,14 +85,15 @@ def make_aug(sbd_root: Path, voc_root: Path, progress: bool = True) -> None:
     images = voc_root / "JPEGImages"
     if absent := [name for name in extra if not (images / f"{name}.jpg").is_file()]:
         raise FileNotFoundError(
-            f"{len(absent)} images of SBD are not in {images}, such as {absent[0]}.jpg. Use VOC "
-            f"2012 (not 2007), or copy them from {dataset / 'img'}."
+            f"{len(absent)} images of SBD are not in {shown(images)}, such as "
+            f"{visible(absent[0])}.jpg. Use VOC 2012 (not 2007), or copy them from "
+            f"{shown(dataset / 'img')}."
         )
 
     masks = voc_root / AUG_FOLDER
     missing = [name for name in (*train, *extra) if not (masks / f"{name}.png").is_file()]
     official = set(train)
-    for name in tqdm(missing, desc=AUG_FOLDER, unit="mask", disable=not progress):
+    for name in progress_bar(missing, desc=AUG_FOLDER, unit="mask", disable=not progress):
         if name in official:
             mask = read_mask(voc_root / "SegmentationClass" / f"{name}.png", NUM_CLASSES)
         else:
@@ -106,5 +110,6 @@ def _dataset_folder(root: Path) -> Path:
         if (folder / "cls").is_dir():
             return folder
     raise FileNotFoundError(
-        f"{root} holds no dataset/cls. Unpack SBD's benchmark.tgz and pass its benchmark_RELEASE."
+        f"{shown(root)} holds no dataset/cls. Unpack SBD's benchmark.tgz and pass its "
+        "benchmark_RELEASE."
     )

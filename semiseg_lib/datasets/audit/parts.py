@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.lists import read_published_list
 
@@ -108,7 +109,8 @@ class Finding:
     def __str__(self) -> str:
         lines = [f"{self.severity:4}  {self.where}: {self.what}"]
         lines += [f"        {file}" for file in self.files]
-        return "\n".join(lines + ([f"      → {self.hint}"] if self.hint else []))
+        lines += [f"      → {self.hint}"] if self.hint else []
+        return "\n".join(map(visible, lines))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.dataset import find, usable
 
 from .findings import FAILS, HINTS, Histogram
@@ -84,8 +84,8 @@ def audit_layout(
     inspected = {name: _sampled(entries, sample) for name, entries in layout.lists.items()}
     distinct = list(dict.fromkeys(entry for entries in inspected.values() for entry in entries))
     with ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1)) as pool:
-        seen = tqdm(pool.map(inspect, distinct),
-                    total=len(distinct), unit=" images", disable=None if progress else True)
+        seen = progress_bar(pool.map(inspect, distinct),
+                            total=len(distinct), unit=" images", disable=None if progress else True)
         looks = dict(zip(distinct, seen, strict=True))
     findings, histograms = [*layout.findings], {}
     for name, entries in layout.lists.items():

@@ -22,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
 
 from semiseg_lib.core.durable import atomic_folder
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
+from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, get_archive
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
 from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, Request
@@ -134,11 +135,11 @@ class CamVidDataset(FileReader):
         self._images, self._masks = self._folders()
         if recipe == "exact" and not self.original:
             raise ValueError(
-                f"the masks of {self.root} are already merged ids; recipe='exact' needs "
+                f"the masks of {shown(self.root)} are already merged ids; recipe='exact' needs "
                 f"the original colours in {ORIGINAL[1]}."
             )
         names = camvid_names(self.root, split) if names is None else names
-        check_no_duplicates(names, f"the choice from {self.root}")
+        check_no_duplicates(names, f"the choice from {shown(self.root)}")
         super().__init__(names, CAMVID_CLASSES, keep, masks, False, self.root)
 
     def __getitem__(self, index: int) -> Sample:
@@ -177,8 +178,9 @@ class CamVidDataset(FileReader):
         images = self.root / self.split
         if not images.is_dir():
             raise FileNotFoundError(
-                f"{self.root} holds neither {self.split}/ with {self.split}_labels/ (11 ids) nor "
-                f"{ORIGINAL[0]}/ with {ORIGINAL[1]}/ (32 colours). Pass the folder that does."
+                f"{shown(self.root)} holds neither {self.split}/ with {self.split}_labels/ (11 "
+                f"ids) nor {ORIGINAL[0]}/ with {ORIGINAL[1]}/ (32 colours). Pass the folder that "
+                "does."
             )
         annotated = self.root / f"{self.split}annot"
         return images, annotated if annotated.is_dir() else self.root / f"{self.split}_labels"
@@ -225,7 +227,7 @@ def camvid_names(root: Path, split: str) -> tuple[str, ...]:
     found = sorted(p.stem for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     names = tuple(name for name in found if not original or usual_split(name) == split)
     if not names:
-        raise ValueError(f"{folder} holds no image of the {split} split. Unpack it again.")
+        raise ValueError(f"{shown(folder)} holds no image of the {split} split. Unpack it again.")
     return names
 
 
@@ -259,10 +261,10 @@ def camvid_frames(root: Path) -> tuple[str, ...]:
     )
     if not found:
         raise FileNotFoundError(
-            f"{root / FRAMES} holds no images. Extract them from the videos: "
+            f"{shown(root / FRAMES)} holds no images. Extract them from the videos: "
             "semiseg data frames 0006R0.MXF 0016E5.MXF."
         )
-    check_no_duplicates(found, str(root / FRAMES))
+    check_no_duplicates(found, shown(root / FRAMES))
     banned = defaultdict(set)
     for split in SPLITS:
         reach = 0 if split == "train" else NEAR
@@ -279,10 +281,10 @@ def _frame_number(name: str) -> tuple[str, int]:
     sequence = {"0005VD": "Seq05VD"}.get(known[1], known[1]) if known else ""  # the video's name
     if sequence not in SEQUENCES:
         raise ValueError(
-            f"{name} is not a frame of CamVid's sequences ({', '.join(SEQUENCES)}), so it may show "
-            "a held-out scene. Rename it to SEQUENCE_NUMBER, such as 0016E5_00390, by its "
-            "number in the video, or remove it. A labelled image may have any name if train.txt, "
-            "val.txt and test.txt say where it belongs."
+            f"{visible(name)} is not a frame of CamVid's sequences ({', '.join(SEQUENCES)}), so it "
+            "may show a held-out scene. Rename it to SEQUENCE_NUMBER, such as 0016E5_00390, by "
+            "its number in the video, or remove it. A labelled image may have any name if "
+            "train.txt, val.txt and test.txt say where it belongs."
         )
     return sequence, int(known[2])
 
@@ -345,13 +347,15 @@ def _recolour(source: Path, target: Path, progress: bool) -> None:
     """Copy images; convert masks of ids to CamVid's colours."""
     names = (source / "codes.txt").read_text(encoding="utf-8").split()
     if unknown := [name for name in names if name not in CAMVID_COLOURS]:
-        raise ValueError(f"{shown(source)}/codes.txt names {unknown[0]}, not a CamVid class.")
+        raise ValueError(
+            f"{shown(source)}/codes.txt names {visible(unknown[0])}, not a CamVid class."
+        )
     colours = np.array([CAMVID_COLOURS[name] for name in names], dtype=np.uint8)
     images, masks = (target / name for name in ORIGINAL)
     images.mkdir()
     masks.mkdir()
-    for path in tqdm(sorted((source / "images").glob("*.png")), desc="colours",
-                     disable=None if progress else True):
+    for path in progress_bar(sorted((source / "images").glob("*.png")), desc="colours",
+                             disable=None if progress else True):
         shutil.copyfile(path, images / path.name)
         ids = read_mask(source / "labels" / f"{path.stem}_P.png", len(names))
         Image.fromarray(colours[ids]).save(masks / f"{path.stem}_L.png")

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.labels import VOID, LabelError, open_image
 
 Recipe = Literal["merged", "exact"]
@@ -83,7 +84,7 @@ def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
     image = open_image(path, "Unpack LabeledApproved_full again.")
     if image.mode in ("L", "1", "I"):
         raise LabelError(
-            f"{path} is a grey image of ids, not of colours. Put it into train_labels, "
+            f"{shown(path)} is a grey image of ids, not of colours. Put it into train_labels, "
             "val_labels or test_labels, or unpack LabeledApproved_full again."
         )
     pixels = np.array(image.convert("RGB"))
@@ -91,9 +92,10 @@ def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
     unknown = pixels[ids == UNKNOWN]
     if len(unknown):
         raise LabelError(
-            f"{path} holds the colour {tuple(unknown[0].tolist())} and {len(unknown)} such pixels "
-            "that are none of CamVid's 32 colours. Masks must not be smoothed when resized, nor "
-            "saved as JPEG: resize by nearest neighbour, or unpack LabeledApproved_full again."
+            f"{shown(path)} holds the colour {tuple(unknown[0].tolist())} and {len(unknown)} such "
+            "pixels that are none of CamVid's 32 colours. Masks must not be smoothed when "
+            "resized, nor saved as JPEG: resize by nearest neighbour, or unpack "
+            "LabeledApproved_full again."
         )
     return ids
 

@@ -9,6 +9,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from defusedxml import ElementTree
 
+from semiseg_lib.core.escaping import listed, visible
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.labels import LabelError
 from semiseg_lib.datasets.sample import Boxes
 
@@ -24,7 +26,7 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing. Add the annotation, or read the list without boxes."
+            f"{shown(path)} is missing. Add the annotation, or read the list without boxes."
         )
     try:
         root = ElementTree.parse(path).getroot()
@@ -34,15 +36,15 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
                 for one in root.findall("object")]
     except (ElementTree.ParseError, ValueError) as error:
         raise LabelError(
-            f"{path} is not a VOC annotation ({error!r}). Each <object> needs a <name> and a "
-            "<bndbox> with xmin, ymin, xmax and ymax."
+            f"{shown(path)} is not a VOC annotation ({error!r}). Each <object> needs a <name> and "
+            "a <bndbox> with xmin, ymin, xmax and ymax."
         ) from error
 
 
 def _text(element: Element, path: str) -> str:
     text = element.findtext(path)
     if text is None or not text.strip():
-        raise ValueError(f"an <{element.tag}> without <{path}>")
+        raise ValueError(f"an <{element.tag}> without <{shown(path)}>")
     return text.strip()
 
 
@@ -56,7 +58,7 @@ def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tupl
     x0, y0, x1, y1 = box[0] - 1, box[1] - 1, box[2], box[3]
     if not (-1 < x0 < x1 < width + 1 and -1 < y0 < y1 < height + 1):
         raise LabelError(
-            f"{path} has the box {box}, which does not lie in its image of {width}x{height} "
+            f"{shown(path)} has the box {box}, which does not lie in its image of {width}x{height} "
             "pixels (VOC counts from 1). Correct the coordinates."
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)
@@ -79,9 +81,9 @@ def boxes_of(
     """
     if unknown := [label for label, _ in drawn if label not in classes[1:]]:
         raise LabelError(
-            f"{path} has a box of class {unknown[0]!r} on {name}, but the classes are "
-            f"{', '.join(classes[1:])} (after the background, {classes[0]}). Correct the name, or "
-            "add the class."
+            f"{shown(path)} has a box of class {unknown[0]!r} on {visible(name)}, but the classes "
+            f"are {listed(classes[1:])} (after the background, {visible(classes[0])}). Correct the "
+            "name, or add the class."
         )
     return Boxes(
         np.asarray([box for _, box in drawn], np.float32).reshape(-1, 4),

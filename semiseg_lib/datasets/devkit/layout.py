@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules
 from semiseg_lib.datasets.devkit.annotation import boxes_of, half_open, read_annotation
@@ -115,8 +116,8 @@ def read_list(path: Path) -> list[str]:
     lines = read_lines(path, f"Lists there: {there or 'none'}.")
     names = [line.split()[0] for line in lines if line.strip()]
     if not names:
-        raise ValueError(f"the list {path} is empty. Write one image name per line.")
-    check_no_duplicates(names, f"the list {path}")
+        raise ValueError(f"the list {shown(path)} is empty. Write one image name per line.")
+    check_no_duplicates(names, f"the list {shown(path)}")
     return names
 
 
@@ -172,7 +173,7 @@ def _other_folders(
     if not files:
         return []
     return [Finding(
-        "NOTE", name, f"{len(files)} masks lie in {files[0].parent.name}, the others in "
+        "NOTE", name, f"{len(files)} masks lie in {visible(files[0].parent.name)}, the others in "
         f"{mask_folders[0]}", (shown(files[0]),),
         f"Copy them to {mask_folders[0]} to read all masks of this list.",
     )]

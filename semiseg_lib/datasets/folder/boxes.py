@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.devkit.annotation import boxes_of, half_open, read_annotation
 from semiseg_lib.datasets.labels import LabelError
 from semiseg_lib.datasets.sample import Boxes
@@ -80,18 +82,19 @@ def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
     xml = {path.stem: path for path in sorted(folder.glob("*.xml"))}
     if len(files) + bool(xml) > 1:
         sources = ", ".join([f.name for f in files] + (["boxes/*.xml"] if xml else []))
-        raise ValueError(f"{root} has boxes in {sources}. Keep one of them.")
+        raise ValueError(f"{shown(root)} has boxes in {sources}. Keep one of them.")
     if folder.is_dir() and not xml and not files:
         raise ValueError(
-            f"{folder} holds neither NAME.xml (VOC) nor a JSON file (COCO). Export the boxes in "
-            "one of the two formats, or remove the folder."
+            f"{shown(folder)} holds neither NAME.xml (VOC) nor a JSON file (COCO). Export the "
+            "boxes in one of the two formats, or remove the folder."
         )
     coco = read_coco(files[0]) if files else {}
     boxes = FolderBoxes(files[0] if files else folder if xml else None, xml, coco)
     if strangers := sorted(boxes.names - set(images)):
         raise ValueError(
-            f"{boxes.file} has boxes of {len(strangers)} images that are not in "
-            f"{root / 'images'}, such as {strangers[0]}. Add the images, or remove the boxes."
+            f"{shown(boxes.file)} has boxes of {len(strangers)} images that are not in "
+            f"{shown(root / 'images')}, such as {visible(strangers[0])}. Add the images, or remove "
+            "the boxes."
         )
     return boxes
 
@@ -119,14 +122,17 @@ def read_coco(path: Path) -> dict[str, Drawn]:
             else:
                 drawn[name].append((label, _corners(entry)))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LabelError(f"{path} is not JSON ({error}). Export the boxes again.") from error
+        raise LabelError(f"{shown(path)} is not JSON ({error}). Export the boxes again.") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LabelError(
-            f"{path} is not a COCO file of boxes ({error!r}). It needs images (id, file_name), "
-            "categories (id, name) and annotations (image_id, category_id, bbox of four numbers)."
+            f"{shown(path)} is not a COCO file of boxes ({error!r}). It needs images (id, "
+            "file_name), categories (id, name) and annotations (image_id, category_id, bbox of "
+            "four numbers)."
         ) from error
     if len(drawn) < len(names):
-        raise LabelError(f"{path} lists two images of the same name; rename one of the files.")
+        raise LabelError(
+            f"{shown(path)} lists two images of the same name; rename one of the files."
+        )
     return {name: (tuple(boxes), tuple(sorted(crowds[name]))) for name, boxes in drawn.items()}
 
 
@@ -145,8 +151,9 @@ def _inside(box: Box, size: tuple[int, int], name: str, path: Path) -> Box:
     x0, y0, x1, y1 = box
     if not (-1 < x0 < x1 < width + 1 and -1 < y0 < y1 < height + 1):
         raise LabelError(
-            f"{path} has the box x {x0:g}, y {y0:g}, width {x1 - x0:g}, height {y1 - y0:g} on "
-            f"{name}, which does not lie in its image of {width}x{height} pixels. COCO's bbox "
-            "is (x, y, width, height) in pixels, not two corners and not fractions of the width."
+            f"{shown(path)} has the box x {x0:g}, y {y0:g}, width {x1 - x0:g}, height {y1 - y0:g} "
+            f"on {visible(name)}, which does not lie in its image of {width}x{height} pixels. "
+            "COCO's bbox is (x, y, width, height) in pixels, not two corners and not fractions of "
+            "the width."
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))

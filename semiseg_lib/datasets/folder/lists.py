@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.lists import check_known, read_published_list
 from semiseg_lib.datasets.splits import check_disjoint
 
@@ -39,20 +41,20 @@ def folder_lists(
     contents = scan_folder(root)
     if (contents.root / "weak.txt").is_file():
         raise ValueError(
-            f"{contents.root / 'weak.txt'} is a list that is not read: images with boxes only are "
-            "unlabelled too. Put its names into unlabelled.txt and delete it."
+            f"{shown(contents.root / 'weak.txt')} is a list that is not read: images with boxes "
+            "only are unlabelled too. Put its names into unlabelled.txt and delete it."
         )
     given = {name: read_published_list(contents.root / f"{name}.txt", contents.images)
              for name in LISTS if (contents.root / f"{name}.txt").is_file()}
     for name, members in given.items():
         check_known(
-            members, contents.images, f"{contents.root / name}.txt", contents.root / "images"
+            members, contents.images, f"{shown(contents.root / name)}.txt", contents.root / "images"
         )
         without = [member for member in members if member not in contents.masks]
         if without and name != "unlabelled":
             raise ValueError(
-                f"{contents.root / name}.txt names {len(without)} images without mask, such as "
-                f"{without[0]}. Add the mask, or remove the names."
+                f"{shown(contents.root / name)}.txt names {len(without)} images without mask, such "
+                f"as {visible(without[0])}. Add the mask, or remove the names."
             )
     check_disjoint(given)
     taken = {member for members in given.values() for member in members}
@@ -76,8 +78,9 @@ def _sampled(
     if needed > len(with_mask):
         missing = ", ".join([*wanted, *(["labelled"] if "labelled" not in given else [])])
         raise ValueError(
-            f"{len(with_mask)} images of {root} have a mask and are in no list, but {missing} "
-            f"need {needed}. Draw more masks, or write {missing.replace(', ', '.txt, ')}.txt."
+            f"{len(with_mask)} images of {shown(root)} have a mask and are in no list, but "
+            f"{missing} need {needed}. Draw more masks, or write "
+            f"{missing.replace(', ', '.txt, ')}.txt."
         )
     order = np.random.default_rng([seed, 78]).permutation(len(with_mask))
     groups, start = {}, 0

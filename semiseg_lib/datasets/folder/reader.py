@@ -8,9 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.files import FileReader
 from semiseg_lib.datasets.labels import VOID, LabelError, present_ids
-from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_known, check_no_duplicates, read_lines
+from semiseg_lib.datasets.lists import (
+    IMAGE_SUFFIXES,
+    can_be_listed,
+    check_known,
+    check_no_duplicates,
+    read_lines,
+)
 from semiseg_lib.datasets.sample import Boxes
 
 from .boxes import FolderBoxes, find_boxes
@@ -80,9 +88,9 @@ class FolderDataset(FileReader):
         mask = super().read_mask(path)
         if len(self.file_classes) == 2 and present_ids(mask) == {0, VOID}:
             raise LabelError(
-                f"{path} holds only 0 and {VOID}, and {VOID} means void. If white is "
-                f"{self.file_classes[1]}, save it as 1; if it is void, leave the mask out, it "
-                "shows only background."
+                f"{shown(path)} holds only 0 and {VOID}, and {VOID} means void. If white is "
+                f"{visible(self.file_classes[1])}, save it as 1; if it is void, leave the mask "
+                "out, it shows only background."
             )
         return mask
 
@@ -100,24 +108,24 @@ def scan_folder(root: Path) -> Contents:
 
     Raises:
         FileNotFoundError: ``images`` or ``classes.txt`` is missing.
-        ValueError: there are no images, two of the same name, masks or boxes without an image,
-            files that are not images, or ``classes.txt`` is invalid.
+        ValueError: there are no images, two of the same name, a name with a line break, masks or
+            boxes without an image, files that are not images, or ``classes.txt`` is invalid.
         LabelError: the COCO file is invalid.
     """
     root = Path(root)
     if not (root / "images").is_dir():
-        raise FileNotFoundError(f"{root} has no folder images. Put the images into it.")
+        raise FileNotFoundError(f"{shown(root)} has no folder images. Put the images into it.")
     classes = read_classes(root / "classes.txt")
     images = _files(root / "images", IMAGE_SUFFIXES, "images; convert them to PNG or JPEG")
     if not images:
-        raise ValueError(f"{root / 'images'} is empty. Put the images directly into it.")
+        raise ValueError(f"{shown(root / 'images')} is empty. Put the images directly into it.")
     masks = {}
     if (root / "masks").is_dir():
         masks = _files(root / "masks", (".png",), "PNG files; JPEG would blur the ids")
     if strangers := sorted(set(masks) - set(images)):
         raise ValueError(
             f"{len(strangers)} masks have no image of the same name in images, such as "
-            f"{masks[strangers[0]]}. Name each mask like its image (cat1.jpg, cat1.png)."
+            f"{shown(masks[strangers[0]])}. Name each mask like its image (cat1.jpg, cat1.png)."
         )
     return Contents(root, classes, images, masks, find_boxes(root, images))
 
@@ -136,8 +144,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
     classes = tuple(line.strip() for line in lines if line.strip())
     if not 2 <= len(classes) <= VOID or len(set(classes)) < len(classes):
         raise ValueError(
-            f"{path} names {len(classes)} classes, {len(set(classes))} of them different. It "
-            f"needs the background and 1 to {VOID - 1} more, each once."
+            f"{shown(path)} names {len(classes)} classes, {len(set(classes))} of them different. "
+            f"It needs the background and 1 to {VOID - 1} more, each once."
         )
     return classes
 
@@ -148,8 +156,13 @@ def _files(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
              if not p.name.startswith(".") and p.name.lower() not in _IGNORED]
     if wrong := [p for p in files if p.is_dir() or p.suffix.lower() not in suffixes]:
         raise ValueError(
-            f"{len(wrong)} entries of {folder} cannot be read, such as {wrong[0].name}. It may "
-            f"hold only {what}, and no folders."
+            f"{len(wrong)} entries of {shown(folder)} cannot be read, such as "
+            f"{visible(wrong[0].name)}. It may hold only {what}, and no folders."
         )
-    check_no_duplicates([p.stem for p in files], str(folder))
+    if unlisted := [p for p in files if not can_be_listed(p.stem)]:
+        raise ValueError(
+            f"no list can name {visible(unlisted[0].name)} in {shown(folder)}: a name is one line "
+            "of UTF-8. Rename the file."
+        )
+    check_no_duplicates([p.stem for p in files], shown(folder))
     return {p.stem: p for p in files}

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
 from semiseg_lib.core.durable import (
     Damaged,
@@ -21,6 +20,7 @@ from semiseg_lib.core.durable import (
     write_json,
 )
 from semiseg_lib.core.paths import shown, work_root
+from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.digest import shared_hashes
 from semiseg_lib.datasets.labels import mask_png
 
@@ -171,8 +171,8 @@ def _write_world(world: World, sizes: Sizes, folder: Path, progress: bool) -> No
         (folder / name).mkdir(parents=True)
     digests: dict[str, tuple[str, str]] = {}
     total = sum(sizes.count(split) for split in SPLITS)
-    with tqdm(total=total, desc=f"drawing mini-VOC ({world.name})", unit="image",
-              disable=not progress) as bar:
+    with progress_bar(total=total, desc=f"drawing mini-VOC ({world.name})", unit="image",
+                      disable=not progress) as bar:
         for split in SPLITS:
             names = [f"{world.name}_{split}_{index:05d}" for index in range(sizes.count(split))]
             for index, name in enumerate(names):

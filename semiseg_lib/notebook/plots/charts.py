@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogLocator, NullLocator
 
+from semiseg_lib.core import escaping
 from semiseg_lib.notebook.plots.style import (
     FILL,
     GRID,
@@ -56,9 +57,9 @@ def curves(
             axes.plot(
                 *pairs.T, color=SERIES_COLOURS[index], dashes=SERIES_DASHES[index],
                 marker=SERIES_MARKERS[index], markersize=6, markeredgecolor="white",
-                markevery=max(1, len(pairs) // 8), label=name,
+                markevery=max(1, len(pairs) // 8), label=escaping.figure(name),
             )
-        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set(xlabel=escaping.figure(xlabel), ylabel=escaping.figure(ylabel))
         axes.grid(axis="y")
         axes.margins(x=0.01, y=0.06)
         name_at_edge(axes, {name: tuple(pairs[-1]) for name, pairs in lines.items()})
@@ -113,9 +114,9 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
         figure, axes = new_axes(height=side, width=side + 0.2)
         axes.set_facecolor(FILL)
         axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-        ticks = np.arange(count)
-        axes.set_xticks(ticks, classes, rotation=40, ha="right", rotation_mode="anchor")
-        axes.set_yticks(ticks, classes)
+        ticks, names = np.arange(count), [escaping.figure(name) for name in classes]
+        axes.set_xticks(ticks, names, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(ticks, names)
         axes.set(xlabel="predicted", ylabel="true")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
@@ -145,16 +146,18 @@ def class_bars(values: Mapping[str, Sequence[float]], classes: Sequence[str]) ->
             raise ValueError(f"{name!r}: {scores.shape} values for {len(classes)} classes")
         if np.nanmin(scores) < 0 or np.nanmax(scores) > 1:
             raise ValueError(f"{name!r}: IoU values are fractions in [0, 1], not percent")
+    groups = [escaping.figure(name) for name in classes]
     with styled():
-        pitch = 6.5 / len(classes)
-        many = len(classes) > 10 or max(text_width(name, 12) for name in classes) > pitch * 1.1
+        pitch = 6.5 / len(groups)
+        many = len(groups) > 10 or max(text_width(name, 12) for name in groups) > pitch * 1.1
         figure, axes = new_axes(height=4.2 if many else 3.7)
         width = 0.82 / len(table)
         for index, (name, scores) in enumerate(table.items()):
             centres = np.arange(len(classes)) + (index - (len(table) - 1) / 2) * width
-            axes.bar(centres, 100 * scores, width * 0.92, color=SERIES_COLOURS[index], label=name,
-                     hatch=SERIES_HATCHES[index], edgecolor="white", linewidth=0)
-        axes.set_xticks(np.arange(len(classes)), classes, rotation=40 if many else 0,
+            axes.bar(centres, 100 * scores, width * 0.92, color=SERIES_COLOURS[index],
+                     label=escaping.figure(name), hatch=SERIES_HATCHES[index], edgecolor="white",
+                     linewidth=0)
+        axes.set_xticks(np.arange(len(groups)), groups, rotation=40 if many else 0,
                         ha="right" if many else "center", rotation_mode="anchor")
         axes.tick_params(axis="x", length=0)
         axes.set(ylabel="IoU (%)", ylim=(0, 100), xlim=(-0.55, len(classes) - 0.45))
@@ -195,7 +198,7 @@ def name_at_edge(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
     heights = spread_apart(ends[:, 1], LABEL_HEIGHT)
     for place, name in enumerate(points):
         axes.annotate(
-            name, ends[place], (1.035, heights[place]), xycoords="axes fraction",
+            escaping.figure(name), ends[place], (1.035, heights[place]), xycoords="axes fraction",
             textcoords="axes fraction", color=SERIES_COLOURS[place], va="center", fontsize=12,
             fontweight="bold", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": GRID, "shrinkA": 1, "shrinkB": 4},

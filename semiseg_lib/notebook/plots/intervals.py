@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from semiseg_lib.core import escaping
 from semiseg_lib.evaluation.statistics import Interval, mean_and_interval
 from semiseg_lib.notebook.plots.style import (
     INK,
@@ -72,8 +73,8 @@ def _rows(groups: Mapping[str, Sequence[float]], xlabel: str) -> tuple[Figure, A
     if not groups:
         raise ValueError("nothing to draw: no group of values was given")
     figure, axes = new_axes(height=1.0 + 0.62 * len(groups))
-    axes.set_yticks(range(len(groups)), list(groups))
-    axes.set(ylim=(len(groups) - 0.45, -0.55), xlabel=xlabel)
+    axes.set_yticks(range(len(groups)), [escaping.figure(name) for name in groups])
+    axes.set(ylim=(len(groups) - 0.45, -0.55), xlabel=escaping.figure(xlabel))
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from semiseg_lib.core import escaping
 from semiseg_lib.evaluation.statistics import mean_and_interval
 from semiseg_lib.notebook.plots.charts import name_at_edge
 from semiseg_lib.notebook.plots.style import (
@@ -56,7 +57,7 @@ def score_against_cost(
         axes.set_xticks(costs, [f"{cost:g}" for cost in costs])
         axes.minorticks_off()
         axes.margins(x=0.12, y=0.08)
-        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set(xlabel=escaping.figure(xlabel), ylabel=escaping.figure(ylabel))
         axes.grid(axis="both")
         name_at_edge(axes, {name: (points[name][0], np.mean(points[name][1])) for name in named})
     return figure

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import Normal, Stroke
 
+from semiseg_lib.core import escaping
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.notebook.plots.images import VOID_COLOUR, class_colours, drawable
@@ -60,13 +61,15 @@ def gallery(
             f"columns, boxes and row titles must have equal lengths, got {sorted(counts)}"
         )
     images = {title: [drawable(entry) for entry in column] for title, column in columns.items()}
+    titles = [escaping.figure(title) for title in columns]
+    rows_titles = [escaping.figure(title) for title in rows_titles or ()]
     names = _legend_names(columns, boxes, classes) if legend else []
     with styled():
-        layout = _layout(images, rows_titles)
+        layout = _layout(images, titles, rows_titles)
         figure, grid = _grid(layout, names)
         _write_row_titles(grid, layout, rows_titles)
         for column, (title, entries) in enumerate(images.items()):
-            grid[0][column].set_title(title, pad=7)
+            grid[0][column].set_title(titles[column], pad=7)
             for row, entry in enumerate(entries):
                 axes = grid[row][column]
                 axes.imshow(entry, interpolation="nearest", aspect="auto")
@@ -86,7 +89,7 @@ def _legend_names(columns: Mapping, boxes: Mapping | None, classes: Sequence[str
     if not seen:
         return []
     colours = class_colours(len(classes))
-    names = [(colours[i], name) for i, name in enumerate(classes)
+    names = [(colours[i], escaping.figure(name)) for i, name in enumerate(classes)
              if i in seen or len(classes) <= EVERY_CLASS_IN_LEGEND]
     return names + [(np.array(VOID_COLOUR), "void")] * has_void
 
@@ -104,14 +107,14 @@ class _Layout:
     titles_lie: bool
 
 
-def _layout(images: Mapping, rows_titles: Sequence[str] | None) -> _Layout:
+def _layout(images: Mapping, titles: Sequence[str], rows_titles: Sequence[str]) -> _Layout:
     """Return panels as wide as the page allows; row titles are horizontal if they fit."""
     columns, first = len(images), next(iter(images.values()))
     aspects = [max(column[row].shape[0] / column[row].shape[1] for column in images.values())
                for row in range(len(first))]
     pixels = max(entry.shape[1] for entry in first)
-    widest = max(text_width(title, 13) for title in images)
-    longest = max((text_width(title, 13) for title in rows_titles or []), default=0)
+    widest = max(text_width(title, 13) for title in titles)
+    longest = max((text_width(title, 13) for title in rows_titles), default=0)
 
     def panel_width(left: float) -> float:
         pitch = (WIDTH - left - EDGE + GAP) / columns
@@ -159,9 +162,9 @@ def _grid(layout: _Layout, names: list) -> tuple[Figure, list[list[Axes]]]:
     return figure, grid
 
 
-def _write_row_titles(grid: list, layout: _Layout, rows_titles: Sequence[str] | None) -> None:
+def _write_row_titles(grid: list, layout: _Layout, rows_titles: Sequence[str]) -> None:
     how = {"rotation": 0, "va": "center", "ha": "right"} if layout.titles_lie else {"rotation": 90}
-    for axes, title in zip(grid, rows_titles or [], strict=False):
+    for axes, title in zip(grid, rows_titles, strict=False):
         axes[0].set_ylabel(title, labelpad=7, **how)
 
 

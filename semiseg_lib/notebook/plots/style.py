@@ -15,7 +15,8 @@ from matplotlib.textpath import TextPath
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from semiseg_lib.core import durable, paths
+from semiseg_lib.core import durable, escaping, paths
+from semiseg_lib.core.terminal import say
 from semiseg_lib.notebook.plots.images import VOID_COLOUR, class_colours
 
 DOTS_PER_INCH = 150
@@ -37,6 +38,7 @@ SERIES_HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "---")
 RULES = {
     "font.family": "DejaVu Sans",
     "font.size": 12,
+    "text.parse_math": False,  # a dollar sign in a name is one
     "axes.titlesize": 13,
     "axes.labelsize": 13,
     "xtick.labelsize": 12,
@@ -100,7 +102,7 @@ def show(figure: Figure, alt: str) -> None:
     """
     if not alt or not alt.strip():
         raise ValueError("show(figure, alt) needs an alt text: say in a sentence what is seen")
-    alt = " ".join(alt.split())
+    alt = escaping.visible(" ".join(alt.split()))
     png = png_bytes(figure)
     metadata = {"alt": alt, "width": round(figure.get_figwidth() * SHOWN_PER_INCH)}
     figure.clear()
@@ -112,7 +114,7 @@ def show(figure: Figure, alt: str) -> None:
     target = paths.work_root() / "figures" / f"{_file_stem(alt)}.png"
     with durable.atomic_write(target) as temporary:
         temporary.write_bytes(png)
-    print(f"{paths.shown(target)}: {alt}")
+    say(f"{paths.shown(target)}: {alt}")
 
 
 def png_bytes(figure: Figure) -> bytes:

@@ -15,7 +15,7 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, encode_runs, quantise
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_logits
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_logits, as_names
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 
@@ -59,7 +59,7 @@ class AlphaExplorer(StaticWidget):
             raise ValueError(f"alpha must be in [0.05, 50], the slider's range; got {alpha}")
         self._images = as_images(images)
         self._boxes = list(boxes)
-        self._classes = [str(name) for name in classes]
+        self._classes = as_names(classes)
         self._ancillary, self._primary = (
             as_logits(name, logits, self._images, len(self._classes)).numpy()
             for name, logits in (

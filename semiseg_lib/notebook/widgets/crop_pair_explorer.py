@@ -15,7 +15,7 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, pack
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_offered
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_names, as_offered
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 THRESHOLDS = tuple(i / 100 for i in range(101))
@@ -81,7 +81,7 @@ class CropPairExplorer(StaticWidget):
         stride: int,
         threshold: float = 0.75,
     ) -> None:
-        self._classes = [str(name) for name in classes]
+        self._classes = as_names(classes)
         self._images = as_images(images)
         self._truth = as_labels("truth", truth, self._images, len(self._classes))
         self._views = [as_images(view) for view in views]

@@ -11,7 +11,7 @@ import traitlets
 from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, pack
-from semiseg_lib.notebook.widgets.inputs import as_images
+from semiseg_lib.notebook.widgets.inputs import as_images, as_names
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 
@@ -42,7 +42,10 @@ class CutMixSampler(StaticWidget):
 
     def __init__(self, images: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
         self._images = as_images(images, at_least=2)
-        self._masks = {str(kind): np.asarray(drawn) for kind, drawn in masks.items()}
+        self._masks = {
+            kind: np.asarray(drawn)
+            for kind, drawn in zip(as_names(masks), masks.values(), strict=True)
+        }
         if not self._masks:
             raise ValueError("masks of at least one kind are needed")
         draws, size = len(next(iter(self._masks.values()))), self._images.shape[2:]

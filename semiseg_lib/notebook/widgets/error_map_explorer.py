@@ -13,7 +13,7 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, pack
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_offered
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_names, as_offered
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 THRESHOLDS = tuple(i / 50 for i in range(50)) + (0.99,)
@@ -60,7 +60,7 @@ class ErrorMapExplorer(StaticWidget):
         shown: Sequence[int] | None = None,
         threshold: float = 0.5,
     ) -> None:
-        self._classes = [str(name) for name in classes]
+        self._classes = as_names(classes)
         self._images = as_images(images)
         count = len(self._classes)
         self._labels = as_labels("labels", labels, self._images, count)

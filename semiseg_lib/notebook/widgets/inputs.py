@@ -1,15 +1,21 @@
-"""Validate the images and labels of widgets."""
+"""Validate the images, labels and names of widgets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from semiseg_lib.core import escaping
 from semiseg_lib.datasets.labels import VOID
+
+
+def as_names(names: Iterable[object]) -> list[str]:
+    """Return names as the widget shows them, each on one line and without invisible characters."""
+    return [escaping.visible(name) for name in names]
 
 
 def as_images(images: Any, at_least: int = 1) -> np.ndarray:

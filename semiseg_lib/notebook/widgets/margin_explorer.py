@@ -17,7 +17,13 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, pack, quantise
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_logits, as_offered
+from semiseg_lib.notebook.widgets.inputs import (
+    as_images,
+    as_labels,
+    as_logits,
+    as_names,
+    as_offered,
+)
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 SHARES = tuple(i / 100 for i in range(61))
@@ -69,7 +75,7 @@ class MarginExplorer(StaticWidget):
         classes: Sequence[str],
         dropped: float = 0.4,
     ) -> None:
-        self._classes = [str(name) for name in classes]
+        self._classes = as_names(classes)
         self._images = as_images(images)
         self._truth = as_labels("truth", truth, self._images, len(self._classes))
         self._logits = as_logits("logits", logits, self._images, len(self._classes))

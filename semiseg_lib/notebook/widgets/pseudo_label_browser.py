@@ -14,7 +14,7 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, pack
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_names
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 
@@ -48,12 +48,12 @@ class PseudoLabelBrowser(StaticWidget):
         truth: np.ndarray,
         classes: Sequence[str],
     ) -> None:
-        self._classes = [str(name) for name in classes]
+        self._classes = as_names(classes)
         self._images = as_images(images)
         self._truth = as_labels("truth", truth, self._images, len(self._classes))
         self._labels = {
-            str(name): as_labels(f"the labels of {name!r}", ids, self._images, len(self._classes))
-            for name, ids in labels.items()
+            name: as_labels(f"the labels of {name!r}", ids, self._images, len(self._classes))
+            for name, ids in zip(as_names(labels), labels.values(), strict=True)
         }
         if not self._labels:
             raise ValueError("labels of at least one round are needed")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anywidget
+
+from semiseg_lib.core import escaping
 
 HERE = Path(__file__).parent
 PAYLOAD_LIMIT = 400_000  # bytes of text/html that one widget may add to a notebook
@@ -62,11 +62,10 @@ class StaticWidget(anywidget.AnyWidget):
         Raises:
             ValueError: it would be larger than ``PAYLOAD_LIMIT`` bytes.
         """
-        data = json.dumps(self.payload(), separators=(",", ":"), sort_keys=True)
-        data = data.replace("</", "<\\/")
+        data = escaping.script_data(self.payload())
         key = hashlib.sha256(data.encode()).hexdigest()[:12]
         fallback = base64.b64encode(self.fallback_png()).decode()
-        label = html.escape(self.text())
+        label = escaping.html(self.text())
         page = f"""<style>{read_source(*self.sheets)}</style>
 <div class="static-widget {self.root_class}" data-static-widget="{key}"
  role="group" aria-label="{label}">

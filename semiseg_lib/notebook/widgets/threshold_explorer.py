@@ -15,7 +15,13 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, pack
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_logits, as_offered
+from semiseg_lib.notebook.widgets.inputs import (
+    as_images,
+    as_labels,
+    as_logits,
+    as_names,
+    as_offered,
+)
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 # Coarse where pixels are rare, fine near 1; each as it would be written in code.
@@ -68,11 +74,11 @@ class ThresholdExplorer(StaticWidget):
         classes: Sequence[str],
         threshold: float = 0.95,
     ) -> None:
-        self._classes = [str(name) for name in classes]
+        self._classes = as_names(classes)
         self._images = as_images(images)
         self._truth = as_labels("truth", truth, self._images, len(self._classes))
         self._logits = as_logits("logits", logits, self._images, len(self._classes))
-        if list(counts.classes) != self._classes:
+        if as_names(counts.classes) != self._classes:
             raise ValueError(f"the counts are of the classes {list(counts.classes)}, the widget of "
                              f"{self._classes}")
         self._counts = counts
