@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation.predict import (
-    WHOLE_IMAGE,
-    Protocol,
-    logits_of,
-    parts,
-    predict_part,
-    predicted_parts,
-    predictions,
-)
+from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol, predicted_parts
 from semiseg_lib.methods.base import Method
 
 
@@ -155,47 +145,3 @@ def evaluate(
             raise ValueError(f"{part.names[0]} has no mask to score it on; leave it out.")
         total += confusion_matrix(part.masks.numpy(), labels, len(classes))
     return Evaluation(total, tuple(classes))
-
-
-def predict(method: Method, images: ImageSet) -> np.ndarray:
-    """Return the most likely class of every pixel, uint8 (N, H, W), of images of one size.
-
-    For images of different sizes see :func:`semiseg_lib.evaluation.predict.predictions`.
-
-    Args:
-        method: the method whose deployed model predicts.
-        images: N images of one size; with boxes if the model reads them.
-
-    Raises:
-        ValueError: the images differ in size.
-    """
-    return np.stack(list(predictions(method, images)))
-
-
-def predict_logits(method: Method, images: ImageSet) -> Tensor:
-    """Return logits at head resolution, float32 (N, C, h, w), of images of one size, on the CPU.
-
-    For images of different sizes see :func:`semiseg_lib.evaluation.predict.logits_of`.
-
-    Args:
-        method: the method whose deployed model predicts.
-        images: N images of one size; with boxes if the model reads them.
-
-    Raises:
-        RuntimeError: the images differ in size.
-    """
-    return torch.stack(list(logits_of(method, images)))
-
-
-def predict_probabilities(
-    method: Method, images: ImageSet, protocol: Protocol = WHOLE_IMAGE
-) -> Iterator[Tensor]:
-    """Yield the probabilities of every class in every pixel, float32 (C, H, W), on the CPU.
-
-    Args:
-        method: its deployed model; it must need no boxes.
-        images: of any sizes.
-        protocol: as for :func:`evaluate`.
-    """
-    for part in parts(method, images, leave=False):
-        yield from predict_part(method, part, protocol).cpu()
