@@ -36,8 +36,9 @@ from semiseg_lib.methods.base import Method
 from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.recipes import Profile
 from semiseg_lib.training import memory
-from semiseg_lib.training.loop import TrainConfig, make_accelerator
+from semiseg_lib.training.loop import make_accelerator
 from semiseg_lib.training.optimizer import make_optimizer, make_ready
+from semiseg_lib.training.options import TrainConfig
 
 CLASSES = {"voc": 21, "camvid": 11, "cityscapes": 19}
 FIRST = "supervised"

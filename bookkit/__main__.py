@@ -1,13 +1,15 @@
-"""`python -m bookkit ACTION`: make the book from its sources."""
+"""Make the book from its sources."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from bookkit import build
 from bookkit.description import Book, BookError, chapter_table, load
@@ -17,46 +19,79 @@ from bookkit.notebook import ChapterFailed
 from bookkit.schedule import default_jobs
 from semiseg_lib.core.paths import CHECKOUT, shown
 
-
-def parser(profiles: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser of the command line: one action and its options."""
-    root = argparse.ArgumentParser(prog="python -m bookkit", description=__doc__)
-    actions = root.add_subparsers(dest="action", required=True)
-    for name, explanation in (
-        ("build", "run every chapter, then build the HTML"),
-        ("execute", "run chapters into _build/notebooks"),
-    ):
-        action = actions.add_parser(name, help=explanation)
-        default = os.environ.get("SEMISEG_PROFILE", "laptop")
-        action.add_argument("--profile", choices=profiles, default=default)
-        action.add_argument("--force", action="store_true", help="run again what is up to date")
-        action.add_argument(
-            "--jobs", type=_positive, metavar="N",
-            help="how many chapters at once, each with one thread (default: as many as there are "
-            "cores, at most 4); 1 runs one after the other, with all threads",
-        )
-        if name == "execute":
-            action.add_argument("chapters", nargs="*", help="for example 06; all without")
-    page = actions.add_parser("html", help="build the HTML from stored outputs")
-    page.add_argument("--notebooks", type=Path, default=build.SOURCES)
-    page.add_argument("--destination", type=Path, default=build.BUILD / "html")
-    sync = actions.add_parser("sync", help="authors: run chapters, store outputs in notebooks/")
-    sync.add_argument("chapters", nargs="*", help="for example 06; all without")
-    actions.add_parser("check", help="authors: check what is stored in notebooks/")
-    exercises = actions.add_parser("exercises", help="lecturers: chapters without solutions")
-    exercises.add_argument("--destination", type=Path, default=build.BUILD / "exercises")
-    table = actions.add_parser("table", help="print README.md's chapter table")
-    table.add_argument(
-        "--write", action="store_true", help="bring README.md's tables and figure up to date"
-    )
-    return root
+Chapters = Annotated[
+    tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(help="for example 06; none: all")
+]
+ProfileName = Annotated[
+    str | None, tyro.conf.arg(help="smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop")
+]
+Force = Annotated[bool, tyro.conf.arg(help="run again what is up to date")]
+Jobs = Annotated[int | None, tyro.conf.arg(
+    help="how many chapters at once, each with one thread; unset: as many as there are cores, at "
+    "most 4; 1 runs one after the other, with all threads"
+)]
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} chapters at once: it must be >= 1")
-    return number
+def make(profile: ProfileName = None, force: Force = False, jobs: Jobs = None) -> None:
+    """Run every chapter, then build the HTML."""
+    book, before = load(), build.stored_runs()
+    minutes = _executed(book, (), profile, force, jobs)
+    notebooks = build.BUILD / "notebooks"
+    print(build.summary(book, minutes, notebooks, build.html(notebooks)))
+    print(build.trained_since(before))
+
+
+def execute(
+    chapters: Chapters = (), profile: ProfileName = None, force: Force = False, jobs: Jobs = None
+) -> None:
+    """Run chapters into _build/notebooks."""
+    before = build.stored_runs()
+    _executed(load(), chapters, profile, force, jobs)
+    print(build.trained_since(before))
+
+
+def html(notebooks: Path = build.SOURCES, destination: Path = build.BUILD / "html") -> None:
+    """Build the HTML from stored outputs."""
+    page = build.html(notebooks, destination)
+    print(f"Open the book: {page.resolve().as_uri()}")
+
+
+def sync(chapters: Chapters = ()) -> None:
+    """For authors: run chapters, store the outputs in notebooks/."""
+    build.sync(load(), chapters)
+
+
+def check() -> None:
+    """For authors: check what is stored in notebooks/."""
+    book = load()
+    if problems := book_problems(book, build.SOURCES):
+        raise BookError("\n".join(["the stored chapters are not in order:", *problems]))
+    print(f"{len(book.chapters)} chapters are in order.")
+
+
+def exercises(destination: Path = build.BUILD / "exercises") -> None:
+    """For lecturers: write the chapters without solutions."""
+    written = write_exercises(load(), destination)
+    print(f"{len(written)} exercise notebooks are in {shown(destination)}.")
+
+
+def table(write: bool = False) -> None:
+    """Print README.md's chapter table.
+
+    Args:
+        write: bring README.md's tables and figure up to date instead.
+    """
+    if write:
+        changed = build.write_readme(load())
+        print("README.md and results.md: " + ("updated." if changed else "up to date."))
+    else:
+        print(chapter_table(load()))
+
+
+ACTIONS: Mapping[str, Callable[..., None]] = {
+    "build": make, "execute": execute, "html": html, "sync": sync, "check": check,
+    "exercises": exercises, "table": table,
+}
 
 
 def announce(book: Book, profile: str, jobs: int) -> None:
@@ -70,45 +105,21 @@ def announce(book: Book, profile: str, jobs: int) -> None:
     print(f"less than 1 GB of disk ({free:.0f} GB free). A chapter already run is not run again.")
 
 
-def act(options: argparse.Namespace, book: Book) -> None:
-    """Run the action of the command line."""
-    if options.action in ("build", "execute"):
-        jobs = options.jobs or default_jobs()
-        announce(book, options.profile, jobs)
-        chapters = getattr(options, "chapters", None)
-        before = build.stored_runs()
-        minutes = build.execute(
-            book, options.profile, chapters=chapters, force=options.force, jobs=jobs
-        )
-        if options.action == "build":
-            notebooks = build.BUILD / "notebooks"
-            page = build.html(notebooks)
-            print(build.summary(book, minutes, notebooks, page))
-        print(build.trained_since(before))
-    elif options.action == "html":
-        page = build.html(options.notebooks, options.destination)
-        print(f"Open the book: {page.resolve().as_uri()}")
-    elif options.action == "sync":
-        build.sync(book, options.chapters)
-    elif options.action == "check":
-        if problems := book_problems(book, build.SOURCES):
-            raise BookError("\n".join(["the stored chapters are not in order:", *problems]))
-        print(f"{len(book.chapters)} chapters are in order.")
-    elif options.action == "exercises":
-        written = write_exercises(book, options.destination)
-        print(f"{len(written)} exercise notebooks are in {shown(options.destination)}.")
-    elif options.write:
-        changed = build.write_readme(book)
-        print("README.md and results.md: " + ("updated." if changed else "up to date."))
-    else:
-        print(chapter_table(book))
+def _executed(
+    book: Book, chapters: Sequence[str], profile: str | None, force: bool, jobs: int | None
+) -> dict[str, float]:
+    profile = profile or os.environ.get("SEMISEG_PROFILE", "laptop")
+    jobs = default_jobs() if jobs is None else jobs
+    announce(book, profile, jobs)
+    return build.execute(book, profile, chapters=chapters, force=force, jobs=jobs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one action; return 0 if it worked, 1 with a message if not, 130 after Ctrl-C."""
     try:
-        book = load()
-        act(parser(list(book.profiles)).parse_args(arguments), book)
+        tyro.extras.subcommand_cli_from_dict(
+            dict(ACTIONS), args=arguments, prog="python -m bookkit", description=__doc__
+        )
     except (BookError, ChapterFailed, OSError, RuntimeError, ValueError) as error:
         print(f"\nStopped: {error}", file=sys.stderr)
         return 1

@@ -81,6 +81,8 @@ def execute(
     Raises:
         ChapterFailed: a cell raised an error. No further chapter was started.
     """
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"{jobs} chapters at once: it must be >= 1.")
     if profile not in book.profiles:
         raise ValueError(f"no profile {profile!r}; book.yml has: {', '.join(book.profiles)}.")
     wanted = chosen_chapters(book, chapters)

@@ -11,8 +11,8 @@ from semiseg_lib.evaluation.statistics import paired_interval
 from semiseg_lib.notebook import published
 from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.studies import Records, comparison
-from semiseg_lib.studies.comparison import FAIR, MASK_OVER_BOXES, Row
-from semiseg_lib.studies.entries import Entry
+from semiseg_lib.studies.comparison import Row
+from semiseg_lib.studies.entries import FAIR, MASK_OVER_BOXES, Entry
 from semiseg_lib.studies.summary import COSTS, PHOTOGRAPHS
 
 RESULTS_START, RESULTS_END = "<!-- results:start -->", "<!-- results:end -->"

@@ -49,7 +49,7 @@ optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
 method.train()
 for step in range(STEPS):
     losses = method.losses(loader.batch(step), step / STEPS)
-    sum(losses.values()).backward()
+    torch.stack([*losses.values()]).sum().backward()
     optimizer.step()
     optimizer.zero_grad()
     method.after_step(step)

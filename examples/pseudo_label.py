@@ -44,7 +44,7 @@ def train(method: Method, images: ImageSet, steps: int) -> None:
     method.train()
     for step in range(steps):
         losses = method.losses(loader.batch(step), step / steps)
-        sum(losses.values()).backward()
+        torch.stack([*losses.values()]).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
         method.after_step(step)

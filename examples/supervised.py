@@ -39,7 +39,7 @@ optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
 method.train()
 for step in range(STEPS):
     losses = method.losses(loader.batch(step), step / STEPS)
-    loss = sum(losses.values())
+    loss = torch.stack([*losses.values()]).sum()
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()

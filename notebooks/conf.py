@@ -38,6 +38,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "bookkit.api",
+    "bookkit.command_line",
 ]
 exclude_patterns = ["_build", "README.md", "book.yml"]
 

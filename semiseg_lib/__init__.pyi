@@ -12,10 +12,10 @@ from . import training as training
 from .batches.boxes import class_maps as class_maps
 from .batches.cutmix import draw_mix as draw_mix
 from .batches.data import Data as Data
-from .batches.data import DataConfig as DataConfig
 from .batches.image_set import ImageSet as ImageSet
 from .batches.loader import Loader as Loader
 from .batches.options import CutMixConfig as CutMixConfig
+from .batches.options import DataConfig as DataConfig
 from .batches.options import StrongConfig as StrongConfig
 from .batches.options import ViewConfig as ViewConfig
 from .batches.part import Batch as Batch
@@ -29,7 +29,7 @@ from .evaluation.metrics import Evaluation as Evaluation
 from .evaluation.metrics import confusion_matrix as confusion_matrix
 from .evaluation.metrics import evaluate as evaluate
 from .evaluation.metrics import evaluate_labels as evaluate_labels
-from .evaluation.predict import Protocol as Protocol
+from .evaluation.options import Protocol as Protocol
 from .evaluation.predict import predict as predict
 from .evaluation.predict import predict_logits as predict_logits
 from .evaluation.predict import predict_part as predict_part
@@ -55,7 +55,7 @@ from .methods.losses import enlarge as enlarge
 from .methods.losses import soft_cross_entropy as soft_cross_entropy
 from .methods.self_correcting import AlphaSchedule as AlphaSchedule
 from .methods.self_correcting.method import linear_correction as linear_correction
-from .models.config import ModelConfig as ModelConfig
+from .models.options import ModelConfig as ModelConfig
 from .notebook import chapter as chapter
 from .notebook import checks as checks
 from .notebook import plots as plots
@@ -64,6 +64,6 @@ from .notebook import tables as tables
 from .stores.logits import LogitsStore as LogitsStore
 from .training.loop import fit as fit
 from .training.loop import make_accelerator as make_accelerator
-from .training.optimizer import TrainConfig as TrainConfig
 from .training.optimizer import make_optimizer as make_optimizer
+from .training.options import TrainConfig as TrainConfig
 from .training.run_folder import RunFolder as RunFolder

@@ -11,8 +11,7 @@ import numpy as np
 from PIL import Image
 
 from semiseg_lib import recipes
-from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.recipes import Profile
 

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from semiseg_lib import datasets, methods, recipes
-from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.datasets.dataset import SHIPPED
 from semiseg_lib.experiments import Run
 from semiseg_lib.experiments import self_correction as story

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib import cli
-from semiseg_lib.cli import main, renamed
+from semiseg_lib.batches.options import CutMixConfig
+from semiseg_lib.cli import COMMANDS, commands, doctor, main, renamed
 from semiseg_lib.core import durable
 from semiseg_lib.core.durable import read_json
 from semiseg_lib.datasets.labels import read_mask
 from semiseg_lib.experiments import training
+from semiseg_lib.methods.options import HardPixels
 from semiseg_lib.training.run_folder import RunFolder
 
 SMOKE = ["--profile", "smoke", "--seed", "5", "--device", "cpu"]
@@ -284,12 +286,12 @@ def test_every_flag_that_was_renamed_is_among_these():
 
 
 def flags_of(capsys, *arguments: str) -> set[str]:
-    """The flags that the help of a training names; an optional group is a word, GROUP:KIND."""
+    """The flags that the help of a training names; an optional group is named in its text."""
     with pytest.raises(SystemExit) as stopped:
         main(["train", *arguments, "--help"])
     assert stopped.value.code in (0, None)
     said = capsys.readouterr().out
-    groups = {f"--{name}." for name in re.findall(r"• ([a-z.-]+):box-style", said)}
+    groups = {f"--{name}." for name in re.findall(r"([a-z.-]+) \((?:none|used)\)", said)}
     return {*re.findall(r"--[a-z][a-z0-9.-]*", said), *groups}
 
 
@@ -314,10 +316,69 @@ def test_every_new_flag_is_there_and_no_old_one(work, capsys):
                     if flag == f"--{old}" or flag.startswith(f"--{old}.")]
 
 
+@pytest.mark.parametrize("arguments, cutmix, hard", [
+    ([], CutMixConfig(1.0, 3, (0.25, 0.5), 0.0), None),
+    (["--method.cutmix", "none"], None, None),
+    (["--method.cutmix=None"], None, None),
+    (["--method.cutmix.area", "0.2", "0.4"], CutMixConfig(1.0, 3, (0.2, 0.4), 0.0), None),
+    (["--method.hard", "default"], CutMixConfig(1.0, 3, (0.25, 0.5), 0.0), HardPixels()),
+    (["--method.hard.below", "0.5", "--method.cutmix", "none"], None, HardPixels(0.5)),
+])
+def test_a_group_of_options_is_left_out_or_added_by_a_plain_flag(
+    monkeypatch, arguments, cutmix, hard
+):
+    seen = []
+    monkeypatch.setattr(commands, "_train_and_report", lambda run, *_: seen.append(run.method))
+    assert main(["train", "cutmix-cps", *SMOKE, *arguments]) == 0
+    assert [(one.cutmix, one.hard) for one in seen] == [(cutmix, hard)]
+
+
+def test_an_option_of_a_group_that_is_left_out_is_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "cutmix-cps", *SMOKE, "--method.cutmix", "none",
+              "--method.cutmix.boxes", "2"])
+    assert stopped.value.code == 2
+
+
+def test_a_group_in_the_old_form_is_refused_with_the_new_one(capsys):
+    said = failed(capsys, ["train", "cutmix-cps", *SMOKE, "method.cutmix:none"])
+    assert "method.cutmix:none is now --method.cutmix none." in said
+
+
+ANSWERED_AT_ONCE = """
+import contextlib, io, sys
+from semiseg_lib.cli import main
+for line in sys.stdin.read().splitlines():
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            code = main(line.split())
+        except SystemExit as stopped:
+            code = stopped.code or 0
+    print(line, code)
+print(sorted({"torch", "torchvision", "matplotlib", "timm", "scipy", "pandas", "accelerate",
+              "IPython", "nbformat", "sklearn"} & sys.modules.keys()))
+"""
+
+
+def test_help_and_wrong_flags_are_answered_without_what_computes():
+    """No torch, no matplotlib, no timm: so it takes a second, not five."""
+    lines = {"--help": 0, "--version": 0, "nothing": 2, "": 2, "train": 2, "train --help": 0,
+             **{f"{name} --help": 0 for name in COMMANDS},
+             **{f"{name} --no-such-flag": 2 for name in COMMANDS},
+             **{f"train {name} --help": 0 for name in ("fixmatch", "primary", "pseudo-label")},
+             "train fixmatch --no-such-flag": 2, "train fixmatch --train.steps many": 2,
+             "train nothing": 2, "data check --help": 0, "data nothing": 2, "runs prune --help": 0}
+    done = subprocess.run([sys.executable, "-c", ANSWERED_AT_ONCE], input="\n".join(lines),
+                          capture_output=True, text=True, check=True)
+    *codes, heavy = done.stdout.splitlines()
+    assert codes == [f"{line} {code}" for line, code in lines.items()]
+    assert heavy == "[]"
+
+
 def test_new_flags_reach_the_run(work, capsys):
     arguments = ["--data.options.world", "tight", "--data.options.sizes.unlabelled", "10",
                  "--train.batch-unlabelled", "3", "--train.steps", "2", "--data.at-most", "9"]
-    boxes = ["data.options.labelled-boxes:none", "data.options.unlabelled-boxes:box-style",
+    boxes = ["--data.options.labelled-boxes", "none",
              "--data.options.unlabelled-boxes.missed", "0.5"]
     arguments += ["--data.labelled", "12", *boxes]
     assert main(["train", "fixmatch", *SMOKE, *arguments]) == 0
@@ -389,5 +450,5 @@ def test_the_module_hands_the_exit_code_to_the_shell(work, monkeypatch, argument
 
 
 def test_the_doctors_exit_code_is_that_of_the_command(monkeypatch):
-    monkeypatch.setattr(cli.doctor, "main", lambda: 4)
+    monkeypatch.setattr(doctor, "main", lambda: 4)
     assert main(["doctor"]) == 4

@@ -115,10 +115,9 @@ def test_a_split_is_drawn_by_its_seed_and_covers_the_classes(mini, tmp_path, cap
 
 
 def test_a_download_that_fails_names_hosts_and_the_way_by_hand(tmp_path, monkeypatch, capsys):
-    def nowhere() -> Archive:
-        return Archive("voc.tar", "md5:" + "0" * 32, ("http://127.0.0.1:9/voc.tar",), "in {folder}")
-
-    monkeypatch.setattr(voc, "voc_archive", nowhere)
+    urls = ("http://127.0.0.1:9/voc.tar",)
+    nowhere = Archive("voc.tar", "md5:" + "0" * 32, urls, "in {folder}")
+    monkeypatch.setattr(voc, "VOC_ARCHIVE", nowhere)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     with pytest.raises(RuntimeError, match=r"127\.0\.0\.1 cannot be reached") as said:
         data.run(["voc", "--root", str(tmp_path)])
@@ -137,7 +136,7 @@ def test_what_is_not_whole_is_marked_and_exits_with_one(tmp_path, capsys):
 def cifar10_download(root: Path, monkeypatch, names: tuple[str, ...], prefix: str) -> None:
     """Put a small archive where the download would go, two images a file, and expect its hash."""
     monkeypatch.setattr(cifar10, "RECORDS", 2)
-    wanted = cifar10.cifar10_archive()
+    wanted = cifar10.ARCHIVE
     assert wanted.known_hash == "md5:c32a1d4ab5d03f1284b67883e8d87530"
     path = root / "downloads" / wanted.name
     path.parent.mkdir(parents=True)
@@ -148,7 +147,7 @@ def cifar10_download(root: Path, monkeypatch, names: tuple[str, ...], prefix: st
             packed.addfile(info, io.BytesIO(bytes([number]) * info.size))
     digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     mended = replace(wanted, known_hash=f"md5:{digest}")
-    monkeypatch.setattr(cifar10, "cifar10_archive", lambda: mended)
+    monkeypatch.setattr(cifar10, "ARCHIVE", mended)
 
 
 def test_cifar10_is_unpacked_counted_and_read(tmp_path, monkeypatch, capsys):

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.training import loop
-from semiseg_lib.training.loop import TrainConfig, fit, make_accelerator
+from semiseg_lib.training.loop import fit, make_accelerator
+from semiseg_lib.training.options import TrainConfig
 from semiseg_lib.training.run_folder import RunFolder
 
 sys.path.append(str(Path(__file__).parent))

@@ -25,7 +25,7 @@ from semiseg_lib.core.fingerprint import (
 from semiseg_lib.experiments import Machine, Run
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.training.optimizer import TrainConfig
+from semiseg_lib.training.options import TrainConfig
 
 sys.path.append(str(Path(__file__).parent))
 from reachable import examples, named_profiles, option_classes, parts_of, within

@@ -19,8 +19,8 @@ from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.sample import Boxes, Sample
 from semiseg_lib.evaluation import predict as inference
 from semiseg_lib.evaluation.metrics import confusion_matrix, evaluate
+from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.evaluation.predict import (
-    Protocol,
     logits_of,
     parts,
     predict,

@@ -124,7 +124,7 @@ def test_a_batch_too_large_for_any_machine_costs_nothing_to_estimate():
     method = build(SupervisedConfig(), width=64)
     batch = example_batch(method, 6, labelled=4096, unlabelled=0, size=(1024, 1024))
     found = estimate(method, batch)
-    assert found.total > 1e12 and str(found).startswith(f"about {found.total / 1e9:.1f} GB: act")
+    assert found.total > 1e12 and str(found).startswith(f"about {found.total / 1e12:.2f}TB: act")
 
 
 def test_losses_that_read_values_are_named():

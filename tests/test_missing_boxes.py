@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from semiseg_lib import recipes
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.experiments import Machine, resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.experiments.identity import need_boxes

@@ -16,7 +16,8 @@ import torch
 
 from semiseg_lib.training import loop as training
 from semiseg_lib.training.loop import fit, make_accelerator
-from semiseg_lib.training.optimizer import TrainConfig, learning_rate_curve, make_optimizer
+from semiseg_lib.training.optimizer import learning_rate_curve, make_optimizer
+from semiseg_lib.training.options import TrainConfig
 from semiseg_lib.training.run_folder import RunFolder
 
 sys.path.append(str(Path(__file__).parent))
@@ -179,7 +180,7 @@ def test_batches_read_ahead_are_the_same(tmp_path, whole, workers, stop_at):
 
 
 def test_a_loader_can_be_sent_to_a_process_that_is_not_forked():
-    again = pickle.loads(pickle.dumps(training._ByNumber(loader(SHORT))))[3]
+    again = pickle.loads(pickle.dumps(loader(SHORT)))[3]
     assert torch.equal(again.labelled.images, loader(SHORT).batch(3).labelled.images)
 
 

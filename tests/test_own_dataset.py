@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -17,7 +18,8 @@ import pytest
 from PIL import Image
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.cli import main
 from semiseg_lib.cli.predict import predict_files
 from semiseg_lib.core.durable import read_json
@@ -216,11 +218,11 @@ def test_the_audit_finds_what_is_wrong(mine, root, tmp_path):
     assert "left-val-0-areas.png (9)" in said and "left-test-0.png" in said
 
 
-def test_the_audit_expects_the_declared_palette(mine, tmp_path):
+def test_the_audit_expects_the_palette_of_the_rules(mine, tmp_path, monkeypatch):
     """A mask that was saved from its colours can look right and hold other ids."""
     palette = np.arange(256, dtype=np.uint8)[:, None].repeat(3, 1)
     palette[:3] = (250, 250, 240), (200, 0, 0), (0, 0, 200)
-    datasets.register(replace(mine.DATASET, name="painted", palette=palette))
+    monkeypatch.setattr(mine, "Rules", partial(mine.Rules, palette=palette))
     path = write_images(tmp_path) / "mine-1.0" / "left-val-0-areas.png"
     mask = np.asarray(Image.open(path))
     for colours, said in (
@@ -231,7 +233,7 @@ def test_the_audit_expects_the_declared_palette(mine, tmp_path):
         stored = Image.fromarray(mask, mode="P")
         stored.putpalette(np.concatenate([colours, palette[3:]]).ravel().tolist())
         stored.save(path)
-        found = audit_dataset("painted", tmp_path).findings
+        found = audit_dataset("mine", tmp_path).findings
         assert [(one.severity, words) for one in found for words in
                 ("right colours but hold other ids", "a palette of their own")
                 if words in str(one)] == said

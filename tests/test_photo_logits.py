@@ -119,7 +119,7 @@ def test_an_incomplete_store_gives_no_image(tmp_path):
 def test_eight_and_sixteen_bits_are_not_mixed(photos):
     other = LogitsStore(photos.folder, "run1", PHOTOS, bits=24 - photos.bits)
     for use in (lambda: other[0], lambda: other.write(lambda numbers: [])):
-        with pytest.raises(StaleLogits, match=f"they have {photos.bits} bits per logit, not"):
+        with pytest.raises(StaleLogits, match=f"they have {photos.bits} bits, not"):
             use()
 
 

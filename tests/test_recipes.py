@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from semiseg_lib import datasets, methods, recipes
-from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.batches.weak_view import ViewConfig
 from semiseg_lib.cli import main
 from semiseg_lib.core.fingerprint import digest, dump
@@ -251,9 +251,11 @@ method.weight: {value: 2.5, source: code, place: train.py}
     ("unlabelled.cpss.weight: 1", r"no method 'cpss'; there are supervised, .* cps"),
     ("data.options.world: tight", r"no data.options.world; data.options has"),
     ("judges.much: true", r"bad.yml: judges.much lies below a key that has a value"),
-    ("model.rates: {value: [1], source: hearsay}", r"model.rates: 'hearsay' is not a source"),
-    ("model.rates: {source: code}", r"bad.yml, model.rates: the value is missing"),
-    ("model.rates: {value: [1], sauce: code}", r"there is no 'sauce'; a value can have value,"),
+    ("model.rates: {value: [1], source: hearsay}",
+     r"model.rates.source is 'hearsay'. Input should be '', 'slides'"),
+    ("model.rates: {source: code}", r"bad.yml: model.rates.value is missing"),
+    ("model.rates: {value: [1], sauce: code}",
+     r"there is no model.rates.sauce; model.rates has value,"),
     ("model.width: 5", r"bad.yml is not YAML: the key 'model.width' stands twice"),
     ("methods: primary", r"methods is 'primary'. Input should be a valid array"),
 ])

@@ -19,7 +19,8 @@ from semiseg_lib.core import durable
 from semiseg_lib.core.durable import Damaged, read_json, seal, write_json
 from semiseg_lib.experiments import open_run
 from semiseg_lib.experiments.identity import SCHEMA
-from semiseg_lib.training.run_folder import CheckpointMismatch, RunFolder, best_of
+from semiseg_lib.training.run_folder import RunFolder, best_of
+from semiseg_lib.training.weights import CheckpointMismatch
 
 DESCRIPTION = {"schema": SCHEMA, "kind": "run", "identity": 64 * "a", "value": {"seed": 5},
                "inputs": {"classes": ["a"], "images": {}, "parents": {}, "weights": {}}}
@@ -365,14 +366,14 @@ def test_no_flipped_bit_of_the_weights_reaches_a_model(tmp_path):
 def test_a_damaged_folder_is_set_aside_and_another_one_beside_it(tmp_path):
     for name in ("run.damaged", "run.damaged-2"):
         folder = done(tmp_path / "run")
-        assert folder.set_aside() == tmp_path / name and not folder.finished
+        assert folder.store.set_aside() == tmp_path / name and not folder.finished
     assert names(tmp_path) == ["run.damaged", "run.damaged-2"]
 
 
 def test_what_is_left_of_a_deletion_never_looks_finished(tmp_path, monkeypatch):
     folder = done(tmp_path)
     monkeypatch.setattr("shutil.rmtree", lambda *_arguments, **_options: None)
-    folder.delete()
+    folder.store.delete()
     assert not folder.finished and "model.safetensors" in names(tmp_path)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from semiseg_lib.training.optimizer import TrainConfig, learning_rate_curve, make_optimizer
+from semiseg_lib.training.optimizer import learning_rate_curve, make_optimizer
+from semiseg_lib.training.options import TrainConfig
 
 sys.path.append(str(Path(__file__).parent))
 

@@ -214,7 +214,7 @@ def replace_manifest(work: Path) -> Path:
 
 
 def set_aside(work: Path) -> Path:
-    return RunFolder.open(only(work, "runs/primary-*")).set_aside()
+    return RunFolder.open(only(work, "runs/primary-*")).store.set_aside()
 
 
 def old_run(work: Path) -> Path:

@@ -23,7 +23,7 @@ from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.core.fingerprint import load as load_value
 from semiseg_lib.core.paths import CHECKOUT, work_root
 from semiseg_lib.core.provenance import code_version, state_of_machine
-from semiseg_lib.evaluation.predict import Protocol
+from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Inputs, Machine, Run, resolve, self_correction, training
 from semiseg_lib.experiments.inventory import inventory
 from semiseg_lib.experiments.semi_supervised import learn
@@ -366,7 +366,7 @@ def test_what_builds_on_a_run_that_is_gone_is_refused(own):
     longer = studies.STUDIES["unlabelled"]["longer"].value(profile, 1)
     start = resolve(longer.start[0], machine)
     resolve(longer, machine)
-    start.folder.delete()
+    start.folder.store.delete()
     with pytest.raises(FileNotFoundError, match=f"{start.folder.path.name} is gone.*--anew"):
         scores.scored(longer, profile, machine)
 

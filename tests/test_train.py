@@ -19,12 +19,8 @@ from semiseg_lib.evaluation.metrics import evaluate
 from semiseg_lib.methods import PrimaryConfig, SupervisedConfig
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.recipes import load
-from semiseg_lib.training.loop import (
-    TrainConfig,
-    TrainingDiverged,
-    fit,
-    make_accelerator,
-)
+from semiseg_lib.training.loop import TrainingDiverged, fit, make_accelerator
+from semiseg_lib.training.options import TrainConfig
 from semiseg_lib.training.run_folder import RunFolder
 
 SMALL = TrainConfig(steps=10, batch_labelled=2, batch_unlabelled=2, log_every=3, lr=5e-3)

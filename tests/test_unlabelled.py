@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from semiseg_lib.batches.data import Data, DataConfig
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.datasets import minivoc
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.experiments import Machine, Run, Trained, open_run, resolve, training

@@ -26,7 +26,8 @@ from semiseg_lib.batches.part import Batch
 from semiseg_lib.datasets.sample import Boxes, Sample
 from semiseg_lib.methods.base import AveragedMethod, Method
 from semiseg_lib.methods.losses import cross_entropy
-from semiseg_lib.training.loop import TrainConfig, fit, make_accelerator
+from semiseg_lib.training.loop import fit, make_accelerator
+from semiseg_lib.training.options import TrainConfig
 from semiseg_lib.training.run_folder import RunFolder
 
 CONFIG = TrainConfig(

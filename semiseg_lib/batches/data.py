@@ -6,105 +6,28 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import SerializeAsAny, TypeAdapter, ValidationInfo, WrapValidator
 from tqdm import tqdm
 
 from semiseg_lib import datasets
 from semiseg_lib.batches.image_set import ImageSet, Masks, joined
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.durable import Damaged, read_json, write_json
-from semiseg_lib.core.fingerprint import Configuration, Schema, digest, plain
+from semiseg_lib.core.fingerprint import digest, plain
 from semiseg_lib.core.paths import reading_root, work_root
 from semiseg_lib.datasets.cached import Cached
-from semiseg_lib.datasets.dataset import DatasetOptions, Reader, Source
+from semiseg_lib.datasets.dataset import Reader
 from semiseg_lib.datasets.digest import image_set_digest
 from semiseg_lib.datasets.frozen_files import frozen_files
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.datasets.splits import check_disjoint, choose_labelled
 
 LISTS = ("labelled", "unlabelled", "val", "test")
-
-
-def _read_options(value: Any, handler: Any, info: ValidationInfo) -> DatasetOptions:
-    """Return stored options as an instance of the option class of the named dataset."""
-    if isinstance(value, DatasetOptions):
-        return value
-    kind = datasets.find(info.data["dataset"]).options
-    return TypeAdapter(kind).validate_python(value)
-
-
-@dataclass(frozen=True)
-class DataConfig(Configuration):
-    """The images of an experiment, and how many of them have masks.
-
-    Attributes:
-        dataset: the name of a dataset.
-        labelled: number of ``candidates`` with masks, sampled by the run's seed so that every class
-            occurs. 0 for all.
-        published: path of a published list of labelled images, used instead of sampling. The path
-            has no effect on the result; the images that it lists do.
-        candidates, unlabelled, val, test: lists of the dataset; "" for its default. Unlabelled
-            images that are labelled or held out are removed.
-        keep: the classes to use, background included; () for all. Others become void.
-        at_most: maximum number of unlabelled, val and test images each; 0 for all.
-        unboxed: meaning of an image that was not annotated with boxes: ``unknown`` (it may show any
-            object) or ``empty`` (it shows none).
-        options: options of the dataset itself; None for its defaults.
-    """
-
-    SCHEMA = Schema(aside=frozenset({"published"}))
-
-    dataset: str = "minivoc"
-    labelled: int = 0
-    published: str = ""
-    candidates: str = ""
-    unlabelled: str = ""
-    val: str = ""
-    test: str = ""
-    keep: tuple[str, ...] = ()
-    at_most: int = 0
-    unboxed: Literal["unknown", "empty"] = "unknown"
-    options: Annotated[SerializeAsAny[DatasetOptions], WrapValidator(_read_options)] = None
-
-    def __post_init__(self) -> None:
-        kind = datasets.find(self.dataset).options
-        if self.options is None:
-            object.__setattr__(self, "options", kind())
-        if type(self.options) is not kind:
-            raise ValueError(
-                f"data.options is {self.options!r}; the options of {self.dataset} must be a "
-                f"{kind.__name__}."
-            )
-
-    def with_options(self, **changes: Any) -> DataConfig:
-        """Return a copy with some options of the dataset changed.
-
-        Args:
-            changes: the new values, by the names of the options.
-
-        Raises:
-            ValueError: the dataset has no such option.
-        """
-        known = {one.name for one in fields(self.options)}
-        if unknown := sorted(changes.keys() - known):
-            has = ", ".join(sorted(known)) or "none"
-            raise ValueError(
-                f"the dataset {self.dataset} has no option {unknown[0]!r}; it has {has}."
-            )
-        return replace(self, options=replace(self.options, **changes))
-
-    def count_unlabelled(self) -> int | None:
-        """Return the number of unlabelled images, or None if it depends on the files.
-
-        ``at_most`` is an upper bound: if the number depends on the files, it may be smaller.
-        """
-        known = [n for n in (self.at_most, self.options.counts().get("unlabelled")) if n]
-        return min(known, default=None)
 
 
 class Data:
@@ -124,7 +47,7 @@ class Data:
     def __init__(self, config: DataConfig, seed: int, root: Path | None = None) -> None:
         self.config, self.seed = config, seed
         self._declared = datasets.find(config.dataset)
-        self.source = self._declared.open(config, reading_root(root), seed)
+        self.source = self._declared.source(config, reading_root(root), seed)
         self.classes = self.source.classes
 
     @cached_property
@@ -164,6 +87,11 @@ class Data:
             )
         return digest({"data": plain(config), "decode": self._declared.decode, "lists": lists,
                        "published": list(published), "boxed": boxed.tolist()})
+
+    @cached_property
+    def candidates(self) -> ImageSet:
+        """The images with masks that the labelled ones are sampled from, without boxes."""
+        return self._all("candidates", boxes=False)
 
     @cached_property
     def labelled(self) -> ImageSet:
@@ -228,18 +156,34 @@ class Data:
 
     def _images(self, name: str, which: str, masks: bool = True, boxes: bool = True) -> ImageSet:
         """Return the images of list ``name``, read as list ``which`` of the dataset."""
-        return _image_set(self._declared, self.config, self.source, which, masks, boxes).named(
-            self.names[name]
+        return self._all(which, masks, boxes).named(self.names[name])
+
+    def _all(self, which: str, masks: bool = True, boxes: bool = True) -> ImageSet:
+        """Return all images of one of the dataset's lists."""
+        source, declared = self.source, self._declared
+        reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
+        if tuple(reader.classes) != tuple(source.classes):
+            raise ValueError(
+                f"the classes of {declared.name} have changed since it was opened: "
+                f"{', '.join(reader.classes)} instead of {', '.join(source.classes)}. Run the same "
+                "command again (in a notebook: the same cell) to read the current files."
+            )
+        if declared.cached:
+            options = plain(self.config.options)
+            reader = Cached(reader, f"{declared.name} {declared.decode} {options}")
+        indices = tuple(range(len(reader)))
+        return ImageSet(
+            reader, indices, source.boxed, self.config.unboxed, decode=declared.decode
         )
 
     def _labelled_names(self) -> tuple[str, ...]:
         config = self.config
         if config.published:
-            return self._published(Path(config.published))
+            return self._published(Path(config.published).expanduser())
         candidates = tuple(self.source.names("candidates"))
         if config.labelled in (0, len(candidates)):
             return candidates
-        images = _image_set(self._declared, config, self.source, "candidates", boxes=False)
+        images = self.candidates
         sampled_from = {"candidates": images.digest, "count": config.labelled, "seed": self.seed,
                       "classes": list(images.classes), "options": plain(config.options)}
         key = hashlib.sha256(json.dumps(sampled_from).encode()).hexdigest()[:16]
@@ -289,44 +233,8 @@ def _stored_names(path: Path, sampled_from: Mapping[str, Any]) -> tuple[str, ...
     return tuple(names) if stored == sampled_from and names else None
 
 
-def sample_labelled(
-    config: DataConfig, count: int, seed: int, root: Path | None = None
-) -> tuple[tuple[str, ...], ImageSet]:
-    """Sample ``count`` names from a dataset's candidates, so that every class occurs.
-
-    Returns:
-        The names, and all candidates.
-
-    Raises:
-        FileNotFoundError: the dataset is missing.
-        ValueError: see :func:`~semiseg_lib.datasets.splits.choose_labelled`.
-    """
-    declared = datasets.find(config.dataset)
-    source = declared.open(config, reading_root(root), seed)
-    images = _image_set(declared, config, source, "candidates", boxes=False)
-    return choose_names(images, count, seed), images
-
-
 def choose_names(candidates: ImageSet, count: int, seed: int) -> tuple[str, ...]:
     """Return the names of ``count`` candidates, sampled so that every class occurs."""
     masks = tqdm(Masks(candidates), desc="classes per mask", unit="mask", leave=False)
     chosen = choose_labelled(masks, count, len(candidates.classes), seed)
     return tuple(candidates.names[i] for i in chosen)
-
-
-def _image_set(
-    declared: datasets.Dataset, config: DataConfig, source: Source, which: str,
-    masks: bool = True, boxes: bool = True,
-) -> ImageSet:
-    """Return all images of one of a dataset's lists."""
-    reader = source.reader(which, masks, boxes and bool(source.boxed.any()))
-    if tuple(reader.classes) != tuple(source.classes):
-        raise ValueError(
-            f"the classes of {declared.name} have changed since it was opened: "
-            f"{', '.join(reader.classes)} instead of {', '.join(source.classes)}. Run the same "
-            "command again (in a notebook: the same cell) to read the current files."
-        )
-    if declared.cached:
-        reader = Cached(reader, f"{declared.name} {declared.decode} {plain(config.options)}")
-    indices = tuple(range(len(reader)))
-    return ImageSet(reader, indices, source.boxed, config.unboxed, decode=declared.decode)

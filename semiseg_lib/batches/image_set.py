@@ -300,21 +300,44 @@ class Masks(Sequence):
         return np.asarray(self.images.masks.numpy(), dtype=dtype)
 
 
-class Relabelled:
+class Joined:
+    """The concatenation of several image sets as one reader without boxes."""
+
+    def __init__(self, sets: Sequence[ImageSet]) -> None:
+        self.places = [(images, number) for images in sets for number in range(len(images))]
+        self.names = tuple(name for images in sets for name in images.names)
+        self.classes = sets[0].classes
+        self.boxes = False
+        self.masks: Sequence[np.ndarray] | Literal["own"] | None = "own"
+        self.decoding = "\n".join(dict.fromkeys(images.decoding for images in sets))
+        self.canonical = {
+            key: value for images in sets for key, value in images.reader.canonical.items()
+        }
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Sample:
+        images, number = self.places[index]
+        images = images if self.masks is not None else images.without_labels()
+        return replace(images.sample(number), boxes=None)
+
+    def content(self, index: int) -> Iterator:
+        """Yield the content of the image in its own set."""
+        images, number = self.places[index]
+        images = images if self.masks is not None else images.without_labels()
+        yield from images.reader.content(images.indices[number])
+
+
+class Relabelled(Joined):
     """A reader of the images of a set with other masks; their own labels are not read."""
 
     def __init__(self, images: ImageSet, masks: Sequence[np.ndarray]) -> None:
-        self.images = images.without_labels()
-        self.names, self.classes = images.names, images.classes
-        self.masks: Sequence[np.ndarray] | None = masks
-        self.boxes = False
-        self.canonical, self.decoding = images.reader.canonical, images.decoding
-
-    def __len__(self) -> int:
-        return len(self.images)
+        super().__init__([images.without_labels()])
+        self.masks = masks
 
     def __getitem__(self, index: int) -> Sample:
-        sample = self.images.sample(index)
+        sample = super().__getitem__(index)
         if self.masks is None:
             return sample
         mask, size = self.masks[index], sample.image.shape[1:]
@@ -327,38 +350,9 @@ class Relabelled:
 
     def content(self, index: int) -> Iterator:
         """Yield the content of the image, and the bytes of its mask."""
-        yield from self.images.reader.content(self.images.indices[index])
+        yield from super().content(index)
         if self.masks is not None:
             yield np.ascontiguousarray(self.masks[index]).tobytes()
-
-
-class Joined:
-    """The concatenation of several image sets as one reader without boxes."""
-
-    def __init__(self, sets: Sequence[ImageSet]) -> None:
-        self.places = [(images, number) for images in sets for number in range(len(images))]
-        self.names = tuple(name for images in sets for name in images.names)
-        self.classes = sets[0].classes
-        self.boxes = False
-        self.masks: Literal["own"] | None = "own"
-        self.decoding = "\n".join(dict.fromkeys(images.decoding for images in sets))
-        self.canonical = {
-            key: value for images in sets for key, value in images.reader.canonical.items()
-        }
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> Sample:
-        images, number = self.places[index]
-        images = images if self.masks else images.without_labels()
-        return replace(images.sample(number), boxes=None)
-
-    def content(self, index: int) -> Iterator:
-        """Yield the content of the image in its own set."""
-        images, number = self.places[index]
-        images = images if self.masks else images.without_labels()
-        yield from images.reader.content(images.indices[number])
 
 
 def joined(*sets: ImageSet) -> ImageSet:

@@ -61,6 +61,9 @@ class Loader:
         ]
         return Batch(*parts, seed=derived_seed(self.seed, step, len(parts), self.process))
 
+    def __getitem__(self, step: int) -> Batch:
+        return self.batch(step)
+
     def _part(self, images: ImageSet, size: int, step: int, number: int) -> Part:
         """Return this process's share of ``size`` images; ``number``: 0 labelled, 1 unlabelled."""
         indices = sampled_indices(len(images), size, step, seed=2 * self.seed + number)

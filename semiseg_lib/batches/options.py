@@ -1,11 +1,93 @@
-"""Options of weak views, strong views and CutMix; importing them does not import torch."""
+"""Options of the images, weak views, strong views and CutMix; importing them imports no torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from math import inf
+from typing import Annotated, Any, Literal
 
-from semiseg_lib.core.fingerprint import Configuration
+from pydantic import SerializeAsAny, TypeAdapter, ValidationInfo, WrapValidator
+
+from semiseg_lib import datasets
+from semiseg_lib.core.fingerprint import Configuration, Schema
+from semiseg_lib.datasets.dataset import DatasetOptions
+
+
+def _read_options(value: Any, handler: Any, info: ValidationInfo) -> DatasetOptions:
+    """Return stored options as an instance of the option class of the named dataset."""
+    if isinstance(value, DatasetOptions):
+        return value
+    kind = datasets.find(info.data["dataset"]).options
+    return TypeAdapter(kind).validate_python(value)
+
+
+@dataclass(frozen=True)
+class DataConfig(Configuration):
+    """The images of an experiment, and how many of them have masks.
+
+    Attributes:
+        dataset: the name of a dataset.
+        labelled: number of ``candidates`` with masks, sampled by the run's seed so that every class
+            occurs. 0 for all.
+        published: path of a published list of labelled images, used instead of sampling. The path
+            has no effect on the result; the images that it lists do.
+        candidates, unlabelled, val, test: lists of the dataset; "" for its default. Unlabelled
+            images that are labelled or held out are removed.
+        keep: the classes to use, background included; () for all. Others become void.
+        at_most: maximum number of unlabelled, val and test images each; 0 for all.
+        unboxed: meaning of an image that was not annotated with boxes: ``unknown`` (it may show any
+            object) or ``empty`` (it shows none).
+        options: options of the dataset itself; None for its defaults.
+    """
+
+    SCHEMA = Schema(aside=frozenset({"published"}))
+
+    dataset: str = "minivoc"
+    labelled: int = 0
+    published: str = ""
+    candidates: str = ""
+    unlabelled: str = ""
+    val: str = ""
+    test: str = ""
+    keep: tuple[str, ...] = ()
+    at_most: int = 0
+    unboxed: Literal["unknown", "empty"] = "unknown"
+    options: Annotated[SerializeAsAny[DatasetOptions], WrapValidator(_read_options)] = None
+
+    def __post_init__(self) -> None:
+        kind = datasets.find(self.dataset).options
+        if self.options is None:
+            object.__setattr__(self, "options", kind())
+        if type(self.options) is not kind:
+            raise ValueError(
+                f"data.options is {self.options!r}; the options of {self.dataset} must be a "
+                f"{kind.__name__}."
+            )
+
+    def with_options(self, **changes: Any) -> DataConfig:
+        """Return a copy with some options of the dataset changed.
+
+        Args:
+            changes: the new values, by the names of the options.
+
+        Raises:
+            ValueError: the dataset has no such option.
+        """
+        known = {one.name for one in fields(self.options)}
+        if unknown := sorted(changes.keys() - known):
+            has = ", ".join(sorted(known)) or "none"
+            raise ValueError(
+                f"the dataset {self.dataset} has no option {unknown[0]!r}; it has {has}."
+            )
+        return replace(self, options=replace(self.options, **changes))
+
+    def count_unlabelled(self) -> int | None:
+        """Return the number of unlabelled images, or None if it depends on the files.
+
+        ``at_most`` is an upper bound: if the number depends on the files, it may be smaller.
+        """
+        known = [n for n in (self.at_most, self.options.counts().get("unlabelled")) if n]
+        return min(known, default=None)
 
 
 @dataclass(frozen=True)
@@ -43,15 +125,7 @@ class ViewConfig(Configuration):
             )
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"augment.scale is {self.scale}; it must be a range above 0.")
-        if self.shift < 0:
-            raise ValueError(f"augment.shift is {self.shift}; it must be >= 0.")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"augment.flip is {self.flip}; it must be in [0, 1].")
-
-    @property
-    def recolours(self) -> bool:
-        """Return whether colours change at all."""
-        return any((self.brightness, self.contrast, self.saturation, self.hue))
+        self.check_ranges("augment", shift=(0, inf), flip=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -79,11 +153,7 @@ class StrongConfig(Configuration):
     sigma: tuple[float, float] = (0.1, 2.0)
 
     def __post_init__(self) -> None:
-        for name in ("jitter", "grey", "blur"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"strong.{name} is {getattr(self, name)}; it must be in [0, 1].")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"strong.hue is {self.hue}; it must be in [0, 0.5].")
+        self.check_ranges("strong", jitter=(0, 1), grey=(0, 1), blur=(0, 1), hue=(0, 0.5))
         if not 0 < self.sigma[0] <= self.sigma[1]:
             raise ValueError(f"strong.sigma is {self.sigma}; it must be a range above 0.")
 
@@ -110,11 +180,7 @@ class CutMixConfig(Configuration):
     def __post_init__(self) -> None:
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise ValueError(f"cutmix.area is {self.area}; it must be a range within 0 .. 1.")
-        if self.boxes < 1:
-            raise ValueError(f"cutmix.boxes is {self.boxes}; it must be at least 1.")
-        for name in ("chance", "aspect"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"cutmix.{name} is {getattr(self, name)}; it must be 0 .. 1.")
+        self.check_ranges("cutmix", boxes=(1, inf), chance=(0, 1), aspect=(0, 1))
 
 
 THREE_BOXES = CutMixConfig(chance=1.0, boxes=3, area=(0.25, 0.5), aspect=0.0)

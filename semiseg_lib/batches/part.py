@@ -33,15 +33,8 @@ class Part:
     logits_ancillary: Tensor | None = None
     inside: Tensor | None = None
 
-    def to(self, device: torch.device) -> Part:
-        """Return a copy with all tensors on ``device``."""
-        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Part:
-        """Return a copy in page-locked memory, which copies faster to a GPU."""
-        return self._changed(Tensor.pin_memory)
-
-    def _changed(self, change: Callable[[Tensor], Tensor]) -> Part:
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Part:
+        """Return a copy with ``change`` applied to every tensor."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
         return replace(self, **{k: change(v) for k, v in tensors.items() if v is not None})
 
@@ -62,12 +55,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return a copy with all tensors on ``device``."""
-        return self._changed(lambda part: part.to(device))
+        return self.changed(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """Return a copy in page-locked memory."""
-        return self._changed(Part.pin_memory)
+        """Return a copy in page-locked memory, which copies faster to a GPU."""
+        return self.changed(Tensor.pin_memory)
 
-    def _changed(self, change: Callable[[Part], Part]) -> Batch:
-        unlabelled = self.unlabelled and change(self.unlabelled)
-        return replace(self, labelled=change(self.labelled), unlabelled=unlabelled)
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return a copy with ``change`` applied to every tensor of both parts."""
+        unlabelled = self.unlabelled and self.unlabelled.changed(change)
+        return replace(self, labelled=self.labelled.changed(change), unlabelled=unlabelled)

@@ -192,12 +192,10 @@ def recolour(images: Tensor, config: ViewConfig, draws: np.ndarray) -> Tensor:
     """Jitter the colours of images (B, 3, H, W) in [0, 1].
 
     Args:
-        images: to be changed; the result is a new tensor.
+        images: not changed; the result is a new tensor unless no colour may change.
         config: how far colours may change.
         draws: (B, 4) numbers in [0, 1), for brightness, contrast, saturation and hue.
     """
-    if not config.recolours:
-        return images
     reach = (config.brightness, config.contrast, config.saturation, config.hue)
     return jitter(images, reach, 2 * draws - 1)
 
@@ -211,15 +209,14 @@ def jitter(images: Tensor, reach: Sequence[float], draws: np.ndarray) -> Tensor:
         draws: (B, 4) in -1 .. 1. A factor is 1 + reach * draw; hue turns by reach * draw.
     """
     changes = np.ascontiguousarray((draws * np.array(reach)).T, np.float32)
-    brightness, contrast, saturation, hue = torch.from_numpy(changes).to(images.device)
-    if reach[0]:
-        images = colours.adjust_brightness(images, 1 + brightness)
-    if reach[1]:
-        images = colours.adjust_contrast(images, 1 + contrast)
-    if reach[2]:
-        images = colours.adjust_saturation(images, 1 + saturation)
-    if reach[3]:
-        images = colours.adjust_hue(images, hue)
+    changes[:3] += 1  # three factors and a turn
+    adjust = (
+        colours.adjust_brightness, colours.adjust_contrast, colours.adjust_saturation,
+        colours.adjust_hue,
+    )
+    for number, values in enumerate(torch.from_numpy(changes).to(images.device)):
+        if reach[number]:
+            images = adjust[number](images, values)
     return images
 
 

@@ -1,13 +1,20 @@
-"""The command line: ``semiseg COMMAND``."""
+"""The command line: ``semiseg COMMAND``.
+
+What needs torch is imported when a command runs, so that help and wrong flags are answered at once.
+"""
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import tyro
 
-from semiseg_lib.cli import commands, compare, data, doctor, runs, visualize
+import semiseg_lib
+from semiseg_lib.cli import commands, data, runs
 from semiseg_lib.cli.renamed import refuse_old_names
 
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
@@ -15,16 +22,22 @@ EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0 done, 1 failed with a message, 2 wrong flags."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _write_utf8()
+    arguments = [_expanded(one) for one in (sys.argv[1:] if arguments is None else arguments)]
     command, rest = (arguments or [""])[0], arguments[1:]
+    if arguments == ["--version"]:
+        print(f"semiseg {semiseg_lib.__version__}")
+        return 0
     try:
         refuse_old_names(arguments)
         if command in OWN_PARSERS:
             return OWN_PARSERS[command](rest) or 0
-        tyro.extras.subcommand_cli_from_dict(
+        return tyro.extras.subcommand_cli_from_dict(
             dict(COMMANDS), args=arguments, prog="semiseg",
-            description="Semi-supervised semantic segmentation, stage by stage.",
-        )
+            description="Semi-supervised semantic segmentation, stage by stage. `semiseg COMMAND "
+            "--help` lists a command's flags; `semiseg --version` prints the version. Exit "
+            "codes: 0 done, 1 failed with a message, 2 wrong flags, 130 interrupted.",
+        ) or 0
     except EXPECTED as error:
         print(f"semiseg: {error}", file=sys.stderr)
         return 1
@@ -32,35 +45,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = str(error) or "the same command continues from the last checkpoint"
         print(f"semiseg: stopped; {said}.", file=sys.stderr)
         return 130
-    return 0
 
 
-def _data() -> None:
-    """Get a dataset, check its labels, draw a list of labelled images."""
+def _write_utf8() -> None:
+    """Write UTF-8 also where a console or a redirected file asks for a Windows code page."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
 
 
-def _train() -> None:
-    """Train one method, or continue an interrupted run; then score it on val."""
-
-
-def _runs() -> None:
-    """List what is stored: fresh, stale, damaged or left over; `semiseg runs prune` removes."""
-
-
-def _doctor() -> None:
-    """Check this machine: versions, device, memory, datasets."""
+def _expanded(argument: str) -> str:
+    """Return an argument with ``~`` as the home folder: no shell expands ``--root=~/data``."""
+    return re.sub(r"^(--[\w.-]+=)?(~)(?=/|\\|$)", lambda found: (found[1] or "") + str(Path.home()),
+                  argument)
 
 
 OWN_PARSERS: Mapping[str, Callable[[Sequence[str]], int | None]] = {
     "data": data.run, "train": commands.train, "runs": runs.main,
-    "doctor": lambda _arguments: doctor.main(),
 }
 """Commands that parse the rest of the command line themselves."""
 
-COMMANDS: Mapping[str, Callable[..., None]] = {
-    "data": _data, "train": _train, "logits": commands.logits, "run": commands.run, "runs": _runs,
+COMMANDS: Mapping[str, Callable[..., int | None]] = {
+    "data": data.run, "train": commands.train, "logits": commands.logits, "run": commands.run,
+    "runs": runs.main,
     "evaluate": commands.evaluate, "predict": commands.predict, "pipeline": commands.pipeline,
-    "study": commands.study, "compare": compare.compare, "visualize": visualize.visualize,
-    "doctor": _doctor,
+    "study": commands.study, "compare": commands.compare, "visualize": commands.visualize,
+    "doctor": commands.doctor,
 }
 """Every command, in the order of ``--help``."""

@@ -1,4 +1,7 @@
-"""The commands: each function is one, its docstring the help, its arguments the flags."""
+"""The commands: each function is one, its docstring the help, its arguments the flags.
+
+A function imports what needs torch, so that help and wrong flags are answered without it.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +15,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from accelerate import PartialState
 
-from semiseg_lib import datasets, methods, recipes, studies
-from semiseg_lib.cli.flags import Common, CommonFlags, ProtocolFlags, TrainFlags
-from semiseg_lib.cli.predict import predict_files
-from semiseg_lib.cli.report import report, say
+from semiseg_lib import datasets, experiments, methods, recipes, studies
+from semiseg_lib.cli.flags import (
+    Common,
+    CommonFlags,
+    ProtocolFlags,
+    TrainFlags,
+    choose_groups,
+    optional_groups,
+)
 from semiseg_lib.core.durable import Damaged, locked, move
 from semiseg_lib.core.paths import reading_root, shown, work_root, working_in
-from semiseg_lib.evaluation.predict import WHOLE_IMAGE
-from semiseg_lib.experiments import (
-    Inputs,
-    Machine,
-    Run,
-    open_run,
-    pseudo_labelling,
-    resolve,
-    semi_supervised,
-)
+from semiseg_lib.evaluation.options import WHOLE_IMAGE
+from semiseg_lib.experiments import Machine, Run, semi_supervised
 from semiseg_lib.experiments import self_correction as story
-from semiseg_lib.experiments.refusals import refuse_other_inputs
-from semiseg_lib.experiments.trained import read_run, with_weights_at
-from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.recipes import Profile
-from semiseg_lib.training.loop import TrainConfig
-from semiseg_lib.training.run_folder import CONFIG, RunFolder, read_description
+from semiseg_lib.studies.entries import FAIR, MASK_OVER_BOXES
+from semiseg_lib.training.options import TrainConfig
 
 TRAINABLE = tuple(methods.named_options())
 
@@ -75,7 +71,9 @@ def _train_rounds(name: str, profile: Profile, rest: Sequence[str]) -> None:
     train = recipes.STAGES[name]
     flags = _flags(name, profile, profile.rounds, getattr(profile, train), rest)
     profile = _changed(profile, flags, {"rounds": flags.method, train: flags.train})
-    done = list(pseudo_labelling.rounds(
+    from semiseg_lib.cli.report import report
+
+    done = list(experiments.pseudo_labelling.rounds(
         profile, flags.seed, machine=flags.machine, anew=not flags.resume
     ))
     report(done[-1].best, "val", profile.protocol)
@@ -97,7 +95,10 @@ def _train_unlabelled(name: str, profile: Profile, rest: Sequence[str]) -> None:
 
 
 def _train_and_report(run: Run, profile: Profile, flags: TrainFlags) -> None:
-    report(resolve(run, flags.machine, anew=not flags.resume), "val", profile.protocol)
+    from semiseg_lib.cli.report import report
+
+    trained = experiments.resolve(run, flags.machine, anew=not flags.resume)
+    report(trained, "val", profile.protocol)
 
 
 def _flags(
@@ -105,9 +106,17 @@ def _flags(
 ) -> TrainFlags:
     """The command line, with the profile's values where it says nothing."""
     default = TrainFlags(method, train, profile.data, profile.model, profile.augment)
+    default, rest = choose_groups(default, rest)
+    states = ", ".join(
+        f"{path} ({'none' if value is None else 'used'})"
+        for path, (value, _) in optional_groups(default).items()
+    )
     return tyro.cli(
         TrainFlags[type(method)], default=default, args=rest, prog=f"semiseg train {name}",
-        description=f"Train {name}, or continue; defaults are the profile's, {profile.name}.",
+        config=(tyro.conf.AvoidSubcommands,),
+        description=f"Train {name}, or continue; defaults are the profile's, {profile.name}."
+        + (f" Groups of options that may be left out or added: {states}. `--GROUP none` leaves "
+           "one out, `--GROUP default` or any `--GROUP.OPTION` adds it." if states else ""),
     )
 
 
@@ -132,6 +141,11 @@ def run(
         weights: where the files of the encoders' weights lie now; unset: where they lay.
         device: cpu, or unset for the best there is.
     """
+    from semiseg_lib.cli.report import say
+    from semiseg_lib.experiments.refusals import refuse_other_inputs
+    from semiseg_lib.experiments.trained import read_run, with_weights_at
+    from semiseg_lib.training.run_folder import CONFIG, RunFolder, read_description
+
     path = file / CONFIG if file.is_dir() else file
     try:
         description = RunFolder.open(file).description if file.is_dir() else read_description(file)
@@ -142,14 +156,15 @@ def run(
         description = {**description, "value": with_weights_at(description, weights)}
         value = read_run(description, path)
     if not other_data:
-        refuse_other_inputs(description, path, value, Inputs(machine.root))
-    trained = resolve(value, machine, anew=not resume)
+        refuse_other_inputs(description, path, value, experiments.Inputs(machine.root))
+    trained = experiments.resolve(value, machine, anew=not resume)
     say(f"run: {shown(trained.folder.path)}")
 
 
 def logits(common: CommonFlags = Common()) -> None:
     """Store the ancillary's logits of all unlabelled images."""
-    store = resolve(story.logits(common.chosen("ancillary"), common.seed), common.machine)
+    logits = story.logits(common.chosen("ancillary"), common.seed)
+    store = experiments.resolve(logits, common.machine)
     print(f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
           f"{shown(store.folder)}")
 
@@ -169,7 +184,10 @@ def evaluate(
         other_data: score it also on other images than those that belong to the run.
         device: cpu, or unset for the best there is.
     """
-    report(open_run(run, Machine(device, root), other_data=other_data), split, protocol)
+    from semiseg_lib.cli.report import report
+
+    trained = experiments.open_run(run, Machine(device, root), other_data=other_data)
+    report(trained, split, protocol)
 
 
 def predict(
@@ -186,7 +204,9 @@ def predict(
         protocol: how an image is predicted.
         device: cpu, or unset for the best there is.
     """
-    trained = open_run(run, device).chosen()
+    from semiseg_lib.cli.predict import predict_files
+
+    trained = experiments.open_run(run, device).chosen()
     written = predict_files(trained.method, trained.classes, source, out, protocol)
     print(f"{len(written)} images segmented with the {trained.which} weights of {shown(run)}; "
           f"labels and overlays are in {shown(out)}")
@@ -194,6 +214,9 @@ def predict(
 
 def pipeline(common: CommonFlags = Common()) -> None:
     """Run all stages: data, supervised baseline, ancillary, logits, primary; then compare them."""
+    from semiseg_lib.cli.report import say
+    from semiseg_lib.notebook.tables import markdown_table
+
     profile, seed, machine = common.chosen("primary"), common.seed, common.machine
     own, learnt = profile.primary, profile.conv_primary
     runs = {
@@ -203,10 +226,10 @@ def pipeline(common: CommonFlags = Common()) -> None:
         "primary, linear correction": story.primary(profile, seed),
         "primary, convolutional correction": story.primary(profile, seed, learnt),
     }
-    inputs = Inputs(machine.root)
+    inputs = experiments.Inputs(machine.root)
     for value in runs.values():
         inputs.identity(value)  # refuses what cannot be trained before anything is
-    trained = {name: resolve(value, machine) for name, value in runs.items()}
+    trained = {name: experiments.resolve(value, machine) for name, value in runs.items()}
     rows = [
         {"model": name,
          "mIoU (%)": f"{studies.percent(one.evaluate('test', profile.protocol)):.1f}",
@@ -236,6 +259,8 @@ def study(
             own; after an interruption the same command goes on there.
         device: cpu, or unset for the best there is.
     """
+    from semiseg_lib.notebook.tables import markdown_table
+
     if name not in studies.STUDIES:
         raise ValueError(f"there is no study {name!r}; there are {', '.join(studies.STUDIES)}.")
     chosen = recipes.load(profile, studies.dataset_of(name))
@@ -266,6 +291,8 @@ def _making_anew(records: str) -> Iterator[None]:
     Args:
         records: the name of the records that are made.
     """
+    from accelerate import PartialState
+
     folder = work_root() / "anew" / records
     main = PartialState().is_main_process
     with locked(folder) if main else nullcontext():
@@ -277,3 +304,46 @@ def _making_anew(records: str) -> Iterator[None]:
         PartialState().wait_for_everyone()
         if main and folder.is_dir():
             move(folder, folder.with_name(f"{folder.name}-{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}"))
+
+
+def compare(
+    dataset: Literal["minivoc", "voc", "camvid"] = "minivoc", profile: str | None = None,
+    against: str = FAIR, ratio: float = MASK_OVER_BOXES, out: Path | None = None,
+) -> None:
+    """Print all methods side by side, from the records of studies; nothing is trained.
+
+    Args:
+        dataset: the dataset of the table.
+        profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
+        against: the row that the others are compared with, paired by seed.
+        ratio: time to draw a mask over the time to draw an image's boxes.
+        out: also write the table to FILE.md, as printed, or FILE.csv, in full precision.
+    """
+    from semiseg_lib.cli.compare import print_comparison
+
+    print_comparison(dataset, recipes.load(profile, dataset), against, ratio, out)
+
+
+def visualize(
+    source: tyro.conf.Positional[Path], run: Path, out: Path, truth: Path | None = None,
+    device: Literal["cpu"] | None = None,
+) -> None:
+    """Draw image, prediction, error map and kept labels of a run of `eln`.
+
+    Args:
+        source: an image file.
+        run: the folder of a finished run of eln.
+        out: the figure, a .png file.
+        truth: the image's mask of class ids, drawn beside the prediction.
+        device: cpu, or unset for the best available device.
+    """
+    from semiseg_lib.cli.visualize import write_figure
+
+    write_figure(source, run, out, truth, device)
+
+
+def doctor() -> int:
+    """Check this machine: versions, device, memory, datasets."""
+    from semiseg_lib.cli.doctor import main
+
+    return main()

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
-from semiseg_lib import recipes
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.paths import shown
 from semiseg_lib.notebook.tables import markdown_table
+from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import comparison
-from semiseg_lib.studies.comparison import FAIR, MASK_OVER_BOXES, Comparison
+from semiseg_lib.studies.comparison import Comparison
+from semiseg_lib.studies.entries import FAIR, MASK_OVER_BOXES
 
 WRITERS = (".md", ".csv")
 
 
-def compare(
-    dataset: Literal["minivoc", "voc", "camvid"] = "minivoc", profile: str | None = None,
-    against: str = FAIR, ratio: float = MASK_OVER_BOXES, out: Path | None = None,
+def print_comparison(
+    dataset: str, profile: Profile, against: str = FAIR, ratio: float = MASK_OVER_BOXES,
+    out: Path | None = None,
 ) -> None:
-    """Print all methods side by side, from the records of studies; nothing is trained.
+    """Print the table of a dataset and profile; write it to ``out`` as well if that is given.
 
-    Args:
-        dataset: the dataset of the table.
-        profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
-        against: the row that the others are compared with, paired by seed.
-        ratio: time to draw a mask over the time to draw an image's boxes.
-        out: also write the table to FILE.md, as printed, or FILE.csv, in full precision.
+    Raises:
+        FileNotFoundError: there are no records.
+        ValueError: ``out`` is neither .md nor .csv, or ``against`` is no row with records.
     """
     if out is not None and out.suffix not in WRITERS:
         raise ValueError(f"{shown(out)}: the comparison is written as {' or '.join(WRITERS)}.")
-    found = comparison.read(dataset, recipes.load(profile, dataset))
+    found = comparison.read(dataset, profile)
     if not found.rows:
         raise FileNotFoundError("\n".join(["no record is stored yet. Make them:",
                                            *found.commands()]))

@@ -10,20 +10,19 @@ from typing import Annotated
 import tyro
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import Data, DataConfig, sample_labelled
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.cli.flags import Common, CommonFlags
 from semiseg_lib.core.paths import reading_root, shown, work_root
 from semiseg_lib.datasets.acquire import Download, extract_frames
 from semiseg_lib.datasets.audit import Report, audit_dataset
 from semiseg_lib.datasets.camvid import FRAMES
 from semiseg_lib.datasets.lists import list_digest, write_list
-from semiseg_lib.notebook.tables import markdown_table
 
 Lists = Annotated[tuple[Path, ...], tyro.conf.arg(name="list"), tyro.conf.UseAppendAction]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run ``semiseg data ARGUMENTS``, ``minivoc`` if they name no command; return the exit code."""
+    """Get a dataset, check its labels, draw a list of labelled images; minivoc by default."""
     arguments = list(arguments)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["minivoc", *arguments]
@@ -37,7 +36,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def minivoc(common: CommonFlags = Common()) -> None:
     """Generate the images of mini-VOC, unless they are stored, and show a summary."""
-    data = Data(common.chosen().data, common.seed, common.root)
+    from semiseg_lib.batches.data import Data
+    from semiseg_lib.notebook.tables import markdown_table
+
+    data = Data(common.chosen().data, common.seed, common.machine.root)
     has_boxes = {
         name: all(map(data.source.has_boxes, members)) for name, members in data.names.items()
     }
@@ -56,15 +58,31 @@ def minivoc(common: CommonFlags = Common()) -> None:
 def _downloads() -> dict[str, Callable[..., int]]:
     """Return a command for each download that a dataset declares."""
     return {
-        name: _command(name, download)
+        name: _command(dataset, download)
         for dataset in datasets.usable()
         for name, download in dataset.downloads.items()
     }
 
 
-def _command(name: str, download: Download) -> Callable[..., int]:
+def _command(dataset: datasets.Dataset, download: Download) -> Callable[..., int]:
+    """Return a command that gets a dataset and shows the counts; exit code 1 if some is missing."""
     def get(root: Path | None = None) -> int:
-        return _get(name, download, root)
+        from semiseg_lib.notebook.tables import markdown_table
+
+        root = root or work_root() / "datasets"
+        print(f"Terms: {download.terms}", flush=True)
+        counts = download.get(root, True)
+        print(markdown_table([
+            {"files": one.what, "found": str(one.found), "whole": str(one.expected),
+             "": "" if one.complete else "← not whole"} for one in counts
+        ]))
+        whole = all(one.complete for one in counts)
+        print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
+              "folder away and run the same command again.")
+        if dataset.audit is not None:
+            print(f"Next: semiseg data check {dataset.name} --root {shown(root)}")
+        print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
+        return int(not whole)
 
     get.__doc__ = (
         f"{download.text}\n\n"
@@ -121,6 +139,8 @@ def check(
 
 def as_text(report: Report) -> str:
     """Return a report for the terminal: histograms of the masks, findings, verdict."""
+    from semiseg_lib.notebook.tables import markdown_table
+
     parts = [report.title]
     for name, found in report.histograms.items():
         parts.append(f"{name}: {found.masks} masks\n{markdown_table(found.rows())}")
@@ -154,27 +174,12 @@ def split(
         candidates: the list to draw from; unset: the dataset's own.
         keep: the classes that must occur, background included; unset: all.
     """
+    from semiseg_lib.batches.data import Data, choose_names
+
     config = DataConfig(dataset, candidates=candidates, keep=keep)
-    names, images = sample_labelled(config, labelled, seed, root)
+    images = Data(config, seed, root).candidates
+    names = choose_names(images, labelled, seed)
     write_list(names, out)
     print(f"{labelled} of {len(images)} images, seed {seed}, "
           f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"
           f"sha256:  {list_digest(names)} (of the sorted names)")
-
-
-def _get(name: str, download: Download, root: Path | None) -> int:
-    """Get a dataset and show the counts; return exit code 1 if some of it is missing."""
-    root = root or work_root() / "datasets"
-    print(f"Terms: {download.terms}", flush=True)
-    counts = download.get(root, True)
-    print(markdown_table([
-        {"files": one.what, "found": str(one.found), "whole": str(one.expected),
-         "": "" if one.complete else "← not whole"} for one in counts
-    ]))
-    whole = all(one.complete for one in counts)
-    print("All there." if whole else "Some of it is missing: if no subset was meant, move the "
-          "folder away and run the same command again.")
-    if download.audit:
-        print(f"Next: semiseg data check {download.audit} --root {shown(root)}")
-    print(f"(SEMISEG_DATA={shown(root)} names the folder once and for all.)")
-    return int(not whole)

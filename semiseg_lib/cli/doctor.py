@@ -12,31 +12,28 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psutil
 import torch
+from packaging.requirements import Requirement
 
 from semiseg_lib.core import compat
 from semiseg_lib.core.paths import dataset_root, work_root
+from semiseg_lib.core.provenance import version_of
 from semiseg_lib.datasets.dataset import Dataset, find, names
 
 INSTALL = 'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"'
-REQUIRED = {"torch": (2, 8), "torchvision": (0, 23), "numpy": (2, 0)}
-LIBRARIES = ("accelerate", "timm", "safetensors", "scipy", "pandas", "matplotlib", "pillow")
-OPTIONAL = {
-    "jupyterlab": "to read the book live",
-    "jupyterlab_myst": "to show the book's boxes and drop-downs in JupyterLab",
-    "jupytext": "to open the .py sources as notebooks",
-    "nbclient": "to run the whole book",
-    "Sphinx": "to build the HTML",
-    "pytest": "to run the tests",
-    "nbval": "to test the chapters",
-    "playwright": "to test the widgets in a browser",
+EXTRAS = {
+    "lab": "to read the book live; JupyterLab 4.6 does not load jupyterlab_myst",
+    "test": "to run the tests",
+    "book": "to build the HTML",
+    "browser": "to test the widgets in a browser",
+    "video": "to read videos",
 }
+"""What each group of optional packages in pyproject.toml is for."""
 LEAST_DISK_GB, LEAST_MEMORY_GB = 1.0, 2.0
 
 
@@ -53,56 +50,30 @@ class Diagnosis:
         return f"{line}\n        -> {self.fix}" if self.fix else line
 
 
-def version_of(package: str) -> str | None:
-    """Return the installed version of a package, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def version_numbers(version: str) -> tuple[int, ...]:
-    """Return the first two numbers of a version: (2, 13) for "2.13.0+cpu"."""
-    return tuple(int(part) for part in version.split("+")[0].split(".")[:2])
-
-
-def check_python(version: Sequence[int] = tuple(sys.version_info[:3])) -> Diagnosis:
-    """Diagnose whether Python is 3.11 or newer."""
-    number = ".".join(map(str, version))
-    text = f"Python {number} on {platform.system()} {platform.machine()}"
-    if tuple(version) < (3, 11):
-        return Diagnosis("FAIL", text, "install Python 3.11 or newer and recreate the environment")
+def check_python() -> Diagnosis:
+    """Return the version of Python, which is new enough: an older one cannot import this module."""
+    text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     return Diagnosis("OK", text)
 
 
 def check_packages() -> list[Diagnosis]:
-    """Diagnose the packages of the library, and those that only parts of the book use."""
-    found = []
-    for package in (*REQUIRED, *LIBRARIES):
-        version, least = version_of(package), REQUIRED.get(package, (0, 0))
+    """Diagnose the packages that pyproject.toml asks for: the library's and the optional ones."""
+    if version_of("semiseg_lib") is None:  # so nobody knows what it asks for
+        return [Diagnosis("FAIL", "semiseg_lib is not installed", INSTALL)]
+    found: dict[str, Diagnosis] = {}
+    for package in map(Requirement, importlib.metadata.requires("semiseg_lib")):
+        name, version = package.name, version_of(package.name)
+        purposes = [f" ({purpose})" for extra, purpose in EXTRAS.items()
+                    if package.marker and package.marker.evaluate({"extra": extra})]
+        status, purpose = ("NOTE", purposes[0]) if purposes else ("FAIL", "")
         if version is None:
-            found.append(Diagnosis("FAIL", f"{package} is not installed", INSTALL))
-        elif version_numbers(version) < least:
-            wanted = ".".join(map(str, least))
-            found.append(Diagnosis("FAIL", f"{package} {version}, {wanted} is needed", INSTALL))
+            found[name] = Diagnosis(status, f"{name} is not installed{purpose}", INSTALL)
+        elif not package.specifier.contains(version, prereleases=True):
+            text = f"{name} {version}, but {package.specifier} is needed{purpose}"
+            found[name] = Diagnosis(status, text, INSTALL)
         else:
-            found.append(Diagnosis("OK", f"{package} {version}"))
-    for package, purpose in OPTIONAL.items():
-        version = version_of(package)
-        if version is None:
-            found.append(Diagnosis("NOTE", f"{package} is not installed ({purpose})", INSTALL))
-        else:
-            found.append(Diagnosis("OK", f"{package} {version}"))
-    return found
-
-
-def check_jupyterlab() -> list[Diagnosis]:
-    """Note JupyterLab >= 4.6, which does not load jupyterlab_myst and shows admonitions as text."""
-    lab = version_of("jupyterlab")
-    if lab is not None and version_numbers(lab) >= (4, 6):
-        fix = 'python -m pip install "jupyterlab==4.5.*"'
-        return [Diagnosis("NOTE", f"jupyterlab {lab} does not load jupyterlab_myst", fix)]
-    return []
+            found[name] = Diagnosis("OK", f"{name} {version}")
+    return list(found.values())
 
 
 def check_torchvision() -> Diagnosis:
@@ -208,7 +179,6 @@ def examine() -> list[Diagnosis]:
     return [
         check_python(),
         *check_packages(),
-        *check_jupyterlab(),
         check_torchvision(),
         *check_devices(),
         check_computation(),
@@ -219,7 +189,7 @@ def examine() -> list[Diagnosis]:
 
 
 def main() -> int:
-    """Print every diagnosis; return 1 if something must be fixed to run the book, else 0."""
+    """Check this machine: versions, device, memory, datasets; exit code 1 if one needs a fix."""
     found = examine()
     for one in found:
         print(one)

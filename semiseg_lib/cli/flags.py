@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_type_hints
 
 import tyro
 
 from semiseg_lib import recipes
-from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.options import ViewConfig
-from semiseg_lib.evaluation.predict import Protocol
+from semiseg_lib.batches.options import DataConfig, ViewConfig
+from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Machine
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.recipes import Profile
-from semiseg_lib.training.loop import TrainConfig
+from semiseg_lib.training.options import TrainConfig
 
 Options = TypeVar("Options")
+MachineFlags = Annotated[Machine, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
@@ -28,33 +29,22 @@ class Common:
         profile: smoke, laptop, gpu or paper; unset: SEMISEG_PROFILE, else laptop.
         dataset: minivoc (drawn), voc, cityscapes, camvid, folder (your own images); to classify
             small ones: digits, cifar10; or one that another package registers.
-        root: the folder that holds the dataset; unset: SEMISEG_DATA.
         world: the mini-VOC world; unset: the profile's.
         labelled: how many images have masks; unset: as in the profile.
         published: a published list of the labelled images (a file).
         steps: steps of every training; unset: as in the profile.
         seed: draws the labelled images, the initial weights and the batches.
-        device: cpu, or unset for the best there is.
-        workers: processes that read images ahead; 0 reads them in between the steps.
-        trackers: tensorboard, wandb ...: where the losses are shown while a run goes on.
+        machine: what to compute on.
     """
 
     profile: str | None = None
     dataset: str = "minivoc"
-    root: Path | None = None
     world: Literal["tight", "hurried"] | None = None
     labelled: int | None = None
     published: Path | None = None
     steps: int | None = None
     seed: int = 0
-    device: Literal["cpu"] | None = None
-    workers: int = 0
-    trackers: tuple[str, ...] = ()
-
-    @property
-    def machine(self) -> Machine:
-        """What to compute on."""
-        return Machine(self.device, self.root, self.workers, self.trackers)
+    machine: MachineFlags = Machine()
 
     def chosen(self, method: str = "") -> Profile:
         """Return the profile with the changes that these flags describe.
@@ -63,11 +53,9 @@ class Common:
             method: what is trained, so that no other system's recipe is taken; "" if nothing is.
         """
         chosen = recipes.load(self.profile, self.dataset, method)
-        data = chosen.data
-        if self.labelled is not None:
-            data = replace(data, labelled=self.labelled)
-        if self.published is not None:
-            data = replace(data, published=self.published.as_posix())
+        published = self.published and self.published.as_posix()
+        changed = {"labelled": self.labelled, "published": published}
+        data = replace(chosen.data, **{k: v for k, v in changed.items() if v is not None})
         chosen = replace(chosen, data=data)
         if self.world is not None:
             chosen = chosen.in_world(self.world)
@@ -89,10 +77,7 @@ class TrainFlags(Generic[Options]):
         model: which network.
         augment: how views differ from their images.
         seed: draws the labelled images, the initial weights and the batches.
-        device: cpu, or unset for the best there is.
-        root: the folder that holds the dataset; unset: SEMISEG_DATA.
-        workers: processes that read images ahead; 0 reads them in between the steps.
-        trackers: tensorboard, wandb ...: where the losses are shown while the run goes on.
+        machine: what to compute on.
         resume: load a finished run, or continue an interrupted one; --no-resume trains it anew.
     """
 
@@ -102,16 +87,61 @@ class TrainFlags(Generic[Options]):
     model: ModelConfig
     augment: ViewConfig
     seed: int = 0
-    device: Literal["cpu"] | None = None
-    root: Path | None = None
-    workers: int = 0
-    trackers: tuple[str, ...] = ()
+    machine: MachineFlags = Machine()
     resume: bool = True
 
-    @property
-    def machine(self) -> Machine:
-        """What to compute on."""
-        return Machine(self.device, self.root, self.workers, self.trackers)
+
+def optional_groups(options: Any, place: str = "") -> dict[str, tuple[Any, type]]:
+    """Return the groups of options that may be None: {"method.cutmix": (value, class)}.
+
+    Args:
+        options: a dataclass; those within it are searched as well.
+        place: what stands before its names, with a dot at the end.
+    """
+    found, hints = {}, get_type_hints(type(options))
+    for field in fields(options):
+        path, value = f"{place}{field.name.replace('_', '-')}", getattr(options, field.name)
+        choices = get_args(hints[field.name])
+        if type(None) in choices and (kinds := [one for one in choices if is_dataclass(one)]):
+            found[path] = (value, kinds[0])
+        if is_dataclass(value):
+            found |= optional_groups(value, f"{path}.")
+    return found
+
+
+def choose_groups(flags: TrainFlags, arguments: Sequence[str]) -> tuple[TrainFlags, list[str]]:
+    """Leave out and add groups of options as a command line says.
+
+    ``--GROUP none`` leaves one out; ``--GROUP default`` or any ``--GROUP.OPTION`` adds it.
+
+    Returns:
+        The flags with these groups, and the arguments without ``--GROUP none`` and the like.
+    """
+    rest = [_dashed(one) for one in arguments]
+    for path, (value, kind) in optional_groups(flags).items():
+        flag = f"--{path}"
+        for word, chosen in (("none", None), ("default", value or kind())):
+            for said in ([flag, word], [f"{flag}={word}"]):
+                for start in range(len(rest) - len(said), -1, -1):
+                    if [one.lower() for one in rest[start: start + len(said)]] == said:
+                        del rest[start: start + len(said)]
+                        flags = _replaced(flags, path, chosen)
+        if value is None and any(one.startswith(f"{flag}.") for one in rest):
+            flags = _replaced(flags, path, kind())
+    return flags, rest
+
+
+def _dashed(argument: str) -> str:
+    """Return an argument with dashes in place of underscores in the name of its flag."""
+    name, sign, value = argument.partition("=")
+    return name.replace("_", "-") + sign + value if name.startswith("--") else argument
+
+
+def _replaced(options: Any, path: str, value: Any) -> Any:
+    """Return a copy of nested dataclasses with the value at a dotted path replaced."""
+    first, _, rest = path.replace("-", "_").partition(".")
+    inner = _replaced(getattr(options, first), rest, value) if rest else value
+    return replace(options, **{first: inner})
 
 
 CommonFlags = Annotated[Common, tyro.conf.arg(name="")]

@@ -14,7 +14,8 @@ from semiseg_lib.batches.part import Part
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.datasets.labels import read_image, write_mask
 from semiseg_lib.datasets.lists import IMAGE_SUFFIXES
-from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol, predict_part
+from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
+from semiseg_lib.evaluation.predict import predict_part
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.losses import most_likely
 from semiseg_lib.notebook.plots import overlay

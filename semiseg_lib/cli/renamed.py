@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -31,6 +32,9 @@ def refuse_old_names(arguments: Sequence[str]) -> None:
         for old in sorted(FLAGS, key=len, reverse=True):
             if bare == old or bare.startswith((f"{old}.", f"{old}:")):
                 raise ValueError(f"{flag} is now {flag.replace(old, FLAGS[old], 1)}.")
+        if group := re.fullmatch(r"((?:method|data)\.[a-z.-]+):([a-z-]+)", flag):
+            word = "none" if group[2] == "none" else "default"
+            raise ValueError(f"{flag} is now --{group[1]} {word}.")
     if arguments[:1] == ["data"]:
         for before, name in pairwise(arguments):
             if name in DATASETS and not before.startswith("-"):

@@ -15,7 +15,7 @@ from semiseg_lib.core.durable import atomic_write, write_json
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.provenance import code_version, state_of_machine
 from semiseg_lib.evaluation.metrics import Evaluation
-from semiseg_lib.evaluation.predict import Protocol
+from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Trained
 from semiseg_lib.experiments.places import digest_of_bytes
 from semiseg_lib.notebook.tables import markdown_table

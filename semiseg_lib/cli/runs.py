@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from semiseg_lib.core.paths import shown, work_root
-from semiseg_lib.experiments.inventory import Item, inventory, prunable, remove
-from semiseg_lib.notebook.tables import markdown_table
+
+if TYPE_CHECKING:
+    from semiseg_lib.experiments.inventory import Item
 
 
 def list_runs(root: Path | None = None) -> None:
@@ -20,6 +22,8 @@ def list_runs(root: Path | None = None) -> None:
     Args:
         root: the folder that holds the datasets; unset: SEMISEG_DATA.
     """
+    from semiseg_lib.experiments.inventory import inventory, prunable
+
     items = inventory(root)
     _print(items)
     if found := prunable(items):
@@ -34,6 +38,8 @@ def prune(root: Path | None = None, yes: bool = False) -> None:
         root: the folder that holds the datasets; unset: SEMISEG_DATA.
         yes: remove without asking.
     """
+    from semiseg_lib.experiments.inventory import inventory, prunable, remove
+
     found = prunable(inventory(root))
     if not found:
         print(f"Nothing to remove in {shown(work_root())}.")
@@ -49,7 +55,7 @@ def prune(root: Path | None = None, yes: bool = False) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``semiseg runs`` or ``semiseg runs prune``."""
+    """List what is stored: fresh, stale, damaged or left over; `semiseg runs prune` removes."""
     pruning = list(arguments[:1]) == ["prune"]
     command, rest = (prune, arguments[1:]) if pruning else (list_runs, arguments)
     tyro.cli(command, args=list(rest), prog=f"semiseg runs{' prune' if pruning else ''}")
@@ -65,6 +71,8 @@ def _agreed(question: str) -> bool:
 
 
 def _print(items: Sequence[Item]) -> None:
+    from semiseg_lib.notebook.tables import markdown_table
+
     rows = [
         {"what": f"{item.path.parent.name}/{item.path.name}", "state": item.state,
          "MB": f"{item.size / 1e6:.1f}", "why": item.why or "–"}

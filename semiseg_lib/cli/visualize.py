@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-import tyro
 from matplotlib.figure import Figure
 
 from semiseg_lib.core.durable import atomic_write
@@ -22,18 +20,14 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.style import png_bytes
 
 
-def visualize(
-    source: tyro.conf.Positional[Path], run: Path, out: Path, truth: Path | None = None,
-    device: Literal["cpu"] | None = None,
+def write_figure(
+    source: Path, run: Path, out: Path, truth: Path | None = None, device: str | None = None
 ) -> None:
-    """Draw image, prediction, error map and kept labels of a run of `eln`.
+    """Draw image, prediction, error map and kept labels of a run of ``eln`` as a PNG file.
 
-    Args:
-        source: an image file.
-        run: the folder of a finished run of eln.
-        out: the figure, a .png file.
-        truth: the image's mask of class ids, drawn beside the prediction.
-        device: cpu, or unset for the best available device.
+    Raises:
+        FileNotFoundError: image, truth or run is missing.
+        ValueError: the run is none of eln, or a file does not fit.
     """
     trained = open_run(run, device).chosen()
     options = trained.run.method

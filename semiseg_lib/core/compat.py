@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 MISSING_SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -47,6 +49,8 @@ def make_torchvision_importable() -> bool:
     except RuntimeError as error:
         if not _says_schema_is_missing(error):
             raise
+
+    import torch
 
     # The failed import leaves submodules in sys.modules; the second import must start clean.
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:

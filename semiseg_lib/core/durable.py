@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import multiprocessing
 import os
 import platform
 import re
@@ -40,7 +41,6 @@ NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # from file systems that d
 TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-([0-9]+)-([0-9]+)-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)
 HASH = re.compile(rb"[0-9a-f]{64}")
 
-_swept: set[Path] = set()
 
 
 class Damaged(RuntimeError):
@@ -113,6 +113,19 @@ def remove(path: Path) -> None:
         _unlink(path)
 
 
+def _refuse_while_importing_main() -> None:
+    """Raise RuntimeError in a worker that imports its parent's script, and so would run it again.
+
+    There it would wait forever for a lock that its parent holds.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "a worker process has started to run this script from the top. Where processes are "
+            "started by spawn (Windows, macOS), a script that uses workers must keep its work in:\n"
+            "    if __name__ == \"__main__\":\n        ..."
+        )
+
+
 @contextmanager
 def locked(path: Path, verbose: bool = True, beside: bool = False) -> Iterator[None]:
     """Acquire an inter-process lock on ``path``; wait while another process holds it.
@@ -129,7 +142,9 @@ def locked(path: Path, verbose: bool = True, beside: bool = False) -> Iterator[N
 
     Raises:
         OSError: the lock file cannot be written.
+        RuntimeError: this process is still importing the script that started it.
     """
+    _refuse_while_importing_main()
     # Two names of one folder, such as a link to it, must lead to one lock.
     path, root = Path(path).resolve(), work_root().resolve()
     known = path.relative_to(root) if path.is_relative_to(root) else path
@@ -255,7 +270,7 @@ def _replacing(path: Path, suffix: str = "") -> Iterator[Path]:
     """Yield a temporary name for ``path``; re-raise disk errors with ``path`` in the message."""
     try:
         _make_folder(path.parent)
-        _sweep_once(path.parent)
+        _sweep_once(path.parent.absolute())
         yield _temporary_name(path, suffix)
     except FileNotFoundError:
         raise  # from a file that the caller reads, not writes
@@ -306,12 +321,10 @@ def _make_folder(folder: Path) -> None:
         _sync_folder(folder.parent)
 
 
+@cache
 def _sweep_once(folder: Path) -> None:
     """Sweep a folder unless this process has swept it before."""
-    folder = folder.absolute()
-    if folder not in _swept:
-        _swept.add(folder)
-        sweep(folder)
+    sweep(folder)
 
 
 def _temporary_name(path: Path, suffix: str = "") -> Path:

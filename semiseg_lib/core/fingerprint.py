@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
+from math import isinf
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -72,6 +73,19 @@ class Configuration:
         # validator of stable keys, not to the inner class.
         reference = inner.pop("ref", None)
         return core_schema.no_info_before_validator_function(cls._restored, inner, ref=reference)
+
+    def check_ranges(self, place: str, **ranges: tuple[float, float]) -> None:
+        """Raise ValueError if an option is not in its closed range [low, high].
+
+        Args:
+            place: where a profile holds the options, for the message.
+            ranges: by option; ``inf`` for no upper bound.
+        """
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                wanted = f">= {low}" if isinf(high) else f"in [{low}, {high}]"
+                raise ValueError(f"{place}.{name} is {value}; it must be {wanted}.")
 
     @classmethod
     def _restored(cls, stored: Any) -> Any:
@@ -187,15 +201,11 @@ def _key(kind: type, name: str) -> str:
     return schema_of(kind).keys.get(name, name)
 
 
-@cache
-def _adapter(kind: type) -> TypeAdapter:
-    return TypeAdapter(kind)
+_adapter = cache(TypeAdapter)
 
 
 def _as_json(value: Any, whole: bool) -> Any:
     """Return a value as JSON; ``whole`` includes the fields that enter no fingerprint."""
-    if is_dataclass(value):
-        return _options_as_json(value, whole)
     return _nested(value, _adapter(type(value)).dump_python(value, mode="json"), whole)
 
 
@@ -203,23 +213,18 @@ def _options_as_json(value: Any, whole: bool) -> dict[str, Any]:
     kind = type(value)
     schema = schema_of(kind)
     dumped = _adapter(kind).dump_python(value, mode="json")
+    before = json.loads(json.dumps(dict(schema.before)))
     found: dict[str, Any] = {} if schema.version == 1 else {VERSION_KEY: schema.version}
     for one in fields(value):
         if one.name in schema.aside and not whole:
             continue
         content = _nested(getattr(value, one.name), dumped[one.name], whole)
-        if not whole and one.name in schema.before and _means_before(
-            getattr(value, one.name), dumped[one.name], schema.before[one.name]
-        ):
+        if not whole and one.name in schema.before and content == before[one.name]:
             continue
         words = schema.paths.get(one.name)
         is_path = words is not None and content not in words
         found[_key(kind, one.name)] = A_FILE if is_path and not whole else content
     return found
-
-
-def _means_before(value: Any, dumped: Any, before: Any) -> bool:
-    return _nested(value, dumped, whole=False) == json.loads(json.dumps(before))
 
 
 def _nested(value: Any, dumped: Any, whole: bool) -> Any:

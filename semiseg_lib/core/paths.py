@@ -20,13 +20,14 @@ def in_checkout() -> bool:
 def work_root() -> Path:
     """Return the folder for everything the book generates: images, logits, runs.
 
-    ``SEMISEG_WORK`` if set, else ``data/`` of the checkout, else the user's cache folder.
+    ``SEMISEG_WORK`` if set, else ``data/`` of the checkout, else the user's data folder, which no
+    system empties.
     """
     if chosen := os.environ.get("SEMISEG_WORK"):
-        return Path(chosen)
+        return Path(chosen).expanduser()
     if in_checkout():
         return CHECKOUT / "data"
-    return Path(platformdirs.user_cache_dir("semiseg", appauthor=False))
+    return platformdirs.user_data_path("semiseg", appauthor=False)
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def shared_roots() -> tuple[Path, ...]:
     Read from ``SEMISEG_SHARED``, separated as in ``PATH``.
     """
     chosen = os.environ.get("SEMISEG_SHARED", "")
-    return tuple(Path(one) for one in chosen.split(os.pathsep) if one)
+    return tuple(Path(one).expanduser() for one in chosen.split(os.pathsep) if one)
 
 
 def dataset_root() -> Path | None:
@@ -58,7 +59,7 @@ def dataset_root() -> Path | None:
     Read from ``SEMISEG_DATA``; never written to.
     """
     chosen = os.environ.get("SEMISEG_DATA")
-    return Path(chosen) if chosen else None
+    return Path(chosen).expanduser() if chosen else None
 
 
 def reading_root(root: Path | None = None) -> Path | None:
@@ -66,8 +67,10 @@ def reading_root(root: Path | None = None) -> Path | None:
 
     ``semiseg data`` downloads to ``<work root>/datasets``. None if none of these exists.
     """
+    if root is not None:
+        return Path(root).expanduser()
     downloaded = work_root() / "datasets"
-    return root or dataset_root() or (downloaded if downloaded.is_dir() else None)
+    return dataset_root() or (downloaded if downloaded.is_dir() else None)
 
 
 def shown(path: Path) -> str:

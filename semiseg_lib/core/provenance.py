@@ -40,7 +40,7 @@ def state_of_machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(), "processes": state.num_processes,
         "cpu": _cpu(), "instructions": torch.backends.cpu.get_cpu_capability(),
         "overrides": {key: os.environ[key] for key in OVERRIDES if key in os.environ},
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "libraries": {name: version_of(name) or "none" for name in LIBRARIES},
         "build": hashlib.sha256(torch.__config__.show().encode()).hexdigest()[:10],
         "system": platform.system(),
     }
@@ -102,8 +102,9 @@ def _cpu() -> str:
     return f"{platform.machine()} {kind}".strip()
 
 
-def _version(name: str) -> str:
+def version_of(package: str) -> str | None:
+    """Return the installed version of a package, or None."""
     try:
-        return version(name)
+        return version(package)
     except PackageNotFoundError:
-        return "none"
+        return None

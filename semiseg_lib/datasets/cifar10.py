@@ -19,8 +19,9 @@ import numpy as np
 
 from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, get_archive
 from semiseg_lib.datasets.dataset import Dataset, Request
+from semiseg_lib.datasets.files import ReaderSource
 from semiseg_lib.datasets.labels import read_image
-from semiseg_lib.datasets.single_class import Images, SingleClassSource
+from semiseg_lib.datasets.single_class import Images, single_class_source
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -32,6 +33,13 @@ TILES = {"train": 5_000, "test": 1_000}  # in each mosaic
 HELD_OUT = (5_000, 0)
 """Number of images sampled for val and test; CIFAR-10 has its own test images."""
 
+ARCHIVE = Archive(
+    "cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530",
+    ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+    home="https://www.cs.toronto.edu/~kriz/cifar.html",
+)
+"""CIFAR-10 in its binary version (0.2 GB): plain bytes, no pickles."""
+
 TERMS = (
     "for research; cite Learning Multiple Layers of Features from Tiny Images (technical report, "
     "University of Toronto, 2009)."
@@ -39,16 +47,15 @@ TERMS = (
 _FIX = "Fetch it again (semiseg data cifar10)."
 
 
-def open_cifar10(request: Request, root: Path | None, seed: int) -> SingleClassSource:
+def open_cifar10(request: Request, folder: Path, seed: int) -> ReaderSource:
     """Return the source of CIFAR-10, with its own test images.
 
     Raises:
-        FileNotFoundError: the dataset, or a file of it, is missing.
-        ValueError: a file is damaged, a list is named, or ``keep`` names an unknown class.
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged, or ``keep`` names an unknown class.
     """
-    DATASET.refuse_lists(request)
-    images = read_cifar10(DATASET.folder(root).resolve())
-    return SingleClassSource(images, CIFAR10_CLASSES, request.keep, *HELD_OUT, "cifar10")
+    images = read_cifar10(folder.resolve())
+    return single_class_source(images, CIFAR10_CLASSES, request.keep, *HELD_OUT, "cifar10")
 
 
 def read_cifar10(folder: Path) -> Images:
@@ -128,25 +135,13 @@ def _read_mosaics(folder: Path) -> Images:
     )
 
 
-def cifar10_archive() -> Archive:
-    """Return the archive of CIFAR-10 in its binary version (0.2 GB): plain bytes, no pickles."""
-    name, home = "cifar-10-binary.tar.gz", "https://www.cs.toronto.edu/~kriz/"
-    digest = "c32a1d4ab5d03f1284b67883e8d87530"
-    return Archive(
-        name, f"md5:{digest}", (home + name,),
-        f"fetch {name} ({digest} is its md5) with a browser from {home}cifar.html or from a copy "
-        "that you trust, put it into {folder} and run the same command again: it unpacks "
-        "from there.",
-    )
-
-
 def get_cifar10(root: Path, progress: bool = True) -> list[Count]:
     """Download the binary files to ``cifar10`` below ``root`` if missing; return the file counts.
 
     An existing copy as 20 mosaics is only counted.
     """
     target = root / "cifar10"
-    get_archive(cifar10_archive(), "cifar-10-batches-bin", target, root, progress)
+    get_archive(ARCHIVE, "cifar-10-batches-bin", target, root, progress)
     if any(target.glob("*_airplane.jpg")):
         return [count_files(target, "train_*.jpg", 10), count_files(target, "test_*.jpg", 10)]
     return [

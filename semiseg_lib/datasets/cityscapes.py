@@ -16,30 +16,28 @@ from __future__ import annotations
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Count, Download, count_files, unpack
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
 from semiseg_lib.datasets.dataset import Dataset, Request
+from semiseg_lib.datasets.files import FileReader, ReaderSource
 from semiseg_lib.datasets.labels import (
     VOID,
     LabelError,
     check_same_size,
-    kept_boxes,
+    open_image,
     packed_ids,
     present_ids,
-    read_image,
     read_mask,
 )
-from semiseg_lib.datasets.lists import check_no_duplicates
-from semiseg_lib.datasets.sample import Boxes, Sample
+from semiseg_lib.datasets.lists import check_known
+from semiseg_lib.datasets.sample import Boxes
 
 CITYSCAPES_IDS = (
     "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic",
@@ -63,6 +61,9 @@ CITYSCAPES_COLOURS = {
 CITYSCAPES_CLASSES = tuple(CITYSCAPES_COLOURS)
 """The 19 classes that are scored; the index of a class is its train id. No background."""
 
+TRAIN_ID_OF = packed_ids(CITYSCAPES_IDS, CITYSCAPES_CLASSES, "Cityscapes")[1]
+"""The train id of each id in ``labelIds.png``, uint8 (256,); 255 = void."""
+
 CITYSCAPES_THINGS = CITYSCAPES_CLASSES[11:]
 """The eight classes with instance annotations, and so with boxes."""
 
@@ -73,20 +74,31 @@ TERMS = (
     "(CVPR 2016)."
 )
 
+_SCORED = {i: name for i, name in enumerate(CITYSCAPES_IDS) if name in CITYSCAPES_CLASSES}
+LABEL_IDS = Rules(
+    ids=_SCORED, void=frozenset(range(len(CITYSCAPES_IDS))) - _SCORED.keys(),
+    kind_of_unknown=lambda values: "train ids" if VOID in values else "unknown ids",
+)
+TRAIN_IDS = Rules(
+    ids=dict(enumerate(CITYSCAPES_CLASSES)),
+    kind_of_unknown=lambda values:
+        "label ids" if max(values) < len(CITYSCAPES_IDS) else "unknown ids",
+)
+"""The expected content of ``labelIds.png`` and ``labelTrainIds.png``."""
+
 MaskFormat = Literal["auto", "labelIds", "labelTrainIds"]
 
-_CLASSES, _IDS = len(CITYSCAPES_CLASSES), len(CITYSCAPES_IDS)
+_CLASSES = len(CITYSCAPES_CLASSES)
 
 
-class CityscapesDataset:
+class CityscapesDataset(FileReader):
     """Images of one split as :class:`Sample`; masks of 19 classes without background.
 
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
         split: ``train`` (2,975 images), ``val`` (500) or ``test`` (1,525, masks withheld).
         names: image names such as ``aachen_000000_000019``; None for all of the split.
-        keep: the classes to use, None for all 19. New ids follow this order, and every other class
-            becomes void.
+        keep: the classes to use, None for all 19.
         masks: which masks to read; ``auto`` takes ``labelIds`` if present, else
             ``labelTrainIds``. None to read none.
         boxes: derive the boxes of the eight thing classes from ``instanceIds``. Things have
@@ -99,21 +111,11 @@ class CityscapesDataset:
             unknown class or, with boxes, a thing first, or masks of the test split are requested.
     """
 
-    canonical: Mapping[str, str] = MappingProxyType({})
-    decoding = ""
-
     def __init__(
         self, root: Path, split: str = "train", names: Sequence[str] | None = None,
         keep: Sequence[str] | None = None, masks: MaskFormat | None = "auto", boxes: bool = True,
     ) -> None:
         self.root, self.split = Path(root), split
-        self.masks, self.boxes = masks, boxes
-        self.classes, self._new_id = packed_ids(CITYSCAPES_CLASSES, keep, self.root)
-        if boxes and self.classes[0] in CITYSCAPES_THINGS:
-            raise ValueError(
-                f"keep starts with {self.classes[0]}, which has boxes, but channel 0 of the box "
-                "maps means 'outside every box'. Name a class without boxes first, such as road."
-            )
         if masks not in (None, "auto", "labelIds", "labelTrainIds"):
             raise ValueError(f"masks={masks!r}; choose auto, labelIds, labelTrainIds or None.")
         if split == "test" and (masks is not None or boxes):
@@ -122,54 +124,19 @@ class CityscapesDataset:
                 "it with masks=None and boxes=False, and evaluate on val."
             )
         self._cities = cityscapes_images(self.root, split)
-        self.names = list(self._cities if names is None else names)
-        check_no_duplicates(self.names, f"the choice from {self.root}")
-        if unknown := [name for name in self.names if name not in self._cities]:
-            raise ValueError(
-                f"{len(unknown)} images are not in {self.root / 'leftImg8bit' / split}, such as "
-                f"{unknown[0]}. Names look like {next(iter(self._cities))}; check the split."
-            )
+        names = list(self._cities if names is None else names)
+        check_known(names, self._cities, "the choice", self.root / "leftImg8bit" / split)
+        super().__init__(
+            names, CITYSCAPES_CLASSES, keep, masks, boxes, self.root, CITYSCAPES_THINGS
+        )
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sample:
-        name = self.names[index]
-        image_path = self._image_path(name)
-        image = read_image(image_path)
-        mask, boxes = None, None
-        if self.masks is not None:
-            mask_path = self._mask_path(name)
-            mask = self._new_id.take(read_cityscapes_mask(mask_path))
-            check_same_size(mask, image, mask_path, image_path)
-        if self.boxes:
-            boxes_path = self._annotation(name, "instanceIds")
-            ids = read_instance_ids(boxes_path)
-            check_same_size(ids, image, boxes_path, image_path)
-            boxes = kept_boxes(instance_boxes(ids), self._new_id)
-        return Sample(name, image, mask, boxes)
-
-    def content(self, index: int) -> Iterator[Path]:
-        """Yield the content of ``self[index]``: image, format and file of the mask, instances."""
-        name = self.names[index]
-        yield self._image_path(name)
-        if self.masks is not None:
-            path = self._mask_path(name)
-            yield path.stem.rpartition("_")[2].encode()  # determines the classes of the ids
-            yield path
-        if self.boxes:
-            yield self._annotation(name, "instanceIds")
-
-    def _image_path(self, name: str) -> Path:
+    def image_path(self, name: str) -> Path:
+        """Return the file of an image."""
         folder = self.root / "leftImg8bit" / self.split / self._cities[name]
         return folder / f"{name}_leftImg8bit.png"
 
-    def _annotation(self, name: str, kind: str) -> Path:
-        folder = self.root / "gtFine" / self.split / self._cities[name]
-        return folder / f"{name}_gtFine_{kind}.png"
-
-    def _mask_path(self, name: str) -> Path:
-        """Return the path of the mask; raise FileNotFoundError if no requested format exists."""
+    def mask_path(self, name: str) -> Path:
+        """Return the file of its mask; raise FileNotFoundError if no requested format exists."""
         kinds = ("labelIds", "labelTrainIds") if self.masks == "auto" else (self.masks,)
         paths = [self._annotation(name, kind) for kind in kinds]
         for path in paths:
@@ -180,48 +147,69 @@ class CityscapesDataset:
             "are enough (masks='auto'), labelTrainIds are not needed."
         )
 
+    def read_mask(self, path: Path) -> np.ndarray:
+        """Return ``labelIds.png`` or ``labelTrainIds.png`` as train ids, uint8 (H, W), 255 = void.
 
-class CityscapesSource:
-    """Cityscapes, opened; see :class:`semiseg_lib.datasets.dataset.Source`.
+        Raises:
+            FileNotFoundError: the file is missing.
+            LabelError: it holds colours instead of ids, or ids of the other format.
+        """
+        mask = read_mask(path, len(CITYSCAPES_IDS))
+        present = present_ids(mask)
+        highest = max(present - {VOID}, default=0)
+        if path.stem.endswith("_labelTrainIds"):
+            if highest >= _CLASSES:
+                raise LabelError(
+                    f"{path} holds the id {highest}, but train ids end at {_CLASSES - 1}: these "
+                    "are Cityscapes' own ids under the wrong name. Rename the file to "
+                    f"{path.name.replace('labelTrainIds', 'labelIds')}."
+                )
+            return mask
+        # Own ids have no 255; the licence plate's -1 could be stored as 255, beside ids above 18.
+        if VOID in present and highest < _CLASSES:
+            raise LabelError(
+                f"{path} holds {VOID} and no id above {_CLASSES - 1}: these are train ids under "
+                "the wrong name, and reading them as ids would shuffle the classes. Rename the "
+                f"file to {path.name.replace('labelIds', 'labelTrainIds')}, or unpack the original "
+                "again."
+            )
+        return TRAIN_ID_OF[mask]
 
-    Args:
-        root: the folder that holds ``leftImg8bit`` and ``gtFine``.
-        keep: the classes to use; empty for all.
-        val, test: the splits of these lists.
-    """
+    def mask_content(self, path: Path) -> tuple[Path | bytes, ...]:
+        """Return its format, which determines the classes of the ids, and its file."""
+        return path.stem.rpartition("_")[2].encode(), path
 
-    def __init__(self, root: Path, keep: Sequence[str], val: str, test: str) -> None:
-        self.folder = root
-        self.classes = packed_ids(CITYSCAPES_CLASSES, keep, root)[0]
-        self.boxed = np.array([name in CITYSCAPES_THINGS for name in self.classes])
-        self._splits = {"val": val, "test": test}
+    def boxes_content(self, name: str) -> Path:
+        """Return the file of its instances."""
+        return self._annotation(name, "instanceIds")
 
-    def names(self, which: str) -> Sequence[str]:
-        """Return the image names of a list."""
-        return tuple(cityscapes_images(self.folder, self._splits.get(which, "train")))
+    def read_boxes(self, name: str, image: np.ndarray) -> Boxes:
+        """Return the boxes of its instances."""
+        path = self.boxes_content(name)
+        ids = read_instance_ids(path)
+        check_same_size(ids, image, path, self.image_path(name))
+        return instance_boxes(ids)
 
-    def reader(self, which: str, masks: bool, boxes: bool) -> CityscapesDataset:
-        """Return the reader of a list."""
-        return CityscapesDataset(
-            self.folder, self._splits.get(which, "train"), keep=self.classes,
-            masks="auto" if masks else None, boxes=boxes,
-        )
-
-    def has_boxes(self, name: str) -> bool:
-        """Return True: every annotated image has instance annotations."""
-        return True
+    def _annotation(self, name: str, kind: str) -> Path:
+        folder = self.root / "gtFine" / self.split / self._cities[name]
+        return folder / f"{name}_gtFine_{kind}.png"
 
 
-def open_cityscapes(request: Request, root: Path | None, seed: int) -> CityscapesSource:
+def open_cityscapes(request: Request, folder: Path, seed: int) -> ReaderSource:
     """Return the source that a request names; ``val`` and ``test`` may name other splits.
 
     Raises:
-        FileNotFoundError: the dataset is missing.
-        ValueError: an unsupported list is named, or ``keep`` names an unknown class.
+        ValueError: ``keep`` names an unknown class.
     """
-    DATASET.refuse_lists(request)
-    val, test = request.val or "val", request.test or "val"
-    return CityscapesSource(DATASET.folder(root), request.keep, val, test)
+    splits = {"val": request.val or "val", "test": request.test or "val"}
+
+    def reader(which: str, masks: bool, boxes: bool) -> CityscapesDataset:
+        wanted = "auto" if masks else None
+        return CityscapesDataset(
+            folder, splits.get(which, "train"), None, request.keep, wanted, boxes
+        )
+
+    return ReaderSource(folder, CITYSCAPES_CLASSES, request.keep, CITYSCAPES_THINGS, reader)
 
 
 def cityscapes_images(root: Path, split: str) -> dict[str, str]:
@@ -244,35 +232,6 @@ def cityscapes_images(root: Path, split: str) -> dict[str, str]:
     return {path.name.removesuffix("_leftImg8bit.png"): path.parent.name for path in found}
 
 
-def read_cityscapes_mask(path: Path) -> np.ndarray:
-    """Read ``*_labelIds.png`` or ``*_labelTrainIds.png`` as train ids, uint8 (H, W), 255 = void.
-
-    Raises:
-        FileNotFoundError: the file is missing.
-        LabelError: it holds colours instead of ids, or ids of the other format.
-    """
-    path = Path(path)
-    mask = read_mask(path, _IDS)
-    present = present_ids(mask)
-    highest = max(present - {VOID}, default=0)
-    if path.stem.endswith("_labelTrainIds"):
-        if highest >= _CLASSES:
-            raise LabelError(
-                f"{path} holds the id {highest}, but train ids end at {_CLASSES - 1}: these are "
-                "Cityscapes' own ids under the wrong name. Rename the file to "
-                f"{path.name.replace('labelTrainIds', 'labelIds')}."
-            )
-        return mask
-    # Own ids have no 255; the licence plate's id -1 could be stored as 255, beside ids above 18.
-    if VOID in present and highest < _CLASSES:
-        raise LabelError(
-            f"{path} holds {VOID} and no id above {_CLASSES - 1}: these are train ids under the "
-            "wrong name, and reading them as ids would shuffle the classes. Rename the file to "
-            f"{path.name.replace('labelIds', 'labelTrainIds')}, or unpack the original again."
-        )
-    return cityscapes_train_ids()[mask]
-
-
 def read_instance_ids(path: Path) -> np.ndarray:
     """Read ``*_instanceIds.png`` as int32 (H, W): an id below 34, or 1000 * id + number.
 
@@ -281,21 +240,13 @@ def read_instance_ids(path: Path) -> np.ndarray:
         LabelError: the file is not an instance image.
     """
     path = Path(path)
-    try:
-        with Image.open(path) as image:
-            mode, ids = image.mode, np.asarray(image)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} is missing. Unpack gtFine_trainvaltest.zip, or read without boxes."
-        ) from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise LabelError(f"{path} cannot be read ({error}). Copy or unpack it again.") from error
-    if not mode.startswith("I"):
+    image = open_image(path, "Unpack gtFine_trainvaltest.zip, or read without boxes.")
+    if not image.mode.startswith("I"):
         raise LabelError(
-            f"{path} has mode {mode}; instance ids go up to 33999 and need >= 16 bits. It is "
+            f"{path} has mode {image.mode}; instance ids go up to 33999 and need >= 16 bits. It is "
             "another kind of mask, or was converted. Unpack the original."
         )
-    ids = np.maximum(ids.astype(np.int32), 0)
+    ids = np.maximum(np.asarray(image).astype(np.int32), 0)
     things = {CITYSCAPES_IDS.index(name) for name in (*CITYSCAPES_THINGS, "caravan", "trailer")}
     numbers = np.flatnonzero(np.bincount(ids.ravel()))
     kinds = set((numbers[numbers >= 1000] // 1000).tolist())
@@ -317,16 +268,15 @@ def instance_boxes(ids: np.ndarray) -> Boxes:
     """
     from scipy import ndimage  # slow import, 0.3 s
 
-    train_ids = cityscapes_train_ids()
     coordinates, classes = [], []
     for number, place in enumerate(ndimage.find_objects(ids), start=1):
-        label = int(train_ids[number // 1000])  # void below 1000: 0 is "unlabeled"
+        label = int(TRAIN_ID_OF[number // 1000])  # void below 1000: 0 is "unlabeled"
         if place is None or label == VOID:
             continue
         rows, columns = place
         coordinates.append((columns.start, rows.start, columns.stop, rows.stop))
         classes.append(label)
-    groups = train_ids[np.flatnonzero(np.bincount(ids[ids < 1000].ravel()))]
+    groups = TRAIN_ID_OF[np.flatnonzero(np.bincount(ids[ids < 1000].ravel()))]
     things = range(CITYSCAPES_CLASSES.index(CITYSCAPES_THINGS[0]), _CLASSES)
     return Boxes(
         np.asarray(coordinates, np.float32).reshape(-1, 4), np.asarray(classes, np.int64),
@@ -334,18 +284,10 @@ def instance_boxes(ids: np.ndarray) -> Boxes:
     )
 
 
-def cityscapes_train_ids() -> np.ndarray:
-    """Return the train id of each id in ``labelIds.png``, uint8 (256,); 255 = void."""
-    table = np.full(256, VOID, dtype=np.uint8)
-    for train_id, name in enumerate(CITYSCAPES_CLASSES):
-        table[CITYSCAPES_IDS.index(name)] = train_id
-    return table
-
-
 def audit_cityscapes(folder: Path, lists: Sequence[Path]) -> Layout:
     """Return the layout to audit; trainIds, which some code needs, are separate lists."""
     found = {}
-    for kind, rules in (("labelIds", _label_ids()), ("labelTrainIds", _train_ids())):
+    for kind, rules in (("labelIds", LABEL_IDS), ("labelTrainIds", TRAIN_IDS)):
         for split in ("train", "val", "test"):
             entries = _cityscapes_entries(folder, split, kind, rules)
             wanted = kind == "labelIds" or any(e.mask and e.mask.is_file() for e in entries)
@@ -353,7 +295,7 @@ def audit_cityscapes(folder: Path, lists: Sequence[Path]) -> Layout:
                 found[split if kind == "labelIds" else f"{split} ({kind})"] = entries
     note = Finding("NOTE", "test", "its owner withholds the masks; they are not audited")
     by_name = {entry.name: entry for split in ("train", "val") for entry in found.get(split, ())}
-    found |= listed_entries(lists, by_name, _label_ids(), folder / "leftImg8bit")
+    found |= listed_entries(lists, by_name, LABEL_IDS, folder / "leftImg8bit")
     return Layout(f"Cityscapes in {shown(folder)}", found, (note,) if "test" in found else ())
 
 
@@ -375,23 +317,6 @@ def _cityscapes_entries(folder: Path, split: str, kind: str, rules: Rules) -> tu
         )
         for name in names for city in [name.split("_")[0]]
     )
-
-
-def _label_ids() -> Rules:
-    scored = {i: name for i, name in enumerate(CITYSCAPES_IDS) if name in CITYSCAPES_CLASSES}
-
-    def kind(path: Path, values: list[int]) -> str:
-        return "train ids" if VOID in values else "unknown ids"
-
-    void = frozenset(range(len(CITYSCAPES_IDS))) - scored.keys()
-    return Rules(ids=scored, void=void, kind_of_unknown=kind)
-
-
-def _train_ids() -> Rules:
-    def kind(path: Path, values: list[int]) -> str:
-        return "label ids" if max(values) < len(CITYSCAPES_IDS) else "unknown ids"
-
-    return Rules(ids=dict(enumerate(CITYSCAPES_CLASSES)), kind_of_unknown=kind)
 
 
 def get_cityscapes(root: Path, progress: bool = True) -> list[Count]:
@@ -443,6 +368,6 @@ DATASET = Dataset(
     name="cityscapes", title="Cityscapes", open=open_cityscapes,
     lists=("val", "test"),
     place="cityscapes", marks=("leftImg8bit",), licence=TERMS,
-    downloads={"cityscapes": Download(FETCH, TERMS, get_cityscapes, audit="cityscapes")},
+    downloads={"cityscapes": Download(FETCH, TERMS, get_cityscapes)},
     audit=audit_cityscapes,
 )

@@ -121,8 +121,8 @@ class Dataset:
     Attributes:
         name: its name in commands and configurations.
         title: its name for readers.
-        open: ``open(request, root, seed) -> Source``; ``root`` is the folder of the dataset or a
-            parent folder, ``seed`` samples what the files do not specify.
+        open: ``open(request, folder, seed) -> Source``; ``folder`` is that of the dataset, ``seed``
+            samples what the files do not specify. Called by :meth:`source`.
         options: the frozen dataclass of its own options.
         lists: the lists of :data:`LISTS` that a request may replace by another list.
         needs_root: whether it needs a folder from the user.
@@ -131,7 +131,6 @@ class Dataset:
         decode: the version of its reader, from 1; increased when any file is read differently. It
             enters the digest of every image set, which otherwise covers only the bytes.
         cached: images are small, share one size and are cached in memory.
-        palette: uint8 (256, 3), the colours that the audit expects of palette masks; None for any.
         licence: its terms, in a sentence; shown by ``semiseg data check``.
         downloads: commands ``semiseg data NAME`` that fetch it or a part of it.
         audit: ``audit(folder, lists) -> Layout``, the files and their expected content; ``folder``
@@ -148,10 +147,24 @@ class Dataset:
     marks: tuple[str, ...] = ()
     decode: int = 1
     cached: bool = False
-    palette: np.ndarray | None = field(default=None, repr=False, compare=False)
     licence: str = ""
     downloads: Mapping[str, Download] = field(default_factory=dict)
     audit: Callable[[Path | None, Sequence[Path]], Layout] | None = None
+
+    def source(self, request: Request, root: Path | None, seed: int) -> Source:
+        """Return the opened dataset.
+
+        Args:
+            request: its lists, classes and options.
+            root: the folder of the dataset or a parent folder.
+            seed: samples what the files do not specify.
+
+        Raises:
+            FileNotFoundError: the dataset, or a file of it, is missing.
+            ValueError: a fixed list or an unknown class is named, or a file is invalid.
+        """
+        self.refuse_lists(request)
+        return self.open(request, self.folder(root), seed)
 
     def folder(self, root: Path | None) -> Path | None:
         """Return the folder of the dataset: ``place`` below ``root``, or ``root`` itself.

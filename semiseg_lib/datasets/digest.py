@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from semiseg_lib.core.durable import Damaged, locked, read_json, write_json
 from semiseg_lib.core.paths import shown, work_root
@@ -55,7 +57,6 @@ class FileHashes:
             key = hashlib.sha256(self._folder.encode("utf-8", "surrogateescape")).hexdigest()
             self._table = work_root() / "digests" / f"{key}.json"
         self._records = self._read()
-        self._seen: set[str] = set()
         self._new: set[str] = set()
 
     def get(self, path: Path) -> str:
@@ -94,7 +95,7 @@ class FileHashes:
             with locked(self._table, verbose=False):  # a short wait
                 records = self._read() | {name: self._records[name] for name in self._new}
                 records = {name: record for name, record in records.items()
-                           if name in self._seen or os.access(name, os.F_OK)}
+                           if os.access(name, os.F_OK)}
                 table = {"version": TABLE_VERSION, "folder": self._folder, "files": records}
                 write_json(self._table, table)
         except OSError:
@@ -104,9 +105,7 @@ class FileHashes:
     def _remembered(self, path: Path) -> str | None:
         """Return the recorded hash, or None if there is none or it may be outdated."""
         status = file_status(path)
-        name = str(path.absolute())
-        self._seen.add(name)
-        record = self._records.get(name)
+        record = self._records.get(str(path.absolute()))
         if record is None or record[:4] != status:
             return None
         settled = max(record.modified_ns, record.changed_ns) + GRANULARITY_NS < record.recorded_ns
@@ -135,10 +134,9 @@ class FileHashes:
             table = read_json(self._table)
             if (table["version"], table["folder"]) != (TABLE_VERSION, self._folder):
                 return {}
-            records = {name: _Record(*record) for name, record in table["files"].items()}
-        except (OSError, Damaged, LookupError, TypeError, AttributeError):
+            return _RECORDS.validate_python(table["files"])
+        except (OSError, Damaged, LookupError, ValidationError):
             return {}
-        return records if all(map(_is_sound, records.values())) else {}
 
 
 class _Record(NamedTuple):
@@ -149,7 +147,10 @@ class _Record(NamedTuple):
     changed_ns: int
     inode: int
     recorded_ns: int  # the clock before the file was read
-    sha256: str
+    sha256: Annotated[str, Field(min_length=64, max_length=64)]
+
+
+_RECORDS = TypeAdapter(dict[str, _Record])
 
 
 def image_set_hashes(
@@ -277,9 +278,3 @@ def _sha256(path: Path) -> str:
     """Return the SHA-256 of the file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _is_sound(record: _Record) -> bool:
-    """Return whether a record has the expected types."""
-    numbers = all(isinstance(number, int) for number in record[:5])
-    return numbers and isinstance(record.sha256, str) and len(record.sha256) == 64

@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from semiseg_lib.datasets.dataset import Dataset, Request
-from semiseg_lib.datasets.single_class import Images, SingleClassSource
+from semiseg_lib.datasets.files import ReaderSource
+from semiseg_lib.datasets.single_class import Images, single_class_source
 
 DIGITS_CLASSES = tuple(str(digit) for digit in range(10))
 HELD_OUT = (300, 500)
 """Number of images sampled for val and test."""
 
 
-def open_digits(request: Request, root: Path | None, seed: int) -> SingleClassSource:
-    """Return the source of the digits; ``root`` is not used.
+def open_digits(request: Request, folder: Path | None, seed: int) -> ReaderSource:
+    """Return the source of the digits; they need no folder.
 
     Raises:
-        ValueError: a list is named, or ``keep`` names an unknown class.
+        ValueError: ``keep`` names an unknown class.
     """
-    DATASET.refuse_lists(request)
-    return SingleClassSource(read_digits(), DIGITS_CLASSES, request.keep, *HELD_OUT, "digits")
+    return single_class_source(read_digits(), DIGITS_CLASSES, request.keep, *HELD_OUT, "digits")
 
 
 @lru_cache(maxsize=1)

@@ -41,7 +41,7 @@ def read_image(path: Path) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: the file is truncated or not an image.
     """
-    return np.array(_open(path).convert("RGB")).transpose(2, 0, 1)
+    return np.array(open_image(path).convert("RGB")).transpose(2, 0, 1)
 
 
 def read_mask(path: Path, num_classes: int) -> np.ndarray:
@@ -51,7 +51,7 @@ def read_mask(path: Path, num_classes: int) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: the file is truncated, holds colours instead of ids, or an id out of range.
     """
-    image = _open(path)
+    image = open_image(path)
     if image.mode not in ("P", "L", "1"):
         raise LabelError(
             f"{path} is a colour image (mode {image.mode}), not a mask of class ids. "
@@ -83,28 +83,39 @@ def write_mask(mask: np.ndarray, path: Path) -> None:
 
 def mask_png(mask: np.ndarray) -> bytes:
     """Return uint8 (H, W) ids as the bytes of a PNG with VOC's palette."""
-    image = Image.fromarray(np.asarray(mask, dtype=np.uint8), mode="P")
+    image = Image.fromarray(np.asarray(mask, dtype=np.uint8))
     image.putpalette(voc_palette())
     file = BytesIO()
     image.save(file, format="PNG")
     return file.getvalue()
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(
+    path: Path, missing: str = "Add the file, or remove its name from the list."
+) -> Image.Image:
+    """Return an image, decoded.
+
+    Args:
+        path: the file.
+        missing: the fix if it is missing.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        LabelError: the file is truncated or not an image.
+    """
     try:
         image = Image.open(path)
         image.load()
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} is missing. Add the file, or remove its name from the list."
-        ) from None
-    except (UnidentifiedImageError, OSError) as error:
+        raise FileNotFoundError(f"{path} is missing. {missing}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError,
+            Image.DecompressionBombError) as error:
         raise LabelError(f"{path} cannot be read ({error}). Copy or download it again.") from error
     return image
 
 
 def packed_ids(
-    file_classes: Sequence[str], keep: Sequence[str] | None, where: Path
+    file_classes: Sequence[str], keep: Sequence[str] | None, where: Path | str
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the kept classes, and the new id of each old id, uint8 (256,), 255 = void.
 

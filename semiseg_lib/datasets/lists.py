@@ -45,15 +45,10 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
             the mask of another.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"the list {path} is missing. Download it from its repository (published lists are "
-            "not part of this library), or leave it out to sample the labelled images by seed."
-        )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file. Pass a list, one image per line.") from None
+    lines = read_lines(
+        path, "Download it from its repository (published lists are not part of this library), or "
+        "leave it out to sample the labelled images by seed."
+    )
     whole = tuple(line.strip() for line in lines if line.strip())
     if whole and set(whole) <= set(known):
         check_no_duplicates(whole, f"the list {path}")
@@ -71,6 +66,25 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
     names = tuple(_name(columns, path, number) for number, columns in rows)
     check_no_duplicates(names, f"the list {path}")
     return names
+
+
+def read_lines(path: Path, missing: str) -> list[str]:
+    """Return the lines of a text file.
+
+    Args:
+        path: the file.
+        missing: the fix if it is missing.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: it is not text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. {missing}")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file. Save it as UTF-8, one per line.") from None
 
 
 def list_digest(names: Sequence[str]) -> str:
@@ -104,9 +118,14 @@ def check_no_duplicates(names: Sequence[str], what: str) -> None:
         )
 
 
-def bare_name(entry: str) -> str:
-    """Return NAME of ``/JPEGImages/NAME.jpg``, ``city/NAME_leftImg8bit.png`` or ``NAME``."""
-    return _without(_stem(entry), _IMAGE_ENDINGS)
+def check_known(names: Sequence[str], known: Collection[str], what: str, where: Path) -> None:
+    """Raise ValueError if a name occurs twice or is not among the known images in ``where``."""
+    check_no_duplicates(names, what)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(
+            f"{what} names {len(unknown)} images that are not in {where}, such as {unknown[0]}. "
+            f"Names look like {next(iter(known))}, without folder and ending."
+        )
 
 
 def _stem(entry: str) -> str:
@@ -135,12 +154,13 @@ def _form(columns: Sequence[str]) -> str:
 
 
 def _name(columns: Sequence[str], path: Path, number: int) -> str:
+    """Return NAME of ``/JPEGImages/NAME.jpg``, ``city/NAME_leftImg8bit.png`` or ``NAME``."""
     if len(columns) > 2:
         raise ValueError(
             f"line {number} of {path} has {len(columns)} columns; one (the image) or two (the "
             "image and its mask) can be read. Separate columns by tabs if names contain spaces."
         )
-    name = bare_name(columns[0])
+    name = _without(_stem(columns[0]), _IMAGE_ENDINGS)
     if len(columns) == 2:
         mask = _stem(columns[1])
         if name not in (mask, _without(mask, _MASK_ENDINGS)):

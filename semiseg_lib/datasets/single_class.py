@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from semiseg_lib.datasets.files import ReaderSource
 from semiseg_lib.datasets.labels import packed_ids
 from semiseg_lib.datasets.sample import Sample
 from semiseg_lib.datasets.splits import sample_evenly
@@ -41,9 +42,9 @@ class SingleClassDataset:
     """Some images of one class each as :class:`Sample`; no boxes.
 
     Args:
-        names: N names.
-        images: uint8 (N, 3, H, W).
-        labels: uint8 (N,) class ids, 255 = void.
+        images: all images.
+        places: (N,), which of them.
+        labels: uint8, new class ids of all images, 255 = void.
         classes: C names.
         masks: include the masks; False or None for none.
     """
@@ -53,37 +54,36 @@ class SingleClassDataset:
     decoding = ""
 
     def __init__(
-        self,
-        names: Sequence[str],
-        images: np.ndarray,
-        labels: np.ndarray,
-        classes: Sequence[str],
+        self, images: Images, places: np.ndarray, labels: np.ndarray, classes: Sequence[str],
         masks: bool = True,
     ) -> None:
-        self.names, self.classes, self.masks = list(names), tuple(classes), masks
-        self._images, self._labels = images, labels
+        self.names = [images.names[place] for place in places]
+        self.classes, self.masks = tuple(classes), masks
+        self._images, self._places, self._labels = images.images, places, labels
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        image = self._images[index]
-        label = self._labels[index]
+        image, label = self._images[self._places[index]], self._labels[self._places[index]]
         mask = np.full(image.shape[1:], label, np.uint8) if self.masks else None
         return Sample(self.names[index], image, mask)
 
     def content(self, index: int) -> Iterator[bytes]:
         """Yield the bytes of the image, and of its label if masks are read."""
-        yield self._images[index].tobytes()
+        yield self._images[self._places[index]].tobytes()
         if self.masks:
-            yield self._labels[index].tobytes()
+            yield self._labels[self._places[index]].tobytes()
 
 
-class SingleClassSource:
-    """Source of images of one class each; see :class:`semiseg_lib.datasets.dataset.Source`.
+def single_class_source(
+    images: Images, classes: Sequence[str], keep: Sequence[str], val: int, test: int, where: str
+) -> ReaderSource:
+    """Return the source of images of one class each.
 
-    Val and test are the same for every seed and class-balanced. All other images are candidates.
-    Every list has a fixed random order, so that its first images are a random sample of it.
+    Val and test are the same for every seed and class-balanced. All other images are candidates,
+    and unlabelled. Every list has a fixed random order, so that its first images are a random
+    sample of it.
 
     Args:
         images: all images.
@@ -93,43 +93,22 @@ class SingleClassSource:
         test: number of images sampled for test; 0 if the dataset has its own test images.
         where: the dataset, for messages.
     """
+    kept, new_id = packed_ids(classes, keep, where)
+    generator = np.random.default_rng(SPLIT_SEED)
+    rest, of_test = np.flatnonzero(~images.is_test), np.flatnonzero(images.is_test)
+    of_val = _sampled(rest, images.labels, val, generator)
+    rest = np.setdiff1d(rest, of_val)
+    if test:
+        of_test = _sampled(rest, images.labels, test, generator)
+        rest = np.setdiff1d(rest, of_test)
+    places = {name: generator.permutation(one)
+              for name, one in (("candidates", rest), ("val", of_val), ("test", of_test))}
+    places["unlabelled"] = places["candidates"]
 
-    def __init__(
-        self, images: Images, classes: Sequence[str], keep: Sequence[str], val: int, test: int,
-        where: str,
-    ) -> None:
-        self.classes, new_id = packed_ids(classes, keep, where)
-        self.boxed = np.zeros(len(self.classes), bool)
-        self.folder = None
-        self._images, self._labels = images, new_id[images.labels]
-        generator = np.random.default_rng(SPLIT_SEED)
-        rest, of_test = np.flatnonzero(~images.is_test), np.flatnonzero(images.is_test)
-        of_val = _sampled(rest, images.labels, val, generator)
-        rest = np.setdiff1d(rest, of_val)
-        if test:
-            of_test = _sampled(rest, images.labels, test, generator)
-            rest = np.setdiff1d(rest, of_test)
-        places = {"candidates": rest, "val": of_val, "test": of_test}
-        self._places = {name: generator.permutation(one) for name, one in places.items()}
+    def reader(which: str, masks: bool, boxes: bool) -> SingleClassDataset:
+        return SingleClassDataset(images, places[which], new_id[images.labels], kept, masks)
 
-    def names(self, which: str) -> Sequence[str]:
-        """Return the image names of a list; the unlabelled ones are the candidates."""
-        return tuple(self._images.names[place] for place in self._places_of(which))
-
-    def reader(self, which: str, masks: bool, boxes: bool) -> SingleClassDataset:
-        """Return the reader of a list, without boxes."""
-        places = self._places_of(which)
-        return SingleClassDataset(
-            self.names(which), self._images.images[places], self._labels[places], self.classes,
-            masks,
-        )
-
-    def has_boxes(self, name: str) -> bool:
-        """Return False: there are no boxes."""
-        return False
-
-    def _places_of(self, which: str) -> np.ndarray:
-        return self._places["candidates" if which in ("unlabelled", "hidden") else which]
+    return ReaderSource(None, classes, keep, (), reader)
 
 
 def _sampled(

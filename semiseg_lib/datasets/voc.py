@@ -1,8 +1,8 @@
 """PASCAL VOC 2012, with the additional masks of the Semantic Boundaries Dataset (SBD).
 
 The layout is that of :mod:`semiseg_lib.datasets.devkit.layout`. Addresses and hashes of the
-archives are those of the installed torchvision. Further mirrors need not be trusted: the hash is
-checked.
+archives are those of torchvision (a test compares them). Further mirrors need not be trusted: the
+hash is checked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import (
     AUG_FOLDER,
@@ -24,12 +23,8 @@ from semiseg_lib.datasets.acquire import (
 )
 from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import LISTS, Dataset, Request
-from semiseg_lib.datasets.devkit.layout import HIDDEN_MASKS, PALETTE, VOCSource, voc_layout
-
-make_torchvision_importable()
-
-from torchvision.datasets import SBDataset  # noqa: E402
-from torchvision.datasets.voc import DATASET_YEAR_DICT  # noqa: E402
+from semiseg_lib.datasets.devkit.layout import HIDDEN_MASKS, voc_layout, voc_source
+from semiseg_lib.datasets.files import ReaderSource
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
@@ -40,6 +35,20 @@ SBD_LISTS = ("train_aug", "sbd_extra")
 """Lists with images whose masks come from the Semantic Boundaries Dataset only."""
 
 VOC_HOME = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
+VOC_ARCHIVE = Archive(
+    "VOCtrainval_11-May-2012.tar", "md5:6cd6e144f989b92b3379bac3b3de84fd",
+    ("https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+     f"{VOC_HOME}VOCtrainval_11-May-2012.tar",
+     "https://d2l-data.s3-accelerate.amazonaws.com/VOCtrainval_11-May-2012.tar"), home=VOC_HOME,
+)
+"""PASCAL VOC 2012, training and validation part (2.0 GB)."""
+SBD_HOME = "www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours"
+SBD_ARCHIVE = Archive(
+    "benchmark.tgz", "md5:82b4d87ceb2ed10f6038a1cba92111cb",
+    (f"https://{SBD_HOME}/benchmark.tgz",
+     f"http://{SBD_HOME.replace('www2', 'www', 1)}/benchmark.tgz"), home=f"https://{SBD_HOME}",
+)
+"""The Semantic Boundaries Dataset (1.4 GB)."""
 TERMS = (
     "images come from flickr and stay under its terms; annotations for research; cite the PASCAL "
     "VOC challenge 2012."
@@ -49,14 +58,12 @@ SBD_TERMS = (
 )
 
 
-def open_voc(request: Request, root: Path | None, seed: int) -> VOCSource:
+def open_voc(request: Request, folder: Path, seed: int) -> ReaderSource:
     """Return the source that a request names; labelled images are sampled from ``train``.
 
     Raises:
-        FileNotFoundError: the dataset is missing.
         ValueError: ``keep`` names an unknown class.
     """
-    DATASET.refuse_lists(request)
     lists = {
         "candidates": request.candidates or "train",
         "unlabelled": request.unlabelled or "train_aug",
@@ -65,7 +72,7 @@ def open_voc(request: Request, root: Path | None, seed: int) -> VOCSource:
     }
     masks = {which: HIDDEN_MASKS for which in lists if lists[which] in SBD_LISTS}
     masks["unlabelled"] = HIDDEN_MASKS
-    return VOCSource(DATASET.folder(root), VOC_CLASSES, request.keep, lists, masks)
+    return voc_source(folder, VOC_CLASSES, request.keep, lists, masks)
 
 
 def audit_voc(folder: Path, lists: Sequence[Path]) -> Layout:
@@ -73,35 +80,10 @@ def audit_voc(folder: Path, lists: Sequence[Path]) -> Layout:
     return voc_layout(folder, VOC_CLASSES, lists)
 
 
-def voc_archive() -> Archive:
-    """Return the archive of PASCAL VOC 2012, training and validation part (2.0 GB)."""
-    known = DATASET_YEAR_DICT["2012"]
-    name = known["filename"]
-    mirrors = (known["url"], VOC_HOME + name,
-               f"https://d2l-data.s3-accelerate.amazonaws.com/{name}")
-    return Archive(
-        name, f"md5:{known['md5']}", tuple(dict.fromkeys(mirrors)),
-        f"fetch {name} ({known['md5']} is its md5) with a browser from {VOC_HOME} or from a copy "
-        "that you trust, put it into {folder} and run the same command again: it unpacks "
-        "from there.",
-    )
-
-
-def sbd_archive() -> Archive:
-    """Return the archive of the Semantic Boundaries Dataset (1.4 GB)."""
-    name, home = SBDataset.filename, SBDataset.url.rpartition("/")[0]
-    urls = (SBDataset.url, SBDataset.url.replace("https://www2.", "http://www."))
-    return Archive(
-        name, f"md5:{SBDataset.md5}", tuple(dict.fromkeys(urls)),
-        f"fetch {name} ({SBDataset.md5} is its md5) with a browser from {home}, put it into "
-        "{folder} and run the same command again: it unpacks from there.",
-    )
-
-
 def get_voc(root: Path, progress: bool = True) -> list[Count]:
     """Download VOC to ``VOCdevkit/VOC2012`` below ``root`` if missing; return the file counts."""
     target = root / "VOCdevkit" / "VOC2012"
-    get_archive(voc_archive(), "VOCdevkit/VOC2012", target, root, progress)
+    get_archive(VOC_ARCHIVE, "VOCdevkit/VOC2012", target, root, progress)
     lists = target / "ImageSets" / "Segmentation"
     return [
         count_files(target / "JPEGImages", "*.jpg", 17125),
@@ -124,7 +106,7 @@ def get_sbd(root: Path, progress: bool = True) -> list[Count]:
             f"{shown(voc)} is missing, and SBD's masks belong to its images. Download it first: "
             "semiseg data voc."
         )
-    get_archive(sbd_archive(), "benchmark_RELEASE/dataset", target, root, progress)
+    get_archive(SBD_ARCHIVE, "benchmark_RELEASE/dataset", target, root, progress)
     make_aug(target, voc, progress=progress)
     return [
         count_files(target / "cls", "*.mat", 11355),
@@ -140,15 +122,14 @@ DATASET = Dataset(
     lists=LISTS,
     place="VOCdevkit/VOC2012",
     marks=("ImageSets/Segmentation",),
-    palette=PALETTE,
     licence=TERMS,
     downloads={
         "voc": Download(
-            "Download PASCAL VOC 2012, unpack and count it (2.0 GB).", TERMS, get_voc, audit="voc"
+            "Download PASCAL VOC 2012, unpack and count it (2.0 GB).", TERMS, get_voc
         ),
         "sbd": Download(
             "Download SBD and convert its masks to SegmentationClassAug beside VOC's (1.4 GB).",
-            SBD_TERMS, get_sbd, audit="voc",
+            SBD_TERMS, get_sbd,
         ),
     },
     audit=audit_voc,

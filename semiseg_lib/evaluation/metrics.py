@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol, predicted_parts
+from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
+from semiseg_lib.evaluation.predict import predicted_parts
 from semiseg_lib.methods.base import Method
 
 
@@ -54,6 +55,16 @@ class Evaluation:
 
     confusion: np.ndarray
     classes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, pairs: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[str]
+    ) -> Evaluation:
+        """Return the scores of pairs (truth, prediction), read one by one."""
+        total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        for truth, prediction in pairs:
+            total += confusion_matrix(truth, prediction, len(classes))
+        return cls(total, tuple(classes))
 
     @property
     def iou(self) -> np.ndarray:
@@ -114,10 +125,7 @@ def evaluate_labels(
     Raises:
         ValueError: their numbers or sizes differ, or an id is out of range.
     """
-    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    for one_truth, one_prediction in zip(truth, prediction, strict=True):
-        total += confusion_matrix(one_truth, one_prediction, len(classes))
-    return Evaluation(total, tuple(classes))
+    return Evaluation.of(zip(truth, prediction, strict=True), classes)
 
 
 def evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -15,46 +15,11 @@ from tqdm import tqdm
 
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Part
-from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.datasets.sample import Sample
+from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods.base import Method
 
 PIXELS_PER_PASS = 2**18  # of the images predicted together: 64 of 64x64, or one large image
-
-
-@dataclass(frozen=True)
-class Protocol(Configuration):
-    """Options of prediction; the default is one pass over the whole image.
-
-    Attributes:
-        window: 0 for the whole image, else the side of a square sliding window, in pixels.
-        overlap: the fraction of a window shared with its neighbour, in [0, 1).
-        flip: also predict the mirrored image, and average.
-        scales: scales at which the image is predicted, 1 = its own size; averaged.
-
-    Raises:
-        ValueError: a value is out of its range.
-    """
-
-    window: int = 0
-    overlap: float = 1 / 3
-    flip: bool = False
-    scales: tuple[float, ...] = (1.0,)
-
-    def __post_init__(self) -> None:
-        if self.window < 0:
-            raise ValueError(f"window is {self.window}; it must be >= 0 pixels; 0 for none.")
-        if not 0 <= self.overlap < 1:
-            raise ValueError(f"overlap is {self.overlap}; it must be in [0, 1).")
-        if not self.scales or min(self.scales) <= 0:
-            raise ValueError(f"scales are {self.scales}; give at least one, each > 0.")
-
-    def views(self) -> list[tuple[float, bool]]:
-        """Return (scale, flip) of each view whose mean is the prediction."""
-        return [(scale, flip) for scale in self.scales for flip in (False, True)[: 1 + self.flip]]
-
-
-WHOLE_IMAGE = Protocol()
 
 
 def predict_part(method: Method, part: Part, protocol: Protocol = WHOLE_IMAGE) -> Tensor:
@@ -209,17 +174,13 @@ def _box_maps(method: Method, part: Part) -> Tensor | None:
 
 def _of_one_size(images: ImageSet) -> Iterator[tuple[range, list[Sample]]]:
     """Yield runs of consecutive images of one size that have at most PIXELS_PER_PASS pixels."""
-    samples: list[Sample] = []
-    for number in range(len(images)):
-        sample = images.sample(number)
-        size = sample.image.shape[1:]
-        full = (len(samples) + 1) * math.prod(size) > PIXELS_PER_PASS
-        if samples and (full or samples[0].image.shape[1:] != size):
-            yield range(number - len(samples), number), samples
-            samples = []
-        samples.append(sample)
-    if samples:
-        yield range(len(images) - len(samples), len(images)), samples
+    first = 0
+    samples = map(images.sample, range(len(images)))
+    for size, run in groupby(samples, lambda sample: sample.image.shape[1:]):
+        most = max(PIXELS_PER_PASS // math.prod(size), 1)
+        while together := list(islice(run, most)):
+            yield range(first, first + len(together)), together
+            first += len(together)
 
 
 def _device(method: Method) -> torch.device:

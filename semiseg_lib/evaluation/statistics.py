@@ -18,15 +18,12 @@ class Interval(NamedTuple):
     sd: float
     count: int
 
-
-class PairedInterval(NamedTuple):
-    """A mean difference a − b with its interval; ``verdict`` tells whether a beats b."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
-    verdict: str
+    @property
+    def verdict(self) -> str:
+        """Return what the interval of a difference shows: "better", "worse" or "cannot tell"."""
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "cannot tell"
 
 
 def mean_and_interval(values: Sequence[float], level: float = 0.95) -> Interval:
@@ -53,7 +50,7 @@ def mean_and_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
 def paired_interval(
     a: Sequence[float], b: Sequence[float], level: float = 0.95
-) -> PairedInterval:
+) -> Interval:
     """Return the paired t interval of the mean of a − b over runs that share a seed.
 
     Args:
@@ -61,8 +58,8 @@ def paired_interval(
         level: confidence level, in (0, 1).
 
     Returns:
-        verdict "better" if the whole interval lies above zero, "worse" if below, else
-        "cannot tell".
+        the interval, whose ``verdict`` is "better" if the whole of it lies above zero, "worse" if
+        below, else "cannot tell".
 
     Raises:
         ValueError: lengths differ, fewer than two pairs, or a value that is not finite.
@@ -72,15 +69,7 @@ def paired_interval(
         raise ValueError(f"a and b must be paired by seed, got {len(a)} and {len(b)} values")
     if len(a) < 2:
         raise ValueError("one pair has no spread: run at least two seeds of each")
-    mean, low, high, _, count = mean_and_interval(a - b, level)
-    return PairedInterval(mean, low, high, count, verdict_of(low, high))
-
-
-def verdict_of(low: float, high: float) -> str:
-    """Return what the interval of a difference shows: "better", "worse" or "cannot tell"."""
-    if low > 0:
-        return "better"
-    return "worse" if high < 0 else "cannot tell"
+    return mean_and_interval(a - b, level)
 
 
 def _finite(values: Sequence[float], name: str) -> np.ndarray:

@@ -2,27 +2,10 @@
 
 ``resolve(value, machine)`` finds or makes what a value stands for. The storylines name the values:
 :mod:`self_correction` (boxes as weak labels), :mod:`semi_supervised` (no boxes),
-:mod:`pseudo_labelling` (iterated pseudo-labelling).
+:mod:`pseudo_labelling` (iterated pseudo-labelling). ``__init__.pyi`` lists the names; each is
+imported when it is first used.
 """
 
-from semiseg_lib.experiments import pseudo_labelling, self_correction, semi_supervised
-from semiseg_lib.experiments.identity import Identity, Inputs
-from semiseg_lib.experiments.labels import corrected_logits, evaluate_unlabelled
-from semiseg_lib.experiments.machine import Machine
-from semiseg_lib.experiments.resolving import resolve
-from semiseg_lib.experiments.trained import Trained, open_run
-from semiseg_lib.experiments.values import (
-    Logits,
-    MixedLogits,
-    PseudoLabels,
-    Run,
-    networks_trained,
-    runs_behind,
-)
+import lazy_loader
 
-__all__ = [
-    "Identity", "Inputs", "Logits", "Machine", "MixedLogits", "PseudoLabels", "Run", "Trained",
-    "corrected_logits", "evaluate_unlabelled", "networks_trained", "open_run",
-    "pseudo_labelling", "resolve",
-    "runs_behind", "self_correction", "semi_supervised",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -158,10 +158,11 @@ class Inputs:
 
     def _identified(self, value: Value) -> Identity:
         parents = {name: self.identity(one).digest for name, one in value.parents().items()}
+        files = weights_files(value) if isinstance(value, Run) else {}
         return Identity(
             value, self.data(value).classes,
             {role: images.digest for role, images in self.image_sets(value).items()}, parents,
-            weights_of(value) if isinstance(value, Run) else {},
+            {name: file_hash(path) for name, path in files.items()},
         )
 
 
@@ -217,15 +218,6 @@ def weights_files(run: Run) -> dict[str, Path]:
     return {name: weights_file(one) for name, one in networks.items() if one.weights}
 
 
-def weights_of(run: Run) -> dict[str, str]:
-    """Return the SHA-256 of each file of :func:`weights_files`.
-
-    Raises:
-        As :func:`weights_files`.
-    """
-    return {name: file_hash(path) for name, path in weights_files(run).items()}
-
-
 def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:
     """Return the additional networks that a method's options describe, by field."""
     return {name: one for name, one in vars(options).items() if isinstance(one, ModelConfig)}
@@ -243,18 +235,15 @@ def need_boxes(data: Data, part: str) -> None:
         data: the images.
         part: the images that it is to label, ``labelled`` or ``unlabelled``.
     """
-    lack = ""
-    for name in ("labelled", "val", "test"):
-        members = data.names[name]
-        if lacking := [one for one in members if not data.knows_boxes(one)]:
-            lack = (f"no boxes on {len(lacking)} of its {len(members)} {name} images, such as "
-                    f"{lacking[0]}")
-            break
-    if not lack and not len(boxed_part(data, part)):
-        lack = f"no {part} images with boxes"
-    if lack:
+    lacking = {name: [one for one in data.names[name] if not data.knows_boxes(one)]
+               for name in ("labelled", "val", "test")}
+    lacks = [f"no boxes on {len(some)} of its {len(data.names[name])} {name} images, such as "
+             f"{some[0]}" for name, some in lacking.items() if some]
+    if not len(boxed_part(data, part)):
+        lacks.append(f"no {part} images with boxes")
+    if lacks:
         raise ValueError(
-            f"{data.config.dataset} has {lack}, so no ancillary can label them. Add boxes (the "
+            f"{data.config.dataset} has {lacks[0]}, so no ancillary can label them. Add boxes (the "
             "background must be the first class), or train `supervised` or a method that "
             "learns from unlabelled images."
         )

@@ -24,7 +24,14 @@ from semiseg_lib.experiments.lists import (
 from semiseg_lib.experiments.places import other_sources, stored_lists
 from semiseg_lib.experiments.trained import with_published_list
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.stores.store import ASIDE, MANIFEST, Store, delete_store, is_set_aside
+from semiseg_lib.stores.store import (
+    ASIDE,
+    MANIFEST,
+    Store,
+    delete_store,
+    is_set_aside,
+    status_of,
+)
 from semiseg_lib.training.run_folder import CONFIG, read_description
 
 FOLDERS = tuple(dict.fromkeys(FOLDER_OF.values()))
@@ -63,7 +70,7 @@ class Item:
     size: int
     identity: str = ""
     parents: tuple[str, ...] = ()
-    stamp: tuple[int, int] = (0, 0)
+    stamp: tuple[int, ...] = ()
 
 
 def inventory(root: Path | None = None) -> list[Item]:
@@ -109,7 +116,7 @@ def remove(item: Item) -> bool:
         False if it was written again meanwhile: then it is kept.
     """
     with locked(item.path):
-        if _stamp(item.path) != item.stamp:
+        if status_of(item.path) != item.stamp:
             return False
         if item.path.is_dir():
             delete_store(item.path)
@@ -191,16 +198,7 @@ def _is_of_earlier_version(path: Path) -> bool:
 
 def _seen(path: Path, state: State, why: str) -> Item:
     """Return the item at a path, as it is now."""
-    return Item(path, state, why, _size(path), stamp=_stamp(path))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return inode and modification time of a file or folder; zeros if it is gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_ino, status.st_mtime_ns
+    return Item(path, state, why, _size(path), stamp=status_of(path))
 
 
 def _described(path: Path) -> tuple[dict[str, Any], dict[str, str], bool]:
@@ -262,11 +260,6 @@ def _orphaned(item: Item, there: set[str], needed: set[str]) -> Item:
 
 
 def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    size = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            with suppress(OSError):
-                size += (Path(folder) / name).stat().st_size
-    return size
+    inside = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    statuses = map(status_of, inside if path.is_dir() else [path])
+    return sum(status[0] for status in statuses if status)

@@ -12,7 +12,7 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.weak_view import stored_stride
 from semiseg_lib.core.paths import shown
-from semiseg_lib.evaluation.metrics import Evaluation, evaluate_labels
+from semiseg_lib.evaluation.metrics import Evaluation
 from semiseg_lib.evaluation.predict import logits_of
 from semiseg_lib.experiments.identity import Inputs
 from semiseg_lib.experiments.places import other_sources
@@ -94,11 +94,9 @@ def evaluate_unlabelled(
     if isinstance(store, LogitsStore):
         refuse_labels_of_others(store, data, images)
     pairs = zip(data.truth_of(images), logits, strict=True)
-    total = sum(
-        evaluate_labels([truth], [_label(one, truth.shape)], data.classes).confusion
-        for truth, one in pairs
+    return Evaluation.of(
+        ((truth, _label(one, truth.shape)) for truth, one in pairs), data.classes
     )
-    return Evaluation(total, data.classes)
 
 
 def _corrected(

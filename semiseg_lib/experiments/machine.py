@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -11,13 +12,13 @@ class Machine:
     """Device, data folder, workers and trackers; none of them affects the result.
 
     Attributes:
-        device: "cpu" to stay on the CPU; None selects the best available device.
-        root: the folder that holds real datasets; None asks ``SEMISEG_DATA``.
+        device: cpu to stay on the CPU; None selects the best available device.
+        root: the folder that holds the dataset; None asks SEMISEG_DATA.
         workers: processes that prefetch batches; 0 reads them in this one.
-        trackers: names of experiment trackers, such as ``tensorboard``.
+        trackers: experiment trackers, such as tensorboard, that show the losses during a run.
     """
 
-    device: str | None = None
+    device: Literal["cpu"] | None = None
     root: Path | None = None
     workers: int = 0
     trackers: tuple[str, ...] = ()

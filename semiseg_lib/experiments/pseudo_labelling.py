@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation.metrics import Evaluation, confusion_matrix
+from semiseg_lib.evaluation.metrics import Evaluation
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.refusals import refuse_labels_of_others
 from semiseg_lib.experiments.resolving import resolve
@@ -156,10 +156,7 @@ def evaluate_labels(labels: PseudoLabelStore, trained: Trained) -> Evaluation:
         ValueError: the labels are those of other images.
     """
     refuse_labels_of_others(labels, trained.data, trained.data.unlabelled)
-    classes = trained.classes
-    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    for number, truth in enumerate(trained.data.unlabelled_truth):
-        label = labels[number]
-        known = np.where(label == VOID, VOID, truth)
-        total += confusion_matrix(known, np.where(label == VOID, 0, label), len(classes))
-    return Evaluation(total, classes)
+    pairs = zip(trained.data.unlabelled_truth, labels, strict=True)
+    return Evaluation.of(
+        ((np.where(label == VOID, VOID, truth), label) for truth, label in pairs), trained.classes
+    )

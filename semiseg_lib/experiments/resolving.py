@@ -202,13 +202,13 @@ class _Resolver:
     ) -> bool:
         """Return whether a run must be trained; prepare its folder if so."""
         if anew:
-            folder.delete()
+            folder.store.delete()
         elif folder.store.manifest_path.exists():
             problem = self._problem(identity, folder.store)
             if not problem:
                 return False  # another command has finished it meanwhile
-            print(f"{problem} The run is set aside as {shown(folder.set_aside())} and made again.",
-                  file=sys.stderr)
+            aside = shown(folder.store.set_aside())
+            print(f"{problem} The run is set aside as {aside} and made again.", file=sys.stderr)
         lists = lists_of(self.inputs, identity, sources)
         if folder.has_checkpoint and (problem := _doubt(folder, lists)):
             folder.set_checkpoints_aside()
@@ -230,10 +230,9 @@ class _Resolver:
         if run.validation is None:
             return None
 
-        def score(method: Method) -> float:
-            return 100 * evaluate(method, data.val, data.classes, run.validation).mean_iou
-
-        return score
+        return lambda method: (
+            100 * evaluate(method, data.val, data.classes, run.validation).mean_iou
+        )
 
     # ----------------------------------------------------------------------------------- labels
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from semiseg_lib.core.provenance import code_version, compare_machines, state_of
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.evaluation.metrics import Evaluation, evaluate
-from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
+from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.experiments.identity import NAME, SCHEMA, Identity, Inputs, as_scored, build
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.places import digest_of_bytes, stored_lists
@@ -245,7 +246,7 @@ def with_published_list(options: dict[str, Any], folder: Path) -> dict[str, Any]
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return _changed(options, lambda key, one: path.as_posix()
-                    if key == "published" and one == listed else None)
+                    if key == "published" and one == listed else one)
 
 
 def with_weights_at(description: Mapping[str, Any], paths: Sequence[Path]) -> dict[str, Any]:
@@ -266,7 +267,7 @@ def with_weights_at(description: Mapping[str, Any], paths: Sequence[Path]) -> di
     words = ModelConfig.SCHEMA.paths["weights"]
     if len(paths) == 1:
         return _changed(options, lambda key, one: paths[0].as_posix()
-                        if key == "weights" and one not in words else None)
+                        if key == "weights" and one not in words else one)
     held = {file_hash(path): path for path in paths}
     if others := [path for digest, path in held.items() if digest not in recorded.values()]:
         raise ValueError(f"the run did not start with the encoder weights in {others[0]}.")
@@ -274,7 +275,7 @@ def with_weights_at(description: Mapping[str, Any], paths: Sequence[Path]) -> di
     moved = {networks[name]["weights"]: held[digest] for name, digest in recorded.items()
              if digest in held}
     return _changed(options, lambda key, one: moved[one].as_posix()
-                    if key == "weights" and one in moved else None)
+                    if key == "weights" and one in moved else one)
 
 
 def _values_of(name: str, options: Any) -> Iterator[Any]:
@@ -290,13 +291,10 @@ def _values_of(name: str, options: Any) -> Iterator[Any]:
 
 
 def _changed(options: Any, change: Callable[[str, Any], Any]) -> Any:
-    """Return stored options with ``change(key, value)`` in place, at any depth, unless None."""
-    if isinstance(options, list):
-        return [_changed(one, change) for one in options]
-    if not isinstance(options, dict):
-        return options
-    return {key: _changed(one, change) if (new := change(key, one)) is None else new
-            for key, one in options.items()}
+    """Return stored options with ``change(key, value)`` in place of every value, at any depth."""
+    return json.loads(json.dumps(options), object_hook=lambda entry: {
+        key: change(key, one) for key, one in entry.items()
+    })
 
 
 _warned: set[str] = set()

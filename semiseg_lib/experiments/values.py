@@ -12,19 +12,27 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from semiseg_lib import methods
-from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.core.fingerprint import Configuration
-from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
+from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.recipes import Profile
-from semiseg_lib.training.loop import TrainConfig
+from semiseg_lib.training.options import TrainConfig
+
+
+class Value(Configuration):
+    """Base class of the values."""
+
+    def parents(self) -> dict[str, Value]:
+        """Return the values that this one builds on, by a stable name."""
+        return {name.replace("_", " "): one for name, one in vars(self).items()
+                if isinstance(one, Value)}
 
 
 @dataclass(frozen=True)
-class Run(Configuration):
+class Run(Value):
     """One training run.
 
     Attributes:
@@ -89,16 +97,12 @@ class Run(Configuration):
 
     def parents(self) -> dict[str, Value]:
         """Return the values that this one builds on, by a stable name."""
-        found: dict[str, Value | None] = {
-            "masks": None if isinstance(self.masks, str) else self.masks,
-            "labelled logits": self.labelled_logits, "unlabelled logits": self.unlabelled_logits,
-            **{f"start {number}": one for number, one in enumerate(self.start, 1)},
-        }
-        return {name: one for name, one in found.items() if one is not None}
+        starts = {f"start {number}": one for number, one in enumerate(self.start, 1)}
+        return {**super().parents(), **starts}
 
 
 @dataclass(frozen=True)
-class Logits(Configuration):
+class Logits(Value):
     """Stored logits of a run for every image of a part of its data.
 
     Attributes:
@@ -111,13 +115,9 @@ class Logits(Configuration):
     part: Literal["labelled", "unlabelled"] = "unlabelled"
     bits: Literal[8, 16] = 16
 
-    def parents(self) -> dict[str, Value]:
-        """Return the values that this one builds on, by a stable name."""
-        return {"run": self.run}
-
 
 @dataclass(frozen=True)
-class MixedLogits(Configuration):
+class MixedLogits(Value):
     """Stored linear correction of a finished primary's logits by the ancillary's.
 
     Attributes:
@@ -132,13 +132,9 @@ class MixedLogits(Configuration):
     alpha: float
     bits: Literal[8, 16] = 16
 
-    def parents(self) -> dict[str, Value]:
-        """Return the values that this one builds on, by a stable name."""
-        return {"primary": self.primary, "ancillary": self.ancillary}
-
 
 @dataclass(frozen=True)
-class PseudoLabels(Configuration):
+class PseudoLabels(Value):
     """Stored labels of all unlabelled images by a teacher.
 
     Attributes:
@@ -152,13 +148,6 @@ class PseudoLabels(Configuration):
     selection: Selection
     number: int = 1
     protocol: Protocol = WHOLE_IMAGE
-
-    def parents(self) -> dict[str, Value]:
-        """Return the values that this one builds on, by a stable name."""
-        return {"teacher": self.teacher}
-
-
-Value = Run | Logits | MixedLogits | PseudoLabels
 
 
 def runs_behind(value: Value) -> Iterator[Run]:

@@ -3,19 +3,8 @@
 Importing this package does not import torch: a recipe names a network without building it.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import Any
-
-from semiseg_lib.models.config import ModelConfig
-
-__all__ = ["ModelConfig", "build", "decoder_alone"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import what builds networks, and torch with it, once it is asked for."""
-    if name in ("build", "decoder_alone"):
-        from semiseg_lib.models import factory
-
-        return getattr(factory, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"options": ["ModelConfig"], "factory": ["build", "decoder_alone"]}
+)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.models.box_maps import check_box_maps
-from semiseg_lib.models.encoders import EncoderChoice, check_name, statistics
+from semiseg_lib.models.encoders import check_name, statistics
+from semiseg_lib.models.options import ModelConfig
 
 make_torchvision_importable()
 
@@ -40,7 +41,7 @@ class Classifier(nn.Module):
     stride = None
     multiple = 1
 
-    def __init__(self, config: EncoderChoice, num_classes: int, box_channels: int = 0) -> None:
+    def __init__(self, config: ModelConfig, num_classes: int, box_channels: int = 0) -> None:
         super().__init__()
         if box_channels:
             raise ValueError(

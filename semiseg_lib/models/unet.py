@@ -16,9 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.models.box_maps import check_box_maps
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from semiseg_lib.models.normalise import IMAGENET_MEAN, IMAGENET_STD, Normalise
 
 
 class UNet(nn.Module):
@@ -43,8 +41,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.box_channels = box_channels
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
         widths = (width, 2 * width, 4 * width, 4 * width)
         self.stem = convolution(3 + box_channels, width, stride=2, norm=norm)
         self.down = nn.ModuleList(
@@ -74,7 +71,7 @@ class UNet(nn.Module):
     def encode(self, images: Tensor, box_maps: Tensor | None = None) -> list[Tensor]:
         """The features at strides 2, 4, 8 and 16 of what :meth:`forward` takes."""
         check_box_maps(box_maps, self.box_channels)
-        features = (images - self.mean) / self.std
+        features = self.normalise(images)
         if box_maps is not None:
             features = torch.cat([features, box_maps], dim=1)
         scales = [self.stem(features)]

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from semiseg_lib.models.box_maps import Attention, check_attention, check_box_maps
+from semiseg_lib.models.box_maps import Attention, check_attention
 from semiseg_lib.models.deeplab import separable_convolution
-from semiseg_lib.models.encoders import EncoderChoice, create, statistics
+from semiseg_lib.models.encoders import create, statistics
+from semiseg_lib.models.options import ModelConfig
+from semiseg_lib.models.segmenter import Segmenter
 
 
 class ViTEncoder(nn.Module):
@@ -28,7 +30,7 @@ class ViTEncoder(nn.Module):
         ValueError: the encoder is no plain vision transformer. Else as ``encoders.create``.
     """
 
-    def __init__(self, config: EncoderChoice) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         if not config.encoder.startswith(("vit_", "test_vit")):
             raise ValueError(
@@ -48,11 +50,11 @@ class ViTEncoder(nn.Module):
         )[0]
 
 
-class ViTSegmenter(nn.Module):
+class ViTSegmenter(Segmenter):
     """Patch features, narrowed, enlarged to stride 4, two separable convolutions, a classifier.
 
     With box maps, the enlarged features pass one ``attention``: there is no second scale to attend
-    to.
+    to. The sides of images must be multiples of 4.
 
     Args:
         encoder: gives the patch features.
@@ -63,7 +65,6 @@ class ViTSegmenter(nn.Module):
         attention: ``attention(box_channels, channels)`` makes what reads the box maps.
     """
 
-    stride = 4
     encoder_parts = ("encoder", "project")
 
     def __init__(
@@ -75,10 +76,7 @@ class ViTSegmenter(nn.Module):
         encoder_lr: float = 1.0,
         attention: Attention | None = None,
     ) -> None:
-        super().__init__()
-        self.box_channels = box_channels
-        self.encoder_lr = encoder_lr
-        self.encoder = encoder
+        super().__init__(encoder, encoder_lr, box_channels)
         self.project = nn.Sequential(
             nn.Conv2d(encoder.channels, width, kernel_size=1, bias=False),
             nn.BatchNorm2d(width),
@@ -92,25 +90,12 @@ class ViTSegmenter(nn.Module):
         if box_channels:
             self.attend = check_attention(attention)(box_channels, width)
 
-    def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """Logits of every class at a quarter of the image's resolution.
-
-        Args:
-            images: (B, 3, H, W) in [0, 1]; H and W divisible by 4.
-            box_maps: (B, box_channels, H, W) of zeros and ones; only where the network reads them.
-
-        Returns:
-            logits (B, C, H/4, W/4).
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Return the encoder's features, narrowed and enlarged to stride 4.
 
         Raises:
-            ValueError: a size not divisible by 4; box maps missing, or given to a network that
-                reads images only.
+            ValueError: a size not divisible by 4.
         """
-        check_box_maps(box_maps, self.box_channels)
-        return self.decode(self.encode(images), box_maps)
-
-    def encode(self, images: Tensor) -> list[Tensor]:
-        """The encoder's features, narrowed and enlarged to stride 4."""
         height, width = images.shape[-2:]
         if height % self.stride or width % self.stride:
             raise ValueError(f"images are {height}x{width}; pad them to multiples of 4")
@@ -121,14 +106,10 @@ class ViTSegmenter(nn.Module):
         )
         return [features[..., : height // self.stride, : width // self.stride]]
 
-    def decode(self, features: Sequence[Tensor], box_maps: Tensor | None = None) -> Tensor:
-        """The logits that follow from the features of :meth:`encode`."""
-        return self.head(self.decode_features(features, box_maps))
-
     def decode_features(
         self, features: Sequence[Tensor], box_maps: Tensor | None = None
     ) -> Tensor:
-        """What :attr:`head` turns into logits: (B, feature_channels, H/4, W/4)."""
+        """Return the features at stride 4, (B, feature_channels, H/4, W/4)."""
         (features,) = features
         if box_maps is not None:
             features = self.attend(features, box_maps)

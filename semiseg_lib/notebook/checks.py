@@ -100,7 +100,9 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, float)
 
 
-def same(name: str, answer: Callable[..., Any], reference: Callable[..., Any], *arguments) -> None:
+def same(
+    name: str, answer: Callable[..., Any], reference: Callable[..., Any], *arguments: Any
+) -> None:
     """Compare an exercise's function with the solution on one input; print a line if they agree.
 
     Args:

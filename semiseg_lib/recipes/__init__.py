@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.methods import named_options
 from semiseg_lib.recipes.profile import Profile
 from semiseg_lib.recipes.recipe import SOURCES, STAGES, Recipe, read

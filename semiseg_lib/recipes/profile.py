@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.core.fingerprint import Configuration
-from semiseg_lib.evaluation.predict import Protocol
+from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.methods import (
     AncillaryConfig,
     ConvPrimaryConfig,
@@ -19,7 +18,7 @@ from semiseg_lib.methods import (
 )
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
-from semiseg_lib.training.loop import TrainConfig
+from semiseg_lib.training.options import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.paths import shown
 from semiseg_lib.methods import named_options
 from semiseg_lib.recipes.profile import Profile
@@ -61,7 +61,7 @@ class Setting:
     """
 
     value: Any
-    source: str = ""
+    source: Literal["", *SOURCES] = ""
     place: str = ""
     published: Any = None
     note: str = ""
@@ -180,22 +180,7 @@ def _overlap(key: str, other: str) -> bool:
 
 
 def _setting(key: str, given: Any, path: Path) -> Setting:
-    if not isinstance(given, dict):
-        return Setting(given)
-    known = [one.name for one in fields(Setting)]
-    if unknown := sorted(given.keys() - {*known}):
-        raise ValueError(
-            f"{shown(path)}, {key}: there is no {unknown[0]!r}; a value can have "
-            f"{', '.join(known)}."
-        )
-    if "value" not in given:
-        raise ValueError(f"{shown(path)}, {key}: the value is missing.")
-    if given.get("source", "") not in ("", *SOURCES):
-        raise ValueError(
-            f"{shown(path)}, {key}: {given['source']!r} is not a source; there are "
-            f"{', '.join(SOURCES)}."
-        )
-    return Setting(**given)
+    return _made(Setting, given, f"{key}.", path) if isinstance(given, dict) else Setting(given)
 
 
 def _tree(values: Mapping[str, Any], methods: tuple[str, ...], path: Path) -> dict[str, Any]:
@@ -259,8 +244,10 @@ def _made(start: Any, given: Mapping[str, Any], place: str, path: Path) -> Any:
         path: the file, for messages.
     """
     kind = start if isinstance(start, type) else type(start)
-    values = _values(start)
-    hints = get_type_hints(kind, include_extras=True)
+    # The default of a field is an attribute of its class, too.
+    values = {one.name: getattr(start, one.name)
+              for one in fields(start) if hasattr(start, one.name)}
+    hints = _hints(kind)
     for name, value in given.items():
         if name not in hints:
             raise ValueError(
@@ -286,10 +273,14 @@ def _made(start: Any, given: Mapping[str, Any], place: str, path: Path) -> Any:
         raise ValueError(f"{shown(path)}, {place.rstrip('.')}: {error}") from None
 
 
-def _values(start: Any) -> dict[str, Any]:
-    if not isinstance(start, type):
-        return {one.name: getattr(start, one.name) for one in fields(start)}
-    return {one.name: one.default for one in fields(start) if one.default is not MISSING}
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter:
+    return TypeAdapter(hint)
 
 
 def _dataclass_in(hint: Any) -> type | None:
@@ -302,7 +293,7 @@ def _dataclass_in(hint: Any) -> type | None:
 def _checked(hint: Any, value: Any, key: str, path: Path) -> Any:
     """Return a value of a file as its type; a list as a tuple, an integer as a float."""
     try:
-        return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+        return _adapter(hint).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         is_exponent = isinstance(value, str) and value[:1].isdigit() and "e" in value
         hint = " YAML reads 1e-3 as text: write 1.0e-3." if is_exponent else ""

@@ -19,8 +19,8 @@ from .store import Stale, Store
 class ImageStore:
     """A store of one item per image of a list.
 
-    A subclass defines its own description (:meth:`_own`), the messages for files that differ from
-    it (:meth:`_differs`), and the error with its fix (:meth:`_stale`).
+    A subclass defines the error with its fix (:meth:`_stale`), and its own entry of the description
+    (``OWN``: the key, which says what is counted, and the attribute with the number).
 
     Attributes:
         folder: ``manifest.json`` and the files.
@@ -37,6 +37,7 @@ class ImageStore:
     parents: Mapping[str, str] = field(default_factory=dict, hash=False, kw_only=True)
 
     KIND: ClassVar[str]
+    OWN: ClassVar[Mapping[str, str]]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -49,7 +50,7 @@ class ImageStore:
             ValueError: ``description`` uses a key that the store reserves.
         """
         described = {
-            "source": self.source, **self._own(),
+            "source": self.source, **{key: getattr(self, name) for key, name in self.OWN.items()},
             "images": sha256("\n".join(self.names).encode("utf-8")), "count": len(self),
         }
         if taken := sorted(described.keys() & self.description.keys()):
@@ -102,7 +103,11 @@ class ImageStore:
                 invalid.
         """
         with locked(self.folder) if lock else nullcontext():
+            self.begin()
+            self.__dict__.pop("_entries", None)
             self._write(give, title or self.KIND)
+            if not self.store.finished:
+                self.store.finish()
 
     def begin(self) -> None:
         """Reload the manifest; set the folder aside if it is damaged, so that it is recreated.
@@ -119,41 +124,42 @@ class ImageStore:
             aside = self.store.set_aside()
             print(f"{error}\nThe folder was set aside as {shown(aside)} and is recreated.")
 
-    def delete(self) -> None:
-        """Delete the stored files."""
-        with locked(self.folder):
-            self.store.delete()
+    @property
+    def _file_count(self) -> int:
+        return len(self)
+
+    @cached_property
+    def _entries(self) -> Mapping[str, dict[str, Any]]:
+        """The manifest entry of each file of a complete store."""
+        members = self._members()
+        if len(members) != self._file_count:
+            raise self._stale(f"{len(members)} of {self._file_count} files are written")
+        return dict(members)
 
     def _members(self) -> Mapping[str, dict[str, Any]]:
         """Return the manifest entry of each file; empty without a manifest."""
         try:
             return self.store.members
         except Damaged as error:
-            raise self._stale(reason(error)) from error
+            raise self._stale("its manifest.json is damaged") from error
         except Stale as error:
-            raise self._stale(self._differs(error).get(error.key, reason(error))) from error
+            raise self._stale(self._difference(error)) from error
+
+    def _difference(self, error: Stale) -> str:
+        """Return in a few words in what the stored files are others than those requested."""
+        key = error.key.removeprefix("description.")
+        if key in ("images", "count"):
+            return "they belong to other images, or in another order"
+        if key == "source":
+            return f"they are those of {error.stored}"
+        if key in self.OWN:
+            return f"they have {error.stored} {key}, not {error.asked}"
+        return f"{error.key} is {error.stored!r}, not {error.asked!r}"
 
     def _write(self, give: Callable[[Sequence[int]], Iterable[Any]], title: str) -> None:
         """Write what is missing; the caller has locked the folder."""
         raise NotImplementedError
 
-    def _own(self) -> dict[str, Any]:
-        """Return the description of this kind of store, without source and images."""
-        raise NotImplementedError
-
-    def _differs(self, error: Stale) -> dict[str, str]:
-        """Return {key: message} for differences in the kind's own description."""
-        raise NotImplementedError
-
     def _stale(self, problem: str) -> Stale:
         """Return the error that names the store, the problem and the fix."""
         raise NotImplementedError
-
-
-def reason(error: Damaged | Stale) -> str:
-    """Return a short reason why a store of images cannot be used."""
-    if isinstance(error, Damaged):
-        return "its manifest.json is damaged"
-    if error.key in ("description.images", "description.count"):
-        return "they belong to other images, or in another order"
-    return f"{error.key} is {error.stored!r}, not {error.asked!r}"

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,10 +23,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from semiseg_lib.core.paths import shown
-from semiseg_lib.datasets.digest import file_status
 
 from .images import ImageStore
-from .store import Stale
+from .store import Stale, status_of
 
 IMAGES_PER_FILE = 256
 LEVELS = 255  # quantization steps between the lowest and the highest logit in 8 bits
@@ -60,6 +58,7 @@ class LogitsStore(ImageStore):
     bits: Literal[8, 16] = 16
 
     KIND = "logits"
+    OWN: ClassVar[Mapping[str, str]] = {"bits": "bits"}
 
     def __getitem__(self, index: int) -> Tensor:
         """Return the logits of one image, float16 (C, h, w).
@@ -80,9 +79,7 @@ class LogitsStore(ImageStore):
             title: label of the progress bar.
         """
         store = self.store
-        self.begin()
         _forget()
-        self.__dict__.pop("_digests", None)
         for start in tqdm(range(0, len(self), IMAGES_PER_FILE), desc=title, unit="file"):
             name = self._file_name(start)
             if store.holds(name):
@@ -92,8 +89,6 @@ class LogitsStore(ImageStore):
             for number, logits in zip(numbers, logits_of(numbers), strict=True):
                 stored.update(self._packed(self.names[number], logits))
             store.put(name, save(stored))
-        if not store.finished:
-            store.finish()
 
     def read(self) -> Tensor:
         """Return all logits, float16 (N, C, h, w), in the order of ``names``.
@@ -102,8 +97,7 @@ class LogitsStore(ImageStore):
             StaleLogits: another model's, another image list's, incomplete or damaged.
             ValueError: the images differ in size.
         """
-        self.__dict__.pop("_digests", None)
-        _forget()
+        self.verify()
         logits = [self[i] for i in range(len(self))]
         if len(sizes := {tuple(one.shape) for one in logits}) > 1:
             raise ValueError(
@@ -130,10 +124,10 @@ class LogitsStore(ImageStore):
         Raises:
             StaleLogits: as for :meth:`read`.
         """
-        self.__dict__.pop("_digests", None)
+        self.__dict__.pop("_entries", None)
         _forget()
-        for name, digest in self._digests.items():
-            self._check(name, digest)
+        for name, entry in self._entries.items():
+            self._check(name, entry["sha256"])
 
     @property
     def bytes_per_image(self) -> float:
@@ -153,26 +147,16 @@ class LogitsStore(ImageStore):
     def _file_name(number: int) -> str:
         return f"{number // IMAGES_PER_FILE:04d}.safetensors"
 
-    @cached_property
-    def _digests(self) -> dict[str, str]:
-        """The SHA-256 of each file of a complete store."""
-        members = self._members()
-        if not members:
-            raise self._stale("there are none")
-        if len(members) != self._file_count:
-            raise self._stale(f"{len(members)} of {self._file_count} files are written")
-        return {name: entry["sha256"] for name, entry in members.items()}
-
     def _check(self, name: str, digest: str) -> None:
-        if not _is_whole(self.folder / name, digest, _status(self.folder / name)):
+        if not _is_whole(self.folder / name, digest, status_of(self.folder / name)):
             raise self._stale(f"{name} is missing or not what was written")
 
     def _one(self, name: str, file_name: str) -> Tensor:
-        digest = self._digests[file_name]
+        digest = self._entries[file_name]["sha256"]
         self._check(file_name, digest)
         try:
             path = self.folder / file_name
-            file = _opened(path, digest, _status(path), os.getpid())
+            file = _opened(path, digest, status_of(path), os.getpid())
             stored = file.get_tensor(name)
             if stored.dtype == torch.float16:
                 return stored
@@ -193,15 +177,6 @@ class LogitsStore(ImageStore):
         even = (logits.float() - lowest[:, None, None]) / step.clamp(min=1e-12)[:, None, None]
         return {name: even.round().to(torch.uint8), name + GRID: torch.stack([lowest, step])}
 
-    def _own(self) -> dict[str, Any]:
-        return {"bits": self.bits}
-
-    def _differs(self, error: Stale) -> dict[str, str]:
-        return {
-            "description.source": f"they are those of run {error.stored}",
-            "description.bits": f"they have {error.stored} bits per logit, not {self.bits}",
-        }
-
     def _stale(self, problem: str) -> StaleLogits:
         return StaleLogits(
             f"the logits in {shown(self.folder)} cannot be used for run {self.source}: {problem}. "
@@ -216,20 +191,13 @@ def _sha256(path: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _status(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file is written or replaced; () if it is missing."""
-    with suppress(OSError):
-        return file_status(path)
-    return ()
-
-
 @cache
 def _is_whole(path: Path, digest: str, status: tuple[int, ...]) -> bool:
     return _sha256(path) == digest
 
 
 @cache
-def _opened(path: Path, digest: str, status: tuple[int, ...], process: int):
+def _opened(path: Path, digest: str, status: tuple[int, ...], process: int) -> safe_open:
     """Return the open file, one per process: a handle from before a fork is not reused."""
     return safe_open(path, framework="pt")
 

@@ -8,12 +8,10 @@ another run, of other images, or damaged files raise :class:`StalePseudoLabels`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from io import BytesIO
-from pathlib import PurePosixPath
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -24,7 +22,7 @@ from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.labels import VOID, mask_png
 
 from .images import ImageStore
-from .store import Stale
+from .store import Stale, member_path
 
 IMAGES_PER_GROUP = 64
 MANIFEST_WRITES = 100  # at most: that of tens of thousands of files is long
@@ -54,14 +52,13 @@ class PseudoLabelStore(ImageStore):
     num_classes: int
 
     KIND = "pseudo-labels"
+    OWN: ClassVar[Mapping[str, str]] = {"classes": "num_classes"}
 
     def __post_init__(self) -> None:
         if len(set(self.names)) < len(self.names):
             raise ValueError("an image is named twice; each needs its own file of labels.")
         for name in self.names:
-            path = PurePosixPath(name)
-            if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name:
-                raise ValueError(f"{name!r} cannot be the name of a file in {shown(self.folder)}.")
+            member_path(self.folder, name)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Return the labels of one image, uint8 (H, W), checked against their SHA-256.
@@ -71,7 +68,7 @@ class PseudoLabelStore(ImageStore):
             StalePseudoLabels: another run's, another image list's, incomplete or damaged.
         """
         name = self.names[range(len(self))[index]]
-        pixels, path = self._files[name]["pixels"], self.folder / _file(name)
+        pixels, path = self._entries[_file(name)]["pixels"], self.folder / _file(name)
         try:
             content = self.store.read(_file(name))
         except Damaged as error:
@@ -94,8 +91,6 @@ class PseudoLabelStore(ImageStore):
             title: label of the progress bar.
         """
         store = self.store
-        self.begin()
-        self.__dict__.pop("_files", None)
         groups = range(0, len(self), IMAGES_PER_GROUP)
         every = -(-len(groups) // MANIFEST_WRITES)
         unsaved = 0
@@ -112,19 +107,6 @@ class PseudoLabelStore(ImageStore):
                 unsaved += 1
                 if unsaved % every == 0:
                     store.save()
-        if not store.finished:
-            store.finish()
-
-    def verify(self) -> None:
-        """Check every file now, not only on reading.
-
-        Raises:
-            StalePseudoLabels: as for reading an image.
-        """
-        self.__dict__.pop("_files", None)
-        for name in self._files:
-            if not self.store.holds(_file(name)):
-                raise self._stale(f"{_file(name)} is missing or not what was written")
 
     def in_memory(self) -> Sequence[np.ndarray]:
         """Return a sequence of the labels: a list in memory if they are small (<= 256 MiB).
@@ -132,7 +114,7 @@ class PseudoLabelStore(ImageStore):
         Raises:
             StalePseudoLabels: as for reading an image.
         """
-        pixels = sum(one["pixels"] for one in self._files.values())
+        pixels = sum(one["pixels"] for one in self._entries.values())
         return [self[i] for i in range(len(self))] if pixels <= LITTLE_MEMORY else self
 
     @property
@@ -142,17 +124,9 @@ class PseudoLabelStore(ImageStore):
         Raises:
             StalePseudoLabels: as for reading an image.
         """
-        counts = [(one["kept"], one["pixels"]) for one in self._files.values()]
+        counts = [(one["kept"], one["pixels"]) for one in self._entries.values()]
         kept, pixels = np.sum(counts, axis=0)
         return float(kept / pixels)
-
-    @cached_property
-    def _files(self) -> dict[str, dict[str, Any]]:
-        """The manifest entry of each image of a complete store."""
-        members = self._members()
-        if len(members) != len(self):
-            raise self._stale(f"{len(members)} of {len(self)} images are labelled")
-        return {name: members[_file(name)] for name in self.names}
 
     def _put(self, name: str, labels: np.ndarray) -> None:
         """Write one image's labels."""
@@ -171,16 +145,6 @@ class PseudoLabelStore(ImageStore):
             _file(name), mask_png(labels), save=False,
             kept=int((~void).sum()), pixels=labels.size,
         )
-
-    def _own(self) -> dict[str, Any]:
-        return {"classes": self.num_classes}
-
-    def _differs(self, error: Stale) -> dict[str, str]:
-        return {
-            "description.source": f"they are those of {error.stored}",
-            "description.classes":
-                f"they have {error.stored} classes, not {self.num_classes}",
-        }
 
     def _stale(self, problem: str) -> StalePseudoLabels:
         return StalePseudoLabels(

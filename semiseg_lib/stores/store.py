@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +28,7 @@ from semiseg_lib.core.durable import (
     write_json,
 )
 from semiseg_lib.core.paths import shown
+from semiseg_lib.datasets.digest import file_status
 
 MANIFEST = "manifest.json"
 ASIDE = ".damaged"  # suffix of a folder that was set aside
@@ -151,7 +153,7 @@ class Store:
             Damaged: the manifest is damaged; see :meth:`set_aside`.
             Stale: the store holds something else.
         """
-        path = self._path(name)
+        path = member_path(self.folder, name)
         self._begin(name)
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
@@ -169,7 +171,7 @@ class Store:
         Raises:
             Damaged, Stale: as for :meth:`put`.
         """
-        path = self._path(name)
+        path = member_path(self.folder, name)
         if self._writable()["members"].pop(name, None) is not None:
             self._writable()["finished"] = False
             self.save()
@@ -194,7 +196,8 @@ class Store:
         manifest = self._writable()
         for name, entry in manifest["members"].items():
             self._check_size(name, entry)
-        for folder in {self._path(name).parent for name in manifest["members"]} | {self.folder}:
+        folders = {member_path(self.folder, name).parent for name in manifest["members"]}
+        for folder in {self.folder, *folders}:
             sweep(folder)
         manifest["finished"] = True
         self.save()
@@ -209,7 +212,7 @@ class Store:
             Damaged: the member or the manifest is missing or damaged.
             Stale: the store holds something else.
         """
-        path = self._path(name)
+        path = member_path(self.folder, name)
         entry = self.members.get(name)
         if entry is None:
             raise damaged(self.manifest_path, f"{name} is not among its members", self._fix)
@@ -302,22 +305,12 @@ class Store:
             "it."
         )
 
-    def _path(self, name: str) -> Path:
-        path = PurePosixPath(name)
-        leads_out = not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name
-        if leads_out or name == MANIFEST or path.as_posix() != name:
-            raise ValueError(f"{name!r} cannot be the name of a file in {shown(self.folder)}.")
-        return self.folder / path
-
     def _check_size(self, name: str, entry: Mapping[str, Any]) -> None:
-        path = self._path(name)
-        try:
-            size = path.stat().st_size if path.is_file() else None
-        except OSError:
-            size = None
-        if size is None:
+        path = member_path(self.folder, name)
+        if not path.is_file():
             problem = "it is a folder" if path.is_dir() else "it is missing"
             raise damaged(path, problem, self._fix)
+        size = path.stat().st_size
         if size != entry["bytes"]:
             raise damaged(path, f"it has {size} bytes, not {entry['bytes']}", self._fix)
 
@@ -344,7 +337,7 @@ class Store:
 
         It is cached, and read again only if ``anew`` or if the file was replaced.
         """
-        status = _status(self.manifest_path)
+        status = status_of(self.manifest_path)
         if anew or self._known is None or self._known[0] != status:
             manifest = _read_manifest(self.manifest_path)
             if manifest is None:
@@ -364,6 +357,15 @@ class Store:
                     f"{shown(self.folder)} does not match what is requested: {key} is "
                     f"{_short(stored)}, not {_short(asked)}. {self._fix}", key, stored, asked,
                 )
+
+
+def member_path(folder: Path, name: str) -> Path:
+    """Return the path of a member; raise ValueError if the name leads out of the folder."""
+    path = PurePosixPath(name)
+    leads_out = not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name
+    if leads_out or name == MANIFEST or path.as_posix() != name:
+        raise ValueError(f"{name!r} cannot be the name of a file in {shown(folder)}.")
+    return folder / path
 
 
 def delete_store(folder: Path) -> None:
@@ -402,12 +404,11 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def _status(path: Path) -> tuple[int, ...]:
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+def status_of(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is written or replaced; () if it is missing."""
+    with suppress(OSError):
+        return file_status(path)
+    return ()
 
 
 def _deciding(part: Any) -> Any:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 
 from semiseg_lib import datasets, methods
 from semiseg_lib.evaluation.statistics import (
     Interval,
-    PairedInterval,
     mean_and_interval,
     paired_interval,
 )
@@ -23,12 +23,8 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import records
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
-from semiseg_lib.studies.entries import COMPARISONS, Entry
+from semiseg_lib.studies.entries import COMPARISONS, FAIR, MASK_OVER_BOXES, Entry
 
-MASK_OVER_BOXES = 8.0
-"""Time of an image's mask over the time of its boxes. An assumption: measure your own."""
-FAIR = "longer"
-"""The row that all others are compared with: masks alone, with as many more steps."""
 OTHER_STATE = "‡"
 """Mark of a difference between rows made in different states of the machine."""
 MEASURED = {"minutes, last stage": "minutes", "images a second": "images a second",
@@ -100,7 +96,7 @@ class Difference:
     """
 
     seeds: tuple[int, ...]
-    interval: PairedInterval | None
+    interval: Interval | None
     p: float
     apart: tuple[int, ...] = ()
 
@@ -234,7 +230,7 @@ def read(
               for study in {one.study for one in entries.values()}}
     rows, commits = {}, set()
     for name, one in entries.items():
-        own = sorted((r for r in stored[one.study] if r["arm"] == one.arm), key=_seed)
+        own = sorted((r for r in stored[one.study] if r["arm"] == one.arm), key=itemgetter("seed"))
         if own:
             rows[name] = _row(one, own, profile)
             commits.update(records.commits_of(own))
@@ -335,10 +331,6 @@ def _stored_rows(study: str, profile: Profile) -> list[dict]:
         return records.read(study, profile).rows
     except FileNotFoundError:
         return []
-
-
-def _seed(row: dict) -> int:
-    return row["seed"]
 
 
 def _quoted(name: str) -> str:

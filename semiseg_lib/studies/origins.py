@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.fingerprint import digest
 from semiseg_lib.experiments import Inputs, Machine, Run
 from semiseg_lib.recipes import Profile

@@ -96,7 +96,11 @@ class Records:
         """Return the states of the machine and the commits that made the rows."""
         if self.legacy:
             return "unknown; legacy rows do not say what made them"
-        counts = Counter(_state_text(row) for row in self.rows)
+        counts = Counter(
+            " and ".join(f"{in_words(one['machine'])}, code {one['code']}"
+                         for one in row["made with"])
+            for row in self.rows
+        )
         if len(counts) == 1:
             return next(iter(counts))
         said = "; ".join(f"{count} rows: {text}" for text, count in counts.items())
@@ -105,10 +109,9 @@ class Records:
     @property
     def on_gpu(self) -> bool:
         """Return whether every row was made on a GPU."""
-        if self.legacy:
-            return False
-        return all(one["machine"]["gpu"] for row in self.rows
-                   for one in row["made with"])
+        return not self.legacy and all(
+            one["machine"]["gpu"] for row in self.rows for one in row["made with"]
+        )
 
     def scores(self, arm: str, score: str = "test") -> list[float]:
         """Return one score of an arm in percent, seeds ascending."""
@@ -278,8 +281,7 @@ def legacy_hash(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def dataset_of(name: str) -> str:
     """Return the name of the dataset whose profile a study uses."""
-    first = next(iter(STUDIES[name].values()))
-    return first.dataset
+    return next(arm.dataset for arm in STUDIES[name].values())
 
 
 def record_path(name: str, profile: str) -> Path:
@@ -436,9 +438,3 @@ def _key(row: Mapping[str, Any]) -> str:
 def _fix(path: Path) -> str:
     """Return the fix for a damaged file; deleting one tracked by git would lose legacy rows."""
     return FROM_VERSION_CONTROL if is_tracked(path) else MAKE_AGAIN
-
-
-def _state_text(row: Mapping[str, Any]) -> str:
-    """Return the states of machine and code behind a row, in words."""
-    said = [f"{in_words(one['machine'])}, code {one['code']}" for one in row["made with"]]
-    return " and ".join(said)

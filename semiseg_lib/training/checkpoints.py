@@ -65,25 +65,20 @@ class Progress:
         self._compare(step)
         if self.accelerator.is_main_process:
             sweep(self.folder.path)
-            self._write_best(step)  # a kill may have come between the checkpoint and this
+        self._write_best(step)  # a kill may have come between the checkpoint and this
         return step
 
     def _readable_state(self) -> dict | None:
         """Return the newest state whose best weights are there too; None to start at step 0."""
         state = self.folder.read_checkpoint()
-        if state is None:
-            return None
-        best = best_of(state["history"])
-        if best is None or best["step"] == state["step"]:
-            return state
-        try:
-            self.folder.read_best(best["step"])
-            return state
-        except Damaged as error:
-            self.accelerator.print(
-                f"{error.problem} The run starts again from its first step."
-            )
-        return None
+        best = best_of(state["history"]) if state else None
+        if best and best["step"] != state["step"]:
+            try:
+                self.folder.read_best(best["step"])
+            except Damaged as error:
+                self.accelerator.print(f"{error.problem} The run starts again from its first step.")
+                return None
+        return state
 
     def save(self, step: int) -> None:
         """Write a checkpoint from which step ``step`` comes next.
@@ -131,26 +126,18 @@ class Progress:
             with torch.no_grad():
                 row["score"] = float(score(self.method))
             self.method.train()
-            self._keep_best(step)
-        self.accelerator.log({name: one for name, one in row.items() if name != "step"}, step)
-
-    def _keep_best(self, step: int) -> None:
-        """Store the weights if the last row has the best score so far.
-
-        The checkpoint comes first. Should the process die before the weights are written,
-        :meth:`restore` finds them in the checkpoint.
-        """
-        if self._is_best(step):
-            self.save(step)
-            if self.accelerator.is_main_process:
+            if self._is_best(step):
+                # The checkpoint first: restore() finds in it weights that a kill left unwritten.
+                self.save(step)
                 self._write_best(step)
+        self.accelerator.log({name: one for name, one in row.items() if name != "step"}, step)
 
     def _is_best(self, step: int) -> bool:
         best = best_of(self.history)
         return best is not None and best["step"] == step
 
     def _write_best(self, step: int) -> None:
-        if self._is_best(step):
+        if self.accelerator.is_main_process and self._is_best(step):
             self.folder.write_best(self.method.state_dict(), step)
 
     def _compare(self, step: int) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
@@ -14,7 +17,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, is_initialized
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from semiseg_lib.batches.loader import Loader
@@ -29,19 +32,22 @@ from semiseg_lib.training.checkpoints import (
     refuse_non_finite,
 )
 from semiseg_lib.training.optimizer import (
-    TrainConfig,
     announce,
     learning_rate_curve,
     make_optimizer,
     make_ready,
     refuse_contradictions,
 )
+from semiseg_lib.training.options import TrainConfig
 from semiseg_lib.training.run_folder import RunFolder
 
 __all__ = [
-    "TrainConfig", "TrainingDiverged", "fit", "learning_rate_curve", "make_accelerator",
+    "TrainingDiverged", "fit", "learning_rate_curve", "make_accelerator",
     "make_optimizer",
 ]
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where workers hand batches over on Linux."""
 
 
 def make_accelerator(
@@ -226,29 +232,25 @@ class _LossModule(torch.nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, batch, progress: float) -> dict[str, torch.Tensor]:
+    def forward(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         return self.method.losses(batch, progress)
-
-
-class _ByNumber(Dataset):
-    """Map-style dataset of a loader's batches, by step, for torch's DataLoader."""
-
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
-
-    def __getitem__(self, number: int) -> Batch:
-        return self.loader.batch(number)
 
 
 def _read(
     loader: Loader, numbers: Iterable[int], workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """Yield the batches with these numbers, in this order."""
+    numbers = list(numbers)
+    if workers and numbers:
+        first = loader.batch(numbers.pop(0))
+        yield first
+        workers = _workers_that_fit(workers, first)
+        _refuse_unguarded_main()
     if workers == 0:
         yield from map(loader.batch, numbers)
     elif numbers:
         batches = iter(DataLoader(
-            _ByNumber(loader), sampler=numbers, batch_size=None, num_workers=workers,
+            loader, sampler=numbers, batch_size=None, num_workers=workers,
             pin_memory=device.type == "cuda", worker_init_fn=outlast_signals,
             generator=torch.Generator(),  # the global one is the method's
         ))
@@ -256,6 +258,47 @@ def _read(
             yield from batches
         finally:
             batches._shutdown_workers()  # an error keeps its frames alive, and them with it
+
+
+def _refuse_unguarded_main() -> None:
+    """Raise RuntimeError if a started process runs the main script anew, and fails at that.
+
+    So a script without a main guard ends with a message. Without this, Python would write the
+    loader into a pipe that no one reads any more, and wait forever.
+    """
+    if multiprocessing.get_start_method() == "fork":
+        return
+    probe = multiprocessing.Process(target=_do_nothing)
+    probe.start()
+    probe.join()
+    if probe.exitcode:
+        raise RuntimeError("a worker process could not start; its message stands above.")
+
+
+def _do_nothing() -> None:
+    pass
+
+
+def _workers_that_fit(workers: int, batch: Batch) -> int:
+    """Return ``workers``, or 0 with a warning if the batches that wait have no room.
+
+    Workers hand batches over in ``/dev/shm``, of which a container may have 64 kB only; a worker
+    that finds it full is killed, and its parent waits for it.
+    """
+    if not SHARED_MEMORY.is_dir():
+        return workers
+    waiting = 2 * workers + 1  # torch's prefetch_factor, and the one that is learnt from
+    needed = waiting * sum(
+        value.nbytes for part in (batch.labelled, batch.unlabelled) if part is not None
+        for value in vars(part).values() if isinstance(value, torch.Tensor)
+    )
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if needed <= free:
+        return workers
+    print(f"{SHARED_MEMORY} has {free / 1e6:.1f} MB free, and {workers} workers need about "
+          f"{needed / 1e6:.1f} MB: this process reads the batches itself. Give the container more "
+          "(docker run --shm-size=2g), or ask for fewer workers.", file=sys.stderr)
+    return 0
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
+from tqdm import tqdm
 
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.methods.base import Method
@@ -48,8 +49,8 @@ class MemoryEstimate:
 
     def __str__(self) -> str:
         parts = sorted(vars(self).items(), key=lambda item: -item[1])
-        listed = ", ".join(f"{name} {_readable(size)}" for name, size in parts)
-        return f"about {_readable(self.total)}: {listed}"
+        listed = ", ".join(f"{name} {tqdm.format_sizeof(size, 'B')}" for name, size in parts)
+        return f"about {tqdm.format_sizeof(self.total, 'B')}: {listed}"
 
 
 def estimate(
@@ -72,11 +73,14 @@ def estimate(
     Raises:
         RuntimeError: the losses depend on values, so they need real tensors.
     """
-    learnt = sum(_size(p) for p in method.parameters() if p.requires_grad)
-    everything = sum(_size(t) for t in [*method.parameters(), *method.buffers()])
+    learnt = sum(p.nbytes for p in method.parameters() if p.requires_grad)
+    everything = sum(t.nbytes for t in [*method.parameters(), *method.buffers()])
     hollow = _on_meta(method)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        activations = saved_bytes(_without_values(hollow), _empty(batch), precision)
+        # Fake tensors are meta tensors that report the CPU: autocast needs that.
+        hollow = hollow.to_empty(device="cpu")
+        empty = batch.changed(lambda tensor: torch.empty_like(tensor, device="cpu"))
+        activations = saved_bytes(hollow, empty, precision)
     return MemoryEstimate(
         weights=learnt, gradients=learnt, optimizer=STATES[optimizer] * learnt,
         average=everything - learnt, activations=activations,
@@ -98,8 +102,7 @@ def example_batch(
         maps = torch.empty(2, num_classes, *size)
         head = _on_meta(method).head_logits(torch.empty(2, 3, *size), maps).shape[-2:]
 
-    def part(count: int, masks: bool) -> Part:
-        with torch.device("meta"):
+        def part(count: int, masks: bool) -> Part:
             return Part(
                 names=("",) * count,
                 images=torch.empty(count, 3, *size),
@@ -110,7 +113,7 @@ def example_batch(
                 inside=torch.empty(count, *size, dtype=torch.bool),
             )
 
-    return Batch(part(labelled, True), part(unlabelled, False) if unlabelled else None)
+        return Batch(part(labelled, True), part(unlabelled, False) if unlabelled else None)
 
 
 def saved_bytes(method: Method, batch: Batch, precision: Precision = "no") -> int:
@@ -133,42 +136,14 @@ def saved_bytes(method: Method, batch: Batch, precision: Precision = "no") -> in
     autocast = torch.autocast(device, dtype, enabled=dtype is not None)
     try:
         with saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
-            losses = sum(method.losses(batch, 0.5).values())
+            method.losses(batch, 0.5)
     except RuntimeError as error:
         raise RuntimeError(
             f"the memory of {type(method).__name__} cannot be counted for this batch: {error}"
         ) from error
-    del losses
     return sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in own)
 
 
 def _on_meta(method: Method) -> Method:
     """Return a copy in training mode whose tensors have shapes but no values."""
     return copy.deepcopy(method).to("meta").train()
-
-
-def _without_values(hollow: Method) -> Method:
-    """Enter a mode of fake tensors, meta tensors that report the CPU: autocast needs that."""
-    return hollow.to_empty(device="cpu")
-
-
-def _empty(batch: Batch) -> Batch:
-    def part(one: Part) -> Part:
-        return Part(**{
-            name: torch.empty_like(value, device="cpu") if isinstance(value, Tensor) else value
-            for name, value in vars(one).items()
-        })
-
-    return Batch(part(batch.labelled), batch.unlabelled and part(batch.unlabelled))
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
-
-
-def _readable(size: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -1,103 +1,18 @@
-"""Training options, their validation, the optimizer and the learning-rate schedule."""
+"""The optimizer, the learning-rate schedule, and options that contradict each other."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 import torch
 from accelerate import Accelerator
 
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.core.compat import make_torchvision_importable
-from semiseg_lib.core.fingerprint import Configuration, Schema
 from semiseg_lib.methods.base import Method
-
-
-@dataclass(frozen=True)
-class TrainConfig(Configuration):
-    """Options of a training: length, batch, optimizer and learning rate.
-
-    Attributes:
-        steps: optimizer steps.
-        batch_labelled, batch_unlabelled: images of each kind per step, over all processes together.
-        optimizer: ``adamw``, ``sgd`` (with momentum 0.9) or ``adam``.
-        lr: learning rate; a method may scale it by group.
-        weight_decay: of every parameter. ``adamw`` shrinks the weights themselves; ``sgd`` and
-            ``adam`` add it to the gradient, which Adam then rescales with the rest.
-        schedule: ``flat`` holds the rate and lets it fall to 0 over the last tenth; ``poly`` falls
-            as (1 - progress) ** 0.9; ``one_cycle`` rises and falls once; ``cosine`` falls from
-            ``lr`` to ``lr_end`` along half a cosine wave; ``constant`` holds the rate to the end.
-        accumulate: forward passes whose gradients are added up for one step.
-        precision: ``no``, ``fp16`` or ``bf16`` autocast.
-        channels_last: keep tensors in NHWC order, which is faster on most devices.
-        log_every: steps between two rows of the history.
-        checkpoint_seconds: seconds between two checkpoints.
-        lr_batch: the images per step for which ``lr`` is meant; 0 uses ``lr`` unscaled. See
-            :attr:`learning_rate`.
-        warmup: fraction of the steps, in [0, 1], over which the rate first rises from near 0.
-        clip: largest L2 norm of the gradient of all parameters together; 0 for no limit.
-        validate_every: steps between two scores on the validation images, plus one at the end;
-            0 for none.
-        compile: compile the trained networks (slow to start, then faster).
-        sync_batchnorm: with several processes on CUDA, batch statistics of all of them together.
-        lr_end: final rate of ``cosine``, in [0, ``lr``]; scaled as ``lr`` is, by batch and group.
-            Only ``cosine`` reads it.
-    """
-
-    SCHEMA = Schema(aside=frozenset({"checkpoint_seconds"}))
-
-    steps: int = 1000
-    batch_labelled: int = 6
-    batch_unlabelled: int = 10
-    optimizer: Literal["adamw", "sgd", "adam"] = "adamw"
-    lr: float = 1e-2
-    weight_decay: float = 1e-2
-    schedule: Literal["flat", "poly", "one_cycle", "cosine", "constant"] = "flat"
-    accumulate: int = 1
-    precision: Literal["no", "fp16", "bf16"] = "no"
-    channels_last: bool = True
-    log_every: int = 10
-    checkpoint_seconds: float = 20.0
-    lr_batch: int = 0
-    warmup: float = 0.0
-    clip: float = 0.0
-    validate_every: int = 0
-    compile: bool = False
-    sync_batchnorm: bool = True
-    lr_end: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_labelled", "accumulate", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be >= 1.")
-        for name in ("batch_unlabelled", "lr_batch", "warmup", "clip", "validate_every"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be >= 0.")
-        if self.warmup > 1:
-            raise ValueError(f"train.warmup is {self.warmup}; it must be in [0, 1].")
-        if not 0 <= self.lr_end <= self.lr:
-            raise ValueError(f"train.lr_end is {self.lr_end}; it must be in [0, {self.lr}].")
-        if self.lr_end and self.schedule != "cosine":
-            raise ValueError(
-                f'train.lr_end is {self.lr_end}, but only schedule "cosine" ends at it, not '
-                f'"{self.schedule}".'
-            )
-
-    @property
-    def images(self) -> int:
-        """Return the images per optimizer step: all processes, all accumulated passes."""
-        return (self.batch_labelled + self.batch_unlabelled) * self.accumulate
-
-    @property
-    def learning_rate(self) -> float:
-        """Return the rate for this batch: ``lr``, scaled by its images if ``lr_batch`` is set.
-
-        The linear scaling rule of arXiv 1706.02677, section 2.1, in both directions.
-        """
-        return self.lr * self.images / self.lr_batch if self.lr_batch else self.lr
+from semiseg_lib.training.options import TrainConfig
 
 
 def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Optimizer:
@@ -112,34 +27,31 @@ def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Optimizer
         {"params": group["params"], "lr": rate * group["lr_scale"]}
         for group in method.parameter_groups()
     ]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, rate, momentum=0.9, weight_decay=config.weight_decay)
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
-    return kind(groups, rate, weight_decay=config.weight_decay)
+    kinds = {
+        "sgd": partial(torch.optim.SGD, momentum=0.9),
+        "adamw": torch.optim.AdamW,
+        "adam": torch.optim.Adam,
+    }
+    return kinds[config.optimizer](groups, rate, weight_decay=config.weight_decay)
 
 
 def learning_rate_curve(config: TrainConfig) -> Callable[[int], float]:
     """Return the factor on the learning rate as a function of the step."""
+    end = config.lr_end / config.lr if config.lr_end else 0.0
+    shapes: dict[str, Callable[[float], float]] = {
+        "flat": lambda progress: min(1.0, (1 - progress) / 0.1),
+        "poly": lambda progress: (1 - progress) ** 0.9,
+        "one_cycle": lambda progress: min(progress / 0.25, (1 - progress) / 0.75),
+        "cosine": lambda progress: end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2,
+        "constant": lambda progress: 1.0,
+    }
+    shape, warmup = shapes[config.schedule], config.warmup * config.steps
 
     def factor(step: int) -> float:
-        progress = min(step / config.steps, 1.0)
-        if config.schedule == "poly":
-            return (1 - progress) ** 0.9
-        if config.schedule == "one_cycle":
-            rise = 0.25
-            return progress / rise if progress < rise else (1 - progress) / (1 - rise)
-        if config.schedule == "cosine":
-            end = config.lr_end / config.lr if config.lr_end else 0.0
-            return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
-        if config.schedule == "constant":
-            return 1.0
-        return min(1.0, (1 - progress) / 0.1)
+        risen = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        return risen * shape(min(step / config.steps, 1.0))
 
-    def risen(step: int) -> float:
-        steps = config.warmup * config.steps
-        return factor(step) * min(1.0, (step + 1) / steps)
-
-    return risen if config.warmup else factor
+    return factor
 
 
 def refuse_contradictions(

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save
 
 from semiseg_lib.core.durable import (
     Damaged,
@@ -30,7 +29,7 @@ from semiseg_lib.core.durable import (
 from semiseg_lib.core.paths import shown
 from semiseg_lib.core.provenance import compare_machines
 from semiseg_lib.stores.store import MANIFEST, Store
-from semiseg_lib.stores.tensors import Mismatch, tensors
+from semiseg_lib.training.weights import as_bytes, tensors
 
 CONFIG, LISTS, RECORD, MACHINES = "config.json", "lists.json", "record.json", "machines.json"
 WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
@@ -48,10 +47,6 @@ def best_of(history: list[dict[str, float]]) -> dict[str, float] | None:
         return None
     best = max(scored, key=lambda row: row["score"])
     return {"step": best["step"], "score": best["score"]}
-
-
-class CheckpointMismatch(RuntimeError):
-    """Error for stored weights that do not fit this model."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +127,7 @@ class RunFolder:
         Returns:
             Whether the states of the machine before the interruption are known.
         """
-        try:
-            same = read_json(self.path / CONFIG) == self.description
-        except (Damaged, OSError):
-            same = False
-        if not same:
-            write_json(self.path / CONFIG, dict(self.description))
+        write_json(self.path / CONFIG, dict(self.description))
         path = self.path / MACHINES
         problem = "" if path.is_file() else f"{shown(path)} is missing."
         try:
@@ -228,7 +218,7 @@ class RunFolder:
 
     def write_best(self, weights: Mapping[str, torch.Tensor], step: int) -> None:
         """Write the weights after ``step`` steps as the best so far."""
-        content = f"{self._identity} {int(step)}\n".encode("ascii") + _as_bytes(weights)
+        content = f"{self._identity} {int(step)}\n".encode("ascii") + as_bytes(weights)
         with atomic_write(self.path / BEST_SO_FAR) as temporary:
             temporary.write_bytes(seal(content))
 
@@ -277,7 +267,7 @@ class RunFolder:
         members[RECORD] = json.dumps(record, indent=1).encode("utf-8")
         if best:
             members[WEIGHTS["best"]] = self.read_best(best["step"])
-        members[WEIGHTS["last"]] = _as_bytes(weights)
+        members[WEIGHTS["last"]] = as_bytes(weights)
         for name, content in members.items():
             store.put(name, content, save=False)
         store.finish()
@@ -291,9 +281,7 @@ class RunFolder:
             FileNotFoundError: it is not finished.
             Damaged: the file is not what was written.
         """
-        if not self.finished:
-            self._refuse_damaged()
-            raise FileNotFoundError(f"the run in {shown(self.path)} is not finished yet.")
+        self._refuse_unfinished()
         return json.loads(self.store.read(RECORD))
 
     def load_weights(
@@ -311,24 +299,13 @@ class RunFolder:
             Damaged: the file is not what was written.
         """
         path = self.path / WEIGHTS[which]
-        if not self.finished:
-            self._refuse_damaged()
-        if not self.finished or path.name not in self.store.members:
-            why = "the run is not finished yet"
-            if self.finished:
-                why = "the run was not scored on the way (set train.validate_every)"
-            raise FileNotFoundError(f"{shown(path)} is missing: {why}.")
-        state = model.state_dict()
-        try:
-            model.load_state_dict(tensors(self.store.read(path.name), path, state))
-        except (Mismatch, RuntimeError) as error:
-            if isinstance(error, Damaged):
-                raise
-            raise CheckpointMismatch(
-                f"{shown(path)} does not fit this model. Use the configuration it was trained with "
-                f"({shown(self.path / CONFIG)}), or train again. The first difference: "
-                f"{str(error).splitlines()[-1].strip()}"
-            ) from error
+        self._refuse_unfinished()
+        if path.name not in self.store.members:
+            raise FileNotFoundError(
+                f"{shown(path)} is missing: the run was not scored on the way (set "
+                "train.validate_every)."
+            )
+        model.load_state_dict(tensors(self.store.read(path.name), path, model.state_dict()))
 
     def write_batch(self, batch: Any, process: int = 0) -> str:
         """Write a batch with a non-finite loss; return its path.
@@ -346,21 +323,16 @@ class RunFolder:
         suffix = f"-{process}" if process else ""
         path = self.path / f"bad_batch{suffix}.safetensors"
         with atomic_write(path) as temporary:
-            temporary.write_bytes(_as_bytes(kept))
+            temporary.write_bytes(as_bytes(kept))
         return shown(path)
 
-    def set_aside(self) -> Path:
-        """Rename the folder to ``NAME.damaged``; return its new place."""
-        return self.store.set_aside()
-
-    def delete(self) -> None:
-        """Delete the folder."""
-        self.store.delete()
-
-    def _refuse_damaged(self) -> None:
-        """Raise Damaged if a run is unfinished because one of its files is corrupt."""
+    def _refuse_unfinished(self) -> None:
+        """Raise FileNotFoundError if the run is not finished, Damaged if a file is corrupt."""
+        if self.finished:
+            return
         if self.store.manifest_path.is_file():
             self.store.verify()
+        raise FileNotFoundError(f"the run in {shown(self.path)} is not finished yet.")
 
     @property
     def _identity(self) -> str:
@@ -418,7 +390,3 @@ def _is_of_earlier_version(path: Path) -> bool:
     except (ValueError, OSError):
         return False
     return isinstance(content, dict) and "sha256" not in content and "method" in content
-
-
-def _as_bytes(weights: Mapping[str, torch.Tensor]) -> bytes:
-    return save({name: one.contiguous() for name, one in weights.items()})

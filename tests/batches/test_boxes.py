@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from semiseg_lib.batches.boxes import allowed_by_boxes, class_maps, covered_pixels, heat_map
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.batches.weak_view import View
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import BoxStyle, MiniVOCOptions, Sizes

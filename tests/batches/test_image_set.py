@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet, Masks, joined
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.batches.part import Part
 from semiseg_lib.batches.weak_view import DRAWS, draw_view
 from semiseg_lib.datasets import cached

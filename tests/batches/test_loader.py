@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader, derived_seed, sampled_indices
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.batches.weak_view import DRAWS, View, draw_view, recolour
 from semiseg_lib.datasets.labels import VOID

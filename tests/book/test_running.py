@@ -213,6 +213,8 @@ def test_a_missing_chapter_and_an_unknown_profile_are_named(small_book, tmp_path
         build.execute(small_book, "smoke", tmp_path / "out")
     with pytest.raises(ValueError, match="no profile 'huge'"):
         build.execute(small_book, "huge", tmp_path / "out")
+    with pytest.raises(ValueError, match="0 chapters at once: it must be >= 1"):
+        build.execute(small_book, "smoke", tmp_path / "out", jobs=0)
 
 
 def test_the_command_ends_with_1_and_a_message(capsys):

@@ -210,7 +210,7 @@ def test_lists_that_are_wrong_themselves(voc):
     voc.write_list("empty", "\n")
     voc.write_list("double", "one\ntwo\none\n")
     said = "\n".join(fails(check(voc)))
-    assert "empty.txt is empty" in said and "names one twice" in said
+    assert "empty.txt is empty" in said and "names 1 images twice, such as one" in said
 
 
 def test_a_list_of_one_s_own_is_checked_too(voc, tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from semiseg_lib.datasets.audit import Report, audit_dataset
 from semiseg_lib.datasets.camvid import CAMVID_COLOURS
-from semiseg_lib.datasets.cityscapes import CITYSCAPES_IDS, cityscapes_train_ids
+from semiseg_lib.datasets.cityscapes import CITYSCAPES_IDS, TRAIN_ID_OF
 
 SIZE = (6, 8)
 NAMES = {"train": ("ulm_000000_000019", "ulm_000001_000019"), "val": ("bonn_000000_000019",)}
@@ -47,7 +47,7 @@ def cityscapes(tmp_path) -> Path:
             ids = np.arange(48).reshape(SIZE) % len(CITYSCAPES_IDS)
             fine = folder / "gtFine" / split / city
             save(fine / f"{name}_gtFine_labelIds.png", ids)
-            save(fine / f"{name}_gtFine_labelTrainIds.png", cityscapes_train_ids()[ids])
+            save(fine / f"{name}_gtFine_labelTrainIds.png", TRAIN_ID_OF[ids])
             save(fine / f"{name}_gtFine_instanceIds.png", ids)
     return folder
 

@@ -18,10 +18,12 @@ from semiseg_lib.datasets.camvid import (
     CamVidOptions,
     camvid_frames,
     camvid_ids,
-    open_camvid,
     usual_split,
 )
+from semiseg_lib.datasets.dataset import find
 from semiseg_lib.datasets.labels import LabelError
+
+CAMVID = find("camvid")
 
 # Colour, id when merged, id when exact: written out by hand from the dataset's page.
 BY_HAND = {
@@ -148,7 +150,7 @@ def test_frames_come_along_but_no_image_again_and_none_near_a_held_out_one(with_
     kept = {"0016E5": (389, 391, 469, 531, 7928, 7990), "0006R0": (931, 7959), "0005VD": (61,)}
     names = [f"frames/{s}/{s}_{n:05d}" for s in sorted(kept) for n in kept[s]]
     assert list(camvid_frames(with_frames / "camvid")) == names
-    source = open_camvid(ask("camvid", unlabelled="frames"), with_frames, 0)
+    source = CAMVID.source(ask("camvid", unlabelled="frames"), with_frames, 0)
     train = ("0006R0_f00930", "0006R0_f00960", "0006R0_f00990", "0016E5_00390")
     assert source.names("unlabelled") == source.names("hidden") == (*train, *names)
     assert source.names("candidates") == train
@@ -159,7 +161,7 @@ def test_frames_come_along_but_no_image_again_and_none_near_a_held_out_one(with_
     hidden = source.reader("hidden", masks=True, boxes=False)
     assert (hidden[0].mask != 255).any() and (hidden[place].mask == 255).all()
     assert hidden[place].mask.shape == (3, 4)
-    without = open_camvid(ask("camvid"), with_frames, 0)
+    without = CAMVID.source(ask("camvid"), with_frames, 0)
     assert without.names("unlabelled") == without.names("candidates") == train
 
 
@@ -177,20 +179,20 @@ def test_the_content_is_what_is_read(with_frames):
 
 
 def test_the_source_has_no_boxes_and_takes_its_recipe_from_the_options(original, ask):
-    source = open_camvid(ask("camvid"), original, 0)
+    source = CAMVID.source(ask("camvid"), original, 0)
     assert source.classes == CAMVID_CLASSES and not source.boxed.any()
     assert source.boxed.shape == (11,) and not source.has_boxes(TRAIN)
     assert source.names("candidates") == source.names("unlabelled") == (TRAIN,)
     assert source.names("test") == (TEST,)
     for recipe, column in (("merged", 0), ("exact", 1)):
         request = ask("camvid", options=CamVidOptions(recipe))
-        sample = open_camvid(request, original, 0).reader("candidates", True, True)[0]
+        sample = CAMVID.source(request, original, 0).reader("candidates", True, True)[0]
         assert sample.mask.ravel().tolist() == [ids[column] for ids in BY_HAND.values()]
         assert sample.boxes is None
     names = [path.name for path in source.reader("candidates", True, True).content(0)]
     assert names == [f"{TRAIN}.png", f"{TRAIN}_L.png"]
     with pytest.raises(ValueError, match=r"camvid does not support data\.candidates"):
-        open_camvid(ask("camvid", candidates="train"), original, 0)
+        CAMVID.source(ask("camvid", candidates="train"), original, 0)
 
 
 @pytest.mark.parametrize("name", ["0016E5/00390", "holiday_00390", "0016E5_late", "01TP_extract_1"])
@@ -202,9 +204,9 @@ def test_a_frame_that_may_be_held_out_is_refused(with_frames, name):
 
 def test_frames_that_are_not_there_and_other_lists(original, ask):
     with pytest.raises(ValueError, match=r"camvid does not accept 'video'.*'frames'"):
-        open_camvid(ask("camvid", unlabelled="video"), original, 0)
+        CAMVID.source(ask("camvid", unlabelled="video"), original, 0)
     (original / "val.txt").write_text(f"{TEST}\n", encoding="utf-8")
-    source = open_camvid(ask("camvid", unlabelled="frames"), original, 0)
+    source = CAMVID.source(ask("camvid", unlabelled="frames"), original, 0)
     with pytest.raises(FileNotFoundError, match=r"frames holds no images.*semiseg data frames"):
         source.names("unlabelled")
 
@@ -214,7 +216,7 @@ def test_the_lists_of_the_copy_at_hand(ask):
     root = Path(os.environ.get("SEMISEG_DATA", ""))
     if not os.environ.get("SEMISEG_DATA") or not (root / "camvid").is_dir():
         pytest.skip("SEMISEG_DATA names no folder with camvid")
-    source = open_camvid(ask("camvid"), root, 0)
+    source = CAMVID.source(ask("camvid"), root, 0)
     lists = {name: source.names(name) for name in ("candidates", "unlabelled", "val", "test")}
     assert [len(names) for names in lists.values()] == [367, 367, 101, 233]
     for name in lists:

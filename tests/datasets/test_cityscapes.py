@@ -17,10 +17,12 @@ from semiseg_lib.datasets.cityscapes import (
     CITYSCAPES_THINGS,
     CityscapesDataset,
     instance_boxes,
-    open_cityscapes,
 )
+from semiseg_lib.datasets.dataset import find
 from semiseg_lib.datasets.digest import image_set_digest
 from semiseg_lib.datasets.labels import LabelError
+
+CITYSCAPES = find("cityscapes")
 
 NAME = "aachen_000000_000019"
 # The official table, id: train id; all others are void.
@@ -211,7 +213,7 @@ def test_what_is_missing_is_named(city, tmp_path):
         city.read(boxes=True, masks=None)[0]
     with pytest.raises(FileNotFoundError, match=r"val is missing.*csDownload"):
         city.read(split="val")
-    with pytest.raises(ValueError, match=r"1 images are not in .*ulm_1.*look like aachen"):
+    with pytest.raises(ValueError, match=r"1 images that are not in .*ulm_1.*look like aachen"):
         city.read(names=("ulm_1",))
     with pytest.raises(ValueError, match="evaluate on val"):
         city.read(split="test")
@@ -245,7 +247,7 @@ def test_the_content_is_what_is_read(city):
 
 def test_the_source_knows_which_classes_have_boxes(city, ask):
     city.image("bonn_000000_000019", split="val")
-    source = open_cityscapes(ask("cityscapes"), city.root, 0)
+    source = CITYSCAPES.source(ask("cityscapes"), city.root, 0)
     assert source.classes == CITYSCAPES_CLASSES
     assert np.flatnonzero(source.boxed).tolist() == list(range(11, 19))
     assert source.names("candidates") == source.names("unlabelled") == (NAME,)
@@ -256,10 +258,10 @@ def test_the_source_knows_which_classes_have_boxes(city, ask):
     hidden = source.reader("hidden", masks=True, boxes=False)[0]
     assert hidden.boxes is None and hidden.mask[0, 7] == 0
     assert source.reader("candidates", masks=False, boxes=True)[0].boxes.classes.tolist() == [13]
-    kept = open_cityscapes(ask("cityscapes", keep=("road", "car"), test="train"), city.root, 0)
+    kept = CITYSCAPES.source(ask("cityscapes", keep=("road", "car"), test="train"), city.root, 0)
     assert kept.boxed.tolist() == [False, True] and kept.names("test") == (NAME,)
     for fixed in ("candidates", "unlabelled"):
         with pytest.raises(ValueError, match=rf"does not support data\.{fixed}"):
-            open_cityscapes(ask("cityscapes", **{fixed: "train"}), city.root, 0)
+            CITYSCAPES.source(ask("cityscapes", **{fixed: "train"}), city.root, 0)
     with pytest.raises(FileNotFoundError, match="semiseg data cityscapes"):
-        open_cityscapes(ask("cityscapes"), city.root / "leftImg8bit", 0)
+        CITYSCAPES.source(ask("cityscapes"), city.root / "leftImg8bit", 0)

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from semiseg_lib import datasets
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.datasets import camvid, cifar10, minivoc, voc
 from semiseg_lib.datasets.dataset import LISTS, SHIPPED
@@ -232,7 +233,7 @@ def read(name: str, root: Path, patch: pytest.MonkeyPatch) -> str:
     """
     said = []
     for config, folder in MAKERS[name](root, patch):
-        source = datasets.find(name).open(config, folder, 0)
+        source = datasets.find(name).source(config, folder, 0)
         readers = [source.reader(which, which != "unlabelled", bool(source.boxed.any()))
                    for which in (*LISTS, "hidden")]
         samples = {json.dumps(said_of(reader[i])) for reader in readers for i in range(len(reader))}

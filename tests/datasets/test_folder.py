@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.datasets.folder import FolderDataset, folder_lists, open_folder, scan_folder
+from semiseg_lib.datasets.dataset import find
+from semiseg_lib.datasets.folder import FolderDataset, folder_lists, scan_folder
 from semiseg_lib.datasets.labels import LabelError
+
+FOLDER = find("folder")
 
 WIDTH, HEIGHT = 12, 8
 EMPTY = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -92,9 +95,8 @@ def test_samples_have_the_labels_that_are_there(own):
     assert m1.boxes is None and m1.mask.sum() == 8 and m1.image.shape == (3, HEIGHT, WIDTH)
     nothing = dataset[12]
     assert nothing.mask is None and nothing.boxes is None
-    assert not dataset.has_boxes and FolderDataset(own.root, ("b1", "b0")).has_boxes
     plain = FolderDataset(own.root, ("b0", "m1"), masks=False, boxes=False)
-    assert plain[0].boxes is None and plain[1].mask is None and not plain.has_boxes
+    assert plain[0].boxes is None and plain[1].mask is None
 
 
 def test_classes_can_be_kept(own):
@@ -102,7 +104,7 @@ def test_classes_can_be_kept(own):
     assert dataset[0].boxes.classes.tolist() == [1] and len(dataset[0].boxes) == 1
     assert np.unique(dataset[1].mask).tolist() == [0, 1]
     assert np.unique(dataset[2].mask).tolist() == [0, 255], "cats are void"
-    with pytest.raises(ValueError, match="must start with the background"):
+    with pytest.raises(ValueError, match=r"keep starts with dog.*such as background"):
         FolderDataset(own.root, keep=("dog", "cat"))
 
 
@@ -169,7 +171,7 @@ def test_a_list_by_the_name_of_old_is_refused(own):
 
 
 def test_the_source_says_who_has_boxes_and_reads_what_is_asked_for(own, ask):
-    source = open_folder(ask("folder"), own.root, seed=3)
+    source = FOLDER.source(ask("folder"), own.root, seed=3)
     assert source.classes == ("background", "cat", "dog")
     assert source.boxed.tolist() == [False, True, True]
     lists = folder_lists(own.root, seed=3)
@@ -179,13 +181,13 @@ def test_the_source_says_who_has_boxes_and_reads_what_is_asked_for(own, ask):
     assert boxed == {"b0", "b1"}
     b0 = source.reader("unlabelled", masks=False, boxes=True)[0]
     assert b0.name == "b0" and b0.mask is None and len(b0.boxes) == 2
-    kept = open_folder(ask("folder", keep=("background", "dog")), own.root, seed=3)
+    kept = FOLDER.source(ask("folder", keep=("background", "dog")), own.root, seed=3)
     assert kept.classes == ("background", "dog") and kept.boxed.tolist() == [False, True]
     for fixed in ("candidates", "unlabelled", "val", "test"):
         with pytest.raises(ValueError, match=rf"folder does not support data\.{fixed}"):
-            open_folder(ask("folder", **{fixed: "some"}), own.root, seed=3)
+            FOLDER.source(ask("folder", **{fixed: "some"}), own.root, seed=3)
     with pytest.raises(FileNotFoundError, match="no folder was named"):
-        open_folder(ask("folder"), None, seed=3)
+        FOLDER.source(ask("folder"), None, seed=3)
 
 
 def test_the_content_is_what_is_read(own):
@@ -205,7 +207,7 @@ def test_the_content_of_coco_boxes_is_their_file(tmp_path):
     own.coco([("b0.jpg", "cat", (1, 2, 4, 5))], ("b0.jpg",))
     dataset = FolderDataset(own.root)
     image, boxes = dataset.content(0)
-    assert image.name == "b0.jpg" and boxes == dataset.contents.boxes.digest("b0")
+    assert image.name == "b0.jpg" and boxes == dataset.contents.boxes.content("b0")
     assert [path.name for path in dataset.content(1)] == ["n0.jpg"], "the file does not list it"
 
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from semiseg_lib.core.durable import Damaged, read_json
+from semiseg_lib.datasets.dataset import find
 from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import VOID, voc_palette
 from semiseg_lib.datasets.minivoc import (
@@ -29,7 +30,6 @@ from semiseg_lib.datasets.minivoc import (
     content_hash,
     draw_scene,
     generated_digests,
-    open_minivoc,
     prepare,
     writer,
 )
@@ -42,6 +42,8 @@ from semiseg_lib.datasets.minivoc.worlds import CLASSES
 sys.path.append(str(Path(__file__).parents[1]))
 
 from flips import each_flip
+
+MINIVOC = find("minivoc")
 
 PINNED_COUNT = 12
 PINNED = {
@@ -243,7 +245,7 @@ def test_every_file_has_the_digest_of_what_was_drawn(tmp_path):
 def test_the_readers_of_a_source_know_the_digests(tmp_path, monkeypatch, ask):
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
     request = ask("minivoc", options=MiniVOCOptions("hurried", SMALL))
-    source = open_minivoc(request, None, 0)
+    source = MINIVOC.source(request, None, 0)
     assert source.classes == ("background", "balloon", "car", "fish", "tree")
     assert source.boxed.tolist() == [False] + [True] * 4
     for which, count in (("candidates", 4), ("unlabelled", 5), ("hidden", 5), ("val", 3),
@@ -350,7 +352,7 @@ def test_all_classes_occur_about_equally_often(world_name):
         (lambda: replace(WORLDS["tight"], classes=("tree", "boat")), "alphabetical"),
         (lambda: replace(WORLDS["tight"], classes=("unicorn",)), "may hold"),
         (lambda: draw_scene(WORLDS["tight"], "training", 0), "unknown split"),
-        (lambda: draw_scene(WORLDS["tight"], "val", -1), ">= 0"),
+        (lambda: draw_scene(WORLDS["tight"], "val", -1), "non-negative"),
     ],
 )
 def test_mistakes_are_named(mistake, message):
@@ -372,8 +374,8 @@ def test_a_drawn_file_that_is_damaged_is_refused_when_the_images_are_opened(
     with each_flip(folder / name, 20) as flips:
         for _ in flips:
             with pytest.raises(Damaged, match=refusal):
-                open_minivoc(request, None, 0)
-    open_minivoc(request, None, 0)
+                MINIVOC.source(request, None, 0)
+    MINIVOC.source(request, None, 0)
     (folder / name).unlink()
     with pytest.raises(Damaged, match=refusal):
-        open_minivoc(request, None, 0)
+        MINIVOC.source(request, None, 0)

@@ -16,12 +16,14 @@ from semiseg_lib.datasets import cifar10
 from semiseg_lib.datasets.cifar10 import (
     BATCHES,
     CIFAR10_CLASSES,
-    open_cifar10,
     read_batch,
     read_mosaic,
 )
-from semiseg_lib.datasets.digits import open_digits
+from semiseg_lib.datasets.dataset import find
 from semiseg_lib.datasets.splits import choose_labelled
+
+DIGITS = find("digits")
+CIFAR10 = find("cifar10")
 
 LISTS = ("candidates", "val", "test")
 
@@ -38,7 +40,7 @@ def per_class(source, which: str) -> list[int]:
 
 
 def test_digits_are_held_out_once_and_for_all(ask):
-    source, other = open_digits(ask("digits"), None, 0), open_digits(ask("digits"), None, 1)
+    source, other = DIGITS.source(ask("digits"), None, 0), DIGITS.source(ask("digits"), None, 1)
     assert [len(source.names(which)) for which in LISTS] == [997, 300, 500]
     every = [name for which in LISTS for name in source.names(which)]
     assert len(set(every)) == len(every) == 1797
@@ -53,7 +55,7 @@ def test_digits_are_held_out_once_and_for_all(ask):
 
 def test_the_first_images_of_a_list_are_a_fair_sample(ask):
     """In no order of number or class: of 200 images, each class has 9 to 34 (4 sigma)."""
-    source = open_digits(ask("digits"), None, 0)
+    source = DIGITS.source(ask("digits"), None, 0)
     for which in LISTS:
         numbers = [int(name.removeprefix("digit_")) for name in source.names(which)]
         assert numbers != sorted(numbers)
@@ -63,7 +65,7 @@ def test_the_first_images_of_a_list_are_a_fair_sample(ask):
 
 def test_a_digit_is_its_grey_values_and_its_mask_its_class_everywhere(ask):
     """Against scikit-learn's own table, by the number in the name."""
-    truth, source = load_digits(), open_digits(ask("digits"), None, 0)
+    truth, source = load_digits(), DIGITS.source(ask("digits"), None, 0)
     for which in (*LISTS, "hidden"):
         numbers = [int(name.removeprefix("digit_")) for name in source.names(which)]
         samples = list(source.reader(which, masks=True, boxes=True))
@@ -77,7 +79,7 @@ def test_a_digit_is_its_grey_values_and_its_mask_its_class_everywhere(ask):
 
 
 def test_masks_may_be_left_out_and_the_content_is_what_is_read(ask):
-    source = open_digits(ask("digits"), None, 0)
+    source = DIGITS.source(ask("digits"), None, 0)
     reader = source.reader("val", masks=True, boxes=False)
     sample = reader[3]
     assert list(reader.content(3)) == [sample.image.tobytes(), bytes([sample.mask[0, 0]])]
@@ -88,8 +90,8 @@ def test_masks_may_be_left_out_and_the_content_is_what_is_read(ask):
 
 
 def test_digits_that_are_not_kept_are_void(ask):
-    whole = open_digits(ask("digits"), None, 0)
-    kept = open_digits(ask("digits", keep=("3", "1")), None, 0)
+    whole = DIGITS.source(ask("digits"), None, 0)
+    kept = DIGITS.source(ask("digits", keep=("3", "1")), None, 0)
     assert kept.classes == ("3", "1") and kept.names("val") == whole.names("val")
     new = {3: 0, 1: 1}
     expected = [new.get(int(label), 255) for label in labels_of(whole, "val")]
@@ -97,7 +99,7 @@ def test_digits_that_are_not_kept_are_void(ask):
 
 
 def test_the_labelled_are_as_many_of_each_class_as_can_be(ask):
-    reader = open_digits(ask("digits"), None, 0).reader("candidates", masks=True, boxes=False)
+    reader = DIGITS.source(ask("digits"), None, 0).reader("candidates", masks=True, boxes=False)
     masks = [sample.mask for sample in reader]
     chosen = choose_labelled(masks, 20, 10, 0)
     assert np.bincount([masks[i][0, 0] for i in chosen]).tolist() == [2] * 10
@@ -123,7 +125,7 @@ def test_images_of_nothing_but_void_are_not_labelled():
 def test_lists_are_fixed(ask):
     for fixed in ("candidates", "unlabelled", "val", "test"):
         with pytest.raises(ValueError, match=rf"digits does not support data\.{fixed}"):
-            open_digits(ask("digits", **{fixed: "train"}), None, 0)
+            DIGITS.source(ask("digits", **{fixed: "train"}), None, 0)
 
 
 def written(folder: Path, records: int, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +152,7 @@ def small(monkeypatch):
 def test_binary_files_come_back_exactly_and_test_stays_test(tmp_path, small, ask):
     images, labels = written(tmp_path / "cifar10", 40)
     for seed in (0, 1):
-        source = open_cifar10(ask("cifar10"), tmp_path, seed)
+        source = CIFAR10.source(ask("cifar10"), tmp_path, seed)
         assert [len(source.names(which)) for which in LISTS] == [180, 20, 40]
         assert set(source.names("test")) == {f"test_batch_{i:04d}" for i in range(40)}
         assert per_class(source, "val") == [2] * 10
@@ -161,7 +163,7 @@ def test_binary_files_come_back_exactly_and_test_stays_test(tmp_path, small, ask
             np.testing.assert_array_equal([sample.image for sample in reader], images[places])
             assert (labels_of(source, which) == labels[places]).all()
     assert source.classes == CIFAR10_CLASSES
-    inside = open_cifar10(ask("cifar10"), tmp_path / "cifar10", 0)
+    inside = CIFAR10.source(ask("cifar10"), tmp_path / "cifar10", 0)
     assert inside.names("val") == source.names("val"), "the folder itself may be named too"
 
 
@@ -181,18 +183,18 @@ def test_damaged_binary_files_are_named(tmp_path, small, ask):
     written(tmp_path / "cut" / "cifar10", 40, count=39 * 3073)  # whole records, but too few
     request = ask("cifar10")
     with pytest.raises(ValueError, match=r"data_batch_1\.bin has 119847 bytes, not 122920.*again"):
-        open_cifar10(request, tmp_path / "cut", 0)
+        CIFAR10.source(request, tmp_path / "cut", 0)
     written(tmp_path / "odd" / "cifar10", 40)
     path = tmp_path / "odd" / "cifar10" / "data_batch_4.bin"
     path.write_bytes(b"\x0a" + path.read_bytes()[1:])
     with pytest.raises(ValueError, match=r"data_batch_4\.bin holds the label 10"):
-        open_cifar10(request, tmp_path / "odd", 0)
+        CIFAR10.source(request, tmp_path / "odd", 0)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"data_batch_4\.bin is missing"):
-        open_cifar10(request, tmp_path / "odd", 0)
+        CIFAR10.source(request, tmp_path / "odd", 0)
     (tmp_path / "none" / "cifar-10-batches-py").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"data_batch_1\.bin.*semiseg data cifar10"):
-        open_cifar10(request, tmp_path / "none", 0)
+        CIFAR10.source(request, tmp_path / "none", 0)
 
 
 def test_tiles_of_a_mosaic_are_read_row_after_row(tmp_path):
@@ -215,7 +217,7 @@ def test_mosaics_take_the_place_of_binary_files(tmp_path, small, ask):
         for label, name in enumerate(CIFAR10_CLASSES):
             grey = np.full((32 * rows, 3200, 3), 20 * label + 40 * (rows - 1), np.uint8)
             Image.fromarray(grey).save(folder / f"{split}_{name}.jpg", quality=95)
-    source = open_cifar10(ask("cifar10"), tmp_path, 0)
+    source = CIFAR10.source(ask("cifar10"), tmp_path, 0)
     assert [len(source.names(which)) for which in LISTS] == [1980, 20, 1000]
     for which, offset in (("candidates", 40), ("test", 0)):
         for sample in source.reader(which, masks=True, boxes=False):
@@ -223,7 +225,7 @@ def test_mosaics_take_the_place_of_binary_files(tmp_path, small, ask):
             assert abs(sample.image.astype(int) - expected).max() <= 1
     (folder / "train_dog.jpg").write_bytes((folder / "train_dog.jpg").read_bytes()[:2000])
     with pytest.raises(ValueError, match=r"train_dog\.jpg cannot be read"):
-        open_cifar10(ask("cifar10"), tmp_path, 0)
+        CIFAR10.source(ask("cifar10"), tmp_path, 0)
 
 
 def test_the_copy_at_hand_is_read_once_and_fast(ask):
@@ -231,12 +233,12 @@ def test_the_copy_at_hand_is_read_once_and_fast(ask):
     if not root or not (Path(root) / "cifar10").is_dir():
         pytest.skip("SEMISEG_DATA names no folder with cifar10")
     start = time.perf_counter()
-    source = open_cifar10(ask("cifar10"), Path(root), 0)
+    source = CIFAR10.source(ask("cifar10"), Path(root), 0)
     assert time.perf_counter() - start < 15
     assert [len(source.names(which)) for which in LISTS] == [45_000, 5_000, 10_000]
     assert per_class(source, "val") == [500] * 10
     start = time.perf_counter()
-    again = open_cifar10(ask("cifar10"), Path(root), 1)
+    again = CIFAR10.source(ask("cifar10"), Path(root), 1)
     assert time.perf_counter() - start < 1 and again.names("test") == source.names("test")
     images = np.stack([one.image for one in source.reader("test", masks=False, boxes=False)])
     means = images.mean((0, 2, 3)) / 255

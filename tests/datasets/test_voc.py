@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semiseg_lib.datasets.dataset import find
 from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import VOID, LabelError, write_mask
 from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, Sizes, annotate, draw_scene, prepare
 from semiseg_lib.datasets.minivoc.dice import STREAM_BOXES, generator_for
-from semiseg_lib.datasets.voc import VOC_CLASSES, open_voc
+from semiseg_lib.datasets.voc import VOC_CLASSES
+
+VOC = find("voc")
 
 
 def read(voc, **options):
@@ -132,13 +135,13 @@ def test_an_unknown_class_to_keep_is_named(voc):
 
 
 def test_lists_that_cannot_be_used_are_refused(voc):
-    with pytest.raises(FileNotFoundError, match=r"val\.txt is missing; lists there: \['train'\]"):
+    with pytest.raises(FileNotFoundError, match=r"val\.txt is missing\. Lists there: \['train'\]"):
         VOCDataset(voc.path, "val", voc.classes)
     voc.write_list("train", " \n\n")
     with pytest.raises(ValueError, match=r"train\.txt is empty\. Write one image name per line"):
         read(voc)
     voc.write_list("train", "one\ntwo\none\n")
-    with pytest.raises(ValueError, match=r"train\.txt names one twice\. Take one out"):
+    with pytest.raises(ValueError, match=r"train\.txt names 1 images twice, such as one\. Take"):
         read(voc)
 
 
@@ -186,14 +189,14 @@ def real(voc, tmp_path):
 
 
 def test_the_lists_of_the_source(real, ask):
-    source = open_voc(ask("voc"), real, 0)
+    source = VOC.source(ask("voc"), real, 0)
     assert source.classes == VOC_CLASSES and source.boxed.tolist() == [False] + [True] * 20
     assert [list(source.names(which)) for which in ("candidates", "unlabelled", "val", "test")] == [
         ["one", "two"], ["one", "two"], ["two"], ["two"]]
     assert list(source.names("hidden")) == ["one", "two"] and source.has_boxes("one")
 
     def masks_of(which, **lists):
-        reader = open_voc(ask("voc", **lists), real, 0).reader(which, masks=True, boxes=False)
+        reader = VOC.source(ask("voc", **lists), real, 0).reader(which, masks=True, boxes=False)
         return reader.masks, bool((reader[0].mask == 7).all())
 
     for which in ("candidates", "val", "test"):
@@ -205,8 +208,8 @@ def test_the_lists_of_the_source(real, ask):
 
 
 def test_a_source_keeps_classes(real, ask):
-    source = open_voc(ask("voc", keep=("background", "cat")), real, 0)
+    source = VOC.source(ask("voc", keep=("background", "cat")), real, 0)
     assert source.classes == ("background", "cat") and source.boxed.tolist() == [False, True]
     assert source.reader("val", masks=True, boxes=False).classes == source.classes
     with pytest.raises(ValueError, match="cannot keep unicorn"):
-        open_voc(ask("voc", keep=("background", "unicorn")), real, 0)
+        VOC.source(ask("voc", keep=("background", "unicorn")), real, 0)

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiseg_lib.batches.data import DataConfig
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.datasets.labels import write_mask
 from semiseg_lib.experiments import Machine, training
 from semiseg_lib.recipes import Profile, load
-from semiseg_lib.training.loop import TrainConfig
+from semiseg_lib.training.options import TrainConfig
 
 LISTS = {
     "labelled": range(4), "unlabelled": range(4, 8), "val": range(8, 10), "test": range(10, 12),

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from semiseg_lib import methods
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.fingerprint import load
 from semiseg_lib.experiments import Inputs, Logits, PseudoLabels, Run
 from semiseg_lib.experiments import self_correction as story

@@ -15,7 +15,8 @@ import pytest
 import torch
 from filelock import FileLock, Timeout
 
-from semiseg_lib.batches.data import Data, DataConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.durable import Damaged
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments import (

@@ -15,7 +15,7 @@ from semiseg_lib.core.fingerprint import Configuration, Schema, digest, dump, pl
 from semiseg_lib.core.fingerprint import load as read
 from semiseg_lib.datasets.dataset import LISTS
 from semiseg_lib.datasets.minivoc.worlds import BoxStyle
-from semiseg_lib.evaluation.predict import WHOLE_IMAGE, Protocol
+from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.experiments import (
     Inputs,
     Logits,

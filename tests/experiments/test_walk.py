@@ -198,8 +198,7 @@ OPTIONS = {"method": "method", "train": "train", "data": "data", "model": "model
            "augment": "views", "seed": "seed"}
 """Flags of `semiseg train METHOD`, each with the field of a run that it sets."""
 DECIDE_NOTHING = {
-    "device": "where it is computed", "root": "where the images lie; their bytes count",
-    "workers": "who reads ahead", "trackers": "where losses are shown",
+    "machine": "where it is computed and where the images lie, whose bytes count",
     "resume": "whether what is there is used",
 }
 

@@ -37,8 +37,8 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 import own_folder
 
 from semiseg_lib import cli, recipes, studies
-from semiseg_lib.batches.data import Data, DataConfig
-from semiseg_lib.batches.options import ViewConfig
+from semiseg_lib.batches.data import Data
+from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.core.paths import CHECKOUT, work_root
 from semiseg_lib.datasets import digest as digests
 from semiseg_lib.experiments import (

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from semiseg_lib.training.run_folder import CheckpointMismatch, RunFolder
+from semiseg_lib.training.run_folder import RunFolder
+from semiseg_lib.training.weights import CheckpointMismatch
 
 sys.path.append(str(Path(__file__).parent))
 

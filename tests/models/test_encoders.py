@@ -34,7 +34,7 @@ def classifier(name: str = TINY, seed: int = 5) -> torch.nn.Module:
     ("name", "low", "deep"), [("resnet18", 64, 512), ("tf_efficientnet_lite0", 24, 320)]
 )
 def test_features_come_at_stride_4_and_at_the_output_stride(name, low, deep, stride):
-    encoder = encoders.build_encoder(config(name, output_stride=stride)).eval()
+    encoder = encoders.Encoder(config(name, output_stride=stride)).eval()
     with torch.inference_mode():
         shapes = [tuple(one.shape) for one in encoder(torch.rand(1, 3, 64, 96))]
     assert shapes == [(1, low, 16, 24), (1, deep, 64 // stride, 96 // stride)]
@@ -49,7 +49,7 @@ def test_features_come_at_stride_4_and_at_the_output_stride(name, low, deep, str
     ],
 )
 def test_images_are_normalised_inside_with_the_encoders_own_statistics(name, mean, std):
-    encoder, seen = encoders.build_encoder(config(name)), []
+    encoder, seen = encoders.Encoder(config(name)), []
     encoder.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     mean, std = (torch.tensor(one).view(1, 3, 1, 1).expand(1, 3, 32, 32) for one in (mean, std))
     with torch.inference_mode():
@@ -68,7 +68,7 @@ def test_a_classifiers_file_gives_the_encoder_its_weights(name, kind, tmp_path):
     else:
         state = whole.state_dict()
         torch.save({"state_dict": state, "epoch": 3} if kind.startswith("w") else state, path)
-    encoder = encoders.build_encoder(config(name, weights=str(path))).eval()
+    encoder = encoders.Encoder(config(name, weights=str(path))).eval()
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         low, _ = encoder(images)
@@ -90,19 +90,19 @@ def save_changed(tmp_path, change) -> str:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("layer1.0.conv1.weight"), r"no tensor layer1\.0\.conv1\.weight"),
+        (lambda s: s.pop("layer1.0.conv1.weight"), r"Missing key.*layer1\.0\.conv1\.weight"),
         (
             lambda s: s.update({"conv1.0.weight": torch.zeros(2, 3, 1, 1)}),
-            r"tensor conv1\.0\.weight is \(2, 3, 1, 1\) but the encoder's is",
+            r"size mismatch for conv1\.0\.weight: .*\[2, 3, 1, 1\].*\[16, 3, 3, 3\]",
         ),
         (
             lambda s: s.update({"layer4.7.conv1.weight": torch.zeros(1)}),
-            r"a tensor layer4\.7\.conv1\.weight that the encoder lacks",
+            r"Unexpected key.*layer4\.7\.conv1\.weight",
         ),
     ],
     ids=["missing", "shape", "deeper"],
 )
-def test_a_file_that_does_not_fit_is_refused_by_its_first_tensor(change, message, tmp_path):
+def test_a_file_that_does_not_fit_is_refused_by_the_names_of_its_tensors(change, message, tmp_path):
     path = save_changed(tmp_path, change)
     with pytest.raises(ValueError, match=f"weights.safetensors.*{message}"):
         build(config(weights=path), 3)
@@ -214,5 +214,5 @@ def test_the_encoder_carries_the_packages_weights():
         ("classifier.bias", "_fc.bias"),
     ):
         assert torch.equal(weights[ours], theirs[original])
-    network = encoders.build_encoder(config(encoders.PACKAGE_ENCODER, weights="package")).network
+    network = encoders.Encoder(config(encoders.PACKAGE_ENCODER, weights="package")).network
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())

@@ -45,7 +45,7 @@ def test_an_image_takes_two_bytes_a_logit(store):
 
 
 @pytest.mark.parametrize("source, names, problem", [
-    ("run2", NAMES, "they are those of run run1"),
+    ("run2", NAMES, "they are those of run1"),
     ("run1", NAMES[::-1], "other images, or in another order"),
     ("run1", NAMES[:-1], "other images"),
     ("run1", (*NAMES[:-1], "stranger"), "other images"),
@@ -63,7 +63,7 @@ def test_logits_of_another_model_or_other_images_are_refused(store, source, name
 def test_logits_that_were_never_written_are_refused(tmp_path):
     empty = LogitsStore(tmp_path / "ours", "run1", NAMES)
     assert not empty.complete
-    with pytest.raises(StaleLogits, match=rf"ours .*there are none.*{FIX}"):
+    with pytest.raises(StaleLogits, match=rf"ours .*0 of 3 files are written.*{FIX}"):
         empty.read()
 
 

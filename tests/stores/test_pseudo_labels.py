@@ -91,7 +91,7 @@ def test_killed_in_the_middle_it_goes_on_where_whole_groups_ended(tmp_path, kill
     with pytest.raises(KeyboardInterrupt):
         store.write(dying)
     assert not store.complete
-    with pytest.raises(StalePseudoLabels, match=f"of {len(NAMES)} images are labelled"):
+    with pytest.raises(StalePseudoLabels, match=f"of {len(NAMES)} files are written"):
         store[0]
     asked = []
     store.write(lambda numbers: taken(asked.extend(numbers) or numbers))

@@ -3,12 +3,11 @@
 from .download import Archive, fetch, unpack
 from .frames import extract_frames
 from .parts import Count, Download, count_files, count_names, get_archive
-from .sbd import AUG_FOLDER, Augmented, make_aug, read_sbd_mask
+from .sbd import AUG_FOLDER, make_aug, read_sbd_mask
 
 __all__ = [
     "AUG_FOLDER",
     "Archive",
-    "Augmented",
     "Count",
     "Download",
     "count_files",

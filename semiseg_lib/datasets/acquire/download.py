@@ -32,6 +32,10 @@ from semiseg_lib.core.paths import shown
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
 CHUNK = 1 << 20
+BY_HAND = (
+    "fetch {name} ({known_hash}) with a browser from {home} or from a copy that you trust, put it "
+    "into {folder} and run the same command again: it unpacks from there."
+)
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,16 @@ class Archive:
         name: local file name.
         known_hash: ``algorithm:digits``, as published by its owner or a public library.
         urls: mirrors, tried in this order.
-        by_hand: instructions if no mirror works; "{folder}" is replaced by the download folder.
+        by_hand: instructions if no mirror works; "{folder}" is replaced by the download folder,
+            and so are "{name}", "{known_hash}" and "{home}".
+        home: the page of its owner.
     """
 
     name: str
     known_hash: str
     urls: tuple[str, ...]
-    by_hand: str
+    by_hand: str = BY_HAND
+    home: str = ""
 
 
 class ResumingDownloader:
@@ -145,7 +152,7 @@ def fetch(
         + "\n  ".join(failures)
         + (f"\n  {part.stat().st_size} bytes arrived; the same command continues there."
            if part.is_file() else "")
-        + f"\nBy hand: {archive.by_hand.format(folder=shown(folder))}"
+        + f"\nBy hand: {archive.by_hand.format(folder=shown(folder), **vars(archive))}"
     )
 
 

@@ -33,13 +33,11 @@ class Download:
         text: its line in ``--help``.
         terms: terms of use, and what to cite.
         get: ``get(root, progress)`` downloads below ``root`` and returns the file counts.
-        audit: the dataset to audit afterwards; empty for none.
     """
 
     text: str
     terms: str
     get: Callable[[Path, bool], list[Count]]
-    audit: str = ""
 
 
 def get_archive(archive: Archive, inside: str, target: Path, root: Path, progress: bool) -> None:

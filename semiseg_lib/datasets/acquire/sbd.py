@@ -11,7 +11,6 @@ images: VOC's 1,464 plus all of SBD that is not in VOC's val.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +23,6 @@ from semiseg_lib.datasets.lists import write_list
 AUG_FOLDER = "SegmentationClassAug"
 NUM_CLASSES = 21
 """Number of VOC's classes, background included; SBD has the same ids."""
-
-
-@dataclass(frozen=True)
-class Augmented:
-    """The result of :func:`make_aug`.
-
-    Attributes:
-        train_aug: VOC's train images, then SBD's; 10,582 names of the full datasets.
-        sbd_extra: only SBD's, 9,118 names.
-        written: number of masks written by this call; the others existed.
-    """
-
-    train_aug: tuple[str, ...]
-    sbd_extra: tuple[str, ...]
-    written: int
 
 
 def read_sbd_mask(path: Path) -> np.ndarray:
@@ -73,9 +57,7 @@ def read_sbd_mask(path: Path) -> np.ndarray:
     return mask.astype(np.uint8)
 
 
-def make_aug(
-    sbd_root: Path, voc_root: Path, out: Path | None = None, progress: bool = True
-) -> Augmented:
+def make_aug(sbd_root: Path, voc_root: Path, progress: bool = True) -> None:
     """Write ``SegmentationClassAug`` and the lists ``train_aug.txt`` and ``sbd_extra.txt``.
 
     Images of VOC's train list keep VOC's more accurate mask, those of its val list are left out.
@@ -85,7 +67,6 @@ def make_aug(
     Args:
         sbd_root: ``benchmark_RELEASE`` or its ``dataset`` folder.
         voc_root: ``VOCdevkit/VOC2012``.
-        out: folder for ``SegmentationClassAug`` and ``ImageSets``; None for ``voc_root``.
         progress: show a progress bar.
 
     Raises:
@@ -93,15 +74,19 @@ def make_aug(
         LabelError: a mask is invalid.
     """
     dataset, voc_root = _dataset_folder(Path(sbd_root)), Path(voc_root)
-    out = voc_root if out is None else Path(out)
     lists = voc_root / "ImageSets" / "Segmentation"
     train, held_out = read_list(lists / "train.txt"), read_list(lists / "val.txt")
     known = {*train, *held_out}
     in_sbd = sorted({*read_list(dataset / "train.txt"), *read_list(dataset / "val.txt")})
     extra = tuple(name for name in in_sbd if name not in known)
-    _check_images(extra, voc_root, dataset)
+    images = voc_root / "JPEGImages"
+    if absent := [name for name in extra if not (images / f"{name}.jpg").is_file()]:
+        raise FileNotFoundError(
+            f"{len(absent)} images of SBD are not in {images}, such as {absent[0]}.jpg. Use VOC "
+            f"2012 (not 2007), or copy them from {dataset / 'img'}."
+        )
 
-    masks = out / AUG_FOLDER
+    masks = voc_root / AUG_FOLDER
     missing = [name for name in (*train, *extra) if not (masks / f"{name}.png").is_file()]
     official = set(train)
     for name in tqdm(missing, desc=AUG_FOLDER, unit="mask", disable=not progress):
@@ -110,12 +95,9 @@ def make_aug(
         else:
             mask = read_sbd_mask(dataset / "cls" / f"{name}.mat")
         write_mask(mask, masks / f"{name}.png")
-    made = Augmented((*train, *extra), extra, len(missing))
-    new_lists = out / "ImageSets" / "Segmentation"
-    write_list(made.train_aug, new_lists / "train_aug.txt")
+    write_list((*train, *extra), lists / "train_aug.txt")
     if extra:
-        write_list(extra, new_lists / "sbd_extra.txt")
-    return made
+        write_list(extra, lists / "sbd_extra.txt")
 
 
 def _dataset_folder(root: Path) -> Path:
@@ -126,12 +108,3 @@ def _dataset_folder(root: Path) -> Path:
     raise FileNotFoundError(
         f"{root} holds no dataset/cls. Unpack SBD's benchmark.tgz and pass its benchmark_RELEASE."
     )
-
-
-def _check_images(names: tuple[str, ...], voc_root: Path, dataset: Path) -> None:
-    absent = [n for n in names if not (voc_root / "JPEGImages" / f"{n}.jpg").is_file()]
-    if absent:
-        raise FileNotFoundError(
-            f"{len(absent)} images of SBD are not in {voc_root / 'JPEGImages'}, such as "
-            f"{absent[0]}.jpg. Use VOC 2012 (not 2007), or copy them from {dataset / 'img'}."
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +27,7 @@ class Rules:
         palette: the expected colours (256, 3) of palette masks; None for any.
         read_boxes: reads an entry's boxes as [(class, (xmin, ymin, xmax, ymax))], counted from 1,
             both ends included, as VOC does.
-        kind_of_unknown: maps a mask's file and its unknown values to the kind of problem.
+        kind_of_unknown: maps the unknown values of a mask to the kind of problem.
         box_classes: the allowed class names of boxes.
     """
 
@@ -36,7 +36,7 @@ class Rules:
     colours: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
     palette: np.ndarray | None = None
     read_boxes: Callable[[Entry], NamedBoxes] | None = None
-    kind_of_unknown: Callable[[Path, list[int]], str] = lambda path, values: "unknown ids"
+    kind_of_unknown: Callable[[list[int]], str] = lambda values: "unknown ids"
     box_classes: frozenset[str] = frozenset()
 
 
@@ -124,16 +124,6 @@ class Layout:
     title: str
     lists: Mapping[str, tuple[Entry, ...]]
     findings: tuple[Finding, ...] = ()
-
-    def with_palette(self, palette: np.ndarray | None) -> Layout:
-        """Return a copy in which rules without a palette get this one."""
-        def completed(entry: Entry) -> Entry:
-            if entry.rules.palette is not None:
-                return entry
-            return replace(entry, rules=replace(entry.rules, palette=palette))
-
-        lists = {name: tuple(map(completed, entries)) for name, entries in self.lists.items()}
-        return replace(self, lists=lists)
 
 
 def listed_entries(

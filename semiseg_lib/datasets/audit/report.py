@@ -74,7 +74,7 @@ def audit_dataset(
             f"the dataset {dataset} has no audit; choose from {', '.join(audited)}."
         )
     layout = declared.audit(declared.folder(root), lists)
-    return audit_layout(layout.with_palette(declared.palette), sample, workers, progress)
+    return audit_layout(layout, sample, workers, progress)
 
 
 def audit_layout(

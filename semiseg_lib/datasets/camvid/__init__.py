@@ -16,10 +16,9 @@ from __future__ import annotations
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
@@ -30,7 +29,8 @@ from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, get_archive
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
 from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, Request
-from semiseg_lib.datasets.labels import VOID, check_same_size, packed_ids, read_image, read_mask
+from semiseg_lib.datasets.files import FileReader, ReaderSource
+from semiseg_lib.datasets.labels import VOID, read_mask
 from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates, read_published_list
 from semiseg_lib.datasets.sample import Sample
 
@@ -45,6 +45,7 @@ from .colours import (
 )
 
 __all__ = [
+    "ARCHIVE",
     "CAMVID_CLASSES",
     "CAMVID_COLOURS",
     "CAMVID_EXACT",
@@ -56,10 +57,8 @@ __all__ = [
     "SPLITS",
     "CamVidDataset",
     "CamVidOptions",
-    "CamVidSource",
     "Recipe",
     "audit_camvid",
-    "camvid_archive",
     "camvid_frames",
     "camvid_ids",
     "camvid_names",
@@ -75,6 +74,15 @@ SEQUENCES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
 FRAMES = "frames"
 NEAR = 30
 """Frames within a second of a held-out one are excluded: labelled ones are no nearer either."""
+
+ARCHIVE = Archive(
+    "camvid.tgz", "md5:648371e4f3a833682afb39b08a3ce2aa",
+    ("https://s3.amazonaws.com/fast-ai-imagelocal/camvid.tgz",),
+    "fetch 701_StillsRaw_full.zip and LabeledApproved_full.zip with a browser from {home} and "
+    "unpack them as camvid/701_StillsRaw_full and camvid/LabeledApproved_full beside {folder}.",
+    "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
+)
+"""A public copy of CamVid (0.6 GB); fastai publishes its hash."""
 
 TERMS = (
     "for research; cite Semantic Object Classes in Video (Pattern Recognition Letters, 2009)."
@@ -93,7 +101,7 @@ class CamVidOptions(DatasetOptions):
     recipe: Recipe = "merged"
 
 
-class CamVidDataset:
+class CamVidDataset(FileReader):
     """Images of one split as :class:`Sample`; masks of 11 classes, no background, no boxes.
 
     Args:
@@ -103,7 +111,7 @@ class CamVidDataset:
         names: image names; None for all of the split: those in ``SPLIT.txt``, else those in the
             folder, else (for the original) the usual split by sequence and frame. Names of
             :func:`camvid_frames` are accepted: their masks are void.
-        keep: the classes to use, None for all 11; every other class becomes void.
+        keep: the classes to use, None for all 11.
         masks: read the masks; False or None for none.
         recipe: how 32 colours become 11 ids: ``merged`` or ``exact`` (see :func:`camvid_ids`).
             Scores of the two are not comparable. Masks of ids are always merged.
@@ -114,23 +122,14 @@ class CamVidDataset:
             unknown; or ``exact`` for masks of ids.
     """
 
-    boxes = False
-    canonical: Mapping[str, str] = MappingProxyType({})
-
     def __init__(
-        self,
-        root: Path,
-        split: str = "train",
-        names: Sequence[str] | None = None,
-        keep: Sequence[str] | None = None,
-        masks: bool = True,
-        recipe: Recipe = "merged",
+        self, root: Path, split: str = "train", names: Sequence[str] | None = None,
+        keep: Sequence[str] | None = None, masks: bool = True, recipe: Recipe = "merged",
     ) -> None:
-        self.root, self.split, self.masks, self.recipe = Path(root), split, masks, recipe
+        self.root, self.split, self.recipe = Path(root), split, recipe
         if split not in SPLITS:
             raise ValueError(f"CamVid has no split {split!r}; choose {', '.join(SPLITS)}.")
         camvid_ids(recipe)
-        self.classes, self._new_id = packed_ids(CAMVID_CLASSES, keep, self.root)
         self.original = (self.root / ORIGINAL[0]).is_dir()
         self._images, self._masks = self._folders()
         if recipe == "exact" and not self.original:
@@ -138,24 +137,16 @@ class CamVidDataset:
                 f"the masks of {self.root} are already merged ids; recipe='exact' needs "
                 f"the original colours in {ORIGINAL[1]}."
             )
-        self.names = list(camvid_names(self.root, split) if names is None else names)
-        check_no_duplicates(self.names, f"the choice from {self.root}")
-
-    def __len__(self) -> int:
-        return len(self.names)
+        names = camvid_names(self.root, split) if names is None else names
+        check_no_duplicates(names, f"the choice from {self.root}")
+        super().__init__(names, CAMVID_CLASSES, keep, masks, False, self.root)
 
     def __getitem__(self, index: int) -> Sample:
-        name = self.names[index]
-        if name.startswith(f"{FRAMES}/"):
-            return self._frame(name)
-        image_path = _image_path(self._images, name)
-        image = read_image(image_path)
-        mask = None
-        if self.masks:
-            mask_path = self._mask_path(name)
-            mask = self._new_id.take(self._read_mask(mask_path))
-            check_same_size(mask, image, mask_path, image_path)
-        return Sample(name, image, mask)
+        sample = super().__getitem__(index)
+        if self.masks and _is_frame(sample.name):
+            void = np.full(sample.image.shape[1:], VOID, np.uint8)
+            return replace(sample, mask=void)
+        return sample
 
     @property
     def decoding(self) -> str:
@@ -164,22 +155,21 @@ class CamVidDataset:
             return ""
         return f"colours, recipe {self.recipe}" if self.original else "ids"
 
-    def content(self, index: int) -> Iterator[Path]:
-        """Yield the files that ``self[index]`` reads: the image, and its mask if any."""
-        name = self.names[index]
-        if name.startswith(f"{FRAMES}/"):
-            yield _image_path(self.root, name)
-            return
-        yield _image_path(self._images, name)
-        if self.masks:
-            yield self._mask_path(name)
+    def image_path(self, name: str) -> Path:
+        """Return the file of an image or frame."""
+        return _image_path(self.root if _is_frame(name) else self._images, name)
 
-    def _mask_path(self, name: str) -> Path:
-        return self._masks / f"{name}{'_L' if self.original else ''}.png"
+    def mask_path(self, name: str) -> Path | None:
+        """Return the file of its mask; None for a frame."""
+        ending = "_L.png" if self.original else ".png"
+        return None if _is_frame(name) else self._masks / f"{name}{ending}"
 
-    def _frame(self, name: str) -> Sample:
-        image = read_image(_image_path(self.root, name))
-        return Sample(name, image, np.full(image.shape[1:], VOID, np.uint8) if self.masks else None)
+    def read_mask(self, path: Path) -> np.ndarray:
+        """Return a mask as ids 0 to 10 or 255; 11, past the last class, is void as well."""
+        if self.original:
+            return read_colour_mask(path, self.recipe)
+        # One common copy writes void as 11, one past the last class; packed_ids makes it 255.
+        return read_mask(path, len(CAMVID_CLASSES) + 1)
 
     def _folders(self) -> tuple[Path, Path]:
         if self.original:
@@ -193,68 +183,32 @@ class CamVidDataset:
         annotated = self.root / f"{self.split}annot"
         return images, annotated if annotated.is_dir() else self.root / f"{self.split}_labels"
 
-    def _read_mask(self, path: Path) -> np.ndarray:
-        if self.original:
-            return read_colour_mask(path, self.recipe)
-        # One common copy writes void as 11, one past the last class; packed_ids makes it 255.
-        return read_mask(path, len(CAMVID_CLASSES) + 1)
+
+def _is_frame(name: str) -> bool:
+    return name.startswith(f"{FRAMES}/")
 
 
-class CamVidSource:
-    """CamVid, opened; see :class:`semiseg_lib.datasets.dataset.Source`.
-
-    Args:
-        root: the folder of either layout.
-        keep: the classes to use; empty for all.
-        val, test: the splits of these lists.
-        frames: whether video frames are unlabelled images, too.
-        recipe: how 32 colours become 11 ids.
-    """
-
-    def __init__(
-        self, root: Path, keep: Sequence[str], val: str, test: str, frames: bool, recipe: Recipe
-    ) -> None:
-        self.folder = root
-        self.classes = packed_ids(CAMVID_CLASSES, keep, root)[0]
-        self.boxed = np.zeros(len(self.classes), bool)
-        self._splits = {"val": val, "test": test}
-        self._frames, self._recipe = frames, recipe
-
-    def names(self, which: str) -> Sequence[str]:
-        """Return the image names of a list."""
-        names = camvid_names(self.folder, self._splits.get(which, "train"))
-        with_frames = self._frames and which in ("unlabelled", "hidden")
-        return names + camvid_frames(self.folder) if with_frames else names
-
-    def reader(self, which: str, masks: bool, boxes: bool) -> CamVidDataset:
-        """Return the reader of a list, without boxes."""
-        return CamVidDataset(
-            self.folder, self._splits.get(which, "train"), self.names(which), self.classes, masks,
-            self._recipe,
-        )
-
-    def has_boxes(self, name: str) -> bool:
-        """Return False: there are no boxes."""
-        return False
-
-
-def open_camvid(request: Request, root: Path | None, seed: int) -> CamVidSource:
+def open_camvid(request: Request, folder: Path, seed: int) -> ReaderSource:
     """Return the source of a request; unlabelled images are ``train``, optionally with frames.
 
     Raises:
-        FileNotFoundError: the dataset is missing.
         ValueError: an unsupported list is named, or ``keep`` names an unknown class.
     """
-    DATASET.refuse_lists(request)
     if request.unlabelled not in ("", FRAMES):
         raise ValueError(
             f"camvid does not accept {request.unlabelled!r} for data.unlabelled. Leave it out for "
             f"the rest of train, or use {FRAMES!r} to add frames of the videos."
         )
-    return CamVidSource(
-        DATASET.folder(root), request.keep, request.val or "val", request.test or "test",
-        request.unlabelled == FRAMES, request.options.recipe,
-    )
+    splits = {"val": request.val or "val", "test": request.test or "test"}
+
+    def reader(which: str, masks: bool, boxes: bool) -> CamVidDataset:
+        split = splits.get(which, "train")
+        names = camvid_names(folder, split)
+        if which == "unlabelled" and request.unlabelled == FRAMES:
+            names += camvid_frames(folder)
+        return CamVidDataset(folder, split, names, request.keep, masks, request.options.recipe)
+
+    return ReaderSource(folder, CAMVID_CLASSES, request.keep, (), reader)
 
 
 def camvid_names(root: Path, split: str) -> tuple[str, ...]:
@@ -281,17 +235,11 @@ def usual_split(name: str) -> str:
     Raises:
         ValueError: the name is not a frame of CamVid.
     """
-    sequence, _, frame = name.partition("_")
-    number = frame.removeprefix("f")
-    if sequence not in SEQUENCES or not number.isdigit():
-        raise ValueError(
-            f"{name} is not a frame of CamVid (0001TP_006690, 0006R0_f00930, 0016E5_00390, "
-            "Seq05VD_f00000 are). Remove it, or write train.txt, val.txt and test.txt."
-        )
-    if sequence == "Seq05VD" or (sequence == "0001TP" and int(number) >= 8550):
+    sequence, number = _frame_number(name)
+    if sequence == "Seq05VD" or (sequence == "0001TP" and number >= 8550):
         return "test"
     # In frames 7959 to 8159 every other frame is labelled: the validation images.
-    return "val" if sequence == "0016E5" and 7959 <= int(number) <= 8159 else "train"
+    return "val" if sequence == "0016E5" and 7959 <= number <= 8159 else "train"
 
 
 def camvid_frames(root: Path) -> tuple[str, ...]:
@@ -333,7 +281,8 @@ def _frame_number(name: str) -> tuple[str, int]:
         raise ValueError(
             f"{name} is not a frame of CamVid's sequences ({', '.join(SEQUENCES)}), so it may show "
             "a held-out scene. Rename it to SEQUENCE_NUMBER, such as 0016E5_00390, by its "
-            "number in the video, or remove it."
+            "number in the video, or remove it. A labelled image may have any name if train.txt, "
+            "val.txt and test.txt say where it belongs."
         )
     return sequence, int(known[2])
 
@@ -355,34 +304,18 @@ def audit_camvid(folder: Path, lists: Sequence[Path]) -> Layout:
     found, findings = {}, []
     for split in SPLITS:
         try:
-            names = camvid_names(folder, split)
-        except ValueError as error:
+            reader = CamVidDataset(folder, split)
+        except (FileNotFoundError, ValueError) as error:
             findings.append(Finding("FAIL", split, str(error)))
             continue
-        images = folder / (ORIGINAL[0] if original else split)
-        masks = folder / (ORIGINAL[1] if original else f"{split}annot")
-        masks = masks if masks.is_dir() else folder / f"{split}_labels"
-        ending = "_L.png" if original else ".png"
         found[split] = tuple(
-            Entry(name, rules, _image_path(images, name), masks / f"{name}{ending}")
-            for name in names
+            Entry(name, rules, reader.image_path(name), reader.mask_path(name))
+            for name in reader.names
         )
     by_name = {entry.name: entry for entries in found.values() for entry in entries}
     found |= listed_entries(lists, by_name, rules, folder)
     kind = "the original, 32 colours read as 11 classes" if original else "11 ids"
     return Layout(f"CamVid ({kind}) in {shown(folder)}", found, tuple(findings))
-
-
-def camvid_archive() -> Archive:
-    """Return a public copy of CamVid (0.6 GB); fastai publishes its hash."""
-    home = "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/"
-    return Archive(
-        "camvid.tgz", "md5:648371e4f3a833682afb39b08a3ce2aa",
-        ("https://s3.amazonaws.com/fast-ai-imagelocal/camvid.tgz",),
-        f"fetch 701_StillsRaw_full.zip and LabeledApproved_full.zip with a browser from {home} and "
-        "unpack them as camvid/701_StillsRaw_full and camvid/LabeledApproved_full beside "
-        "{folder}.",
-    )
 
 
 def get_camvid(root: Path, progress: bool = True) -> list[Count]:
@@ -398,7 +331,7 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
     images, masks = (target / name for name in ORIGINAL)
     scratch = root / "downloads" / "camvid"
     if not target.is_dir():
-        get_archive(camvid_archive(), "camvid", scratch, root, progress)
+        get_archive(ARCHIVE, "camvid", scratch, root, progress)
         with atomic_folder(target) as folder:
             _recolour(scratch, folder, progress)
     shutil.rmtree(scratch, ignore_errors=True)  # also left by a killed process
@@ -436,7 +369,7 @@ DATASET = Dataset(
     downloads={
         "camvid": Download(
             "Download CamVid, 701 images of 960x720, unpack and count it (0.6 GB).", TERMS,
-            get_camvid, audit="camvid",
+            get_camvid,
         ),
     },
     audit=audit_camvid,

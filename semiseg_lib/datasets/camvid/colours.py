@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from semiseg_lib.datasets.labels import VOID, LabelError, read_image
+from semiseg_lib.datasets.labels import VOID, LabelError, open_image
 
 Recipe = Literal["merged", "exact"]
 
@@ -33,6 +32,9 @@ CAMVID_COLOURS = {
     "VegetationMisc": (192, 192, 0), "Void": (0, 0, 0), "Wall": (64, 192, 0),
 }
 """The 32 colours of CamVid's own label images."""
+
+UNKNOWN = 254
+"""Stands for the id of any other colour."""
 
 CAMVID_MERGED = {
     "sky": ("Sky",),
@@ -78,35 +80,28 @@ def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: it is a grey image, or has colours that are not among the 32.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing. Unpack LabeledApproved_full again.")
-    with Image.open(path) as image:
-        mode = image.mode
-    if mode in ("L", "1", "I"):
+    image = open_image(path, "Unpack LabeledApproved_full again.")
+    if image.mode in ("L", "1", "I"):
         raise LabelError(
             f"{path} is a grey image of ids, not of colours. Put it into train_labels, "
             "val_labels or test_labels, or unpack LabeledApproved_full again."
         )
-    red, green, blue = read_image(path).astype(np.int32)
-    codes = red << 16 | green << 8 | blue
-    table_codes, table_ids = _code_table(recipe)
-    places = np.searchsorted(table_codes, codes).clip(max=len(table_codes) - 1)
-    known = table_codes[places] == codes
-    if not known.all():
-        code = int(codes[~known][0])
-        colour = (code >> 16, code >> 8 & 255, code & 255)
+    pixels = np.array(image.convert("RGB"))
+    ids = _id_of_colour(recipe)[pixels[..., 0], pixels[..., 1], pixels[..., 2]]
+    unknown = pixels[ids == UNKNOWN]
+    if len(unknown):
         raise LabelError(
-            f"{path} holds the colour {colour} and {int((~known).sum())} such pixels that are "
-            "none of CamVid's 32 colours. Masks must not be smoothed when resized, nor saved as "
-            "JPEG: resize by nearest neighbour, or unpack LabeledApproved_full again."
+            f"{path} holds the colour {tuple(unknown[0].tolist())} and {len(unknown)} such pixels "
+            "that are none of CamVid's 32 colours. Masks must not be smoothed when resized, nor "
+            "saved as JPEG: resize by nearest neighbour, or unpack LabeledApproved_full again."
         )
-    return table_ids[places]
+    return ids
 
 
 @lru_cache(maxsize=2)
-def _code_table(recipe: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 32 colours as ascending 24-bit numbers, and their ids."""
-    ids = {red << 16 | green << 8 | blue: label
-           for (red, green, blue), label in camvid_ids(recipe).items()}
-    codes = sorted(ids)
-    return np.array(codes), np.array([ids[code] for code in codes], dtype=np.uint8)
+def _id_of_colour(recipe: str) -> np.ndarray:
+    """Return the id of each colour, uint8 (256, 256, 256)."""
+    table = np.full((256, 256, 256), UNKNOWN, np.uint8)
+    for colour, label in camvid_ids(recipe).items():
+        table[colour] = label
+    return table

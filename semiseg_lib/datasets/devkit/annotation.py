@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
+import numpy as np
 from defusedxml import ElementTree
 
-from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.datasets.labels import LabelError
-
-make_torchvision_importable()
-
-from torchvision.datasets import VOCDetection  # noqa: E402
+from semiseg_lib.datasets.sample import Boxes
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -29,18 +28,22 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
         )
     try:
         root = ElementTree.parse(path).getroot()
-        if root.tag == "annotation" and not len(root):
-            return []
-        parsed = VOCDetection.parse_voc_xml(root)
-        return [
-            (entry["name"], tuple(float(entry["bndbox"][side]) for side in _SIDES))
-            for entry in parsed["annotation"].get("object", [])
-        ]
-    except (ElementTree.ParseError, KeyError, TypeError, AttributeError, ValueError) as error:
+        if root.tag != "annotation":
+            raise ValueError(f"<{root.tag}> instead of <annotation>")
+        return [(_text(one, "name"), tuple(float(_text(one, f"bndbox/{side}")) for side in _SIDES))
+                for one in root.findall("object")]
+    except (ElementTree.ParseError, ValueError) as error:
         raise LabelError(
             f"{path} is not a VOC annotation ({error!r}). Each <object> needs a <name> and a "
             "<bndbox> with xmin, ymin, xmax and ymax."
         ) from error
+
+
+def _text(element: Element, path: str) -> str:
+    text = element.findtext(path)
+    if text is None or not text.strip():
+        raise ValueError(f"an <{element.tag}> without <{path}>")
+    return text.strip()
 
 
 def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tuple[float, ...]:
@@ -57,3 +60,30 @@ def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tupl
             "pixels (VOC counts from 1). Correct the coordinates."
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)
+
+
+def boxes_of(
+    drawn: Sequence[tuple[str, tuple[float, ...]]], classes: Sequence[str], path: Path, name: str,
+    crowds: tuple[int, ...] = (),
+) -> Boxes:
+    """Return the half-open boxes of an image with indices into ``classes``, background first.
+
+    Args:
+        drawn: class name and box of each object.
+        classes: C names.
+        path, name: their file and the image, for the message.
+        crowds: see :class:`Boxes`.
+
+    Raises:
+        LabelError: the class of a box is not among them.
+    """
+    if unknown := [label for label, _ in drawn if label not in classes[1:]]:
+        raise LabelError(
+            f"{path} has a box of class {unknown[0]!r} on {name}, but the classes are "
+            f"{', '.join(classes[1:])} (after the background, {classes[0]}). Correct the name, or "
+            "add the class."
+        )
+    return Boxes(
+        np.asarray([box for _, box in drawn], np.float32).reshape(-1, 4),
+        np.asarray([classes.index(label) for label, _ in drawn], np.int64), crowds,
+    )

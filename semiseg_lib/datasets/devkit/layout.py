@@ -11,41 +11,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules
-from semiseg_lib.datasets.devkit.annotation import half_open, read_annotation
-from semiseg_lib.datasets.labels import (
-    VOID,
-    LabelError,
-    check_same_size,
-    packed_ids,
-    read_image,
-    read_mask,
-    voc_palette,
-)
-from semiseg_lib.datasets.lists import read_published_list
-from semiseg_lib.datasets.sample import Boxes, Sample
+from semiseg_lib.datasets.devkit.annotation import boxes_of, half_open, read_annotation
+from semiseg_lib.datasets.files import FileReader, ReaderSource
+from semiseg_lib.datasets.labels import voc_palette
+from semiseg_lib.datasets.lists import check_no_duplicates, read_lines, read_published_list
+from semiseg_lib.datasets.sample import Boxes
 
 MASKS, HIDDEN_MASKS = "SegmentationClass", "SegmentationClassAug"
 PALETTE = np.reshape(voc_palette(), (256, 3)).astype(np.uint8)
 """VOC's colours, uint8 ``(256, 3)``."""
 
 
-class VOCDataset:
+class VOCDataset(FileReader):
     """The images that one list of a VOC folder names, as :class:`Sample`.
 
     Args:
         folder: the year's folder, such as ``VOCdevkit/VOC2012``.
         image_set: a list in ``ImageSets/Segmentation``, without ``.txt``.
         classes: names in the order of the ids in the masks; the first is the background.
-        keep: the classes to use (background included), None for all. New ids follow this order,
-            and every other class becomes void.
+        keep: the classes to use (background included), None for all.
         masks: the folder to read masks from; None to read none.
         boxes: read ``Annotations`` too.
 
@@ -55,90 +46,44 @@ class VOCDataset:
             or, with boxes, it does not start with the background.
     """
 
-    canonical: Mapping[str, str] = MappingProxyType({})
-
     def __init__(
-        self,
-        folder: Path,
-        image_set: str,
-        classes: Sequence[str],
-        keep: Sequence[str] | None = None,
-        masks: str | None = MASKS,
-        boxes: bool = True,
+        self, folder: Path, image_set: str, classes: Sequence[str],
+        keep: Sequence[str] | None = None, masks: str | None = MASKS, boxes: bool = True,
     ) -> None:
         self.folder = Path(folder)
-        self.image_set = image_set
-        self.file_classes = tuple(classes)
-        self.masks = masks
-        self.boxes = boxes
-        self.names = read_list(_list_path(self.folder, image_set))
-        self.classes, self._new_id = packed_ids(self.file_classes, keep, self.folder)
-        if boxes and self.classes[0] != self.file_classes[0]:
-            raise ValueError(
-                f"keep starts with {self.classes[0]}; with boxes it must start with the "
-                f"{self.file_classes[0]}, whose channel means 'outside every box'."
-            )
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sample:
-        name = self.names[index]
-        image_path = self._image_path(name)
-        image = read_image(image_path)
-        mask, boxes = None, None
-        if self.masks is not None:
-            mask_path = self._mask_path(name)
-            mask = read_mask(mask_path, len(self.file_classes))
-            check_same_size(mask, image, mask_path, image_path)
-            mask = self._new_id.take(mask)
-        if self.boxes:
-            boxes = self._read_boxes(self._boxes_path(name), image.shape[1:])
-        return Sample(name, image, mask, boxes)
+        names = read_list(_list_path(self.folder, image_set))
+        super().__init__(names, classes, keep, masks, boxes, self.folder, classes[1:])
 
     @property
     def decoding(self) -> str:
         """The classes in the order of the ids in the masks."""
         return " ".join(self.file_classes)
 
-    def content(self, index: int) -> Iterator[Path]:
-        """Yield the files that ``self[index]`` reads: the image, its mask, its annotation."""
-        name = self.names[index]
-        yield self._image_path(name)
-        if self.masks is not None:
-            yield self._mask_path(name)
-        if self.boxes:
-            yield self._boxes_path(name)
-
-    def _image_path(self, name: str) -> Path:
+    def image_path(self, name: str) -> Path:
+        """Return the file of an image."""
         return self.folder / "JPEGImages" / f"{name}.jpg"
 
-    def _mask_path(self, name: str) -> Path:
+    def mask_path(self, name: str) -> Path:
+        """Return the file of its mask."""
         return self.folder / self.masks / f"{name}.png"
 
-    def _boxes_path(self, name: str) -> Path:
+    def boxes_content(self, name: str) -> Path:
+        """Return the file of its boxes."""
         return self.folder / "Annotations" / f"{name}.xml"
 
-    def _read_boxes(self, path: Path, size: tuple[int, int]) -> Boxes:
-        coordinates, labels = [], []
-        for name, box in read_annotation(path):
-            if name not in self.file_classes:
-                raise LabelError(
-                    f"{path} has a box of class {name!r}, which is not among the classes "
-                    f"{', '.join(self.file_classes[1:])}. Correct the name or add the class."
-                )
-            label = self._new_id[self.file_classes.index(name)]
-            if label == VOID:
-                continue
-            coordinates.append(half_open(box, size, path))
-            labels.append(label)
-        return Boxes(
-            np.asarray(coordinates, np.float32).reshape(-1, 4), np.asarray(labels, np.int64)
-        )
+    def read_boxes(self, name: str, image: np.ndarray) -> Boxes:
+        """Return its boxes."""
+        path = self.boxes_content(name)
+        drawn = [(label, half_open(box, image.shape[1:], path))
+                 for label, box in read_annotation(path)]
+        return boxes_of(drawn, self.file_classes, path, name)
 
 
-class VOCSource:
-    """Source of a folder in VOC's layout; see :class:`semiseg_lib.datasets.dataset.Source`.
+def voc_source(
+    folder: Path, file_classes: Sequence[str], keep: Sequence[str], lists: Mapping[str, str],
+    masks: Mapping[str, str], reader_type: type[VOCDataset] = VOCDataset,
+) -> ReaderSource:
+    """Return the source of a folder in VOC's layout.
 
     Args:
         folder: the year's folder.
@@ -148,41 +93,11 @@ class VOCSource:
         masks: {list: folder of its masks}, if not ``SegmentationClass``.
         reader_type: the class of the readers.
     """
+    def reader(which: str, with_masks: bool, boxes: bool) -> VOCDataset:
+        where = masks.get(which, MASKS) if with_masks else None
+        return reader_type(folder, lists[which], file_classes, keep, where, boxes)
 
-    def __init__(
-        self,
-        folder: Path,
-        file_classes: Sequence[str],
-        keep: Sequence[str],
-        lists: Mapping[str, str],
-        masks: Mapping[str, str],
-        reader_type: type[VOCDataset] = VOCDataset,
-    ) -> None:
-        self.folder, self.file_classes = folder, tuple(file_classes)
-        self.classes = packed_ids(file_classes, keep, folder)[0]
-        self.boxed = np.arange(len(self.classes)) > 0
-        self._lists, self._masks, self._reader_type = lists, masks, reader_type
-
-    def names(self, which: str) -> Sequence[str]:
-        """Return the image names of a list."""
-        return read_list(_list_path(self.folder, self._lists[_images_of(which)]))
-
-    def reader(self, which: str, masks: bool, boxes: bool) -> VOCDataset:
-        """Return the reader of a list."""
-        where = self._masks.get(_images_of(which), MASKS) if masks else None
-        return self._reader_type(
-            self.folder, self._lists[_images_of(which)], self.file_classes, self.classes, where,
-            boxes,
-        )
-
-    def has_boxes(self, name: str) -> bool:
-        """Return True: every image of the layout has an annotation."""
-        return True
-
-
-def _images_of(which: str) -> str:
-    """Return the list of the images: ``hidden`` are the ``unlabelled`` ones."""
-    return "unlabelled" if which == "hidden" else which
+    return ReaderSource(folder, file_classes, keep, file_classes[1:], reader)
 
 
 def _list_path(folder: Path, image_set: str) -> Path:
@@ -196,16 +111,12 @@ def read_list(path: Path) -> list[str]:
         FileNotFoundError: the file is missing.
         ValueError: it is empty or names an image twice.
     """
-    if not path.is_file():
-        there = sorted(p.stem for p in path.parent.glob("*.txt"))
-        raise FileNotFoundError(f"the list {path} is missing; lists there: {there or 'none'}.")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    there = sorted(p.stem for p in path.parent.glob("*.txt"))
+    lines = read_lines(path, f"Lists there: {there or 'none'}.")
     names = [line.split()[0] for line in lines if line.strip()]
     if not names:
         raise ValueError(f"the list {path} is empty. Write one image name per line.")
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})[:3]
-        raise ValueError(f"the list {path} names {', '.join(twice)} twice. Take one out.")
+    check_no_duplicates(names, f"the list {path}")
     return names
 
 

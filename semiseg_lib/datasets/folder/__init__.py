@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, NamedBoxes, Rules
 from semiseg_lib.datasets.dataset import Dataset, Request
 from semiseg_lib.datasets.devkit.annotation import read_annotation
+from semiseg_lib.datasets.files import ReaderSource
 from semiseg_lib.datasets.lists import read_published_list
 
 from .lists import LISTS, folder_lists
@@ -39,8 +38,8 @@ __all__ = [
 ]
 
 
-class FolderSource:
-    """Source of your own folder; see :class:`semiseg_lib.datasets.dataset.Source`.
+class FolderSource(ReaderSource):
+    """Source of your own folder; its lists and boxes are those when it was opened.
 
     Args:
         root: the folder.
@@ -49,37 +48,35 @@ class FolderSource:
     """
 
     def __init__(self, root: Path, keep: Sequence[str], seed: int) -> None:
-        self.folder, self._keep = root, tuple(keep) or None
         self._lists = folder_lists(root, seed)
-        every = FolderDataset(root, keep=self._keep, boxes=False)
-        self.classes = every.classes
+        contents = scan_folder(root)
+        first, *objects = contents.classes
         # Box maps need the background as class 0; without it, or without boxes, none are read.
-        has_background = self.classes[0] == every.contents.classes[0]
-        self._with_boxes = every.contents.boxes.names if has_background else set()
-        self.boxed = (np.arange(len(self.classes)) > 0) & bool(self._with_boxes)
+        has_background = not keep or keep[0] == first
+        self._with_boxes = contents.boxes.names if has_background else set()
+        boxed = objects if self._with_boxes else ()
+        super().__init__(root, contents.classes, keep, boxed, self._reader)
 
     def names(self, which: str) -> Sequence[str]:
         """Return the image names of a list; the labelled ones are the candidates."""
         return self._lists[{"candidates": "labelled", "hidden": "unlabelled"}.get(which, which)]
 
-    def reader(self, which: str, masks: bool, boxes: bool) -> FolderDataset:
-        """Return the reader of a list."""
-        return FolderDataset(self.folder, self.names(which), self._keep, masks, boxes)
-
     def has_boxes(self, name: str) -> bool:
         """Return whether the box files list the image."""
         return name in self._with_boxes
 
+    def _reader(self, which: str, masks: bool, boxes: bool) -> FolderDataset:
+        return FolderDataset(self.folder, self.names(which), self.classes, masks, boxes)
 
-def open_folder(request: Request, root: Path | None, seed: int) -> FolderSource:
+
+def open_folder(request: Request, folder: Path, seed: int) -> FolderSource:
     """Return the source of a folder; ``seed`` samples the lists that it does not have.
 
     Raises:
         FileNotFoundError: the folder, its images or its classes are missing.
-        ValueError: a list is named, or the folder is invalid; see :func:`folder_lists`.
+        ValueError: the folder is invalid; see :func:`folder_lists`.
     """
-    DATASET.refuse_lists(request)
-    return FolderSource(DATASET.folder(root), request.keep, seed)
+    return FolderSource(folder, request.keep, seed)
 
 
 def audit_folder(folder: Path, lists: Sequence[Path]) -> Layout:
@@ -122,8 +119,8 @@ def _named_boxes(entry: Entry, contents: Contents) -> NamedBoxes:
     """Return boxes in VOC's convention: 1-based, both ends included."""
     if entry.name in contents.boxes.xml:
         return read_annotation(entry.boxes)
-    return [(label, (x0 + 1, y0 + 1, x1, y1))
-            for label, (x0, y0, x1, y1) in contents.boxes.coco[entry.name]]
+    drawn, _ = contents.boxes.coco[entry.name]
+    return [(label, (x0 + 1, y0 + 1, x1, y1)) for label, (x0, y0, x1, y1) in drawn]
 
 
 DATASET = Dataset(

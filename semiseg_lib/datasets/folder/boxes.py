@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from semiseg_lib.datasets.devkit.annotation import half_open, read_annotation
+from semiseg_lib.datasets.devkit.annotation import boxes_of, half_open, read_annotation
 from semiseg_lib.datasets.labels import LabelError
 from semiseg_lib.datasets.sample import Boxes
 
 COCO_FILES = ("boxes.json", "annotations.json")
 
 Box = tuple[float, float, float, float]
+Drawn = tuple[tuple[tuple[str, Box], ...], tuple[str, ...]]
+"""Class name and half-open box of each object, and the classes of the crowds."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +28,23 @@ class FolderBoxes:
     Attributes:
         file: the COCO file, or the folder of XML files; None without boxes.
         xml: {image name: XML file}.
-        coco: {image name: ((class name, half-open box), ...)}.
-        crowds: {image name: classes of its crowds, which have no boxes}; COCO only.
+        coco: {image name: (((class name, half-open box), ...), classes of its crowds)}.
     """
 
     file: Path | None
     xml: Mapping[str, Path]
-    coco: Mapping[str, tuple[tuple[str, Box], ...]]
-    crowds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    coco: Mapping[str, Drawn]
 
     @cached_property
     def names(self) -> set[str]:
         """Return the images that were annotated with boxes, including those without objects."""
         return {*self.xml, *self.coco}
 
-    def digest(self, name: str) -> str:
-        """Return the SHA-256 of an image's boxes in the COCO file as read."""
-        said = json.dumps([self.coco[name], self.crowds.get(name, ())])
-        return hashlib.sha256(said.encode()).hexdigest()
+    def content(self, name: str) -> Path | str | None:
+        """Return the XML of an image, or the SHA-256 of its boxes in the COCO file as read."""
+        if name in self.coco:
+            return hashlib.sha256(json.dumps(self.coco[name]).encode()).hexdigest()
+        return self.xml.get(name)
 
     def read(self, name: str, classes: Sequence[str], size: tuple[int, int]) -> Boxes | None:
         """Return the boxes of an image of ``size`` (H, W), with indices into ``classes``.
@@ -57,24 +56,15 @@ class FolderBoxes:
         """
         if name not in self.names:
             return None
+        crowds: tuple[str, ...] = ()
         if name in self.xml:
             path = self.xml[name]
             drawn = [(label, half_open(box, size, path)) for label, box in read_annotation(path)]
         else:
-            path = self.file
-            drawn = [(label, _inside(box, size, name, path)) for label, box in self.coco[name]]
-        for label, _ in drawn:
-            if label not in classes[1:]:
-                raise LabelError(
-                    f"{path} has a box of class {label!r} on {name}, but classes.txt names "
-                    f"{', '.join(classes[1:])} (after the background, {classes[0]}). Correct the "
-                    "name, or add the class at the end of classes.txt."
-                )
-        return Boxes(
-            np.asarray([box for _, box in drawn], np.float32).reshape(-1, 4),
-            np.asarray([classes.index(label) for label, _ in drawn], np.int64),
-            tuple(classes.index(label) for label in self.crowds.get(name, ()) if label in classes),
-        )
+            path, (drawn, crowds) = self.file, self.coco[name]
+            drawn = [(label, _inside(box, size, name, path)) for label, box in drawn]
+        known = tuple(classes.index(label) for label in crowds if label in classes)
+        return boxes_of(drawn, classes, path, name, known)
 
 
 def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
@@ -97,8 +87,7 @@ def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
             "one of the two formats, or remove the folder."
         )
     coco = read_coco(files[0]) if files else {}
-    crowds = read_crowds(files[0]) if files else {}
-    boxes = FolderBoxes(files[0] if files else folder if xml else None, xml, coco, crowds)
+    boxes = FolderBoxes(files[0] if files else folder if xml else None, xml, coco)
     if strangers := sorted(boxes.names - set(images)):
         raise ValueError(
             f"{boxes.file} has boxes of {len(strangers)} images that are not in "
@@ -107,11 +96,11 @@ def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
     return boxes
 
 
-def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
-    """Return COCO's (x, y, width, height) boxes as {image name: ((class, half-open box), ...)}.
+def read_coco(path: Path) -> dict[str, Drawn]:
+    """Return COCO's (x, y, width, height) boxes as half-open ones, and the classes of the crowds.
 
-    COCO is 0-based, so x + width is the open end. Crowds, whose box covers many objects, are left
-    out.
+    COCO is 0-based, so x + width is the open end. Crowds, whose box covers many objects, have no
+    boxes.
 
     Raises:
         LabelError: the file is not in COCO's format, or two images share a name.
@@ -122,10 +111,13 @@ def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
         kinds = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
         names = {entry["id"]: _stem(entry["file_name"]) for entry in content["images"]}
         drawn = {name: [] for name in names.values()}
+        crowds = {name: set() for name in names.values()}
         for entry in content["annotations"]:
+            name, label = names[entry["image_id"]], kinds[entry["category_id"]]
             if entry.get("iscrowd"):
-                continue
-            drawn[names[entry["image_id"]]].append((kinds[entry["category_id"]], _corners(entry)))
+                crowds[name].add(label)
+            else:
+                drawn[name].append((label, _corners(entry)))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise LabelError(f"{path} is not JSON ({error}). Export the boxes again.") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -135,19 +127,7 @@ def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
         ) from error
     if len(drawn) < len(names):
         raise LabelError(f"{path} lists two images of the same name; rename one of the files.")
-    return {name: tuple(boxes) for name, boxes in drawn.items()}
-
-
-def read_crowds(path: Path) -> dict[str, tuple[str, ...]]:
-    """Return {image name: classes of its crowds} of a valid COCO file."""
-    content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    kinds = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-    names = {entry["id"]: _stem(entry["file_name"]) for entry in content["images"]}
-    crowds: dict[str, set[str]] = {}
-    for entry in content["annotations"]:
-        if entry.get("iscrowd"):
-            crowds.setdefault(names[entry["image_id"]], set()).add(kinds[entry["category_id"]])
-    return {name: tuple(sorted(labels)) for name, labels in crowds.items()}
+    return {name: (tuple(boxes), tuple(sorted(crowds[name]))) for name, boxes in drawn.items()}
 
 
 def _stem(file_name: str) -> str:

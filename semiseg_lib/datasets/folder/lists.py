@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from semiseg_lib.datasets.lists import read_published_list
+from semiseg_lib.datasets.lists import check_known, read_published_list
 from semiseg_lib.datasets.splits import check_disjoint
 
-from .reader import Contents, check_known, scan_folder
+from .reader import scan_folder
 
 LISTS = ("labelled", "unlabelled", "val", "test")
 
@@ -45,8 +45,15 @@ def folder_lists(
     given = {name: read_published_list(contents.root / f"{name}.txt", contents.images)
              for name in LISTS if (contents.root / f"{name}.txt").is_file()}
     for name, members in given.items():
-        check_known(members, contents, f"{contents.root / name}.txt")
-        _check_labels(members, contents, name)
+        check_known(
+            members, contents.images, f"{contents.root / name}.txt", contents.root / "images"
+        )
+        without = [member for member in members if member not in contents.masks]
+        if without and name != "unlabelled":
+            raise ValueError(
+                f"{contents.root / name}.txt names {len(without)} images without mask, such as "
+                f"{without[0]}. Add the mask, or remove the names."
+            )
     check_disjoint(given)
     taken = {member for members in given.values() for member in members}
     free = [name for name in contents.images if name not in taken]
@@ -81,13 +88,3 @@ def _sampled(
     if "labelled" not in given:
         groups["labelled"] = tuple(with_mask[place] for place in np.sort(order[start:]))
     return groups
-
-
-def _check_labels(members: Sequence[str], contents: Contents, name: str) -> None:
-    if name == "unlabelled":
-        return
-    if without := [member for member in members if member not in contents.masks]:
-        raise ValueError(
-            f"{contents.root / name}.txt names {len(without)} images without mask, such as "
-            f"{without[0]}. Add the mask, or remove the names."
-        )

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
-from semiseg_lib.datasets.labels import (
-    VOID,
-    LabelError,
-    check_same_size,
-    kept_boxes,
-    packed_ids,
-    present_ids,
-    read_image,
-    read_mask,
-)
-from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates
-from semiseg_lib.datasets.sample import Sample
+from semiseg_lib.datasets.files import FileReader
+from semiseg_lib.datasets.labels import VOID, LabelError, present_ids
+from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_known, check_no_duplicates, read_lines
+from semiseg_lib.datasets.sample import Boxes
 
 from .boxes import FolderBoxes, find_boxes
 
@@ -45,7 +36,7 @@ class Contents:
     boxes: FolderBoxes
 
 
-class FolderDataset:
+class FolderDataset(FileReader):
     """Images of a folder as :class:`Sample`, each with its available labels.
 
     Args:
@@ -60,63 +51,48 @@ class FolderDataset:
         FileNotFoundError, ValueError, LabelError: see :func:`scan_folder`; or a name is unknown.
     """
 
-    canonical: Mapping[str, str] = MappingProxyType({})
-
     def __init__(
-        self,
-        root: Path,
-        names: Sequence[str] | None = None,
-        keep: Sequence[str] | None = None,
-        masks: bool = True,
-        boxes: bool = True,
+        self, root: Path, names: Sequence[str] | None = None, keep: Sequence[str] | None = None,
+        masks: bool = True, boxes: bool = True,
     ) -> None:
-        self.contents = scan_folder(root)
-        self.masks, self.boxes = masks, boxes
-        self.classes, self._new_id = packed_ids(self.contents.classes, keep, self.contents.root)
-        self.names = list(self.contents.images if names is None else names)
-        check_known(self.names, self.contents, "the choice")
-        if boxes and self.classes[0] != self.contents.classes[0]:
-            raise ValueError(
-                f"keep starts with {self.classes[0]}; with boxes it must start with the "
-                f"background, {self.contents.classes[0]}, whose channel means 'outside every box'."
-            )
-
-    @property
-    def has_boxes(self) -> bool:
-        """Return whether every image has boxes."""
-        return self.boxes and set(self.names) <= self.contents.boxes.names
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sample:
-        name = self.names[index]
-        image_path = self.contents.images[name]
-        image = read_image(image_path)
-        mask, boxes = None, None
-        if self.masks and name in self.contents.masks:
-            mask_path = self.contents.masks[name]
-            mask = _read_ids(mask_path, self.contents.classes)
-            check_same_size(mask, image, mask_path, image_path)
-            mask = self._new_id.take(mask)
-        if self.boxes:
-            boxes = self.contents.boxes.read(name, self.contents.classes, image.shape[1:])
-            boxes = None if boxes is None else kept_boxes(boxes, self._new_id)
-        return Sample(name, image, mask, boxes)
+        self.contents = contents = scan_folder(root)
+        names = list(contents.images if names is None else names)
+        check_known(names, contents.images, "the choice", contents.root / "images")
+        super().__init__(
+            names, contents.classes, keep, masks, boxes, contents.root, contents.classes[1:]
+        )
 
     @property
     def decoding(self) -> str:
         """The classes of ``classes.txt`` when the folder was opened."""
-        return "\n".join(self.contents.classes)
+        return "\n".join(self.file_classes)
 
-    def content(self, index: int) -> Iterator[Path | str]:
-        """Yield the content of ``self[index]``: the image, its mask, its boxes."""
-        name, contents = self.names[index], self.contents
-        yield contents.images[name]
-        if self.masks and name in contents.masks:
-            yield contents.masks[name]
-        if self.boxes and name in contents.boxes.names:
-            yield contents.boxes.xml.get(name) or contents.boxes.digest(name)
+    def image_path(self, name: str) -> Path:
+        """Return the file of an image."""
+        return self.contents.images[name]
+
+    def mask_path(self, name: str) -> Path | None:
+        """Return the file of its mask, if any."""
+        return self.contents.masks.get(name)
+
+    def read_mask(self, path: Path) -> np.ndarray:
+        """Return a mask; raise LabelError if it holds 255, void, where 1 is meant."""
+        mask = super().read_mask(path)
+        if len(self.file_classes) == 2 and present_ids(mask) == {0, VOID}:
+            raise LabelError(
+                f"{path} holds only 0 and {VOID}, and {VOID} means void. If white is "
+                f"{self.file_classes[1]}, save it as 1; if it is void, leave the mask out, it "
+                "shows only background."
+            )
+        return mask
+
+    def boxes_content(self, name: str) -> Path | str | None:
+        """Return the XML of its boxes, or their SHA-256 in the COCO file, if any."""
+        return self.contents.boxes.content(name)
+
+    def read_boxes(self, name: str, image: np.ndarray) -> Boxes | None:
+        """Return its boxes, if any."""
+        return self.contents.boxes.read(name, self.file_classes, image.shape[1:])
 
 
 def scan_folder(root: Path) -> Contents:
@@ -153,15 +129,10 @@ def read_classes(path: Path) -> tuple[str, ...]:
         FileNotFoundError: the file is missing.
         ValueError: it has fewer than two names, more than 255, or a name twice.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing. Write one class name per line, the background (id 0) first; the "
-            "line number, counted from 0, is the id in the masks."
-        )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
+    lines = read_lines(
+        path, "Write one class name per line, the background (id 0) first; the line number, "
+        "counted from 0, is the id in the masks."
+    )
     classes = tuple(line.strip() for line in lines if line.strip())
     if not 2 <= len(classes) <= VOID or len(set(classes)) < len(classes):
         raise ValueError(
@@ -182,23 +153,3 @@ def _files(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
         )
     check_no_duplicates([p.stem for p in files], str(folder))
     return {p.stem: p for p in files}
-
-
-def check_known(names: Sequence[str], contents: Contents, what: str) -> None:
-    """Raise ValueError if a name occurs twice or is not an image of the folder."""
-    check_no_duplicates(names, what)
-    if unknown := [name for name in names if name not in contents.images]:
-        raise ValueError(
-            f"{what} names {len(unknown)} images that are not in {contents.root / 'images'}, "
-            f"such as {unknown[0]}. Names are written without folder and ending."
-        )
-
-
-def _read_ids(path: Path, classes: Sequence[str]) -> np.ndarray:
-    mask = read_mask(path, len(classes))
-    if len(classes) == 2 and present_ids(mask) == {0, VOID}:
-        raise LabelError(
-            f"{path} holds only 0 and {VOID}, and {VOID} means void. If white is {classes[1]}, "
-            "save it as 1; if it is void, leave the mask out, it shows only background."
-        )
-    return mask

@@ -12,11 +12,11 @@ from semiseg_lib.datasets.audit import Layout
 from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, Request
 from semiseg_lib.datasets.devkit.layout import (
     HIDDEN_MASKS,
-    PALETTE,
     VOCDataset,
-    VOCSource,
     voc_layout,
+    voc_source,
 )
+from semiseg_lib.datasets.files import ReaderSource
 
 from .annotation import annotate
 from .scenes import Scene, draw_scene
@@ -81,19 +81,18 @@ class MiniVOCDataset(VOCDataset):
         return generated_digests(self.folder)
 
 
-def open_minivoc(request: Request, root: Path | None, seed: int) -> VOCSource:
+def open_minivoc(request: Request, folder: Path | None, seed: int) -> ReaderSource:
     """Return the source of a world; generate it in the work folder if missing.
 
     Raises:
         Damaged: a file has changed since it was generated.
-        ValueError: a list is named, or ``keep`` names an unknown class.
+        ValueError: ``keep`` names an unknown class.
     """
-    DATASET.refuse_lists(request)
     world = request.options.generated_world()
-    folder = prepare(world, request.options.sizes)
-    verify_generated(folder)
-    return VOCSource(
-        folder, ("background", *world.classes), request.keep, LISTS, {"unlabelled": HIDDEN_MASKS},
+    drawn = prepare(world, request.options.sizes)
+    verify_generated(drawn)
+    return voc_source(
+        drawn, ("background", *world.classes), request.keep, LISTS, {"unlabelled": HIDDEN_MASKS},
         MiniVOCDataset,
     )
 
@@ -112,7 +111,6 @@ DATASET = Dataset(
     options=MiniVOCOptions,
     needs_root=False,
     cached=True,
-    palette=PALETTE,
     licence="drawn by this library, under its licence.",
     audit=audit_minivoc,
 )

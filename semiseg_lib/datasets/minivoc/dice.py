@@ -54,10 +54,8 @@ def generator_for(world: World, split: str, index: int, stream: int) -> np.rando
     """Return the generator of one stream of one image.
 
     Raises:
-        ValueError: the split is unknown, or the index negative.
+        ValueError: the split is unknown.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; mini-VOC has {', '.join(SPLITS)}")
-    if index < 0:
-        raise ValueError(f"the index of an image must be >= 0, got {index}")
     return np.random.default_rng([world.seed, SPLITS.index(split), index, stream])

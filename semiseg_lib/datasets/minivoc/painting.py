@@ -114,10 +114,8 @@ def pattern(dice: Dice, figure: Figure) -> np.ndarray | None:
         y = (across + (row & 1) * (wide // 2)) % wide - wide // 2
         ring = x * x + y * y
         return (ring > (wide * 5 // 8) ** 2) & (ring < (wide * 15 // 16) ** 2)
-    if kind == "zigzag":
-        swing = np.abs(along % (2 * period) - period)
-        return (across + swing) // period & 1 == 1
-    raise ValueError(f"unknown pattern {kind!r}")
+    swing = np.abs(along % (2 * period) - period)  # zigzag
+    return (across + swing) // period & 1 == 1
 
 
 def choose_colours(dice: Dice, typical: tuple[str, ...] | None) -> np.ndarray:

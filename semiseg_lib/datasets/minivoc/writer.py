@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from xml.etree import ElementTree
 
 from PIL import Image
 from tqdm import tqdm
@@ -23,12 +22,34 @@ from semiseg_lib.core.durable import (
 )
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.datasets.digest import shared_hashes
-from semiseg_lib.datasets.labels import voc_palette
+from semiseg_lib.datasets.labels import mask_png
 
 from .annotation import STEP, Box, annotate
 from .dice import STREAM_BOXES, generator_for
 from .scenes import Scene, draw_scene
 from .worlds import DRAWING_VERSION, SPLITS, Sizes, World
+
+ANNOTATION = """<annotation>
+  <folder>VOC2012</folder>
+  <filename>{}.jpg</filename>
+  <size>
+    <height>{}</height>
+    <width>{}</width>
+    <depth>{}</depth>
+  </size>
+  <segmented>1</segmented>
+{}</annotation>"""
+OBJECT = """  <object>
+    <name>{}</name>
+    <difficult>0</difficult>
+    <bndbox>
+      <xmin>{:g}</xmin>
+      <ymin>{:g}</ymin>
+      <xmax>{:g}</xmax>
+      <ymax>{:g}</ymax>
+    </bndbox>
+  </object>
+"""
 
 ALL_IMAGES = Sizes()
 LAYOUT_VERSION = 3  # increase it whenever other files are written, or under other names
@@ -186,38 +207,22 @@ def _write_image(
     }
     image_path, mask_path, boxes_path = (folder / path for path in drawn)
     Image.fromarray(scene.image).save(image_path, quality=95, subsampling=0)
-    mask = Image.fromarray(scene.mask)
-    mask.putpalette(voc_palette())  # turns grey levels into mode P, ids unchanged
-    mask.save(mask_path)
-    tree = ElementTree.ElementTree(_annotation(name, boxes, world, scene.image.shape))
-    ElementTree.indent(tree)
-    tree.write(boxes_path, encoding="utf-8")
+    mask_path.write_bytes(mask_png(scene.mask))
+    _write_text(boxes_path, _annotation(name, boxes, world, scene.image.shape))
     return {
         path: (sha256((folder / path).read_bytes()), sha256(content))
         for path, content in drawn.items()
     }
 
 
-def _annotation(
-    name: str, boxes: list[Box], world: World, shape: tuple[int, ...]
-) -> ElementTree.Element:
-    """Return the XML element that describes the boxes of one image."""
-    root = ElementTree.Element("annotation")
-    ElementTree.SubElement(root, "folder").text = "VOC2012"
-    ElementTree.SubElement(root, "filename").text = f"{name}.jpg"
-    size = ElementTree.SubElement(root, "size")
-    for tag, value in zip(("height", "width", "depth"), shape, strict=True):
-        ElementTree.SubElement(size, tag).text = str(value)
-    ElementTree.SubElement(root, "segmented").text = "1"
-    for class_id, (x0, y0, x1, y1) in boxes:
-        entry = ElementTree.SubElement(root, "object")
-        ElementTree.SubElement(entry, "name").text = world.classes[class_id - 1]
-        ElementTree.SubElement(entry, "difficult").text = "0"
-        corners = ElementTree.SubElement(entry, "bndbox")
+def _annotation(name: str, boxes: list[Box], world: World, shape: tuple[int, ...]) -> str:
+    """Return the XML that describes the boxes of one image."""
+    objects = "".join(
         # VOC counts pixels from 1 and includes the last one.
-        for tag, edge in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):
-            ElementTree.SubElement(corners, tag).text = f"{edge:g}"
-    return root
+        OBJECT.format(world.classes[class_id - 1], x0 + 1, y0 + 1, x1, y1)
+        for class_id, (x0, y0, x1, y1) in boxes
+    )
+    return ANNOTATION.format(name, *shape, objects)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -32,6 +32,7 @@ b               number     steps whose negatives still count
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ def contrast(
 
 
 def in_chunks(
-    anchors: Tensor, positives: Tensor, labels: Tensor, *others, chunk: int = CHUNK
+    anchors: Tensor, positives: Tensor, labels: Tensor, *others: Any, chunk: int = CHUNK
 ) -> Tensor:
     """Return :func:`contrast`, some anchors at a time; if many, computed anew going backward.
 

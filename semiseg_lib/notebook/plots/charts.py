@@ -61,7 +61,7 @@ def curves(
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.grid(axis="y")
         axes.margins(x=0.01, y=0.06)
-        _label_ends(axes, lines)
+        name_at_edge(axes, {name: tuple(pairs[-1]) for name, pairs in lines.items()})
     return figure
 
 
@@ -179,17 +179,24 @@ def _finite_pairs(name: str, pairs: Sequence[tuple[float, float]]) -> np.ndarray
     return pairs
 
 
-def _label_ends(axes: Axes, lines: Mapping[str, np.ndarray]) -> None:
-    """Write each name at its line's end; names that would overlap are moved apart."""
+def name_at_edge(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write names at the right edge, moved apart if they overlap, connected to their points.
+
+    Args:
+        axes: with everything drawn; its limits are kept.
+        points: name -> (x, y) in the units of the data, at most one per colour.
+    """
+    if not points:
+        return
     axes.set_ylim(axes.get_ylim())
     axes.set_xlim(axes.get_xlim())
     to_axes = axes.transData + axes.transAxes.inverted()
-    ends = np.array([to_axes.transform(pairs[-1]) for pairs in lines.values()])
+    ends = to_axes.transform(list(points.values()))
     heights = spread_apart(ends[:, 1], LABEL_HEIGHT)
-    for index, name in enumerate(lines):
+    for place, name in enumerate(points):
         axes.annotate(
-            name, ends[index], (1.035, heights[index]), xycoords="axes fraction",
-            textcoords="axes fraction", color=SERIES_COLOURS[index], va="center", fontsize=12,
+            name, ends[place], (1.035, heights[place]), xycoords="axes fraction",
+            textcoords="axes fraction", color=SERIES_COLOURS[place], va="center", fontsize=12,
             fontweight="bold", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": GRID, "shrinkA": 1, "shrinkB": 4},
         )
@@ -197,17 +204,13 @@ def _label_ends(axes: Axes, lines: Mapping[str, np.ndarray]) -> None:
 
 def spread_apart(positions: np.ndarray, distance: float) -> np.ndarray:
     """Return positions (N,) moved as little as needed to be ``distance`` apart, in order."""
+    from scipy.optimize import isotonic_regression  # takes half a second
+
     order = np.argsort(positions, kind="stable")
     steps = np.arange(len(positions)) * distance
-    # Least squares under "sorted" is isotonic regression; subtracting the steps turns it into that.
-    blocks: list[list[float]] = []
-    for value in positions[order] - steps:
-        blocks.append([value])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    fitted = np.concatenate([np.full(len(block), np.mean(block)) for block in blocks])
     moved = np.empty(len(positions))
-    moved[order] = fitted + steps
+    # Least squares under "sorted" is isotonic regression; subtracting the steps turns it into that.
+    moved[order] = isotonic_regression(positions[order] - steps).x + steps
     return moved
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from semiseg_lib.evaluation.statistics import Interval, mean_and_interval, verdict_of
+from semiseg_lib.evaluation.statistics import Interval, mean_and_interval
 from semiseg_lib.notebook.plots.style import (
     INK,
     QUIET,
@@ -60,7 +60,7 @@ def paired_differences(differences: Mapping[str, Sequence[float]], xlabel: str) 
             interval = mean_and_interval(values)
             if interval.count < 2:
                 raise ValueError(f"{name!r}: one pair has no spread; run at least two seeds")
-            verdict = verdict_of(interval.low, interval.high)
+            verdict = interval.verdict
             marker = {"better": "^", "worse": "v"}.get(verdict, "o")
             _draw_row(axes, row, values, interval, VERDICT_COLOURS[verdict], marker)
             _note(axes, row, f"{_number(interval.mean, True)}  {verdict}", _span(interval, True))

@@ -9,16 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from semiseg_lib.evaluation.statistics import mean_and_interval
-from semiseg_lib.notebook.plots.charts import spread_apart
+from semiseg_lib.notebook.plots.charts import name_at_edge
 from semiseg_lib.notebook.plots.style import (
-    GRID,
     SERIES_COLOURS,
     SERIES_MARKERS,
     new_axes,
     styled,
 )
 
-LABEL_HEIGHT = 0.066  # of the axes' height: the least distance between two labels
 GREY = {"marker": "o", "color": "#9aa0aa", "linestyle": "none", "markersize": 6,
         "markeredgecolor": "white", "zorder": 3}
 
@@ -60,7 +58,7 @@ def score_against_cost(
         axes.margins(x=0.12, y=0.08)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.grid(axis="both")
-        _label(axes, {name: points[name] for name in named})
+        name_at_edge(axes, {name: (points[name][0], np.mean(points[name][1])) for name in named})
     return figure
 
 
@@ -71,22 +69,3 @@ def _draw(axes: Axes, cost: float, scores: Sequence[float], place: int) -> None:
                   alpha=0.3, solid_capstyle="butt", zorder=2)
     axes.plot([cost], [interval.mean], marker=SERIES_MARKERS[place], color=colour,
               linestyle="none", markersize=9, markeredgecolor="white", zorder=4)
-
-
-def _label(axes: Axes, points: Mapping[str, tuple[float, Sequence[float]]]) -> None:
-    """Write names at the right edge, moved apart if they overlap, connected to their points."""
-    if not points:
-        return
-    axes.set_xlim(axes.get_xlim())
-    axes.set_ylim(axes.get_ylim())
-    to_axes = axes.transData + axes.transAxes.inverted()
-    ends = np.array([to_axes.transform((cost, np.mean(scores)))
-                     for cost, scores in points.values()])
-    heights = spread_apart(ends[:, 1], LABEL_HEIGHT)
-    for place, name in enumerate(points):
-        axes.annotate(
-            name, ends[place], (1.02, heights[place]), xycoords="axes fraction",
-            textcoords="axes fraction", color=SERIES_COLOURS[place], va="center", fontsize=12,
-            fontweight="bold", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": GRID, "shrinkA": 1, "shrinkB": 6},
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import AbstractContextManager
 
 import matplotlib
 import numpy as np
@@ -61,7 +62,7 @@ RULES = {
 }
 
 
-def styled():
+def styled() -> AbstractContextManager[None]:
     """Enter a context in which axes have the book's style, without global matplotlib settings."""
     return matplotlib.rc_context(RULES)
 
@@ -145,10 +146,8 @@ def _in_few_colours(image: Image.Image) -> Image.Image:
 
 
 def _in_a_notebook() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
+    from IPython import get_ipython  # ipywidgets needs it, too
+
     return get_ipython() is not None
 
 

@@ -15,7 +15,7 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, encode_runs, quantise
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_logits
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 
@@ -59,9 +59,13 @@ class AlphaExplorer(StaticWidget):
             raise ValueError(f"alpha must be in [0.05, 50], the slider's range; got {alpha}")
         self._images = as_images(images)
         self._boxes = list(boxes)
-        self._ancillary = np.asarray(logits_ancillary, np.float32)
-        self._primary = np.asarray(logits_primary, np.float32)
         self._classes = [str(name) for name in classes]
+        self._ancillary, self._primary = (
+            as_logits(name, logits, self._images, len(self._classes)).numpy()
+            for name, logits in (
+                ("logits_ancillary", logits_ancillary), ("logits_primary", logits_primary)
+            )
+        )
         self._truth = None if truth is None else as_labels(
             "truth", truth, self._images, len(self._classes))
         self._check_shapes()
@@ -119,12 +123,6 @@ class AlphaExplorer(StaticWidget):
         count = len(self._images)
         if len(self._boxes) != count:
             raise ValueError(f"{count} images need {count} Boxes, got {len(self._boxes)}")
-        for name, logits in (("ancillary", self._ancillary), ("primary", self._primary)):
-            if logits.ndim != 4 or logits.shape[:2] != (count, len(self._classes)):
-                raise ValueError(f"logits_{name} must be ({count}, {len(self._classes)}, h, w), "
-                                 f"got {logits.shape}")
-            if not np.isfinite(logits).all():
-                raise ValueError(f"logits_{name} must be finite")
         if self._ancillary.shape != self._primary.shape:
             raise ValueError(f"logits must have one size, got {self._ancillary.shape} and "
                              f"{self._primary.shape}")

@@ -15,7 +15,7 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, pack
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_offered
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 THRESHOLDS = tuple(i / 100 for i in range(101))
@@ -95,13 +95,11 @@ class CropPairExplorer(StaticWidget):
         if len(cells.labels) != np.prod(grid):
             raise ValueError(f"there are {len(cells.labels)} cells, but {int(np.prod(grid))} of "
                              f"stride {stride} in the crops")
-        if threshold not in THRESHOLDS:
-            raise ValueError(f"threshold must be one that the slider offers, 0 .. 1 in steps of "
-                             f"0.01; got {threshold}")
         self._labels = cells.labels.reshape(grid).cpu().numpy().astype(np.uint8)
         self._confidence = cells.confidence.detach().cpu().double().numpy().reshape(grid)
         self._shared = self._overlaps()
-        super().__init__(threshold=float(threshold), cell=self._telling_cell())
+        threshold = as_offered("threshold", threshold, THRESHOLDS)
+        super().__init__(threshold=threshold, cell=self._telling_cell())
 
     def payload(self) -> dict[str, Any]:
         """Return images, crops, and each cell's label and confidence."""

@@ -13,7 +13,7 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, pack
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_offered
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 THRESHOLDS = tuple(i / 50 for i in range(50)) + (0.99,)
@@ -72,12 +72,9 @@ class ErrorMapExplorer(StaticWidget):
         self._shown = list(everything if shown is None else shown)
         if not self._shown or not set(self._shown) <= set(everything):
             raise ValueError(f"shown must be numbers below {len(everything)}, at least one")
-        if threshold not in THRESHOLDS:
-            raise ValueError(f"threshold must be one that the slider offers, {THRESHOLDS}; got "
-                             f"{threshold}")
         # The index of the largest threshold that a pixel reaches, so that none is rounded.
         self._level = np.searchsorted(THRESHOLDS, right.astype(float), side="right") - 1
-        super().__init__(threshold=float(threshold))
+        super().__init__(threshold=as_offered("threshold", threshold, THRESHOLDS))
 
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Count the kept pixels of all images at each threshold, and the right ones of them.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from semiseg_lib.datasets.labels import VOID
 
@@ -42,3 +45,33 @@ def as_labels(name: str, labels: Any, images: np.ndarray, num_classes: int) -> n
     if strange:
         raise ValueError(f"{name} holds id {strange[0]}, but there are {num_classes} classes")
     return labels
+
+
+def as_logits(name: str, logits: Any, images: np.ndarray, num_classes: int) -> Tensor:
+    """Return logits float32 (N, C, h, w) of the images (N, 3, H, W).
+
+    Args:
+        name: their name in messages.
+
+    Raises:
+        ValueError: another shape, or a value that is not finite.
+    """
+    logits = torch.as_tensor(logits).float()
+    if logits.ndim != 4 or logits.shape[:2] != (len(images), num_classes):
+        raise ValueError(
+            f"{name} must be ({len(images)}, {num_classes}, h, w), got {tuple(logits.shape)}"
+        )
+    if not torch.isfinite(logits).all():
+        raise ValueError(f"{name} must be finite")
+    return logits
+
+
+def as_offered(name: str, value: float, offered: Sequence[float]) -> float:
+    """Return a slider's value; raise ValueError if the slider does not offer it."""
+    if value not in offered:
+        nearest = min(offered, key=lambda one: abs(one - value))
+        raise ValueError(
+            f"{name} must be one that the slider offers, {offered[0]:g} .. {offered[-1]:g}; got "
+            f"{value}, the nearest is {nearest:g}"
+        )
+    return float(value)

@@ -17,7 +17,7 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, pack, quantise
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_logits, as_offered
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 SHARES = tuple(i / 100 for i in range(61))
@@ -72,25 +72,17 @@ class MarginExplorer(StaticWidget):
         self._classes = [str(name) for name in classes]
         self._images = as_images(images)
         self._truth = as_labels("truth", truth, self._images, len(self._classes))
-        self._logits = torch.as_tensor(logits).float()
+        self._logits = as_logits("logits", logits, self._images, len(self._classes))
         self._expectation = torch.as_tensor(expectation).float()
-        count, expected = len(self._images), len(self._classes)
-        if self._logits.ndim != 4 or self._logits.shape[:2] != (count, expected):
-            raise ValueError(f"logits must be ({count}, {expected}, h, w), got "
-                             f"{tuple(self._logits.shape)}")
-        if not torch.isfinite(self._logits).all():
-            raise ValueError("logits must be finite")
-        shares = self._expectation
+        shares, expected = self._expectation, len(self._classes)
         if shares.shape != (expected,) or not ((shares >= 0) & (shares <= 1)).all():
             raise ValueError(f"expectation must be {expected} values in [0, 1]")
-        if dropped not in SHARES:
-            raise ValueError(f"dropped must be one that the slider offers, {SHARES[0]:g} .. "
-                             f"{SHARES[-1]:g} in steps of 0.01; got {dropped}")
         size = self._truth.shape[1:]
         self._probabilities = enlarge(self._logits, size).softmax(dim=1)
         doubtful = int(indicator(self._probabilities[:1]).argmin())
         row, column = divmod(doubtful, size[1])
-        super().__init__(dropped=float(dropped), row=row, column=column)
+        dropped = as_offered("dropped", dropped, SHARES)
+        super().__init__(dropped=dropped, row=row, column=column)
 
     def payload(self) -> dict[str, Any]:
         """Return images, logits in 8 bits and truths; all else is computed from them."""

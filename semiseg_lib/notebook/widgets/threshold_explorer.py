@@ -15,7 +15,7 @@ from semiseg_lib.notebook import plots
 from semiseg_lib.notebook.plots.images import VOID_COLOUR
 from semiseg_lib.notebook.plots.style import png_bytes
 from semiseg_lib.notebook.widgets.encoding import data_url, pack
-from semiseg_lib.notebook.widgets.inputs import as_images, as_labels
+from semiseg_lib.notebook.widgets.inputs import as_images, as_labels, as_logits, as_offered
 from semiseg_lib.notebook.widgets.static_widget import StaticWidget
 
 # Coarse where pixels are rare, fine near 1; each as it would be written in code.
@@ -71,21 +71,14 @@ class ThresholdExplorer(StaticWidget):
         self._classes = [str(name) for name in classes]
         self._images = as_images(images)
         self._truth = as_labels("truth", truth, self._images, len(self._classes))
-        self._logits = torch.as_tensor(logits)
-        count, expected = len(self._images), len(self._classes)
-        if self._logits.ndim != 4 or self._logits.shape[:2] != (count, expected):
-            raise ValueError(f"logits must be ({count}, {expected}, h, w), got "
-                             f"{tuple(self._logits.shape)}")
+        self._logits = as_logits("logits", logits, self._images, len(self._classes))
         if list(counts.classes) != self._classes:
             raise ValueError(f"the counts are of the classes {list(counts.classes)}, the widget of "
                              f"{self._classes}")
         self._counts = counts
         self._thresholds = [value for value in OFFERED if counts.is_exact(value)]
-        if threshold not in self._thresholds:
-            raise ValueError(f"threshold must be one that the slider offers, with {counts.bins} "
-                             f"bins {self._thresholds}; got {threshold}")
         self._predicted = [confident_labels(one, self._truth.shape[1:]) for one in self._logits]
-        super().__init__(threshold=float(threshold))
+        super().__init__(threshold=as_offered("threshold", threshold, self._thresholds))
 
     def payload(self) -> dict[str, Any]:
         """Return images, predictions and the pool's pixels at or above each threshold."""

@@ -1,0 +1,17 @@
+from . import pseudo_labelling as pseudo_labelling
+from . import self_correction as self_correction
+from . import semi_supervised as semi_supervised
+from .identity import Identity as Identity
+from .identity import Inputs as Inputs
+from .labels import corrected_logits as corrected_logits
+from .labels import evaluate_unlabelled as evaluate_unlabelled
+from .machine import Machine as Machine
+from .resolving import resolve as resolve
+from .trained import Trained as Trained
+from .trained import open_run as open_run
+from .values import Logits as Logits
+from .values import MixedLogits as MixedLogits
+from .values import PseudoLabels as PseudoLabels
+from .values import Run as Run
+from .values import networks_trained as networks_trained
+from .values import runs_behind as runs_behind

@@ -1,0 +1,52 @@
+"""What an installation gets: versions that fit every Python that is allowed, and one number."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+import semiseg_lib
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LOCK = dict(re.findall(r"^([\w.-]+)==(\S+)$",
+                       (CHECKOUT / "requirements.lock").read_text(encoding="utf-8"), re.M))
+LEAST_PYTHON = "3.11.2"
+"""That of Debian 12."""
+
+
+def asked_for() -> list[Requirement]:
+    """Return every package that the project asks for, with those of its extras."""
+    extras = PROJECT["optional-dependencies"].values()
+    return [Requirement(one) for group in (PROJECT["dependencies"], *extras) for one in group]
+
+
+@pytest.mark.parametrize("one", asked_for(), ids=lambda one: one.name)
+def test_what_is_asked_for_is_in_the_lock_and_fits(one):
+    locked = {canonicalize_name(name): version for name, version in LOCK.items()}
+    assert one.specifier.contains(locked[canonicalize_name(one.name)])
+
+
+def test_every_locked_package_takes_debians_python():
+    too_new = []
+    for name, version in LOCK.items():
+        try:
+            found = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of another system or extra
+        takes = SpecifierSet(found.metadata.get("Requires-Python") or "")
+        if found.version == version and not takes.contains(LEAST_PYTHON):
+            too_new.append(f"{name}=={version} needs Python {takes}")
+    assert too_new == []
+
+
+def test_the_version_stands_in_one_place():
+    assert PROJECT["dynamic"] == ["version"] and "version" not in PROJECT
+    assert importlib.metadata.version("semiseg_lib") == semiseg_lib.__version__
