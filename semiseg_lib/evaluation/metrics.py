@@ -60,7 +60,15 @@ class Evaluation:
     def of(
         cls, pairs: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[str]
     ) -> Evaluation:
-        """Return the scores of pairs (truth, prediction), read one by one."""
+        """Return the scores of label maps against true masks, image by image.
+
+        Args:
+            pairs: (truth, prediction) of each image, as for :func:`confusion_matrix`.
+            classes: C names, background included.
+
+        Raises:
+            ValueError: the shapes of a pair differ, or an id is out of range.
+        """
         total = np.zeros((len(classes), len(classes)), dtype=np.int64)
         for truth, prediction in pairs:
             total += confusion_matrix(truth, prediction, len(classes))
