@@ -31,7 +31,8 @@ from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
 from semiseg_lib.datasets.voc import VOC_CLASSES
-from semiseg_lib.evaluation.metrics import evaluate_labels, predict_logits
+from semiseg_lib.evaluation.metrics import evaluate_labels
+from semiseg_lib.evaluation.predict import predict_logits
 from semiseg_lib.methods import SupervisedConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig

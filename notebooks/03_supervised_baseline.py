@@ -39,7 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib import (
-    VOID, chapter, checks, evaluate, mean_and_interval, methods, plots,
+    Run, VOID, chapter, checks, evaluate, mean_and_interval, methods, plots,
     predict, recipes, resolve, self_correction as story, studies, tables,
     work_root,
 )
@@ -489,7 +489,7 @@ def short_run(names: tuple[str, ...], start: int) -> float:
     write_list(names, path)
     data = replace(profile.data, published=path.as_posix())
     listed = replace(profile, data=data)
-    run = story.run(listed, start, short_average, short)
+    run = Run.of(listed, start, short_average, short)
     return 100 * resolve(run, device).evaluate("val").mean_iou
 
 

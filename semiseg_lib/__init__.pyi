@@ -29,11 +29,11 @@ from .evaluation.metrics import Evaluation as Evaluation
 from .evaluation.metrics import confusion_matrix as confusion_matrix
 from .evaluation.metrics import evaluate as evaluate
 from .evaluation.metrics import evaluate_labels as evaluate_labels
-from .evaluation.metrics import predict as predict
-from .evaluation.metrics import predict_logits as predict_logits
-from .evaluation.metrics import predict_probabilities as predict_probabilities
 from .evaluation.options import Protocol as Protocol
+from .evaluation.predict import predict as predict
+from .evaluation.predict import predict_logits as predict_logits
 from .evaluation.predict import predict_part as predict_part
+from .evaluation.predict import predict_probabilities as predict_probabilities
 from .evaluation.statistics import mean_and_interval as mean_and_interval
 from .evaluation.statistics import paired_interval as paired_interval
 from .experiments import Logits as Logits

@@ -21,10 +21,8 @@ from semiseg_lib.evaluation.metrics import (
     confusion_matrix,
     evaluate,
     evaluate_labels,
-    predict,
-    predict_logits,
-    predict_probabilities,
 )
+from semiseg_lib.evaluation.predict import predict, predict_logits, predict_probabilities
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
 from semiseg_lib.models import ModelConfig
 

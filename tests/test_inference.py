@@ -18,11 +18,13 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Part
 from semiseg_lib.datasets.sample import Boxes, Sample
 from semiseg_lib.evaluation import predict as inference
-from semiseg_lib.evaluation.metrics import confusion_matrix, evaluate, predict, predict_logits
+from semiseg_lib.evaluation.metrics import confusion_matrix, evaluate
 from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.evaluation.predict import (
     logits_of,
     parts,
+    predict,
+    predict_logits,
     predict_part,
     predicted_parts,
     predictions,

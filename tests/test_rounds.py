@@ -15,7 +15,7 @@ from PIL import Image
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.datasets.labels import VOID
-from semiseg_lib.evaluation.metrics import predict
+from semiseg_lib.evaluation.predict import predict
 from semiseg_lib.experiments import Inputs, Trained, resolve, training
 from semiseg_lib.experiments.pseudo_labelling import (
     Round,

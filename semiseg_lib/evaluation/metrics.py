@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
-from semiseg_lib.evaluation.predict import (
-    logits_of,
-    parts,
-    predict_part,
-    predicted_parts,
-    predictions,
-)
+from semiseg_lib.evaluation.predict import predicted_parts
 from semiseg_lib.methods.base import Method
 
 
@@ -69,7 +61,15 @@ class Evaluation:
     def of(
         cls, pairs: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[str]
     ) -> Evaluation:
-        """Return the scores of pairs (truth, prediction), read one by one."""
+        """Return the scores of label maps against true masks, image by image.
+
+        Args:
+            pairs: (truth, prediction) of each image, as for :func:`confusion_matrix`.
+            classes: C names, background included.
+
+        Raises:
+            ValueError: the shapes of a pair differ, or an id is out of range.
+        """
         total = np.zeros((len(classes), len(classes)), dtype=np.int64)
         for truth, prediction in pairs:
             total += confusion_matrix(truth, prediction, len(classes))
@@ -162,47 +162,3 @@ def evaluate(
             raise ValueError(f"{visible(part.names[0])} has no mask to score it on; leave it out.")
         total += confusion_matrix(part.masks.numpy(), labels, len(classes))
     return Evaluation(total, tuple(classes))
-
-
-def predict(method: Method, images: ImageSet) -> np.ndarray:
-    """Return the most likely class of every pixel, uint8 (N, H, W), of images of one size.
-
-    For images of different sizes see :func:`semiseg_lib.evaluation.predict.predictions`.
-
-    Args:
-        method: the method whose deployed model predicts.
-        images: N images of one size; with boxes if the model reads them.
-
-    Raises:
-        ValueError: the images differ in size.
-    """
-    return np.stack(list(predictions(method, images)))
-
-
-def predict_logits(method: Method, images: ImageSet) -> Tensor:
-    """Return logits at head resolution, float32 (N, C, h, w), of images of one size, on the CPU.
-
-    For images of different sizes see :func:`semiseg_lib.evaluation.predict.logits_of`.
-
-    Args:
-        method: the method whose deployed model predicts.
-        images: N images of one size; with boxes if the model reads them.
-
-    Raises:
-        RuntimeError: the images differ in size.
-    """
-    return torch.stack(list(logits_of(method, images)))
-
-
-def predict_probabilities(
-    method: Method, images: ImageSet, protocol: Protocol = WHOLE_IMAGE
-) -> Iterator[Tensor]:
-    """Yield the probabilities of every class in every pixel, float32 (C, H, W), on the CPU.
-
-    Args:
-        method: its deployed model; it must need no boxes.
-        images: of any sizes.
-        protocol: as for :func:`evaluate`.
-    """
-    for part in parts(method, images, leave=False):
-        yield from predict_part(method, part, protocol).cpu()

@@ -198,3 +198,47 @@ def evaluating(method: Method) -> Iterator[None]:
             yield
     finally:
         method.train(was_training)
+
+
+def predict(method: Method, images: ImageSet) -> np.ndarray:
+    """Return the most likely class of every pixel, uint8 (N, H, W), of images of one size.
+
+    For images of different sizes see :func:`predictions`.
+
+    Args:
+        method: the method whose deployed model predicts.
+        images: N images of one size; with boxes if the model reads them.
+
+    Raises:
+        ValueError: the images differ in size.
+    """
+    return np.stack(list(predictions(method, images)))
+
+
+def predict_logits(method: Method, images: ImageSet) -> Tensor:
+    """Return logits at head resolution, float32 (N, C, h, w), of images of one size, on the CPU.
+
+    For images of different sizes see :func:`logits_of`.
+
+    Args:
+        method: the method whose deployed model predicts.
+        images: N images of one size; with boxes if the model reads them.
+
+    Raises:
+        RuntimeError: the images differ in size.
+    """
+    return torch.stack(list(logits_of(method, images)))
+
+
+def predict_probabilities(
+    method: Method, images: ImageSet, protocol: Protocol = WHOLE_IMAGE
+) -> Iterator[Tensor]:
+    """Yield the probabilities of every class in every pixel, float32 (C, H, W), on the CPU.
+
+    Args:
+        method: its deployed model; it must need no boxes.
+        images: of any sizes.
+        protocol: views and windows.
+    """
+    for part in parts(method, images, leave=False):
+        yield from predict_part(method, part, protocol).cpu()

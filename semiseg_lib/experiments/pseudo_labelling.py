@@ -19,7 +19,7 @@ from semiseg_lib.evaluation.metrics import Evaluation
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.refusals import refuse_labels_of_others
 from semiseg_lib.experiments.resolving import resolve
-from semiseg_lib.experiments.self_correction import run, supervised
+from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.experiments.trained import Trained
 from semiseg_lib.experiments.values import PseudoLabels, Run
 from semiseg_lib.methods import PseudoLabelConfig
@@ -91,9 +91,9 @@ def student(
     """
     number = labels.number
     learnt = PseudoLabelConfig("pseudo-label", "pretrain", number, plan.ema_decay)
-    pretrained = run(profile, seed, learnt, plan.pretrain, masks=labels, draw=number)
+    pretrained = Run.of(profile, seed, learnt, plan.pretrain, masks=labels, draw=number)
     tuned = replace(learnt, stage="fine-tune")
-    return pretrained, run(
+    return pretrained, Run.of(
         profile, seed, tuned, plan.finetune, start=(pretrained,), draw=number
     )
 

@@ -30,8 +30,8 @@ from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.provenance import state_of_machine
 from semiseg_lib.core.terminal import say
 from semiseg_lib.datasets.frozen_files import freeze_files
-from semiseg_lib.evaluation.metrics import evaluate, predict_probabilities
-from semiseg_lib.evaluation.predict import logits_of
+from semiseg_lib.evaluation.metrics import evaluate
+from semiseg_lib.evaluation.predict import logits_of, predict_probabilities
 from semiseg_lib.experiments.identity import (
     Identity,
     Inputs,

@@ -7,33 +7,14 @@ these labels, corrected as it goes. The controls have the same steps without the
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from semiseg_lib.experiments.values import Logits, MixedLogits, Run
-from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
+from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
 from semiseg_lib.recipes import Profile
-from semiseg_lib.training.options import TrainConfig
 
 UNCORRECTED = PrimaryConfig(correction="none")
 """Options of a primary that learns the ancillary's labels as they are: the control."""
-
-
-def run(
-    profile: Profile, seed: int, method: MethodConfig, train: TrainConfig, **inputs: Any
-) -> Run:
-    """Return the run of a method with a profile's network, views and images.
-
-    Args:
-        profile: the numbers.
-        seed: draws the labelled images, the initial weights and the batches.
-        method: the method's options.
-        train: the training options.
-        inputs: further fields of :class:`Run`.
-    """
-    return Run(
-        method, train, profile.model, profile.augment, profile.data, seed,
-        validation=profile.protocol if train.validate_every else None, **inputs,
-    )
 
 
 def supervised(profile: Profile, seed: int, draw: int = 0) -> Run:
@@ -44,7 +25,7 @@ def supervised(profile: Profile, seed: int, draw: int = 0) -> Run:
         seed: draws the labelled images, the initial weights and the batches.
         draw: selects other initial weights; 0 for those of the seed.
     """
-    return run(profile, seed, profile.supervised, profile.train_supervised, draw=draw)
+    return Run.of(profile, seed, profile.supervised, profile.train_supervised, draw=draw)
 
 
 def ancillary(profile: Profile, seed: int) -> Run:
@@ -54,7 +35,7 @@ def ancillary(profile: Profile, seed: int) -> Run:
         profile: the numbers.
         seed: draws the labelled images, the initial weights and the batches.
     """
-    return run(profile, seed, profile.ancillary, profile.train_ancillary)
+    return Run.of(profile, seed, profile.ancillary, profile.train_ancillary)
 
 
 def half_ancillary(profile: Profile, seed: int) -> Run:
@@ -99,7 +80,7 @@ def primary(
     options = options or profile.primary
     if isinstance(options, ConvPrimaryConfig):
         return conv_primary(profile, seed, options)
-    return run(profile, seed, options, profile.train_primary,
+    return Run.of(profile, seed, options, profile.train_primary,
                unlabelled_logits=labels or logits(profile, seed))
 
 
@@ -112,7 +93,7 @@ def conv_start(profile: Profile, seed: int, options: ConvPrimaryConfig) -> Run:
         options: the correction.
     """
     seen = Logits(half_ancillary(profile, seed), "labelled", profile.logits_bits)
-    return run(profile, seed, replace(options, stage="start"), profile.train_start,
+    return Run.of(profile, seed, replace(options, stage="start"), profile.train_start,
                labelled_logits=seen)
 
 
@@ -127,7 +108,7 @@ def conv_primary(profile: Profile, seed: int, options: ConvPrimaryConfig) -> Run
     start = conv_start(profile, seed, options)
     if options.stage == "start":
         return start
-    return run(
+    return Run.of(
         profile, seed, options, profile.train_primary, start=(start,),
         labelled_logits=logits(profile, seed, "labelled"),
         unlabelled_logits=logits(profile, seed),
@@ -142,7 +123,7 @@ def warm_primary(profile: Profile, seed: int, options: PrimaryConfig | None = No
         seed: draws the labelled images, the initial weights and the batches.
         options: the correction; None takes the profile's.
     """
-    start = run(profile, seed, profile.supervised, profile.train_start)
+    start = Run.of(profile, seed, profile.supervised, profile.train_start)
     return replace(primary(profile, seed, options), start=(start,))
 
 
@@ -173,4 +154,4 @@ def all_masks(profile: Profile, seed: int) -> Run:
     train = profile.train_primary
     images = train.batch_labelled + train.batch_unlabelled
     train = replace(train, batch_labelled=images, batch_unlabelled=0)
-    return run(profile, seed, profile.supervised, train, masks="all")
+    return Run.of(profile, seed, profile.supervised, train, masks="all")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from semiseg_lib import methods
-from semiseg_lib.experiments.self_correction import run, supervised
+from semiseg_lib.experiments.self_correction import supervised
 from semiseg_lib.experiments.values import Run
 from semiseg_lib.methods import MethodConfig, SupervisedConfig
 from semiseg_lib.recipes import Profile
@@ -32,7 +32,7 @@ def learn(profile: Profile, seed: int, options: MethodConfig) -> Run:
     if "unlabelled" not in method.learns_from(options):
         images = train.batch_labelled + train.batch_unlabelled
         train = replace(train, batch_labelled=images, batch_unlabelled=0)
-    return run(profile, seed, options, train, start=warm_starts(profile, seed, method.networks))
+    return Run.of(profile, seed, options, train, start=warm_starts(profile, seed, method.networks))
 
 
 def supervised_longer(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from semiseg_lib import methods
 from semiseg_lib.batches.options import DataConfig, ViewConfig
@@ -18,6 +18,7 @@ from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.models import ModelConfig
+from semiseg_lib.recipes import Profile
 from semiseg_lib.training.options import TrainConfig
 
 
@@ -70,6 +71,24 @@ class Run(Value):
                 f"set; train.validate_every is {self.train.validate_every}, validation is "
                 f"{self.validation}."
             )
+
+    @classmethod
+    def of(
+        cls, profile: Profile, seed: int, method: MethodConfig, train: TrainConfig, **inputs: Any
+    ) -> Run:
+        """Return the run of a method with a profile's network, views and images.
+
+        Args:
+            profile: the numbers.
+            seed: draws the labelled images, the initial weights and the batches.
+            method: the method's options.
+            train: the training options.
+            inputs: further fields of a run.
+        """
+        return cls(
+            method, train, profile.model, profile.augment, profile.data, seed,
+            validation=profile.protocol if train.validate_every else None, **inputs,
+        )
 
     @property
     def weights(self) -> Literal["last", "best"]:

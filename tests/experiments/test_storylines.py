@@ -14,7 +14,7 @@ from PIL import Image
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.datasets.labels import VOID, LabelError
-from semiseg_lib.evaluation.metrics import predict_logits
+from semiseg_lib.evaluation.predict import predict_logits
 from semiseg_lib.experiments import (
     Logits,
     Machine,

@@ -596,8 +596,6 @@ def _labels(profile: Profile, seed: int) -> PseudoLabels:
 
 STORYLINES: Mapping[ModuleType, Mapping[str, Way]] = {
     self_correction: {
-        "run": _value(lambda p, s: self_correction.run(p, s, p.supervised, p.train_supervised),
-                      MASKS),
         "supervised": _value(self_correction.supervised, MASKS),
         "ancillary": _value(self_correction.ancillary, SEES_BOXES),
         "half_ancillary": _value(self_correction.half_ancillary, SEES_BOXES),
@@ -661,6 +659,7 @@ NO_WAY = {
 """Commands that neither train nor score."""
 
 OTHERS: Mapping[str, Way] = {
+    "Run.of": _value(lambda p, s: Run.of(p, s, p.supervised, p.train_supervised), MASKS),
     "mixed logits": _value(_mixed, PRIMARY, cost=2),
     "Arm.run": Way(_arm, MASKS),
     "records": Way(_records, MASKS | {"test", "weights"}),
@@ -691,7 +690,7 @@ def functions_of(module: ModuleType) -> set[str]:
 
 RESULTS = re.compile(r"\b(Trained|LogitsStore|PseudoLabelStore|Round)\b")
 WALKED = {
-    "resolving.resolve": "self_correction.run", "trained.open_run": "open_run",
+    "resolving.resolve": "Run.of", "trained.open_run": "open_run",
     "pseudo_labelling.rounds": "pseudo_labelling.rounds",
 }
 """Each public function that gives a result, and one of the ways that take it."""

@@ -9,7 +9,7 @@ import torch
 
 from semiseg_lib import methods, recipes
 from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig, StrongConfig
-from semiseg_lib.experiments import Identity, Run, self_correction
+from semiseg_lib.experiments import Identity, Run
 from semiseg_lib.experiments.trained import read_run
 from semiseg_lib.methods import (
     AncillaryConfig,
@@ -64,7 +64,7 @@ CLASSES, SIZE = 3, 32
 def run_of(config) -> Run:
     """Return a run of the method, as a value; it reads no stored logits."""
     smoke = recipes.load("smoke")
-    return self_correction.run(smoke, 3, config, smoke.train_unlabelled)
+    return Run.of(smoke, 3, config, smoke.train_unlabelled)
 
 
 def store(run: Run, folder: Path) -> None:

@@ -63,7 +63,7 @@ def run_of(config, augment: ViewConfig = MIRRORED) -> Run:
     )
     logits = {f"{part}_logits": self_correction.logits(smoke, 4, part)
               for part in method.needs_logits}
-    return self_correction.run(smoke, 4, config, train, **logits)
+    return Run.of(smoke, 4, config, train, **logits)
 
 
 def prepared(config) -> Loader:
