@@ -257,7 +257,8 @@ def test_study_and_compare(semiseg, monkeypatch, tmp_path):
     machine = {"device": "cpu", "gpu": "", "threads": 1, "processes": 1, "cpu": NAMES[0],
                "instructions": NAMES[16], "overrides": {}, "libraries": {"torch": "2"}}
     made = [{"machine": machine, "code": NAMES[17]}]
-    rows = [{"arm": name, "seed": 1, "test": 50.0, "made with": made, "commit": NAMES[0]} for name in NAMES]
+    rows = [{"arm": name, "seed": 1, "test": 50.0, "made with": made, "commit": NAMES[0]}
+            for name in NAMES]
     monkeypatch.setitem(studies.STUDIES, "tight", arms)
     monkeypatch.setattr(studies, "run", lambda *_: Records(rows, "smoke"))
     monkeypatch.setattr(studies, "read", lambda *_: Records(rows, "smoke"))
