@@ -22,7 +22,6 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Count, Download, count_files, unpack
@@ -33,6 +32,7 @@ from semiseg_lib.datasets.labels import (
     LabelError,
     check_same_size,
     kept_boxes,
+    opened_image,
     packed_ids,
     present_ids,
     read_image,
@@ -281,21 +281,14 @@ def read_instance_ids(path: Path) -> np.ndarray:
         LabelError: the file is not an instance image.
     """
     path = Path(path)
-    try:
-        with Image.open(path) as image:
-            mode, ids = image.mode, np.asarray(image)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} is missing. Unpack gtFine_trainvaltest.zip, or read without boxes."
-        ) from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise LabelError(f"{path} cannot be read ({error}). Copy or unpack it again.") from error
+    with opened_image(path, "Unpack gtFine_trainvaltest.zip, or read without boxes.") as image:
+        mode, ids = image.mode, np.asarray(image)
     if not mode.startswith("I"):
         raise LabelError(
             f"{path} has mode {mode}; instance ids go up to 33999 and need >= 16 bits. It is "
             "another kind of mask, or was converted. Unpack the original."
         )
-    ids = np.maximum(ids.astype(np.int32), 0)
+    ids = np.clip(ids.astype(np.int32), 0, 2**16 - 1)  # what a damaged header makes of them
     things = {CITYSCAPES_IDS.index(name) for name in (*CITYSCAPES_THINGS, "caravan", "trailer")}
     numbers = np.flatnonzero(np.bincount(ids.ravel()))
     kinds = set((numbers[numbers >= 1000] // 1000).tolist())

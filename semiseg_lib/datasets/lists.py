@@ -21,6 +21,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.datasets.labels import decoding
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Recognised suffixes of image files."""
@@ -45,15 +46,10 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
             the mask of another.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"the list {path} is missing. Download it from its repository (published lists are "
-            "not part of this library), or leave it out to sample the labelled images by seed."
-        )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file. Pass a list, one image per line.") from None
+    lines = read_lines(
+        path, "Download it from its repository (published lists are not part of this library), or "
+        "leave it out to sample the labelled images by seed."
+    )
     whole = tuple(line.strip() for line in lines if line.strip())
     if whole and set(whole) <= set(known):
         check_no_duplicates(whole, f"the list {path}")
@@ -71,6 +67,21 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
     names = tuple(_name(columns, path, number) for number, columns in rows)
     check_no_duplicates(names, f"the list {path}")
     return names
+
+
+def read_lines(path: Path, missing: str) -> list[str]:
+    """Return the lines of a text file.
+
+    Args:
+        path: the file.
+        missing: what to do if it is missing.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        LabelError: it is not a text file.
+    """
+    with decoding(path, "Save it as text in UTF-8, one name per line.", missing):
+        return path.read_text(encoding="utf-8-sig").splitlines()
 
 
 def list_digest(names: Sequence[str]) -> str:

@@ -265,7 +265,7 @@ def test_white_on_black_masks_are_not_taken_for_void(own):
     ((1, 2, 4, 5), "background", "class 'background'"),
     ((5, 2, 9, 5), "cat", "x 5, y 2, width 9, height 5 on b0.*not two corners"),
     ((1, 2, 0, 5), "cat", "does not lie in its image of 12x8"),
-    ((1, 2, 4), "cat", "not a COCO file of boxes"),
+    ((1, 2, 4), "cat", r"boxes\.json cannot be read \(ValueError.*COCO's format"),
 ])
 def test_a_spoiled_coco_box_is_refused(tmp_path, box, label, complaint):
     own = Own(tmp_path)
@@ -282,7 +282,8 @@ def test_an_unknown_class_in_xml_is_refused(own):
 
 
 @pytest.mark.parametrize(("text", "complaint"), [
-    ("not json", "is not JSON"), ("[]", "not a COCO file"), ('{"images": []}', "categories"),
+    ("not json", r"cannot be read \(JSONDecodeError"), ("[]", "in COCO's format"),
+    ('{"images": []}', "categories"),
     ('{"images": [{"id": 1, "file_name": "x.jpg"}, {"id": 2, "file_name": "y/x.png"}], '
      '"categories": [], "annotations": []}', "two images of the same name"),
 ])

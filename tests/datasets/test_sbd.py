@@ -84,7 +84,7 @@ def test_an_interrupted_call_is_continued_and_a_third_changes_nothing(roots, mon
     broken = sbd / "dataset" / "cls" / "s2.mat"
     whole = broken.read_bytes()
     broken.write_bytes(whole[:200])
-    with pytest.raises(LabelError, match=r"s2\.mat cannot be read.*Unpack it again"):
+    with pytest.raises(LabelError, match=r"s2\.mat cannot be read.*Unpack SBD"):
         make_aug(sbd, voc, progress=False)
     lists = voc / "ImageSets" / "Segmentation"
     assert not (lists / "train_aug.txt").exists(), "no list promises masks that are not there"
@@ -116,7 +116,7 @@ def test_unusable_files_are_named(roots, tmp_path):
         read_sbd_mask(tmp_path / "x.mat")
     with pytest.raises(LabelError, match=r"no GTcls.*dataset/inst"):
         read_sbd_mask(write_mat(tmp_path / "i.mat", sbd_mask("s1"), key="GTinst"))
-    with pytest.raises(LabelError, match="not a mask of the ids 0 to 20"):
+    with pytest.raises(LabelError, match="holds the id 21, but only 0 to 20 are known"):
         read_sbd_mask(write_mat(tmp_path / "j.mat", np.full((2, 2), 21, np.uint8)))
     (tmp_path / "k.mat").write_bytes(b"")
     with pytest.raises(LabelError, match=r"k\.mat cannot be read"):

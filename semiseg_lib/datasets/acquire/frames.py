@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.paths import shown
+from semiseg_lib.datasets.labels import LabelError, decoding, opened_image
 
 
 def extract_frames(
@@ -33,8 +34,8 @@ def extract_frames(
     Raises:
         FileNotFoundError: the video is missing.
         RuntimeError: the package ``av`` is missing.
-        ValueError: ``every`` is < 1; the file is not a video or is truncated; or an existing image
-            has another size.
+        LabelError: the file is not a video, or is damaged.
+        ValueError: ``every`` is < 1; or an existing image has another size.
     """
     video, folder = Path(video), Path(folder)
     if every < 1:
@@ -62,32 +63,25 @@ def _decoded(video: Path, every: int, progress: bool) -> Iterator[tuple[int, Ima
         raise RuntimeError(
             'the package av, which reads videos, is not installed: pip install "av>=14".'
         ) from error
-    if not video.is_file():
-        raise FileNotFoundError(f"{shown(video)} is missing. Pass the file of a video.")
     number = 0
-    try:
-        with av.open(str(video), options={"protocol_whitelist": "file"}) as container:
-            if not container.streams.video:
-                raise ValueError(f"{shown(video)} holds only sound. Pass a video.")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            frames = tqdm(container.decode(stream), desc=video.name, unit="frame",
-                          total=stream.frames or None, disable=None if progress else True)
-            for frame in frames:
-                if number % every == 0:
-                    yield number, frame.to_image()
-                number += 1
-    except av.FFmpegError as error:
-        where = f"breaks off after frame {number - 1}" if number else "is not a readable video"
-        raise ValueError(
-            f"{shown(video)} {where} ({error}). Copy or download it again."
-        ) from error
+    with decoding(video, "Copy or download the video again."), \
+            av.open(str(video), options={"protocol_whitelist": "file"}) as container:
+        if not container.streams.video:
+            raise LabelError(f"{shown(video)} holds only sound. Pass a video.")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        frames = tqdm(container.decode(stream), desc=video.name, unit="frame",
+                      total=stream.frames or None, disable=None if progress else True)
+        for frame in frames:
+            if number % every == 0:
+                yield number, frame.to_image()
+            number += 1
     if not number:
-        raise ValueError(f"{shown(video)} holds no frame. Copy or download it again.")
+        raise LabelError(f"{shown(video)} holds no frame. Copy or download it again.")
 
 
 def _check_size(path: Path, wanted: tuple[int, int]) -> None:
-    with Image.open(path) as there:
+    with opened_image(path) as there:
         size = there.size
     if size != wanted:
         raise ValueError(

@@ -18,8 +18,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from semiseg_lib.datasets.devkit.layout import read_list
-from semiseg_lib.datasets.labels import LabelError, read_mask, write_mask
+from semiseg_lib.datasets.labels import LabelError, decoding, read_mask, write_mask
 from semiseg_lib.datasets.lists import write_list
+
+from .matlab import read_field
 
 AUG_FOLDER = "SegmentationClassAug"
 NUM_CLASSES = 21
@@ -48,29 +50,19 @@ def read_sbd_mask(path: Path) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: it is truncated, not a MATLAB file, not from ``cls``, or holds unknown ids.
     """
-    from scipy.io import loadmat  # needed for this format only
-    from scipy.io.matlab import MatReadError
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. Unpack SBD's benchmark.tgz again.")
-    try:
-        content = loadmat(path, variable_names=["GTcls"])
-        mask = np.asarray(content["GTcls"]["Segmentation"][0, 0])
-    except KeyError:
+    with decoding(path, "Unpack SBD's benchmark.tgz again."):
+        mask = read_field(Path(path).read_bytes(), "GTcls", "Segmentation")
+    if mask is None:
         raise LabelError(
             f"{path} holds no GTcls.Segmentation. Read the files of dataset/cls; those of "
             "dataset/inst hold object numbers, not classes."
-        ) from None
-    except (MatReadError, ValueError, TypeError, OSError, EOFError, IndexError,
-            NotImplementedError) as error:
-        raise LabelError(f"{path} cannot be read ({error}). Unpack it again.") from error
-    last = NUM_CLASSES - 1
-    if mask.ndim != 2 or mask.size == 0 or mask.min() < 0 or mask.max() > last:
-        raise LabelError(
-            f"{path} is not a mask of the ids 0 to {last} (shape {mask.shape}). Unpack it again."
         )
-    return mask.astype(np.uint8)
+    if mask.max() >= NUM_CLASSES:
+        raise LabelError(
+            f"{path} holds the id {mask.max()}, but only 0 to {NUM_CLASSES - 1} are known. Unpack "
+            "SBD's benchmark.tgz again."
+        )
+    return mask
 
 
 def make_aug(

@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from semiseg_lib.datasets.devkit.annotation import half_open
-from semiseg_lib.datasets.labels import VOID, LabelError, voc_palette
+from semiseg_lib.datasets.labels import VOID, LabelError, opened_image, voc_palette
 
 from .parts import Entry, Inspection, Problem, Rules
 
@@ -42,12 +42,11 @@ def _open(path: Path | None, kind: str, problems: list[Problem]) -> Image.Image 
     if path is None or not path.is_file():
         return None
     try:
-        with Image.open(path) as image:
-            image.load()
+        with opened_image(path) as image:
             return image
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError,
-            Image.DecompressionBombError) as error:
-        problems.append(Problem(f"unreadable {kind}", path, str(error).split("'")[0].strip()))
+    except LabelError as error:
+        reason = str(error.__cause__).partition("'")[0].strip()
+        problems.append(Problem(f"unreadable {kind}", path, reason))
         return None
 
 

@@ -31,7 +31,12 @@ from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, 
 from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_entries
 from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, Request
 from semiseg_lib.datasets.labels import VOID, check_same_size, packed_ids, read_image, read_mask
-from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates, read_published_list
+from semiseg_lib.datasets.lists import (
+    IMAGE_SUFFIXES,
+    check_no_duplicates,
+    read_lines,
+    read_published_list,
+)
 from semiseg_lib.datasets.sample import Sample
 
 from .colours import (
@@ -410,7 +415,8 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
 
 def _recolour(source: Path, target: Path, progress: bool) -> None:
     """Copy images; convert masks of ids to CamVid's colours."""
-    names = (source / "codes.txt").read_text(encoding="utf-8").split()
+    lines = read_lines(source / "codes.txt", "Delete the download and run the same command again.")
+    names = [name for line in lines for name in line.split()]
     if unknown := [name for name in names if name not in CAMVID_COLOURS]:
         raise ValueError(f"{shown(source)}/codes.txt names {unknown[0]}, not a CamVid class.")
     colours = np.array([CAMVID_COLOURS[name] for name in names], dtype=np.uint8)

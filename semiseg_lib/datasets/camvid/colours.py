@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from semiseg_lib.datasets.labels import VOID, LabelError, read_image
+from semiseg_lib.datasets.labels import VOID, LabelError, opened_image
 
 Recipe = Literal["merged", "exact"]
 
@@ -78,16 +77,14 @@ def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: it is a grey image, or has colours that are not among the 32.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing. Unpack LabeledApproved_full again.")
-    with Image.open(path) as image:
-        mode = image.mode
+    with opened_image(path, "Unpack LabeledApproved_full again.") as image:
+        mode, colours = image.mode, np.array(image.convert("RGB"), dtype=np.int32)
     if mode in ("L", "1", "I"):
         raise LabelError(
             f"{path} is a grey image of ids, not of colours. Put it into train_labels, "
             "val_labels or test_labels, or unpack LabeledApproved_full again."
         )
-    red, green, blue = read_image(path).astype(np.int32)
+    red, green, blue = colours.transpose(2, 0, 1)
     codes = red << 16 | green << 8 | blue
     table_codes, table_ids = _code_table(recipe)
     places = np.searchsorted(table_codes, codes).clip(max=len(table_codes) - 1)

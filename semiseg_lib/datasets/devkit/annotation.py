@@ -7,7 +7,7 @@ from pathlib import Path
 from defusedxml import ElementTree
 
 from semiseg_lib.core.compat import make_torchvision_importable
-from semiseg_lib.datasets.labels import LabelError
+from semiseg_lib.datasets.labels import LabelError, decoding
 
 make_torchvision_importable()
 
@@ -23,11 +23,10 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
         FileNotFoundError: the file is missing.
         LabelError: it is not well-formed XML, or an object lacks its name or box.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing. Add the annotation, or read the list without boxes."
-        )
-    try:
+    with decoding(
+        path, "Each <object> needs a <name> and a <bndbox> with xmin, ymin, xmax and ymax.",
+        missing="Add the annotation, or read the list without boxes.",
+    ):
         root = ElementTree.parse(path).getroot()
         if root.tag == "annotation" and not len(root):
             return []
@@ -36,11 +35,6 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
             (entry["name"], tuple(float(entry["bndbox"][side]) for side in _SIDES))
             for entry in parsed["annotation"].get("object", [])
         ]
-    except (ElementTree.ParseError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise LabelError(
-            f"{path} is not a VOC annotation ({error!r}). Each <object> needs a <name> and a "
-            "<bndbox> with xmin, ymin, xmax and ymax."
-        ) from error
 
 
 def half_open(box: tuple[float, ...], size: tuple[int, int], path: Path) -> tuple[float, ...]:

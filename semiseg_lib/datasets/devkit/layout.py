@@ -29,7 +29,7 @@ from semiseg_lib.datasets.labels import (
     read_mask,
     voc_palette,
 )
-from semiseg_lib.datasets.lists import read_published_list
+from semiseg_lib.datasets.lists import read_lines, read_published_list
 from semiseg_lib.datasets.sample import Boxes, Sample
 
 MASKS, HIDDEN_MASKS = "SegmentationClass", "SegmentationClassAug"
@@ -196,10 +196,8 @@ def read_list(path: Path) -> list[str]:
         FileNotFoundError: the file is missing.
         ValueError: it is empty or names an image twice.
     """
-    if not path.is_file():
-        there = sorted(p.stem for p in path.parent.glob("*.txt"))
-        raise FileNotFoundError(f"the list {path} is missing; lists there: {there or 'none'}.")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    there = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt")))
+    lines = read_lines(path, f"Name a list that is there: {there or 'none'}.")
     names = [line.split()[0] for line in lines if line.strip()]
     if not names:
         raise ValueError(f"the list {path} is empty. Write one image name per line.")

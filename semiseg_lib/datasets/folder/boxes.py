@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from semiseg_lib.datasets.devkit.annotation import half_open, read_annotation
-from semiseg_lib.datasets.labels import LabelError
+from semiseg_lib.datasets.labels import LabelError, decoding
 from semiseg_lib.datasets.sample import Boxes
 
 COCO_FILES = ("boxes.json", "annotations.json")
@@ -117,7 +117,10 @@ def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
         LabelError: the file is not in COCO's format, or two images share a name.
     """
     path = Path(path)
-    try:
+    with decoding(
+        path, "Export the boxes again in COCO's format: images (id, file_name), categories "
+        "(id, name) and annotations (image_id, category_id, bbox of four numbers).",
+    ):
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         kinds = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
         names = {entry["id"]: _stem(entry["file_name"]) for entry in content["images"]}
@@ -126,13 +129,6 @@ def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
             if entry.get("iscrowd"):
                 continue
             drawn[names[entry["image_id"]]].append((kinds[entry["category_id"]], _corners(entry)))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LabelError(f"{path} is not JSON ({error}). Export the boxes again.") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise LabelError(
-            f"{path} is not a COCO file of boxes ({error!r}). It needs images (id, file_name), "
-            "categories (id, name) and annotations (image_id, category_id, bbox of four numbers)."
-        ) from error
     if len(drawn) < len(names):
         raise LabelError(f"{path} lists two images of the same name; rename one of the files.")
     return {name: tuple(boxes) for name, boxes in drawn.items()}
@@ -140,13 +136,14 @@ def read_coco(path: Path) -> dict[str, tuple[tuple[str, Box], ...]]:
 
 def read_crowds(path: Path) -> dict[str, tuple[str, ...]]:
     """Return {image name: classes of its crowds} of a valid COCO file."""
-    content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    kinds = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-    names = {entry["id"]: _stem(entry["file_name"]) for entry in content["images"]}
     crowds: dict[str, set[str]] = {}
-    for entry in content["annotations"]:
-        if entry.get("iscrowd"):
-            crowds.setdefault(names[entry["image_id"]], set()).add(kinds[entry["category_id"]])
+    with decoding(Path(path)):
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        kinds = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+        names = {entry["id"]: _stem(entry["file_name"]) for entry in content["images"]}
+        for entry in content["annotations"]:
+            if entry.get("iscrowd"):
+                crowds.setdefault(names[entry["image_id"]], set()).add(kinds[entry["category_id"]])
     return {name: tuple(sorted(labels)) for name, labels in crowds.items()}
 
 

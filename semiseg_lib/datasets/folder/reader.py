@@ -19,7 +19,7 @@ from semiseg_lib.datasets.labels import (
     read_image,
     read_mask,
 )
-from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates
+from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates, read_lines
 from semiseg_lib.datasets.sample import Sample
 
 from .boxes import FolderBoxes, find_boxes
@@ -153,15 +153,10 @@ def read_classes(path: Path) -> tuple[str, ...]:
         FileNotFoundError: the file is missing.
         ValueError: it has fewer than two names, more than 255, or a name twice.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing. Write one class name per line, the background (id 0) first; the "
-            "line number, counted from 0, is the id in the masks."
-        )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
+    lines = read_lines(
+        path, "Write one class name per line, the background (id 0) first; the line number, "
+        "counted from 0, is the id in the masks."
+    )
     classes = tuple(line.strip() for line in lines if line.strip())
     if not 2 <= len(classes) <= VOID or len(set(classes)) < len(classes):
         raise ValueError(
