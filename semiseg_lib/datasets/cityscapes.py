@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from os.path import lexists
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -173,7 +174,7 @@ class CityscapesDataset:
         kinds = ("labelIds", "labelTrainIds") if self.masks == "auto" else (self.masks,)
         paths = [self._annotation(name, kind) for kind in kinds]
         for path in paths:
-            if path.is_file():
+            if lexists(path):
                 return path
         raise FileNotFoundError(
             f"{paths[0]} is missing. Unpack gtFine_trainvaltest.zip into {self.root}; its labelIds "

@@ -41,7 +41,8 @@ def decoding(
     try:
         yield
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing. {missing or fix}") from None
+        state = "is a link that leads nowhere" if Path(path).is_symlink() else "is missing"
+        raise FileNotFoundError(f"{path} {state}. {missing or fix}") from None
     except LabelError:
         raise
     except Exception as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from semiseg_lib.batches.data import DataConfig
+from semiseg_lib.datasets.audit import audit_dataset
 from semiseg_lib.datasets.folder import FolderDataset, folder_lists, open_folder, scan_folder
 from semiseg_lib.datasets.labels import LabelError
 
@@ -251,6 +254,29 @@ def test_a_spoiled_mask_is_refused(own, spoil, complaint):
     spoil(own)
     with pytest.raises(LabelError, match=complaint):
         FolderDataset(own.root, ("m1",))[0]
+
+
+@pytest.mark.parametrize("name", [
+    "labelled.txt", "unlabelled.txt", "val.txt", "test.txt", "weak.txt", "classes.txt", "masks",
+    "boxes", "boxes.json", "annotations.json",
+])
+def test_what_cannot_be_read_does_not_count_as_absent(own, tmp_path, name):
+    """A link to a disk that is not mounted, or a folder or file in place of the other."""
+    path = own.root / name
+    if path.exists():
+        path.rename(tmp_path / "aside")
+    path.symlink_to(tmp_path / "unmounted" / name)
+    refuse(own.root, name)
+    path.unlink()
+    path.touch() if name in ("masks", "boxes") else path.mkdir()
+    refuse(own.root, name)
+
+
+def refuse(root: Path, name: str) -> None:
+    with pytest.raises((LabelError, ValueError, FileNotFoundError), match=name):
+        open_folder(DataConfig("folder"), root, 0)
+    with suppress(FileNotFoundError):
+        assert audit_dataset("folder", root).failed
 
 
 def test_white_on_black_masks_are_not_taken_for_void(own):

@@ -18,6 +18,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 from types import MappingProxyType
 
@@ -269,7 +270,7 @@ def camvid_names(root: Path, split: str) -> tuple[str, ...]:
         ValueError: there are no images.
     """
     root = Path(root)
-    if (root / f"{split}.txt").is_file():
+    if lexists(root / f"{split}.txt"):
         return read_published_list(root / f"{split}.txt")
     original = (root / ORIGINAL[0]).is_dir()
     folder = root / (ORIGINAL[0] if original else split)
@@ -415,8 +416,7 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
 
 def _recolour(source: Path, target: Path, progress: bool) -> None:
     """Copy images; convert masks of ids to CamVid's colours."""
-    lines = read_lines(source / "codes.txt", "Delete the download and run the same command again.")
-    names = [name for line in lines for name in line.split()]
+    names = " ".join(read_lines(source / "codes.txt", "Delete it and download it again.")).split()
     if unknown := [name for name in names if name not in CAMVID_COLOURS]:
         raise ValueError(f"{shown(source)}/codes.txt names {unknown[0]}, not a CamVid class.")
     colours = np.array([CAMVID_COLOURS[name] for name in names], dtype=np.uint8)

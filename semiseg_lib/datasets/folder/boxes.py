@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,13 @@ def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
         LabelError: the COCO file is invalid.
     """
     folder = root / "boxes"
-    files = [root / name for name in COCO_FILES if (root / name).is_file()]
+    files = [root / name for name in COCO_FILES if lexists(root / name)]
     files += sorted(folder.glob("*.json"))
     xml = {path.stem: path for path in sorted(folder.glob("*.xml"))}
     if len(files) + bool(xml) > 1:
         sources = ", ".join([f.name for f in files] + (["boxes/*.xml"] if xml else []))
         raise ValueError(f"{root} has boxes in {sources}. Keep one of them.")
-    if folder.is_dir() and not xml and not files:
+    if lexists(folder) and not xml and not files:
         raise ValueError(
             f"{folder} holds neither NAME.xml (VOC) nor a JSON file (COCO). Export the boxes in "
             "one of the two formats, or remove the folder."

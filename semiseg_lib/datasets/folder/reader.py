@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +14,7 @@ from semiseg_lib.datasets.labels import (
     VOID,
     LabelError,
     check_same_size,
+    decoding,
     kept_boxes,
     packed_ids,
     present_ids,
@@ -136,7 +138,7 @@ def scan_folder(root: Path) -> Contents:
     if not images:
         raise ValueError(f"{root / 'images'} is empty. Put the images directly into it.")
     masks = {}
-    if (root / "masks").is_dir():
+    if lexists(root / "masks"):
         masks = _files(root / "masks", (".png",), "PNG files; JPEG would blur the ids")
     if strangers := sorted(set(masks) - set(images)):
         raise ValueError(
@@ -168,8 +170,9 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
 def _files(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
     """Return {stem: file}; hidden files and system files are skipped."""
-    files = [p for p in sorted(folder.iterdir())
-             if not p.name.startswith(".") and p.name.lower() not in _IGNORED]
+    with decoding(folder, "Put the folder back."):
+        files = [p for p in sorted(folder.iterdir())
+                 if not p.name.startswith(".") and p.name.lower() not in _IGNORED]
     if wrong := [p for p in files if p.is_dir() or p.suffix.lower() not in suffixes]:
         raise ValueError(
             f"{len(wrong)} entries of {folder} cannot be read, such as {wrong[0].name}. It may "
