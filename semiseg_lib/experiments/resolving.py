@@ -335,14 +335,22 @@ class _Resolver:
         return None
 
     def _problem(self, identity: Identity, store: Store) -> str:
-        """Return why a store that has a manifest cannot be used; "" if it can."""
+        """Return why a store that has a manifest cannot be used; "" if it can.
+
+        Raises:
+            OSError: it lies in the work folder and cannot be read: it may be sound.
+        """
         try:
             store.verify()
         except (Damaged, Stale) as error:
             return getattr(error, "problem", str(error))
         except OSError as error:
             path = Path(error.filename or store.folder)
-            return f"{shown(path)} cannot be read ({error.strerror or error})."
+            problem = f"{shown(path)} cannot be read ({error.strerror or error})."
+            if store.folder == own_place(identity):
+                raise OSError(f"{problem} Make it readable, or move {shown(store.folder)} away, "
+                              "and run the same command again.") from error
+            return problem
         if not store.finished:
             return f"{shown(store.folder)} is not finished."
         return other_sources(self.inputs, identity, store.folder)

@@ -201,6 +201,7 @@ class Store:
         Raises:
             Damaged: the member or the manifest is missing or damaged.
             Stale: the store holds something else.
+            OSError: it cannot be read, so that nothing is known of its bytes.
         """
         path = self._path(name)
         entry = self.members.get(name)
@@ -209,10 +210,8 @@ class Store:
         self._check_size(name, entry)
         try:
             content = path.read_bytes()
-        except PermissionError:
-            raise
-        except OSError as error:
-            raise damaged(path, str(error.strerror or error), self._fix) from error
+        except FileNotFoundError as error:  # removed meanwhile
+            raise damaged(path, "it is missing", self._fix) from error
         if sha256(content) != entry["sha256"]:
             raise damaged(path, "its bytes do not have the SHA-256 of the manifest", self._fix)
         return content
@@ -303,7 +302,7 @@ class Store:
         path = self._path(name)
         try:
             size = path.stat().st_size if path.is_file() else None
-        except OSError:
+        except FileNotFoundError:
             size = None
         if size is None:
             problem = "it is a folder" if path.is_dir() else "it is missing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -511,6 +512,32 @@ def test_a_damaged_run_is_refused_by_name_set_aside_and_made_again(
         assert f"{name} is damaged" in printed and f"The run is set aside as {aside}" in printed
         assert "It is made anew" not in printed, "it is no other run"
     assert len(list(folder.parent.iterdir())) == 1 + aside.is_dir()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("name", ["manifest.json", "model.safetensors", "0000.safetensors"])
+def test_what_cannot_be_read_is_neither_set_aside_nor_made_again(
+    work, tiny, machine, nothing_made, monkeypatch, name, number
+):
+    """It may be sound: a wrong permission or a disk that is away for a while."""
+    value = story.logits(tiny, 0) if name.startswith("0") else story.supervised(tiny, 0)
+    resolve(value, machine)
+    before = contents(work)
+    nothing_made()
+    inner = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name == name:
+            raise OSError(number, os.strerror(number), str(path))
+        return inner(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_bytes)
+        reason = rf"{name} cannot be read \({os.strerror(number)}\)\. Make it readable, or move"
+        with pytest.raises(OSError, match=reason):
+            resolve(value, machine)
+    assert contents(work) == before
+    resolve(value, machine)
 
 
 def test_a_run_that_is_damaged_twice_is_set_aside_twice(work, tiny, machine):
