@@ -96,6 +96,25 @@ def test_an_interrupted_call_is_continued_and_a_third_changes_nothing(roots, mon
     assert before == {p: p.stat().st_mtime_ns for p in (voc / "SegmentationClassAug").iterdir()}
 
 
+def test_masks_follow_their_sources(roots):
+    """A corrected mask of either source, a truncated one, and SBD without further images."""
+    sbd, voc = roots
+    make_aug(sbd, voc, progress=False)
+    masks = voc / "SegmentationClassAug"
+    write_mask(np.full((4, 6), 7, np.uint8), voc / "SegmentationClass" / "v1.png")
+    write_mat(sbd / "dataset" / "cls" / "s1.mat", np.full((4, 6), 9, np.uint8))
+    (masks / "s2.png").write_bytes((masks / "s2.png").read_bytes()[:60])
+    assert make_aug(sbd, voc, progress=False).written == 3
+    assert (read_mask(masks / "v1.png", 21) == 7).all()
+    assert (read_mask(masks / "s1.png", 21) == 9).all()
+    assert np.array_equal(read_mask(masks / "s2.png", 21), sbd_mask("s2"))
+    assert make_aug(sbd, voc, progress=False).written == 0
+    for split, names in (("train", "v1"), ("val", "v3")):
+        (sbd / "dataset" / f"{split}.txt").write_text(names, encoding="utf-8")
+    assert make_aug(sbd, voc, progress=False).sbd_extra == ()
+    assert not (voc / "ImageSets" / "Segmentation" / "sbd_extra.txt").exists()
+
+
 def test_voc_may_be_read_only(roots, tmp_path):
     sbd, voc = roots
     make_aug(sbd, voc, out=tmp_path / "out", progress=False)

@@ -35,7 +35,7 @@ class Augmented:
     Attributes:
         train_aug: VOC's train images, then SBD's; 10,582 names of the full datasets.
         sbd_extra: only SBD's, 9,118 names.
-        written: number of masks written by this call; the others existed.
+        written: number of masks written by this call; the others were there.
     """
 
     train_aug: tuple[str, ...]
@@ -71,8 +71,8 @@ def make_aug(
     """Write ``SegmentationClassAug`` and the lists ``train_aug.txt`` and ``sbd_extra.txt``.
 
     Images of VOC's train list keep VOC's more accurate mask, those of its val list are left out.
-    Existing masks are not written again, so an interrupted call can be repeated; the lists are
-    written last.
+    A mask is written unless the one there has the same pixels: an interrupted call can be repeated,
+    and one after a change of SBD or VOC makes the masks right. The lists are written last.
 
     Args:
         sbd_root: ``benchmark_RELEASE`` or its ``dataset`` folder.
@@ -94,20 +94,30 @@ def make_aug(
     _check_images(extra, voc_root, dataset)
 
     masks = out / AUG_FOLDER
-    missing = [name for name in (*train, *extra) if not (masks / f"{name}.png").is_file()]
-    official = set(train)
-    for name in tqdm(missing, desc=AUG_FOLDER, unit="mask", disable=not progress):
+    official, written = set(train), 0
+    for name in tqdm((*train, *extra), desc=AUG_FOLDER, unit="mask", disable=not progress):
         if name in official:
             mask = read_mask(voc_root / "SegmentationClass" / f"{name}.png", NUM_CLASSES)
         else:
             mask = read_sbd_mask(dataset / "cls" / f"{name}.mat")
-        write_mask(mask, masks / f"{name}.png")
-    made = Augmented((*train, *extra), extra, len(missing))
+        if not _holds(masks / f"{name}.png", mask):
+            write_mask(mask, masks / f"{name}.png")
+            written += 1
+    made = Augmented((*train, *extra), extra, written)
     new_lists = out / "ImageSets" / "Segmentation"
     write_list(made.train_aug, new_lists / "train_aug.txt")
     if extra:
         write_list(extra, new_lists / "sbd_extra.txt")
+    else:
+        (new_lists / "sbd_extra.txt").unlink(missing_ok=True)
     return made
+
+
+def _holds(path: Path, mask: np.ndarray) -> bool:
+    try:
+        return np.array_equal(read_mask(path, NUM_CLASSES), mask)
+    except (FileNotFoundError, LabelError):
+        return False
 
 
 def _dataset_folder(root: Path) -> Path:
