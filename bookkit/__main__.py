@@ -77,14 +77,14 @@ def act(options: argparse.Namespace, book: Book) -> None:
         announce(book, options.profile, jobs)
         chapters = getattr(options, "chapters", None)
         before = build.stored_runs()
-        minutes = build.execute(
+        minutes, executed = build.execute(
             book, options.profile, chapters=chapters, force=options.force, jobs=jobs
         )
         if options.action == "build":
             notebooks = build.BUILD / "notebooks"
             page = build.html(notebooks)
             print(build.summary(book, minutes, notebooks, page))
-        print(build.trained_since(before))
+        print(build.trained_since(before, bool(executed)))
     elif options.action == "html":
         page = build.html(options.notebooks, options.destination)
         print(f"Open the book: {page.resolve().as_uri()}")
