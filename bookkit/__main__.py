@@ -36,10 +36,10 @@ Jobs = Annotated[int | None, tyro.conf.arg(
 def make(profile: ProfileName = None, force: Force = False, jobs: Jobs = None) -> None:
     """Run every chapter, then build the HTML."""
     book, before = load(), build.stored_runs()
-    minutes = _executed(book, (), profile, force, jobs)
+    minutes, executed = _executed(book, (), profile, force, jobs)
     notebooks = build.BUILD / "notebooks"
     say(build.summary(book, minutes, notebooks, build.html(notebooks)))
-    say(build.trained_since(before))
+    say(build.trained_since(before, bool(executed)))
 
 
 def execute(
@@ -47,8 +47,8 @@ def execute(
 ) -> None:
     """Run chapters into _build/notebooks."""
     before = build.stored_runs()
-    _executed(load(), chapters, profile, force, jobs)
-    say(build.trained_since(before))
+    _, executed = _executed(load(), chapters, profile, force, jobs)
+    say(build.trained_since(before, bool(executed)))
 
 
 def html(notebooks: Path = build.SOURCES, destination: Path = build.BUILD / "html") -> None:
@@ -108,7 +108,7 @@ def announce(book: Book, profile: str, jobs: int) -> None:
 
 def _executed(
     book: Book, chapters: Sequence[str], profile: str | None, force: bool, jobs: int | None
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[str]]:
     profile = profile or os.environ.get("SEMISEG_PROFILE", "laptop")
     jobs = default_jobs() if jobs is None else jobs
     announce(book, profile, jobs)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 
 import nbformat
@@ -37,9 +39,11 @@ from bookkit.results import (
     write_results_page,
 )
 from bookkit.schedule import default_jobs, run_together
+from semiseg_lib import datasets
 from semiseg_lib.core.durable import Damaged, atomic_write, read_json, write_json
-from semiseg_lib.core.paths import CHECKOUT, shown, work_root
+from semiseg_lib.core.paths import CHECKOUT, reading_root, shown, work_root
 from semiseg_lib.core.terminal import say
+from semiseg_lib.datasets.digest import file_status
 from semiseg_lib.stores.store import MANIFEST
 
 SOURCES = CHECKOUT / "notebooks"
@@ -63,11 +67,12 @@ def execute(
     chapters: Sequence[str] | None = None,
     force: bool = False,
     jobs: int | None = None,
-) -> dict[str, float]:
-    """Run chapters into `destination`; return the minutes of each, in reading order.
+) -> tuple[dict[str, float], list[str]]:
+    """Run chapters into `destination`; return the minutes of each, and those that were run now.
 
     The committed notebooks stay as they are. A chapter that was run before with the same source,
-    library and profile is skipped unless `force`.
+    library and profile, and with the same files of the datasets that it looked for, is skipped
+    unless `force`.
 
     Args:
         book: all chapters.
@@ -89,6 +94,8 @@ def execute(
     destination.mkdir(parents=True, exist_ok=True)
     ledger = _read_ledger(destination / LEDGER)
     minutes: dict[str, float] = {}
+    used: dict[str, dict[str, str]] = {}
+    data = data_states()
     states = {
         chapter.file: {"profile": profile, "hash": _source_hash(SOURCES / f"{chapter.file}.py")}
         for chapter in wanted
@@ -96,8 +103,9 @@ def execute(
     for name, state in states.items():
         done = ledger.get(name, {})
         unchanged = {key: done.get(key) for key in state} == state
+        same_data = "data" in done and all(data.get(one) == it for one, it in done["data"].items())
         whole = done.get("sha256") == _sha256(destination / f"{name}.ipynb")
-        if unchanged and whole and not force:
+        if unchanged and same_data and whole and not force:
             minutes[name] = done["minutes"]
             _say(name, f"already run ({done['minutes']:.1f} min)")
     missing = [chapter for chapter in wanted if chapter.file not in minutes]
@@ -107,22 +115,54 @@ def execute(
     def run(chapter: Chapter) -> float:
         _say(chapter.file, f"expected {_expected(chapter, profile)}")
         source, target = SOURCES / f"{chapter.file}.py", destination / f"{chapter.file}.ipynb"
-        try:
-            return _run_into(source, target, profile, threads=1 if jobs > 1 else None, stop=stop)
-        except ChapterFailed:
-            _say(chapter.file, "failed; no further chapter is started")
-            raise
+        with TemporaryDirectory() as folder:
+            opened = Path(folder) / "opened.txt"
+            opened.touch()
+            try:
+                spent = _run_into(source, target, profile, threads=1 if jobs > 1 else None,
+                                  stop=stop, opened=opened)
+            except ChapterFailed:
+                _say(chapter.file, "failed; no further chapter is started")
+                raise
+            names = sorted({*opened.read_text(encoding="utf-8").split()})
+        used[chapter.file] = {name: data.get(name, "unknown") for name in names}
+        return spent
 
     with closing(run_together(missing, run, jobs, stop)) as ended:
         for chapter, spent in ended:
             minutes[chapter.file] = spent
             _say(chapter.file, f"done in {spent:.1f} min")
             ledger[chapter.file] = {
-                **states[chapter.file], "minutes": round(spent, 2),
+                **states[chapter.file], "minutes": round(spent, 2), "data": used[chapter.file],
                 "sha256": _sha256(destination / f"{chapter.file}.ipynb"),
             }
             write_json(destination / LEDGER, ledger)
-    return {chapter.file: minutes[chapter.file] for chapter in wanted}
+    return ({chapter.file: minutes[chapter.file] for chapter in wanted},
+            [chapter.file for chapter in missing])
+
+
+def data_states() -> dict[str, str]:
+    """Return, for each dataset that lies in a folder, a digest of its place and its files' status.
+
+    ``absent`` for one that is not where the environment says. A file whose status has not changed
+    has not changed either; see :func:`semiseg_lib.datasets.digest.file_status`.
+    """
+    states = {}
+    for dataset in datasets.usable():
+        if not (dataset.needs_root and dataset.marks):
+            continue
+        try:
+            folder = dataset.folder(reading_root())
+        except FileNotFoundError:
+            states[dataset.name] = "absent"
+            continue
+        digest = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape"))
+        walk = os.walk(folder, followlinks=True)
+        for path in sorted(Path(where, name) for where, _, names in walk for name in names):
+            status = file_status(path) if path.exists() else ()
+            digest.update(f"{path} {status}\n".encode("utf-8", "surrogateescape"))
+        states[dataset.name] = digest.hexdigest()
+    return states
 
 
 def stored_runs() -> dict[Path, int]:
@@ -131,9 +171,17 @@ def stored_runs() -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in found}
 
 
-def trained_since(before: Mapping[Path, int]) -> str:
-    """Return a sentence on how many runs were trained since :func:`stored_runs` was called."""
+def trained_since(before: Mapping[Path, int], executed: bool = True) -> str:
+    """Return a sentence on how many runs were trained since :func:`stored_runs` was called.
+
+    Args:
+        before: what was stored then.
+        executed: whether a chapter was executed since, so that runs were asked for.
+    """
     new = [path for path, time in stored_runs().items() if before.get(path) != time]
+    if not new and not executed:
+        return ("Nothing was trained, for no chapter was executed: its source, the library and the "
+                "data that it looked for are as they were.")
     if not new:
         return "Nothing was trained: every run that was asked for was on disk."
     return (f"Trained: {len(new)} run{'s' * (len(new) > 1)}, in {shown(work_root() / 'runs')}. "
@@ -168,6 +216,7 @@ def _run_into(
     profile: str,
     threads: int | None = None,
     stop: Event | None = None,
+    opened: Path | None = None,
 ) -> float:
     """Run one chapter, write it to `target`, and return its minutes."""
     if not source.is_file():
@@ -175,7 +224,7 @@ def _run_into(
             f"{shown(source)} is missing: write the chapter or take it out of book.yml."
         )
     try:
-        notebook, seconds = run_chapter(source, profile, threads, stop)
+        notebook, seconds = run_chapter(source, profile, threads, stop, opened)
     except ChapterFailed as error:
         partial = target.with_suffix(".failed.ipynb")
         write_notebook(error.partial, partial)

@@ -22,6 +22,7 @@ from nbformat import NotebookNode
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.terminal import progress_bar
+from semiseg_lib.datasets.dataset import OPENED
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_SECONDS = 3600
@@ -63,7 +64,8 @@ def _last_line(text: str) -> str:
 
 
 def run_chapter(
-    source: Path, profile: str, threads: int | None = None, stop: Event | None = None
+    source: Path, profile: str, threads: int | None = None, stop: Event | None = None,
+    opened: Path | None = None,
 ) -> tuple[NotebookNode, float]:
     """Execute the percent notebook `source` in a new kernel; return it and the seconds it took.
 
@@ -74,6 +76,7 @@ def run_chapter(
         profile: the profile of its runs.
         threads: number of threads; None leaves it to the environment.
         stop: set from another thread to end the kernel; a training saves a checkpoint before.
+        opened: the file to which the names of the datasets that it looks for are added.
 
     Raises:
         ChapterFailed: with the cell, its first line and the traceback.
@@ -92,6 +95,8 @@ def run_chapter(
         resources={"metadata": {"path": str(source.parent)}},
     )
     environment = {**os.environ, "SEMISEG_PROFILE": profile}
+    if opened:
+        environment[OPENED] = str(opened)
     if threads:
         environment |= dict.fromkeys(THREAD_COUNTS, str(threads))
     started = time.monotonic()

@@ -275,6 +275,47 @@ def test_text_files_are_read_and_written_as_utf_8():
     assert complaints(without_encoding) == []
 
 
+DECODERS = ("Image.open", "ElementTree.parse", "json.loads", "np.fromfile", "np.load", "av.open",
+            "tarfile.open", "zipfile.ZipFile", "loadmat", "read_field", ".read_text")
+"""What decodes a file of a dataset, by the end of its name."""
+
+
+def unguarded(source: str) -> list[str]:
+    """Return the calls of decoders outside ``with decoding(...)``."""
+    found = []
+
+    def visit(node: ast.AST, guarded: bool) -> None:
+        if isinstance(node, ast.With):
+            guarded = guarded or any("decoding(" in ast.unparse(one) for one in node.items)
+        decodes = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(DECODERS)
+        if decodes and not guarded:
+            found.append(ast.unparse(node))
+        for one in ast.iter_child_nodes(node):
+            visit(one, guarded)
+
+    visit(ast.parse(source), False)
+    return found
+
+
+def test_the_files_of_a_dataset_are_decoded_within_the_guard():
+    def outside(path: Path):
+        if part_of(dotted(path)) == "datasets":
+            yield from unguarded(path.read_text(encoding="utf-8"))
+
+    assert complaints(outside) == []
+
+
+@pytest.mark.parametrize("source", [
+    "Image.open(path)", "with Image.open(path) as image: pass", "x = json.loads(text)",
+    "with locked(path):\n    lines = path.read_text(encoding='utf-8')", "read_field(content)",
+])
+def test_a_decoder_outside_the_guard_would_be_noticed(source):
+    assert unguarded(source)
+    inner = source.replace("\n", "\n    ")
+    assert not unguarded(f"with decoding(path):\n    {inner}")
+    assert not unguarded("with decoding(path), Image.open(path) as image: pass")
+
+
 def compared(node: ast.AST) -> list[ast.AST]:
     """What a comparison or a ``case`` compares; nothing for other nodes."""
     if isinstance(node, ast.Compare):

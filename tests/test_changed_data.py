@@ -11,6 +11,8 @@ import os
 import pickle
 import re
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +30,7 @@ sys.path.append(str(Path(__file__).parent))
 
 import own_folder
 
+HERE = Path(__file__).resolve().parent
 WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.pt"
 ON_CPU = ["--device", "cpu"]
 FOLDER = ["--dataset", "folder", "--profile", "smoke", *ON_CPU]
@@ -327,6 +330,36 @@ def test_no_resume_trains_a_finished_run_again(work, tmp_path, semiseg, by):
     for name in (WEIGHTS, "config.json", "lists.json"):
         assert after[name][0] == before[name][0] and after[name][1] != before[name][1]
     assert len(runs(work)) == 1
+
+
+KILLED = """
+import os, signal, sys
+import own_folder
+from semiseg_lib import recipes
+from semiseg_lib.cli import main
+from semiseg_lib.experiments import places
+
+recipes.load = own_folder.load_instead(own_folder.profile())
+places.move = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_no_resume_killed_before_the_new_run_is_in_place_is_carried_on(work, tmp_path, semiseg):
+    """The old run is gone, the new one is finished: the same command puts it there."""
+    root = own_folder.draw(tmp_path / "own")
+    run = run_in(semiseg(*TRAIN, root=root).out)
+    before = content(run)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *TRAIN, "--root", str(root), "--no-resume"], check=False,
+        env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"},
+        capture_output=True, timeout=300,
+    )
+    assert done.returncode == -signal.SIGKILL and not run.exists()
+    printed, said = semiseg(*TRAIN, root=root)
+    assert run_in(printed) == run and "step/s" not in said
+    assert content(run)[WEIGHTS][0] == before[WEIGHTS][0]
 
 
 @pytest.mark.parametrize("content", ["nothing", "text", "old", "later"])

@@ -103,6 +103,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def move(old: Path, new: Path) -> None:
     """Rename a file or folder on the same disk; the new name survives a power loss."""
+    _make_folder(new.parent)
     _rename(old, new)
     for folder in {old.parent, new.parent}:
         _sync_folder(folder)

@@ -21,7 +21,7 @@ from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.acquire import Archive, Count, Download, count_files, get_archive
 from semiseg_lib.datasets.dataset import Dataset, Request
 from semiseg_lib.datasets.files import ReaderSource
-from semiseg_lib.datasets.labels import read_image
+from semiseg_lib.datasets.labels import decoding, read_image
 from semiseg_lib.datasets.single_class import Images, single_class_source
 
 CIFAR10_CLASSES = (
@@ -84,10 +84,9 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         FileNotFoundError: the file is missing.
         ValueError: it has the wrong length, or a label that is not a class id.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{shown(path)} is missing. {_FIX}")
     length = 1 + 3 * SIDE * SIDE
-    content = np.fromfile(path, np.uint8)
+    with decoding(path, _FIX):
+        content = np.fromfile(path, np.uint8)
     if len(content) != RECORDS * length:
         raise ValueError(f"{shown(path)} has {len(content)} bytes, not {RECORDS * length}. {_FIX}")
     records = content.reshape(RECORDS, length)

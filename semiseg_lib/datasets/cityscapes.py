@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Sequence
+from os.path import lexists
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +33,7 @@ from semiseg_lib.datasets.labels import (
     VOID,
     LabelError,
     check_same_size,
-    open_image,
+    opened_image,
     packed_ids,
     present_ids,
     read_mask,
@@ -141,7 +142,7 @@ class CityscapesDataset(FileReader):
         kinds = ("labelIds", "labelTrainIds") if self.masks == "auto" else (self.masks,)
         paths = [self._annotation(name, kind) for kind in kinds]
         for path in paths:
-            if path.is_file():
+            if lexists(path):
                 return path
         raise FileNotFoundError(
             f"{shown(paths[0])} is missing. Unpack gtFine_trainvaltest.zip into "
@@ -241,13 +242,14 @@ def read_instance_ids(path: Path) -> np.ndarray:
         LabelError: the file is not an instance image.
     """
     path = Path(path)
-    image = open_image(path, "Unpack gtFine_trainvaltest.zip, or read without boxes.")
-    if not image.mode.startswith("I"):
+    with opened_image(path, "Unpack gtFine_trainvaltest.zip, or read without boxes.") as image:
+        mode, ids = image.mode, np.asarray(image)
+    if not mode.startswith("I"):
         raise LabelError(
-            f"{shown(path)} has mode {image.mode}; instance ids go up to 33999 and need >= 16 "
+            f"{shown(path)} has mode {mode}; instance ids go up to 33999 and need >= 16 "
             "bits. It is another kind of mask, or was converted. Unpack the original."
         )
-    ids = np.maximum(np.asarray(image).astype(np.int32), 0)
+    ids = np.clip(ids.astype(np.int32), 0, 2**16 - 1)  # what a damaged header makes of them
     things = {CITYSCAPES_IDS.index(name) for name in (*CITYSCAPES_THINGS, "caravan", "trailer")}
     numbers = np.flatnonzero(np.bincount(ids.ravel()))
     kinds = set((numbers[numbers >= 1000] // 1000).tolist())

@@ -1,13 +1,14 @@
-"""Label ids: void, the palette of masks, reading and validating masks."""
+"""Label ids: void, the palette of masks; reading images and masks, and the guard of decoders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from semiseg_lib.core.escaping import listed
 from semiseg_lib.core.paths import shown
@@ -18,7 +19,51 @@ VOID = 255
 
 
 class LabelError(ValueError):
-    """An invalid label file; the message names the file and the fix."""
+    """An invalid file of a dataset; the message names the file and the fix."""
+
+
+@contextmanager
+def decoding(
+    path: Path, fix: str = "Copy or download it again.", missing: str = ""
+) -> Iterator[None]:
+    """Raise any error in the block, which decodes a file, as one that names the file and the fix.
+
+    The decoders of foreign files fail in classes of their own, and in others on damaged bytes. No
+    decoder of this package is called outside such a block.
+
+    Args:
+        path: the file.
+        fix: what to do if it cannot be decoded.
+        missing: what to do if it is missing; "" for ``fix``.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        LabelError: it cannot be decoded, or the block raised this error.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        state = "is a link that leads nowhere" if Path(path).is_symlink() else "is missing"
+        raise FileNotFoundError(f"{shown(path)} {state}. {missing or fix}") from None
+    except LabelError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise LabelError(f"{shown(path)} cannot be read ({said}). {fix}") from error
+
+
+@contextmanager
+def opened_image(
+    path: Path, missing: str = "Add the file, or remove its name from the list."
+) -> Iterator[Image.Image]:
+    """Yield an image, loaded; whatever fails in the block is an error of the file.
+
+    Raises:
+        FileNotFoundError, LabelError: as for :func:`decoding`.
+    """
+    with decoding(path, missing=missing), Image.open(path) as image:
+        image.load()
+        yield image
 
 
 def voc_palette() -> list[int]:
@@ -43,7 +88,8 @@ def read_image(path: Path) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: the file is truncated or not an image.
     """
-    return np.array(open_image(path).convert("RGB")).transpose(2, 0, 1)
+    with opened_image(path) as image:
+        return np.array(image.convert("RGB")).transpose(2, 0, 1)
 
 
 def read_mask(path: Path, num_classes: int) -> np.ndarray:
@@ -53,13 +99,13 @@ def read_mask(path: Path, num_classes: int) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: the file is truncated, holds colours instead of ids, or an id out of range.
     """
-    image = open_image(path)
-    if image.mode not in ("P", "L", "1"):
-        raise LabelError(
-            f"{shown(path)} is a colour image (mode {image.mode}), not a mask of class ids. "
-            "Save it as a palette or grey PNG whose pixel values are the ids."
-        )
-    mask = np.asarray(image, dtype=np.uint8)
+    with opened_image(path) as image:
+        if image.mode not in ("P", "L", "1"):
+            raise LabelError(
+                f"{shown(path)} is a colour image (mode {image.mode}), not a mask of class ids. "
+                "Save it as a palette or grey PNG whose pixel values are the ids."
+            )
+        mask = np.asarray(image, dtype=np.uint8)
     is_unknown = (mask >= num_classes) & (mask != VOID)
     if is_unknown.any():
         raise LabelError(
@@ -90,32 +136,6 @@ def mask_png(mask: np.ndarray) -> bytes:
     file = BytesIO()
     image.save(file, format="PNG")
     return file.getvalue()
-
-
-def open_image(
-    path: Path, missing: str = "Add the file, or remove its name from the list."
-) -> Image.Image:
-    """Return an image, decoded.
-
-    Args:
-        path: the file.
-        missing: the fix if it is missing.
-
-    Raises:
-        FileNotFoundError: the file is missing.
-        LabelError: the file is truncated or not an image.
-    """
-    try:
-        image = Image.open(path)
-        image.load()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{shown(path)} is missing. {missing}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError,
-            Image.DecompressionBombError) as error:
-        raise LabelError(
-            f"{shown(path)} cannot be read ({error}). Copy or download it again."
-        ) from error
-    return image
 
 
 def packed_ids(

@@ -23,6 +23,7 @@ from pathlib import Path
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
+from semiseg_lib.datasets.labels import decoding
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Recognised suffixes of image files."""
@@ -75,20 +76,14 @@ def read_lines(path: Path, missing: str) -> list[str]:
 
     Args:
         path: the file.
-        missing: the fix if it is missing.
+        missing: what to do if it is missing.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: it is not text.
+        LabelError: it is not a text file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{shown(path)} is missing. {missing}")
-    try:
+    with decoding(path, "Save it as text in UTF-8, one name per line.", missing):
         return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(
-            f"{shown(path)} is not a text file. Save it as UTF-8, one per line."
-        ) from None
 
 
 def list_digest(names: Sequence[str]) -> str:

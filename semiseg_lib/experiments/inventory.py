@@ -21,7 +21,7 @@ from semiseg_lib.experiments.lists import (
     has_lost_manifest,
     is_of_earlier_version,
 )
-from semiseg_lib.experiments.places import other_sources, stored_lists
+from semiseg_lib.experiments.places import MADE_ANEW, other_sources, stored_lists
 from semiseg_lib.experiments.trained import with_published_list
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.stores.store import (
@@ -83,11 +83,15 @@ def inventory(root: Path | None = None) -> list[Item]:
     """
     inputs = cache(Inputs)  # the images of one folder are opened once
     roots = [work_root(), *sorted((work_root() / "anew").glob("*/"))]
-    items = []
+    begun_anew, items = work_root() / MADE_ANEW, []
     for stored in roots:
-        with working_in(stored) if stored != work_root() else nullcontext():
+        alone = stored not in (work_root(), begun_anew)
+        with working_in(stored) if alone else nullcontext():
             items += [_item(path, [inputs(one) for one in _roots_of(path, root)])
                       for path in _stored_folders(stored)]
+    items = [replace(item, state="left over", why="--no-resume was interrupted")
+             if item.state == "unfinished" and begun_anew in item.path.parents else item
+             for item in items]
     with suppress(OSError):  # a shared folder that is not mounted or not readable
         for root in shared_roots():
             root.stat()

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from semiseg_lib.core.durable import Damaged, read_json
+from semiseg_lib.core.durable import Damaged, move, read_json
 from semiseg_lib.core.paths import shared_roots, shown, work_root
 from semiseg_lib.experiments.identity import FOLDER_OF, Identity, Inputs
 from semiseg_lib.experiments.values import Value
-from semiseg_lib.stores.store import Store
+from semiseg_lib.stores.store import Store, delete_store
 from semiseg_lib.training.run_folder import LISTS, RunFolder
+
+MADE_ANEW = "anew/no-resume"
+"""The folder below the work folder for values that are being made anew."""
 
 
 def places(identity: Identity) -> list[Path]:
@@ -23,6 +26,22 @@ def places(identity: Identity) -> list[Path]:
 def own_place(identity: Identity) -> Path:
     """Return the folder of a value in the work folder."""
     return places(identity)[0]
+
+
+def place_anew(identity: Identity) -> Path:
+    """Return the folder in which a value is made anew; the one before it stays until then."""
+    return work_root() / MADE_ANEW / FOLDER_OF[type(identity.value)] / identity.name
+
+
+def install(identity: Identity) -> None:
+    """Put a value that was made anew, if it is finished, into its own place.
+
+    The caller has locked that place. A command that is killed in between is carried on by the next
+    one that asks for the value.
+    """
+    if digest_of_bytes(place_anew(identity)):
+        delete_store(own_place(identity))
+        move(place_anew(identity), own_place(identity))
 
 
 def place(identity: Identity) -> Path:

@@ -43,8 +43,10 @@ from semiseg_lib.experiments.lists import explain_new_work, lists_of
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.places import (
     digest_of_bytes,
+    install,
     other_sources,
     own_place,
+    place_anew,
     places,
     sources_of,
 )
@@ -59,6 +61,9 @@ from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 from semiseg_lib.stores.store import Stale, Store
 from semiseg_lib.training.loop import make_accelerator
 from semiseg_lib.training.run_folder import LISTS, RunFolder
+
+NOT_KEPT = ("what was stored before is still there; what was begun in its place is not continued, "
+            "the same command begins again")
 
 T = TypeVar("T")
 Labels = TypeVar("Labels", LogitsStore, PseudoLabelStore)
@@ -82,7 +87,8 @@ def resolve(value, machine=None, anew=False):
     Args:
         value: a run, logits or pseudo-labels. What it builds on is resolved first, if needed.
         machine: the machine to compute on, or the name of a device.
-        anew: make this value again even if it is stored; what it builds on is kept.
+        anew: make this value again even if it is stored; what it builds on is kept. What is stored
+            stays until the new one is finished.
 
     Returns:
         The opened run, or the store.
@@ -168,7 +174,8 @@ class _Resolver:
     def _make_run(self, identity: Identity, anew: bool) -> Trained:
         """Train, from the folder's checkpoint if there is one; store and open the result."""
         run, data = identity.value, self.inputs.data(identity.value)
-        folder = RunFolder(own_place(identity), identity.description, identity.parents)
+        path = place_anew(identity) if anew else own_place(identity)
+        folder = RunFolder(path, identity.description, identity.parents)
         refuse_contradictions(run, blueprint(run, len(data.classes)), data)
         parts = self._parts(run)
         sources = sources_of(parts)
@@ -186,15 +193,23 @@ class _Resolver:
                     folder.drop_checkpoints()
                     raise ValueError(problem)
                 folder.finish(method.state_dict(), record)
+                if anew:
+                    lock.enter_context(locked(own_place(identity)))
+                    install(identity)
 
             if _answer_of_main(is_due):
-                method, record = train(
-                    identity, folder, data, self.inputs.image_sets(run), parts, self.machine,
-                    accelerator, self._validation(run, data),
-                )
+                try:
+                    method, record = train(
+                        identity, folder, data, self.inputs.image_sets(run), parts, self.machine,
+                        accelerator, self._validation(run, data),
+                    )
+                except KeyboardInterrupt as error:
+                    if anew:
+                        raise KeyboardInterrupt(NOT_KEPT) from error
+                    raise
                 _answer_of_main(finish)
             # Within the lock, so that it is not made anew before every process has read it.
-            trained = self._opened(run, folder.path)
+            trained = self._opened(run, own_place(identity))
             PartialState().wait_for_everyone()
             return trained
 
@@ -204,7 +219,9 @@ class _Resolver:
         """Return whether a run must be trained; prepare its folder if so."""
         if anew:
             folder.store.delete()
-        elif folder.store.manifest_path.exists():
+        elif not folder.store.manifest_path.exists():
+            install(identity)
+        if folder.store.manifest_path.exists():
             problem = self._problem(identity, folder.store)
             if not problem:
                 return False  # another command has finished it meanwhile
@@ -216,7 +233,7 @@ class _Resolver:
             say(f"{problem} It starts again from its first step; its checkpoints are set aside "
                 "beside it as *.damaged.", sys.stderr)
         if not folder.has_checkpoint:
-            if said := explain_new_work(identity, folder.path, lists):
+            if said := explain_new_work(identity, own_place(identity), lists):
                 say(said, sys.stderr)
             folder.begin(lists)
             known = True
@@ -298,24 +315,30 @@ class _Resolver:
             return replace(own, folder=path)
         parts = self._parts(identity.value)
         sources, made = sources_of(parts), give(parts)
+        new = replace(own, folder=place_anew(identity)) if anew else own
 
         def write() -> None:
-            with locked(own.folder):  # one command at a time checks what is stored, and writes
+            with locked(new.folder):  # one command at a time checks what is stored, and writes
                 if anew:
-                    own.store.delete()
-                own.begin()
+                    new.store.delete()
+                elif not own.store.manifest_path.exists():
+                    install(identity)
+                new.begin()
                 lists = lists_of(self.inputs, identity, sources)
-                begun = own.store.notes.get("lists")
+                begun = new.store.notes.get("lists")
                 if begun is None:
                     if said := explain_new_work(identity, own.folder, lists):
                         say(said, sys.stderr)
                 elif begun.get("sources") != lists["sources"]:
-                    own.store.delete()
-                own.store.annotate(lists=lists)
-                own.write(made, lock=False)
+                    new.store.delete()
+                new.store.annotate(lists=lists)
+                new.write(made, lock=False)
                 if problem := _rewritten(parts, sources):
-                    own.store.delete()
+                    new.store.delete()
                     raise ValueError(problem)
+                if anew:
+                    with locked(own.folder):
+                        install(identity)
 
         _answer_of_main(write)
         return own
@@ -336,14 +359,22 @@ class _Resolver:
         return None
 
     def _problem(self, identity: Identity, store: Store) -> str:
-        """Return why a store that has a manifest cannot be used; "" if it can."""
+        """Return why a store that has a manifest cannot be used; "" if it can.
+
+        Raises:
+            OSError: it lies in the work folder and cannot be read: it may be sound.
+        """
         try:
             store.verify()
         except (Damaged, Stale) as error:
             return getattr(error, "problem", str(error))
         except OSError as error:
             path = Path(error.filename or store.folder)
-            return f"{shown(path)} cannot be read ({error.strerror or error})."
+            problem = f"{shown(path)} cannot be read ({error.strerror or error})."
+            if store.folder == own_place(identity):
+                raise OSError(f"{problem} Make it readable, or move {shown(store.folder)} away, "
+                              "and run the same command again.") from error
+            return problem
         if not store.finished:
             return f"{shown(store.folder)} is not finished."
         return other_sources(self.inputs, identity, store.folder)

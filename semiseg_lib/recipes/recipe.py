@@ -151,7 +151,7 @@ def _content(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_bytes(), _Loader)
     except FileNotFoundError:
         raise ValueError(f"there is no recipe {shown(path)}.") from None
-    except yaml.YAMLError as error:
+    except Exception as error:  # PyYAML raises others than its own, too
         raise ValueError(f"{shown(path)} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ValueError(f"{shown(path)} must consist of lines KEY: VALUE.")

@@ -212,6 +212,7 @@ class Store:
         Raises:
             Damaged: the member or the manifest is missing or damaged.
             Stale: the store holds something else.
+            OSError: it cannot be read, so that nothing is known of its bytes.
         """
         path = member_path(self.folder, name)
         entry = self.members.get(name)
@@ -221,10 +222,8 @@ class Store:
         self._check_size(name, entry)
         try:
             content = path.read_bytes()
-        except PermissionError:
-            raise
-        except OSError as error:
-            raise damaged(path, str(error.strerror or error), self._fix) from error
+        except FileNotFoundError as error:  # removed meanwhile
+            raise damaged(path, "it is missing", self._fix) from error
         if sha256(content) != entry["sha256"]:
             raise damaged(path, "its bytes do not have the SHA-256 of the manifest", self._fix)
         return content
@@ -309,10 +308,13 @@ class Store:
 
     def _check_size(self, name: str, entry: Mapping[str, Any]) -> None:
         path = member_path(self.folder, name)
-        if not path.is_file():
+        try:
+            size = path.stat().st_size if path.is_file() else None
+        except FileNotFoundError:
+            size = None
+        if size is None:
             problem = "it is a folder" if path.is_dir() else "it is missing"
             raise damaged(path, problem, self._fix)
-        size = path.stat().st_size
         if size != entry["bytes"]:
             raise damaged(path, f"it has {size} bytes, not {entry['bytes']}", self._fix)
 

@@ -1,5 +1,6 @@
 """Running chapters: in order, resumable, stopping with the cell that failed."""
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,8 @@ def test_a_failing_cell_is_named_and_a_later_run_goes_on_from_there(small_book, 
 
     second.write_text(SOURCE.format(last="2 + 2"), encoding="utf-8")
     capsys.readouterr()
-    assert list(build.execute(small_book, "smoke", out)) == ["01_small", "02_small"]
+    minutes, now = build.execute(small_book, "smoke", out)
+    assert list(minutes) == ["01_small", "02_small"] and now == ["02_small"]
     printed = capsys.readouterr().out
     assert "01_small" in printed and "already run" in printed
     done = nbformat.read(out / "02_small.ipynb", as_version=4)
@@ -99,9 +101,9 @@ def executed(small_book, tmp_path, monkeypatch):
 
     def run():
         ran.clear()
-        minutes = build.execute(small_book, "smoke", out)
-        assert list(minutes.values()) == [0.5, 0.5]
-        return list(ran)
+        minutes, now = build.execute(small_book, "smoke", out)
+        assert list(minutes.values()) == [0.5, 0.5] and now == sorted(ran)
+        return now
 
     monkeypatch.setattr(build, "_run_into", run_into)
     assert run() == ["01_small", "02_small"] and run() == []
@@ -175,8 +177,55 @@ def test_a_build_says_what_was_trained(small_book, tmp_path, monkeypatch, capsys
         assert main(["execute", "--profile", "smoke", *more, "01"]) == 0
         said.append(capsys.readouterr().out.splitlines())
     assert said[0][-1].startswith("Trained: 1 run, in ") and "finds them next time" in said[0][-1]
-    assert said[1][-1] == said[2][-1] == NOTHING
+    assert said[2][-1] == NOTHING
+    assert said[1][-1].startswith("Nothing was trained, for no chapter was executed: its source,")
     assert "already run" in said[1][-2] and "done in" in said[2][-2]
+
+
+LOOKS = """# %%
+from semiseg_lib.core.paths import reading_root
+from semiseg_lib.datasets import find
+try:
+    folder = find("camvid").folder(reading_root())
+    print({path.name: path.read_text() for path in sorted((folder / "train").iterdir())})
+except FileNotFoundError:
+    print("no photographs here")
+"""
+
+
+@pytest.mark.parametrize("way", ["SEMISEG_DATA", "downloads"])
+def test_a_chapter_is_run_again_when_the_data_that_it_looked_for_have_changed(
+    small_book, tmp_path, monkeypatch, way
+):
+    """Also when they were not there and are now; a chapter that reads none is left alone."""
+    root = tmp_path / "data" if way == "SEMISEG_DATA" else tmp_path / "work" / "datasets"
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    monkeypatch.delenv("SEMISEG_DATA", raising=False)
+    (tmp_path / "01_small.py").write_text(LOOKS, encoding="utf-8")
+
+    def run() -> list[str]:
+        return build.execute(small_book, "smoke", tmp_path / "out")[1]
+
+    def printed() -> str:
+        return nbformat.read(tmp_path / "out/01_small.ipynb", as_version=4).cells[0].outputs[0].text
+
+    assert run() == ["01_small", "02_small"] and printed() == "no photographs here\n"
+    assert run() == []
+    image = root / "camvid" / "train" / "a.png"
+    image.parent.mkdir(parents=True)
+    image.write_text("1", encoding="utf-8")
+    if way == "SEMISEG_DATA":
+        assert run() == [], "the folder is not named yet"
+        monkeypatch.setenv("SEMISEG_DATA", str(root))
+    assert run() == ["01_small"] and printed() == "{'a.png': '1'}\n" and run() == []
+    status = image.stat()
+    image.write_text("2", encoding="utf-8")
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert run() == ["01_small"] and printed() == "{'a.png': '2'}\n" and run() == []
+    (root / "cityscapes" / "leftImg8bit").mkdir(parents=True)
+    assert run() == [], "it looked for another dataset"
+    monkeypatch.setenv("SEMISEG_DATA", str(root.rename(tmp_path / "moved")))
+    assert run() == ["01_small"] and run() == []
 
 
 NOTHING = "Nothing was trained: every run that was asked for was on disk."

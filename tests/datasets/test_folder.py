@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from semiseg_lib.batches.options import DataConfig
+from semiseg_lib.datasets.audit import audit_dataset
 from semiseg_lib.datasets.dataset import find
 from semiseg_lib.datasets.folder import FolderDataset, folder_lists, scan_folder
 from semiseg_lib.datasets.labels import LabelError
@@ -255,6 +258,29 @@ def test_a_spoiled_mask_is_refused(own, spoil, complaint):
         FolderDataset(own.root, ("m1",))[0]
 
 
+@pytest.mark.parametrize("name", [
+    "labelled.txt", "unlabelled.txt", "val.txt", "test.txt", "weak.txt", "classes.txt", "masks",
+    "boxes", "boxes.json", "annotations.json",
+])
+def test_what_cannot_be_read_does_not_count_as_absent(own, tmp_path, name):
+    """A link to a disk that is not mounted, or a folder or file in place of the other."""
+    path = own.root / name
+    if path.exists():
+        path.rename(tmp_path / "aside")
+    path.symlink_to(tmp_path / "unmounted" / name)
+    refuse(own.root, name)
+    path.unlink()
+    path.touch() if name in ("masks", "boxes") else path.mkdir()
+    refuse(own.root, name)
+
+
+def refuse(root: Path, name: str) -> None:
+    with pytest.raises((LabelError, ValueError, FileNotFoundError), match=name):
+        FOLDER.open(DataConfig("folder"), root, 0)
+    with suppress(FileNotFoundError):
+        assert audit_dataset("folder", root).failed
+
+
 def test_white_on_black_masks_are_not_taken_for_void(own):
     own.text("classes.txt", "background\ncat\n")
     own.save("masks/m1.png", np.where(np.eye(HEIGHT, WIDTH) > 0, 255, EMPTY).astype(np.uint8))
@@ -267,7 +293,7 @@ def test_white_on_black_masks_are_not_taken_for_void(own):
     ((1, 2, 4, 5), "background", "class 'background'"),
     ((5, 2, 9, 5), "cat", "x 5, y 2, width 9, height 5 on b0.*not two corners"),
     ((1, 2, 0, 5), "cat", "does not lie in its image of 12x8"),
-    ((1, 2, 4), "cat", "not a COCO file of boxes"),
+    ((1, 2, 4), "cat", r"boxes\.json cannot be read \(ValueError.*COCO's format"),
 ])
 def test_a_spoiled_coco_box_is_refused(tmp_path, box, label, complaint):
     own = Own(tmp_path)
@@ -284,7 +310,8 @@ def test_an_unknown_class_in_xml_is_refused(own):
 
 
 @pytest.mark.parametrize(("text", "complaint"), [
-    ("not json", "is not JSON"), ("[]", "not a COCO file"), ('{"images": []}', "categories"),
+    ("not json", r"cannot be read \(JSONDecodeError"), ("[]", "in COCO's format"),
+    ('{"images": []}', "categories"),
     ('{"images": [{"id": 1, "file_name": "x.jpg"}, {"id": 2, "file_name": "y/x.png"}], '
      '"categories": [], "annotations": []}', "two images of the same name"),
 ])

@@ -37,6 +37,10 @@ def video(tmp_path) -> Path:
     return path
 
 
+def images(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.png"))
+
+
 def middle(path: Path) -> np.ndarray:
     """The mean colours of the left and of the right half, away from their edge."""
     pixels = np.asarray(Image.open(path).convert("RGB"), float)
@@ -49,7 +53,7 @@ def test_number_size_and_colour_of_every_frame(video, tmp_path, every, size):
     folder = tmp_path / "out"
     numbers = range(0, FRAMES, every)
     assert extract_frames(video, folder, every, size, progress=False) == len(numbers)
-    assert sorted(p.name for p in folder.iterdir()) == [f"0016E5_{n:05d}.png" for n in numbers]
+    assert images(folder) == [f"0016E5_{n:05d}.png" for n in numbers]
     for number in numbers:
         path = folder / f"0016E5_{number:05d}.png"
         assert Image.open(path).size == (size or SIZE)
@@ -71,15 +75,71 @@ def test_an_interrupted_extraction_goes_on_and_leaves_what_is_there(video, tmp_p
     monkeypatch.setattr(frames, "atomic_write", dying)
     with pytest.raises(KeyboardInterrupt):
         extract_frames(video, folder, progress=False)
-    assert len(list(folder.iterdir())) == 4
+    assert len(images(folder)) == 4
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     written.clear()
     monkeypatch.setattr(frames, "atomic_write", lambda p: written.append(p.name) or original(p))
     assert extract_frames(video, folder, progress=False) == FRAMES
     assert written == [f"0016E5_{n:05d}.png" for n in range(4, FRAMES)]
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
-    with pytest.raises(ValueError, match=r"0016E5_00000\.png exists with 64x48 .*32x24"):
-        extract_frames(video, folder, size=(32, 24), progress=False)
+
+
+def make_video(path: Path, colours: list[int]) -> None:
+    """Write frames of one grey each."""
+    av = pytest.importorskip("av", reason="the package av, which reads videos, is not installed")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for grey in colours:
+            pixels = np.full((32, 32, 3), grey, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+                container.mux(packet)
+        container.mux(stream.encode())
+
+
+def greys(folder: Path) -> list[int]:
+    return [round(float(np.asarray(Image.open(folder / name)).mean()), -1)
+            for name in images(folder)]
+
+
+def test_what_was_extracted_from_something_else_is_replaced(tmp_path):
+    """Another video of the same name, another step, another size; what is counted is there."""
+    video, folder = tmp_path / "0016E5.mp4", tmp_path / "out"
+    make_video(video, [40] * 8)
+    assert extract_frames(video, folder, progress=False) == 8 and greys(folder) == [40] * 8
+    make_video(video, [200] * 8)
+    assert extract_frames(video, folder, progress=False) == 8 and greys(folder) == [200] * 8
+    assert extract_frames(video, folder, 4, progress=False) == 2
+    assert images(folder) == ["0016E5_00000.png", "0016E5_00004.png"]
+    assert extract_frames(video, folder, 4, (16, 16), progress=False) == 2
+    assert {Image.open(path).size for path in folder.glob("*.png")} == {(16, 16)}
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert extract_frames(video, folder, 4, (16, 16), progress=False) == 2
+    assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_a_damaged_frame_or_record_is_made_again(tmp_path):
+    video, folder = tmp_path / "0016E5.mp4", tmp_path / "out"
+    make_video(video, [40] * 4)
+    extract_frames(video, folder, progress=False)
+    frame, record = folder / "0016E5_00002.png", folder / "frames.json"
+    before = frame.read_bytes(), record.read_bytes()
+    for path in (frame, record):
+        path.write_bytes(path.read_bytes()[:50])
+        assert extract_frames(video, folder, progress=False) == 4
+        assert (frame.read_bytes(), record.read_bytes()) == before
+
+
+def test_images_of_ones_own_are_not_replaced(tmp_path):
+    video, folder = tmp_path / "0016E5.mp4", tmp_path / "out"
+    make_video(video, [40] * 4)
+    folder.mkdir()
+    own = folder / "0016E5_00002.png"
+    Image.new("RGB", (32, 32)).save(own)
+    before = own.read_bytes()
+    with pytest.raises(ValueError, match=r"holds 1 images such as 0016E5_00002\.png, but no fram"):
+        extract_frames(video, folder, progress=False)
+    assert own.read_bytes() == before and len(list(folder.iterdir())) == 1
 
 
 def test_what_is_no_video_says_so(video, tmp_path):
@@ -88,7 +148,7 @@ def test_what_is_no_video_says_so(video, tmp_path):
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(video.read_bytes()[:600])
     for path in (text, cut):
-        with pytest.raises(ValueError, match=rf"{path.name} is not a readable video"):
+        with pytest.raises(ValueError, match=rf"{path.name} cannot be read.*download the video"):
             extract_frames(path, tmp_path / "out", progress=False)
     with pytest.raises(FileNotFoundError, match=r"absent\.mp4 is missing"):
         extract_frames(tmp_path / "absent.mp4", tmp_path / "out", progress=False)
@@ -122,6 +182,6 @@ def test_the_command_puts_them_where_camvid_looks(video, tmp_path, capsys):
 
     assert command.run(["frames", str(video), *options]) == 0
     folder = tmp_path / "camvid" / "frames" / "0016E5"
-    assert sorted(p.name for p in folder.iterdir()) == ["0016E5_00000.png", "0016E5_00006.png"]
+    assert images(folder) == ["0016E5_00000.png", "0016E5_00006.png"]
     assert Image.open(folder / "0016E5_00006.png").size == (32, 24)
     assert "2 frames of 0016E5.mp4" in capsys.readouterr().out

@@ -98,5 +98,5 @@ def test_what_is_no_list_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no\.txt is missing. Download it"):
         read_published_list(tmp_path / "no.txt")
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04\xff\xfe\x00")
-    with pytest.raises(ValueError, match="not a text file"):
+    with pytest.raises(ValueError, match=r"a\.zip cannot be read.*Save it as text in UTF-8"):
         read_published_list(tmp_path / "a.zip")

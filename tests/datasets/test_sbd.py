@@ -82,7 +82,7 @@ def test_an_interrupted_call_is_continued_and_a_third_changes_nothing(roots, mon
     broken = sbd / "dataset" / "cls" / "s2.mat"
     whole = broken.read_bytes()
     broken.write_bytes(whole[:200])
-    with pytest.raises(LabelError, match=r"s2\.mat cannot be read.*Unpack it again"):
+    with pytest.raises(LabelError, match=r"s2\.mat cannot be read.*Unpack SBD"):
         make_aug(sbd, voc, progress=False)
     lists = voc / "ImageSets" / "Segmentation"
     assert not (lists / "train_aug.txt").exists(), "no list promises masks that are not there"
@@ -98,6 +98,26 @@ def test_an_interrupted_call_is_continued_and_a_third_changes_nothing(roots, mon
     assert read_list(lists / "train_aug.txt") == ["v1", "v2", "s1", "s2"]
 
 
+def test_masks_follow_their_sources(roots):
+    """A corrected mask of either source, a truncated one, and SBD without further images."""
+    sbd, voc = roots
+    make_aug(sbd, voc, progress=False)
+    masks = voc / "SegmentationClassAug"
+    untouched = (masks / "v2.png").stat().st_mtime_ns
+    write_mask(np.full((4, 6), 7, np.uint8), voc / "SegmentationClass" / "v1.png")
+    write_mat(sbd / "dataset" / "cls" / "s1.mat", np.full((4, 6), 9, np.uint8))
+    (masks / "s2.png").write_bytes((masks / "s2.png").read_bytes()[:60])
+    make_aug(sbd, voc, progress=False)
+    assert (read_mask(masks / "v1.png", 21) == 7).all()
+    assert (read_mask(masks / "s1.png", 21) == 9).all()
+    assert np.array_equal(read_mask(masks / "s2.png", 21), sbd_mask("s2"))
+    assert (masks / "v2.png").stat().st_mtime_ns == untouched
+    for split, names in (("train", "v1"), ("val", "v3")):
+        (sbd / "dataset" / f"{split}.txt").write_text(names, encoding="utf-8")
+    make_aug(sbd, voc, progress=False)
+    assert not (voc / "ImageSets" / "Segmentation" / "sbd_extra.txt").exists()
+
+
 def test_unusable_files_are_named(roots, tmp_path):
     sbd, voc = roots
     (voc / "JPEGImages" / "s1.jpg").unlink()
@@ -109,7 +129,7 @@ def test_unusable_files_are_named(roots, tmp_path):
         read_sbd_mask(tmp_path / "x.mat")
     with pytest.raises(LabelError, match=r"no GTcls.*dataset/inst"):
         read_sbd_mask(write_mat(tmp_path / "i.mat", sbd_mask("s1"), key="GTinst"))
-    with pytest.raises(LabelError, match="not a mask of the ids 0 to 20"):
+    with pytest.raises(LabelError, match="holds the id 21, but only 0 to 20 are known"):
         read_sbd_mask(write_mat(tmp_path / "j.mat", np.full((2, 2), 21, np.uint8)))
     (tmp_path / "k.mat").write_bytes(b"")
     with pytest.raises(LabelError, match=r"k\.mat cannot be read"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,12 +17,23 @@ import pytest
 import torch
 
 from semiseg_lib.core.durable import Damaged
-from semiseg_lib.experiments import Machine, Trained, open_run, resolve, resolving, training
+from semiseg_lib.experiments import (
+    Machine,
+    Trained,
+    open_run,
+    places,
+    resolve,
+    resolving,
+    training,
+)
 from semiseg_lib.experiments import self_correction as story
+from semiseg_lib.experiments.inventory import inventory, prunable, remove
 from semiseg_lib.experiments.pseudo_labelling import pseudo_labels, student
 from semiseg_lib.experiments.trained import read_run
 from semiseg_lib.models import encoders
 from semiseg_lib.recipes import load
+from semiseg_lib.stores.logits import LogitsStore
+from semiseg_lib.stores.store import Store
 from semiseg_lib.training.run_folder import RunFolder, read_description
 
 MEMBERS = ("model.safetensors", "best.safetensors", "record.json", "config.json", "lists.json",
@@ -368,6 +380,92 @@ def test_anew_writes_stored_labels_again(work, tiny, machine, trainings, kind):
     assert all(np.array_equal(again[n], labels[n]) for n in range(4))
 
 
+class Killed(BaseException):
+    """A kill at this point."""
+
+
+def kill(*_arguments, **_options):
+    raise Killed
+
+
+KILLS = {
+    "in its training": (training, "fit"), "before its manifest": (Store, "finish"),
+    "before it is in place": (resolving, "install"), "between old and new": (places, "move"),
+}
+
+
+@pytest.mark.parametrize("when", KILLS)
+def test_a_run_stays_until_the_one_made_anew_has_its_manifest(
+    work, own, tiny, machine, trainings, monkeypatch, when
+):
+    """Whenever it is killed: the same value is found, trained or prune has the old one or new."""
+    value = story.supervised(tiny, 0)
+    first = resolve(value, machine)
+    before = contents(first.folder.path)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(*KILLS[when], kill)
+        resolve(value, machine, anew=True)
+    trainings.clear()
+    if when == "between old and new":
+        assert not first.folder.path.exists()
+    else:
+        assert contents(first.folder.path) == before
+        assert same(weights(open_run(first.folder.path, machine)), weights(first))
+    for item in prunable(inventory(own)):
+        assert when in ("in its training", "before its manifest")
+        assert item.path == work / "anew/no-resume/runs" / first.folder.path.name and remove(item)
+    again = resolve(value, machine)
+    assert trainings == [] and again.folder.path == first.folder.path
+    assert same(weights(again), weights(first))
+    resolve(value, machine, anew=True)
+    assert trainings == [first.folder.path.name] and not list((work / "anew").rglob("*.json"))
+    assert sorted(contents(first.folder.path)) == sorted(before)
+    assert contents(first.folder.path) != before
+
+
+def test_labels_stay_until_those_made_anew_have_their_manifest(
+    work, tiny, machine, monkeypatch, nothing_made
+):
+    value = story.logits(tiny, 0)
+    first = resolve(value, machine)
+    before, logits = contents(first.folder), first.read()
+    kills = (LogitsStore, "_write"), (Store, "finish"), (resolving, "install"), (places, "move")
+    for name in kills:
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(*name, kill)
+            resolve(value, machine, anew=True)
+        assert name[1] == "move" or contents(first.folder) == before
+    nothing_made()
+    assert torch.equal(resolve(value, machine).read(), logits)
+    assert not list((work / "anew").rglob("*.json"))
+
+
+def test_a_run_is_read_while_it_is_trained_anew(work, tiny, machine, monkeypatch):
+    value = story.supervised(tiny, 0)
+    first, found = resolve(value, machine), []
+    fit = training.fit
+
+    def meanwhile(*arguments, **options):
+        found.append(weights(resolve(value, machine)))
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(training, "fit", meanwhile)
+    resolve(value, machine, anew=True)
+    assert len(found) == 1 and same(found[0], weights(first))
+
+
+def test_an_interruption_of_what_is_made_anew_says_what_is_there(
+    work, tiny, machine, monkeypatch
+):
+    value = story.supervised(tiny, 0)
+    first = resolve(value, machine)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", stopped_after(2))
+        with pytest.raises(KeyboardInterrupt, match=r"stored before is still there.* begins again"):
+            resolve(value, machine, anew=True)
+    assert same(weights(resolve(value, machine)), weights(first))
+
+
 # Interrupted
 
 
@@ -511,6 +609,32 @@ def test_a_damaged_run_is_refused_by_name_set_aside_and_made_again(
         assert f"{name} is damaged" in printed and f"The run is set aside as {aside}" in printed
         assert "It is made anew" not in printed, "it is no other run"
     assert len(list(folder.parent.iterdir())) == 1 + aside.is_dir()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("name", ["manifest.json", "model.safetensors", "0000.safetensors"])
+def test_what_cannot_be_read_is_neither_set_aside_nor_made_again(
+    work, tiny, machine, nothing_made, monkeypatch, name, number
+):
+    """It may be sound: a wrong permission or a disk that is away for a while."""
+    value = story.logits(tiny, 0) if name.startswith("0") else story.supervised(tiny, 0)
+    resolve(value, machine)
+    before = contents(work)
+    nothing_made()
+    inner = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name == name:
+            raise OSError(number, os.strerror(number), str(path))
+        return inner(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_bytes)
+        reason = rf"{name} cannot be read \({os.strerror(number)}\)\. Make it readable, or move"
+        with pytest.raises(OSError, match=reason):
+            resolve(value, machine)
+    assert contents(work) == before
+    resolve(value, machine)
 
 
 def test_a_run_that_is_damaged_twice_is_set_aside_twice(work, tiny, machine):

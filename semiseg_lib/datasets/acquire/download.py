@@ -7,14 +7,12 @@ that a partly unpacked folder never looks finished.
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
 import stat
 import tarfile
 import time
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,9 +27,10 @@ from semiseg_lib.core.durable import atomic_folder
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.core.terminal import progress_bar
+from semiseg_lib.datasets.labels import LabelError, decoding
 
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
+FETCH_AGAIN = "Delete it and download it again."
 CHUNK = 1 << 20
 BY_HAND = (
     "fetch {name} ({known_hash}) with a browser from {home} or from a copy that you trust, put it "
@@ -175,59 +174,55 @@ def unpack(archive: Path, inside: str, target: Path, progress: bool = True) -> P
     The target appears only when complete; an existing target is left unchanged.
 
     Raises:
-        ValueError: a name in the archive points outside it, it holds a link, it is damaged, or it
+        LabelError: a name in the archive points outside it, it holds a link, it is damaged, or it
             has no folder ``inside``.
     """
     archive, target = Path(archive), Path(target)
     if target.is_dir():
         return target
-    steps = _unzip if zipfile.is_zipfile(archive) else _untar
+    read = _unzip if zipfile.is_zipfile(archive) else _untar
     with atomic_folder(target) as folder:
-        try:
-            members = steps(archive, PurePosixPath(inside), folder)
-            for _ in progress_bar(members, desc=f"unpack {archive.name}", unit=" files",
-                                  disable=None if progress else True):
-                pass
-        except DAMAGED as error:
-            raise ValueError(
-                f"{shown(archive)} cannot be unpacked ({error}). Delete it and download it again."
-            ) from error
+        members = read(archive, PurePosixPath(inside))
+        for name, content in progress_bar(members, desc=f"unpack {archive.name}", unit=" files",
+                                          disable=None if progress else True):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
         if not any(folder.iterdir()):
-            raise ValueError(
+            raise LabelError(
                 f"{shown(archive)} holds no folder {inside}. It is not the archive that its name "
                 "says; delete it and download it again."
             )
     return target
 
 
-def _untar(archive: Path, prefix: PurePosixPath, folder: Path) -> Iterator[str]:
-    with tarfile.open(archive) as tar:
+def _untar(archive: Path, prefix: PurePosixPath) -> Iterator[tuple[str, bytes]]:
+    """Yield name below ``prefix`` and content of each file."""
+    with decoding(archive, FETCH_AGAIN), tarfile.open(archive) as tar:
         for member in tar:
             path = _below(member.name, prefix, archive)
             if not (member.isfile() or member.isdir()):
-                raise ValueError(_refused(archive, member.name, "is a link or a device"))
+                raise LabelError(_refused(archive, member.name, "is a link or a device"))
             if path is not None and member.isfile():
-                tar.extract(member.replace(name=path, deep=False), folder, filter="data")
-                yield member.name
+                yield path, tar.extractfile(member).read()
 
 
-def _unzip(archive: Path, prefix: PurePosixPath, folder: Path) -> Iterator[str]:
-    with zipfile.ZipFile(archive) as packed:
+def _unzip(archive: Path, prefix: PurePosixPath) -> Iterator[tuple[str, bytes]]:
+    """Yield name below ``prefix`` and content of each file."""
+    with decoding(archive, FETCH_AGAIN), zipfile.ZipFile(archive) as packed:
         for member in packed.infolist():
             path = _below(member.filename, prefix, archive)
             if stat.S_ISLNK(member.external_attr >> 16):
-                raise ValueError(_refused(archive, member.filename, "is a link"))
+                raise LabelError(_refused(archive, member.filename, "is a link"))
             if path is not None and not member.is_dir():
-                member.filename = path
-                packed.extract(member, folder)
-                yield path
+                yield path, packed.read(member)
 
 
 def _below(name: str, prefix: PurePosixPath, archive: Path) -> str | None:
-    """Return a member's name below ``prefix``, or None; raise ValueError if it is unsafe."""
+    """Return a member's name below ``prefix``, or None; raise LabelError if it is unsafe."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-        raise ValueError(_refused(archive, name, "points outside the folder"))
+        raise LabelError(_refused(archive, name, "points outside the folder"))
     return path.relative_to(prefix).as_posix() if path.is_relative_to(prefix) else None
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import glob
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.durable import Damaged, atomic_write, read_json, write_json
 from semiseg_lib.core.paths import shown
 from semiseg_lib.core.terminal import progress_bar
+from semiseg_lib.datasets.digest import file_hash
+from semiseg_lib.datasets.labels import LabelError, decoding, opened_image
+
+RECORD = "frames.json"
+"""The file beside the frames that says what they were made from."""
 
 
 def extract_frames(
@@ -18,7 +25,8 @@ def extract_frames(
 ) -> int:
     """Write frames of a video as ``STEM_NNNNN.png``, numbered from 0 as in the video.
 
-    Existing images are kept, so an interrupted extraction can be resumed.
+    ``folder`` is this video's alone. Frames of another file, or with other options, are replaced;
+    an interrupted extraction is continued.
 
     Args:
         video: the file; STEM is its name without suffix.
@@ -33,25 +41,55 @@ def extract_frames(
     Raises:
         FileNotFoundError: the video is missing.
         RuntimeError: the package ``av`` is missing.
-        ValueError: ``every`` is < 1; the file is not a video or is truncated; or an existing image
-            has another size.
+        LabelError: the file is not a video, or is damaged.
+        ValueError: ``every`` is < 1; or the folder holds images that were not extracted by this
+            function.
     """
     video, folder = Path(video), Path(folder)
     if every < 1:
         raise ValueError(f"every is {every}; it must be >= 1.")
-    count = 0
     for number, image in _decoded(video, every, progress):
+        if number == 0:  # so the file is a video
+            _begin(video, folder, {"every": every, "size": list(size or image.size)})
         path = folder / f"{video.stem}_{number:05d}.png"
-        wanted = size or image.size
-        count += 1
-        if path.is_file():
-            _check_size(path, wanted)
+        if _is_whole(path):
             continue
-        if image.size != wanted:
-            image = image.resize(wanted, Image.Resampling.BICUBIC)
+        if size is not None and image.size != size:
+            image = image.resize(size, Image.Resampling.BICUBIC)
         with atomic_write(path) as temporary:
             image.save(temporary, format="PNG")
-    return count
+    return len(_frames(folder, video))
+
+
+def _begin(video: Path, folder: Path, options: Mapping[str, Any]) -> None:
+    """Record what the frames are made from; remove those that were made from something else."""
+    record, made = folder / RECORD, {"video": file_hash(video), **options}
+    try:
+        if read_json(record) == made:
+            return
+    except FileNotFoundError:
+        if found := _frames(folder, video):
+            raise ValueError(
+                f"{shown(folder)} holds {len(found)} images such as {found[0].name}, but no "
+                f"{RECORD} that says what they were made from. Move the folder away."
+            ) from None
+    except Damaged:
+        pass
+    for path in _frames(folder, video):
+        path.unlink()
+    write_json(record, made)
+
+
+def _frames(folder: Path, video: Path) -> list[Path]:
+    return sorted(folder.glob(f"{glob.escape(video.stem)}_*.png"))
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with opened_image(path):
+            return True
+    except (FileNotFoundError, LabelError):
+        return False
 
 
 def _decoded(video: Path, every: int, progress: bool) -> Iterator[tuple[int, Image.Image]]:
@@ -62,35 +100,18 @@ def _decoded(video: Path, every: int, progress: bool) -> Iterator[tuple[int, Ima
         raise RuntimeError(
             'the package av, which reads videos, is not installed: pip install "av>=14".'
         ) from error
-    if not video.is_file():
-        raise FileNotFoundError(f"{shown(video)} is missing. Pass the file of a video.")
     number = 0
-    try:
-        with av.open(str(video), options={"protocol_whitelist": "file"}) as container:
-            if not container.streams.video:
-                raise ValueError(f"{shown(video)} holds only sound. Pass a video.")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            frames = progress_bar(container.decode(stream), desc=video.name, unit="frame",
-                                  total=stream.frames or None, disable=None if progress else True)
-            for frame in frames:
-                if number % every == 0:
-                    yield number, frame.to_image()
-                number += 1
-    except av.FFmpegError as error:
-        where = f"breaks off after frame {number - 1}" if number else "is not a readable video"
-        raise ValueError(
-            f"{shown(video)} {where} ({error}). Copy or download it again."
-        ) from error
+    with decoding(video, "Copy or download the video again."), \
+            av.open(str(video), options={"protocol_whitelist": "file"}) as container:
+        if not container.streams.video:
+            raise LabelError(f"{shown(video)} holds only sound. Pass a video.")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        frames = progress_bar(container.decode(stream), desc=video.name, unit="frame",
+                              total=stream.frames or None, disable=None if progress else True)
+        for frame in frames:
+            if number % every == 0:
+                yield number, frame.to_image()
+            number += 1
     if not number:
-        raise ValueError(f"{shown(video)} holds no frame. Copy or download it again.")
-
-
-def _check_size(path: Path, wanted: tuple[int, int]) -> None:
-    with Image.open(path) as there:
-        size = there.size
-    if size != wanted:
-        raise ValueError(
-            f"{shown(path)} exists with {size[0]}x{size[1]} pixels, not "
-            f"{wanted[0]}x{wanted[1]}. Move the folder away, or request the existing size."
-        )
+        raise LabelError(f"{shown(video)} holds no frame. Copy or download it again.")

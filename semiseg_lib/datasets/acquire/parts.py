@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semiseg_lib.core.paths import shown
+from semiseg_lib.datasets.lists import read_lines
 
 from .download import Archive, fetch, unpack
 
@@ -58,5 +59,5 @@ def count_files(folder: Path, pattern: str, expected: int) -> Count:
 
 def count_names(path: Path, expected: int) -> Count:
     """Count the names in a list; 0 if it is missing."""
-    names = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
+    names = read_lines(path, "") if path.is_file() else []
     return Count(shown(path), sum(bool(name.strip()) for name in names), expected)

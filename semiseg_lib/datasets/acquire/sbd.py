@@ -19,8 +19,10 @@ from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.devkit.layout import read_list
-from semiseg_lib.datasets.labels import LabelError, read_mask, write_mask
+from semiseg_lib.datasets.labels import LabelError, decoding, read_mask, write_mask
 from semiseg_lib.datasets.lists import write_list
+
+from .matlab import read_field
 
 AUG_FOLDER = "SegmentationClassAug"
 NUM_CLASSES = 21
@@ -34,38 +36,27 @@ def read_sbd_mask(path: Path) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: it is truncated, not a MATLAB file, not from ``cls``, or holds unknown ids.
     """
-    from scipy.io import loadmat  # needed for this format only
-    from scipy.io.matlab import MatReadError
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{shown(path)} is missing. Unpack SBD's benchmark.tgz again.")
-    try:
-        content = loadmat(path, variable_names=["GTcls"])
-        mask = np.asarray(content["GTcls"]["Segmentation"][0, 0])
-    except KeyError:
+    with decoding(path, "Unpack SBD's benchmark.tgz again."):
+        mask = read_field(Path(path).read_bytes(), "GTcls", "Segmentation")
+    if mask is None:
         raise LabelError(
             f"{shown(path)} holds no GTcls.Segmentation. Read the files of dataset/cls; those of "
             "dataset/inst hold object numbers, not classes."
-        ) from None
-    except (MatReadError, ValueError, TypeError, OSError, EOFError, IndexError,
-            NotImplementedError) as error:
-        raise LabelError(f"{shown(path)} cannot be read ({error}). Unpack it again.") from error
-    last = NUM_CLASSES - 1
-    if mask.ndim != 2 or mask.size == 0 or mask.min() < 0 or mask.max() > last:
-        raise LabelError(
-            f"{shown(path)} is not a mask of the ids 0 to {last} (shape {mask.shape}). Unpack it "
-            "again."
         )
-    return mask.astype(np.uint8)
+    if mask.max() >= NUM_CLASSES:
+        raise LabelError(
+            f"{shown(path)} holds the id {mask.max()}, but only 0 to {NUM_CLASSES - 1} are known. Unpack "
+            "SBD's benchmark.tgz again."
+        )
+    return mask
 
 
 def make_aug(sbd_root: Path, voc_root: Path, progress: bool = True) -> None:
     """Write ``SegmentationClassAug`` and the lists ``train_aug.txt`` and ``sbd_extra.txt``.
 
     Images of VOC's train list keep VOC's more accurate mask, those of its val list are left out.
-    Existing masks are not written again, so an interrupted call can be repeated; the lists are
-    written last.
+    A mask is written unless the one there has the same pixels: an interrupted call can be repeated,
+    and one after a change of SBD or VOC makes the masks right. The lists are written last.
 
     Args:
         sbd_root: ``benchmark_RELEASE`` or its ``dataset`` folder.
@@ -91,17 +82,26 @@ def make_aug(sbd_root: Path, voc_root: Path, progress: bool = True) -> None:
         )
 
     masks = voc_root / AUG_FOLDER
-    missing = [name for name in (*train, *extra) if not (masks / f"{name}.png").is_file()]
     official = set(train)
-    for name in progress_bar(missing, desc=AUG_FOLDER, unit="mask", disable=not progress):
+    for name in progress_bar((*train, *extra), desc=AUG_FOLDER, unit="mask", disable=not progress):
         if name in official:
             mask = read_mask(voc_root / "SegmentationClass" / f"{name}.png", NUM_CLASSES)
         else:
             mask = read_sbd_mask(dataset / "cls" / f"{name}.mat")
-        write_mask(mask, masks / f"{name}.png")
+        if not _holds(masks / f"{name}.png", mask):
+            write_mask(mask, masks / f"{name}.png")
     write_list((*train, *extra), lists / "train_aug.txt")
     if extra:
         write_list(extra, lists / "sbd_extra.txt")
+    else:
+        (lists / "sbd_extra.txt").unlink(missing_ok=True)
+
+
+def _holds(path: Path, mask: np.ndarray) -> bool:
+    try:
+        return np.array_equal(read_mask(path, NUM_CLASSES), mask)
+    except (FileNotFoundError, LabelError):
+        return False
 
 
 def _dataset_folder(root: Path) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from semiseg_lib.datasets.devkit.annotation import half_open
-from semiseg_lib.datasets.labels import VOID, LabelError, open_image, voc_palette
+from semiseg_lib.datasets.labels import VOID, LabelError, opened_image, voc_palette
 
 from .parts import Entry, Inspection, Problem, Rules
 
@@ -42,7 +42,8 @@ def _open(path: Path | None, kind: str, problems: list[Problem]) -> Image.Image 
     if path is None or not path.is_file():
         return None
     try:
-        return open_image(path)
+        with opened_image(path) as image:
+            return image
     except LabelError as error:
         reason = str(error.__cause__).partition("'")[0].strip()
         problems.append(Problem(f"unreadable {kind}", path, reason))

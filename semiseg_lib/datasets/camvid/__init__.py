@@ -18,6 +18,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os.path import lexists
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,12 @@ from semiseg_lib.datasets.audit import Entry, Finding, Layout, Rules, listed_ent
 from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, Request
 from semiseg_lib.datasets.files import FileReader, ReaderSource
 from semiseg_lib.datasets.labels import VOID, read_mask
-from semiseg_lib.datasets.lists import IMAGE_SUFFIXES, check_no_duplicates, read_published_list
+from semiseg_lib.datasets.lists import (
+    IMAGE_SUFFIXES,
+    check_no_duplicates,
+    read_lines,
+    read_published_list,
+)
 from semiseg_lib.datasets.sample import Sample
 
 from .colours import (
@@ -220,7 +226,7 @@ def camvid_names(root: Path, split: str) -> tuple[str, ...]:
         ValueError: there are no images.
     """
     root = Path(root)
-    if (root / f"{split}.txt").is_file():
+    if lexists(root / f"{split}.txt"):
         return read_published_list(root / f"{split}.txt")
     original = (root / ORIGINAL[0]).is_dir()
     folder = root / (ORIGINAL[0] if original else split)
@@ -345,7 +351,7 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
 
 def _recolour(source: Path, target: Path, progress: bool) -> None:
     """Copy images; convert masks of ids to CamVid's colours."""
-    names = (source / "codes.txt").read_text(encoding="utf-8").split()
+    names = " ".join(read_lines(source / "codes.txt", "Delete it and download it again.")).split()
     if unknown := [name for name in names if name not in CAMVID_COLOURS]:
         raise ValueError(
             f"{shown(source)}/codes.txt names {visible(unknown[0])}, not a CamVid class."

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from semiseg_lib.core.paths import shown
-from semiseg_lib.datasets.labels import VOID, LabelError, open_image
+from semiseg_lib.datasets.labels import VOID, LabelError, opened_image
 
 Recipe = Literal["merged", "exact"]
 
@@ -81,13 +81,13 @@ def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: it is a grey image, or has colours that are not among the 32.
     """
-    image = open_image(path, "Unpack LabeledApproved_full again.")
-    if image.mode in ("L", "1", "I"):
+    with opened_image(path, "Unpack LabeledApproved_full again.") as image:
+        mode, pixels = image.mode, np.array(image.convert("RGB"))
+    if mode in ("L", "1", "I"):
         raise LabelError(
             f"{shown(path)} is a grey image of ids, not of colours. Put it into train_labels, "
             "val_labels or test_labels, or unpack LabeledApproved_full again."
         )
-    pixels = np.array(image.convert("RGB"))
     ids = _id_of_colour(recipe)[pixels[..., 0], pixels[..., 1], pixels[..., 2]]
     unknown = pixels[ids == UNKNOWN]
     if len(unknown):

@@ -11,7 +11,7 @@ from defusedxml import ElementTree
 
 from semiseg_lib.core.escaping import listed, visible
 from semiseg_lib.core.paths import shown
-from semiseg_lib.datasets.labels import LabelError
+from semiseg_lib.datasets.labels import LabelError, decoding
 from semiseg_lib.datasets.sample import Boxes
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -24,27 +24,21 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
         FileNotFoundError: the file is missing.
         LabelError: it is not well-formed XML, or an object lacks its name or box.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{shown(path)} is missing. Add the annotation, or read the list without boxes."
-        )
-    try:
+    with decoding(
+        path, "Each <object> needs a <name> and a <bndbox> with xmin, ymin, xmax and ymax.",
+        missing="Add the annotation, or read the list without boxes.",
+    ):
         root = ElementTree.parse(path).getroot()
         if root.tag != "annotation":
             raise ValueError(f"<{root.tag}> instead of <annotation>")
         return [(_text(one, "name"), tuple(float(_text(one, f"bndbox/{side}")) for side in _SIDES))
                 for one in root.findall("object")]
-    except (ElementTree.ParseError, ValueError) as error:
-        raise LabelError(
-            f"{shown(path)} is not a VOC annotation ({error!r}). Each <object> needs a <name> and "
-            "a <bndbox> with xmin, ymin, xmax and ymax."
-        ) from error
 
 
 def _text(element: Element, path: str) -> str:
     text = element.findtext(path)
     if text is None or not text.strip():
-        raise ValueError(f"an <{element.tag}> without <{shown(path)}>")
+        raise ValueError(f"an <{element.tag}> without <{path}>")
     return text.strip()
 
 

@@ -112,8 +112,8 @@ def read_list(path: Path) -> list[str]:
         FileNotFoundError: the file is missing.
         ValueError: it is empty or names an image twice.
     """
-    there = sorted(p.stem for p in path.parent.glob("*.txt"))
-    lines = read_lines(path, f"Lists there: {there or 'none'}.")
+    there = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt")))
+    lines = read_lines(path, f"Name a list that is there: {there or 'none'}.")
     names = [line.split()[0] for line in lines if line.strip()]
     if not names:
         raise ValueError(f"the list {shown(path)} is empty. Write one image name per line.")

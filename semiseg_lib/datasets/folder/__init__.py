@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import lexists
 from pathlib import Path
 
 from semiseg_lib.core.paths import shown
@@ -88,7 +89,7 @@ def audit_folder(folder: Path, lists: Sequence[Path]) -> Layout:
         return Layout(title, {}, (Finding("FAIL", "folder", str(error)),))
     try:
         names = dict(folder_lists(folder, seed=0))
-        sampled = [name for name in ("val", "test") if not (folder / f"{name}.txt").is_file()]
+        sampled = [name for name in ("val", "test") if not lexists(folder / f"{name}.txt")]
         if sampled:
             findings.append(Finding(
                 "NOTE", ", ".join(sampled), "sampled by the seed of each run; here by seed 0",

@@ -7,13 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.devkit.annotation import boxes_of, half_open, read_annotation
-from semiseg_lib.datasets.labels import LabelError
+from semiseg_lib.datasets.labels import LabelError, decoding
 from semiseg_lib.datasets.sample import Boxes
 
 COCO_FILES = ("boxes.json", "annotations.json")
@@ -77,13 +78,13 @@ def find_boxes(root: Path, images: Mapping[str, Path]) -> FolderBoxes:
         LabelError: the COCO file is invalid.
     """
     folder = root / "boxes"
-    files = [root / name for name in COCO_FILES if (root / name).is_file()]
+    files = [root / name for name in COCO_FILES if lexists(root / name)]
     files += sorted(folder.glob("*.json"))
     xml = {path.stem: path for path in sorted(folder.glob("*.xml"))}
     if len(files) + bool(xml) > 1:
         sources = ", ".join([f.name for f in files] + (["boxes/*.xml"] if xml else []))
         raise ValueError(f"{shown(root)} has boxes in {sources}. Keep one of them.")
-    if folder.is_dir() and not xml and not files:
+    if lexists(folder) and not xml and not files:
         raise ValueError(
             f"{shown(folder)} holds neither NAME.xml (VOC) nor a JSON file (COCO). Export the "
             "boxes in one of the two formats, or remove the folder."
@@ -109,7 +110,10 @@ def read_coco(path: Path) -> dict[str, Drawn]:
         LabelError: the file is not in COCO's format, or two images share a name.
     """
     path = Path(path)
-    try:
+    with decoding(
+        path, "Export the boxes again in COCO's format: images (id, file_name), categories "
+        "(id, name) and annotations (image_id, category_id, bbox of four numbers).",
+    ):
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         kinds = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
         names = {entry["id"]: _stem(entry["file_name"]) for entry in content["images"]}
@@ -121,14 +125,6 @@ def read_coco(path: Path) -> dict[str, Drawn]:
                 crowds[name].add(label)
             else:
                 drawn[name].append((label, _corners(entry)))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LabelError(f"{shown(path)} is not JSON ({error}). Export the boxes again.") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise LabelError(
-            f"{shown(path)} is not a COCO file of boxes ({error!r}). It needs images (id, "
-            "file_name), categories (id, name) and annotations (image_id, category_id, bbox of "
-            "four numbers)."
-        ) from error
     if len(drawn) < len(names):
         raise LabelError(
             f"{shown(path)} lists two images of the same name; rename one of the files."

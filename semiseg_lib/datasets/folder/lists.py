@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os.path import lexists
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,11 @@ def folder_lists(
 ) -> dict[str, tuple[str, ...]]:
     """Return {list: image names} for labelled, unlabelled, val and test.
 
-    An existing list is used unchanged. If ``val.txt`` or ``test.txt`` is missing, it is sampled by
-    ``seed`` from the images with masks that no list names. Of all other images, those with a mask
-    are labelled and those without, with or without boxes, are unlabelled. If ``labelled.txt``
-    exists, masks of other images are not used.
+    An existing list is used unchanged; one that cannot be read, such as a link to a disk that is
+    not mounted, is refused. If ``val.txt`` or ``test.txt`` is missing, it is sampled by ``seed``
+    from the images with masks that no list names. Of all other images, those with a mask are
+    labelled and those without, with or without boxes, are unlabelled. If ``labelled.txt`` exists,
+    masks of other images are not used.
 
     Args:
         root: the folder.
@@ -39,13 +41,13 @@ def folder_lists(
             few images have masks, or there is a list ``weak.txt``.
     """
     contents = scan_folder(root)
-    if (contents.root / "weak.txt").is_file():
+    if lexists(contents.root / "weak.txt"):
         raise ValueError(
             f"{shown(contents.root / 'weak.txt')} is a list that is not read: images with boxes "
             "only are unlabelled too. Put its names into unlabelled.txt and delete it."
         )
     given = {name: read_published_list(contents.root / f"{name}.txt", contents.images)
-             for name in LISTS if (contents.root / f"{name}.txt").is_file()}
+             for name in LISTS if lexists(contents.root / f"{name}.txt")}
     for name, members in given.items():
         check_known(
             members, contents.images, f"{shown(contents.root / name)}.txt", contents.root / "images"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.files import FileReader
-from semiseg_lib.datasets.labels import VOID, LabelError, present_ids
+from semiseg_lib.datasets.labels import VOID, LabelError, decoding, present_ids
 from semiseg_lib.datasets.lists import (
     IMAGE_SUFFIXES,
     can_be_listed,
@@ -120,7 +121,7 @@ def scan_folder(root: Path) -> Contents:
     if not images:
         raise ValueError(f"{shown(root / 'images')} is empty. Put the images directly into it.")
     masks = {}
-    if (root / "masks").is_dir():
+    if lexists(root / "masks"):
         masks = _files(root / "masks", (".png",), "PNG files; JPEG would blur the ids")
     if strangers := sorted(set(masks) - set(images)):
         raise ValueError(
@@ -152,8 +153,9 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
 def _files(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
     """Return {stem: file}; hidden files and system files are skipped."""
-    files = [p for p in sorted(folder.iterdir())
-             if not p.name.startswith(".") and p.name.lower() not in _IGNORED]
+    with decoding(folder, "Put the folder back."):
+        files = [p for p in sorted(folder.iterdir())
+                 if not p.name.startswith(".") and p.name.lower() not in _IGNORED]
     if wrong := [p for p in files if p.is_dir() or p.suffix.lower() not in suffixes]:
         raise ValueError(
             f"{len(wrong)} entries of {shown(folder)} cannot be read, such as "
