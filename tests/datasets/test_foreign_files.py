@@ -73,7 +73,7 @@ def test_damaged_files_of_a_dataset(name, tmp_path, monkeypatch):
     requests = list(MAKERS[name](tmp_path, monkeypatch))
 
     def read_all(asked, folder):
-        source = declared.open(asked, folder, 0)
+        source = declared.source(asked, folder, 0)
         for which in ("candidates", "unlabelled", "val", "test", "hidden"):
             reader = source.reader(which, True, True)
             for index in range(len(reader)):

@@ -45,8 +45,8 @@ def read_sbd_mask(path: Path) -> np.ndarray:
         )
     if mask.max() >= NUM_CLASSES:
         raise LabelError(
-            f"{shown(path)} holds the id {mask.max()}, but only 0 to {NUM_CLASSES - 1} are known. Unpack "
-            "SBD's benchmark.tgz again."
+            f"{shown(path)} holds the id {mask.max()}, but only 0 to {NUM_CLASSES - 1} are known. "
+            "Unpack SBD's benchmark.tgz again."
         )
     return mask
 
