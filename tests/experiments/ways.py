@@ -292,6 +292,8 @@ CHANGES: Mapping[str, Change] = {
     "method of the ancillary": _option("ancillary", _train("ancillary", ema_decay=0.5)),
     "training of the primary": _option("primary training", _train("train_primary", lr=7e-4)),
     "method of the primary": _option("primary method", _train("primary", ema_decay=0.5)),
+    "method of the convolutional primary": _option(
+        "convolutional method", _train("conv_primary", ema_decay=0.5)),
     "bits of the logits": _option(
         "logits", lambda p: replace(p, logits_bits=24 - p.logits_bits)),
     "training without boxes": _option(
@@ -633,7 +635,7 @@ STORYLINES: Mapping[ModuleType, Mapping[str, Way]] = {
 
 TRAIN_COMMANDS = {
     "supervised": MASKS, "ancillary": SEES_BOXES, "primary": PRIMARY,
-    "conv-primary": PRIMARY, "pseudo-label": ROUNDS,
+    "conv-primary": CONV | {"convolutional method"}, "pseudo-label": ROUNDS,
     "fixmatch": WITHOUT_BOXES, "cps": WITHOUT_BOXES,
 }
 UNTRIED = {
@@ -646,7 +648,8 @@ COMMANDS: Mapping[str, Way] = {
     **{f"train {name}": _command("train", name, reads=reads, cost=2)
        for name, reads in TRAIN_COMMANDS.items()},
     "logits": _command("logits", reads=LABELS),
-    "pipeline": _command("pipeline", reads=PRIMARY | MASKS, cost=2),
+    "pipeline": _command("pipeline", reads=PRIMARY | MASKS | {"convolutional method"},
+                         cost=2),
     "run": Way(_from_file, OF_THE_FILE),
     "evaluate": Way(_evaluated, SCORED | {"test"}),
     "study": Way(_study, MASKS | {"test", "weights"}),

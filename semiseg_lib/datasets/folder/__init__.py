@@ -49,7 +49,7 @@ class FolderSource(ReaderSource):
     """
 
     def __init__(self, root: Path, keep: Sequence[str], seed: int) -> None:
-        self._lists = folder_lists(root, seed)
+        self._lists, self._keep = folder_lists(root, seed), tuple(keep) or None
         contents = scan_folder(root)
         first, *objects = contents.classes
         # Box maps need the background as class 0; without it, or without boxes, none are read.
@@ -67,7 +67,8 @@ class FolderSource(ReaderSource):
         return name in self._with_boxes
 
     def _reader(self, which: str, masks: bool, boxes: bool) -> FolderDataset:
-        return FolderDataset(self.folder, self.names(which), self.classes, masks, boxes)
+        # Not self.classes: a reader names what classes.txt lists now, and a difference is refused.
+        return FolderDataset(self.folder, self.names(which), self._keep, masks, boxes)
 
 
 def open_folder(request: Request, folder: Path, seed: int) -> FolderSource:
