@@ -428,7 +428,7 @@ def standing(steps: int = 20) -> list[dict[str, str]]:
     place = next(method.parameters()).device
     decoders, rows = (method.network, *method.auxiliary), []
     for step in range(steps):
-        part = loader.batch(step).labelled.to(place)
+        part = loader.batch(step).to(place).labelled
         with torch.no_grad():
             scales = method.network.encode(part.images)
             decoded = [one.decode(scales) for one in decoders]
