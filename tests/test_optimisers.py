@@ -186,7 +186,15 @@ def test_a_loader_can_be_sent_to_a_process_that_is_not_forked():
 
 def test_an_error_while_reading_ahead_names_its_cause(tmp_path):
     batches = loader(SHORT)
-    batches.augment = None
+    read = batches.batch
+
+    def batch(step):
+        """The first is read before there are workers."""
+        if step:
+            raise AttributeError("no such view")
+        return read(step)
+
+    batches.batch = batch
     accelerator = make_accelerator(SHORT, "cpu")
     with pytest.raises(AttributeError, match="worker process 0"):
         fit(built(), batches, SHORT, RunFolder(tmp_path), accelerator, workers=1)
