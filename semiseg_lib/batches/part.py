@@ -33,6 +33,10 @@ class Part:
     logits_ancillary: Tensor | None = None
     inside: Tensor | None = None
 
+    def to(self, device: torch.device) -> Part:
+        """Return a copy with all tensors on ``device``."""
+        return self.changed(lambda tensor: tensor.to(device, non_blocking=True))
+
     def changed(self, change: Callable[[Tensor], Tensor]) -> Part:
         """Return a copy with ``change`` applied to every tensor."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
