@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import textwrap
 from collections.abc import Iterator
 from unittest.mock import patch
 
 from semiseg_lib import cli
 
 PAGE, BLOCK = "command_line", "```{commands}\n```"
-WIDTH = 92
+WIDTH = 74
 BELOW = {
     "data": ("minivoc", "voc", "frames", "check", "split"),
     "train": ("primary", "fixmatch"),
@@ -31,7 +32,9 @@ def help_of(*arguments: str) -> str:
     with (patch.dict(os.environ, environment), contextlib.redirect_stdout(printed),
           contextlib.suppress(SystemExit)):
         cli.main([*arguments, "--help"])
-    return "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
+    lines = printed.getvalue().strip().splitlines()
+    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+                     if len(line) > WIDTH else line.rstrip() for line in lines)
 
 
 def fill(page: str) -> str:
