@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
+import semiseg_lib
 from semiseg_lib.core.paths import in_checkout
 
 LIBRARY = Path(__file__).resolve().parents[1]
@@ -83,7 +84,7 @@ def code_version() -> str:
     )
     if commit and changes == "":
         return commit
-    return f"{commit or version_of('semiseg_lib')}+{_digest_of_files()}"
+    return f"{commit or semiseg_lib.__version__}+{_digest_of_files()}"
 
 
 def source_version(kind: type) -> str:
