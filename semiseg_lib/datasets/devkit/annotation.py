@@ -35,10 +35,10 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
                 for one in root.findall("object")]
 
 
-def _text(element: Element, path: str) -> str:
-    text = element.findtext(path)
+def _text(element: Element, tag: str) -> str:
+    text = element.findtext(tag)
     if text is None or not text.strip():
-        raise ValueError(f"an <{element.tag}> without <{path}>")
+        raise ValueError(f"an <{element.tag}> without <{tag}>")
     return text.strip()
 
 
