@@ -145,7 +145,7 @@ def load(kind: type[T], content: Any, path: Path) -> T:
         ValueError: the content is damaged, or from another version of the library.
     """
     try:
-        return _adapter(kind).validate_python(content)
+        return adapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         steps = [str(step) for step in first["loc"] if not str(step).startswith("function-")]
@@ -201,18 +201,19 @@ def _key(kind: type, name: str) -> str:
     return schema_of(kind).keys.get(name, name)
 
 
-_adapter = cache(TypeAdapter)
+adapter = cache(TypeAdapter)
+"""Return pydantic's adapter of a type; the same one at every call."""
 
 
 def _as_json(value: Any, whole: bool) -> Any:
     """Return a value as JSON; ``whole`` includes the fields that enter no fingerprint."""
-    return _nested(value, _adapter(type(value)).dump_python(value, mode="json"), whole)
+    return _nested(value, adapter(type(value)).dump_python(value, mode="json"), whole)
 
 
 def _options_as_json(value: Any, whole: bool) -> dict[str, Any]:
     kind = type(value)
     schema = schema_of(kind)
-    dumped = _adapter(kind).dump_python(value, mode="json")
+    dumped = adapter(kind).dump_python(value, mode="json")
     before = json.loads(json.dumps(dict(schema.before)))
     found: dict[str, Any] = {} if schema.version == 1 else {VERSION_KEY: schema.version}
     for one in fields(value):

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
+
+from semiseg_lib.core.fingerprint import adapter
 
 if TYPE_CHECKING:
     from semiseg_lib.methods.base import Method
@@ -188,11 +189,8 @@ def read(value: Any) -> Any:
         raise ValueError(f"{value!r} is not the configuration of a method: it has no name")
     kind = _options_named(name)
     try:
-        return _adapter(kind).validate_python(value)
+        return adapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])
         raise ValueError(f"{place + ': ' if place else ''}{first['msg']}") from error
-
-
-_adapter = cache(TypeAdapter)

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from semiseg_lib.batches.options import DataConfig
+from semiseg_lib.core.fingerprint import adapter
 from semiseg_lib.core.paths import shown
 from semiseg_lib.methods import named_options
 from semiseg_lib.recipes.profile import Profile
@@ -278,11 +279,6 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-@cache
-def _adapter(hint: Any) -> TypeAdapter:
-    return TypeAdapter(hint)
-
-
 def _dataclass_in(hint: Any) -> type | None:
     """Return the dataclass that a type hint names, such as that of ``HardPixels | None``."""
     if isinstance(hint, type) and is_dataclass(hint):
@@ -293,7 +289,7 @@ def _dataclass_in(hint: Any) -> type | None:
 def _checked(hint: Any, value: Any, key: str, path: Path) -> Any:
     """Return a value of a file as its type; a list as a tuple, an integer as a float."""
     try:
-        return _adapter(hint).validate_json(json.dumps(value), strict=True)
+        return adapter(hint).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         is_exponent = isinstance(value, str) and value[:1].isdigit() and "e" in value
         hint = " YAML reads 1e-3 as text: write 1.0e-3." if is_exponent else ""
