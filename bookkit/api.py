@@ -1,6 +1,6 @@
 """The page of the public names: ``notebooks/api.md`` names rooms, Sphinx's autodoc fills them in.
 
-This is a Sphinx extension. A block ```` ```{public-names} datasets batches ```` of the page stands
+A block ```` ```{public-names} datasets batches ```` of the page stands
 for the public names of these rooms: those that ``semiseg_lib/__init__.pyi`` imports from there.
 """
 
@@ -89,20 +89,3 @@ def _directive(name: str, value: Any) -> str:
 def _rst(*lines: str) -> str:
     """Return reStructuredText as a block of a Markdown page."""
     return "\n".join(["```{eval-rst}", *lines, "```", ""])
-
-
-def setup(app: Any) -> dict[str, bool]:
-    """Let Sphinx fill the page when it reads it."""
-
-    def read(_app: Any, name: str, source: list[str]) -> None:
-        if name == PAGE:
-            source[0] = fill(source[0])
-
-    def shorten(*event: Any) -> tuple[str | None, str | None]:
-        """Write defaults that are no Python, such as ``<function scored>``, as ``...``."""
-        signature, returned = event[-2:]
-        return signature and re.sub(r"<[^<>]*>", "...", signature), returned
-
-    app.connect("source-read", read)
-    app.connect("autodoc-process-signature", shorten)
-    return {"parallel_read_safe": True}

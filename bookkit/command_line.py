@@ -1,6 +1,6 @@
 """The page of the command line: every command's own ``--help``, written when Sphinx reads the page.
 
-This is a Sphinx extension. The line ```` ```{commands} ```` of ``notebooks/command_line.md`` stands
+The line ```` ```{commands} ```` of ``notebooks/command_line.md`` stands
 for all of them, in the order of ``semiseg --help``.
 """
 
@@ -48,14 +48,3 @@ def _sections() -> Iterator[str]:
         yield f"## `semiseg {name}`\n\n```text\n{help_of(name)}\n```\n"
         for below in BELOW.get(name, ()):
             yield f"### `semiseg {name} {below}`\n\n```text\n{help_of(name, below)}\n```\n"
-
-
-def setup(app) -> dict[str, bool]:
-    """Let Sphinx fill the page when it reads it."""
-
-    def read(_app, name: str, source: list[str]) -> None:
-        if name == PAGE:
-            source[0] = fill(source[0])
-
-    app.connect("source-read", read)
-    return {"parallel_read_safe": True}

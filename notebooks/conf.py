@@ -37,8 +37,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
-    "bookkit.api",
-    "bookkit.command_line",
+    "bookkit.pages",
 ]
 exclude_patterns = ["_build", "README.md", "book.yml"]
 

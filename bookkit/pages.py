@@ -1,0 +1,33 @@
+"""Pages that are written when Sphinx reads them: the public names, the command line.
+
+This is a Sphinx extension.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from bookkit import api, command_line
+
+FILLED = {api.PAGE: api.fill, command_line.PAGE: command_line.fill}
+"""By page: what turns its source into the whole page."""
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Let Sphinx fill these pages when it reads them."""
+    app.connect("source-read", read)
+    app.connect("autodoc-process-signature", shorten)
+    return {"parallel_read_safe": True}
+
+
+def read(_app: Any, name: str, source: list[str]) -> None:
+    """Replace the source of a page by the whole page, in place."""
+    if name in FILLED:
+        source[0] = FILLED[name](source[0])
+
+
+def shorten(*event: Any) -> tuple[str | None, str | None]:
+    """Write defaults that are no Python, such as ``<function scored>``, as ``...``."""
+    signature, returned = event[-2:]
+    return signature and re.sub(r"<[^<>]*>", "...", signature), returned
