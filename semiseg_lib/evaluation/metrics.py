@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.part import Part
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
@@ -61,10 +62,11 @@ class Evaluation:
     def of(
         cls, pairs: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[str]
     ) -> Evaluation:
-        """Return the scores of label maps against true masks, image by image.
+        """Return the scores of label maps against true masks.
 
         Args:
-            pairs: (truth, prediction) of each image, as for :func:`confusion_matrix`.
+            pairs: (truth, prediction) of each image, or of several of one size, as for
+                :func:`confusion_matrix`.
             classes: C names, background included.
 
         Raises:
@@ -156,9 +158,14 @@ def evaluate(
     Raises:
         ValueError: an image has no mask; the message names it.
     """
-    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    for part, labels in predicted_parts(method, images, protocol, "evaluating"):
+    predicted = predicted_parts(method, images, protocol, "evaluating")
+    return Evaluation.of(_with_truth(predicted), classes)
+
+
+def _with_truth(
+    predicted: Iterable[tuple[Part, np.ndarray]]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for part, labels in predicted:
         if part.masks is None:
             raise ValueError(f"{visible(part.names[0])} has no mask to score it on; leave it out.")
-        total += confusion_matrix(part.masks.numpy(), labels, len(classes))
-    return Evaluation(total, tuple(classes))
+        yield part.masks.numpy(), labels
