@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
@@ -237,18 +237,17 @@ class _LossModule(torch.nn.Module):
 
 
 def _read(
-    loader: Loader, numbers: Iterable[int], workers: int, device: torch.device
+    loader: Loader, numbers: Sequence[int], workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """Yield the batches with these numbers, in this order."""
-    numbers = list(numbers)
     if workers and numbers:
-        first = loader.batch(numbers.pop(0))
+        first = loader.batch(numbers[0])
         yield first
-        workers = _workers_that_fit(workers, first)
-        _refuse_unguarded_main()
+        numbers, workers = numbers[1:], _workers_that_fit(workers, first)
     if workers == 0:
         yield from map(loader.batch, numbers)
     elif numbers:
+        _refuse_unguarded_main()
         batches = iter(DataLoader(
             loader, sampler=numbers, batch_size=None, num_workers=workers,
             pin_memory=device.type == "cuda", worker_init_fn=outlast_signals,
