@@ -107,13 +107,14 @@ def _flags(
 ) -> TrainFlags:
     """The command line, with the profile's values where it says nothing."""
     default = TrainFlags(method, train, profile.data, profile.model, profile.augment)
-    default, rest = choose_groups(default, rest)
+    prog = f"semiseg train {name}"
+    default, rest = choose_groups(default, rest, prog)
     states = ", ".join(
         f"{path} ({'none' if value is None else 'used'})"
         for path, (value, _) in optional_groups(default).items()
     )
     return tyro.cli(
-        TrainFlags[type(method)], default=default, args=rest, prog=f"semiseg train {name}",
+        TrainFlags[type(method)], default=default, args=rest, prog=prog,
         config=(tyro.conf.AvoidSubcommands,),
         description=f"Train {name}, or continue; defaults are the profile's, {profile.name}."
         + (f" Groups of options that may be left out or added: {states}. `--GROUP none` leaves "

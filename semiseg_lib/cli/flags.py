@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -109,25 +110,32 @@ def optional_groups(options: Any, place: str = "") -> dict[str, tuple[Any, type]
     return found
 
 
-def choose_groups(flags: TrainFlags, arguments: Sequence[str]) -> tuple[TrainFlags, list[str]]:
+def choose_groups(
+    flags: TrainFlags, arguments: Sequence[str], prog: str
+) -> tuple[TrainFlags, list[str]]:
     """Leave out and add groups of options as a command line says.
 
     ``--GROUP none`` leaves one out; ``--GROUP default`` or any ``--GROUP.OPTION`` adds it.
 
+    Args:
+        flags: the values where the command line says nothing.
+        arguments: the command line.
+        prog: the command, for messages.
+
     Returns:
         The flags with these groups, and the arguments without ``--GROUP none`` and the like.
     """
-    rest = [_dashed(one) for one in arguments]
-    for path, (value, kind) in optional_groups(flags).items():
-        flag = f"--{path}"
-        for word, chosen in (("none", None), ("default", value or kind())):
-            for said in ([flag, word], [f"{flag}={word}"]):
-                for start in range(len(rest) - len(said), -1, -1):
-                    if [one.lower() for one in rest[start: start + len(said)]] == said:
-                        del rest[start: start + len(said)]
-                        flags = _replaced(flags, path, chosen)
-        if value is None and any(one.startswith(f"{flag}.") for one in rest):
-            flags = _replaced(flags, path, kind())
+    groups = optional_groups(flags)
+    parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    for path in groups:
+        parser.add_argument(f"--{path}", type=str.lower, choices=("none", "default"), dest=path)
+    chosen, rest = parser.parse_known_args([_dashed(one) for one in arguments])
+    for path, (value, kind) in groups.items():
+        word = getattr(chosen, path)
+        if word == "none":
+            flags = _replaced(flags, path, None)
+        elif word or any(one.startswith(f"--{path}.") for one in rest):
+            flags = _replaced(flags, path, value or kind())
     return flags, rest
 
 
