@@ -12,6 +12,8 @@ import pytest
 
 from semiseg_lib.cli import main
 from semiseg_lib.core.paths import dataset_root, reading_root, shared_roots, work_root
+from semiseg_lib.models import ModelConfig
+from semiseg_lib.models.encoders import weights_file
 from semiseg_lib.training import loop
 
 SMOKE = ["--profile", "smoke", "--device", "cpu"]
@@ -45,6 +47,9 @@ def test_a_home_folder_is_expanded_in_every_path(tmp_path, monkeypatch):
     assert work_root() == tmp_path / "work" and dataset_root() == tmp_path / "data"
     assert shared_roots() == (tmp_path / "a", tmp_path / "b")
     assert reading_root(Path("~/own")) == tmp_path / "own"
+    (tmp_path / "weights.safetensors").touch()
+    network = ModelConfig("deeplab", encoder="resnet18", weights="~/weights.safetensors")
+    assert weights_file(network) == tmp_path / "weights.safetensors"
 
 
 @pytest.mark.parametrize("given", [["--out=~/drawn.txt"], ["--out", "~/drawn.txt"]])

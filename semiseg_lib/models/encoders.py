@@ -180,7 +180,7 @@ def weights_file(config: ModelConfig) -> Path:
     """
     if config.weights == "hub":
         return hub_file(config.encoder)
-    path = package_file() if config.weights == "package" else Path(config.weights)
+    path = package_file() if config.weights == "package" else Path(config.weights).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no file of encoder weights at {shown(path)}. {THREE_WAYS}")
     return path
