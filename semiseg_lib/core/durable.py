@@ -43,7 +43,6 @@ TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-([0-9]+)-([0-9]+)-[0-9a-f]{8}(\.[^.
 HASH = re.compile(rb"[0-9a-f]{64}")
 
 
-
 class Damaged(RuntimeError):
     """Stored bytes are not what was written; the message names the file and the fix.
 
