@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from semiseg_lib.core.durable import damaged
+from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
+
+LENGTH = 8  # bytes that hold the length of the header
+METADATA = "__metadata__"
+DTYPES = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16,
+    "I32": torch.int32, "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F32": torch.float32, "F64": torch.float64,
+}
 
 
 class CheckpointMismatch(RuntimeError):
@@ -23,7 +34,7 @@ def as_bytes(weights: Mapping[str, Tensor]) -> bytes:
 
 
 def tensors(content: bytes, path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors in the bytes of a safetensors file.
+    """Return the tensors in the bytes of a safetensors file, compared before memory is taken.
 
     Args:
         content: the bytes.
@@ -34,21 +45,26 @@ def tensors(content: bytes, path: Path, expected: Mapping[str, Tensor]) -> dict[
         Damaged: the bytes are not a safetensors file.
         CheckpointMismatch: names, shapes or dtypes differ from those expected.
     """
+    asked = {name: f"{one.dtype} {tuple(one.shape)}" for name, one in expected.items()}
     try:
-        found = load(content)
-    except (SafetensorError, ValueError, LookupError) as error:
+        stored = _forms(content)
+        for name in {**asked, **stored}:
+            pair = stored.get(name, "missing"), asked.get(name, "not part of the model")
+            if pair[0] != pair[1]:
+                raise CheckpointMismatch(
+                    f"{shown(path)} does not fit this model. Use the configuration it was trained "
+                    f"with ({shown(path.with_name('config.json'))}), or train again. The first "
+                    f"difference: {visible(name)}: stored {pair[0]}, but the model's is {pair[1]}."
+                )
+        return load(content)
+    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError,
+            OverflowError, RecursionError) as error:
         raise damaged(path, f"it is not a safetensors file ({error})") from error
-    for name in {**expected, **found}:
-        stored = _form(found[name]) if name in found else "missing"
-        asked = _form(expected[name]) if name in expected else "not part of the model"
-        if stored != asked:
-            raise CheckpointMismatch(
-                f"{shown(path)} does not fit this model. Use the configuration it was trained with "
-                f"({shown(path.with_name('config.json'))}), or train again. The first difference: "
-                f"{name}: stored {stored}, but the model's is {asked}."
-            )
-    return found
 
 
-def _form(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {tuple(tensor.shape)}"
+def _forms(content: bytes) -> dict[str, str]:
+    """Return dtype and shape of each tensor, from the header of a safetensors file."""
+    length = int.from_bytes(content[:LENGTH], "little")
+    header = json.loads(content[LENGTH:LENGTH + length])
+    return {name: f"{DTYPES.get(entry['dtype'], entry['dtype'])} {tuple(entry['shape'])}"
+            for name, entry in header.items() if name != METADATA}

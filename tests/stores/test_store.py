@@ -17,6 +17,7 @@ from semiseg_lib.stores import Stale, Store
 from semiseg_lib.stores import logits as logits_module
 from semiseg_lib.stores.logits import LogitsStore, StaleLogits
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore, StalePseudoLabels
+from semiseg_lib.training import weights
 from semiseg_lib.training.weights import CheckpointMismatch, tensors
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -228,7 +229,7 @@ def test_a_store_that_is_only_read_serves_its_readers(store, monkeypatch):
         path.chmod(0o755)
 
 
-def test_tensors_are_compared_with_those_of_the_model(tmp_path):
+def test_tensors_are_compared_before_they_are_read(tmp_path, monkeypatch):
     path, stored = tmp_path / "a.safetensors", {"w": torch.ones(2, 3), "b": torch.zeros(3)}
     content = save(stored)
     with torch.device("meta"):
@@ -242,6 +243,7 @@ def test_tensors_are_compared_with_those_of_the_model(tmp_path):
         }
     read = tensors(content, path, expected)
     assert read.keys() == stored.keys() and all(torch.equal(read[k], stored[k]) for k in read)
+    monkeypatch.setattr(weights, "load", lambda _: pytest.fail("memory was taken"))
     for said, other in others.items():
         with pytest.raises(CheckpointMismatch, match=rf"a\.safetensors does not fit .*{said}"):
             tensors(content, path, other)
