@@ -185,6 +185,15 @@ def outside(path: Path):
             yield f"imports {name}"
 
 
+def test_tests_share_helpers_and_never_import_each_other():
+    """What a test file defines is its own: ``tests/helpers`` holds what several use."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    shared = {path.stem for path in files if path.parent.name == "helpers"}
+    for path in files:
+        neighbours = {p.stem for p in files if p.stem not in (*shared, "conftest")}
+        assert not {name.split(".")[0] for name in imports_of(path)} & neighbours, path
+
+
 def test_the_library_knows_no_builder_no_notebook_and_no_test():
     assert complaints(outside) == []
 

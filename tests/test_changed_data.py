@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import own_folder
 import pytest
 from PIL import Image
 
@@ -24,13 +25,9 @@ from semiseg_lib import recipes
 from semiseg_lib.cli import main
 from semiseg_lib.core import durable
 from semiseg_lib.core.durable import read_json
+from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.experiments import training
 
-sys.path.append(str(Path(__file__).parent))
-
-import own_folder
-
-HERE = Path(__file__).resolve().parent
 WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.pt"
 ON_CPU = ["--device", "cpu"]
 FOLDER = ["--dataset", "folder", "--profile", "smoke", *ON_CPU]
@@ -332,6 +329,7 @@ def test_no_resume_trains_a_finished_run_again(work, tmp_path, semiseg, by):
     assert len(runs(work)) == 1
 
 
+HELPERS = Path(own_folder.__file__).parent
 KILLED = """
 import os, signal, sys
 import own_folder
@@ -353,7 +351,7 @@ def test_no_resume_killed_before_the_new_run_is_in_place_is_carried_on(work, tmp
     before = content(run)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *TRAIN, "--root", str(root), "--no-resume"], check=False,
-        env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(HELPERS)])},
         capture_output=True, timeout=300,
     )
     assert done.returncode == -signal.SIGKILL and not run.exists()

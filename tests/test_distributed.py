@@ -10,19 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-import torch
-from torch import Tensor, nn
-
-from semiseg_lib.training import loop
-from semiseg_lib.training.loop import fit, make_accelerator
-from semiseg_lib.training.options import TrainConfig
-from semiseg_lib.training.run_folder import RunFolder
-
-sys.path.append(str(Path(__file__).parent))
-
 import jobs
+import pytest
 import tiny_run
+import torch
 from tiny_run import (
     CONFIG,
     Later,
@@ -36,6 +27,12 @@ from tiny_run import (
     start,
     train,
 )
+from torch import Tensor, nn
+
+from semiseg_lib.training import loop
+from semiseg_lib.training.loop import fit, make_accelerator
+from semiseg_lib.training.options import TrainConfig
+from semiseg_lib.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="started by a server that forks")
 TOGETHER = replace(CONFIG, steps=8, optimizer="sgd", clip=1.0, validate_every=4)

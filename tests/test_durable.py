@@ -12,13 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from semiseg_lib.core import durable
-
-sys.path.append(str(Path(__file__).parent))
-
 from flips import each_flip, flipped
 from power_loss import Recorder, put_on_disk
+
+from semiseg_lib.core import durable
 
 
 def no_space(*_args, **_options):

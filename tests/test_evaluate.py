@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import sklearn.metrics
 import torch
+from tiny_run import image_set
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from semiseg_lib import methods
@@ -25,9 +23,6 @@ from semiseg_lib.evaluation.metrics import (
 from semiseg_lib.evaluation.predict import predict, predict_logits, predict_probabilities
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
 from semiseg_lib.models import ModelConfig
-
-sys.path.append(str(Path(__file__).parent))
-from tiny_run import image_set
 
 CLASSES = tuple("abcdef")
 CASES = {  # which ids occur in the truth, which in the prediction

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import pytest
+from reachable import EXAMPLES, changed, named_profiles, option_classes, parts_of, within
+from remake_fingerprints import STORED, fingerprints
 
 from semiseg_lib.core.fingerprint import (
     Configuration,
@@ -27,11 +28,7 @@ from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.training.options import TrainConfig
 
-sys.path.append(str(Path(__file__).parent))
-from reachable import examples, named_profiles, option_classes, parts_of, within
-from remake_fingerprints import STORED, fingerprints
-
-CLASSES, EXAMPLES = option_classes(), examples()
+CLASSES = option_classes()
 CONFIG = Path("config.json")
 each_class = pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 
@@ -69,39 +66,6 @@ def with_inner(value: Any, old: Any, new: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(with_inner(one, old, new) for one in value)
     return value
-
-
-def another(value: Any, hint: Any) -> Any:
-    """Return a value that a field of this type can hold instead of ``value``."""
-    if get_origin(hint) is Literal:
-        return next((one for one in get_args(hint) if one != value), f"not {value}")
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int | float):
-        return value + 1
-    if isinstance(value, str):
-        return f"{value}x"
-    if isinstance(value, tuple):
-        inner = get_args(hint)[0]
-        return (*value[:-1], another(value[-1], inner)) if value else (
-            EXAMPLES[inner] if inner in EXAMPLES else inner(3),
-        )
-    if isinstance(value, Mapping):
-        return {**value, "further": next(iter(value.values()), EXAMPLES[ModelConfig])}
-    if is_dataclass(value):
-        name = next(one.name for one in fields(value)) if fields(value) else ""
-        return changed(value, name) if name else EXAMPLES[ModelConfig]
-    if value is None:
-        return next(EXAMPLES[one] for one in get_args(hint) if is_dataclass(one))
-    raise AssertionError(f"{value!r}: a value that this test cannot change; teach it")
-
-
-def changed(value: Any, name: str) -> Any:
-    """Return options that differ in one field; nothing is checked."""
-    hint = get_type_hints(type(value))[name]
-    found = copy(value)
-    object.__setattr__(found, name, another(getattr(value, name), hint))
-    return found
 
 
 def test_every_class_of_options_is_a_configuration():
@@ -388,10 +352,10 @@ def test_a_schema_that_does_not_fit_its_class_is_refused(schema, message):
 
 
 DRIFT = (
-    "differ from tests/fingerprints.json, so stored runs and records of them would no longer be "
-    "used. An option was added: give its class a SCHEMA with the value that means as before "
-    "(CONTRIBUTING.md, Adding an option). A number or a meaning was changed on purpose: run "
-    "`python tests/remake_fingerprints.py`, and commit the file."
+    "differ from tests/helpers/fingerprints.json, so stored runs and records of them would no "
+    "longer be used. An option was added: give its class a SCHEMA with the value that means as "
+    "before (CONTRIBUTING.md, Adding an option). A number or a meaning was changed on purpose: run "
+    "`python tests/helpers/remake_fingerprints.py`, and commit the file."
 )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny_run import InMemory
 from torch import nn
 from torch.nn.functional import interpolate, pad
 
@@ -33,9 +32,6 @@ from semiseg_lib.evaluation.predict import (
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
-
-sys.path.append(str(Path(__file__).parent))
-from tiny_run import InMemory
 
 CLASSES = ("a", "b", "c")
 SIZES = [(37, 50), (64, 64), (15, 97), (130, 17)]

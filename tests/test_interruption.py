@@ -13,18 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny_run
 import torch
 from safetensors.torch import load, load_file
+from tiny_run import CONFIG, brightness, built, outcome, same, start, train
 
 from semiseg_lib.core.durable import Damaged
 from semiseg_lib.training.checkpoints import Interruption
 from semiseg_lib.training.loop import TrainingDiverged
 from semiseg_lib.training.run_folder import RunFolder, best_of
-
-sys.path.append(str(Path(__file__).parent))
-
-import tiny_run
-from tiny_run import CONFIG, brightness, built, outcome, same, start, train
 
 processes = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL, no forks")
 SCORED = replace(CONFIG, steps=12, validate_every=2)

@@ -6,23 +6,19 @@ import importlib.util
 import math
 import os
 import pickle
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_run import CONFIG, brightness, built, loader, outcome, same, train
 
 from semiseg_lib.training import loop as training
 from semiseg_lib.training.loop import fit, make_accelerator
 from semiseg_lib.training.optimizer import learning_rate_curve, make_optimizer
 from semiseg_lib.training.options import TrainConfig
 from semiseg_lib.training.run_folder import RunFolder
-
-sys.path.append(str(Path(__file__).parent))
-
-from tiny_run import CONFIG, brightness, built, loader, outcome, same, train
 
 SHORT = replace(CONFIG, steps=9, checkpoint_seconds=1e9)
 PLAIN_SGD = replace(SHORT, steps=1, optimizer="sgd", weight_decay=0.0)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from reachable import named_profiles
 
 from semiseg_lib import datasets, methods, recipes
 from semiseg_lib.batches.options import DataConfig
@@ -20,9 +21,6 @@ from semiseg_lib.datasets.dataset import SHIPPED, Dataset
 from semiseg_lib.experiments import resolve
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.recipes import Profile, for_dataset, load
-
-sys.path.append(str(Path(__file__).parent))
-from reachable import named_profiles
 
 LIBRARY = Path(__file__).resolve().parents[1] / "semiseg_lib"
 ALL = named_profiles()

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from tiny_run import built
 
 from semiseg_lib.training.optimizer import learning_rate_curve, make_optimizer
 from semiseg_lib.training.options import TrainConfig
-
-sys.path.append(str(Path(__file__).parent))
-
-from tiny_run import built
 
 
 @pytest.mark.parametrize("schedule, expected", [

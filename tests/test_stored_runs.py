@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import builtins
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import own_folder
 import pytest
 import torch
 
@@ -26,10 +26,6 @@ from semiseg_lib.experiments import (
 )
 from semiseg_lib.experiments import inventory as stored
 from semiseg_lib.training.run_folder import RunFolder
-
-sys.path.append(str(Path(__file__).parent))
-
-import own_folder
 
 WEIGHTS = "model.safetensors"
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Literal
 from unittest import mock
 
+import own_folder
 import pytest
 import torch
+from flips import each_flip
 
 from semiseg_lib import methods, recipes, studies
 from semiseg_lib.cli import main
@@ -36,11 +38,6 @@ from semiseg_lib.recipes import load
 from semiseg_lib.studies import Arm, Rounds, scores
 from semiseg_lib.studies import records as stored_records
 from semiseg_lib.studies.catalogue import photo_arms, unlabelled_photo_arms
-
-sys.path.append(str(Path(__file__).parent))
-
-import own_folder
-from flips import each_flip
 
 RECORDS = CHECKOUT / "semiseg_lib" / "studies" / "measured"
 REDUCED = {

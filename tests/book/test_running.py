@@ -1,21 +1,16 @@
 """Running chapters: in order, resumable, stopping with the cell that failed."""
 
 import os
-import sys
 from functools import partial
-from pathlib import Path
 
 import nbformat
 import pytest
+from flips import each_flip
 
 from bookkit import Book, Chapter, Part, __main__, build
 from bookkit.__main__ import main
 from bookkit.notebook import ChapterFailed, tagged_text
 from semiseg_lib import cli
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from flips import each_flip
 
 SOURCE = """# %% tags=["parameters"]
 profile = None

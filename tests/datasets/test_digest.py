@@ -15,14 +15,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from flips import each_flip
 
 from semiseg_lib.core.durable import read_json, write_json
 from semiseg_lib.datasets import digest
 from semiseg_lib.datasets.digest import FileHashes, image_set_digest, image_set_hashes
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from flips import each_flip
 
 SECOND = 1_000_000_000
 FIELDS = ("size", "modified", "changed", "inode", "recorded", "sha256")

@@ -6,7 +6,6 @@ import io
 import json
 import random
 import struct
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dataset_files import MAKERS
 from PIL import Image
 from scipy.io import savemat
 
@@ -28,10 +28,6 @@ from semiseg_lib.datasets.folder.boxes import read_coco
 from semiseg_lib.datasets.folder.reader import read_classes
 from semiseg_lib.datasets.labels import LabelError, decoding, read_image, read_mask
 from semiseg_lib.datasets.lists import read_published_list
-
-sys.path.append(str(Path(__file__).parent))
-
-from test_decode import MAKERS
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 25, 3), dtype=np.uint8)
 IDS = np.random.default_rng(1).integers(0, 5, (30, 25), dtype=np.uint8)

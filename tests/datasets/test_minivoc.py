@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -12,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from flips import each_flip
 from PIL import Image
 
 from semiseg_lib.core.durable import Damaged, read_json
@@ -38,10 +38,6 @@ from semiseg_lib.datasets.minivoc.outlines import GRID, ellipse, fill, polygon
 from semiseg_lib.datasets.minivoc.scenery import _blend_weights, soft_noise
 from semiseg_lib.datasets.minivoc.shapes import DRAW_CLASS
 from semiseg_lib.datasets.minivoc.worlds import CLASSES
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from flips import each_flip
 
 MINIVOC = find("minivoc")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
+from reachable import named_profiles
 
 from semiseg_lib import methods
 from semiseg_lib.core.fingerprint import Configuration, Schema, digest, dump, plain, schema_of
@@ -35,9 +35,6 @@ from semiseg_lib.methods.base import AveragedMethod
 from semiseg_lib.methods.losses import cross_entropy
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.recipes import Profile, load
-
-sys.path.append(str(Path(__file__).parents[1]))
-from reachable import named_profiles
 
 SMOKE = load("smoke")
 

@@ -1,23 +1,22 @@
 """No way to a result gives the old answer after an input has changed.
 
 Each way is walked once, and again after each change of one input, in place. `make test` walks every
-way with a few changes, in turn; ``python tests/experiments/ways.py`` walks all of them.
+way with a few changes, in turn; ``python tests/helpers/ways.py`` walks all of them.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib.util
 import shutil
-import sys
 import time
 from copy import copy
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, get_type_hints
 from unittest import mock
 
 import pytest
+import ways
+from reachable import another
 
 from semiseg_lib import cli, experiments
 from semiseg_lib.cli import commands
@@ -27,13 +26,6 @@ from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.datasets import digest as digests
 from semiseg_lib.experiments import Run, self_correction
 from semiseg_lib.experiments.identity import Inputs
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-from test_fingerprint import another
-
-_spec = importlib.util.spec_from_file_location("ways", Path(__file__).with_name("ways.py"))
-ways = sys.modules["ways"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(ways)
 
 SAMPLE = 2
 """Changes that a way meets in `make test`; one that trains much meets one."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import every_method
 import pytest
+import tiny_run
 import torch
 
 from semiseg_lib.cli import main
@@ -15,11 +15,6 @@ from semiseg_lib.evaluation.predict import predict_part
 from semiseg_lib.methods.base import Method
 from semiseg_lib.training.loop import fit, make_accelerator
 from semiseg_lib.training.run_folder import RunFolder
-
-sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-
-import every_method
-import tiny_run
 
 pytestmark = pytest.mark.skipif(
     not torch.accelerator.is_available(), reason="needs a CUDA or MPS device"

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from every_method import CONFIGS, build
 
 from semiseg_lib import models
 from semiseg_lib.methods.self_correcting.method import BoxAttention
 from semiseg_lib.models import ModelConfig
-
-sys.path.append(str(Path(__file__).parent))
-
-from every_method import CONFIGS, build
 
 CLAIMING = [config for config in CONFIGS if build(config).uses_all_weights]
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from every_method import CLASSES, CONFIGS, SIZE, build, read_back, run_of, store
 
 from semiseg_lib.training.run_folder import RunFolder
 from semiseg_lib.training.weights import CheckpointMismatch
-
-sys.path.append(str(Path(__file__).parent))
-
-from every_method import CLASSES, CONFIGS, SIZE, build, read_back, run_of, store
 
 
 def trained(config, make_batch, steps: int = 3):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pixel_loops import Pixelwise, loss_by_loop, mixed_by_loop, supervised_by_loop, sure_labels
 
 from semiseg_lib import methods
 from semiseg_lib.batches.cutmix import draw_mix
@@ -17,10 +16,6 @@ from semiseg_lib.methods import CPSConfig, SupervisedConfig
 from semiseg_lib.methods.cps.method import CPS, labels_at
 from semiseg_lib.methods.options import HardPixels
 from semiseg_lib.models import ModelConfig
-
-sys.path.append(str(Path(__file__).parent))
-
-from pixel_loops import Pixelwise, loss_by_loop, mixed_by_loop, supervised_by_loop, sure_labels
 
 PLAIN, MIXED = CPSConfig(), CPSConfig(weight=1.0, cutmix=THREE_BOXES)
 BOTH = pytest.mark.parametrize("config", [PLAIN, MIXED, replace(MIXED, label_passes="eval")],

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pixel_loops import Pixelwise, logits, loss_by_loop, masks, supervised_by_loop, sure_labels
 from torch import nn
 
 from semiseg_lib import methods
@@ -19,10 +18,6 @@ from semiseg_lib.methods import ELNConfig
 from semiseg_lib.methods.eln.method import ELN, error_loss, held_at, pixel_contrast
 from semiseg_lib.methods.losses import cross_entropy
 from semiseg_lib.models import ModelConfig
-
-sys.path.append(str(Path(__file__).parent))
-
-from pixel_loops import Pixelwise, logits, loss_by_loop, masks, supervised_by_loop, sure_labels
 
 NOW = ELNConfig(ratios=(0.0, 0.0), auxiliary_from=0.0, unlabelled_from=0.0)
 

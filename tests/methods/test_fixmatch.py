@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pixel_loops import Pixelwise, loss_by_loop, mixed_by_loop, supervised_by_loop, sure_labels
 
 from semiseg_lib import methods
 from semiseg_lib.batches.cutmix import draw_mix
@@ -19,10 +18,6 @@ from semiseg_lib.methods import FixMatchConfig, SupervisedConfig
 from semiseg_lib.methods.fixmatch.method import FixMatch
 from semiseg_lib.methods.options import HardPixels
 from semiseg_lib.models import ModelConfig
-
-sys.path.append(str(Path(__file__).parent))
-
-from pixel_loops import Pixelwise, loss_by_loop, mixed_by_loop, supervised_by_loop, sure_labels
 
 ALWAYS = CutMixConfig(chance=1.0)
 SUPERVISED, UNLABELLED = "labelled", "unlabelled"

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from pixel_loops import logits, masks
 from torch.nn import functional
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.losses import cross_entropy, hard_cross_entropy, hard_masks
 from semiseg_lib.methods.options import HardPixels
-
-sys.path.append(str(Path(__file__).parent))
-
-from pixel_loops import logits, masks
 
 
 def hardest_by_sorting(maps: torch.Tensor, truth: torch.Tensor, hard: HardPixels) -> np.ndarray:

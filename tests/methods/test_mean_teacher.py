@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pixel_loops import Pixelwise, supervised_by_loop
 
 from semiseg_lib import methods
 from semiseg_lib.batches.options import StrongConfig
@@ -17,10 +16,6 @@ from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.methods import MeanTeacherConfig, SupervisedConfig
 from semiseg_lib.methods.mean_teacher.method import MeanTeacher, ramp_up, squared_difference
 from semiseg_lib.models import ModelConfig
-
-sys.path.append(str(Path(__file__).parent))
-
-from pixel_loops import Pixelwise, supervised_by_loop
 
 
 def built(config: MeanTeacherConfig) -> MeanTeacher:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from every_method import CLASSES, CONFIGS, SIZE, build
 
 from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.methods import SupervisedConfig
-
-sys.path.append(str(Path(__file__).parent))
-
-from every_method import CLASSES, CONFIGS, SIZE, build
 
 STEPS, BAR = 40, 0.8
 BLOCK = 8  # pixels; the head has half of the image's resolution, and its logits are enlarged

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from pixel_loops import Pixelwise
 from torch import nn
 
 from semiseg_lib.batches.options import THREE_BOXES, CutMixConfig, StrongConfig
@@ -17,10 +16,6 @@ from semiseg_lib.methods.cps.method import CPS
 from semiseg_lib.methods.fixmatch.method import FixMatch
 from semiseg_lib.methods.losses import inside_at, soft_cross_entropy
 from semiseg_lib.methods.self_correcting.method import ConvCorrection, ConvPrimary, Primary
-
-sys.path.append(str(Path(__file__).parent))
-
-from pixel_loops import Pixelwise
 
 
 def random_maps(seed: int, *shape: int) -> torch.Tensor:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pixel_loops import logits, masks
 from torch import nn
 from torch.nn import functional
 
@@ -21,10 +20,6 @@ from semiseg_lib.methods.losses import (
     soft_cross_entropy,
 )
 from semiseg_lib.methods.self_correcting.method import restrict
-
-sys.path.append(str(Path(__file__).parent))
-
-from pixel_loops import logits, masks
 
 
 def test_cross_entropy_is_pytorchs_mean_over_the_labelled_pixels():

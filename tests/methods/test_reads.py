@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from every_method import CLASSES, CONFIGS, SIZE, build
+from tiny_run import image_set
 
 from semiseg_lib import recipes
 from semiseg_lib.batches.loader import Loader
@@ -18,11 +19,6 @@ from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.experiments import Inputs, Run, self_correction, training
 from semiseg_lib.methods import PrimaryConfig
-
-sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-
-from every_method import CLASSES, CONFIGS, SIZE, build
-from tiny_run import image_set
 
 MIRRORED = ViewConfig(
     shift=8, border="mirror", brightness=0.3, contrast=0.3, saturation=0.3

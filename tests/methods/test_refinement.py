@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from neighbour_loops import around, refined_by_loop, sure_by_loop
+from pixel_loops import logits, masks
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.minivoc import WORLDS, scenes
 from semiseg_lib.methods.s4mc.method import agreement, indicator, neighbours, refine, threshold
-
-sys.path.append(str(Path(__file__).parent))
-
-from neighbour_loops import around, refined_by_loop, sure_by_loop
-from pixel_loops import logits, masks
 
 EXPECTED = (0.9, 0.7, 0.2)
 

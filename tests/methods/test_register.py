@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from dataclasses import dataclass, fields, make_dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 import pytest
 import torch
+from every_method import read_back, run_of, store
 
 from semiseg_lib import methods, recipes
 from semiseg_lib.core.fingerprint import Configuration, Schema, fingerprint, plain
@@ -18,10 +17,6 @@ from semiseg_lib.methods import MeanTeacherConfig, SupervisedConfig, registry
 from semiseg_lib.methods.mean_teacher.method import MeanTeacher
 from semiseg_lib.methods.supervised.method import Supervised
 from semiseg_lib.models import ModelConfig
-
-sys.path.append(str(Path(__file__).parent))
-
-from every_method import read_back, run_of, store
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ import semiseg_lib
 from semiseg_lib import recipes
 from semiseg_lib.core.durable import read_json
 
+HERE = Path(__file__).resolve().parent
+HELPERS = HERE.parent / "helpers"
+
 ROOM = '''"""The squared error of a constant: a method that ships in this test."""
 
 from __future__ import annotations
@@ -122,8 +125,7 @@ def shipped(tmp_path_factory) -> Path:
 
 def test_a_room_is_all_that_ships_a_method(shipped):
     """Commands, stored options, the contract tests know it; nothing may replace it."""
-    here = Path(__file__).parent
-    subprocess.run([sys.executable, "-c", PROGRAM, str(shipped), str(here)], check=True,
+    subprocess.run([sys.executable, "-c", PROGRAM, str(shipped), str(HELPERS)], check=True,
                    cwd=shipped)
 
 
@@ -131,11 +133,11 @@ def test_it_keeps_the_contract(shipped):
     """The contract tests of its options pass, without a line about it in them."""
     tests = shipped / "tests" / "methods"
     tests.mkdir(parents=True)
-    for name in ("conftest.py", "every_method.py", "test_contract.py"):
-        shutil.copy(Path(__file__).parent / name, tests)
+    for source in (HERE / "conftest.py", HERE / "test_contract.py", HELPERS / "every_method.py"):
+        shutil.copy(source, tests)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider",
-         "--import-mode=importlib", "-k", "FlatConfig", str(tests)],
+         "--import-mode=importlib", "-o", f"pythonpath={tests}", "-k", "FlatConfig", str(tests)],
         cwd=shipped, capture_output=True, text=True,
     )
     assert done.returncode == 0, done.stdout

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from neighbour_loops import refined_by_loop, sure_by_loop
+from pixel_loops import Pixelwise, loss_by_loop, mixed_by_loop, supervised_by_loop, sure_labels
 
 from semiseg_lib import methods
 from semiseg_lib.batches.cutmix import draw_mix
@@ -22,11 +22,6 @@ from semiseg_lib.methods.s4mc.method import S4MC, agreement
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.training.memory import estimate, example_batch
 from semiseg_lib.training.run_folder import RunFolder
-
-sys.path.append(str(Path(__file__).parent))
-
-from neighbour_loops import refined_by_loop, sure_by_loop
-from pixel_loops import Pixelwise, loss_by_loop, mixed_by_loop, supervised_by_loop, sure_labels
 
 ALWAYS = CutMixConfig(chance=1.0, area=(0.5, 0.5), aspect=0.25)
 EXPECTED = (0.9, 0.7, 0.2)

@@ -12,7 +12,7 @@ from torch import nn
 from semiseg_lib import methods
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.part import Batch, Part
-from semiseg_lib.datasets.single_class import SingleClassDataset
+from semiseg_lib.datasets.single_class import Images, SingleClassDataset
 from semiseg_lib.evaluation.metrics import evaluate
 from semiseg_lib.evaluation.predict import predict_part
 from semiseg_lib.methods import SupervisedConfig
@@ -104,10 +104,11 @@ def test_it_learns_to_tell_colours_apart_through_the_librarys_losses():
     images, masks = four_colours(40)
     part = Part(names=("",) * 40, images=images, masks=masks, box_maps=None)
     optimizer = torch.optim.SGD(learner.network.parameters(), 0.05, momentum=0.9)
-    names = [str(number) for number in range(40)]
-    reader = SingleClassDataset(
-        names, (255 * images).byte().numpy(), masks[:, 0, 0].byte().numpy(), tuple("abcd")
+    labels = masks[:, 0, 0].byte().numpy()
+    stored = Images(
+        tuple(map(str, range(40))), (255 * images).byte().numpy(), labels, np.zeros(40, bool)
     )
+    reader = SingleClassDataset(stored, np.arange(40), labels, tuple("abcd"))
     pool = ImageSet(reader, tuple(range(40)), np.zeros(CLASSES, bool))
     for step in range(20):
         optimizer.zero_grad()

@@ -13,12 +13,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-sys.path.append(str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1]))
-
 import own_folder
+import pytest
 from hostile import (
     IN_A_FILE,
     IN_A_LIST,

@@ -7,14 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hostile import NAMES, Page, assert_is_text_for_a_terminal, cells_of_markdown
 
 from semiseg_lib.core import escaping, terminal
 from semiseg_lib.core.escaping import Markdown
 from semiseg_lib.core.paths import CHECKOUT, shown
-
-sys.path.append(str(Path(__file__).parent))
-
-from hostile import NAMES, Page, assert_is_text_for_a_terminal, cells_of_markdown
 
 PLAIN = ("car", "traffic light", "mon_chéri", "naïve–bird", "猫", "Straße 12", "a-b", "50 %",
          "‌می‌خواهم", "👩‍🚒", "x = 3", "A (b), c; d: e.", "24 + 800", "2.5 # 3")

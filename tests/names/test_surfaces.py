@@ -12,7 +12,6 @@ import io
 import json
 import pkgutil
 import re
-import sys
 import typing
 import warnings
 from collections.abc import Iterator
@@ -24,6 +23,16 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from hostile import (
+    FEW,
+    NAMES,
+    SHOWN,
+    Page,
+    assert_is_safe_in_a_spreadsheet,
+    assert_is_text_for_a_terminal,
+    cells_of_markdown,
+    make_widgets,
+)
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -42,19 +51,6 @@ from semiseg_lib.studies import Records
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.comparison import Comparison, Row
 from semiseg_lib.studies.entries import Entry
-
-sys.path.append(str(Path(__file__).parent))
-
-from hostile import (
-    FEW,
-    NAMES,
-    SHOWN,
-    Page,
-    assert_is_safe_in_a_spreadsheet,
-    assert_is_text_for_a_terminal,
-    cells_of_markdown,
-    make_widgets,
-)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for package in ("semiseg_lib", "bookkit")

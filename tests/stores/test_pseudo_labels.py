@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_run import image_set
 
 from semiseg_lib.batches.image_set import ImageSet, joined
 from semiseg_lib.datasets.camvid import CamVidDataset
@@ -18,10 +17,6 @@ from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.stores import Store
 from semiseg_lib.stores import pseudo_labels as module
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore, StalePseudoLabels
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from tiny_run import image_set
 
 CLASSES = 11
 NAMES = tuple(

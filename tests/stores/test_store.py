@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from flips import each_flip, flipped
+from power_loss import Recorder, put_on_disk
 from safetensors.torch import save
 
 from semiseg_lib.core.durable import Damaged, read_json, seal, unseal
@@ -19,11 +21,6 @@ from semiseg_lib.stores.logits import LogitsStore, StaleLogits
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore, StalePseudoLabels
 from semiseg_lib.training import weights
 from semiseg_lib.training.weights import CheckpointMismatch, tensors
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from flips import each_flip, flipped
-from power_loss import Recorder, put_on_disk
 
 DESCRIPTION = {"model": {"depth": 3, "sizes": (1, 2)}, "seed": 0}
 MEMBERS = {"a.bin": b"first", "sub/b.bin": b"the second", "c.bin": b""}

@@ -1,13 +1,12 @@
 """The crop pair explorer: what it is given against the method, and what it shows in a browser."""
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from browsing import live, pixels
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods import CACConfig
@@ -17,10 +16,6 @@ from semiseg_lib.notebook.plots import colourise
 from semiseg_lib.notebook.widgets import CropPairExplorer
 from semiseg_lib.notebook.widgets.crop_pair_explorer import cell_truth
 from semiseg_lib.notebook.widgets.static_widget import PAYLOAD_LIMIT
-
-sys.path.append(str(Path(__file__).parent))
-
-from browsing import live, pixels
 
 CLASSES = ("background", "balloon", "car")
 COUNT, SIZE, STRIDE, GRID = 3, (48, 64), 4, (8, 8)

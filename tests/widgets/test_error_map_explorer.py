@@ -1,23 +1,16 @@
 """The error map explorer: its counts by hand, and what it shows in a browser."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import SLIDER, is_striped, live, move, numbers, opened, pixels, unpacked, written
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.notebook.plots import colourise, heat
 from semiseg_lib.notebook.widgets import ErrorMapExplorer
 from semiseg_lib.notebook.widgets.error_map_explorer import THRESHOLDS
 from semiseg_lib.notebook.widgets.static_widget import PAYLOAD_LIMIT
-
-sys.path.append(str(Path(__file__).parent))
-
-from browsing import live, opened, pixels
-from test_in_browser import SLIDER, is_striped, move, numbers, written
-from test_payloads import unpacked
 
 CLASSES = ("background", "balloon", "car")
 SIZE = (24, 32)

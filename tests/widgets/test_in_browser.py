@@ -1,48 +1,16 @@
 """The widgets in a real browser: from a file with no kernel and no network, and as a live view."""
 
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import SLIDER, is_striped, live, move, numbers, opened, pixels, written
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation.confidence import confidence_counts
 from semiseg_lib.notebook.plots import colourise
 from semiseg_lib.notebook.widgets import ThresholdExplorer
 
-sys.path.append(str(Path(__file__).parent))
-
-from browsing import live, opened, pixels
-
 NAMES = ("threshold-explorer", "pseudo-label-browser", "cutmix-sampler")
-SLIDER = "input[type=range]"
-
-
-def move(page, place, *keys):
-    place.locator(SLIDER).focus()
-    for key in keys:
-        page.keyboard.press(key)
-
-
-def numbers(place):
-    """The shares in the table, in percent, as they are written."""
-    return place.locator("table.scores tbody tr").evaluate_all(
-        "all => all.map(row => [...row.querySelectorAll('td')].map(cell => cell.innerText.trim()))")
-
-
-def written(share):
-    return "–" if np.isnan(share) else f"{100 * share:.1f}"
-
-
-def is_striped(colours):
-    """Which pixels show the grey of the stripes or between them, bool (H, W)."""
-    known = [(0x9A, 0xA0, 0xA8), (0xD9, 0xDC, 0xE0)]
-    low, high = np.min(known, axis=0), np.max(known, axis=0)
-    spread = colours.max(axis=2).astype(int) - colours.min(axis=2)
-    return ((colours >= low) & (colours <= high)).all(axis=2) & (spread <= 14)
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize("name", [*NAMES, "alpha-explorer"])
 def test_slider_and_pictures_answer_with_no_kernel_and_no_network(page, tmp_path, widgets, name):

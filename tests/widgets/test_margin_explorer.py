@@ -4,12 +4,11 @@ import base64
 import json
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from browsing import live, opened, pixels
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.losses import enlarge
@@ -19,10 +18,6 @@ from semiseg_lib.notebook.plots import colourise
 from semiseg_lib.notebook.widgets import MarginExplorer
 from semiseg_lib.notebook.widgets.encoding import quantise
 from semiseg_lib.notebook.widgets.static_widget import PAYLOAD_LIMIT, read_source
-
-sys.path.append(str(Path(__file__).parent))
-
-from browsing import live, opened, pixels
 
 CLASSES = ("background", "balloon", "car")
 EXPECTED = (0.9, 0.6, 0.2)

@@ -3,12 +3,12 @@
 import base64
 import io
 import json
-import zlib
 
 import numpy as np
 import pytest
 import torch
 import traitlets
+from browsing import unpacked
 from PIL import Image
 from torch.nn.functional import interpolate
 
@@ -19,10 +19,6 @@ from semiseg_lib.notebook.widgets.encoding import pack
 from semiseg_lib.notebook.widgets.static_widget import PAYLOAD_LIMIT
 
 NAMES = ("threshold-explorer", "pseudo-label-browser", "cutmix-sampler")
-
-
-def unpacked(text, shape):
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(shape)
 
 
 def through_json(widget):

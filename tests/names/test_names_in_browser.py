@@ -14,10 +14,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
-sys.path.append(str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1] / "widgets"))
-
 from browsing import live, ready
 from hostile import FEW, NAMES, SHOWN, make_widgets
 

@@ -1,5 +1,8 @@
 """Widgets in a browser: opening a page of them, looking at a canvas, standing in for a kernel."""
 
+import base64
+import zlib
+
 import numpy as np
 
 from semiseg_lib.core import escaping
@@ -66,3 +69,34 @@ def pixels(place, panel, size=(24, 32)):
       return found;
     }""", list(size))
     return np.array(flat, np.uint8).reshape(*size, 3)
+
+
+SLIDER = "input[type=range]"
+
+
+def move(page, place, *keys):
+    place.locator(SLIDER).focus()
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def numbers(place):
+    """The shares in the table, in percent, as they are written."""
+    return place.locator("table.scores tbody tr").evaluate_all(
+        "all => all.map(row => [...row.querySelectorAll('td')].map(cell => cell.innerText.trim()))")
+
+
+def written(share):
+    return "–" if np.isnan(share) else f"{100 * share:.1f}"
+
+
+def is_striped(colours):
+    """Which pixels show the grey of the stripes or between them, bool (H, W)."""
+    known = [(0x9A, 0xA0, 0xA8), (0xD9, 0xDC, 0xE0)]
+    low, high = np.min(known, axis=0), np.max(known, axis=0)
+    spread = colours.max(axis=2).astype(int) - colours.min(axis=2)
+    return ((colours >= low) & (colours <= high)).all(axis=2) & (spread <= 14)
+
+
+def unpacked(text, shape):
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(shape)

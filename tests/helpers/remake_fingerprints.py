@@ -1,6 +1,6 @@
-"""Write the fingerprints of every profile's configurations to ``tests/fingerprints.json``.
+"""Write the fingerprints of every profile's configurations to ``fingerprints.json``.
 
-Run it as ``python tests/remake_fingerprints.py`` after a change that is meant to change them.
+After a change that is meant to change them: ``python tests/helpers/remake_fingerprints.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every way to a result, and every input that one can change: what the walk takes its steps from.
 
 Run as a program it walks all of them, or those that are named, prints a table of what came of it,
-and fails where a way gave an old answer: ``python tests/experiments/ways.py [WAY ...]``.
+and fails where a way gave an old answer: ``python tests/helpers/ways.py [WAY ...]``.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ from unittest import mock
 from xml.etree import ElementTree
 
 import numpy as np
+import own_folder
 import torch
 from PIL import Image
 from safetensors.torch import save
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-import own_folder
 
 from semiseg_lib import cli, recipes, studies
 from semiseg_lib.batches.data import Data

@@ -269,8 +269,8 @@ def start(target, *arguments, **options):
     """Start a process that runs ``target``."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    here = Path(__file__).parent
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent)])  # the server's
+    here = Path(__file__).resolve().parent
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parents[1])])  # the server's
     started = context.Process(target=target, args=arguments, kwargs=options)
     started.start()
     return started

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from semiseg_lib import datasets, methods, recipes
 from semiseg_lib.batches.options import DataConfig
@@ -13,6 +14,7 @@ from semiseg_lib.experiments import Run
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.methods.pseudo_label import Selection
+from semiseg_lib.models import ModelConfig
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import Rounds
 
@@ -81,3 +83,39 @@ def examples() -> dict[type, Any]:
     held = [*runs, *(DataConfig(name) for name in SHIPPED), *named_profiles().values()]
     found = {type(one): one for value in held for one in within(value)}
     return {kind: found[kind] if kind in found else kind() for kind in option_classes()}
+
+
+EXAMPLES = examples()
+
+
+def another(value: Any, hint: Any) -> Any:
+    """Return a value that a field of this type can hold instead of ``value``."""
+    if get_origin(hint) is Literal:
+        return next((one for one in get_args(hint) if one != value), f"not {value}")
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, str):
+        return f"{value}x"
+    if isinstance(value, tuple):
+        inner = get_args(hint)[0]
+        return (*value[:-1], another(value[-1], inner)) if value else (
+            EXAMPLES[inner] if inner in EXAMPLES else inner(3),
+        )
+    if isinstance(value, Mapping):
+        return {**value, "further": next(iter(value.values()), EXAMPLES[ModelConfig])}
+    if is_dataclass(value):
+        name = next(one.name for one in fields(value)) if fields(value) else ""
+        return changed(value, name) if name else EXAMPLES[ModelConfig]
+    if value is None:
+        return next(EXAMPLES[one] for one in get_args(hint) if is_dataclass(one))
+    raise AssertionError(f"{value!r}: a value that this test cannot change; teach it")
+
+
+def changed(value: Any, name: str) -> Any:
+    """Return options that differ in one field; nothing is checked."""
+    hint = get_type_hints(type(value))[name]
+    found = copy(value)
+    object.__setattr__(found, name, another(getattr(value, name), hint))
+    return found
