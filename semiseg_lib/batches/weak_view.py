@@ -27,11 +27,6 @@ from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 
-make_torchvision_importable()
-
-from torchvision.transforms.v2 import InterpolationMode  # noqa: E402
-from torchvision.transforms.v2 import functional as v2  # noqa: E402
-
 PADDING_COLOUR = np.array([124, 116, 104], np.uint8)[:, None, None]
 """ImageNet's mean colour: what lies outside an image looks like nothing in particular."""
 
@@ -77,11 +72,11 @@ class View:
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """Return the view of an image uint8 (3, H, W): uint8 (3, h, w)."""
-        return self._window(self._resized(image, InterpolationMode.BILINEAR), PADDING_COLOUR)
+        return self._window(self._resized(image, "bilinear"), PADDING_COLOUR)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Return the view of a mask uint8 (H, W): uint8 (h, w), padding void."""
-        return self._window(self._resized(mask[None], InterpolationMode.NEAREST_EXACT), VOID)[0]
+        return self._window(self._resized(mask[None], "nearest-exact"), VOID)[0]
 
     def inside(self) -> np.ndarray:
         """Return bool (h, w), True where the view shows the image."""
@@ -140,12 +135,18 @@ class View:
             logits = below
         return logits
 
-    def _resized(self, maps: np.ndarray, how: InterpolationMode) -> np.ndarray:
+    def _resized(self, maps: np.ndarray, how: str) -> np.ndarray:
         """Maps (C, H, W), all of them: a part resized by itself would not be quite the same."""
         if self.scaled == self.source:
             return maps
+        make_torchvision_importable()  # takes more than a second: here, not with this module
+        from torchvision.transforms.v2 import InterpolationMode, functional
+
         tensor = torch.from_numpy(np.require(maps, requirements="W"))
-        return v2.resize(tensor, list(self.scaled), how, antialias=True).numpy()
+        resized = functional.resize(
+            tensor, list(self.scaled), InterpolationMode(how), antialias=True
+        )
+        return resized.numpy()
 
     def _window(self, maps: np.ndarray, padding: np.ndarray | int) -> np.ndarray:
         """What the view shows of resized maps (C, H, W): (C, h, w), ``padding`` beyond them."""

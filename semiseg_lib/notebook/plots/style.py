@@ -13,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from PIL import Image
-from scipy.spatial import cKDTree
 
 from semiseg_lib.core import durable, escaping, paths
 from semiseg_lib.core.terminal import say
@@ -141,6 +140,8 @@ def _in_few_colours(image: Image.Image) -> Image.Image:
     rest = image.quantize(256 - len(kept), method=Image.Quantize.MEDIANCUT).getpalette()
     palette = np.vstack([kept, np.reshape(rest, (-1, 3))])[:256].astype(np.uint8)
     # Pillow's own look-up is coarse and would shift the exact colours.
+    from scipy.spatial import cKDTree  # takes 0.2 s
+
     nearest = cKDTree(palette).query(colours)[1].astype(np.uint8)
     few = Image.fromarray(nearest[where.ravel()].reshape(pixels.shape[:2]))
     few.putpalette(palette.ravel().tolist())
