@@ -6,6 +6,7 @@ What needs torch is imported when a command runs, so that help and wrong flags a
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,15 @@ import semiseg_lib
 from semiseg_lib.cli import commands, data, runs
 from semiseg_lib.cli.renamed import refuse_old_names
 from semiseg_lib.core import escaping
-from semiseg_lib.core.terminal import say
+from semiseg_lib.core.terminal import Style, give, say, written_as
 
+DESCRIPTION = (
+    "Semi-supervised semantic segmentation, stage by stage. `semiseg COMMAND --help` lists a "
+    "command's flags; `semiseg --version` prints the version. Every command also takes --quiet "
+    "(no progress bars and no remarks: results and warnings) and --json (the result as one JSON "
+    "document on standard output, all else on standard error). Exit codes: 0 done, 1 failed with "
+    "a message, 2 wrong flags, 130 interrupted."
+)
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
 
@@ -26,21 +34,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0 done, 1 failed with a message, 2 wrong flags."""
     _write_utf8()
     arguments = [_expanded(one) for one in (sys.argv[1:] if arguments is None else arguments)]
-    command, rest = (arguments or [""])[0], arguments[1:]
-    if arguments == ["--version"]:
-        say(f"semiseg {semiseg_lib.__version__}")
-        return 0
+    style = Style(quiet="--quiet" in arguments, json="--json" in arguments)
+    arguments = [one for one in arguments if one not in ("--quiet", "--json")]
     try:
-        refuse_invisible(arguments)
-        refuse_old_names(arguments)
-        if command in OWN_PARSERS:
-            return OWN_PARSERS[command](rest) or 0
-        return tyro.extras.subcommand_cli_from_dict(
-            dict(COMMANDS), args=arguments, prog="semiseg",
-            description="Semi-supervised semantic segmentation, stage by stage. `semiseg COMMAND "
-            "--help` lists a command's flags; `semiseg --version` prints the version. Exit "
-            "codes: 0 done, 1 failed with a message, 2 wrong flags, 130 interrupted.",
-        ) or 0
+        with written_as(style):
+            code = _run(arguments)
+            sys.stdout.flush()
+            return code
+    except SystemExit as stopped:
+        if not stopped.code and len(arguments) > 1 and {"-h", "--help"} & set(arguments):
+            say("Also --quiet and --json, as every command: see `semiseg --help`.")
+        raise
+    except BrokenPipeError:  # such as `semiseg runs | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except EXPECTED as error:
         say(f"semiseg: {error}", sys.stderr)
         return 1
@@ -48,6 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = str(error) or "the same command continues from the last checkpoint"
         say(f"semiseg: stopped; {said}.", sys.stderr)
         return 130
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command; return the exit code."""
+    if arguments == ["--version"]:
+        give({"version": semiseg_lib.__version__}, f"semiseg {semiseg_lib.__version__}")
+        return 0
+    refuse_invisible(arguments)
+    refuse_old_names(arguments)
+    command, rest = (arguments or [""])[0], arguments[1:]
+    if command in OWN_PARSERS:
+        return OWN_PARSERS[command](rest) or 0
+    return tyro.extras.subcommand_cli_from_dict(
+        dict(COMMANDS), args=arguments, prog="semiseg", description=DESCRIPTION
+    ) or 0
 
 
 def refuse_invisible(arguments: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ from semiseg_lib.cli.flags import (
 )
 from semiseg_lib.core.durable import Damaged, locked, move
 from semiseg_lib.core.paths import reading_root, shown, work_root, working_in
-from semiseg_lib.core.terminal import say, say_once
+from semiseg_lib.core.terminal import give, say
 from semiseg_lib.evaluation.options import WHOLE_IMAGE
 from semiseg_lib.experiments import Machine, Run, semi_supervised
 from semiseg_lib.experiments import self_correction as story
@@ -159,15 +159,26 @@ def run(
     if not other_data:
         refuse_other_inputs(description, path, value, experiments.Inputs(machine.root))
     trained = experiments.resolve(value, machine, anew=not resume)
-    say_once(f"run: {shown(trained.folder.path)}")
+    if _is_main():
+        path = trained.folder.path
+        give({"run": path, "config": path / CONFIG}, f"run: {shown(path)}")
+
+
+def _is_main() -> bool:
+    """Return whether this is the main process of a job, or the only one."""
+    from accelerate import PartialState
+
+    return PartialState().is_main_process
 
 
 def logits(common: CommonFlags = Common()) -> None:
     """Store the ancillary's logits of all unlabelled images."""
     logits = story.logits(common.chosen("ancillary"), common.seed)
     store = experiments.resolve(logits, common.machine)
-    say(f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
-        f"{shown(store.folder)}")
+    give({"folder": store.folder, "images": len(store.names),
+          "bytes per image": store.bytes_per_image},
+         f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
+         f"{shown(store.folder)}")
 
 
 def evaluate(
@@ -209,8 +220,10 @@ def predict(
 
     trained = experiments.open_run(run, device).chosen()
     written = predict_files(trained.method, trained.classes, source, out, protocol)
-    say(f"{len(written)} images segmented with the {trained.which} weights of {shown(run)}; "
-        f"labels and overlays are in {shown(out)}")
+    give({"run": run, "weights": trained.which, "classes": list(trained.classes),
+          "labels": written},
+         f"{len(written)} images segmented with the {trained.which} weights of {shown(run)}; "
+         f"labels and overlays are in {shown(out)}")
 
 
 def pipeline(common: CommonFlags = Common()) -> None:
@@ -230,13 +243,16 @@ def pipeline(common: CommonFlags = Common()) -> None:
     for value in runs.values():
         inputs.identity(value)  # refuses what cannot be trained before anything is
     trained = {name: experiments.resolve(value, machine) for name, value in runs.items()}
-    rows = [
-        {"model": name,
-         "mIoU (%)": f"{studies.percent(one.evaluate('test', profile.protocol)):.1f}",
-         "minutes": f"{one.record['seconds'] / 60:.1f}", "run": shown(one.folder.path)}
-        for name, one in trained.items()
-    ]
-    say_once(results_table(rows))
+    scores = {name: one.evaluate("test", profile.protocol) for name, one in trained.items()}
+    if _is_main():
+        give({"split": "test", "models": [
+            {"model": name, "mean_iou": scores[name].mean_iou, "seconds": one.record["seconds"],
+             "run": one.folder.path} for name, one in trained.items()
+        ]}, results_table([
+            {"model": name, "mIoU (%)": f"{100 * scores[name].mean_iou:.1f}",
+             "minutes": f"{one.record['seconds'] / 60:.1f}", "run": shown(one.folder.path)}
+            for name, one in trained.items()
+        ]))
 
 
 def study(
@@ -270,16 +286,18 @@ def study(
         records = studies.run(name, chosen, seeds or None, machine, only, anew, path)
     rows = [
         {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
-         "seeds": str(records.seeds(key))}
+         "seeds": records.seeds(key)}
         for key, arm in studies.STUDIES[name].items() if records.scores(key)
     ]
-    say(results_table(rows, plain=["mIoU on test (%)"]))
-    say(f"records: {shown(path)}")
-    say(f"made with: {records.made_with}")
-    for said in filter(None, (records.mark, records.left_out_text)):
-        say(said)
+    notes = [note for note in (records.mark, records.left_out_text) if note]
     if (served := studies.read(name, chosen)).legacy:
-        say(f"Chapters and tables still show the stored rows of this study: {served.mark}")
+        notes.append(f"Chapters and tables still show the stored rows of this study: {served.mark}")
+    table = results_table([{**row, "seeds": str(row["seeds"])} for row in rows],
+                          plain=["mIoU on test (%)"])
+    give({"study": name, "records": path, "arms": rows, "made with": records.made_with,
+          "notes": notes},
+         "\n".join([str(table), f"records: {shown(path)}", f"made with: {records.made_with}",
+                    *notes]))
 
 
 @contextmanager

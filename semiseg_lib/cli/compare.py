@@ -12,7 +12,7 @@ from semiseg_lib.core import escaping
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.escaping import listed
 from semiseg_lib.core.paths import shown
-from semiseg_lib.core.terminal import say
+from semiseg_lib.core.terminal import give, say
 from semiseg_lib.notebook.tables import results_table
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import comparison
@@ -41,11 +41,14 @@ def print_comparison(
     if against not in found.rows:
         raise ValueError(f"{against!r} is not a row with records; choose from "
                          f"{listed(found.rows)}.")
-    say(as_text(found, against, ratio))
+    frame = as_frame(found, against, ratio)
+    give({"dataset": dataset, "profile": profile.name, "against": against, "ratio": ratio,
+          "rows": frame.to_dict("records"), "missing": list(found.missing)},
+         as_text(found, against, ratio))
     if out is not None:
         with atomic_write(out) as temporary:
             if out.suffix == ".csv":
-                text = as_csv(as_frame(found, against, ratio))
+                text = as_csv(frame)
             else:
                 text = as_text(found, against, ratio, escape=escaping.markdown) + "\n"
             temporary.write_text(text, encoding="utf-8", newline="\n")

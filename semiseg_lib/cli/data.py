@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.cli.flags import Common, CommonFlags
 from semiseg_lib.core import escaping
 from semiseg_lib.core.paths import reading_root, shown, work_root
-from semiseg_lib.core.terminal import say
+from semiseg_lib.core.terminal import give, say
 from semiseg_lib.datasets.acquire import Download, extract_frames
 from semiseg_lib.datasets.audit import Report, audit_dataset
 from semiseg_lib.datasets.camvid import FRAMES
@@ -50,15 +51,16 @@ def minivoc(common: CommonFlags = Common()) -> None:
         name: all(map(data.source.has_boxes, members)) for name, members in data.names.items()
     }
     rows = [
-        {"list": name, "images": str(len(members)),
+        {"list": name, "images": len(members),
          "masks": "hidden" if name == "unlabelled" else "yes",
          "boxes": "yes" if has_boxes[name] else "no"}
         for name, members in data.names.items()
     ]
-    say(results_table(rows))
-    say(f"classes: {escaping.listed(data.classes)}")
-    if data.source.folder is not None:
-        say(f"folder:  {shown(data.source.folder)}")
+    folder = data.source.folder
+    table = results_table([{**row, "images": str(row["images"])} for row in rows])
+    text = f"{table}\nclasses: {escaping.listed(data.classes)}"
+    give({"lists": rows, "classes": list(data.classes), "folder": folder},
+         text if folder is None else f"{text}\nfolder:  {shown(folder)}")
 
 
 def _downloads() -> dict[str, Callable[..., int]]:
@@ -78,13 +80,15 @@ def _command(dataset: datasets.Dataset, download: Download) -> Callable[..., int
         root = root or work_root() / "datasets"
         say(f"Terms: {download.terms}")
         counts = download.get(root, True)
-        say(results_table([
+        table = results_table([
             {"files": one.what, "found": str(one.found), "whole": str(one.expected),
              "": "" if one.complete else "← not whole"} for one in counts
-        ]))
+        ])
         whole = all(one.complete for one in counts)
-        say("All there." if whole else "Some of it is missing: if no subset was meant, move the "
-            "folder away and run the same command again.")
+        give({"folder": root, "whole": whole, "counts": [
+            {"files": one.what, "found": one.found, "whole": one.expected} for one in counts
+        ]}, f"{table}\n" + ("All there." if whole else "Some of it is missing: if no subset was "
+                            "meant, move the folder away and run the same command again."))
         if dataset.audit is not None:
             say(f"Next: semiseg data check {dataset.name} --root {escaping.shell(shown(root))}")
         say(f"(SEMISEG_DATA={escaping.shell(shown(root))} names the folder once and for all.)")
@@ -112,9 +116,13 @@ def frames(
         size: width and height to resize to, as the labelled images have; unset: the video's own.
     """
     folder = (root or work_root() / "datasets") / "camvid" / FRAMES
-    for video in videos:
-        count = extract_frames(video, folder / video.stem, every, size)
-        say(f"{count} frames of {escaping.visible(video.name)} in {shown(folder / video.stem)}")
+    counts = {
+        video: extract_frames(video, folder / video.stem, every, size) for video in videos
+    }
+    give({"videos": [{"video": video, "frames": count, "folder": folder / video.stem}
+                     for video, count in counts.items()]},
+         "\n".join(f"{count} frames of {escaping.visible(video.name)} in "
+                   f"{shown(folder / video.stem)}" for video, count in counts.items()))
 
 
 def check(
@@ -137,7 +145,8 @@ def check(
     if declared.needs_root:
         root = reading_root(root)
     report = audit_dataset(dataset, root, lists, sample, workers, progress=True)
-    say(as_text(report))
+    give({"dataset": dataset, "failed": report.failed,
+          "findings": [asdict(one) for one in report.findings]}, as_text(report))
     if declared.licence:
         say(f"Terms: {declared.licence}")
     return int(report.failed)
@@ -187,6 +196,8 @@ def split(
     images = Data(config, seed, root).candidates
     names = choose_names(images, labelled, seed)
     write_list(names, out)
-    say(f"{labelled} of {len(images)} images, seed {seed}, "
-        f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"
-        f"sha256:  {list_digest(names)} (of the sorted names)")
+    digest = list_digest(names)
+    give({"list": out, "labelled": labelled, "of": len(images), "seed": seed, "sha256": digest},
+         f"{labelled} of {len(images)} images, seed {seed}, "
+         f"all {len(images.classes)} classes occur\nlist:    {shown(out)}\n"
+         f"sha256:  {digest} (of the sorted names)")

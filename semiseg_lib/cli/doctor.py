@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from semiseg_lib.core import compat
 from semiseg_lib.core.paths import dataset_root, work_root
 from semiseg_lib.core.provenance import version_of
-from semiseg_lib.core.terminal import say
+from semiseg_lib.core.terminal import give
 from semiseg_lib.datasets.dataset import Dataset, find, names
 
 INSTALL = 'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"'
@@ -192,10 +192,10 @@ def examine() -> list[Diagnosis]:
 def main() -> int:
     """Check this machine: versions, device, memory, datasets; exit code 1 if one needs a fix."""
     found = examine()
-    for one in found:
-        say(one)
     failed = sum(one.status == "FAIL" for one in found)
-    say(f"\n{failed} to fix." if failed else "\nEverything that the book needs is here.")
+    verdict = f"{failed} to fix." if failed else "Everything that the book needs is here."
+    give({"failed": failed, "findings": list(map(asdict, found))},
+         "\n".join([*map(str, found), "", verdict]))
     return 1 if failed else 0
 
 

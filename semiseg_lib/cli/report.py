@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from accelerate import PartialState
@@ -15,7 +16,7 @@ from semiseg_lib.core import escaping
 from semiseg_lib.core.durable import atomic_write, write_json
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.provenance import code_version, state_of_machine
-from semiseg_lib.core.terminal import say
+from semiseg_lib.core.terminal import give
 from semiseg_lib.evaluation.metrics import Evaluation
 from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Trained
@@ -58,17 +59,21 @@ def report(trained: Trained, split: Literal["val", "test"], protocol: Protocol) 
     accuracy = f"pixel accuracy: {100 * last.pixel_accuracy:.1f} %"
     measured = (f"measured on {len(images)} {split} images (digest {digest[:10]}), "
                 f"{_in_words(protocol)}")
-    say(f"{table}\n{summary}\n{accuracy}\n{measured}")
-    say(f"run: {shown(trained.folder.path)}")
     text = f"{table.lines(escaping.markdown)}\n\n{summary}\n\n{accuracy}\n\n{measured}\n"
-    say(_keep(trained, split, scores, text))
+    path, problem = _keep(trained, split, scores, text)
+    run = trained.folder.path
+    give({"run": run, "scores": path, **scores},
+         f"{table}\n{summary}\n{accuracy}\n{measured}\nrun: {shown(run)}\n"
+         f"scores: {problem or shown(path)}")
 
 
-def _keep(trained: Trained, split: str, scores: dict[str, Any], text: str) -> str:
-    """Store scores beside a run; return where, or why not."""
+def _keep(
+    trained: Trained, split: str, scores: dict[str, Any], text: str
+) -> tuple[Path | None, str]:
+    """Store scores beside a run; return the file, or None and why not."""
     run = trained.folder.path
     if digest_of_bytes(run) != trained.stored:
-        return "scores: not stored, because the run was trained anew meanwhile"
+        return None, "not stored, because the run was trained anew meanwhile"
     key = hashlib.sha256(
         json.dumps([scores["protocol"], scores["images"]], sort_keys=True).encode()
     ).hexdigest()[:8]
@@ -83,9 +88,9 @@ def _keep(trained: Trained, split: str, scores: dict[str, Any], text: str) -> st
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         if error.errno in READ_ONLY:
-            return "scores: not stored, because the run's folder is read-only"
-        return f"scores: not stored ({error})"
-    return f"scores: {shown(path)}"
+            return None, "not stored, because the run's folder is read-only"
+        return None, f"not stored ({error})"
+    return path, ""
 
 
 def _in_words(protocol: Protocol) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from semiseg_lib.core.paths import shown, work_root
-from semiseg_lib.core.terminal import say
+from semiseg_lib.core.terminal import give, say
 
 if TYPE_CHECKING:
     from semiseg_lib.experiments.inventory import Item
@@ -26,8 +27,12 @@ def list_runs(root: Path | None = None) -> None:
     from semiseg_lib.experiments.inventory import inventory, prunable
 
     items = inventory(root)
-    _print(items)
-    if found := prunable(items):
+    found = prunable(items)
+    give({"folder": work_root(), "items": [
+        {"path": one.path, "state": one.state, "bytes": one.size, "why": one.why,
+         "prunable": one in found} for one in items
+    ]}, _table(items))
+    if found:
         say(f"{len(found)} of them, {_megabytes(found)}, would not be used as they are, or lack "
             "what they were made from; `semiseg runs prune` shows and removes those.")
 
@@ -41,18 +46,18 @@ def prune(root: Path | None = None, yes: bool = False) -> None:
     """
     from semiseg_lib.experiments.inventory import inventory, prunable, remove
 
-    found = prunable(inventory(root))
+    found, removed = prunable(inventory(root)), []
     if not found:
-        say(f"Nothing to remove in {shown(work_root())}.")
-        return
-    _print(found)
-    if not yes and not _agreed(f"Remove these {len(found)}, {_megabytes(found)}? [y/N] "):
-        say("Nothing was removed.")
-        return
-    removed = [item for item in found if remove(item)]
-    say(f"Removed {len(removed)}, {_megabytes(removed)}.")
-    if len(removed) < len(found):
-        say(f"Kept {len(found) - len(removed)} that were written again meanwhile.")
+        said = f"Nothing to remove in {shown(work_root())}."
+    elif not yes and not _agreed(found):
+        said = "Nothing was removed."
+    else:
+        removed = [item for item in found if remove(item)]
+        said = f"Removed {len(removed)}, {_megabytes(removed)}."
+        if len(removed) < len(found):
+            said += f" Kept {len(found) - len(removed)} that were written again meanwhile."
+    give({"folder": work_root(), "removed": [one.path for one in removed],
+          "kept": [one.path for one in found if one not in removed]}, said)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -63,15 +68,17 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _agreed(question: str) -> bool:
+def _agreed(items: Sequence[Item]) -> bool:
+    """Show items and ask whether to remove them, on standard error as any question."""
+    say(f"{_table(items)}\nRemove these {len(items)}, {_megabytes(items)}? [y/N]", sys.stderr)
     try:
-        return input(question).strip().lower() in ("y", "yes")
+        return input().strip().lower() in ("y", "yes")
     except EOFError:  # no terminal to ask
-        say()
         return False
 
 
-def _print(items: Sequence[Item]) -> None:
+def _table(items: Sequence[Item]) -> str:
+    """Return the items as a table under the name of the work folder."""
     from semiseg_lib.notebook.tables import results_table
 
     rows = [
@@ -79,8 +86,7 @@ def _print(items: Sequence[Item]) -> None:
          "MB": f"{item.size / 1e6:.1f}", "why": item.why or "–"}
         for item in items
     ]
-    say(f"In {shown(work_root())}:")
-    say(results_table(rows) if rows else "nothing is stored yet.")
+    return f"In {shown(work_root())}:\n{results_table(rows) if rows else 'nothing is stored yet.'}"
 
 
 def _megabytes(items: Sequence[Item]) -> str:

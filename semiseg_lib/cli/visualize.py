@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.paths import shown
-from semiseg_lib.core.terminal import say
+from semiseg_lib.core.terminal import give
 from semiseg_lib.datasets.labels import VOID, read_image, read_mask
 from semiseg_lib.evaluation.predict import evaluating, padded
 from semiseg_lib.experiments import open_run
@@ -53,8 +53,8 @@ def write_figure(
     kept = right >= options.threshold
     with atomic_write(out) as temporary:
         temporary.write_bytes(png_bytes(drawn(image, labels, right, kept, classes, mask)))
-    say(summary(labels, kept, mask))
-    say(f"figure: {shown(out)}")
+    give({"figure": out, "kept": kept.mean()},
+         f"{summary(labels, kept, mask)}\nfigure: {shown(out)}")
 
 
 def judged(method: ELN, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,14 @@
-"""What the library says while it works: messages and progress bars, in which names are text."""
+"""What the library says while it works: remarks, results and progress bars; names are text."""
 
 from __future__ import annotations
 
+import json
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -11,26 +16,87 @@ from tqdm import tqdm
 from semiseg_lib.core import escaping
 
 
+@dataclass(frozen=True)
+class Style:
+    """How a command writes.
+
+    Attributes:
+        quiet: only results and warnings; no progress bars and no remarks.
+        json: a result is one JSON document on standard output; remarks go to standard error.
+    """
+
+    quiet: bool = False
+    json: bool = False
+
+
+_styles = [Style()]
+
+
+@contextmanager
+def written_as(style: Style) -> Iterator[None]:
+    """Write in a style for as long as the context lasts."""
+    _styles.append(style)
+    try:
+        yield
+    finally:
+        _styles.pop()
+
+
 def say(message: object = "", file: TextIO | None = None) -> None:
-    """Print a message above any progress bar.
+    """Print a remark above any progress bar.
 
     Args:
         message: its text, of one or several lines.
-        file: where to; None for standard output.
+        file: sys.stderr for a warning, which is always printed; None for any other remark.
     """
-    file = file or sys.stdout
-    tqdm.write(escaping.terminal(message), file=file)
-    file.flush()
+    style = _styles[-1]
+    if file is None and style.quiet:
+        return
+    _write(message, file or (sys.stderr if style.json else sys.stdout))
 
 
 def say_once(message: object) -> None:
-    """Print a message on the main process of a job only."""
+    """Print a remark on the main process of a job only."""
     from accelerate import PartialState  # takes half a second, and most callers have it
 
     if PartialState().is_main_process:
         say(message)
 
 
+def give(result: Mapping[str, Any], text: object) -> None:
+    """Print what a command was asked for, on standard output whatever the style.
+
+    Args:
+        result: the same for a machine: numbers in full precision, fractions in [0, 1], absolute
+            paths; a number that is not finite becomes null.
+        text: for a person.
+    """
+    if _styles[-1].json:
+        _write(json.dumps(_plain(result), indent=1, allow_nan=False), sys.stdout)
+    else:
+        _write(text, sys.stdout)
+
+
 def progress_bar(iterable: Iterable | None = None, desc: str | None = None, **options: Any) -> tqdm:
     """Return a progress bar; the arguments are tqdm's."""
+    if _styles[-1].quiet:
+        options["disable"] = True
     return tqdm(iterable, None if desc is None else escaping.visible(desc), **options)
+
+
+def _write(message: object, file: TextIO) -> None:
+    tqdm.write(escaping.terminal(message), file=file)
+    file.flush()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if hasattr(value, "item"):  # a number of numpy
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,132 @@
+"""How commands write: --json is one document on standard output, --quiet says what was asked."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import own_folder
+import pytest
+
+from semiseg_lib import recipes
+from semiseg_lib.cli import COMMANDS, data, main
+from semiseg_lib.core.terminal import Style, give, progress_bar, say, written_as
+
+ON_CPU = ["--device", "cpu"]
+FOLDER = ["--dataset", "folder", "--profile", "smoke", *ON_CPU]
+DOCUMENTS = {
+    "doctor": ["failed", "findings"],
+    "data minivoc --profile smoke": ["classes", "folder", "lists"],
+    "data check minivoc": ["dataset", "failed", "findings"],
+    "data split minivoc --labelled 8 --out {out}/list.txt": [
+        "labelled", "list", "of", "seed", "sha256"],
+    "train supervised {folder}": [
+        "classes", "confusion", "count", "images", "mean_iou", "pixel_accuracy",
+        "protocol", "run", "scores", "split", "weights"],
+    "evaluate {run} --root {root} --device cpu": [
+        "classes", "confusion", "count", "images", "mean_iou", "pixel_accuracy",
+        "protocol", "run", "scores", "split", "weights"],
+    "predict {root}/images --run {run} --out {out}/labels --device cpu": [
+        "classes", "labels", "run", "weights"],
+    "run {run} --root {root} --device cpu": ["config", "run"],
+    "runs --root {root}": ["folder", "items"],
+    "runs prune --root {root} --yes": ["folder", "kept", "removed"],
+    "compare --profile laptop": ["against", "dataset", "missing", "profile", "ratio", "rows"],
+}
+"""{command: the keys of its document}, in an order in which each finds what it needs."""
+ELSEWHERE = {
+    "logits": "as `run`; in tests/test_cli.py as text",
+    "pipeline": "trains five models; in tests/test_cli.py as text",
+    "study": "trains; in tests/test_studies.py as text",
+    "visualize": "needs a run of eln; in tests/test_visualize.py as text",
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """What stands in braces above, and a work folder with a trained run."""
+    folder = tmp_path_factory.mktemp("output")
+    root = own_folder.draw(folder / "own")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMISEG_WORK", str(folder / "work"))
+        patch.delenv("SEMISEG_DATA", raising=False)
+        load = recipes.load
+        tiny = own_folder.load_instead(own_folder.profile())
+        patch.setattr(recipes, "load", lambda profile=None, dataset="minivoc", method="": (
+            tiny if dataset == "folder" else load)(profile, dataset, method))
+        assert main(["train", "supervised", *FOLDER, "--root", str(root)]) == 0
+        run, = (folder / "work" / "runs").iterdir()
+        yield {"root": root, "run": run, "out": folder,
+               "folder": " ".join([*FOLDER, "--root", str(root)])}
+
+
+def test_every_command_is_here_or_said_to_be_elsewhere():
+    assert {command.split()[0] for command in DOCUMENTS} | set(ELSEWHERE) == set(COMMANDS)
+    assert {"minivoc", "check", "split"} <= set(data.commands())
+
+
+@pytest.mark.parametrize("command", DOCUMENTS)
+def test_json_is_one_document_on_standard_output(places, capsys, command):
+    capsys.readouterr()
+    assert main([*command.format(**places).split(), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sorted(found) == DOCUMENTS[command]
+
+
+@pytest.mark.parametrize("command", DOCUMENTS)
+def test_quiet_says_the_result_and_shows_no_bar(places, capsys, command):
+    capsys.readouterr()
+    main([*command.format(**places).split(), "--quiet"])
+    printed = capsys.readouterr()
+    assert printed.out.strip() and printed.err == ""
+
+
+def test_the_numbers_are_those_that_are_stored(places, capsys):
+    capsys.readouterr()
+    main(["evaluate", str(places["run"]), "--root", str(places["root"]), *ON_CPU, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    stored = json.loads(Path(found["scores"]).read_text(encoding="utf-8"))
+    assert found["mean_iou"] == stored["mean_iou"] and found["confusion"] == stored["confusion"]
+
+
+def test_styles_hold_for_their_context(capsys):
+    with written_as(Style(quiet=True)):
+        say("a remark")
+        say("a warning", sys.stderr)
+        give({"a": 1}, "the result")
+        assert progress_bar(range(3)).disable
+    assert capsys.readouterr() == ("the result\n", "a warning\n")
+    with written_as(Style(json=True)):
+        say("a remark")
+        give({"a": np.float32(0.5), "b": math.nan, "c": (Path("x"), [np.int64(3)])}, "unseen")
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"a": 0.5, "b": None, "c": [str(Path("x").absolute()), [3]]}
+    assert printed.err == "a remark\n"
+    say("again")
+    assert capsys.readouterr().out == "again\n"
+
+
+@pytest.mark.parametrize("command", ["predict", "train fixmatch", "runs prune", "data check"])
+def test_the_help_of_every_command_names_them(capsys, command):
+    with pytest.raises(SystemExit) as stopped:
+        main([*command.split(), "--help"])
+    assert not stopped.value.code
+    assert "--quiet and --json" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes of this kind")
+@pytest.mark.parametrize("command", [["--help"], ["train", "eln", "--help"], ["doctor"]])
+def test_a_reader_that_stops_reading_gets_no_message(command, tmp_path):
+    """``semiseg COMMAND | head -n 0``."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "semiseg_lib", *command], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "SEMISEG_WORK": str(tmp_path)},
+    )
+    process.stdout.close()
+    assert process.stderr.read().decode() == ""
+    assert process.wait() in (0, 1)
