@@ -17,7 +17,7 @@ from semiseg_lib.cli import main
 from semiseg_lib.recipes import load
 from semiseg_lib.studies import comparison
 from semiseg_lib.studies import records as stored_records
-from semiseg_lib.studies.comparison import Row, difference, holm
+from semiseg_lib.studies.comparison import Difference, Row, difference, holm
 from semiseg_lib.studies.entries import COMPARISONS, Entry
 from semiseg_lib.studies.marks import NO_SETTINGS
 
@@ -38,9 +38,11 @@ def made(threads: int = 1, code: str = "abc") -> list[dict]:
     return [{"machine": machine, "code": code}]
 
 
-def store(folder, profile, scores, legacy: str = "", made_with=None) -> None:
+def store(
+    folder, profile, scores, legacy: str = "", made_with=None, test: str = "t", data: str = "d"
+) -> None:
     """Write records as a study would; with a commit, as one of earlier code did."""
-    new = {"identity": "0", "images": {"test": "t"}, "data": "d", "data of all arms": ["d"],
+    new = {"identity": "0", "images": {"test": test}, "data": data, "data of all arms": [data],
            "commit": "abc", "date": "2026-01-01T00:00:00+00:00", "made with": made_with or made()}
     for study, group in itertools.groupby(scores.items(), key=lambda item: item[0][0]):
         rows = [
@@ -307,6 +309,32 @@ def test_rows_of_different_versions_of_the_code_are_not_paired_silently(records)
     assert "seeds 11, 12, 13, 15 were made in different states" in found.mark
     assert "or by different versions of the code" in found.mark
     assert "made by 2 versions of the code (15 rows: abc; 4 rows: abc and def)" in found.mark
+
+
+@pytest.mark.parametrize("files", [{"test": "other"}, {"data": "other"}])
+def test_rows_of_other_files_are_not_paired(records, files, capsys):
+    """A study that ran before a file changed and one that ran after it: no difference is shown."""
+    one = {("unlabelled", "longer"): SCORES["unlabelled", "longer"]}
+    two = {("hurried", "none"): {11: 40.0, 12: 41.0, 13: 40.5}}
+    store(records, LAPTOP, one)
+    store(records, LAPTOP, two)
+    same = comparison.read("minivoc", LAPTOP)
+    assert same.differences("longer")["none"].interval and not same.of_other_images
+    together = studies.read_together(("hurried", "unlabelled"), LAPTOP)
+    assert not any("other images" in one.mark for one in together.values())
+
+    store(records, LAPTOP, two, **files)
+    found = comparison.read("minivoc", LAPTOP)
+    assert found.differences("longer")["none"] == Difference((), None, 1.0)
+    name, = found.of_other_images
+    assert f"Made from other images than the rest, because files changed in between: {name}." in (
+        found.mark)
+    main(["compare", "--profile", "laptop"])
+    assert "Made from other images than the rest" in capsys.readouterr().out
+    if "data" in files:
+        marks = [one.mark for one in
+                 studies.read_together(("hurried", "unlabelled"), LAPTOP).values()]
+        assert all("Made from other images than the rest" in mark for mark in marks)
 
 
 def test_seeds_that_a_later_version_added_are_told_though_every_pair_is_of_one(records):

@@ -17,7 +17,7 @@ import torch
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.escaping import listed, visible
 from semiseg_lib.core.fingerprint import digest, dump, plain
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
@@ -118,7 +118,8 @@ class Inputs:
 
         Raises:
             FileNotFoundError: the dataset or an encoder's weights are not there.
-            ValueError: the images do not suit the method; the message says why.
+            ValueError: the images do not suit the method, or what the value builds on has other
+                classes or labels other images; the message says why.
         """
         key = digest({"kind": KINDS[type(value)], "value": dump(value)})
         if key not in self._known:
@@ -132,12 +133,11 @@ class Inputs:
             ValueError: the images do not suit the method; the message says why.
         """
         data = self.data(value)
-        if isinstance(value, PseudoLabels):
-            return {"unlabelled": data.unlabelled.without_labels()}
         if not isinstance(value, Run):
-            part = value.part if isinstance(value, Logits) else value.ancillary.part
-            need_boxes(data, part)
-            return {part: boxed_part(data, part)}
+            part = part_of(value)
+            if not isinstance(value, PseudoLabels):
+                need_boxes(data, part)
+            return {part: labelled_by(value, data)}
         if methods.kind(value.method).uses_boxes:
             need_boxes(data, "labelled")
         method = blueprint(value, len(data.classes))
@@ -159,12 +159,59 @@ class Inputs:
 
     def _identified(self, value: Value) -> Identity:
         parents = {name: self.identity(one).digest for name, one in value.parents().items()}
+        self._refuse_parents_of_others(value)
         files = weights_files(value) if isinstance(value, Run) else {}
         return Identity(
             value, self.data(value).classes,
             {role: images.digest for role, images in self.image_sets(value).items()}, parents,
             {name: file_hash(path) for name, path in files.items()},
         )
+
+
+    def _refuse_parents_of_others(self, value: Value) -> None:
+        """Raise ValueError if a parent has other classes, or stored labels are of other images.
+
+        Channels of logits and class ids have no names: they are paired by number, labels with
+        images by position.
+        """
+        data = self.data(value)
+        for name, parent in value.parents().items():
+            other = self.data(parent)
+            if other is data:
+                continue
+            if other.classes != data.classes:
+                raise ValueError(
+                    f"a run of the classes {listed(data.classes)} cannot build on a run of the "
+                    f"classes {listed(other.classes)} (its {name}): ids and channels would be "
+                    "taken for other classes. Give both the same classes in the same order "
+                    "(data.keep)."
+                )
+            if isinstance(parent, Run):
+                continue
+            theirs, own = labelled_by(parent, other), labelled_by(parent, data)
+            if theirs.digest != own.digest:
+                strangers = sorted({*theirs.names} ^ {*own.names})
+                said = (f"{len(strangers)} images are in one of the two only, such as "
+                        f"{visible(strangers[0])}" if strangers else "they have the same names")
+                raise ValueError(
+                    f"the {name} are labels of other images than the {len(own)} {part_of(parent)} "
+                    f"ones of the run that learns from them: {said}. Give both runs the same "
+                    "images and the same seed, which draws the labelled ones."
+                )
+
+
+def part_of(labels: Logits | MixedLogits | PseudoLabels) -> str:
+    """Return which images stored labels are of: ``labelled`` or ``unlabelled`` ones."""
+    if isinstance(labels, PseudoLabels):
+        return "unlabelled"
+    return labels.part if isinstance(labels, Logits) else labels.ancillary.part
+
+
+def labelled_by(labels: Logits | MixedLogits | PseudoLabels, data: Data) -> ImageSet:
+    """Return the images of some data that stored labels are of, as they were read for them."""
+    if isinstance(labels, PseudoLabels):
+        return data.unlabelled.without_labels()
+    return boxed_part(data, part_of(labels))
 
 
 def as_scored(images: ImageSet, run: Run) -> ImageSet:

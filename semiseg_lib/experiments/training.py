@@ -16,7 +16,7 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.batches.loader import Loader, derived_seed
 from semiseg_lib.core.terminal import say
 from semiseg_lib.datasets.frozen_files import FrozenFiles
-from semiseg_lib.experiments.identity import Identity, weights_files
+from semiseg_lib.experiments.identity import Identity, blueprint, weights_files
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.values import PseudoLabels, Run
 from semiseg_lib.methods.base import Method
@@ -115,7 +115,7 @@ def refuse_contradictions(run: Run, method: Method, data: Data) -> None:
 
     Args:
         run: the run.
-        method: its method; no memory for its weights is needed.
+        method: its method on the meta device, as :func:`blueprint` returns it.
         data: the opened data.
     """
     name = run.method.name
@@ -123,6 +123,14 @@ def refuse_contradictions(run: Run, method: Method, data: Data) -> None:
         raise ValueError(
             f"{name} trains {method.networks} networks; start names {len(run.start)} runs."
         )
+    if run.start:
+        try:
+            method.begin_with([blueprint(one, len(data.classes)) for one in run.start])
+        except RuntimeError as error:
+            raise ValueError(
+                f"{name} cannot start from the weights of the runs in start: their networks have "
+                f"other layers or widths (model). {error}"
+            ) from error
     learns_unlabelled = "unlabelled" in method.learns_from(run.method)
     if learns_unlabelled != (run.train.batch_unlabelled > 0):
         kind = "learns from" if learns_unlabelled else "sees no"

@@ -25,7 +25,7 @@ from semiseg_lib.studies import marks, records
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.entries import COMPARISONS, FAIR, MASK_OVER_BOXES, Entry
-from semiseg_lib.studies.marks import State
+from semiseg_lib.studies.marks import Images, State
 
 OTHER_STATE = "‡"
 """Mark of a difference between rows made in different states of the machine or of the code."""
@@ -51,6 +51,7 @@ class Row:
         legacy: whether earlier code made its records; never compared with current rows. They do
             not hold the settings that made them: masks, boxes, networks and steps are unknown.
         states: seed -> the state of machine and code that made its row, if known.
+        images: seed -> what its row was scored on and drawn from, if known.
     """
 
     entry: Entry
@@ -62,6 +63,7 @@ class Row:
     measured: Mapping[str, list[float]] = field(default_factory=dict)
     legacy: bool = False
     states: Mapping[int, State] = field(default_factory=dict)
+    images: Mapping[int, Images] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -92,10 +94,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of two rows, paired over the seeds that both have.
+    """Difference of two rows, paired over the seeds that both have, made from the same files.
 
     Attributes:
-        seeds: the shared seeds; none if one row is legacy and the other is not.
+        seeds: the shared seeds; none if one row is legacy and the other is not. Without those of
+            which the two rows were scored on other test images, or drawn from changed data.
         interval: mean difference in points with its 95 % interval and verdict; None for fewer
             than two shared seeds.
         p: two-sided p-value of the paired t test; 1 for fewer than two shared seeds.
@@ -150,10 +153,17 @@ class Comparison:
                 "(processor, threads, libraries) or by different versions of the code: part of "
                 "such a difference is rounding, which training amplifies, or the work of the code."
             )
+        said.append(marks.mark_of_images(self.of_other_images))
         said.append(marks.mark_of_code(
             state.code for row in self.rows.values() for state in row.states.values()
         ))
         return " ".join(filter(None, said))
+
+    @property
+    def of_other_images(self) -> tuple[str, ...]:
+        """Return the names of the rows made from other files than the first current row."""
+        current = [row for row in self.rows.values() if row.images]
+        return tuple(row.entry.text for row in current if _strangers(current[0], row))
 
     @property
     def unknown(self) -> str:
@@ -269,7 +279,7 @@ def difference(one: Row, other: Row) -> Difference:
     """
     if one.legacy != other.legacy:
         return Difference((), None, 1.0)
-    seeds = tuple(sorted(one.scores.keys() & other.scores.keys()))
+    seeds = tuple(sorted((one.scores.keys() & other.scores.keys()) - _strangers(one, other)))
     apart = _apart((one, other))
     if len(seeds) < 2:
         return Difference(seeds, None, 1.0, apart)
@@ -288,6 +298,12 @@ def _apart(rows: Iterable[Row]) -> tuple[int, ...]:
         for seed, state in row.states.items():
             states.setdefault(seed, set()).add(state)
     return tuple(sorted(seed for seed, known in states.items() if len(known) > 1))
+
+
+def _strangers(one: Row, other: Row) -> set[int]:
+    """Return the shared seeds of which two rows were made from other files."""
+    return {seed for seed in one.images.keys() & other.images.keys()
+            if one.images[seed].differ(other.images[seed])}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -336,6 +352,7 @@ def _row(entry: Entry, own: list[dict], profile: Profile) -> Row:
                   if any(key in row for row in own)},
         legacy=any("legacy" in row for row in own),
         states={row["seed"]: marks.state_of(row) for row in own if "legacy" not in row},
+        images=records.images_of(own, entry.study, profile),
     )
     return row if row.legacy else _with_settings(row, profile)
 

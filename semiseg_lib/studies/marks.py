@@ -52,6 +52,36 @@ def mark_of_code(versions: Iterable[str]) -> str:
             "--anew`, with all of the seeds, makes them again by one version.")
 
 
+class Images(NamedTuple):
+    """What a row was scored on and drawn from.
+
+    Attributes:
+        test: the digest of the test images.
+        drawn: which data, as options: :func:`semiseg_lib.studies.origins.drawn_from`.
+        data: the digest of these data's files.
+    """
+
+    test: str
+    drawn: str
+    data: str
+
+    def differ(self, other: Images) -> bool:
+        """Return whether the rows of both cannot be compared: one file or more differs."""
+        return self.test != other.test or (self.drawn == other.drawn and self.data != other.data)
+
+
+def mark_of_images(differing: Collection[str]) -> str:
+    """Return the note under a table with rows of other images; "" for none.
+
+    Args:
+        differing: the names of the rows or studies.
+    """
+    if not differing:
+        return ""
+    return (f"Made from other images than the rest, because files changed in between: "
+            f"{', '.join(differing)}. Do not compare; `semiseg study NAME` makes the rows again.")
+
+
 class State(NamedTuple):
     """The states of the machine that trained a row, and the versions of the code behind it."""
 

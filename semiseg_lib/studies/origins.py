@@ -9,7 +9,7 @@ from typing import Any
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.options import DataConfig
-from semiseg_lib.core.fingerprint import digest
+from semiseg_lib.core.fingerprint import digest, plain
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments import Inputs, Machine, Run
 from semiseg_lib.experiments.identity import weights_files
@@ -29,6 +29,14 @@ def origin_of(
     data = _data_of(arms, profile, machine)
     return {**_inputs_of(arms[arm_name], profile, seed, machine), "data": data[arm_name],
             "data of all arms": sorted(set(data.values())), "weights": _weights_of(arms, profile)}
+
+
+def drawn_from(arm: Arm, profile: Profile) -> str:
+    """Return a digest of which data an arm draws from, as options; the files do not enter.
+
+    Rows of two arms with the same one have the same ``data``, unless a file changed in between.
+    """
+    return digest(sorted(digest(plain(one)) for one in _configs(arm, profile)))
 
 
 def data_here(arms: Mapping[str, Arm], profile: Profile, machine: Machine) -> dict[str, str]:
@@ -104,12 +112,16 @@ def _data_of(arms: Mapping[str, Arm], profile: Profile, machine: Machine) -> dic
     known: dict[DataConfig, str] = {}
     found = {}
     for name, arm in arms.items():
-        # These two affect no digest: arms that differ by them share one reading of the files.
-        configs = {replace(run.data, labelled=0, at_most=0) for run in arm.runs(profile)}
+        configs = _configs(arm, profile)
         for config in configs - known.keys():
             known[config] = Data(config, 0, machine.root).digest_of_all
         found[name] = digest(sorted(known[config] for config in configs))
     return found
+
+
+def _configs(arm: Arm, profile: Profile) -> set[DataConfig]:
+    """Return the data configurations behind an arm, without the two that affect no digest."""
+    return {replace(run.data, labelled=0, at_most=0) for run in arm.runs(profile)}
 
 
 def _weights_of(arms: Mapping[str, Arm], profile: Profile) -> dict[str, list[str]]:

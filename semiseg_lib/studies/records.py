@@ -25,7 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,10 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import marks
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
+from semiseg_lib.studies.marks import Images
 from semiseg_lib.studies.origins import (
     data_here,
+    drawn_from,
     is_of_these_images,
     of_newest_data,
     of_newest_weights,
@@ -74,12 +76,14 @@ class Records:
         profile: the profile that made them.
         legacy: the commits that made legacy rows, sorted; () for current rows.
         left_out: the number of stored rows that are left out, by reason.
+        of_other_images: the studies read together with this one that were made from other files.
     """
 
     rows: list[dict]
     profile: str
     legacy: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    of_other_images: tuple[str, ...] = ()
 
     @property
     def sign(self) -> str:
@@ -92,7 +96,8 @@ class Records:
         if self.legacy:
             return marks.mark_of(self.legacy)
         states = [marks.state_of(row) for row in self.rows]
-        said = (marks.mark_of_machines(one.machine for one in states),
+        said = (marks.mark_of_images(self.of_other_images),
+                marks.mark_of_machines(one.machine for one in states),
                 marks.mark_of_code(one.code for one in states))
         return " ".join(filter(None, said))
 
@@ -244,13 +249,40 @@ def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
     if missing and not found:
         raise missing
     if not any(records.legacy for records in found.values()):
-        return found
+        return {name: replace(one, of_other_images=_of_other_images(name, found, profile))
+                for name, one in found.items()}
     together = {}
     for name in found:
         stored = _stored(record_path(name, profile.name))
         if old := _legacy(stored, name):
             together[name] = _served(old, stored, name, profile)
     return together
+
+
+def images_of(rows: Iterable[Mapping[str, Any]], name: str, profile: Profile) -> dict[int, Images]:
+    """Return what rows of one arm were scored on and drawn from, by seed; legacy rows say nothing.
+
+    Args:
+        rows: rows of one arm.
+        name, profile: the study, and the profile of its records.
+    """
+    return {row["seed"]: Images(row["images"]["test"],
+                                drawn_from(STUDIES[name][row["arm"]], profile), row["data"])
+            for row in rows if "legacy" not in row}
+
+
+def _of_other_images(
+    name: str, found: Mapping[str, Records], profile: Profile
+) -> tuple[str, ...]:
+    """Return the studies whose rows draw from the same data as one's, of which files differ."""
+    def drawn(study: str) -> set[tuple[str, str]]:
+        return {(drawn_from(STUDIES[study][row["arm"]], profile), row["data"])
+                for row in found[study].rows}
+
+    own = drawn(name)
+    known = dict(own)
+    return tuple(other for other in found
+                 if any(known.get(which, data) != data for which, data in drawn(other)))
 
 
 def legacy_hash(rows: Sequence[Mapping[str, Any]]) -> str:
