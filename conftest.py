@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("SEMISEG_PROFILE", "smoke")
 os.environ["MPLBACKEND"] = "agg"
+
+# A command that a shell starts in the background inherits an ignored Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Runs and drawn pictures go to a new folder each time: a cached run would hide a broken change.
 # The workers of pytest-xdist inherit the variable and share the folder.

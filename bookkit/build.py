@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -103,7 +104,9 @@ def execute(
     for name, state in states.items():
         done = ledger.get(name, {})
         unchanged = {key: done.get(key) for key in state} == state
-        same_data = "data" in done and all(data.get(one) == it for one, it in done["data"].items())
+        same_data = "data" in done and all(
+            state_of(one, data) == it for one, it in done["data"].items()
+        )
         whole = done.get("sha256") == _sha256(destination / f"{name}.ipynb")
         if unchanged and same_data and whole and not force:
             minutes[name] = done["minutes"]
@@ -124,8 +127,8 @@ def execute(
             except ChapterFailed:
                 _say(chapter.file, "failed; no further chapter is started")
                 raise
-            names = sorted({*opened.read_text(encoding="utf-8").split()})
-        used[chapter.file] = {name: data.get(name, "unknown") for name in names}
+            lines = sorted({*opened.read_text("utf-8", "surrogateescape").splitlines()})
+        used[chapter.file] = {line: state_of(line, data) for line in lines}
         return spent
 
     with closing(run_together(missing, run, jobs, stop)) as ended:
@@ -139,6 +142,22 @@ def execute(
             write_json(destination / LEDGER, ledger)
     return ({chapter.file: minutes[chapter.file] for chapter in wanted},
             [chapter.file for chapter in missing])
+
+
+def state_of(looked_for: str, data: Mapping[str, str]) -> str:
+    """Return the state of what a chapter looked for, ``absent`` if it is not there.
+
+    Args:
+        looked_for: a line of :func:`semiseg_lib.core.looked_for.note`.
+        data: the result of :func:`data_states`.
+    """
+    kind, _, name = looked_for.partition(" ")
+    if kind == "dataset":
+        return data.get(name, "unknown")
+    if kind == "package":
+        return "there" if importlib.util.find_spec(name) else "absent"
+    path = Path(name)
+    return " ".join(map(str, file_status(path))) if path.is_file() else "absent"
 
 
 def data_states() -> dict[str, str]:

@@ -21,8 +21,8 @@ from nbformat import NotebookNode
 
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.escaping import visible
+from semiseg_lib.core.looked_for import LOOKED_FOR
 from semiseg_lib.core.terminal import progress_bar
-from semiseg_lib.datasets.dataset import OPENED
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_SECONDS = 3600
@@ -76,7 +76,7 @@ def run_chapter(
         profile: the profile of its runs.
         threads: number of threads; None leaves it to the environment.
         stop: set from another thread to end the kernel; a training saves a checkpoint before.
-        opened: the file to which the names of the datasets that it looks for are added.
+        opened: the file to which a line is added for all that it looks for.
 
     Raises:
         ChapterFailed: with the cell, its first line and the traceback.
@@ -96,7 +96,7 @@ def run_chapter(
     )
     environment = {**os.environ, "SEMISEG_PROFILE": profile}
     if opened:
-        environment[OPENED] = str(opened)
+        environment[LOOKED_FOR] = str(opened)
     if threads:
         environment |= dict.fromkeys(THREAD_COUNTS, str(threads))
     started = time.monotonic()

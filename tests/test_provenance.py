@@ -166,3 +166,13 @@ def test_a_class_without_source_has_no_version():
     names: dict[str, Any] = {"__name__": "nowhere"}
     exec("class Mine:\n    def loss(self): return 1", names)
     assert provenance.source_version(names["Mine"]) == ""
+
+
+def test_only_libraries_that_both_states_name_are_compared():
+    """Runs of before timm was noted say nothing of it."""
+    made = {"threads": 1, "libraries": {"torch": "2.8", "numpy": "2.0"}}
+    here = {"threads": 1, "libraries": {"torch": "2.8", "numpy": "2.0", "timm": "1.0"}}
+    assert provenance.compare_machines(made, here) == []
+    here["libraries"]["numpy"] = "2.1"
+    assert len(provenance.compare_machines(made, here)) == 1
+    assert "timm" in provenance.state_of_machine()["libraries"]

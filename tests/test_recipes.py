@@ -163,7 +163,8 @@ def functions_called(profile: Profile, work: Path, monkeypatch) -> set[str]:
         resolve(story.primary(profile, 5), "cpu").evaluate("test", profile.protocol)
     finally:
         sys.setprofile(None)
-    return called
+    # Whether a file's hash is known already depends on how long ago the file was written.
+    return {one for one in called if not one.startswith("datasets/digest.py:")}
 
 
 def test_smoke_and_laptop_run_the_same_functions(tmp_path, monkeypatch):
@@ -271,6 +272,20 @@ def test_a_recipe_without_what_it_needs_is_refused(folder):
     assert "there is no recipe" in refused(folder, "base: own/gone")
 
 
+def test_an_edited_recipe_is_read_again_in_the_same_process(folder):
+    """Its own lines and those of its base; an unchanged one is the same object."""
+    other = folder / "other" / "voc.yml"
+    write(other, "base: own/voc\n")
+    before = recipes.of("other")[0]
+    assert recipes.of("other")[0] is before
+    edited = SMALL.replace("a test", "another test")
+    assert edited != SMALL
+    write(folder / "own" / "voc.yml", edited)
+    assert recipes.of("other")[0].profile.purpose == "another test"
+    write(other, "base: own/voc\npurpose: a third\n")
+    assert recipes.of("other")[0].profile.purpose == "a third"
+
+
 def test_a_base_is_one_deep(folder):
     write(folder / "own" / "camvid.yml", "base: own/voc\ndata.dataset: camvid")
     assert "own/camvid.yml, has a base itself" in refused(folder, "base: own/camvid")
@@ -294,7 +309,9 @@ def test_a_key_takes_the_place_of_all_below_and_above_it(folder):
 def test_two_recipes_for_the_same_are_refused(folder):
     assert "own/bad.yml and own/voc.yml are both for 'voc'" in refused(folder, SMALL)
     write(folder / "own" / "bad.yml", SMALL + "methods: [cps]")
-    with pytest.raises(ValueError, match=r"own/bad\.yml and own/voc\.yml are both for 'voc'"):
+    assert recipes.find("own", "voc", "cps").path.name == "bad.yml", "before one for every method"
+    write(folder / "own" / "worse.yml", SMALL + "methods: [cps]")
+    with pytest.raises(ValueError, match=r"own/bad\.yml and own/worse\.yml are both for 'voc'"):
         load("own", "voc", "cps")
 
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ import semiseg_lib
 from semiseg_lib.core.paths import in_checkout
 
 LIBRARY = Path(__file__).resolve().parents[1]
-LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow")
 OVERRIDES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")
 CPU_KEYS = ("vendor_id", "cpu family", "model", "stepping")
 
@@ -67,6 +67,9 @@ def in_words(machine: Mapping[str, Any]) -> str:
 
 def compare_machines(made: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Return one line per entry in which two states of machines differ."""
+    libraries = {name: one for name, one in here["libraries"].items()
+                 if name in made["libraries"]}
+    here = {**here, "libraries": libraries}
     return [f"{key} {made[key]}, here {here[key]}" for key in here
             if key in made and made[key] != here[key]]
 
@@ -87,8 +90,8 @@ def code_version() -> str:
     return f"{commit or semiseg_lib.__version__}+{_digest_of_files()}"
 
 
-def source_version(kind: type) -> str:
-    """Return ten hex digits over the source of a class and of what its functions read.
+def source_version(kind: type | FunctionType) -> str:
+    """Return ten hex digits over the source of a class or function and of what it reads.
 
     Classes and functions of the same package or notebook are followed, and so are values that JSON
     can hold, such as numbers. "" if there is no source.

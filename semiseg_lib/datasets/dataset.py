@@ -7,7 +7,6 @@ entry point of the group ``semiseg_lib.datasets``, and scripts or notebooks call
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from semiseg_lib.core import looked_for
 from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.core.paths import reading_root, shown
 from semiseg_lib.datasets.sample import Sample
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 GROUP = "semiseg_lib.datasets"
 SHIPPED = ("minivoc", "voc", "cityscapes", "camvid", "folder", "digits", "cifar10")
 """Modules of this package with a ``DATASET``."""
-
-OPENED = "SEMISEG_OPENED"
-"""Environment variable with a file to which the name of each dataset is added that is looked for
-where the environment says; the book's builder learns from it what a chapter rests on."""
 
 LISTS = ("candidates", "unlabelled", "val", "test")
 """The lists of every dataset; the labelled images are sampled from ``candidates``."""
@@ -180,9 +176,8 @@ class Dataset:
         """
         if not self.needs_root:
             return root
-        if os.environ.get(OPENED) and root == reading_root():
-            with Path(os.environ[OPENED]).open("a", encoding="utf-8") as file:
-                file.write(f"{self.name}\n")
+        if root == reading_root():
+            looked_for.note("dataset", self.name)
         hint = f"; `semiseg data {self.name}` gets it or says how" if self.downloads else ""
         if root is None or not Path(root).is_dir():
             where = "no folder was named" if root is None else f"{shown(root)} is not a folder"

@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -42,8 +43,9 @@ class FileHashes:
     A cached hash is valid if size, modification time, change time and inode equal the record, and
     both times are more than :data:`GRANULARITY_NS` older than the record: a file written within the
     same tick as it was recorded would look unchanged. A change that keeps the size is missed in
-    three cases: on Windows, which has no change time, if the modification time is restored; within
-    one tick of a file server whose clock is late by more than that; and below the file system.
+    four cases: on Windows, which has no change time, if the modification time is restored; within
+    one tick of a file server whose clock is late by more than that; in a page of a memory map that
+    was already written to, whose times a system need not update; and below the file system.
 
     Args:
         folder: the folder tree whose table is stored, below ``<work root>/digests``; any file may
@@ -265,16 +267,28 @@ def file_status(path: Path) -> tuple[int, int, int, int]:
     Raises:
         FileNotFoundError: the file is missing.
     """
-    try:
+    with _unreadable(path):
         status = path.stat()
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{shown(path)} is missing. Put it back, or take its image out of the list."
-        ) from None
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _sha256(path: Path) -> str:
     """Return the SHA-256 of the file's bytes."""
-    with path.open("rb") as file:
+    with _unreadable(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
+    """Raise a named error, with what to do, where a file cannot be read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{shown(path)} is missing. Put it back, or take its image out of the list."
+        ) from None
+    except OSError as error:
+        raise OSError(
+            f"{shown(path)} cannot be read as a file ({error.strerror or error}). Put a readable "
+            "file in its place, or take its image out of the list."
+        ) from error

@@ -7,7 +7,7 @@ encoder weights or in anything that they build on have different identities.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -267,8 +267,31 @@ def weights_files(run: Run) -> dict[str, Path]:
 
 
 def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:
-    """Return the additional networks that a method's options describe, by field."""
-    return {name: one for name, one in vars(options).items() if isinstance(one, ModelConfig)}
+    """Return the additional networks that a method's options describe, by field.
+
+    Raises:
+        ValueError: one lies deeper, where its weights would not be found.
+    """
+    found = {name: one for name, one in vars(options).items() if isinstance(one, ModelConfig)}
+    deeper = {name for name, one in vars(options).items() if name not in found and _holds(one)}
+    if deeper:
+        raise ValueError(
+            f"{options.name}.{min(deeper)} holds a network within other options: its file of "
+            "initial weights would not be part of the run's identity. Make each network a field "
+            "of the method's options."
+        )
+    return found
+
+
+def _holds(options: Any) -> bool:
+    """Return whether options hold a network with initial weights, at any depth."""
+    if isinstance(options, ModelConfig):
+        return bool(options.weights)
+    if is_dataclass(options):
+        options = vars(options)
+    if isinstance(options, Mapping):
+        options = tuple(options.values())
+    return isinstance(options, tuple) and any(map(_holds, options))
 
 
 def boxed_part(data: Data, part: str) -> ImageSet:

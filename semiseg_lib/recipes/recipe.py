@@ -114,9 +114,8 @@ class Recipe:
         return found
 
 
-@cache
 def read(path: Path, folder: Path) -> Recipe:
-    """Return the recipe in a file.
+    """Return the recipe in a file, as its bytes and those of its base are now.
 
     Args:
         path: the file; its folder's name is the name of the profile.
@@ -126,16 +125,27 @@ def read(path: Path, folder: Path) -> Recipe:
         ValueError: an unknown key, a value of the wrong type, an unknown source, a base that has a
             base. The message names file and key.
     """
-    content = _content(path)
+    content, base_path, base = _content(path), None, None
     if "base" in content:
-        base_path = folder / f"{content.pop('base')}.yml"
+        base_path = folder / f"{content['base']}.yml"
         base = _content(base_path)
         if "base" in base:
             raise ValueError(
                 f"the base of {shown(path)}, {shown(base_path)}, has a base itself. Write the "
                 "values out: a base is one deep."
             )
-        content = _over(base, content)
+    key = (path, json.dumps([content, base], sort_keys=True, default=repr))
+    if key not in _recipes:
+        _recipes[key] = _recipe(path, content, base or {})
+    return _recipes[key]
+
+
+_recipes: dict[tuple[Path, str], Recipe] = {}
+
+
+def _recipe(path: Path, own: Mapping[str, Any], base: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a file's content over that of its base."""
+    content = _over(base, {key: value for key, value in own.items() if key != "base"})
     heads = {name: _checked(hint, content.pop(name), name, path)
              for name, hint in _HEADS.items() if name in content}
     settings = {key: _setting(key, given, path) for key, given in content.items()}
@@ -149,9 +159,17 @@ _HEADS = {"methods": tuple[str, ...], "code": str, "differs": tuple[str, ...]}
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_bytes(), _Loader)
+        text = path.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"there is no recipe {shown(path)}.") from None
+    return _parsed(path, text)
+
+
+@cache
+def _parsed(path: Path, text: bytes) -> dict[str, Any]:
+    """Return the content of a file, which must not be changed."""
+    try:
+        content = yaml.load(text, _Loader)
     except Exception as error:  # PyYAML raises others than its own, too
         raise ValueError(f"{shown(path)} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

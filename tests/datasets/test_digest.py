@@ -395,6 +395,19 @@ def test_a_missing_file_is_named_with_what_to_do(reader, later, hashed):
         image_set_digest(reader, range(3))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+@pytest.mark.parametrize("kind", ["folder", "loop"])
+def test_what_is_no_file_is_named_with_what_to_do(reader, kind):
+    path = reader.files("two")[1]
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path)
+    with pytest.raises(OSError, match=r"masks/two\.bin cannot be read as a file \(.*\)\. Put a "):
+        digest_of(reader)
+
+
 def test_two_images_of_one_name_must_be_the_same(reader):
     class TwoFolders(FakeReader):
         def content(self, index):

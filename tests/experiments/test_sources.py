@@ -24,6 +24,7 @@ from semiseg_lib.core.durable import Damaged
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments import (
     Logits,
+    PseudoLabels,
     corrected_logits,
     evaluate_unlabelled,
     open_run,
@@ -35,9 +36,12 @@ from semiseg_lib.experiments import (
     training,
 )
 from semiseg_lib.experiments import self_correction as story
+from semiseg_lib.experiments.identity import weights_files
 from semiseg_lib.experiments.inventory import inventory
 from semiseg_lib.methods import SupervisedConfig, registry
+from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.methods.supervised.method import Supervised
+from semiseg_lib.models import ModelConfig
 from semiseg_lib.stores import Store
 from semiseg_lib.stores import logits as logits_store
 from semiseg_lib.training.run_folder import RunFolder
@@ -615,3 +619,46 @@ def test_a_run_of_a_registered_class_that_has_changed_is_used_and_that_is_said(
             assert bits(resolve(value, machine)) == bits(first)
         told = [str(one.message) for one in caught if re.search(said, str(one.message))]
         assert len(told) == count
+
+
+def test_what_builds_on_a_run_of_a_class_that_has_changed_says_so_too(
+    work, tiny, machine, monkeypatch
+):
+    """A student that starts from it, and pseudo-labels by it: found, and used with a word."""
+    @dataclass(frozen=True)
+    class MineConfig(SupervisedConfig):
+        name: Literal["teaching"] = "teaching"
+
+    def cell(sign: float) -> None:
+        class Teaching(Supervised):
+            def losses(self, batch, progress):
+                return {name: sign * one for name, one in super().losses(batch, progress).items()}
+
+        methods.register(MineConfig, Teaching)
+
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    cell(1.0)
+    teacher = replace(story.supervised(tiny, 0), method=MineConfig())
+    student = replace(story.supervised(tiny, 0), start=(teacher,))
+    labels = PseudoLabels(teacher, Selection())
+    folders = [resolve(student, machine).folder.path, resolve(labels, machine).folder]
+    for value, sign, folder in ((student, -5.0, folders[0]), (labels, -50.0, folders[1])):
+        cell(sign)
+        with pytest.warns(UserWarning, match="were made with code .* with Teaching .*, here is"):
+            found = resolve(value, machine).folder
+        assert getattr(found, "path", found) == folder
+
+
+def test_the_weights_of_a_network_within_other_options_are_refused(work, tiny, machine, tmp_path):
+    """They would be no part of the identity: two files of weights, one run."""
+    @dataclass(frozen=True)
+    class ExpertsConfig(SupervisedConfig):
+        name: Literal["experts"] = "experts"
+        experts: tuple[ModelConfig, ...] = ()
+
+    network = replace(tiny.model, weights=str(tmp_path / "w.safetensors"))
+    value = replace(story.supervised(tiny, 0), method=ExpertsConfig(experts=(network,)))
+    with pytest.raises(ValueError, match=r"experts\.experts holds a network within other options"):
+        weights_files(value)
+    plain = replace(value, method=ExpertsConfig(experts=(tiny.model,)))
+    assert weights_files(plain) == {}
