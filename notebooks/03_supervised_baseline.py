@@ -150,11 +150,14 @@ print(f"parameters: {sum(p.numel() for p in network.parameters()):,}")
 # loss of a batch is the mean over the pixels that have a label:
 #
 # ```{math}
-# \mathcal{L} = -\frac{1}{|V|} \sum_{i \in V} \log p_{i, y_i}, \qquad V = \{ i : y_i \ne 255 \}
+# L = -\frac{1}{|V|} \sum_{i \in V} \log p_{i, y_i}, \qquad V = \{ i : y_i \ne 255 \} \tag{E1}
 # ```
 #
 # Void pixels must drop out twice: from the sum, and from the count that it is divided by. If they
 # stayed in the count, a picture with a wide void rim would teach less than one with a thin rim.
+#
+# The number is that at the head of `semiseg_lib/methods/supervised/method.py`. So it is with every
+# method: file, chapter and the tables of the [notation](notation.md) number its equations alike.
 
 # %% tags=["inline", "inline:semiseg_lib.methods.losses.cross_entropy"]
 def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ print("logits", tuple(logits.shape))
 #
 # ```{math}
 # a_s = \sigma\big(\mathrm{conv}_{3 \times 3}(\mathrm{resize}_s(b))\big), \qquad
-# f'_s = a_s \odot f_s
+# f'_s = a_s \odot f_s \tag{E1}
 # ```
 #
 # The attention $a_s$ lies between 0 and 1. It can let a feature pass or hold it back, channel by
@@ -208,7 +208,14 @@ for name, count in possible.items():
 # ## Training, and what the boxes are worth
 #
 # The training is that of chapter 03 with another input: the same masks, loss, augmentation and
-# moving average. When a picture is flipped or shifted, its box maps move along.
+# moving average. When a picture is flipped or shifted, its box maps move along. With $F$ for the
+# pictures that have masks and boxes:
+#
+# ```{math}
+# L_\mathrm{anc} = \mathrm{CE}_F(y, p_\mathrm{anc}) \tag{E2}
+# ```
+#
+# The numbers are those at the head of `semiseg_lib/methods/self_correcting/method.py`.
 #
 # There is one control without any network: fill each box with its class, smaller boxes on top. What
 # the ancillary scores above *that* is shape, learnt from the masks. What it scores above the

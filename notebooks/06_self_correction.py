@@ -203,8 +203,10 @@ print("corrected q:  ", [round(float(value), 2) for value in root / root.sum()])
 # What remains is the formula that the whole book rests on:
 #
 # $$
-# q = \mathrm{softmax}\!\left(\frac{\ell + \alpha\,\ell_\mathrm{anc}}{1+\alpha}\right).
+# q = \mathrm{softmax}\!\left(\frac{\ell + \alpha\,\ell_\mathrm{anc}}{1+\alpha}\right). \tag{E3}
 # $$
+#
+# (The number is that at the head of `semiseg_lib/methods/self_correcting/method.py`.)
 #
 # **Step 5: is it the minimum?** Call this solution $q^\ast$. Put it back into the objective, and
 # it turns into $(1+\alpha)\,\mathrm{KL}(q \,\|\, q^\ast)$ plus a constant. A divergence is zero
@@ -353,7 +355,13 @@ print("arithmetic mean:", [round(float(v), 2) for v in (first + second) / 2])
 #
 # On the unlabelled pictures the primary minimises the cross-entropy to $q$, and $q$ was made from
 # the primary itself. So **no gradient may flow through $q$**: it is a target, held fixed for the
-# step. We write $\mathrm{sg}[q]$, stop-gradient; the code says `detach()`.
+# step. We write $\mathrm{sg}[q]$, stop-gradient; the code says `detach()`. With $W$ for the
+# positions of these pictures:
+#
+# $$
+# \mathrm{CE}_W(\mathrm{sg}[q], p)
+#   = -\frac{1}{|W|} \sum_{i \in W} \sum_c q_{i,c} \log p_{i,c}. \tag{E6}
+# $$
 #
 # What would happen without? Take $\alpha = 0$, where $q = p$. The cross-entropy of $p$ with
 # itself is its entropy. A network can always lower that by becoming more certain, right or wrong.
@@ -442,7 +450,12 @@ plots.show(
 #
 # That is why trust is not constant. Early on, the primary knows little, so $\alpha$ starts at 30
 # and the labels are nearly the ancillary's. Later $\alpha$ falls to 0.5. The paper's end points
-# are these two; how to get from one to the other is left to us.
+# are these two; how to get from one to the other is left to us. We take a straight line from
+# $\alpha_0$ to $\alpha_1$, which is reached when the share $r$ of the training is done:
+#
+# $$
+# \alpha(t) = \alpha_0 + (\alpha_1 - \alpha_0)\, \min(t / r,\, 1). \tag{E4}
+# $$
 
 # %% tags=["nbval-check-output"]
 print("alpha   weight of the ancillary, alpha / (1 + alpha)")
@@ -594,7 +607,7 @@ AlphaExplorer(
 # | $\alpha$ | `alpha = schedule.at(progress)` | a number, at least 0 |
 # | $q$ | `linear_correction(logits, logits_ancillary, alpha).softmax(dim=1)` | `(B, C, h, w)` |
 # | $\mathrm{sg}[q]$ | `target.detach()` | `(B, C, h, w)` |
-# | $\mathrm{CE}(q, p)$ | `soft_cross_entropy(logits, target)` | a number, mean over `B·h·w` |
+# | $\mathrm{CE}_W(\mathrm{sg}[q], p)$ | `soft_cross_entropy(logits, target)` | a number, mean over `B·h·w` |
 
 # %% [markdown]
 # ## Exercises

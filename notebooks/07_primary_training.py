@@ -159,12 +159,12 @@ plots.show(
 # The loss is a plain sum of two means:
 #
 # $$
-# L \;=\; \frac{1}{|F|}\sum_{F} \mathrm{CE}(y, p)
-# \;+\; \frac{1}{|W|}\sum_{W} \mathrm{CE}(\mathrm{sg}[q], p),
-# \qquad q = \mathrm{softmax}\!\left(\frac{\ell + \alpha\,\ell_\mathrm{anc}}{1+\alpha}\right).
+# L = \mathrm{CE}_F(y, p) + \mathrm{CE}_W(\mathrm{sg}[q], p), \tag{E7}
 # $$
 #
-# The first sum runs over the labelled pixels of the masks (void is left out), the second over the
+# with $q = \mathrm{softmax}\big((\ell + \alpha\,\ell_\mathrm{anc}) / (1+\alpha)\big)$, which is (E3) of
+# chapter 06. (The numbers are those at the head of `semiseg_lib/methods/self_correcting/method.py`.)
+# The first mean runs over the labelled pixels of the masks (void is left out), the second over the
 # positions of the logits on $W$. Without correction, $q = p_\mathrm{anc}$. There is no weight
 # between the terms, and no threshold. Each symbol is a tensor:
 #

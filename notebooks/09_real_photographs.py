@@ -375,8 +375,11 @@ print("labels of the logits agree with the masks:", min(agreements) > 0.85)
 # $b$ become an attention map for every channel, which multiplies the features:
 #
 # $$
-# f' = f \odot \sigma\big(W_{3\times3} * b_\downarrow\big).
+# a_s = \sigma\big(\mathrm{conv}_{3 \times 3}(\mathrm{resize}_s(b))\big), \qquad
+# f'_s = a_s \odot f_s. \tag{E1}
 # $$
+#
+# It is (E1) of `semiseg_lib/methods/self_correcting/method.py`, at the two places $s$.
 
 # %% tags=["nbval-check-output"]
 config = ModelConfig(architecture="deeplab", encoder="tf_efficientnet_lite0", decoder_width=64)

@@ -140,8 +140,15 @@ print("convolution: pixels called car:", int((mean_of_nine > 0).sum()))
 # ### The module in the open
 #
 # It is two convolutions, as the paper draws it: both sets of logits, one above the other, a
-# 3 × 3 convolution, ReLU, and another 3 × 3 convolution to $C$ channels. By hand, on real
-# logits:
+# 3 × 3 convolution, ReLU, and another 3 × 3 convolution to $C$ channels.
+#
+# $$
+# q = \mathrm{softmax}\big(\mathrm{conv}(\mathrm{relu}(\mathrm{conv}([\ell,\, \ell_\mathrm{anc}])))\big)
+# \tag{E5}
+# $$
+#
+# (The numbers are those at the head of `semiseg_lib/methods/self_correcting/method.py`.) By hand, on
+# real logits:
 
 # %%
 ancillary = resolve(story.ancillary(profile, seed), device)
@@ -246,10 +253,17 @@ checks.claim("half-ancillary-knows-its-half", excess, profile.judges)
 # ## Three stages
 #
 # 1. Train the ancillary on half of $F$ and freeze it.
-# 2. *Start*: train primary and module together on $F$, with its logits $\ell_\mathrm{half}$:
-#    $\;L = \mathrm{CE}_F(y, p) + \mathrm{CE}_F(y, q)$.
+# 2. *Start*: train primary and module together on $F$, with its logits $\ell_\mathrm{half}$, by (E8).
 # 3. *Full*: take the ancillary that was trained on all of $F$, and go on with the unlabelled
-#    pictures: $\;L = \mathrm{CE}_F(y, p) + \mathrm{CE}_W(\mathrm{sg}[q], p) + \mathrm{CE}_F(y, q)$.
+#    pictures, by (E9).
+#
+# $$
+# L = \mathrm{CE}_F(y, p) + \mathrm{CE}_F(y, q) \tag{E8}
+# $$
+#
+# $$
+# L = \mathrm{CE}_F(y, p) + \mathrm{CE}_W(\mathrm{sg}[q], p) + \mathrm{CE}_F(y, q) \tag{E9}
+# $$
 #
 # | paper | in code | shape |
 # |-|-|-|

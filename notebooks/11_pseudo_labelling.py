@@ -152,20 +152,29 @@ plots.show(
 # its teacher knew, except what the labels say.
 
 # %% [markdown]
-# With $\theta_0$ the first teacher, round $i = 1, 2, \dots$ is
+# With $\theta_0$ the first teacher, round $r = 1, 2, \dots$ labels every pixel $i$ of the pictures
+# $U$, with confidence $k_i$,
 #
 # $$
-# \hat y = \arg\max_c\, p_c(x;\, \theta_{i-1}) \;\text{ on } U, \qquad
-# \theta' = \arg\min_\theta\, \mathrm{CE}_U(\hat y, p), \qquad
-# \theta_i = \arg\min_\theta\, \mathrm{CE}_F(y, p) \;\text{ from } \theta' .
+# \hat y_i = \arg\max_c\, p_{i,c}(\theta_{r-1}), \qquad k_i = \max_c\, p_{i,c}(\theta_{r-1}), \tag{E1}
 # $$
+#
+# and trains a student on what is kept of the labels, here all: $\tilde y = \hat y$.
+#
+# $$
+# \theta' = \arg\min_\theta\, \mathrm{CE}_U(\tilde y, p(\theta)), \qquad
+# \theta_r = \arg\min_\theta\, \mathrm{CE}_F(y, p(\theta)) \;\text{ from } \theta' \tag{E5}
+# $$
+#
+# The numbers are those at the head of `semiseg_lib/methods/pseudo_label/method.py`. (E2) to (E4) say
+# what is kept; they come further down.
 #
 # | in the equation | in code | shape |
 # |-|-|-|
 # | $U$, without masks | `data.unlabelled.without_boxes()` | `(N, 3, H, W)` |
-# | $p(x; \theta_{i-1})$ | `predict_probabilities(teacher, images)` | `(C, H, W)` a picture |
-# | $\hat y$ | `round.labels[i]`, one PNG each | `(H, W)` |
-# | $\mathrm{CE}_U(\hat y, p)$ | `PseudoLabel.losses`, stage `pretrain` | a number |
+# | $p(\theta_{r-1})$ | `predict_probabilities(teacher, images)` | `(C, H, W)` a picture |
+# | $\tilde y$ | `round.labels[i]`, one PNG each | `(H, W)` |
+# | $\mathrm{CE}_U(\tilde y, p)$ | `PseudoLabel.losses`, stage `pretrain` | a number |
 # | $\mathrm{CE}_F(y, p)$ | `PseudoLabel.losses`, stage `fine-tune` | a number |
 #
 # The two stages share one loss. What tells them apart is **who wrote the masks**. In the library
@@ -550,10 +559,24 @@ plots.show(
 # ## Which pixels to keep
 #
 # The published loop keeps every label. Two other selections are usual. A **confidence threshold**
-# keeps a pixel only where the teacher's largest probability reaches it. But confident pixels are
-# mostly easy ones, of common classes. So a rare class may get no labels at all. **Class-balanced
-# selection** {cite:p}`zou2018cbst` takes the same share of each class, its most confident pixels.
-# Then every class has a threshold of its own.
+# keeps a pixel only where the teacher's largest probability reaches it:
+#
+# $$
+# \tilde y_i = \hat y_i \;\text{ if }\; k_i \ge \tau_{\hat y_i}, \;\text{ else void} \tag{E2}
+# $$
+#
+# $$
+# \tau_c = \tau_0 \;\text{ for all } c, \text{ where } \tau_0 = 0 \text{ keeps every label} \tag{E3}
+# $$
+#
+# But confident pixels are mostly easy ones, of common classes. So a rare class may get no labels at
+# all. **Class-balanced selection** {cite:p}`zou2018cbst` takes the same share $\rho$ of each class,
+# its most confident pixels. Then every class has a threshold of its own:
+#
+# $$
+# \tau_c = \max \big\{ v :\, |\{ i : \hat y_i = c,\; k_i \ge v \}| \ge
+# \rho\, |\{ i : \hat y_i = c \}| \big\} \tag{E4}
+# $$
 #
 # The rule that drops a pixel is short:
 

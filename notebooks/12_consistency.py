@@ -190,6 +190,22 @@ plots.show(
 # 2. Pixels of which the teacher is less sure than a threshold $\tau$ become void.
 # 3. The *strong* view of the same weak view goes to the **student**, which learns $\hat y$.
 #
+# With $q$ for the teacher's probabilities, the first two steps are
+#
+# $$
+# \hat y_i = \arg\max_c q_{i,c} \;\text{ if }\; \max_c q_{i,c} \ge \tau, \;\text{ else void,}
+# \qquad q = \mathrm{softmax}(f(u; \bar\theta)). \tag{E1}
+# $$
+#
+# For the third, $S$ changes the colours, and $M$ pastes, as the next section shows. There may be
+# several strong views $k = 1 \dots K$; here there is one.
+#
+# $$
+# \tilde u_k = M_k(S_k(u)), \qquad \tilde y_k = M_k(\hat y). \tag{E2}
+# $$
+#
+# The numbers are those at the head of `semiseg_lib/methods/fixmatch/method.py`.
+#
 # Chapter 07 showed that a model which learns its own soft output learns nothing: the pull is zero.
 # Here are three gaps between the one that says and the one that learns: another view, other
 # weights (the teacher is the student's moving average), and a hard label for a soft belief.
@@ -346,20 +362,31 @@ ThresholdExplorer(
 # %% [markdown]
 # ## The loss
 #
-# With weak views $x$, $u$ and a strong view $\tilde u$:
+# With weak views $x$, $u$ and strong views $\tilde u_k$, and $p$ for the student's probabilities:
 #
 # $$
-# L = \mathrm{CE}(y, p(x)) + w \,\frac{1}{|\Omega|} \sum_{i \in \Omega}
-#   \big[\max_c \bar p_c(u)_i \ge \tau\big] \; \mathrm{CE}(\hat y_i, p(\tilde u)_i)
+# \ell(\hat y, p) = -\frac{1}{|\Omega|}
+#   \sum_{i \in \Omega,\; \hat y_i \ne \mathrm{void}} \log p_{i, \hat y_i} \tag{E3}
 # $$
+#
+# $$
+# L_s = \frac{1}{K} \sum_k \ell(\tilde y_k, p(\tilde u_k)), \qquad
+# p(x) = \mathrm{softmax}(f(x; \theta)) \tag{E4}
+# $$
+#
+# $$
+# L = \mathrm{CE}(y, p(x)) + w\, L_u, \tag{E7}
+# $$
+#
+# where $L_u = L_s$ until UniMatch adds to it.
 #
 # | in the text | in code | shape |
 # |-|-|-|
 # | $x$, $y$ | `batch.labelled.images`, `.masks` | `(B_L, 3, H, W)`, `(B_L, H, W)` |
 # | $u$ | `batch.unlabelled.images` | `(B_U, 3, H, W)` |
-# | $\bar p$, the teacher | `method.average(...).softmax(dim=1)` | `(B_U, C, h, w)` |
+# | $q$, the teacher | `method.average(...).softmax(dim=1)` | `(B_U, C, h, w)` |
 # | $\hat y$, void below $\tau$ | `method.teach(batch.unlabelled.images)` | `(B_U, H, W)` |
-# | $\tilde u$ and its label | `view.images`, `view.masks` | `(B_U, 3, H, W)`, `(B_U, H, W)` |
+# | $\tilde u$, $\tilde y$ | `view.images`, `view.masks` | `(B_U, 3, H, W)`, `(B_U, H, W)` |
 # | $\Omega$, pixels that show a picture | `view.inside` | `(B_U, H, W)` |
 # | $w$, $\tau$ | `options.weight`, `options.threshold` | numbers |
 #
@@ -644,9 +671,18 @@ for name, score in scores.items():
 #   each picture, and the decoder must do with the rest. Colours can only change what a person can
 #   think of. Features that vanish change what the network happens to rely on.
 #
+# With $h$ for the encoder, $g$ for the decoder and $D$ for the dropping:
+#
+# $$
+# L_d = \ell\big(\hat y,\, \mathrm{softmax}(g(D(h(u))))\big) \tag{E5}
+# $$
+#
+# $$
+# L_u = (L_s + L_d) / 2 \tag{E6}
+# $$
+#
 # In the published code the loss is half of $L_x + \tfrac14 L_{s1} + \tfrac14 L_{s2} + \tfrac12
-# L_{fp}$. This book's is $L_x + w\,[\tfrac12 \cdot \tfrac12 (L_{s1} + L_{s2}) + \tfrac12 L_{fp}]$:
-# the same proportions, without the half.
+# L_{fp}$. This book's $L$ with $w = 1$ has the same proportions, without the half.
 
 # %% tags=["nbval-check-output"]
 unimatch = methods.build(

@@ -225,16 +225,23 @@ plots.show(
 # ## The loss
 #
 # Without CutMix {cite:p}`chen2021cps`, for networks $k = 1, 2$ with beliefs $p_k$ and hard labels
-# $\hat y_k = \arg\max p_k$:
+# $\hat y_k$ on pictures $v$:
 #
 # $$
-# L = \sum_k \mathrm{CE}_F(y, p_k)
-# \;+\; \lambda \left[ \mathrm{CE}_{F \cup U}(\hat y_2, p_1)
-# + \mathrm{CE}_{F \cup U}(\hat y_1, p_2) \right].
+# \hat y_k = \arg\max_c p_{k,c}(v), \qquad p_k = \mathrm{softmax}(f_k), \qquad k = 1, 2 \tag{E1}
 # $$
 #
-# The cross terms run over **all** pictures, those with masks ($F$) included. Every pixel counts:
-# there is no threshold. Both networks see the same view.
+# $$
+# L_u = \mathrm{CE}_\Omega(\hat y_2, p_1(v)) + \mathrm{CE}_\Omega(\hat y_1, p_2(v)) \tag{E2}
+# $$
+#
+# $$
+# L = \sum_k \mathrm{CE}_F(y, p_k(x)) + \lambda\, L_u \tag{E3}
+# $$
+#
+# The numbers are those at the head of `semiseg_lib/methods/cps/method.py`. The cross terms run over
+# **all** pictures $v$, those with masks ($F$) included. Every pixel counts ($\Omega$ leaves out
+# padding only): there is no threshold. Both networks see the same view.
 #
 # | paper | in code | shape |
 # |-|-|-|
@@ -349,12 +356,11 @@ print("two starts, labels differ after five steps:    ", label_differs(others))
 # ## With pasted boxes
 #
 # CutMix-CPS adds what chapter 12 is about. Each network labels the unlabelled pictures as they are.
-# Then boxes $M$ of one picture are pasted onto another, in the labels as well, and each network
-# must find the *other's* label in the collage:
+# Then boxes of one picture are pasted onto another, in the labels as well ($M$), and each network
+# must find the *other's* label in the collage. Instead of (E1), with unlabelled pictures $u$:
 #
 # $$
-# L = \sum_k \mathrm{CE}_F(y, p_k) + \lambda \left[ \mathrm{CE}_U(M\hat y_2, p_1(Mx))
-# + \mathrm{CE}_U(M\hat y_1, p_2(Mx)) \right].
+# v = M(u), \qquad \hat y_k = M(\arg\max_c p_{k,c}(u)) \tag{E4}
 # $$
 #
 # The labelled pictures are **not** in the cross terms now. Readers of the published code have asked

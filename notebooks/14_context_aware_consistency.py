@@ -236,7 +236,15 @@ plots.show(
 #
 # The second corner is drawn anew until intersection over union reaches a least value; after 50
 # failures the second crop lies where the first one does. A small overlap means very different
-# surroundings for few cells, a large one the reverse.
+# surroundings for few cells, a large one the reverse. For crops $A_1$, $A_2$, a least overlap $o$ and
+# the stride $s$:
+#
+# $$
+# \mathrm{IoU}(A_1, A_2) \ge o, \qquad \text{corners of } A_1, A_2 \text{ at multiples of } s.
+# \tag{E1}
+# $$
+#
+# The numbers are those at the head of `semiseg_lib/methods/cac/method.py`.
 
 # %%
 train = profile.train_unlabelled
@@ -308,21 +316,42 @@ print("common cells:", len(numbers[0]), " all at the same place:", torch.equal(*
 #
 # For a cell that both crops show, let $f_1$, $f_2$ be its features (unit vectors from a small
 # **projector** that is thrown away after the training), $\hat y_1$, $\hat y_2$ its most likely
-# classes and $c_1$, $c_2$ their probabilities. The features of cells $n$ of *both crops of all
-# pictures* of the step, and of earlier steps, are **negatives** unless they are taken for the same
-# class:
+# classes and $c_1$, $c_2$ their probabilities. With $h$ for the decoder's features and $g$ for the
+# classifier, cell $i$ has
 #
 # $$
-# \ell_1 = -\log \frac{e^{f_1 \cdot f_2 / \tau}}
-# {e^{f_1 \cdot f_2 / \tau} + \sum_{n:\, \hat y_n \neq \hat y_1} e^{f_1 \cdot f_n / \tau}},
-# \qquad M_1 = [\,c_2 > \gamma \,] \wedge [\, c_1 < c_2 \,]. \tag{E4, E3}
+# f_i = \mathrm{normalise}\big(\mathrm{projector}(\mathrm{mean}_i\, h)\big), \quad
+# a_i = \mathrm{mean}_i\, g(h), \quad \hat y_i = \arg\max_k a_{i,k}, \quad
+# c_i = \max_k\, \mathrm{softmax}_k(a_i). \tag{E2}
 # $$
 #
-# The numbers are those at the head of `semiseg_lib/methods/cac/method.py`.
+# A cell moves if the other crop is sure, and surer:
+#
+# $$
+# M_1 = [\,c_2 > \gamma \,] \wedge [\, c_1 < c_2 \,]. \tag{E3}
+# $$
+#
+# The features of cells $n$ of *both crops of all pictures* of the step, and of $b$ earlier steps, are
+# **negatives** unless they are taken for the same class:
+#
+# $$
+# \ell_1 = -\log \frac{P}
+# {P + \sum_{n \in \mathrm{Neg}:\, \hat y_n \neq \hat y_1} \exp(f_1 \cdot f_n / \tau)},
+# \qquad P = \exp(f_1 \cdot f_2 / \tau), \tag{E4}
+# $$
+#
+# $$
+# \mathrm{Neg} = \text{cells drawn from } A_1, A_2 \text{ of all pictures, of this step and of the }
+# b \text{ before.} \tag{E5}
+# $$
 #
 # Here $\tau$ is a temperature and $\gamma$ the threshold that chapter 12 calls $\tau$.
 # $\ell_2$ and $M_2$ are the same with the crops exchanged, and
-# $L = \mathrm{CE}(y, p) + w\,(\mathrm{mean}_{M_1} \ell_1 + \mathrm{mean}_{M_2} \ell_2)$.
+#
+# $$
+# L = \mathrm{CE}(y, p(x)) + w\,(\mathrm{mean}_{M_1} \ell_1 + \mathrm{mean}_{M_2} \ell_2). \tag{E6}
+# $$
+#
 # In $\ell_1$ only $f_1$ takes a gradient: the **less sure** cell moves to the surer one.
 #
 # | in the text | in code | shape |

@@ -207,25 +207,31 @@ plots.show(
 #
 # The error network $g$ reads three things at the picture's size: the picture $x$, the logits $\ell$
 # that were given to it, and their entropy $H$. It answers with one logit a pixel: *the label is
-# right here*. Where there is a mask $y$, everybody can see whether it is. So it learns on the
+# right here*.
+#
+# $$
+# e = g(x, H, \ell), \qquad H_i = -\sum_c p_{i,c} \log p_{i,c}, \qquad p = \mathrm{softmax}(\ell)
+# \tag{E1}
+# $$
+#
+# Where there is a mask $y$, everybody can see whether the label is right. So it learns on the
 # labelled pictures, with
 #
 # $$
-# L_{\mathrm{err}} = \frac{1}{n} \sum_{i \,:\, y_i \neq \mathrm{void}} w_i \,
-# \mathrm{BCE}\big(g(x, H, \ell)_i,\; [\arg\max \ell_i = y_i]\big), \qquad
-# w_i = \begin{cases} 1 & \text{right} \\ n_{\mathrm{right}} / n_{\mathrm{wrong}} & \text{wrong.}
-# \end{cases} \tag{E3}
+# L_{\mathrm{err}} = \frac{1}{n} \sum_{i \,:\, y_i \neq \mathrm{void}} b_i \,
+# \mathrm{BCE}\big([\arg\max_c \ell_{i,c} = y_i],\; e_i\big), \qquad
+# b_i = 1 \text{ where right, }\; n_{\mathrm{right}} / n_{\mathrm{wrong}} \text{ where wrong.} \tag{E3}
 # $$
 #
-# The number is that at the head of `semiseg_lib/methods/eln/method.py`.
+# The numbers are those at the head of `semiseg_lib/methods/eln/method.py`.
 #
 # | paper | in code | shape |
 # |-|-|-|
 # | $x$ | `images` | `(B, 3, H, W)` |
 # | $\ell$, $H$ | `logits`, their entropy | `(B, C, H, W)`, `(B, 1, H, W)` |
-# | $g(x, H, \ell)$ | `right` | `(B, H, W)`, logits |
+# | $e$ | `right` | `(B, H, W)`, logits |
 # | $[\arg\max \ell = y]$ | `hit` | `(B, H, W)` |
-# | $w$ of a wrong pixel | `weight` | a number |
+# | $b$ of a wrong pixel | `weight` | a number |
 #
 # Everything it reads is detached: judging a label does not change it. Right pixels are many and
 # wrong ones few, so the wrong ones get the weight that makes both kinds count the same.
@@ -307,7 +313,13 @@ print(f"on labelled pictures:   {100 * labelled_errors:4.1f} %")
 # the main one does, but on a leash: decoder $k$ learns only while its loss is at least $K_k$ times
 # the main one's. As the main decoder gets better, the leash lets them follow. They stay behind it,
 # one by a little, one by more, and what they get wrong is what a decoder gets wrong that is not yet
-# that far. Their features are detached, so their bad taste does not spoil the encoder.
+# that far. Their features are detached, so their bad taste does not spoil the encoder. With $d_k$ for
+# decoder $k$ and $z$ for the features:
+#
+# $$
+# L_\mathrm{aux} = \sum_k L_k\, [\, L_k \ge K_k L_\mathrm{sup} \,], \qquad
+# L_k = \mathrm{CE}\big(y, \mathrm{softmax}(d_k(z))\big) \tag{E2}
+# $$
 
 # %% tags=["inline:semiseg_lib.methods.eln.method.held_at"]
 def held_at(ratio: float, loss: Tensor, main: Tensor) -> Tensor:
@@ -389,8 +401,26 @@ tables.results_table([
 #    that ELN goes on from.
 # 2. **Errors**: auxiliary decoders and error network learn, on the labelled pictures.
 # 3. **Unlabelled pictures**: the teacher labels a picture, the error network says which pixels to
-#    trust ($\sigma(g) \geq 0.5$), and the student learns those from two views, a plain one and one
-#    with changed colours. All terms are simply added up.
+#    trust ($\sigma(e') \geq \tau = 0.5$), and the student learns those from two views, a plain one and
+#    one with changed colours. All terms are simply added up.
+#
+# With $\ell'$, $H'$ and $e'$ for what the teacher says of a picture $u$, and views $v$ of it:
+#
+# $$
+# \hat y_i = \arg\max_c \ell'_{i,c} \;\text{ if }\; \sigma(e'_i) \ge \tau, \;\text{ else void,}
+# \qquad e' = g(u, H', \ell') \tag{E4}
+# $$
+#
+# $$
+# L_u = \sum_v \big( \mathrm{CE}(\hat y, p(v)) + w_\mathrm{con}\, L_\mathrm{con}(v) \big) \tag{E6}
+# $$
+#
+# $$
+# L = L_\mathrm{sup} + L_\mathrm{aux} + L_\mathrm{err} + w\, L_u, \qquad
+# L_\mathrm{sup} = \mathrm{CE}(y, p(x)) \tag{E7}
+# $$
+#
+# $L_\mathrm{con}$ is the contrast at the end of this chapter.
 #
 # The next cell trains: 400 steps in the laptop profile, where the records have 1000. It takes the
 # longest of this chapter.
@@ -618,8 +648,11 @@ ErrorMapExplorer(
 #
 # $$
 # L_{\mathrm{con}} = -\log \frac{P}{P + N}, \qquad
-# P = \sum_{\text{same label}} e^{a \cdot s / T}, \quad N = \sum_{\text{another}} e^{a \cdot s / T}. \tag{E5}
+# P = \sum_{s \text{ like } a} \exp(a \cdot s / T), \quad
+# N = \sum_{s \text{ unlike } a} \exp(a \cdot s / T), \tag{E5}
 # $$
+#
+# where vectors of the same label are alike.
 #
 # The devil is in the reduction. The published code forms one such logarithm for each *class* and
 # divides it by the number of the class's pixels. Ours is a mean over *anchors*.

@@ -133,7 +133,14 @@ checks.claim("s4mc-beats-longer", gain, judges=True)
 #
 # If a pixel shows a car, the pixel next to it mostly does, too. How often? Go through the masks.
 # For each class $c$ count the pairs of a pixel of the class and one of its four neighbours, and
-# among these the pairs in which the neighbour has the class as well. The quotient is $E_c$.
+# among these the pairs in which the neighbour has the class as well. The quotient is $E_c$. For pixels
+# $i$ and neighbours $j$:
+#
+# $$
+# E_c = \frac{|\{ (i, j) : y_i = y_j = c \}|}{|\{ (i, j) : y_i = c \}|} \tag{E3}
+# $$
+#
+# The numbers are those at the head of `semiseg_lib/methods/s4mc/method.py`.
 #
 # **Predict first.** The masks of mini-VOC, like those of VOC, have a void rim along every outline.
 # Void is no class, so we leave such neighbours out. What will $E_c$ be?
@@ -208,10 +215,9 @@ except FileNotFoundError:
 # $\beta = e^{-1/2} \approx 0.61$ turns the correction down:
 #
 # $$
-# \tilde p_c = p_c + \beta\,\big[\, n_c - \max(p_c\,n_c,\; p_c\,E_c) \,\big]. \tag{E4}
+# \tilde p_c = p_c + \beta\,\big[\, n_c - \max(p_c\,n_c,\; p_c\,E_c) \,\big], \qquad
+# n_{i,c} = \max_j\, p_{j,c}. \tag{E4}
 # $$
-#
-# The number is that at the head of `semiseg_lib/methods/s4mc/method.py`.
 
 # %% [markdown]
 # **By hand.** A pixel inside a car is not sure. One neighbour is. Take $\beta = 1$ and $E = 0.95$.
@@ -293,7 +299,11 @@ for n in (0.9, 0.78, 0.5):
 # Now real predictions. The supervised model, which will be the first teacher, looks at some of the
 # unlabelled pictures. How sure a pixel is has three measures: the **margin** (largest minus second
 # largest probability, the paper's choice), the **confidence** (the largest) and the negative
-# **entropy**.
+# **entropy**. The margin is
+#
+# $$
+# \kappa(p) = p_{(1)} - p_{(2)}. \tag{E2}
+# $$
 #
 # **Predict first.** In which share of the pixels does each of them *fall* when neighbours are
 # heard?
@@ -504,8 +514,14 @@ MarginExplorer(
 # call this dynamic partition adjustment, DPA.) At progress $t \in [0, 1]$
 #
 # $$
-# \gamma_t = \text{the } \alpha_t\text{-quantile of the unrefined margins of the batch},
-# \qquad \alpha_t = \alpha_0\,(1 - t). \tag{E5}
+# \gamma_t = \text{the } \alpha_t\text{-quantile of the unrefined } \kappa(p) \text{ over } \Omega,
+# \qquad \alpha_t = \alpha_0\,(1 - t), \tag{E5}
+# $$
+#
+# where $\Omega$ are all pixels of the batch. Those that are kept are
+#
+# $$
+# K = \{\, i \in \Omega : \kappa(\tilde p)_i > \gamma_t \,\}. \tag{E6}
 # $$
 #
 # A fixed threshold keeps more pixels as the teacher grows sure. A quantile does not care how sure
@@ -538,18 +554,27 @@ plots.show(
 #
 # The student sees the strong view $\tilde u$ of a picture, with half of the next picture pasted
 # into every second one. Its label is the teacher's own, **unrefined** arg max: neighbours change
-# whether a pixel is kept, never what it is called. With $K$ the kept pixels and $\Omega$ all:
+# whether a pixel is kept, never what it is called. With $S$ for the strong colours, $M$ for the
+# pasting, $q$ and $s$ for the probabilities of teacher and student:
 #
 # $$
-# L_u = w \,\frac{|\Omega|}{|K|}\; \frac{1}{|K|} \sum_{i \in K}
-#   \mathrm{CE}(\hat y_i, p(\tilde u)_i). \tag{E7}
+# \hat y = M(\arg\max_c q_c(u)), \qquad p = q(M(u)), \qquad \tilde u = M(S(u)) \tag{E1}
+# $$
+#
+# $$
+# L_u = \frac{|\Omega|}{|K|}\; \frac{1}{|K|} \sum_{i \in K}
+#   \mathrm{CE}(\hat y_i, s_i(\tilde u)) \tag{E7}
+# $$
+#
+# $$
+# L = \mathrm{CE}(y, s(x)) + w\, L_u \tag{E8}
 # $$
 #
 # | in the text | in code | shape |
 # |-|-|-|
 # | $u$, $\tilde u$ mixed | `batch.unlabelled.images`, `view.images` | `(B_U, 3, H, W)` |
 # | $\hat y$, void where dropped | `view.masks` | `(B_U, H, W)` |
-# | $p_c$, $\tilde p_c$ | `maps`, `refine(maps, E)` | `(B_U, C, H, W)` |
+# | $p$, $\tilde p$ | `maps`, `refine(maps, E)` | `(B_U, C, H, W)` |
 # | $E_c$ | `method.expectation()` | `(C,)` |
 # | $\gamma_t$ | `threshold(indicator(maps), inside, alpha)` | a number |
 # | $\lvert\Omega\rvert$ | `view.inside.sum()` | a number |

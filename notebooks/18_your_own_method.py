@@ -131,11 +131,28 @@ for name in NAMES:
 
 # %% [markdown]
 # Mean Teacher {cite:p}`tarvainen2017meanteacher` is the plainest of the consistency methods, and
-# the library's copy is meant to be copied. The teacher is the moving average of the student. The
-# student is to give the teacher's probabilities $q$, though it sees a stronger view:
+# the library's copy is meant to be copied. The teacher is the moving average of the student:
 #
-# $$L = \mathrm{CE}(\text{masks}) + w(t)\,\frac{1}{|\Omega|}
-# \sum_{x\in\Omega}\sum_c (p_{x,c} - q_{x,c})^2$$
+# $$
+# \bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta \;\text{ after every step} \tag{E1}
+# $$
+#
+# The student is to give the teacher's probabilities $q$, though it sees a stronger view:
+#
+# $$
+# p = \mathrm{softmax}(f(\tilde u; \theta)), \qquad
+# q = \mathrm{sg}[\mathrm{softmax}(f(u; \bar\theta))], \qquad \tilde u = S(u) \tag{E2}
+# $$
+#
+# $$
+# J = \frac{1}{|\Omega|} \sum_{i \in \Omega} \sum_c (p_{i,c} - q_{i,c})^2 \tag{E3}
+# $$
+#
+# $$
+# L = \mathrm{CE}\big(y, \mathrm{softmax}(f(x; \theta))\big) + w(t)\, J \tag{E5}
+# $$
+#
+# The numbers are those at the head of `semiseg_lib/methods/mean_teacher/method.py`.
 #
 # | Symbol | Tensor | Shape |
 # |---|---|---|
@@ -155,6 +172,10 @@ print(inspect.getsource(MeanTeacher.unlabelled_loss))
 # should not tell them apart. The terms come back by name; the loop adds them up and records each.
 #
 # The weight rises slowly, because a fresh teacher knows nothing:
+#
+# $$
+# w(t) = w_\mathrm{max}\, \exp\big(-5\, (1 - \min(t / r,\, 1))^2\big) \tag{E4}
+# $$
 
 # %% tags=["inline", "inline:semiseg_lib.methods.mean_teacher.method.ramp_up"]
 def ramp_up(progress: float, share: float) -> float:

@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
@@ -149,18 +150,35 @@ def test_a_room_declares_its_methods_apart_from_their_code(room):
         assert one.load().__module__ == f"{package}.method"
 
 
-EQUATION = re.compile(r"\(E(\d+)\)")
+def cited_beside_code(path: Path) -> list[str]:
+    """Return the comments of a file that stand at the end of a line of code."""
+    with tokenize.open(path) as file:
+        return [one.string for one in tokenize.generate_tokens(file.readline)
+                if one.type == tokenize.COMMENT and one.line[:one.start[1]].strip()]
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 def test_a_method_numbers_its_equations_and_cites_each_beside_a_line(room):
+    """A line of a file that methods share cites "(E1) of mean_teacher"."""
     source = (room / "method.py").read_text(encoding="utf-8")
-    head = ast.get_docstring(ast.parse(source))
-    numbered = [int(number) for number in re.findall(r"^ *\(E(\d+)\)  ", head, flags=re.M)]
+    numbered = [int(number) for number in re.findall(
+        r"^ *\(E(\d+)\)  ", ast.get_docstring(ast.parse(source)), flags=re.M
+    )]
     assert numbered == list(range(1, len(numbered) + 1)) and numbered
-    cited = {int(number) for number in EQUATION.findall(source.split('"""', 2)[2])}
-    assert cited == {*numbered}
-    assert re.search("^(Symbols:|symbol )", head, flags=re.M)
+    own = [text for path in room.glob("*.py") for text in cited_beside_code(path)]
+    shared = [text for path in room.parent.glob("*.py") for text in cited_beside_code(path)]
+    cited = re.findall(r"\(E(\d+)\)", "\n".join(own))
+    cited += re.findall(rf"\(E(\d+)\) of {room.name}\b", "\n".join(shared))
+    assert {*map(int, cited)} == {*numbered}
+    for path in room.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert {*map(int, re.findall(r"\(E(\d+)\)", text))} <= {*numbered}, path.name
+
+
+def test_only_a_comment_beside_code_cites_an_equation(tmp_path):
+    path = tmp_path / "one.py"
+    path.write_text('"""(E1)"""\n# (E2)\nx = "# (E3)"  # y of (E4)\n', encoding="utf-8")
+    assert cited_beside_code(path) == ["# y of (E4)"]
 
 
 @pytest.mark.parametrize("name", [

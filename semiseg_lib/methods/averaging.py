@@ -23,7 +23,10 @@ class MovingAverage(AveragedModel):
         def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
             weight = 1 - min(decay, 1 - 1 / (int(updates) + 1))
             for old, new in zip(averaged, current, strict=True):
-                old.lerp_(new, weight) if old.is_floating_point() else old.copy_(new)
+                if old.is_floating_point():
+                    old.lerp_(new, weight)  # (E1) of mean_teacher
+                else:
+                    old.copy_(new)
 
         super().__init__(network, multi_avg_fn=average, use_buffers=True)
         self.requires_grad_(False)

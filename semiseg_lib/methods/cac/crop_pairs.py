@@ -115,7 +115,7 @@ def draw_pair(
     corners, size = second.corners.copy(), first.size
     for number, corner in enumerate(first.corners):
         for _ in range(TRIES):
-            if shared_share(corner, corners[number], size) >= overlap:
+            if shared_share(corner, corners[number], size) >= overlap:  # (E1)
                 break
             corners[number] = _corners(1, images.shape[-2:], size, stride, rng)[0]
         else:
@@ -152,4 +152,4 @@ def _corners(
     count: int, view: Sequence[int], size: tuple[int, int], stride: int, rng: np.random.Generator
 ) -> np.ndarray:
     free = (np.array(view) - size) // stride
-    return stride * rng.integers(0, free, (count, 2), endpoint=True)
+    return stride * rng.integers(0, free, (count, 2), endpoint=True)  # multiples of s, (E1)

@@ -1,32 +1,46 @@
-"""CAC in equations, numbered by us, and the method.
+"""CAC in equations.
 
-For a batch of labelled images x with masks y and unlabelled images u, with crops 1 and 2 of each u:
+For two crops A_1 and A_2 of each unlabelled image:
 
-(E1)  IoU(crop 1, crop 2) >= o,    corners at multiples of the stride s
-(E2)  f_i = normalise(projector(mean over cell i of the features)),
-      yhat_i = argmax_k p_ik,    c_i = max_k p_ik,    p_i = softmax(mean over cell i of the logits)
-(E3)  M1 = {i : c2_i > gamma and c1_i < c2_i},    M2 with the crops exchanged
-(E4)  l1_i = -log [P / (P + S)],    P = e^(f1_i . f2_i / tau),
-      S = sum over {n in Neg : yhat_n != yhat1_i} of e^(f1_i . f_n / tau),
-      l2 with the crops exchanged
-(E5)  Neg = cells drawn from both crops of all images, and those of the b steps before
-(E6)  L = CE(p(x), y) + w (mean over M1 of l1 + mean over M2 of l2)
+    (E1)  IoU(A_1, A_2) >= o,    corners of A_1 and A_2 at multiples of s
+    (E2)  f_i = normalise(projector(mean of h over cell i)),    a_i = mean of g(h) over cell i,
+          yhat_i = argmax_k a_{i,k},    c_i = max_k softmax_k(a_i)
+    (E3)  M_1 = [c_2 > gamma] and [c_1 < c_2],    M_2 with the crops exchanged
+    (E4)  l_1 = -log [P / (P + sum_{n in Neg: yhat_n != yhat_1} exp(f_1 . f_n / tau))],
+          P = exp(f_1 . f_2 / tau),    l_2 with the crops exchanged
+    (E5)  Neg = cells drawn from A_1 and A_2 of all images, of this step and of the b before
+    (E6)  L = CE(y, p(x)) + w (mean_{M_1} l_1 + mean_{M_2} l_2),    p = softmax(g(h))
 
-In l1 only f1 takes a gradient, and the classifier takes none: the less confident cell moves to the
-more confident one.
+In l_1 only f_1 takes a gradient, and the classifier takes none: the less confident cell moves to
+the more confident one.
 
-==============  =========  ===================================================================
-symbol          shape      meaning
-==============  =========  ===================================================================
-f1, f2          (N, D)     vectors of unit length of the N cells that both crops show
-yhat, c         (N,)       pseudo-label of a cell and its probability, the cell's confidence
-M1, M2          bool (N,)  the cells of crop 1 (2) that move to those of crop 2 (1): disjoint
-l1, l2          (N,)       the contrast of each cell of crop 1 (2)
-Neg, f_n        (M, D)     the negatives: cells that others are pushed away from
-o               number     the smallest overlap, an intersection over union
-gamma, tau, w   numbers    threshold of the confidence, temperature, weight
-b               number     steps whose negatives still count
-==============  =========  ===================================================================
+========  ============  =====================================================================
+symbol    shape         meaning
+========  ============  =====================================================================
+x         (B, 3, H, W)  labelled images in [0, 1]
+y         (B, H, W)     their masks: class ids, 255 = void
+A_1, A_2  crops         of unlabelled images; they overlap
+IoU       number        intersection over union
+o         number        the smallest overlap
+s         number        the stride: pixels a cell
+h         (B, D, h, w)  the decoder's features
+g         (B, C, h, w)  the classifier's logits
+a         (C,)          the logits of a cell, without gradient
+f         (width,)      the vector of a cell, of unit length
+yhat, c   (N,)          most likely class of each cell and its probability, the confidence
+gamma     number        threshold of the confidence
+M_1, M_2  bool (N,)     the shared cells of A_1 (A_2) that move; disjoint
+l_1, l_2  (N,)          the contrast of each shared cell of A_1 (A_2)
+P         (N,)          what is due to the same cell in the other crop
+Neg       cells         the negatives: what others are pushed away from
+tau       number        temperature
+b         number        earlier steps whose negatives still count
+p         (B, C, H, W)  the network's probabilities, enlarged to the image
+CE        number        mean of -log of the label's probability over pixels that are not void
+w         number        weight of the contrast
+L         number        the loss
+i, n, k   index         cell, negative cell, class; 1, 2: one cell in either crop
+========  ============  =====================================================================
 """
 
 from __future__ import annotations
@@ -90,7 +104,7 @@ def moving(mine: Tensor, other: Tensor, config: CACConfig) -> Tensor:
         config: its threshold, and whether it is directional: without, both of two cells move.
     """
     sure = other > config.threshold
-    return sure & (mine < other) if config.directional else sure
+    return sure & (mine < other) if config.directional else sure  # (E3)
 
 
 def contrast(
@@ -120,7 +134,7 @@ def contrast(
     far = anchors @ negatives.T - 1e9 * left_out  # faster than to fill in minus infinity
     logits, first = torch.cat([near, far], dim=1), torch.zeros_like(labels)
     # Where it differs: the published code adds 1e-8 in two places, which changes the loss by 2e-5.
-    return nn.functional.cross_entropy(logits, first, reduction="none")
+    return nn.functional.cross_entropy(logits, first, reduction="none")  # (E4)
 
 
 def in_chunks(
@@ -145,7 +159,7 @@ def in_chunks(
 def pulled(
     one: Cells, two: Cells, negatives: Tensor, negative_labels: Tensor, config: CACConfig
 ) -> Tensor:
-    """Return the mean of l1 over M1 plus the mean of l2 over M2, the unlabelled part of (E6).
+    """Return the mean of l_1 over M_1 plus the mean of l_2 over M_2, the unlabelled part of (E6).
 
     Args:
         one, two: the same cells in the first and in the second crop.
@@ -161,11 +175,11 @@ def pulled(
 
     forth = moving(one.confidence, two.confidence, config)
     back = moving(two.confidence, one.confidence, config)
-    if config.directional:  # M1 and M2 are disjoint, so one pass has l1 and, outside of M1, l2
+    if config.directional:  # M_1, M_2 are disjoint: one pass has l_1 and, outside M_1, l_2
         l1 = l2 = losses(one.where(forth, two), two.where(forth, one))
     else:
         l1, l2 = losses(one, two), losses(two, one)
-    return sum(
+    return sum(  # the unlabelled part of (E6)
         each.where(moves, 0).sum() / moves.sum().clamp(min=1)
         for each, moves in ((l1, forth), (l2, back))
     )
@@ -208,7 +222,7 @@ class CAC(SemiSupervised):
         logits = self.network.head(features)
         inside = torch.cat([shown_pixels(part) for part in parts])
         cells = self.cells(features[count:], logits[count:].detach(), inside)
-        return logits[:count], self.consistency(cells, pair, rng)
+        return logits[:count], self.consistency(cells, pair, rng)  # both terms of (E6), without w
 
     def draw(self, unlabelled: Part, rng: np.random.Generator) -> tuple[Pair, list[Part]]:
         """Return two crops of every image (E1): where they lie, and what they show."""
@@ -216,7 +230,7 @@ class CAC(SemiSupervised):
         # Where it differs: crops are cut from a view that has been scaled already (published: from
         # the image, resized for each pair), and StrongConfig's blur is wider (published: 5x5 pixels
         # with standard deviation 1.1).
-        pair = draw_pair(
+        pair = draw_pair(  # (E1)
             unlabelled.images, config.crop, config.stride, rng, config.flip, config.overlap
         )
         parts = [crops.cut(unlabelled) for crops in pair]
@@ -233,9 +247,9 @@ class CAC(SemiSupervised):
             inside: bool (B, H, W), False where a crop shows padding.
         """
         grid = [side // self.config.stride for side in inside.shape[-2:]]
-        vectors = self.projector(nn.functional.adaptive_avg_pool2d(features, grid))
-        logits = nn.functional.adaptive_avg_pool2d(logits.float(), grid)
-        confidence, labels = logits.softmax(dim=1).max(dim=1)
+        vectors = self.projector(nn.functional.adaptive_avg_pool2d(features, grid))  # f of (E2)
+        logits = nn.functional.adaptive_avg_pool2d(logits.float(), grid)  # a of (E2)
+        confidence, labels = logits.softmax(dim=1).max(dim=1)  # c and yhat of (E2)
         # Where it differs: cells that show padding neither move nor push (published: they do both).
         shown = inside_at(inside, grid)
         return Cells(
@@ -245,7 +259,7 @@ class CAC(SemiSupervised):
         )
 
     def consistency(self, cells: Cells, pair: Pair, rng: np.random.Generator) -> Tensor:
-        """Return the mean of l1 over M1 plus the mean of l2 over M2 (E6).
+        """Return the mean of l_1 over M_1 plus the mean of l_2 over M_2 (E6).
 
         Args:
             cells: those of all first crops, then those of all second crops.
@@ -268,7 +282,7 @@ class CAC(SemiSupervised):
         total = len(cells.labels)
         drawn = cells.at(rng.choice(total, min(self.config.negatives, total), replace=False))
         vectors = torch.cat([drawn.vectors.detach(), self.bank_vectors.flatten(0, 1)])
-        labels = torch.cat([drawn.labels, self.bank_labels.flatten()])
+        labels = torch.cat([drawn.labels, self.bank_labels.flatten()])  # (E5)
         if self.training:
             self._store(drawn)
         return vectors, labels

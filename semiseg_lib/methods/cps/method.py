@@ -1,23 +1,33 @@
 """Cross pseudo supervision in equations.
 
-    (E1)  y^a_i = argmax_c f_a(u)_i[c]                                for both networks a = 1, 2
-    (E2)  l(z, y^) = -1/|V| sum_{i in V} log softmax(z_i)[y^_i]
-    (E3)  L_cps = l(f_1(v), y^2) + l(f_2(v), y^1)
-    (E4)  L = CE(f_1(x), y) + CE(f_2(x), y) + lambda L_cps
+    (E1)  yhat_k = argmax_c p_{k,c}(v),    p_k = softmax(f_k),    k = 1, 2
+    (E2)  L_u = CE_Omega(yhat_2, p_1(v)) + CE_Omega(yhat_1, p_2(v))
+    (E3)  L = sum_k CE_F(y, p_k(x)) + lambda L_u
 
 Plain CPS: v is all images, labelled and unlabelled, and the labels are those of the same pass.
 CutMix-CPS labels the unlabelled images u as they are and learns mixed ones:
 
-    (E5)  v = M(u),   y^a = M(y^a)
+    (E4)  v = M(u),    yhat_k = M(argmax_c p_{k,c}(u))
 
-Symbols:
-    x, y      labelled images (B, 3, H, W) in [0, 1] and masks (B, H, W), 255 = void
-    u         weak views of unlabelled images, (B, 3, H, W)
-    f_1, f_2  the two networks; their logits are enlarged to the image
-    y^a       labels (B, H, W) by network a; they take no gradient, and there is no threshold
-    M         CutMix: rectangles of the next image pasted onto each
-    V         the pixels i that show an image and no padding
-    lambda    config.weight
+======  ============  =====================================================================
+symbol  shape         meaning
+======  ============  =====================================================================
+x       (B, 3, H, W)  labelled images in [0, 1]
+y       (B, H, W)     their masks: class ids, 255 = void
+u       (B, 3, H, W)  weak views of unlabelled images
+v       (B, 3, H, W)  the images that both networks learn from each other
+f       (B, C, H, W)  f_1, f_2: the networks' logits, enlarged to the image
+p       (B, C, H, W)  p_1, p_2: their probabilities
+yhat    (B, H, W)     yhat_1, yhat_2: their labels; without gradient, without threshold
+M       view          CutMix: pastes rectangles of the next image onto each
+CE      number        mean of -log of the label's probability over the pixels of F or Omega
+F       pixels        those of labelled images that are not void
+Omega   pixels        those of v that show an image and no padding
+lambda  number        weight of the cross loss
+L_u     number        the cross loss
+L       number        the loss of both networks
+c, k    index         class, network
+======  ============  =====================================================================
 """
 
 from __future__ import annotations
@@ -36,28 +46,28 @@ from semiseg_lib.methods.losses import confident_cross_entropy, enlarge, most_li
 
 
 def labels_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the labels of (E1), int64 (B, H, W), of logits (B, C, h, w)."""
-    return most_likely(enlarge(logits.detach().float(), size))
+    """Return the labels yhat of (E1), int64 (B, H, W), of logits (B, C, h, w)."""
+    return most_likely(enlarge(logits.detach().float(), size))  # (E1)
 
 
 def cross_loss(
     one: Tensor, two: Tensor, labels_one: Tensor, labels_two: Tensor, inside: Tensor
 ) -> Tensor:
-    """Return L_cps of (E3).
+    """Return L_u of (E2).
 
     Args:
         one, two: logits (B, C, h, w) of both networks.
         labels_one, labels_two: int64 (B, H, W), by both networks.
         inside: bool (B, H, W), False where a view shows padding.
     """
-    return (
-        confident_cross_entropy(one, labels_two, inside)  # (E2)
+    return (  # (E2)
+        confident_cross_entropy(one, labels_two, inside)
         + confident_cross_entropy(two, labels_one, inside)
     )
 
 
 class CPS(SemiSupervised):
-    """Two networks that learn the masks and each other's labels, (E4); see the equations above.
+    """Two networks that learn the masks and each other's labels, (E3); see the equations above.
 
     The moving average of f_1 is deployed; with ``ema_decay`` 0 it is f_1 itself, as published.
     """
@@ -92,9 +102,9 @@ class CPS(SemiSupervised):
         return [self.network(images), self.second(images)]
 
     def labelled_loss(self, logits: Sequence[Tensor], masks: Tensor) -> Tensor:
-        """Return the first two terms of (E4)."""
+        """Return the sum over both networks in (E3)."""
         of_one = super().labelled_loss
-        return sum(of_one(one, masks) for one in logits)
+        return sum(of_one(one, masks) for one in logits)  # (E3), which lambda L_u joins
 
     def _plain(self, labelled: Part, unlabelled: Part) -> tuple[list[Tensor], Tensor]:
         """Return both networks' logits of the labelled images, and the cross loss of all images."""
@@ -108,12 +118,12 @@ class CPS(SemiSupervised):
         return [logits[: len(labelled.images)] for logits in (one, two)], cross
 
     def _mixed(self, unlabelled: Part, rng: np.random.Generator) -> Tensor:
-        """Return the cross loss of mixed images, (E5)."""
+        """Return the cross loss of mixed images, (E4)."""
         # The published code pastes from a second batch; here from the next image of the same one.
         mix = draw_mix(unlabelled.images, self.config.cutmix, rng)
-        labels = [mix(self._labels_of_unmixed(net, unlabelled.images))
+        labels = [mix(self._labels_of_unmixed(net, unlabelled.images))  # yhat of (E4)
                   for net in (self.network, self.second)]
-        mixed = mix(unlabelled.images)
+        mixed = mix(unlabelled.images)  # v of (E4)
         return cross_loss(
             self.network(mixed), self.second(mixed), *labels, mix(shown_pixels(unlabelled))
         )

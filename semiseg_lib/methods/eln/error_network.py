@@ -49,7 +49,7 @@ class ErrorNetwork(nn.Module):
             )
 
     def forward(self, images: Tensor, logits: Tensor) -> Tensor:
-        """Return how right the most likely class of each pixel is (E1), as a logit.
+        """Return e of (E1), how right the most likely class of each pixel is, as a logit.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; H and W divisible by 16.
@@ -60,15 +60,15 @@ class ErrorNetwork(nn.Module):
         """
         size = tuple(images.shape[-2:])
         logits = enlarge(logits.detach().float(), size)
-        maps = torch.cat([entropy(logits), logits], dim=1)
+        maps = torch.cat([entropy(logits), logits], dim=1)  # H and l of (E1)
         if self.boxed:
             right = self.network(images, maps)
         else:
             right = self.network(torch.cat([images, maps], dim=1))
-        return enlarge(right.float(), size)[:, 0]
+        return enlarge(right.float(), size)[:, 0]  # e of (E1)
 
 
 def entropy(logits: Tensor) -> Tensor:
     """Return the entropy H of softmax(logits) (B, C, h, w), in nats, 0 .. log C: (B, 1, h, w)."""
     logs = logits.float().log_softmax(dim=1)
-    return -(logs.exp() * logs).sum(dim=1, keepdim=True)
+    return -(logs.exp() * logs).sum(dim=1, keepdim=True)  # H of (E1)

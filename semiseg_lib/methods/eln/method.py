@@ -1,37 +1,54 @@
-"""ELN in equations, numbered by us, and the method.
+"""ELN in equations.
 
-For a batch of labelled images x with masks y and unlabelled images u:
+    (E1)  e = g(x, H, l),    H_i = -sum_c p_{i,c} log p_{i,c},    p = softmax(l)
+    (E2)  L_aux = sum_k L_k [L_k >= K_k L_sup],    L_k = CE(y, softmax(d_k(z)))
+    (E3)  L_err = 1/n sum_{i: y_i != void} b_i BCE([argmax_c l_{i,c} = y_i], e_i),
+          b_i = 1 where right, n_right / n_wrong where wrong
+    (E4)  yhat_i = argmax_c l'_{i,c} if sigmoid(e'_i) >= tau, else void,    e' = g(u, H', l')
+    (E5)  L_con = -log (P / (P + N)),    P = sum_{s like a} exp(a . s / T),
+          N = sum_{s unlike a} exp(a . s / T)
+    (E6)  L_u = sum_v (CE(yhat, p(v)) + w_con L_con(v))
+    (E7)  L = L_sup + L_aux + L_err + w L_u,    L_sup = CE(y, p(x))
 
-(E1)  e = g(x, H(l), l),    H(l) = -sum over c of p_c log p_c,    p = softmax(l)
-(E2)  L_aux = sum over k of L_k [L_k >= K_k L_sup],    L_k = CE(d_k(z(x)), y)
-(E3)  L_err = mean over {i : y_i != void} of w_i BCE(e_i, [argmax l_i = y_i]), summed over the
-      predictions l of the main decoder and of all d_k;
-      w_i = 1 where right, (number of right pixels) / (number of wrong ones) where wrong
-(E4)  yhat_i = argmax q_i where sigmoid(e_i) >= theta, else void,    e = g(u, H(q), q)
-(E5)  L_con = mean over anchors a of -log [P / (P + N)],
-      P, N = sums of e^(a . s / T) over the vectors s with the label of a, and with another one
-(E6)  L_u = sum over both views v of CE(s(v), yhat) + c L_con(v)
-(E7)  L = L_sup + L_aux + L_err + w L_u,    L_sup = CE(s(x), y)
+L_err is summed over the predictions l of the main decoder and of all d_k, L_con averaged over the
+anchors a. All that (E1) reads is detached, and so is z in (E2): L_sup and L_u teach the network,
+L_aux the auxiliary decoders, L_err the error-localisation network. L_aux and L_err join after a
+share of the training, L_u after a larger one.
 
-All that (E1) reads is detached, and so is z in (E2): L_sup and L_u teach the network, L_aux the
-auxiliary decoders, L_err the error-localisation network. L_aux and L_err join after a share of the
-training, L_u after a larger one.
-
-==========  ================  =====================================================================
-symbol      shape             meaning
-==========  ================  =====================================================================
-l, p        (B, C, H, W)      logits of any decoder, and their probabilities
-H           (B, 1, H, W)      entropy of each pixel
-g, e        (B, H, W)         the error-localisation network; how right a prediction is, as a logit
-s, z        (B, C, H, W), -   the network's logits; its encoder's features
-d_k, K_k    -, number         auxiliary decoder, and how many times L_sup its loss is held at
-q           (B, C, H, W)      logits of the teacher, the moving average
-yhat        int64 (B, H, W)   trusted pseudo-labels
-a, s        (N, D)            in (E5), vectors of unit length of teacher and student, same N cells
-v           (B, 3, H, W)      a plain and a photometric view of u
-theta, T    numbers           threshold and temperature
-c, w        numbers           weights of the contrast and of all that is learnt from u
-==========  ================  =====================================================================
+===================  ============  =================================================================
+symbol               shape         meaning
+===================  ============  =================================================================
+x                    (B, 3, H, W)  labelled images in [0, 1]
+y                    (B, H, W)     their masks: class ids, 255 = void
+u                    (B, 3, H, W)  weak views of unlabelled images
+l                    (B, C, H, W)  logits of any decoder
+p                    (B, C, H, W)  their probabilities; p(x), p(v): the main decoder's
+H                    (B, 1, H, W)  entropy of each pixel
+g                    network       the error-localisation network
+e                    (B, H, W)     how right a prediction is, as a logit
+l', H', e'           as l, H, e    the same of the teacher, the moving average
+z                    -             the encoder's features of x
+d                    network       d_1, d_2: auxiliary decoders
+K                    number        how many times L_sup the loss of d_k is held at
+L_k                  number        loss of d_k
+n                    number        pixels that are not void
+n_right, n_wrong     number        those that a prediction has right, and wrong
+b                    (B, H, W)     how much a pixel weighs in L_err
+CE, BCE              number        cross-entropy, mean over pixels that are not void; of two classes
+yhat                 (B, H, W)     the teacher's label where it is trusted, else void
+tau                  number        the least probability of being right that is trusted
+a, s                 (D,)          unit vectors of a cell by teacher and student; alike: of one
+                                   label
+P, N                 number        sums over the vectors like a, and unlike a
+T                    number        temperature
+v                    (B, 3, H, W)  a plain and a photometric view of u
+w_con                number        weight of the contrast
+w                    number        weight of all that is learnt from u
+L_sup, L_aux, L_err  number        losses of main decoder, of all d_k, of g
+L_con, L_u           number        the contrast, and all that is learnt from u
+L                    number        the loss
+i, c, k              index         pixel, class, auxiliary decoder
+===================  ============  =================================================================
 """
 
 from __future__ import annotations
@@ -65,7 +82,7 @@ def held_at(ratio: float, loss: Tensor, main: Tensor) -> Tensor:
 
     Else 0. The main loss takes no gradient.
     """
-    return torch.where(loss.detach() >= ratio * main.detach(), loss, 0.0)
+    return torch.where(loss.detach() >= ratio * main.detach(), loss, 0.0)  # L_k [...] of (E2)
 
 
 def error_loss(right: Tensor, labels: Tensor, masks: Tensor, balance: float) -> Tensor:
@@ -87,10 +104,10 @@ def error_loss(right: Tensor, labels: Tensor, masks: Tensor, balance: float) -> 
     known, hit = masks != VOID, labels == masks
     misses = (known & ~hit).sum()
     # Where it differs: the weight is bounded (published: a division by zero if nothing is wrong).
-    weight = (hit.sum() / misses.clamp(min=1)).clamp(1 / balance, balance)
+    weight = (hit.sum() / misses.clamp(min=1)).clamp(1 / balance, balance)  # b of (E3)
     plain = nn.functional.binary_cross_entropy_with_logits(right, hit.to(right), reduction="none")
     losses = torch.where(hit, plain, weight * plain).where(known, 0)
-    return losses.sum() / known.sum().clamp(min=1)
+    return losses.sum() / known.sum().clamp(min=1)  # (E3)
 
 
 def pixel_contrast(anchors: Tensor, others: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -111,7 +128,7 @@ def pixel_contrast(anchors: Tensor, others: Tensor, labels: Tensor, temperature:
     of_same, of_all = ((cosines - 1e9 * ~kind).logsumexp(dim=1) for kind in (same, known))
     # Where it differs: a mean over anchors (published: one logarithm per class, divided by the
     # number of its pixels, which makes the gradient smaller by orders of magnitude).
-    return (of_all - of_same).where(counts, 0).sum() / counts.sum().clamp(min=1)
+    return (of_all - of_same).where(counts, 0).sum() / counts.sum().clamp(min=1)  # (E5)
 
 
 class ELN(AveragedMethod):
@@ -192,7 +209,7 @@ class ELN(AveragedMethod):
         Args:
             part: labelled images.
             scales: z, what the encoder gives for them.
-            logits: the main decoder's, (B, C, H, W).
+            logits: l, the main decoder's, (B, C, H, W).
         """
         scales, logits = [one.detach() for one in scales], logits.detach()
         size, config = logits.shape[-2:], self.config
@@ -210,7 +227,7 @@ class ELN(AveragedMethod):
             error_loss(one, judged, part.masks, config.balance)
             for one, judged in zip(right.chunk(count), labels.chunk(count), strict=True)
         ]
-        return {"auxiliary": sum(held, main.new_zeros(())), "error": sum(wrong)}
+        return {"auxiliary": sum(held, main.new_zeros(())), "error": sum(wrong)}  # (E2), (E3)
 
     def _unlabelled(
         self, unlabelled: Part, logits: Sequence[Tensor], features: Sequence[Tensor],
@@ -225,7 +242,7 @@ class ELN(AveragedMethod):
             rng: draws the cells of the contrast.
         """
         labels, cells, anchors = self.teach(unlabelled)
-        loss = sum(cross_entropy(one, labels) for one in logits)
+        loss = sum(cross_entropy(one, labels) for one in logits)  # the first terms of (E6)
         if self.projector is None:
             return loss
         # Where it differs: cells from anywhere (published: eight windows of 32x32 cells), and
@@ -237,7 +254,7 @@ class ELN(AveragedMethod):
             anchors = self._vectors(anchors, places)
         known, temperature = cells.flatten()[places], self.config.temperature
         contrast = sum(pixel_contrast(anchors, one, known, temperature) for one in students)
-        return loss + self.config.contrast * contrast
+        return loss + self.config.contrast * contrast  # (E6)
 
     def _vectors(self, features: Tensor, places: Tensor) -> Tensor:
         """Return unit vectors (N, channels) of N cells of features (B, D, h, w), row by row."""
@@ -262,7 +279,7 @@ class ELN(AveragedMethod):
         kept = self._right(unlabelled.images, enlarged) >= self.config.threshold
         kept = kept & shown_pixels(unlabelled)
         cells = most_likely(logits).where(inside_at(kept, logits.shape[-2:]), VOID)
-        return most_likely(enlarged).where(kept, VOID), cells, features
+        return most_likely(enlarged).where(kept, VOID), cells, features  # (E4)
 
     @torch.no_grad()
     def error_map(self, images: Tensor) -> Tensor:
@@ -273,7 +290,7 @@ class ELN(AveragedMethod):
     def trusted_labels(self, images: Tensor) -> Tensor:
         """Return the deployed model's labels, int64 (B, H, W), void where not trusted (E4)."""
         labels = most_likely(self(images).float())
-        return labels.where(self.error_map(images) >= self.config.threshold, VOID)
+        return labels.where(self.error_map(images) >= self.config.threshold, VOID)  # (E4)
 
     def _right(self, images: Tensor, logits: Tensor) -> Tensor:
         """Return the probability (B, H, W) that logits are right (E1), by running statistics."""

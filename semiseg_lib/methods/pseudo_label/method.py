@@ -1,21 +1,33 @@
 """Iterated pseudo-labelling in equations.
 
-    (E1)  y^_i = argmax_c p_i[c],  k_i = max_c p_i[c]
-    (E2)  y~_i = y^_i if k_i >= theta[y^_i], else void
-    (E3)  theta[c] = 0 for every pixel, as published; one threshold for the confident ones
-    (E4)  theta[c] = the largest level that a share of the pixels with y^_i = c reach (balanced)
-    (E5)  L = CE(f(x), y): first with y~ as masks of unlabelled images, then with masks alone
+Round r = 1, 2, ... labels with the teacher of weights theta_{r-1} and trains a student from a fresh
+start, which is fine-tuned on the masks and becomes the next teacher:
 
-A round labels with (E1) to (E4) and trains a fresh student on that; it is fine-tuned on the masks
-and becomes the next teacher.
+    (E1)  yhat_i = argmax_c p_{i,c}(theta_{r-1}),    k_i = max_c p_{i,c}(theta_{r-1})
+    (E2)  ytilde_i = yhat_i if k_i >= tau_{yhat_i}, else void
+    (E3)  tau_c = tau_0 for all c: 0 as published, more to keep the confident pixels alone
+    (E4)  tau_c = max {v : |{i : yhat_i = c, k_i >= v}| >= rho |{i : yhat_i = c}|}     balanced
+    (E5)  theta' = argmin_theta CE_U(ytilde, p(theta)),
+          theta_r = argmin_theta CE_F(y, p(theta)) from theta'
 
-Symbols:
-    p      (C, H, W)  the teacher's probabilities on an image
-    y^, k  (H, W)     its label and how sure it is
-    y~     (H, W)     the label that is stored, 255 = void
-    theta  (C,)       the least confidence that is kept of each class
-    x, y              images (B, 3, H, W) in [0, 1] and their masks (B, H, W)
-    f                 the student; its logits are enlarged to the image
+=======  =========  =====================================================================
+symbol   shape      meaning
+=======  =========  =====================================================================
+theta    weights    of the network; theta_0 are those of the first teacher
+theta'   weights    of the student before it is fine-tuned
+p        (C, H, W)  probabilities of an image; logits are enlarged to it
+yhat     (H, W)     the teacher's label
+k        (H, W)     how sure it is: its confidence
+ytilde   (H, W)     the label that is stored, 255 = void
+y        (B, H, W)  masks, 255 = void
+tau      (C,)       the least confidence that is kept of each class
+tau_0    number     one such threshold for all classes
+rho      number     the share of each class that is kept
+v        number     a level of confidence
+CE       number     mean of -log of the label's probability over pixels that are not void
+F, U     images     those with masks, and those without
+i, c, r  index      pixel, class, round
+=======  =========  =====================================================================
 """
 
 from __future__ import annotations
@@ -38,7 +50,7 @@ LEVELS = 100_000  # steps of confidence that the thresholds of classes are read 
 def balanced_thresholds(
     probabilities: Iterable[Tensor], num_classes: int, share: float
 ) -> Tensor:
-    """Return theta of (E4), the confidence that a share of each class reaches, float64 (C,).
+    """Return tau of (E4), the confidence that a share of each class reaches, float64 (C,).
 
     A pixel belongs to the class that is most likely there. Confidence is counted in steps of
     1/100,000 and rounded so that at least this share is kept.
@@ -46,7 +58,7 @@ def balanced_thresholds(
     Args:
         probabilities: of every image, (C, H, W).
         num_classes: C.
-        share: 0 .. 1.
+        share: rho, 0 .. 1.
     """
     counts = torch.zeros(num_classes, LEVELS + 1, dtype=torch.int64)
     for one in probabilities:
@@ -57,13 +69,13 @@ def balanced_thresholds(
         ).view_as(counts)
     reaching = counts.flip(1).cumsum(dim=1).flip(1)  # pixels of at least this confidence
     enough = reaching >= share * reaching[:, :1].double()
-    return (enough.sum(dim=1) - 1).double() / LEVELS
+    return (enough.sum(dim=1) - 1).double() / LEVELS  # (E4)
 
 
 def class_thresholds(
     selection: Selection, probabilities: Iterable[Tensor], num_classes: int
 ) -> Tensor:
-    """Return the least confidence that is kept of each class, float64 (C,), (E3) or (E4).
+    """Return tau, the least confidence that is kept of each class, float64 (C,), (E3) or (E4).
 
     Args:
         selection: which pixels are kept.
@@ -73,22 +85,22 @@ def class_thresholds(
     if selection.keep == "balanced":
         return balanced_thresholds(probabilities, num_classes, selection.share)
     least = selection.threshold if selection.keep == "confident" else 0.0
-    return torch.full((num_classes,), least, dtype=torch.float64)
+    return torch.full((num_classes,), least, dtype=torch.float64)  # (E3)
 
 
 def select(probabilities: Tensor, thresholds: Tensor) -> np.ndarray:
-    """Return the pseudo-label of one image, (E1) and (E2).
+    """Return ytilde of (E2), the pseudo-label of one image.
 
     Args:
         probabilities: the teacher's, (C, H, W).
-        thresholds: the least confidence that is kept of each class, (C,).
+        thresholds: tau, the least confidence that is kept of each class, (C,).
 
     Returns:
         uint8 (H, W) class ids, void where the teacher is less sure than its class asks for.
     """
-    confidence, labels = probabilities.max(dim=0)
+    confidence, labels = probabilities.max(dim=0)  # k and yhat of (E1)
     kept = confidence.double() >= thresholds[labels]
-    return labels.where(kept, VOID).to(torch.uint8).numpy()
+    return labels.where(kept, VOID).to(torch.uint8).numpy()  # (E2)
 
 
 class PseudoLabel(AveragedMethod):

@@ -1,34 +1,42 @@
-"""S4MC in equations, numbered by us, and the method.
+"""S4MC in equations.
 
-For a batch of labelled images x with masks y and unlabelled images u, of which mix(u) shows
-rectangles of one pasted onto another:
+    (E1)  yhat = M(argmax_c q_c(u)),    p = q(M(u)),    utilde = M(S(u))
+    (E2)  kappa(p) = p_(1) - p_(2)
+    (E3)  E_c = |{(i, j) : y_i = y_j = c}| / |{(i, j) : y_i = c}|
+    (E4)  ptilde_c = p_c + beta [n_c - max(p_c n_c, p_c E_c)],    n_{i,c} = max_j p_{j,c}
+    (E5)  gamma_t = the alpha_t-quantile of kappa(p) over Omega,    alpha_t = alpha_0 (1 - t)
+    (E6)  K = {i in Omega : kappa(ptilde)_i > gamma_t}
+    (E7)  L_u = |Omega| / |K| 1/|K| sum_{i in K} CE(yhat_i, s_i(utilde))
+    (E8)  L = CE(y, s(x)) + w L_u
 
-(E1)  yhat = mix(argmax_c q_c(u)),    p = q(mix(u))
-(E2)  kappa(p) = p_(1) - p_(2)
-(E3)  E_c = (pairs of neighbours that both have class c) / (pairs whose first one has class c)
-(E4)  p~_c = p_c + beta [n_c - max(p_c n_c, p_c E_c)]
-(E5)  gamma_t = the alpha_t-quantile of kappa(p) over the batch,    alpha_t = alpha_0 (1 - t)
-(E6)  K = {i : kappa(p~)_i > gamma_t}
-(E7)  L = CE(s(x), y) + w |Omega| / |K| mean over K of CE(s(strong(u)), yhat)
-
-======================  ================  ==========================================================
-symbol                  shape             meaning
-======================  ================  ==========================================================
-q, s                    (B, C, H, W)      probabilities of the teacher (the moving average) and of
-                                          the student
-yhat                    int64 (B, H, W)   the teacher's labels, never refined
-p, p~                   (B, C, H, W)      what the teacher believes of mixed images, and refined
-p_(1), p_(2)            (B, H, W)         a pixel's largest and second largest probability
-kappa                   (B, H, W)         how sure a pixel is: its margin
-n_c                     (B, C, H, W)      the probability of c at the neighbour that believes in it
-                                          most: each class has its own best neighbour
-E_c                     (C,)              how often a neighbour has the pixel's class c
-beta                    number            how far a neighbour counts, e^(-1/2)
-alpha_t, t              numbers           the share of pixels to drop, at share t of the training
-gamma_t                 scalar            the threshold
-Omega, K                sets of pixels    all that are shown, and those that are kept
-w                       number            the weight of the unlabelled loss
-======================  ================  ==========================================================
+================  ============  =================================================================
+symbol            shape         meaning
+================  ============  =================================================================
+x                 (B, 3, H, W)  labelled images in [0, 1]
+y                 (B, H, W)     their masks: class ids, 255 = void
+u                 (B, 3, H, W)  weak views of unlabelled images
+utilde            (B, 3, H, W)  strong and mixed views of the same, which the student sees
+S                 view          strong view: gives each image colours of its own
+M                 view          CutMix: pastes a rectangle of the next image onto each
+q, s              (B, C, H, W)  probabilities of the teacher (the moving average) and the student
+yhat              (B, H, W)     the teacher's labels, mixed, never refined
+p, ptilde         (B, C, H, W)  what the teacher believes of mixed images, and refined
+p_(1), p_(2)      (B, H, W)     a pixel's largest and second largest probability
+kappa             (B, H, W)     how sure a pixel is: its margin
+n                 (B, C, H, W)  what the neighbour believes that believes in a class most
+E                 (C,)          how often a neighbour has the pixel's class c
+beta              number        how far a neighbour counts, exp(-1/2)
+t                 number        share of the training that is done
+alpha_t, alpha_0  number        the share of pixels to drop, at t and at the start
+gamma_t           number        the threshold of the margin
+Omega             pixels        those of mixed images that show an image and no padding
+K                 pixels        those that are kept
+CE                number        -log of a label's probability; of images its mean where not void
+L_u               number        the unlabelled loss
+w                 number        its weight
+L                 number        the loss
+i, j, c           index         pixel, a neighbour of it, class
+================  ============  =================================================================
 """
 
 from __future__ import annotations
@@ -70,7 +78,7 @@ def indicator(probabilities: Tensor, kind: Indicator = "margin") -> Tensor:
     for one in others:
         second = torch.maximum(second, torch.minimum(largest, one))
         largest = torch.maximum(largest, one)
-    return largest - second
+    return largest - second  # (E2)
 
 
 def neighbours(maps: Tensor, count: int = 4, outside: float = 0) -> Tensor:
@@ -117,7 +125,7 @@ def agreement(
         torch.zeros(num_classes, dtype=torch.int64, device=masks.device).scatter_add(
             0, index, counted.sum(dim=0).flatten()
         )
-        for counted in (heard & (beside == masks), heard)
+        for counted in (heard & (beside == masks), heard)  # both counts of (E3)
     )
     return same, pairs
 
@@ -148,7 +156,7 @@ def refine(
         else beside.topk(support, dim=0).values
     ):
         joint = probabilities * torch.maximum(believed, expected)
-        probabilities = probabilities + beta * (believed - joint)
+        probabilities = probabilities + beta * (believed - joint)  # (E4)
     return probabilities
 
 
@@ -168,11 +176,11 @@ def threshold(indicators: Tensor, shown: Tensor, dropped: float) -> Tensor:
     ordered = indicators.where(shown, torch.inf).flatten().topk(most, largest=False).values
     rank = (shown.sum() * dropped).round().long()
     value = ordered.gather(0, (rank - 1).clamp(min=0).view(1))[0]
-    return torch.where(rank > 0, value, -torch.inf)
+    return torch.where(rank > 0, value, -torch.inf)  # gamma_t of (E5)
 
 
 class S4MC(SemiSupervised):
-    """Learn the labels (E7) of the pixels that their neighbours support (E6).
+    """Learn the labels (E8) of the pixels that their neighbours support (E6).
 
     Attributes:
         same, pairs: int64 (C,), what :func:`agreement` found in all labelled views up to now; with
@@ -204,7 +212,7 @@ class S4MC(SemiSupervised):
         # Where it differs: counted in the labelled views seen so far; published, in all masks.
         if self.config.expectation:
             return torch.tensor(self.config.expectation, device=self.pairs.device)
-        return (self.same / self.pairs.clamp(min=1)).where(self.pairs > 0, 1.0)
+        return (self.same / self.pairs.clamp(min=1)).where(self.pairs > 0, 1.0)  # (E3)
 
     def labelled_part(self, part: Part, rng: np.random.Generator) -> Part:
         """Count in the labelled views how often neighbours agree (E3); return the views."""
@@ -222,11 +230,11 @@ class S4MC(SemiSupervised):
     ) -> tuple[Tensor, Tensor]:
         view = self.student_part(unlabelled, progress, rng)
         logits, of_view = self.logits_together(labelled.images, view.images)
-        # (E7). Where it differs: if nothing is kept, this is 0 (published: NaN).
-        loss = cross_entropy(of_view, view.masks)
+        # Where it differs: if nothing is kept, this is 0 (published: NaN).
+        loss = cross_entropy(of_view, view.masks)  # the mean over K of (E7)
         if self.config.by_kept:
-            loss = loss * view.inside.sum() / (view.masks != VOID).sum().clamp(min=1)
-        return logits, loss
+            loss = loss * view.inside.sum() / (view.masks != VOID).sum().clamp(min=1)  # (E7)
+        return logits, loss  # both terms of (E8), L_u without w
 
     def weight(self, progress: float) -> float:
         """Return w, times labelled over unlabelled images where the lists are not equally long.
@@ -242,7 +250,7 @@ class S4MC(SemiSupervised):
         images = strong_view(unlabelled.images, strong, rng) if strong else unlabelled.images
         shown = mix(shown_pixels(unlabelled))
         labels = self.teach(unlabelled.images, mix, shown, progress)
-        return Part(unlabelled.names, mix(images), labels, inside=shown)
+        return Part(unlabelled.names, mix(images), labels, inside=shown)  # utilde of (E1)
 
     @torch.no_grad()
     def teach(self, images: Tensor, mix: Mix, shown: Tensor, progress: float) -> Tensor:
@@ -255,18 +263,19 @@ class S4MC(SemiSupervised):
         """
         config = self.config
         probabilities = self.probabilities(images)
-        labels = mix(most_likely(probabilities))  # (E1)
+        labels = mix(most_likely(probabilities))  # yhat of (E1)
         mixed = config.indicator_of == "mixed" and config.cutmix
         # Where it differs: the teacher is in evaluation mode here as well. The published code
         # judges in training mode, so that the images of a batch depend on each other.
         probabilities = self.probabilities(mix(images)) if mixed else mix(probabilities)
-        probabilities = probabilities.where(shown[:, None], 0)
+        probabilities = probabilities.where(shown[:, None], 0)  # p of (E1)
         # At a pasted rectangle's edge, neighbours are of different images, as published.
         refined = refine(
             probabilities, self.expectation(), config.neighbours, config.support, config.beta
         )
         # Where it differs: a batch is that of one process, and padding is not counted.
         least = threshold(
-            indicator(probabilities, config.indicator), shown, config.drop * (1 - progress)
+            indicator(probabilities, config.indicator), shown,
+            config.drop * (1 - progress),  # alpha_t of (E5)
         )
         return labels.where(shown & (indicator(refined, config.indicator) > least), VOID)  # (E6)

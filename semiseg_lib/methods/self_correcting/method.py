@@ -2,37 +2,49 @@
 
 The ancillary, which sees boxes:
 
-    (E1)  a = sigmoid(conv(b)),   F' = F * a                            at two features
-    (E2)  L_anc = CE_F(p_anc(x, b), y)
+    (E1)  a_s = sigmoid(conv(resize_s(b))),    f'_s = a_s f_s
+    (E2)  L_anc = CE_F(y, p_anc)
 
-Self-correction, in every pixel, by a closed form
+Self-correction, in every pixel, by a closed form (q minimises KL(q || p) + alpha KL(q || p_anc))
 
-    (E3)  q = argmin KL(q || p) + alpha KL(q || p_anc) = softmax((l + alpha l_anc) / (1 + alpha))
-    (E4)  alpha(t) falls from 30 to 0.5
+    (E3)  q = softmax((l + alpha l_anc) / (1 + alpha))
+    (E4)  alpha(t) = alpha_0 + (alpha_1 - alpha_0) min(t / r, 1)
 
 or by a small network, and what is learnt of it:
 
     (E5)  q = softmax(conv(relu(conv([l, l_anc]))))
-    (E6)  CE_W(p, sg[q]) = -1/|W| sum_{i in W} sum_c q_i[c] log p_i[c]
-    (E7)  q_i[c] = 0 for the classes c that the boxes do not allow at i  (our option)
+    (E6)  CE_W(sg[q], p) = -1/|W| sum_{i in W} sum_c q_{i,c} log p_{i,c}
 
-The primary, with (E3), and with (E5) in two stages:
+The primary, with (E3), and with (E5) in two stages, start and full:
 
-    (E8)   L = CE_F(p, y) + CE_W(p, sg[q])
-    (E9)   L = CE_F(p, y) + CE_F(q, y)                                  start
-    (E10)  L = CE_F(p, y) + CE_W(p, sg[q]) + CE_F(q, y)                 full
+    (E7)  L = CE_F(y, p) + CE_W(sg[q], p)
+    (E8)  L = CE_F(y, p) + CE_F(y, q)
+    (E9)  L = CE_F(y, p) + CE_W(sg[q], p) + CE_F(y, q)
 
-Symbols:
-    F, W      as indices: means over the pixels of the images with masks and boxes, and of those
-              with boxes only; void and padding are left out
-    x, b, y   images (B, 3, H, W) in [0, 1], box maps (B, C, H, W) of 0 and 1, masks (B, H, W)
-    l, l_anc  logits (B, C, h, w) of primary and ancillary
-    p, p_anc  their probabilities
-    q         the corrected label, probabilities (B, C, h, w)
-    alpha     how much the ancillary is trusted; t is the share of the training that is done
-    sg        takes no gradient
+Equations and end points of alpha are the authors' slides'; the shape of its way is ours. So is the
+option to give probability 0 in q to classes that the boxes do not allow.
 
-Equations and end points of alpha are the authors' slides'; the shape of its way is ours.
+================  ============  ====================================================================
+symbol            shape         meaning
+================  ============  ====================================================================
+y                 (B, H, W)     masks: class ids, 255 = void
+b                 (B, C, H, W)  box maps of 0 and 1
+f, f'             (B, D, h, w)  features at two scales s, before and after attention
+a                 (B, D, h, w)  the attention, 0 .. 1
+l, l_anc          (B, C, h, w)  logits of primary and ancillary
+p, p_anc          (B, C, h, w)  their probabilities, of images alone and of images with boxes
+q                 (B, C, h, w)  the corrected label, probabilities
+alpha             number        how much the ancillary is trusted
+alpha_0, alpha_1  number        its values at first and in the end: 30 and 0.5
+t, r              number        share of the training that is done; share after which alpha is
+                                alpha_1
+sg                operator      takes no gradient
+F                 pixels        of the images with masks and boxes, without void
+W                 pixels        of the images with boxes only, without padding
+CE                number        cross-entropy, mean over the pixels of F or W
+L_anc, L          number        the loss of the ancillary, and of the primary
+i, c, s           index         pixel, class, scale
+================  ============  ====================================================================
 """
 
 from __future__ import annotations
@@ -79,7 +91,7 @@ class BoxAttention(nn.Module):
             box_maps: (B, box_channels, H, W) of zeros and ones, at any resolution.
         """
         resized = nn.functional.interpolate(box_maps, size=features.shape[-2:], mode="area")
-        return features * self.convolution(resized).sigmoid()
+        return features * self.convolution(resized).sigmoid()  # (E1)
 
 
 def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
@@ -104,11 +116,11 @@ def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) ->
             f"logits {tuple(logits.shape)} and ancillary logits {tuple(logits_ancillary.shape)} "
             "differ in shape: were they stored for another model or other classes?"
         )
-    return (logits + alpha * logits_ancillary) / (1 + alpha)
+    return (logits + alpha * logits_ancillary) / (1 + alpha)  # (E3), before the softmax
 
 
 def restrict(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Give probability 0 to the classes that an incomplete label does not allow, (E7).
+    """Give probability 0 to the classes that an incomplete label does not allow.
 
     Args:
         logits: (B, C, h, w).
@@ -171,7 +183,7 @@ class ConvCorrection(nn.Module):
                 "model or other classes?"
             )
         both = torch.cat([logits, logits_ancillary], dim=1)
-        return self.head(self.hidden(both).relu())
+        return self.head(self.hidden(both).relu())  # (E5), before the softmax
 
     @torch.no_grad()
     def _start_at_the_mean(self, num_classes: int) -> None:
@@ -218,7 +230,7 @@ class Ancillary(AveragedMethod):
 
 
 class Primary(AveragedMethod):
-    """p(y | x): learns the masks of F and, on W, the (corrected) labels of the ancillary, (E8).
+    """p(y | x): learns the masks of F and, on W, the (corrected) labels of the ancillary, (E7).
 
     F and W share every batch and every forward pass, so batch normalisation sees both.
     """
@@ -246,7 +258,7 @@ class Primary(AveragedMethod):
             "unlabelled": soft_cross_entropy(  # (E6), whose gradient is that of KL(q || p)
                 logits_unlabelled, target, unlabelled.inside
             ),
-        }
+        }  # (E7)
 
     def target(self, logits: Tensor, unlabelled: Part, progress: float) -> Tensor:
         """Return the probabilities q (B, C, h, w) to learn; they take no gradient.
@@ -269,8 +281,8 @@ class Primary(AveragedMethod):
 class ConvPrimary(AveragedMethod):
     """p(y | x), learnt together with a small network that makes q from both models' logits.
 
-    Stage ``start`` is (E9), with an ancillary that was trained on half of F. On the other half it
-    errs as it will on W, so the correction sees when to overrule it. Stage ``full`` is (E10), with
+    Stage ``start`` is (E8), with an ancillary that was trained on half of F. On the other half it
+    errs as it will on W, so the correction sees when to overrule it. Stage ``full`` is (E9), with
     the ancillary trained on all of F. The correction learns from F only: on W its label is a target
     that takes no gradient.
 
@@ -305,7 +317,7 @@ class ConvPrimary(AveragedMethod):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, unlabelled = batch.labelled, batch.unlabelled
         if self.config.stage == "start":
-            return self._labelled_losses(self.network(labelled.images), labelled)  # (E9)
+            return self._labelled_losses(self.network(labelled.images), labelled)  # (E8)
         logits_labelled, logits_unlabelled = self.logits_together(
             labelled.images, unlabelled.images
         )
@@ -317,7 +329,7 @@ class ConvPrimary(AveragedMethod):
                 logits_unlabelled, unlabelled.logits_ancillary, unlabelled.inside
             ).softmax(dim=1)
         unlabelled_loss = soft_cross_entropy(logits_unlabelled, q, unlabelled.inside)  # (E6)
-        return {**losses, "unlabelled": unlabelled_loss}  # (E10)
+        return {**losses, "unlabelled": unlabelled_loss}  # (E9)
 
     def _labelled_losses(self, logits: Tensor, part: Part) -> dict[str, Tensor]:
         source = logits if self.config.through else logits.detach()

@@ -1,19 +1,21 @@
 """Supervised training in equations.
 
-    (E1)  L = -1/|K| sum_{i in K} log p_i[y_i],    p = softmax(f(x))
+    (E1)  L = -1/|V| sum_{i in V} log p_{i,y_i},    p = softmax(f(x))
 
-As the control of methods that learn from strong views, x and y are first replaced by
+As the control of methods that learn from strong views, x and y are first replaced by M(S(x)) and
+M(y): S gives each image colours of its own, M pastes rectangles of the next image onto each.
 
-    (E2)  M(S(x)) and M(y)
-
-Symbols:
-    x   (B, 3, H, W)  images in [0, 1]
-    y   (B, H, W)     masks of class ids, 255 = void
-    f                 the network; its logits are enlarged to the image
-    p   (B, C, H, W)  probabilities
-    K                 the pixels i that are not void
-    S                 strong view: each image gets colours of its own
-    M                 CutMix: rectangles of the next image pasted onto each
+======  ============  ===========================================
+symbol  shape         meaning
+======  ============  ===========================================
+x       (B, 3, H, W)  labelled images in [0, 1]
+y       (B, H, W)     their masks: class ids, 255 = void
+L       number        the loss
+f       (B, C, H, W)  the network's logits, enlarged to the image
+p       (B, C, H, W)  probabilities
+V       pixels        those that are not void
+i       index         pixel
+======  ============  ===========================================
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from semiseg_lib.methods.supervised import SupervisedConfig
 def strong_part(
     part: Part, config: SupervisedConfig, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return strong views of labelled images and their masks, (E2)."""
+    """Return strong views M(S(x)) of labelled images and their masks M(y)."""
     mix = draw_mix(part.images, config.cutmix, rng)
     return mix(strong_view(part.images, config.strong, rng)), mix(part.masks)
 
