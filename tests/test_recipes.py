@@ -134,7 +134,7 @@ def test_a_profile_has_options_for_every_method_or_the_command_says_for_which(ke
         assert main(["train", "cac", "--dataset", dataset, "--profile", name]) == 1
         said = capsys.readouterr().err
         assert f"the profile 'smoke' has no recipe of cac for '{dataset}'." in said
-        assert re.search(rf"For {dataset} it has recipes of supervised, .*fixmatch", said)
+        assert f"For {dataset} it has recipes of fixmatch" in said
 
 
 @pytest.mark.parametrize("profile", ALL.values(), ids=ALL)

@@ -120,7 +120,7 @@ def _with_numbers(dataset: str) -> str:
 
 
 def _refusal(name: str, dataset: str, method: str) -> str:
-    """Return that a profile has no such recipe, which ones it has, and what has such ones."""
+    """Return why there is no such recipe, which ones the profile has, and what to ask for."""
     recipe = f"recipe of {method}" if method else "recipe"
     sentences = [f"the profile {name!r} has no {recipe} for {dataset!r}."]
     datasets_of_it = sorted({one.profile.data.dataset for one in of(name)})
@@ -129,7 +129,9 @@ def _refusal(name: str, dataset: str, method: str) -> str:
         f"It has one for {', '.join(elsewhere)} (--dataset {elsewhere[0]})." if elsewhere
         else f"It has none of {method} for any dataset."
     )
-    others = [one for one in _methods() if _serving(name, dataset, one)] if method else []
+    wanted = _with_numbers(dataset)
+    others = [other for one in of(name) if one.profile.data.dataset == wanted
+              for other in one.methods or one.profile.unlabelled]
     if others:
         sentences.append(f"For {dataset} it has recipes of {', '.join(others)}.")
     profiles = [one for one in names() if _serving(one, dataset, method)]
@@ -139,11 +141,6 @@ def _refusal(name: str, dataset: str, method: str) -> str:
             f"(--profile {profiles[-1]})."
         )
     return " ".join(sentences)
-
-
-def _methods() -> list[str]:
-    """Return the names of all methods that a recipe can be for."""
-    return [*STAGES, *named_options(unlabelled=True)]
 
 
 def for_dataset(dataset: str) -> dict[str, Profile]:
