@@ -217,14 +217,19 @@ def differences() -> str:
 
 
 def not_reproduced() -> str:
-    """Return what of each published system its recipe does not reproduce, as Markdown lists."""
-    found: dict[tuple[str, ...], list[recipes.Recipe]] = {}
+    """Return each recipe's sources and what of the system it does not reproduce, in Markdown."""
+    found: dict[tuple[recipes.Difference, ...], list[recipes.Recipe]] = {}
     for one in recipes.of(published.PROFILE):
         found.setdefault(one.differs, []).append(one)
     parts = []
     for sentences, same in found.items():
         methods = ", ".join(f"`{name}`" for name in same[0].methods)
         files = ", ".join(f"`{published.PROFILE}/{one.path.name}`" for one in same)
-        lines = "\n".join(f"- {sentence}" for sentence in sentences)
-        parts.append(f"**{methods}**: {files}\n\n{lines}")
+        sources = " · ".join(f"[{recipes.SOURCES[source]}]({address})"
+                             for source, address in same[0].sources.items())
+        lines = "\n".join(
+            f"- {f'(`{one.method}` only) ' if one.method else ''}{one.sentence}"
+            for one in sentences
+        )
+        parts.append(f"**{methods}**: {files}\n\nSources: {sources}\n\n{lines}")
     return "\n\n".join(parts)

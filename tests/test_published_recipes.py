@@ -1,7 +1,11 @@
 """The recipes of the profile `paper` are the published ones, or say where they are not."""
 
+import io
 import math
-from dataclasses import replace
+import re
+import tokenize
+from dataclasses import fields, replace
+from pathlib import Path
 
 import jupytext
 import numpy as np
@@ -9,6 +13,8 @@ import pytest
 import torch
 
 from semiseg_lib import methods, recipes
+from semiseg_lib.batches.cutmix import draw_masks
+from semiseg_lib.batches.options import CutMixConfig
 from semiseg_lib.batches.part import Part
 from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.datasets.camvid import CAMVID_CLASSES
@@ -47,8 +53,8 @@ def test_a_recipe_says_where_its_values_are_from_and_what_it_does_not_reproduce(
     found = recipes.find("paper", dataset, method)
     assert found.profile is recipes.load("paper", dataset, method)
     assert found.profile.name == "paper" and found.profile.data.dataset == dataset
-    assert found.differs and all(one.endswith(".") for one in found.differs)
-    assert found.code.startswith("https://github.com/") or method in methods_of_the_storyline()
+    differences = found.differences(method)
+    assert differences and all(one.endswith(".") for one in differences)
     lines = published.recipe(method, dataset)
     assert len({line.setting for line in lines}) == len(lines) >= 17
     for line in lines:
@@ -56,13 +62,170 @@ def test_a_recipe_says_where_its_values_are_from_and_what_it_does_not_reproduce(
         assert line.source in ("", *recipes.SOURCES)
     assert found.profile.supervised.ema_decay == 0
     table = published.recipe_table(method, dataset)
-    assert len(table) == len(lines) + len(found.differs)
     assert "DIFFERS" not in {row[""] for row in table}
-    assert [row[""] for row in table[len(lines):]] == [f"differs: {one}" for one in found.differs]
+    below = table[len(lines):]
+    addresses = {row["where"] for row in below if row["where"]}
+    assert addresses == {found.sources[line.source] for line in lines
+                         if line.source not in ("", "recalled")}
+    assert [row[""] for row in below if row[""]] == [f"differs: {one}" for one in differences]
+    for line, row in zip(lines, table, strict=False):
+        unknown = "–" if line.source in ("", "recalled") else "place not noted"
+        assert row["where"] == (line.place or unknown)
 
 
-def methods_of_the_storyline() -> tuple[str, ...]:
-    return recipes.find("paper", "voc", "primary").methods
+def test_every_source_has_an_address_and_most_values_a_place():
+    for one in recipes.of("paper"):
+        sources = [setting.source for setting in one.settings.values()]
+        assert set(one.sources) <= set(recipes.SOURCES) - {"recalled"}
+        assert set(sources) - {"", "recalled"} <= set(one.sources), one.path.name
+        assert all(address.startswith("https://github.com/") for address in one.sources.values())
+        for key, setting in one.settings.items():
+            assert not setting.place or setting.source in one.sources, key
+    lines = [line for method, dataset in RECIPES for line in published.recipe(method, dataset)
+             if line.source not in ("", "recalled")]
+    assert sum(bool(line.place) for line in lines) > 0.9 * len(lines)
+
+
+def test_a_sentence_on_one_method_is_not_in_the_table_of_another():
+    plain, mixed = (
+        " ".join(row[""] for row in published.recipe_table(name, "voc"))
+        for name in ("cps", "cutmix-cps")
+    )
+    assert "two separate passes" in plain and "two separate passes" not in mixed
+    assert "8 others" in mixed and "8 others" not in plain
+    assert "align_corners" in plain and "align_corners" in mixed
+
+
+WORDS = {"half": 0.5, "third": 1 / 3, "two": 2.0, "four": 4.0}
+ELSEWHERE = ("steps", "validate_every")  # epochs become steps: test_epochs_become_steps
+
+
+def agree(key: str, value, said) -> bool | None:
+    """Return whether a value and what is printed as published agree; None if nobody can tell."""
+    if isinstance(value, bool):
+        return str(said).split(":")[0].strip() == ("yes" if value else "no")
+    if isinstance(said, int | float):
+        return math.isclose(value, said)
+    if key.rsplit(".", 1)[-1] in ELSEWHERE:
+        return None
+    if said.split(":")[0] == "none" or said.startswith("no "):
+        return value in (0, "", [], [1.0, 1.0], "constant")
+    if said.startswith("all "):
+        return value in (0, "all", "merged", "exact") or None
+    numbers = [float(one.replace(",", "")) for one in re.findall(r"\d[\d,]*(?:\.\d+)?", said)]
+    numbers += [number for word, number in WORDS.items() if word in said.split()]
+    if isinstance(value, str):
+        name = value.split(".")[0].removesuffix("s") if "resnet" in value else value
+        letters = re.sub(r"[^a-z0-9]", "", said.lower())
+        return True if name.replace("_", "") in letters else None
+    if isinstance(value, list):
+        return set(value) == set(numbers) if numbers else None
+    if not numbers:
+        return None
+    pairs = [(a, b) for a in numbers for b in numbers]
+    reached = [*numbers, *(a / b for a, b in pairs if b), *(a * b for a, b in pairs)]
+    return any(math.isclose(value, one, rel_tol=1e-4) for one in reached)
+
+
+def test_published_and_value_do_not_contradict_each_other():
+    assert agree("x", False, "yes") is False and agree("x", True, "no: any student") is False
+    assert agree("x", 0.4, "0.25, at the end 0.15") is False and agree("x", 0.5, 0.4) is False
+    assert agree("x", [0.5, 2.0], "0.5 to 1.5") is False and agree("x", 0.1, "none") is False
+    assert agree("x", 0.0625, "5 of 80 epochs") and agree("x", 133_000, "500 epochs of 266")
+    compared = 0
+    for one in recipes.of("paper"):
+        for key, line in one.settings.items():
+            if line.published is None or line.differs or not line.source:
+                continue
+            found = agree(key, line.value, line.published)
+            assert found is not False, f"{one.path.name}: {key}"
+            compared += found is True
+    assert compared > 100
+
+
+METHODS = Path(methods.__file__).parent
+DEVIATIONS = {
+    ("cac", "contrast"): ["1e-8"],
+    ("cac", "in_chunks"): [],  # the same sum
+    ("cac", "CAC"): ["cac.ema_decay | none"],
+    ("cac", "unlabelled_loss"): ["three separate passes"],
+    ("cac", "draw"): ["of the whole resized image", "kernel of 5x5 and a sigma of 1.1"],
+    ("cac", "cells"): ["Cells that show padding move"],
+    ("cac", "negatives"): ["stops with an error", "both crops of the images of one process",
+                           "gathered from all devices", "only the main process"],
+    ("cps", "_plain"): ["two separate passes"],
+    ("cps", "_mixed"): ["one of 8 others"],
+    ("eln", "error_loss"): ["A void pixel counts as a wrong one", "eln.balance | no bound"],
+    ("eln", "pixel_contrast"): ["one logarithm per class over the number of its pixels"],
+    ("eln", "ELN"): ["copied from the student at the end of the warm-up", "no batch statistics",
+                     "an epoch of 266", "never sees scale and shift of the batch norms"],
+    ("eln", "losses"): ["three passes"],
+    ("eln", "_unlabelled"): ["eight times 32 x 32", "the teacher's projector"],
+    ("eln", "teach"): ["at a quarter of the size", "in training mode",
+                       "is NaN and the script ends"],
+    ("fixmatch", "unlabelled_loss"): ["Its loss is halved"],
+    ("fixmatch", "teach"): ["fixmatch.ema_decay | none"],
+    ("fixmatch", "strong_part"): ["one of 8 others"],
+    ("s4mc", "agreement"): ["beyond an image's border for class 0"],
+    ("s4mc", "S4MC"): ["U2PL's contrast", "auxiliary loss", "at the end of the warm-up",
+                       "no batch statistics"],
+    ("s4mc", "expectation"): ["counted in all masks"],
+    ("s4mc", "unlabelled_loss"): ["its loss is NaN"],
+    ("s4mc", "teach"): ["judges mixed images in training mode", "of each device",
+                        "padding included"],
+}
+"""What the recipe says of each comment on a deviation, by room and function or class."""
+
+
+def deviations(path: Path) -> set[str]:
+    """Return the functions and classes whose comments say what the published code does."""
+    found, scope = set(), ""
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        if named := re.match(r"\s*(?:def|class) (\w+)", token.line):
+            scope = named.group(1)
+        if token.type == tokenize.COMMENT and re.search("differ|published|UniMatch", token.string):
+            found.add(scope)
+    return found
+
+
+def test_every_deviation_in_a_method_stands_in_its_recipe():
+    """A comment that is new needs its sentence in the recipe, and its words here."""
+    rooms = {path.parent.name: path for path in METHODS.glob("*/method.py")}
+    del rooms["mean_teacher"]  # no recipe is published
+    found = {(room, scope) for room, path in rooms.items() for scope in deviations(path)}
+    assert found == set(DEVIATIONS)
+    for (room, scope), words in DEVIATIONS.items():
+        said = " ".join(
+            text for method in methods.named_options() if room in method
+            for text in [*recipes.find("paper", "voc", method).differences(method),
+                         *(f"{line.setting.removeprefix('unlabelled.')} | {line.published} | "
+                           f"{line.note} | {line.differs}"
+                           for line in published.recipe(method, "voc"))]
+        )
+        for part in words:
+            assert part in said, f"{room}, {scope}: {part}"
+
+
+@pytest.mark.parametrize("method", ["cac", "cps", "cutmix-cps", "eln", "s4mc", "cutmix-s4mc"])
+def test_a_method_names_the_defaults_that_are_not_the_published_ones(method):
+    default = methods.named_options()[method]
+    paper = recipes.load("paper", "voc", method).unlabelled[method]
+    (exceptions,) = re.findall(r"but for (.*?)\n\n", type(default).__doc__, re.DOTALL)
+    named = set(re.findall(r"``(\w+)``", exceptions))
+    other = {one.name for one in fields(default)
+             if not same(getattr(default, one.name), getattr(paper, one.name))}
+    other |= {line.setting.split(".")[2] for line in published.recipe(method, "voc")
+              if line.setting.startswith(f"unlabelled.{method}.") and line.differs}
+    assert other <= named
+
+
+def same(default, paper) -> bool:
+    """Return whether two options are equal, or two CutMix masks."""
+    if isinstance(default, CutMixConfig) and isinstance(paper, CutMixConfig):
+        one, two = (draw_masks(64, (32, 32), config, np.random.default_rng(0))
+                    for config in (default, paper))
+        return torch.equal(one, two)
+    return default == paper
 
 
 @pytest.mark.parametrize("method, dataset", RECIPES)
@@ -248,9 +411,9 @@ def test_epochs_become_steps():
 
 
 def test_a_recipe_that_was_not_published_names_those_that_were():
-    with pytest.raises(ValueError, match=r"no recipe of cps for 'camvid'.* cps for city.*, voc"):
+    with pytest.raises(ValueError, match=r"of cps for 'camvid'. It has one for cityscapes, voc"):
         recipes.load("paper", "camvid", "cps")
-    with pytest.raises(ValueError, match=r"pseudo-label for camvid, cifar10"):
+    with pytest.raises(ValueError, match=r"It has one for camvid, cifar10 \(--dataset camvid\)"):
         recipes.load("paper", "voc", "pseudo-label")
     with pytest.raises(ValueError, match="no recipe of cps"):
         published.recipe("cps", "camvid")

@@ -95,7 +95,7 @@ def test_an_unknown_profile_lists_those_there_are(monkeypatch, variable):
 
 
 def test_a_profile_that_a_dataset_lacks_names_those_it_has():
-    with pytest.raises(ValueError, match=r"'paper' has nothing for 'folder'.*: smoke, laptop, gpu"):
+    with pytest.raises(ValueError, match=r"no recipe for 'folder'.*folder: smoke, laptop, gpu"):
         load("paper", "folder")
     for asked in ("gpu", "smoke"):
         with pytest.raises(ValueError, match=r"dataset .imagenet.; choose from minivoc, voc"):
@@ -113,7 +113,7 @@ def test_a_dataset_without_numbers_of_its_own_runs_with_the_folders(monkeypatch)
     for name, profile in own.items():
         assert profile.data == DataConfig("herbarium") and load(name, "herbarium") == profile
         assert replace(profile, data=folders[name].data) == folders[name]
-    with pytest.raises(ValueError, match=r"'paper' has nothing for 'herbarium'.*: smoke, laptop"):
+    with pytest.raises(ValueError, match=r"no recipe for 'herbarium'.*herbarium: smoke, laptop"):
         load("paper", "herbarium")
 
 
@@ -133,7 +133,8 @@ def test_a_profile_has_options_for_every_method_or_the_command_says_for_which(ke
     elif name == "smoke":
         assert main(["train", "cac", "--dataset", dataset, "--profile", name]) == 1
         said = capsys.readouterr().err
-        assert f"the profile 'smoke' has no cac for '{dataset}'; it has fixmatch" in said
+        assert f"the profile 'smoke' has no recipe of cac for '{dataset}'." in said
+        assert f"For {dataset} it has recipes of fixmatch" in said
 
 
 @pytest.mark.parametrize("profile", ALL.values(), ids=ALL)
@@ -257,6 +258,9 @@ method.weight: {value: 2.5, source: code, place: train.py}
      r"there is no model.rates.sauce; model.rates has value,"),
     ("model.width: 5", r"bad.yml is not YAML: the key 'model.width' stands twice"),
     ("methods: primary", r"methods is 'primary'. Input should be a valid array"),
+    ("methods: [cps]\ndiffers:\n  - It ends: soon.", r"`differs` begins with 'It ends', which is"),
+    ("methods: [cps]\ndiffers:\n  - cac: No.", r"'cac', which is none of its methods cps"),
+    ("sources: {hearsay: a}", r"bad.yml: sources is .*Input should be 'slides'"),
 ])
 def test_what_is_wrong_in_a_recipe_is_named_with_its_file(folder, line, message):
     assert re.search(message, refused(folder, SMALL + line))
@@ -307,22 +311,50 @@ def test_a_key_takes_the_place_of_all_below_and_above_it(folder):
 
 
 def test_two_recipes_for_the_same_are_refused(folder):
-    assert "own/bad.yml and own/voc.yml are both for 'voc'" in refused(folder, SMALL)
-    write(folder / "own" / "bad.yml", SMALL + "methods: [cps]")
-    assert recipes.find("own", "voc", "cps").path.name == "bad.yml", "before one for every method"
-    write(folder / "own" / "worse.yml", SMALL + "methods: [cps]")
-    with pytest.raises(ValueError, match=r"own/bad\.yml and own/worse\.yml are both for 'voc'"):
+    write(folder / "own" / "one.yml", SMALL + "methods: [cps]")
+    assert load("own", "voc", "cps").unlabelled and not load("own", "voc").unlabelled
+    write(folder / "own" / "two.yml", SMALL + "methods: [cps]")
+    with pytest.raises(ValueError, match=r"own/one\.yml and own/two\.yml are both for 'voc'"):
         load("own", "voc", "cps")
+    assert "own/bad.yml and own/voc.yml are both for 'voc'" in refused(folder, SMALL)
 
 
 @pytest.mark.parametrize("method", ["mean-teacher", "supervised"])
 def test_a_method_without_a_published_recipe_is_refused_with_those_there_are(method, capsys):
     assert main(["train", method, "--dataset", "voc", "--profile", "paper"]) == 1
     said = capsys.readouterr().err
-    assert f"has no recipe of {method} for 'voc'. It has recipes of" in said
-    assert "cutmix-cps for cityscapes, voc" in said and "pseudo-label for camvid, cifar10" in said
+    assert f"no recipe of {method} for 'voc'. It has none of {method} for any dataset." in said
+    others = said.partition("For voc it has recipes of ")[2].partition(".")[0].split(", ")
+    assert {"primary", "cps", "cutmix-cps", "s4mc"} < set(others)
+    assert not {"pseudo-label", "mean-teacher", "supervised"} & set(others)
+    assert f"Profiles with a recipe of {method} for voc: smoke, laptop, gpu (--profile gpu)" in said
     assert main(["pipeline", "--dataset", "camvid", "--profile", "paper"]) == 1
-    assert "has no recipe of primary for 'camvid'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no recipe of primary for 'camvid'. It has one for cityscapes, voc" in said
+
+
+def test_a_refusal_names_the_method_and_says_what_to_type_instead(capsys):
+    assert main(["train", "mean-teacher", "--profile", "paper"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "the profile 'paper' has no recipe of mean-teacher for 'minivoc'. It has none of "
+        "mean-teacher for any dataset. Profiles with a recipe of mean-teacher for minivoc: smoke, "
+        "laptop (--profile laptop).\n")
+    assert main(["train", "cps", "--profile", "paper"]) == 1
+    assert (
+        "no recipe of cps for 'minivoc'. It has one for cityscapes, voc (--dataset cityscapes). "
+        "Profiles with a recipe of cps for minivoc: smoke, laptop (--profile laptop)."
+    ) in capsys.readouterr().err
+
+
+def test_what_a_refusal_says_to_type_is_not_refused(folder):
+    write(folder / "alone" / "camvid.yml", SMALL.replace("voc", "camvid") + "methods: [cac]")
+    with pytest.raises(ValueError, match=r"own.*--dataset voc") as raised:
+        load("own", "camvid", "primary")
+    assert "Profiles with" not in str(raised.value)
+    load("own", "voc", "primary")
+    with pytest.raises(ValueError, match=r"'own' has no recipe of cac for 'camvid'.* alone"):
+        load("own", "camvid", "cac")
+    assert load("alone", "camvid", "cac").unlabelled["cac"].weight == 0.1
 
 
 def test_a_recipe_is_a_flat_file_that_anyone_can_read():
@@ -331,4 +363,5 @@ def test_a_recipe_is_a_flat_file_that_anyone_can_read():
         assert not re.search(r"(^|[ \[])[&*]\w|<<:|!!", text, re.MULTILINE), key
         assert max(map(len, text.splitlines())) <= 100, key
         for name, value in yaml.safe_load(text).items():
-            assert not isinstance(value, dict) or "value" in value, f"{key}: {name}"
+            flat = not isinstance(value, dict) or "value" in value or name == "sources"
+            assert flat, f"{key}: {name}"

@@ -359,7 +359,7 @@ def test_of_rounds_every_training_is_told(own, tmp_path, monkeypatch):
     plan = replace(profile.rounds, count=2, keep_better=False, pretrain=short, finetune=short)
     value = Rounds.of(replace(profile, rounds=plan), 1, plan.selection)
     found = scores.rounds(value, replace(profile, rounds=plan), machine)["made with"]
-    assert sorted(one["machine"]["threads"] for one in found) == [1, 2, 3, 4, 5]
+    assert len({one["machine"]["threads"] for one in found}) == len(found) == 5
     assert {one["code"] for one in found} == {code_version()}
 
 

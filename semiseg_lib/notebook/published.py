@@ -28,7 +28,7 @@ class Hyperparameter:
         published: its value as published, or "not given".
         source: a key of ``SOURCES``; "" where nothing was published.
         value: what stands there if the recipe is followed; None where nothing was published.
-        place: where in the source.
+        place: where in the source; "" if nobody noted it.
         note: what one should know about it.
         differs: in what the value, which stands for the published one, is not quite that.
     """
@@ -124,18 +124,24 @@ def unlabelled_rows(setting: str, methods: Sequence[str] = ()) -> list[dict[str,
 
 
 def recipe_table(method: str = "primary", dataset: str = "voc") -> list[dict[str, str]]:
-    """Return the rows of a table: a published recipe, and what of the system it does not reproduce.
+    """Return the rows of a table: a published recipe, its sources, and what is otherwise in it.
+
+    The address of each source has a row below the values, and so has each sentence on what of the
+    published system the recipe does not reproduce.
 
     Args:
         method, dataset: see :func:`recipe`.
     """
-    found = recipes.find(PROFILE, dataset, method)
-    missing = [
-        {"hyper-parameter": "", "published": "", "how sure": "", "profile": "",
-         "": f"differs: {sentence}"}
-        for sentence in found.differs
+    found, lines = recipes.find(PROFILE, dataset, method), recipe(method, dataset)
+    empty = {"hyper-parameter": "", "published": "", "how sure": "", "where": "", "profile": "",
+             "": ""}
+    addresses = [
+        {**empty, "how sure": SOURCES[source], "where": address}
+        for source, address in found.sources.items()
+        if source in {line.source for line in lines}
     ]
-    return recipe_rows(found.profile, recipe(method, dataset)) + missing
+    missing = [{**empty, "": f"differs: {sentence}"} for sentence in found.differences(method)]
+    return recipe_rows(found.profile, lines) + addresses + missing
 
 
 def recipe_rows(profile: Profile, lines: Sequence[Hyperparameter]) -> list[dict[str, str]]:
@@ -148,11 +154,17 @@ def recipe_rows(profile: Profile, lines: Sequence[Hyperparameter]) -> list[dict[
     return [
         {
             "hyper-parameter": line.setting, "published": _as_text(line.published),
-            "how sure": SOURCES.get(line.source, "–"), "profile": _as_text(line.held_by(profile)),
-            "": _verdict(line, profile),
+            "how sure": SOURCES.get(line.source, "–"), "where": _where(line),
+            "profile": _as_text(line.held_by(profile)), "": _verdict(line, profile),
         }
         for line in lines
     ]
+
+
+def _where(line: Hyperparameter) -> str:
+    if line.source in ("", "recalled"):
+        return "–"
+    return line.place or "place not noted"
 
 
 def _verdict(line: Hyperparameter, profile: Profile) -> str:

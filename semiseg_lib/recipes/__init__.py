@@ -7,7 +7,6 @@ found without being named anywhere; nothing branches on the name of a profile.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from semiseg_lib import datasets
 from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.methods import named_options
 from semiseg_lib.recipes.profile import Profile
-from semiseg_lib.recipes.recipe import SOURCES, STAGES, Recipe, read
+from semiseg_lib.recipes.recipe import SOURCES, STAGES, Difference, Recipe, read
 
 __all__ = [
-    "FOLDER", "SOURCES", "STAGES", "Profile", "Recipe", "find", "for_dataset", "load", "names",
-    "of",
+    "FOLDER", "SOURCES", "STAGES", "Difference", "Profile", "Recipe", "find", "for_dataset",
+    "load", "names", "of",
 ]
 
 FOLDER = Path(__file__).parent
@@ -85,36 +84,63 @@ def find(name: str, dataset: str, method: str = "") -> Recipe:
     Raises:
         ValueError: as for :func:`load`; or two recipes fit.
     """
-    recipes = of(name)
-    datasets.find(dataset)
-    known = {one.profile.data.dataset for profile in names() for one in of(profile)}
-    wanted = dataset if dataset in known else GENERAL
-    there = [one for one in recipes if one.profile.data.dataset == wanted]
-    if not there:
-        raise ValueError(
-            f"the profile {name!r} has nothing for {dataset!r}. Profiles that have: "
-            f"{', '.join(for_dataset(dataset))}."
-        )
-    serving = [one for one in there if method in one.methods]  # before one for every method
-    serving = serving or [one for one in there if one.serves(method or STORYLINE)]
-    if not serving and not method:
-        serving = there
+    serving = _serving(name, dataset, method)
     if not serving:
-        raise ValueError(
-            f"the profile {name!r} has no recipe of {method} for {dataset!r}. It has recipes of "
-            f"{_listed(recipes)}."
-        )
+        raise ValueError(_refusal(name, dataset, method))
     if len(serving) > 1:
         files = " and ".join(f"{name}/{one.path.name}" for one in serving)
         raise ValueError(
             f"{files} are both for {dataset!r}. Say in each which `methods` it is for."
         )
-    there = serving[0].profile.unlabelled
-    if method not in there and method in named_options(unlabelled=True):
-        raise ValueError(
-            f"the profile {name!r} has no {method} for {dataset!r}; it has {', '.join(there)}."
-        )
     return serving[0]
+
+
+def _serving(name: str, dataset: str, method: str) -> list[Recipe]:
+    """Return the recipes of a profile for a dataset and a method; as for :func:`find`."""
+    recipes, wanted = of(name), _with_numbers(dataset)
+    there = [one for one in recipes if one.profile.data.dataset == wanted]
+    named = [one for one in there if method in one.methods]  # before one for every method
+    if named:
+        return named
+    if method in named_options(unlabelled=True):
+        there = [one for one in there if method in one.profile.unlabelled]
+    serving = [one for one in there if one.serves(method or STORYLINE)]
+    return serving if serving or method else there
+
+
+def _with_numbers(dataset: str) -> str:
+    """Return a dataset, or the general one if no profile has numbers for it.
+
+    Raises:
+        ValueError: there is no such dataset.
+    """
+    datasets.find(dataset)
+    known = {one.profile.data.dataset for name in names() for one in of(name)}
+    return dataset if dataset in known else GENERAL
+
+
+def _refusal(name: str, dataset: str, method: str) -> str:
+    """Return why there is no such recipe, which ones the profile has, and what to ask for."""
+    recipe = f"recipe of {method}" if method else "recipe"
+    sentences = [f"the profile {name!r} has no {recipe} for {dataset!r}."]
+    datasets_of_it = sorted({one.profile.data.dataset for one in of(name)})
+    elsewhere = [one for one in datasets_of_it if one != dataset and _serving(name, one, method)]
+    sentences.append(
+        f"It has one for {', '.join(elsewhere)} (--dataset {elsewhere[0]})." if elsewhere
+        else f"It has none of {method} for any dataset."
+    )
+    wanted = _with_numbers(dataset)
+    others = [other for one in of(name) if one.profile.data.dataset == wanted
+              for other in one.methods or one.profile.unlabelled]
+    if others:
+        sentences.append(f"For {dataset} it has recipes of {', '.join(others)}.")
+    profiles = [one for one in names() if _serving(one, dataset, method)]
+    if profiles:
+        sentences.append(
+            f"Profiles with a {recipe} for {dataset}: {', '.join(profiles)} "
+            f"(--profile {profiles[-1]})."
+        )
+    return " ".join(sentences)
 
 
 def for_dataset(dataset: str) -> dict[str, Profile]:
@@ -123,17 +149,4 @@ def for_dataset(dataset: str) -> dict[str, Profile]:
     Raises:
         ValueError: there is no such dataset.
     """
-    datasets.find(dataset)
-    own = {one.profile.data.dataset for name in names() for one in of(name)}
-    wanted = dataset if dataset in own else GENERAL
-    return {name: load(name, dataset) for name in names()
-            if any(one.profile.data.dataset == wanted for one in of(name))}
-
-
-def _listed(recipes: Sequence[Recipe]) -> str:
-    """Return which methods there are recipes of, and for which datasets."""
-    found: dict[str, list[str]] = {}
-    for one in recipes:
-        for method in one.methods or ("every method",):
-            found.setdefault(method, []).append(one.profile.data.dataset)
-    return "; ".join(f"{method} for {', '.join(there)}" for method, there in found.items())
+    return {name: load(name, dataset) for name in names() if _serving(name, dataset, "")}

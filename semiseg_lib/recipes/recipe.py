@@ -55,7 +55,7 @@ class Setting:
     Attributes:
         value: what a run uses.
         source: a key of ``SOURCES``; "" where the value is the book's own choice.
-        place: where in the source.
+        place: where in the source, whose address the head of the file has; "" if nobody noted it.
         published: the value as its source prints it, where that is not ``value``.
         note: what one should know about it.
         differs: in what ``value``, which stands for the published one, is not quite that.
@@ -70,6 +70,19 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """What of the published system a recipe does not reproduce.
+
+    Attributes:
+        sentence: "it" is the published system, "ours" the recipe.
+        method: the one of the recipe's methods that it holds for; "" for all of them.
+    """
+
+    sentence: str
+    method: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A recipe as its file has it.
 
@@ -77,21 +90,25 @@ class Recipe:
         path: the file.
         profile: what it says, as the value that runs are made of.
         methods: the methods that it is for; () for all of them.
-        code: the address of the published code.
-        differs: what of the published system it does not reproduce, in sentences.
+        sources: the addresses of the sources that its settings name.
+        differs: what of the published system is known to be otherwise in it.
         settings: each key of the file, and of its base, with its value and source.
     """
 
     path: Path
     profile: Profile
     methods: tuple[str, ...] = ()
-    code: str = ""
-    differs: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    differs: tuple[Difference, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
     def serves(self, method: str) -> bool:
         """Return whether the recipe is for a method."""
         return not self.methods or method in self.methods
+
+    def differences(self, method: str) -> list[str]:
+        """Return the sentences on what is otherwise in the published system of a method."""
+        return [one.sentence for one in self.differs if one.method in ("", method)]
 
     def lines(self, method: str) -> dict[str, Setting]:
         """Return the settings of a method, by the place of the value in a profile.
@@ -150,11 +167,31 @@ def _recipe(path: Path, own: Mapping[str, Any], base: Mapping[str, Any]) -> Reci
              for name, hint in _HEADS.items() if name in content}
     settings = {key: _setting(key, given, path) for key, given in content.items()}
     methods = heads.get("methods", ())
+    if "differs" in heads:
+        heads["differs"] = tuple(_differences(heads["differs"], methods, path))
     tree = _tree({key: one.value for key, one in settings.items()}, methods, path)
     return Recipe(path, _profile(tree, methods, path), settings=settings, **heads)
 
 
-_HEADS = {"methods": tuple[str, ...], "code": str, "differs": tuple[str, ...]}
+_HEADS = {
+    "methods": tuple[str, ...],
+    "sources": dict[Literal[*SOURCES], str],
+    "differs": tuple[str | dict[str, str], ...],
+}
+
+
+def _differences(
+    given: tuple[str | dict[str, str], ...], methods: tuple[str, ...], path: Path
+) -> Iterator[Difference]:
+    """Yield sentences of a file: text for all methods, ``NAME: text`` for the method NAME."""
+    for one in given:
+        for method, sentence in one.items() if isinstance(one, dict) else (("", one),):
+            if method and method not in methods:
+                raise ValueError(
+                    f"{shown(path)}: a sentence of `differs` begins with {method!r}, which is none "
+                    f"of its methods {', '.join(methods)}. Put a sentence with a colon in quotes."
+                )
+            yield Difference(sentence, method)
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from semiseg_lib.methods.registry import Declared
 class CACConfig(Configuration):
     """Options of directional context-aware consistency.
 
-    The defaults are the paper's on VOC, but for ``start``, ``negatives`` and ``ema_decay``.
+    The defaults are those of the published code on VOC, but for ``start``, ``crop``, the blur of
+    ``strong``, ``negatives`` and ``ema_decay``.
 
     Attributes:
         weight: of the contrast. With 0 no unlabelled image is looked at.
@@ -35,15 +36,17 @@ class CACConfig(Configuration):
         threshold: gamma; only what the other crop is surer of than this is worth moving towards.
         start: share of the training that is over before unlabelled images are looked at.
         crop: side of a crop over the side of the view that it is cut from, above 0, up to 1.
-            Labelled views are cut once, unlabelled ones twice.
+            Labelled views are cut once, unlabelled ones twice. Published are crops of 320 pixels
+            (Cityscapes 720) of the whole resized image.
         stride: pixels of the image a cell of the feature grid; crops lie on this grid, so that
             their cells do. A multiple of the network's stride.
         overlap: the two crops' intersection over union is at least this.
         flip: chance of a left-right flip of each crop; it is undone on the features.
-        strong: how far the colours of each crop differ.
+        strong: how far the colours of each crop differ. The published blur has a kernel of 5x5
+            pixels and a standard deviation of 1.1.
         channels: of the vectors that are compared.
         negatives: cells of a step that others are pushed away from, drawn from all cells of both
-            crops; all of them if there are fewer.
+            crops; all of them if there are fewer. Published are as many of each crop and device.
         bank: earlier steps whose negatives still count.
         directional: only the less confident one of two cells moves; False moves both.
         filtered: cells that are taken for the same class are no negatives; False: all others are.

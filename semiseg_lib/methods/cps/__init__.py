@@ -20,8 +20,12 @@ from semiseg_lib.methods.registry import Declared
 class CPSConfig(Configuration):
     """Options of cross pseudo supervision.
 
+    The defaults are those of the published code on VOC, but for ``ema_decay``. ``cutmix-cps`` names
+    those with ``THREE_BOXES`` and the weight that is published for them.
+
     Attributes:
-        weight: lambda, of the cross loss. With 0 no unlabelled image is looked at.
+        weight: lambda, of the cross loss. With 0 no unlabelled image is looked at. Published are
+            1.5 on VOC and 6 on Cityscapes, with CutMix 1 and 5.
         cutmix: how unlabelled images are mixed, ``THREE_BOXES`` in the paper; None for plain
             CPS, whose cross loss takes in the labelled images too.
         label_passes: with CutMix, the mode in which the networks label the unmixed images:
@@ -46,5 +50,5 @@ class CPSConfig(Configuration):
 
 DECLARED = (Declared(
     CPSConfig, "CPS", unlabelled=True,
-    variants={"cutmix-cps": CPSConfig(cutmix=THREE_BOXES)},
+    variants={"cutmix-cps": CPSConfig(weight=1.0, cutmix=THREE_BOXES)},
 ),)

@@ -28,12 +28,14 @@ from semiseg_lib.models import ModelConfig
 class ELNConfig(Configuration):
     """Options of error localisation.
 
-    The defaults are the paper's on VOC, but for ``error``, ``pixels``, ``reset`` and ``ema_decay``.
+    The defaults are those of the published code on VOC, but for ``error``, ``balance``, ``pixels``,
+    ``reset`` and ``ema_decay``; ``contrast`` weighs another mean than there.
 
     Attributes:
         weight: of all that is learnt from unlabelled images. With 0 none is looked at: the
             network learns the masks alone, and the error network what is wrong with it.
-        contrast: weight of the pixel contrast beside the cross-entropy; 0 for none.
+        contrast: weight of the pixel contrast beside the cross-entropy; 0 for none. It is a mean
+            over pixels, and with the published weight of 1 far larger than the published term.
         ratios: K of each auxiliary decoder: it learns only while its loss is at least K times the
             main one's.
         threshold: a pixel is trusted if it is right with at least this probability.
@@ -42,15 +44,15 @@ class ELNConfig(Configuration):
         unlabelled_from: share of the training after which unlabelled images are learnt.
         error: the error-localisation network, "unet" or "deeplab".
         balance: largest weight of a wrong pixel, and one over the smallest; between them the weight
-            is the number of right pixels over that of wrong ones.
+            is the number of right pixels over that of wrong ones. It has no bound as published.
         temperature: by which cosines are divided.
         pixels: cells of the features that are drawn for the contrast in a step, from all images
             together. Those of them that are not trusted count for nothing.
         channels: of the vectors that are compared.
         strong: how far the photometric view differs.
         reset: steps after which the student is overwritten with its teacher, again and again, once
-            unlabelled images are learnt; 0 for never.
-        ema_decay: decay of the moving average that teaches and is deployed.
+            unlabelled images are learnt; 0 for never. An epoch of 266 steps as published.
+        ema_decay: decay of the moving average that teaches and is deployed; 0.995 as published.
         hard: the labelled loss is the mean over hard pixels only; None for all of them.
     """
 

@@ -20,6 +20,9 @@ from semiseg_lib.methods.registry import Declared
 class FixMatchConfig(Configuration):
     """Options of FixMatch.
 
+    Threshold, strong view and CutMix are those of UniMatch's code on VOC, and with ``views=2``,
+    ``feature_dropout=0.5`` and ``ema_decay=0`` all options are those of its first version.
+
     Attributes:
         weight: of the unlabelled loss. With 0 no unlabelled image is looked at, and this is
             supervised training to the last bit.

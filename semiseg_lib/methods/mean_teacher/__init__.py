@@ -19,7 +19,7 @@ from semiseg_lib.methods.registry import Declared
 
 @dataclass(frozen=True)
 class MeanTeacherConfig(Configuration):
-    """Options of Mean Teacher.
+    """Options of Mean Teacher. The defaults are the book's.
 
     Attributes:
         weight: of the squared difference, once it has risen. With 0 no unlabelled image is

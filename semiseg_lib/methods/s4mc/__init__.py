@@ -26,12 +26,18 @@ Indicator = Literal["margin", "confidence", "entropy"]
 BETA = math.exp(-0.5)
 
 HALF_BOX = CutMixConfig(chance=0.5, boxes=1, area=(0.5, 0.5), aspect=0.25)
-"""One box over half of the image, each side at least half of the image's: as in S4MC's code."""
+"""One box over half of the image, each side at least half of the image's: as in S4MC's code.
+
+The sides follow from the area; an ``aspect`` of up to 0.5 changes nothing.
+"""
 
 
 @dataclass(frozen=True)
 class S4MCConfig(Configuration):
-    """Options of S4MC. The defaults are the paper's on VOC, on top of FixMatch, but for ``start``.
+    """Options of S4MC.
+
+    The defaults are those of the published code on VOC, but for ``expectation`` and ``start``, and
+    for ``strong``, which is FixMatch's: that code mixes images and leaves their colours.
 
     Attributes:
         weight: of the unlabelled loss. With 0 no unlabelled image is looked at.
@@ -41,7 +47,7 @@ class S4MCConfig(Configuration):
         support: k, how many of them do: for each class those that believe in it most, in turn.
         beta: how far a neighbour counts, 0 .. 1; with 0 nothing is refined.
         expectation: E_c for each class, how often a neighbour of a pixel of the class has the
-            class, too; () measures it in the masks that training sees.
+            class, too; () measures it in the masks that training sees. Published is a list.
         void_differs: in measuring, a void neighbour is one of another class; False leaves it out.
         drop: alpha_0, the share of pixels that is dropped at the start, by unrefined indicators; it
             falls linearly to 0.
