@@ -325,12 +325,9 @@ scenes = {
     for i in (23, 32, 33)
 }
 drawn = {
-    title: [
-        as_boxes(minivoc.annotate(
-            scene, style, np.random.default_rng([seed, i]), 64
-        ))
-        for i, scene in scenes.items()
-    ]
+    title: [as_boxes(minivoc.annotate(
+        scene, style, np.random.default_rng([seed, i]), 64
+    )) for i, scene in scenes.items()]
     for title, style in STYLES.items()
 }
 views = {title: [scene.image for scene in scenes.values()] for title in STYLES}

@@ -224,9 +224,7 @@ class SoftTeacher(methods.AveragedMethod):
     def learns_from(cls, config: SoftTeacherConfig) -> frozenset[str]:
         return methods.BOTH if config.weight else methods.LABELLED
 
-    def losses(
-        self, batch: batches.Batch, progress: float
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
         images, masks = batch.labelled.images, batch.labelled.masks
         if not self.config.weight:
             return {"labelled": cross_entropy(self.network(images), masks)}
@@ -234,8 +232,7 @@ class SoftTeacher(methods.AveragedMethod):
         taught = self.teach(part.images)
         views = strong_view(part.images, self.config.strong, rng)
         own, of_views = self.logits_together(images, views)
-        shown = methods.losses.shown_pixels(part)
-        consistent = soft_cross_entropy(of_views, taught, shown)
+        consistent = soft_cross_entropy(of_views, taught, methods.losses.shown_pixels(part))
         weight = self.config.weight * ramp_up(progress, self.config.ramp)
         return {"labelled": cross_entropy(own, masks),
                 "unlabelled": weight * consistent}
@@ -582,9 +579,7 @@ checks.same("18.2", mean_entropy, lambda *_: 0.0, noise, ~everywhere)
 
 # %% tags=["solution"]
 class Careless(SoftTeacher):
-    def losses(
-        self, batch: batches.Batch, progress: float
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
         fresh = np.random.default_rng().integers(2**32)  # the mistake: nobody can repeat it
         return super().losses(replace(batch, seed=int(fresh)), progress)
 

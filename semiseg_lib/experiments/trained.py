@@ -330,7 +330,7 @@ def warn_of_another_machine(path: Path, record: Mapping[str, Any], code: str) ->
         _warned.add(pair)
         warnings.warn(
             f"stored runs such as {shown(path)} were made with code {other}, here is {code}. They "
-            "are used as they are, for code is no part of a run's identity; --no-resume, or "
+            "are used as they are, for code is not part of a run's identity; --no-resume, or "
             "resolve(..., anew=True), trains one again.", stacklevel=3,
         )
     said = [one for made in record["made with"] for one in compare_machines(made["machine"], here)]

@@ -46,7 +46,7 @@ def balanced_thresholds(
     Args:
         probabilities: of every image, (C, H, W).
         num_classes: C.
-        share: 0 .. 1.
+        share: in [0, 1].
     """
     counts = torch.zeros(num_classes, LEVELS + 1, dtype=torch.int64)
     for one in probabilities:
@@ -96,6 +96,10 @@ class PseudoLabel(AveragedMethod):
 
     Its images come as the labelled part of a batch in either stage: what tells the stages apart
     is who labelled them.
+
+    Args:
+        config: the options.
+        network: the student, ``network(images) -> logits (B, C, h, w)``.
     """
 
     uses_all_weights = True
