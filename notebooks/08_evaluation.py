@@ -225,7 +225,7 @@ tables.results_table(together.rows())
 # %%
 def objects(evaluations: list[Evaluation]) -> dict[str, list[float]]:
     """Recall and precision of "some object", fractions, one value a seed."""
-    counts = [evaluation.confusion for evaluation in evaluations]
+    counts = [one.confusion for one in evaluations]
     found = [matrix[1:, 1:].sum() for matrix in counts]
     return {
         "recall": [f / m[1:].sum() for f, m in zip(found, counts, strict=True)],

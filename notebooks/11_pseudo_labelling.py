@@ -787,13 +787,13 @@ print("left out: ", [int(name[-5:]) for name in video if name not in taken])
 # %% tags=["nbval-ignore-output"]
 try:
     of_camvid = recipes.load("laptop", "camvid")
-    camvid = studies.read("camvid unlabelled", of_camvid)
+    on_camvid = studies.read("camvid unlabelled", of_camvid)
     rows = [
         {"method": arm.text, "masks": str(arm.labelled),
-         "test mIoU (%)": scores, "seeds": str(camvid.seeds(name)),
-         "minutes": camvid.scores(name, "minutes") or None}
+         "test mIoU (%)": scores, "seeds": str(on_camvid.seeds(name)),
+         "minutes": on_camvid.scores(name, "minutes") or None}
         for name, arm in studies.STUDIES["camvid unlabelled"].items()
-        if (scores := camvid.scores(name))
+        if (scores := on_camvid.scores(name))
     ]
 except FileNotFoundError as missing:
     rows = []

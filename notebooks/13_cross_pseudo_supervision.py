@@ -142,9 +142,9 @@ def beliefs(network: nn.Module, images: ImageSet) -> Tensor:
     """A network's probabilities in every pixel of some pictures, (N, C, H, W)."""
     network.eval()
     place = next(network.parameters()).device
-    batches = torch.arange(len(images)).split(50)
+    pieces = torch.arange(len(images)).split(50)
     parts = (
-        images.part(numbers.tolist()).images.to(place) for numbers in batches
+        images.part(numbers.tolist()).images.to(place) for numbers in pieces
     )
     return torch.cat([
         enlarge(network(some), some.shape[-2:]).softmax(dim=1).cpu()
