@@ -38,9 +38,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from semiseg_lib import (
-    Data, DataConfig, Loader, VOID, chapter, checks, core, datasets, draw_mix,
-    enlarge, methods, paired_interval, plots, predict_logits, published,
-    recipes, resolve, semi_supervised, strong_view, studies, tables, widgets,
+    Data, DataConfig, Loader, VOID, chapter, checks, draw_mix, enlarge,
+    methods, paired_interval, plots, predict_logits, published, recipes,
+    resolve, semi_supervised, strong_view, studies, tables, widgets,
 )
 from semiseg_lib.methods.s4mc import method as s4mc
 
@@ -179,12 +179,10 @@ for dataset in ("voc", "cityscapes"):
     print(f"{dataset}, published: {line.published} ({published.SOURCES[line.source]})")
 
 try:
-    root = core.paths.reading_root()
-    voc = datasets.find("voc").open(DataConfig("voc"), root, seed)
-    train_images = voc.reader("candidates", masks=True, boxes=False)
+    train_images = Data(DataConfig("voc"), seed).candidates
     totals = 0
     for i in range(min(200, len(train_images))):
-        mask = torch.from_numpy(train_images[i].mask).long()
+        mask = torch.from_numpy(train_images.sample(i).mask).long()
         totals = totals + torch.stack(s4mc.agreement(mask[None], 21))
     share = (totals[0] / totals[1])[totals[1] > 0]
     print(f"VOC, {share.numel()} classes: E from {share.min():.3f} to {share.max():.3f}")
