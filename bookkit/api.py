@@ -79,7 +79,7 @@ def _directive(name: str, value: Any) -> str:
     lines = [f".. {'autoclass' if inspect.isclass(value) else 'autofunction'}:: semiseg_lib.{name}"]
     if inspect.isclass(value):
         lines += ["   :members:"]
-    if is_dataclass(value):  # a field whose default is a function is no method
+    if is_dataclass(value):  # a field whose default is a function is not a method
         lines += [f"   :exclude-members: {', '.join(one.name for one in fields(value))}"]
     file = Path(import_module(value.__module__).__file__).relative_to(LIBRARY)
     page = f"_modules/{value.__module__.replace('.', '/')}.html"

@@ -28,6 +28,6 @@ def read(_app: Any, name: str, source: list[str]) -> None:
 
 
 def shorten(*event: Any) -> tuple[str | None, str | None]:
-    """Write defaults that are no Python, such as ``<function scored>``, as ``...``."""
+    """Write defaults that are not Python, such as ``<function scored>``, as ``...``."""
     signature, returned = event[-2:]
     return signature and re.sub(r"<[^<>]*>", "...", signature), returned

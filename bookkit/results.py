@@ -211,7 +211,7 @@ def differences() -> str:
             ("encoder", "Xception-65 (recalled)", lambda p: p.model.encoder),
             ("crop", "513 (recalled)", lambda p: str(p.augment.crop)),
             ("steps of the primary", "not given", lambda p: str(p.train_primary.steps)),
-            ("images a step", "16 (recalled)", lambda p: str(p.train_primary.images)),
+            ("images per step", "16 (recalled)", lambda p: str(p.train_primary.images)),
         )
     ])
 

@@ -13,11 +13,16 @@ method runs, not how good it is.
 
 import torch
 
-from semiseg_lib import Data, DataConfig, Loader, ViewConfig, evaluate
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.methods.cac import CACConfig
-from semiseg_lib.methods.cac.method import CAC
-from semiseg_lib.models.unet import UNet
+from semiseg_lib import (
+    Data,
+    DataConfig,
+    Loader,
+    Sizes,
+    UNet,
+    ViewConfig,
+    evaluate,
+    methods,
+)
 
 SEED = 11
 STEPS = 60
@@ -36,10 +41,10 @@ torch.manual_seed(SEED)
 num_classes = len(data.classes)
 # The average of the weights is evaluated; 0.9 suits so short a training.
 # Images of 64x64 pixels need smaller cells and fewer negatives than photos.
-options = CACConfig(
+options = methods.CACConfig(
     threshold=0.5, crop=0.75, stride=4, negatives=256, ema_decay=0.9
 )
-method = CAC(options, UNet(num_classes, width=8))
+method = methods.CAC(options, UNet(num_classes, width=8))
 optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
 
 method.train()

@@ -12,12 +12,17 @@ method runs, not how good it is.
 
 import torch
 
-from semiseg_lib import Data, DataConfig, Loader, ViewConfig, evaluate
-from semiseg_lib.batches.options import THREE_BOXES
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.methods.cps import CPSConfig
-from semiseg_lib.methods.cps.method import CPS
-from semiseg_lib.models.unet import UNet
+from semiseg_lib import (
+    Data,
+    DataConfig,
+    Loader,
+    Sizes,
+    UNet,
+    ViewConfig,
+    batches,
+    evaluate,
+    methods,
+)
 
 SEED = 11
 STEPS = 60
@@ -36,9 +41,11 @@ torch.manual_seed(SEED)
 num_classes = len(data.classes)
 # The average of the first network is evaluated; 0.9 suits so short a
 # training.
-options = CPSConfig(weight=1.0, cutmix=THREE_BOXES, ema_decay=0.9)
+options = methods.CPSConfig(
+    weight=1.0, cutmix=batches.THREE_BOXES, ema_decay=0.9
+)
 networks = [UNet(num_classes, width=8) for _ in range(2)]
-method = CPS(options, *networks)
+method = methods.CPS(options, *networks)
 optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
 
 method.train()

@@ -13,11 +13,16 @@ method runs, not how good it is.
 
 import torch
 
-from semiseg_lib import Data, DataConfig, Loader, ViewConfig, evaluate
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.methods.eln import ELNConfig
-from semiseg_lib.methods.eln.method import ELN
-from semiseg_lib.models.unet import UNet
+from semiseg_lib import (
+    Data,
+    DataConfig,
+    Loader,
+    Sizes,
+    UNet,
+    ViewConfig,
+    evaluate,
+    methods,
+)
 
 SEED = 11
 STEPS = 60
@@ -42,8 +47,8 @@ def build() -> UNet:
 # The average of the weights teaches and is evaluated; 0.9 suits so short a
 # training, and so do auxiliary decoders that are 2 and 5 times worse (paper:
 # 20 and 50). ``of`` builds the decoders and the error network as well.
-options = ELNConfig(ratios=(2.0, 5.0), ema_decay=0.9)
-method = ELN.of(options, build, num_classes)
+options = methods.ELNConfig(ratios=(2.0, 5.0), ema_decay=0.9)
+method = methods.ELN.of(options, build, num_classes)
 optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
 
 method.train()

@@ -12,11 +12,16 @@ method runs, not how good it is.
 
 import torch
 
-from semiseg_lib import Data, DataConfig, Loader, ViewConfig, evaluate
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.methods.fixmatch import FixMatchConfig
-from semiseg_lib.methods.fixmatch.method import FixMatch
-from semiseg_lib.models.unet import UNet
+from semiseg_lib import (
+    Data,
+    DataConfig,
+    Loader,
+    Sizes,
+    UNet,
+    ViewConfig,
+    evaluate,
+    methods,
+)
 
 SEED = 11
 STEPS = 60
@@ -36,8 +41,8 @@ num_classes = len(data.classes)
 # The average of the weights teaches and is evaluated; 0.9 suits so short a
 # training.
 # After so few steps hardly a pixel reaches the paper's threshold of 0.95.
-options = FixMatchConfig(threshold=0.8, ema_decay=0.9)
-method = FixMatch(options, UNet(num_classes, width=8))
+options = methods.FixMatchConfig(threshold=0.8, ema_decay=0.9)
+method = methods.FixMatch(options, UNet(num_classes, width=8))
 optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
 
 method.train()

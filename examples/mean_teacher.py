@@ -13,11 +13,16 @@ method runs, not how good it is.
 
 import torch
 
-from semiseg_lib import Data, DataConfig, Loader, ViewConfig, evaluate
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.methods.mean_teacher import MeanTeacherConfig
-from semiseg_lib.methods.mean_teacher.method import MeanTeacher
-from semiseg_lib.models.unet import UNet
+from semiseg_lib import (
+    Data,
+    DataConfig,
+    Loader,
+    Sizes,
+    UNet,
+    ViewConfig,
+    evaluate,
+    methods,
+)
 
 SEED = 11
 STEPS = 60
@@ -36,8 +41,8 @@ torch.manual_seed(SEED)
 num_classes = len(data.classes)
 # The average of the weights teaches and is evaluated; 0.9 suits so short a
 # training.
-options = MeanTeacherConfig(ema_decay=0.9)
-method = MeanTeacher(options, UNet(num_classes, width=8))
+options = methods.MeanTeacherConfig(ema_decay=0.9)
+method = methods.MeanTeacher(options, UNet(num_classes, width=8))
 optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
 
 method.train()

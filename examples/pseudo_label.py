@@ -18,16 +18,14 @@ from semiseg_lib import (
     ImageSet,
     Loader,
     Method,
+    Sizes,
+    UNet,
     ViewConfig,
     evaluate,
+    methods,
     predict_probabilities,
 )
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.methods.pseudo_label import PseudoLabelConfig
-from semiseg_lib.methods.pseudo_label.method import PseudoLabel, select
-from semiseg_lib.methods.supervised import SupervisedConfig
-from semiseg_lib.methods.supervised.method import Supervised
-from semiseg_lib.models.unet import UNet
+from semiseg_lib.methods.pseudo_label import method as pseudo_label
 
 SEED = 11
 STEPS, FINE_TUNING_STEPS = 60, 20
@@ -59,16 +57,17 @@ num_classes = len(data.classes)
 # The averages of the weights are evaluated; 0.9 suits so short a training.
 torch.manual_seed(SEED)
 network = UNet(num_classes, width=8)
-teacher = Supervised(SupervisedConfig(ema_decay=0.9), network)
+teacher = methods.Supervised(methods.SupervisedConfig(ema_decay=0.9), network)
 train(teacher, labelled, STEPS)
 
 # Pixels of which the teacher is less sure become void.
 probabilities = list(predict_probabilities(teacher, unlabelled))
 thresholds = torch.full((num_classes,), THRESHOLD)
-labels = [select(one, thresholds) for one in probabilities]
+labels = [pseudo_label.select(one, thresholds) for one in probabilities]
 
 network = UNet(num_classes, width=8)
-student = PseudoLabel(PseudoLabelConfig(ema_decay=0.9), network)
+options = methods.PseudoLabelConfig(ema_decay=0.9)
+student = methods.PseudoLabel(options, network)
 train(student, unlabelled.with_masks(labels), STEPS)
 train(student, labelled, FINE_TUNING_STEPS)
 

@@ -13,11 +13,16 @@ method runs, not how good it is.
 
 import torch
 
-from semiseg_lib import Data, DataConfig, Loader, ViewConfig, evaluate
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.methods.s4mc import S4MCConfig
-from semiseg_lib.methods.s4mc.method import S4MC
-from semiseg_lib.models.unet import UNet
+from semiseg_lib import (
+    Data,
+    DataConfig,
+    Loader,
+    Sizes,
+    UNet,
+    ViewConfig,
+    evaluate,
+    methods,
+)
 
 SEED = 11
 STEPS = 60
@@ -37,8 +42,8 @@ num_classes = len(data.classes)
 # The average of the weights teaches and is evaluated; 0.9 suits so short a
 # training.
 # It begins on unlabelled images once the teacher has learnt something.
-options = S4MCConfig(start=0.5, ema_decay=0.9)
-method = S4MC(options, UNet(num_classes, width=8), num_classes)
+options = methods.S4MCConfig(start=0.5, ema_decay=0.9)
+method = methods.S4MC(options, UNet(num_classes, width=8), num_classes)
 optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
 
 method.train()

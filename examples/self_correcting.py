@@ -18,14 +18,14 @@ from semiseg_lib import (
     Data,
     DataConfig,
     Loader,
+    Method,
+    Sizes,
+    UNet,
     ViewConfig,
     evaluate,
+    methods,
     predict_logits,
 )
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.methods.self_correcting import AncillaryConfig, PrimaryConfig
-from semiseg_lib.methods.self_correcting.method import Ancillary, Primary
-from semiseg_lib.models.unet import UNet
 
 SEED = 11
 STEPS = 60  # of each training
@@ -38,7 +38,7 @@ data = Data(config, SEED)  # drawn the first time, then read from disk
 num_classes = len(data.classes)
 
 
-def train(method: Ancillary | Primary, loader: Loader) -> None:
+def train(method: Method, loader: Loader) -> None:
     """Train a method on the batches of a loader."""
     optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
     method.train()
@@ -50,13 +50,13 @@ def train(method: Ancillary | Primary, loader: Loader) -> None:
         method.after_step(step)
         if step % 20 == 0:
             terms = (f"{key} {loss:.2f}" for key, loss in losses.items())
-            print(f"{method.config.name}, step {step}:", ", ".join(terms))
+            print(f"{type(method).__name__}, step {step}:", ", ".join(terms))
 
 
 # The averages of the weights are evaluated; 0.9 suits so short a training.
 torch.manual_seed(SEED)
 network = UNet(num_classes, width=8, box_channels=num_classes)
-ancillary = Ancillary(AncillaryConfig(ema_decay=0.9), network)
+ancillary = methods.Ancillary(methods.AncillaryConfig(ema_decay=0.9), network)
 train(ancillary, Loader(data.labelled, None, BATCH, 0, ViewConfig(), SEED))
 
 # Its logits stay in memory: (C, 32, 32) of each image without a mask.
@@ -65,8 +65,10 @@ labelled = data.labelled.without_boxes()
 unlabelled = data.unlabelled.without_boxes().with_logits(list(logits))
 
 # The trust in the ancillary falls from 30 to 0.5.
-options = PrimaryConfig(alpha=AlphaSchedule(start=30, end=0.5), ema_decay=0.9)
-primary = Primary(options, UNet(num_classes, width=8))
+options = methods.PrimaryConfig(
+    alpha=AlphaSchedule(start=30, end=0.5), ema_decay=0.9
+)
+primary = methods.Primary(options, UNet(num_classes, width=8))
 train(primary, Loader(labelled, unlabelled, BATCH, BATCH, ViewConfig(), SEED))
 
 scores = evaluate(primary, data.test, data.classes)

@@ -12,11 +12,16 @@ not how good it is.
 
 import torch
 
-from semiseg_lib import Data, DataConfig, Loader, ViewConfig, evaluate
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.methods.supervised import SupervisedConfig
-from semiseg_lib.methods.supervised.method import Supervised
-from semiseg_lib.models.unet import UNet
+from semiseg_lib import (
+    Data,
+    DataConfig,
+    Loader,
+    Sizes,
+    UNet,
+    ViewConfig,
+    evaluate,
+    methods,
+)
 
 SEED = 11
 STEPS = 60
@@ -33,7 +38,7 @@ loader = Loader(
 torch.manual_seed(SEED)
 network = UNet(len(data.classes), width=8)
 # The average of the weights is evaluated; 0.9 suits so short a training.
-method = Supervised(SupervisedConfig(ema_decay=0.9), network)
+method = methods.Supervised(methods.SupervisedConfig(ema_decay=0.9), network)
 optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
 
 method.train()

@@ -36,12 +36,11 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from semiseg_lib import Boxes, Data, VOID, chapter, plots, tables
-from semiseg_lib.batches import boxes
-from semiseg_lib.batches.weak_view import DRAWS, View, draw_view
-from semiseg_lib.datasets import labels, splits
-from semiseg_lib.datasets.devkit.annotation import read_annotation
-from semiseg_lib.datasets.minivoc import WORLDS, BoxStyle, annotate, draw_scene
+from semiseg_lib import (
+    Boxes, Data, VOID, View, batches, chapter, datasets, draw_view, plots,
+    tables,
+)
+from semiseg_lib.datasets import minivoc
 
 profile = chapter.begin("01_data_preparation", profile, device)
 data = Data(profile.data, seed)
@@ -150,8 +149,8 @@ with tempfile.TemporaryDirectory() as folder:
     bad = Path(folder) / "colours.png"
     picture.convert("RGB").save(bad)
     try:
-        labels.read_mask(bad, len(data.classes))
-    except labels.LabelError as error:
+        datasets.labels.read_mask(bad, len(data.classes))
+    except datasets.labels.LabelError as error:
         print(str(error).replace(str(bad), bad.name))
 
 # %% [markdown]
@@ -194,7 +193,7 @@ for how, piece in {
 # by four pixels loses seven of its sixteen. Our reader turns the example's boxes into these:
 
 # %% tags=["nbval-check-output"]
-written = read_annotation(xml)
+written = datasets.devkit.read_annotation(xml)
 read = shown["labelled"].boxes
 for (class_name, box), half_open in zip(written, read.coordinates, strict=True):
     print(f"{class_name:<8} XML {[f'{v:g}' for v in box]}  ->  half-open {half_open.tolist()}")
@@ -238,7 +237,8 @@ def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndar
 
 # %% tags=["nbval-check-output"]
 maps = class_maps(read, len(data.classes), ids.shape)
-assert (maps == boxes.class_maps(read, len(data.classes), ids.shape)).all()
+librarys = batches.boxes.class_maps(read, len(data.classes), ids.shape)
+assert (maps == librarys).all()
 print("maps", maps.shape, maps.dtype)
 print("pixels that are 1 in one map, in two:", [int((maps.sum(0) == n).sum()) for n in (1, 2)])
 
@@ -247,7 +247,8 @@ sample = shown["labelled"]
 present = [0, *np.unique(read.classes)]  # the maps of the other classes are 0 everywhere
 columns = {"boxes": [sample.image]}
 columns |= {data.classes[c]: [maps[c].astype(bool)] for c in present}
-columns |= {"any class": [boxes.heat_map(read, ids.shape)[0].astype(bool)]}
+any_class = batches.boxes.heat_map(read, ids.shape)[0].astype(bool)
+columns |= {"any class": [any_class]}
 figure = plots.gallery(columns, data.classes, boxes=[sample.boxes], legend=False)
 plots.show(figure, alt="The example picture with its two overlapping boxes, then the yes/no maps "
            "of background, balloon and car, and last the single map of any box.")
@@ -288,11 +289,16 @@ lists = {"tight: unlabelled": ("tight", "unlabelled"),
          "hurried: unlabelled": ("hurried", "unlabelled")}
 columns, drawn = {}, {}
 for title, (world, split) in lists.items():
-    scenes = [draw_scene(WORLDS[world], split, i) for i in CHOSEN]
-    style = WORLDS[world].box_style(split)
+    scenes = [
+        minivoc.draw_scene(minivoc.WORLDS[world], split, i) for i in CHOSEN
+    ]
+    style = minivoc.WORLDS[world].box_style(split)
     generator = np.random.default_rng(seed)
     columns[title] = [scene.image for scene in scenes]
-    drawn[title] = [as_boxes(annotate(scene, style, generator, 64)) for scene in scenes]
+    drawn[title] = [
+        as_boxes(minivoc.annotate(scene, style, generator, 64))
+        for scene in scenes
+    ]
 
 for title in drawn:  # one colour for all classes: the two worlds number them differently
     drawn[title] = [Boxes(b.coordinates, np.ones_like(b.classes)) for b in drawn[title]]
@@ -309,15 +315,19 @@ plots.show(figure, alt="Pictures of the tight and of the hurried world with the 
 
 # %%
 STYLES = {
-    "tight": BoxStyle(),
-    "loose": BoxStyle(loose=(0.15, 0.45)),
-    "shaky": BoxStyle(jitter=0.15),
-    "missed": BoxStyle(missed=0.3),
+    "tight": minivoc.BoxStyle(),
+    "loose": minivoc.BoxStyle(loose=(0.15, 0.45)),
+    "shaky": minivoc.BoxStyle(jitter=0.15),
+    "missed": minivoc.BoxStyle(missed=0.3),
 }
-scenes = {i: draw_scene(WORLDS["hurried"], "unlabelled", i) for i in (23, 32, 33)}
+scenes = {
+    i: minivoc.draw_scene(minivoc.WORLDS["hurried"], "unlabelled", i)
+    for i in (23, 32, 33)
+}
 drawn = {
-    title: [as_boxes(annotate(scene, style, np.random.default_rng([seed, i]), 64))
-            for i, scene in scenes.items()]
+    title: [as_boxes(minivoc.annotate(
+        scene, style, np.random.default_rng([seed, i]), 64
+    )) for i, scene in scenes.items()]
     for title, style in STYLES.items()
 }
 views = {title: [scene.image for scene in scenes.values()] for title in STYLES}
@@ -372,7 +382,9 @@ tables.results_table([
 
 # %%
 chosen = {s: Data(profile.data, s).labelled for s in profile.seeds}
-share = splits.class_shares(list(data.labelled.masks.numpy()), len(data.classes))
+share = datasets.splits.class_shares(
+    list(data.labelled.masks.numpy()), len(data.classes)
+)
 assert share[0] > 0.5, "background no longer covers most of the labelled pixels"
 tables.results_table([
     {"class": name}
@@ -393,12 +405,12 @@ tables.results_table([
 
 # %% tags=["nbval-check-output"]
 names = {name: list(images.names) for name, images in sets.items()}
-splits.check_disjoint(names)
+datasets.splits.check_disjoint(names)
 print("the four lists share no picture")
 
 names["labelled"].append("hurried_test_00003")  # an accident
 try:
-    splits.check_disjoint(names)
+    datasets.splits.check_disjoint(names)
 except ValueError as error:
     print("caught:", error)
 
@@ -440,7 +452,7 @@ print("shifted, half resolution:", moved.flatten().tolist())
 
 # %%
 images, masks = data.labelled.images.numpy(), data.labelled.masks.numpy()
-draws = np.random.default_rng(seed).random((len(images), DRAWS))
+draws = np.random.default_rng(seed).random((len(images), batches.DRAWS))
 seen_as = [draw_view(ids.shape, profile.augment, one, stride=2) for one in draws]
 moved_images = [view.image(images[i]) for i, view in enumerate(seen_as)]
 moved_masks = np.stack([view.mask(masks[i]) for i, view in enumerate(seen_as)])
@@ -520,8 +532,10 @@ world = data.config.options.generated_world()
 overlaps = [
     box_iou(box, np.array(tight))
     for i in range(len(data.unlabelled))
-    for box, (_, tight) in zip(data.unlabelled.sample(i).boxes.coordinates,
-                               draw_scene(world, "unlabelled", i).boxes, strict=True)
+    for box, (_, tight) in zip(
+        data.unlabelled.sample(i).boxes.coordinates,
+        minivoc.draw_scene(world, "unlabelled", i).boxes, strict=True,
+    )
 ]
 print(f"✓ exercise 1.2: right. Drawn and tight boxes overlap by {np.mean(overlaps):.2f}")
 
@@ -542,7 +556,8 @@ def lost_and_claimed(mask: np.ndarray, maps: np.ndarray) -> tuple[float, float]:
 # %% tags=["check", "nbval-check-output"]
 tiny_mask = np.array([[1, 1, 0, 0], [1, 1, VOID, 0]])
 tiny_box = Boxes(np.array([[1, 0, 3, 2]], np.float32), np.array([1]))
-got = lost_and_claimed(tiny_mask, boxes.class_maps(tiny_box, 2, (2, 4)))
+tiny_maps = batches.boxes.class_maps(tiny_box, 2, (2, 4))
+got = lost_and_claimed(tiny_mask, tiny_maps)
 np.testing.assert_allclose(got, (2 / 4, 1 / 3), err_msg="2 of 4 lost, 1 of 3 claimed")
 print("✓ exercise 1.3: right")
 
@@ -550,13 +565,18 @@ print("✓ exercise 1.3: right")
 # With the function, count over a hundred pictures:
 
 # %% tags=["check", "nbval-check-output"]
-scenes = [draw_scene(WORLDS["hurried"], "unlabelled", i) for i in range(100)]
+scenes = [
+    minivoc.draw_scene(minivoc.WORLDS["hurried"], "unlabelled", i)
+    for i in range(100)
+]
 mistakes = {}
 for title, style in STYLES.items():
     generator = np.random.default_rng(0)
     mistakes[title] = np.mean([
-        lost_and_claimed(s.mask, boxes.class_maps(
-            as_boxes(annotate(s, style, generator, 64)), len(data.classes), s.mask.shape))
+        lost_and_claimed(s.mask, batches.boxes.class_maps(
+            as_boxes(minivoc.annotate(s, style, generator, 64)),
+            len(data.classes), s.mask.shape,
+        ))
         for s in scenes
     ], axis=0)
 tables.results_table([

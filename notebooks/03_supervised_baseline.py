@@ -39,9 +39,9 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib import (
-    Run, VOID, chapter, checks, evaluate, mean_and_interval, methods, plots,
-    predict, recipes, resolve, self_correction as story, studies, tables,
-    work_root,
+    Run, VOID, batches, chapter, checks, datasets, evaluate,
+    mean_and_interval, methods, plots, predict, recipes, resolve,
+    self_correction as story, studies, tables, training, work_root,
 )
 
 profile = chapter.begin("03_supervised_baseline", profile, device)
@@ -109,7 +109,7 @@ plots.show(figure, alt="Three test pictures, one a row, from well to poorly segm
 
 # %% tags=["nbval-check-output"]
 from semiseg_lib import enlarge
-from semiseg_lib.models.unet import UNet
+from semiseg_lib import UNet
 
 network = UNet(num_classes=5, width=16).eval()
 stations = {
@@ -203,15 +203,12 @@ print(f"all void: torch {torchs:.4f}, ours {ours:.4f}")
 # steps from a fresh start.
 
 # %%
-from semiseg_lib import (
-    Loader, TrainConfig, fit, make_accelerator, make_optimizer,
-)
-from semiseg_lib.batches.loader import sampled_indices
+from semiseg_lib import Loader
 
-config = TrainConfig(
+config = training.TrainConfig(
     steps=12, batch_labelled=8, batch_unlabelled=0, log_every=1, channels_last=False
 )
-accelerator = make_accelerator(config, device)
+accelerator = training.make_accelerator(config, device)
 loader = Loader(data.labelled, None, config.batch_labelled, 0, profile.augment, seed)
 
 
@@ -223,7 +220,7 @@ def untrained() -> nn.Module:
 
 # %% tags=["nbval-ignore-output"]
 method = untrained().train()
-optimizer = make_optimizer(method, config)
+optimizer = training.make_optimizer(method, config)
 losses = []
 for step in range(config.steps):
     batch = loader.batch(step).to(accelerator.device)
@@ -245,9 +242,10 @@ print("loss by step:", " ".join(f"{value:.2f}" for value in losses))
 
 # %% tags=["nbval-ignore-output"]
 with TemporaryDirectory() as folder:
-    from semiseg_lib import RunFolder
-
-    history = fit(untrained(), loader, config, RunFolder(Path(folder)), accelerator)
+    run_folder = training.RunFolder(Path(folder))
+    history = training.fit(
+        untrained(), loader, config, run_folder, accelerator
+    )
 
 librarys = [row["loss_labelled"] for row in history]
 print(f"largest difference between the two: {np.abs(np.subtract(librarys, losses)).max():.1e}")
@@ -262,7 +260,10 @@ np.testing.assert_allclose(librarys, losses, rtol=1e-2)
 # picture once: below, five pictures are dealt out two at a time.
 
 # %% tags=["nbval-check-output"]
-dealt = [sampled_indices(count=5, batch_size=2, step=step, seed=0) for step in range(5)]
+dealt = [
+    batches.sampled_indices(count=5, batch_size=2, step=step, seed=0)
+    for step in range(5)
+]
 print("steps 0 to 4 show the pictures", dealt)
 flat = [picture for pictures in dealt for picture in pictures]
 print("first epoch:", sorted(flat[:5]), " second epoch:", sorted(flat[5:]))
@@ -283,11 +284,16 @@ print("step 4, the same pixels:", torch.equal(once.images, later.images))
 def train(stop_at: int | None) -> Tensor:
     """All weights after the training, as one vector; interrupted after ``stop_at`` steps."""
     with TemporaryDirectory() as name:
-        folder = RunFolder(Path(name))
+        folder = training.RunFolder(Path(name))
         if stop_at is not None:
-            fit(untrained(), loader, config, folder, accelerator, "stopped", stop_at)
+            training.fit(
+                untrained(), loader, config, folder, accelerator,
+                "stopped", stop_at,
+            )
         method = untrained()
-        fit(method, loader, config, folder, accelerator, "to the end")
+        training.fit(
+            method, loader, config, folder, accelerator, "to the end"
+        )
     return nn.utils.parameters_to_vector(method.parameters()).detach()
 
 
@@ -402,10 +408,12 @@ plots.show(figure, alt="Training loss against step on a logarithmic axis, one li
 # network, so a method built around the last weights deploys exactly those.
 
 # %%
-from semiseg_lib.methods.supervised.method import Supervised
 
 deployed = {s: run.method for s, run in runs.items()}
-last_weights = {s: Supervised(profile.supervised, m.network) for s, m in deployed.items()}
+last_weights = {
+    s: methods.Supervised(profile.supervised, method.network)
+    for s, method in deployed.items()
+}
 tables.results_table([
     {"what is deployed": name}
     | {f"mIoU on {split} pictures":
@@ -479,7 +487,6 @@ for values in ([60, 64], [60, 62, 64], [60, 61, 62, 63, 64]):
 # table above.
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib.datasets.lists import list_digest, write_list
 
 full = profile.train_supervised
 short = replace(full, steps=max(full.steps // 10, 1))
@@ -488,8 +495,9 @@ short_average = replace(profile.supervised, ema_decay=0.9)
 
 def short_run(names: tuple[str, ...], start: int) -> float:
     """Validation mIoU in percent of a short training on listed pictures."""
-    path = work_root() / "splits" / f"{list_digest(names)[:10]}.txt"
-    write_list(names, path)
+    digest = datasets.lists.list_digest(names)
+    path = work_root() / "splits" / f"{digest[:10]}.txt"
+    datasets.lists.write_list(names, path)
     data = replace(profile.data, published=path.as_posix())
     listed = replace(profile, data=data)
     run = Run.of(listed, start, short_average, short)

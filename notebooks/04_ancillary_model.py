@@ -37,10 +37,10 @@ import torch
 from torch import nn
 
 from semiseg_lib import (
-    Boxes, VOID, chapter, checks, class_maps, evaluate, evaluate_labels,
-    plots, predict, predict_part, resolve, self_correction as story, tables,
+    Boxes, VOID, batches, chapter, checks, class_maps, evaluate,
+    evaluate_labels, plots, predict, predict_part, resolve,
+    self_correction as story, tables,
 )
-from semiseg_lib.batches.boxes import heat_map
 
 profile = chapter.begin("04_ancillary_model", profile, device)
 
@@ -115,7 +115,8 @@ rich = int(np.argmax(kinds))
 maps = class_maps(test_boxes[rich], len(classes), (side, side)).astype(bool)
 views = {"boxes": [data.test.images[rich].numpy()]}
 views |= {name: [maps[number]] for number, name in enumerate(classes)}
-views["heat map"] = [heat_map(test_boxes[rich], (side, side))[0].astype(bool)]
+heat_map = batches.boxes.heat_map(test_boxes[rich], (side, side))
+views["heat map"] = [heat_map[0].astype(bool)]
 figure = plots.gallery(views, classes, boxes=[test_boxes[rich]])
 plots.show(figure, alt="A picture with its boxes; then one map a class, white inside the boxes "
            "of that class, the background map white outside all boxes; last, one heat map of all "
@@ -128,7 +129,7 @@ plots.show(figure, alt="A picture with its boxes; then one map a class, white in
 # rather than 3. That is the simplest thing that works, and all else stays as it was.
 
 # %% tags=["nbval-check-output"]
-from semiseg_lib.models.unet import UNet
+from semiseg_lib import UNet
 
 picture_only, with_maps = UNet(num_classes=5), UNet(num_classes=5, box_channels=5)
 for name, network in (("picture only", picture_only), ("with box maps", with_maps)):

@@ -40,10 +40,11 @@ import torch
 from torch import Tensor
 
 from semiseg_lib import (
-    Boxes, VOID, chapter, checks, class_maps, enlarge, evaluate_labels,
-    evaluate_unlabelled, plots, predict_logits, resolve, self_correction as
-    story, tables,
+    Boxes, VOID, chapter, checks, class_maps, core, enlarge, evaluate_labels,
+    evaluate_unlabelled, plots, predict_logits, resolve,
+    self_correction as story, stores, tables,
 )
+from semiseg_lib.datasets import minivoc
 
 profile = chapter.begin("05_ancillary_logits", profile, device)
 
@@ -216,18 +217,15 @@ assert (labels == reference).mean() > 0.99, "rounding to float16 should hardly c
 # checks all three. We try it on a copy.
 
 # %%
-from semiseg_lib import LogitsStore
-from semiseg_lib.core.paths import shown as path_as_shown
-from semiseg_lib.stores.logits import StaleLogits
 
 
-def attempt(what: str, asked: LogitsStore) -> None:
+def attempt(what: str, asked: stores.LogitsStore) -> None:
     """Read a store as what it is asked to be, and print what happened."""
     try:
         logits = asked.read()
         print(f"{what}: read, {tuple(logits.shape)} {logits.dtype}")
-    except StaleLogits as refusal:
-        said = str(refusal).replace(path_as_shown(asked.folder), "COPY")
+    except stores.StaleLogits as refusal:
+        said = str(refusal).replace(core.paths.shown(asked.folder), "COPY")
         said = said.replace(store.source, store.source[:10])
         print(f"{what}: refused.\n    {said}")
 
@@ -255,11 +253,12 @@ with TemporaryDirectory() as temporary:
 # unlabelled pictures, and change nothing but the boxes.
 
 # %% tags=["nbval-ignore-output"]
-from semiseg_lib.datasets.minivoc import draw_scene
 
 few = min(200, len(data.unlabelled))
 world = data.config.options.generated_world()
-scenes = [draw_scene(world, "unlabelled", number) for number in range(few)]
+scenes = [
+    minivoc.draw_scene(world, "unlabelled", number) for number in range(few)
+]
 tight_boxes = [
     Boxes(np.array([box for _, box in scene.boxes], np.float32),
           np.array([number for number, _ in scene.boxes]))
@@ -282,8 +281,8 @@ def logits_on(part, method) -> Tensor:
 ancillaries = {
     s: resolve(story.ancillary(profile, s), device) for s in profile.seeds
 }
-stores = {s: resolve(story.logits(profile, s), device) for s in ancillaries}
-on_loose = {s: one.read()[:few].float() for s, one in stores.items()}
+stored = {s: resolve(story.logits(profile, s), device) for s in ancillaries}
+on_loose = {s: one.read()[:few].float() for s, one in stored.items()}
 on_tight = {s: logits_on(tight, one.method) for s, one in ancillaries.items()}
 
 # %%
@@ -295,7 +294,7 @@ scores = {
     f"the same {few}, loose boxes":
         [evaluate_labels(truth[:few], labels_of(each), classes) for each in on_loose.values()],
     "all unlabelled pictures, loose boxes":
-        [evaluate_unlabelled(data, each.read()) for each in stores.values()],
+        [evaluate_unlabelled(data, each.read()) for each in stored.values()],
 }
 tables.results_table([
     {"the ancillary on": name, "mIoU": [one.mean_iou for one in group],

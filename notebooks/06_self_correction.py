@@ -37,9 +37,8 @@ from torch import Tensor
 from semiseg_lib import (
     VOID, chapter, checks, enlarge, evaluate_unlabelled, paired_interval,
     plots, predict_logits, resolve, self_correction as story,
-    soft_cross_entropy, studies,
+    soft_cross_entropy, studies, widgets,
 )
-from semiseg_lib.notebook.widgets import AlphaExplorer
 
 profile = chapter.begin("06_self_correction", profile, device)
 
@@ -581,7 +580,7 @@ disagreement = (views["primary"] != views["ancillary"]).mean(axis=(1, 2))
 by_disagreement = np.argsort(-disagreement, kind="stable")
 candidates = [*order[:3], *order[-3:], *by_disagreement]
 picked = list(dict.fromkeys(int(i) for i in candidates))[:8]
-AlphaExplorer(
+widgets.AlphaExplorer(
     images=data.unlabelled.images[picked].numpy(),
     boxes=[data.unlabelled.sample(i).boxes for i in picked],
     logits_ancillary=logits_ancillary[seed][picked].numpy(),

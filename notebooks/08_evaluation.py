@@ -37,12 +37,10 @@ from scipy import stats
 from scipy.ndimage import distance_transform_edt
 
 from semiseg_lib import (
-    Data, Evaluation, VOID, chapter, checks, confusion_matrix, enlarge,
-    evaluate_labels, evaluate_unlabelled, paired_interval, plots, predict,
-    recipes, resolve, self_correction as story, studies, tables,
+    Data, Evaluation, Sizes, VOID, chapter, checks, enlarge, evaluate_labels,
+    evaluate_unlabelled, evaluation, experiments, paired_interval, plots,
+    predict, recipes, resolve, self_correction as story, studies, tables,
 )
-from semiseg_lib.datasets.minivoc import Sizes
-from semiseg_lib.experiments import networks_trained
 
 profile = chapter.begin("08_evaluation", profile, device)
 
@@ -227,7 +225,7 @@ tables.results_table(together.rows())
 # %%
 def objects(evaluations: list[Evaluation]) -> dict[str, list[float]]:
     """Recall and precision of "some object", fractions, one value a seed."""
-    counts = [evaluation.confusion for evaluation in evaluations]
+    counts = [one.confusion for one in evaluations]
     found = [matrix[1:, 1:].sum() for matrix in counts]
     return {
         "recall": [f / m[1:].sum() for f, m in zip(found, counts, strict=True)],
@@ -386,7 +384,10 @@ plots.show(
 def per_picture(labels: np.ndarray) -> np.ndarray:
     """One confusion matrix a picture: (N, C, C)."""
     count = len(data.classes)
-    return np.stack([confusion_matrix(t, p, count) for t, p in zip(truth, labels, strict=True)])
+    return np.stack([
+        evaluation.confusion_matrix(true, predicted, count)
+        for true, predicted in zip(truth, labels, strict=True)
+    ])
 
 
 def redrawn_miou(labels: np.ndarray, draws: int = 500) -> np.ndarray:
@@ -445,7 +446,9 @@ rung_runs = {
     "linear, second round": story.second_round(laptop, seed),
     "all masks": story.all_masks(laptop, seed),
 }
-costs = {name: networks_trained(run) for name, run in rung_runs.items()}
+costs = {
+    name: experiments.networks_trained(run) for name, run in rung_runs.items()
+}
 
 
 # %%

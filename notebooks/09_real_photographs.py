@@ -48,19 +48,13 @@ from torch.nn import functional
 
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib import (
-    Boxes, Data, DataConfig, Loader, Machine, ModelConfig, Run, ViewConfig,
-    VOID, chapter, checks, class_maps, methods, plots, published, recipes,
-    resolve, self_correction as story, studies, tables, work_root,
+    Boxes, Data, DataConfig, Loader, Machine, ModelConfig, Run, Sizes, VOID,
+    View, ViewConfig, batches, chapter, checks, class_maps, datasets,
+    draw_view, methods, models, plots, published, recipes, resolve,
+    self_correction as story, studies, tables, training, work_root,
 )
-from semiseg_lib.batches.weak_view import DRAWS, View, draw_view
-from semiseg_lib.datasets.audit import audit_layout
-from semiseg_lib.datasets.devkit.layout import voc_layout
-from semiseg_lib.datasets.minivoc import WORLDS, Sizes, prepare
-from semiseg_lib.methods import AncillaryConfig
-from semiseg_lib.methods.self_correcting.method import BoxAttention
-from semiseg_lib.models import build
-from semiseg_lib.recipes import Profile
-from semiseg_lib.training import memory
+from semiseg_lib.datasets import minivoc
+from semiseg_lib.methods.self_correcting import method as self_correcting
 
 profile = chapter.begin("09_real_photographs", profile, device, dataset="voc")
 machine = Machine(device, Path(root) if root else None)
@@ -242,10 +236,13 @@ for name, size in (("laptop", 7), ("gpu", 7), ("paper", 21)):
     train = chosen.train_primary
     method = methods.build(chosen.primary, replace(chosen.model, weights=""), size)
     window = (chosen.augment.crop, chosen.augment.crop)
-    batch = memory.example_batch(
+    batch = training.memory.example_batch(
         method, size, train.batch_labelled, train.batch_unlabelled, window
     )
-    print(f"{name}: {memory.estimate(method, batch, train.precision, train.optimizer)}")
+    estimate = training.memory.estimate(
+        method, batch, train.precision, train.optimizer
+    )
+    print(f"{name}: {estimate}")
 
 # %% [markdown]
 # Inside a notebook, `notebook_launcher` starts the processes. They begin as copies of this
@@ -261,7 +258,7 @@ for name, size in (("laptop", 7), ("gpu", 7), ("paper", 21)):
 STAGES = ("train_supervised", "train_ancillary", "train_primary")
 
 
-def with_steps(steps: dict[str, int]) -> Profile:
+def with_steps(steps: dict[str, int]) -> recipes.Profile:
     """The profile on the pictures at hand: small crops, and so many steps a stage."""
     trains = {stage: replace(getattr(profile, stage), steps=max(count, 2), validate_every=0)
               for stage, count in steps.items()}
@@ -310,7 +307,7 @@ coarse = np.where(coarse == VOID, 0, coarse)
 sure = (8 * (coarse == np.arange(classes)[:, None, None])).astype(np.float32)
 
 crop = min(size) // 16 * 16
-draws = np.random.default_rng(104).random((3, DRAWS))
+draws = np.random.default_rng(104).random((3, batches.DRAWS))
 views = [draw_view(size, ViewConfig(crop, (0.6, 1.4)), one) for one in draws]
 
 
@@ -384,7 +381,9 @@ print("labels of the logits agree with the masks:", min(agreements) > 0.85)
 # %% tags=["nbval-check-output"]
 config = ModelConfig(architecture="deeplab", encoder="tf_efficientnet_lite0", decoder_width=64)
 torch.manual_seed(0)
-network = build(config, 7, box_channels=7, attention=BoxAttention).eval()
+network = models.build(
+    config, 7, box_channels=7, attention=self_correcting.BoxAttention
+).eval()
 generator = torch.Generator().manual_seed(0)
 images = torch.rand(2, 3, 128, 160, generator=generator)
 box_maps = (torch.rand(2, 7, 128, 160, generator=generator) > 0.5).float()
@@ -425,7 +424,8 @@ for weights, encoder in ways.items():
     asked = replace(config, encoder=encoder, weights=weights)
     try:
         with patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
-            learnt = sum(p.numel() for p in build(asked, num_classes=7).encoder.parameters())
+            built = models.build(asked, num_classes=7)
+            learnt = sum(p.numel() for p in built.encoder.parameters())
         print(f"{weights}: {encoder}, {learnt / 1e6:.1f} million pretrained weights\n")
     except (RuntimeError, FileNotFoundError) as error:
         print(f"{weights}: {error}\n")
@@ -534,7 +534,10 @@ short = replace(drawn.train_ancillary, steps=max(drawn.train_ancillary.steps // 
 
 def validated(boxes: str, s: int) -> float:
     """mIoU in percent on the validation pictures of an ancillary that sees boxes this way."""
-    way = replace(drawn, ancillary=AncillaryConfig(boxes=boxes), train_ancillary=short)
+    way = replace(
+        drawn, ancillary=methods.AncillaryConfig(boxes=boxes),
+        train_ancillary=short,
+    )
     trained = resolve(story.ancillary(way, s), device)
     return studies.percent(trained.evaluate("val"))
 
@@ -576,7 +579,10 @@ checks.claim("class-maps-beat-heat-map", gap, drawn.judges)
 # one mask are shifted, one mask is resized, and one picture is gone.
 
 # %% tags=["nbval-ignore-output"]
-folder = prepare(WORLDS["hurried"], Sizes(labelled=24, unlabelled=16, val=16, test=16))
+world = minivoc.WORLDS["hurried"]
+folder = minivoc.prepare(
+    world, Sizes(labelled=24, unlabelled=16, val=16, test=16)
+)
 spoiled = work_root() / "chapter09"
 shutil.rmtree(spoiled, ignore_errors=True)
 shutil.copytree(folder, spoiled)
@@ -585,8 +591,8 @@ Image.fromarray(np.asarray(Image.open(first)) + 20).save(first)
 Image.open(second).resize((32, 32), Image.Resampling.NEAREST).save(second)
 (spoiled / "JPEGImages" / f"{third.stem}.jpg").unlink()
 
-layout = voc_layout(spoiled, ("background", *WORLDS["hurried"].classes))
-for finding in audit_layout(layout).findings:
+layout = datasets.devkit.voc_layout(spoiled, ("background", *world.classes))
+for finding in datasets.audit.audit_layout(layout).findings:
     if finding.severity == "FAIL":
         print(finding, "\n")
 

@@ -45,8 +45,7 @@ from semiseg_lib import (
     mean_and_interval, methods, plots, predict_logits, published, recipes,
     resolve, self_correction as story, studies, tables,
 )
-from semiseg_lib.methods import ConvPrimaryConfig
-from semiseg_lib.methods.self_correcting.method import ConvCorrection
+from semiseg_lib.methods.self_correcting import method as self_correcting
 
 profile = chapter.begin("10_convolutional_self_correction", profile, device)
 
@@ -156,7 +155,7 @@ data, count = ancillary.data, len(ancillary.classes)
 logits_ancillary = resolve(story.logits(profile, seed), device).read().float()
 
 torch.manual_seed(seed)
-fresh = ConvCorrection(count, width=32).requires_grad_(False)
+fresh = self_correcting.ConvCorrection(count, width=32).requires_grad_(False)
 noise = torch.Generator().manual_seed(seed)
 logits_any = torch.randn(4, *logits_ancillary.shape[1:], generator=noise)
 
@@ -277,7 +276,7 @@ checks.claim("half-ancillary-knows-its-half", excess, profile.judges)
 # reads, the run that it begins with. So whoever asks for the last one gets all that leads to it.
 
 # %% tags=["nbval-ignore-output"]
-SMALL = ConvPrimaryConfig(width=32)
+SMALL = methods.ConvPrimaryConfig(width=32)
 
 stages = (
     story.half_ancillary(profile, seed),
@@ -393,7 +392,9 @@ plots.show(
 # says, but it sees no neighbour.
 
 # %%
-def folded(module: ConvCorrection) -> ConvCorrection:
+def folded(
+    module: self_correcting.ConvCorrection
+) -> self_correcting.ConvCorrection:
     """A copy of the module whose kernels have all their weight in the centre."""
     copy = deepcopy(module)
     with torch.no_grad():
@@ -406,7 +407,7 @@ def folded(module: ConvCorrection) -> ConvCorrection:
 
 # %% tags=["nbval-check-output"]
 torch.manual_seed(seed)
-rough = ConvCorrection(count, width=32).requires_grad_(False)
+rough = self_correcting.ConvCorrection(count, width=32).requires_grad_(False)
 torch.nn.init.normal_(rough.head.weight)
 flat = torch.randn(2, count, 1, 1).expand(2, count, 9, 9)
 inside = (..., slice(2, -2), slice(2, -2))  # away from the edge, where zeros are padded
@@ -420,7 +421,9 @@ TICKS = (0.01, 0.1, 0.5, 5, 30, 100)
 
 
 @torch.no_grad()
-def labels_by(module: ConvCorrection, logits: Tensor) -> Tensor:
+def labels_by(
+    module: self_correcting.ConvCorrection, logits: Tensor
+) -> Tensor:
     """The module's logits of q for all unlabelled pictures, (N, C, h, w)."""
     return module.cpu()(logits, logits_ancillary)
 
@@ -824,7 +827,8 @@ def module_size(classes: int, width: int) -> int:
 
 # %% tags=["check"]
 for classes, width in ((21, 128), (5, 32)):
-    size = sum(one.numel() for one in ConvCorrection(classes, width).parameters())
+    correction = self_correcting.ConvCorrection(classes, width)
+    size = sum(one.numel() for one in correction.parameters())
     checks.same("10.1", module_size, lambda *_, s=size: s, classes, width)
 
 # %% [markdown]
@@ -836,7 +840,9 @@ for classes, width in ((21, 128), (5, 32)):
 # both models at the centre of the kernel, `[1, 1]`. Write into `module.hidden.weight.data`.
 
 # %% tags=["solution"]
-def start_at(module: ConvCorrection, classes: int, alpha: float) -> ConvCorrection:
+def start_at(
+    module: self_correcting.ConvCorrection, classes: int, alpha: float
+) -> self_correcting.ConvCorrection:
     """The same fresh module, set to linear correction with ``alpha``."""
     weight = module.hidden.weight.data
     for label in range(classes):
@@ -849,7 +855,8 @@ def start_at(module: ConvCorrection, classes: int, alpha: float) -> ConvCorrecti
 # %% tags=["check"]
 pair = (logits_any, logits_ancillary[:4])
 for alpha in (0.5, 30.0):
-    begun = start_at(ConvCorrection(count, width=32), count, alpha)
+    begun = self_correcting.ConvCorrection(count, width=32)
+    begun = start_at(begun, count, alpha)
     checks.same("10.2", begun, lambda a, b, x=alpha: linear_correction(a, b, x), *pair)
 
 # %% [markdown]
@@ -862,7 +869,8 @@ for alpha in (0.5, 30.0):
 
 # %% tags=["solution"]
 def window(
-    module: ConvCorrection, logits: Tensor, logits_ancillary: Tensor
+    module: self_correcting.ConvCorrection, logits: Tensor,
+    logits_ancillary: Tensor,
 ) -> tuple[int, int]:
     """Rows and columns of the inputs on which the central output pixel depends."""
     inputs = [one.clone().requires_grad_() for one in (logits, logits_ancillary)]
@@ -876,7 +884,7 @@ def window(
 noise = torch.Generator().manual_seed(103)
 maps = [torch.randn(1, count, 11, 11, generator=noise) for _ in range(2)]
 for name, one, expected in (
-    ("fresh", ConvCorrection(count, width=32), (1, 1)),
+    ("fresh", self_correcting.ConvCorrection(count, width=32), (1, 1)),
     ("trained", module, (5, 5)),
     ("folded", folded(module), (1, 1)),
 ):

@@ -48,20 +48,13 @@ from torch.nn import functional
 
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib import (
-    ModelConfig, VOID, chapter, checks, confidence_counts, models,
-    paired_interval, plots, predict, predict_logits, predict_part,
-    predict_probabilities, pseudo_labelling, published, recipes, resolve,
-    self_correction, studies, tables,
+    ModelConfig, VOID, batches, chapter, checks, confidence_counts, core,
+    draw_view, models, paired_interval, plots, predict, predict_logits,
+    predict_part, predict_probabilities, pseudo_labelling, published, recipes,
+    resolve, self_correction, studies, tables, widgets,
 )
-from semiseg_lib.batches.weak_view import DRAWS, draw_view
-from semiseg_lib.core.paths import shown
-from semiseg_lib.datasets.camvid import (
-    CAMVID_EXACT, CAMVID_MERGED, FRAMES, NEAR, camvid_frames, camvid_ids,
-)
-from semiseg_lib.methods.pseudo_label import Selection
-from semiseg_lib.methods.pseudo_label.method import balanced_thresholds, class_thresholds
-from semiseg_lib.models import swiftnet
-from semiseg_lib.notebook.widgets import PseudoLabelBrowser, ThresholdExplorer
+from semiseg_lib.datasets import camvid
+from semiseg_lib.methods.pseudo_label import method as pseudo_label
 
 profile = chapter.begin("11_pseudo_labelling", profile, device)
 
@@ -361,7 +354,7 @@ tables.results_table([
 # %%
 teacher = warm[0].teacher.method
 random = np.random.default_rng(11)
-draws = random.random((len(images), DRAWS))
+draws = random.random((len(images), batches.DRAWS))
 views = images.part(range(len(images)), lambda place, sample: draw_view(
     sample.image.shape[1:], digits.augment, draws[place]
 ))
@@ -495,7 +488,7 @@ print(f"the teacher on its own labels: {np.mean(on_own):.2f}, on the hidden mask
 # %% tags=["nbval-ignore-output"]
 store = done[0].labels
 files = sorted(path.name for path in store.folder.iterdir())
-print(shown(store.folder))
+print(core.paths.shown(store.folder))
 print("  " + ", ".join([*files[:3], "...", files[-1]]))
 with Image.open(store.folder / f"{store.names[0]}.png") as png:
     print(f"  {store.names[0]}.png: mode {png.mode}, {png.size[0]} x {png.size[1]}, "
@@ -510,7 +503,7 @@ print(f"{len(store)} pictures, {store.kept:.0%} of their pixels have a label")
 
 # %%
 interesting = [int(i) for i in (*order[:4], *order[-4:])]
-PseudoLabelBrowser(
+widgets.PseudoLabelBrowser(
     images=unlabelled.take(interesting).images.numpy(),
     labels={name: maps[interesting] for name, maps in label_maps.items()},
     truth=hidden[interesting],
@@ -590,11 +583,12 @@ def select(probabilities: Tensor, thresholds: Tensor) -> np.ndarray:
 
 # %%
 SELECTIONS = {
-    "all": Selection(), "confidence 0.9": Selection("confident", threshold=0.9),
-    "half of each class": Selection("balanced", share=0.5),
+    "all": pseudo_label.Selection(),
+    "confidence 0.9": pseudo_label.Selection("confident", threshold=0.9),
+    "half of each class": pseudo_label.Selection("balanced", share=0.5),
 }
 limits = {
-    name: class_thresholds(one, probabilities, len(classes))
+    name: pseudo_label.class_thresholds(one, probabilities, len(classes))
     for name, one in SELECTIONS.items()
 }
 kept = {name: np.stack([select(one, limit) for one in probabilities])
@@ -645,7 +639,7 @@ tables.results_table([
 # %%
 head_logits = predict_logits(done[0].teacher.method, unlabelled)
 counts = confidence_counts(head_logits, hidden, classes)
-ThresholdExplorer(
+widgets.ThresholdExplorer(
     images=unlabelled.take(interesting).images.numpy(),
     logits=head_logits[interesting],
     truth=hidden[interesting],
@@ -701,12 +695,13 @@ tables.results_table(rows, plain=numbers) if rows else print("no records yet")
 
 # %% tags=["nbval-check-output"]
 tiny = torch.arange(32.0).reshape(1, 1, 4, 8)
-print("grids of a 4 x 8 map:", swiftnet.grids(4, 8))
+print("grids of a 4 x 8 map:", models.swiftnet.grids(4, 8))
 cells = tiny.reshape(1, 1, 2, 2, 4, 2)  # two rows, four columns of cells
 by_hand = cells.mean(dim=(3, 5))
 print(by_hand[0, 0])
-print("by hand = the library's:", torch.equal(by_hand, swiftnet.pool(tiny, (2, 4))))
-back = swiftnet.resize(by_hand, (4, 8))
+librarys = models.swiftnet.pool(tiny, (2, 4))
+print("by hand = the library's:", torch.equal(by_hand, librarys))
+back = models.swiftnet.resize(by_hand, (4, 8))
 print("enlarged again:", tuple(back.shape[-2:]), "with the same mean:",
       torch.allclose(back.mean(), tiny.mean()))
 
@@ -714,7 +709,7 @@ print("enlarged again:", tuple(back.shape[-2:]), "with the same mean:",
 for height, width in ((448, 448), (720, 960)):
     rows_columns = -(-height // 32), -(-width // 32)
     print(f"a picture of {height} x {width}: deepest map {rows_columns}, "
-          f"grids {swiftnet.grids(*rows_columns)}")
+          f"grids {models.swiftnet.grids(*rows_columns)}")
 
 # %% tags=["nbval-check-output"]
 def weights_of(module: torch.nn.Module) -> str:
@@ -751,14 +746,15 @@ with torch.no_grad():
 
 # %% tags=["nbval-check-output"]
 for recipe in ("merged", "exact"):
-    ids = camvid_ids(recipe)
+    ids = camvid.camvid_ids(recipe)
     taken = sum(i != VOID for i in ids.values())
     print(f"{recipe}: {taken} of {len(ids)} colours get a class")
 print("labelled fractions of 367:", {f"1/{n}": round(367 / n) for n in (16, 8, 4)})
 tables.results_table([
-    {"class": name, "exact": ", ".join(CAMVID_EXACT[name]),
-     "merged also takes": ", ".join(CAMVID_MERGED[name][1:]) or "nothing"}
-    for name in CAMVID_MERGED
+    {"class": name, "exact": ", ".join(camvid.CAMVID_EXACT[name]),
+     "merged also takes":
+         ", ".join(camvid.CAMVID_MERGED[name][1:]) or "nothing"}
+    for name in camvid.CAMVID_MERGED
 ])
 
 # %% [markdown]
@@ -795,11 +791,11 @@ with TemporaryDirectory() as folder:
                         ("test", "Seq05VD_f00000")):
         (root / f"{split}.txt").write_text(name + "\n", encoding="utf-8")
     video = [f"0016E5_{number:05d}" for number in (390, *range(7901, 8031, 10))]
-    (root / FRAMES).mkdir()
+    (root / camvid.FRAMES).mkdir()
     for name in video:
-        (root / FRAMES / f"{name}.png").touch()
-    taken = {Path(name).name for name in camvid_frames(root)}
-print(f"kept, at least {NEAR + 1} frames away from 7961:",
+        (root / camvid.FRAMES / f"{name}.png").touch()
+    taken = {Path(name).name for name in camvid.camvid_frames(root)}
+print(f"kept, at least {camvid.NEAR + 1} frames away from 7961:",
       [int(name[-5:]) for name in video if name in taken])
 print("left out: ", [int(name[-5:]) for name in video if name not in taken])
 
@@ -814,13 +810,13 @@ print("left out: ", [int(name[-5:]) for name in video if name not in taken])
 # %% tags=["nbval-ignore-output"]
 try:
     of_camvid = recipes.load("laptop", "camvid")
-    camvid = studies.read("camvid unlabelled", of_camvid)
+    on_camvid = studies.read("camvid unlabelled", of_camvid)
     rows = [
         {"method": arm.text, "masks": str(arm.labelled),
-         "test mIoU (%)": scores, "seeds": str(camvid.seeds(name)),
-         "minutes": camvid.scores(name, "minutes") or None}
+         "test mIoU (%)": scores, "seeds": str(on_camvid.seeds(name)),
+         "minutes": on_camvid.scores(name, "minutes") or None}
         for name, arm in studies.STUDIES["camvid unlabelled"].items()
-        if (scores := camvid.scores(name))
+        if (scores := on_camvid.scores(name))
     ]
 except FileNotFoundError as missing:
     rows = []
@@ -896,8 +892,11 @@ noise = torch.Generator().manual_seed(112)
 maps = (3 * torch.randn(4, 3, 40, 40, generator=noise, dtype=torch.float64)).softmax(dim=1)
 confidence, called_so = (one.flatten().numpy() for one in maps.max(dim=1))
 for share in (0.2, 0.5, 1.0):
-    checks.same("11.2", class_thresholds, lambda *a: balanced_thresholds(maps, 3, a[-1]),
-                confidence, called_so, 3, share)
+    checks.same(
+        "11.2", class_thresholds,
+        lambda *a: pseudo_label.balanced_thresholds(maps, 3, a[-1]),
+        confidence, called_so, 3, share,
+    )
 
 # %% [markdown]
 # ### 3. Investigate: what is choosing on the test set worth?

@@ -38,15 +38,12 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib import (
-    Loader, MovingAverage, VOID, chapter, checks, confidence_counts,
-    cross_entropy, draw_mix, enlarge, evaluate_labels, methods,
+    Loader, MovingAverage, VOID, batches, chapter, checks, confidence_counts,
+    cross_entropy, draw_masks, draw_mix, enlarge, evaluate_labels, methods,
     paired_interval, plots, predict_logits, predict_part, published, recipes,
-    resolve, semi_supervised, strong_view, studies, tables,
+    resolve, self_correction, semi_supervised, strong_view, studies, tables,
+    widgets,
 )
-from semiseg_lib.batches.cutmix import Mix, draw_masks
-from semiseg_lib.batches.options import THREE_BOXES
-from semiseg_lib.experiments.self_correction import supervised
-from semiseg_lib.notebook.widgets import CutMixSampler, ThresholdExplorer
 
 profile = chapter.begin("12_consistency", profile, device)
 
@@ -115,7 +112,7 @@ plots.show(
 # ```
 
 # %%
-start = resolve(supervised(profile, seed), device)
+start = resolve(self_correction.supervised(profile, seed), device)
 data, options = start.data, profile.unlabelled["fixmatch"]
 
 val = data.val.without_boxes()
@@ -269,14 +266,15 @@ plots.show(
 # %%
 size = plain[0].images.shape[-2:]
 always = replace(options.cutmix, chance=1.0)
+CONFIGS = {"one box": always, "three boxes, XOR": batches.THREE_BOXES}
 drawn = {
     name: draw_masks(24, tuple(size), config, np.random.default_rng([seed, 13])).numpy()
-    for name, config in {"one box": always, "three boxes, XOR": THREE_BOXES}.items()
+    for name, config in CONFIGS.items()
 }
-CutMixSampler(data.unlabelled.take(range(4)).images.numpy(), drawn)
+widgets.CutMixSampler(data.unlabelled.take(range(4)).images.numpy(), drawn)
 
 # %%
-for name, config in {"one box": always, "three boxes, XOR": THREE_BOXES}.items():
+for name, config in CONFIGS.items():
     many = draw_masks(
         2000, (64, 64), config, np.random.default_rng(12)
     ).float().mean(dim=(1, 2))
@@ -348,7 +346,7 @@ picked = [
     int(ranked[int(share * (len(ranked) - 1))])
     for share in (0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 ]
-ThresholdExplorer(
+widgets.ThresholdExplorer(
     data.unlabelled.take(picked).images.numpy(), logits[picked],
     truth[picked], counts,
     data.classes, threshold=options.threshold,
@@ -865,11 +863,11 @@ def cutmix(images: Tensor, labels: Tensor, masks: Tensor) -> tuple[Tensor, Tenso
 
 
 # %% tags=["check"]
-masks = draw_masks(3, (8, 8), THREE_BOXES, np.random.default_rng(2))
+masks = draw_masks(3, (8, 8), batches.THREE_BOXES, np.random.default_rng(2))
 generator = torch.Generator().manual_seed(2)
 some_images = torch.rand(3, 3, 8, 8, generator=generator)
 some_labels = torch.randint(0, 5, (3, 8, 8), generator=generator)
-mixed = Mix(masks)
+mixed = batches.Mix(masks)
 for part, given in enumerate((some_images, some_labels)):
     checks.same("12.2", lambda *a, p=part: cutmix(*a)[p], lambda *_, g=given: mixed(g),
                 some_images, some_labels, masks)

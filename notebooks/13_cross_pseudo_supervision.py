@@ -41,14 +41,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from semiseg_lib import (
-    CutMixConfig, ImageSet, Loader, VOID, chapter, checks, draw_mix, enlarge,
-    evaluate_labels, methods, paired_interval, plots, published, recipes,
-    resolve, semi_supervised, studies, tables,
+    ImageSet, Loader, VOID, batches, chapter, checks, draw_masks, draw_mix,
+    enlarge, evaluate_labels, methods, paired_interval, plots, published,
+    recipes, resolve, semi_supervised, studies, tables,
 )
-from semiseg_lib.batches.cutmix import draw_masks
-from semiseg_lib.batches.options import THREE_BOXES
-from semiseg_lib.methods import CPSConfig
-from semiseg_lib.methods.cps.method import CPS
 
 profile = chapter.begin("13_cross_pseudo_supervision", profile, device)
 
@@ -146,9 +142,9 @@ def beliefs(network: nn.Module, images: ImageSet) -> Tensor:
     """A network's probabilities in every pixel of some pictures, (N, C, H, W)."""
     network.eval()
     place = next(network.parameters()).device
-    batches = torch.arange(len(images)).split(50)
+    pieces = torch.arange(len(images)).split(50)
     parts = (
-        images.part(numbers.tolist()).images.to(place) for numbers in batches
+        images.part(numbers.tolist()).images.to(place) for numbers in pieces
     )
     return torch.cat([
         enlarge(network(some), some.shape[-2:]).softmax(dim=1).cpu()
@@ -261,7 +257,7 @@ batch = loader.batch(step=0)
 labelled, unlabelled = batch.labelled, batch.unlabelled
 
 
-def pair(options: CPSConfig, begin=start) -> CPS:
+def pair(options: methods.CPSConfig, begin=start) -> methods.CPS:
     """Two networks in training mode on the CPU, with the weights of finished runs."""
     method = methods.build(options, profile.model, count)
     method.begin_with([one.method for one in begin])
@@ -319,13 +315,14 @@ for name, network in (("first", cps.network), ("second", cps.second)):
     reached = largest_gradient(cross[0], network) > 0
     print(f"the first's cross term teaches the {name} network: {reached}")
 
-swapped = CPS(cps.config, cps.second, cps.network).train().losses(batch, progress=0.5)
+swapped = methods.CPS(cps.config, cps.second, cps.network).train()
+swapped = swapped.losses(batch, progress=0.5)
 same = all(bool(swapped[term] == loss) for term, loss in losses.items())
 print("the networks trade places, the loss stays the same:  ", same)
 
 
 # %% tags=["nbval-check-output"]
-def after_steps(method: CPS, steps: int = 5) -> CPS:
+def after_steps(method: methods.CPS, steps: int = 5) -> methods.CPS:
     """The method after a few steps of training on the CPU."""
     optimizer = torch.optim.AdamW(method.parameters(), lr=train.lr)
     for step in range(steps):
@@ -335,7 +332,7 @@ def after_steps(method: CPS, steps: int = 5) -> CPS:
     return method
 
 
-def label_differs(method: CPS) -> bool:
+def label_differs(method: methods.CPS) -> bool:
     """Whether the networks differ in any pixel of the first batch."""
     networks = (method.network, method.second)
     one, two = (enlarge(network(images), size).argmax(dim=1) for network in networks)
@@ -430,10 +427,13 @@ plots.show(
 # ```
 
 # %% tags=["nbval-check-output"]
-many = draw_masks(4000, (64, 64), THREE_BOXES, np.random.default_rng(130)).float()
+many = draw_masks(
+    4000, (64, 64), batches.THREE_BOXES, np.random.default_rng(130)
+).float()
 covered = many.mean(dim=(1, 2))
 low, high = np.quantile(covered, (0.05, 0.95))
-print(f"drawn area of the boxes, mean: {np.mean(THREE_BOXES.area):.3f}")
+area = np.mean(batches.THREE_BOXES.area)
+print(f"drawn area of the boxes, mean: {area:.3f}")
 print(f"pasted share, mean:            {covered.mean():.2f}")
 print(f"nine masks in ten paste        {low:.2f} to {high:.2f}")
 often = many.mean(dim=0)
@@ -441,7 +441,10 @@ print(f"the middle is pasted in        {often[28:36, 28:36].mean():.0%} of the m
 print(f"a corner in                    {often[:4, :4].mean():.0%}")
 
 # %%
-kinds = {"one box": CutMixConfig(chance=1.0), "three boxes": THREE_BOXES}
+kinds = {
+    "one box": batches.CutMixConfig(chance=1.0),
+    "three boxes": batches.THREE_BOXES,
+}
 drawn = [
     draw_masks(2000, (64, 64), kind, np.random.default_rng(131))
     for kind in kinds.values()

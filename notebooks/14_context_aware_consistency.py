@@ -41,14 +41,9 @@ from torch import Tensor, nn
 from semiseg_lib import (
     Boxes, Loader, VOID, chapter, checks, cross_entropy, enlarge, methods,
     paired_interval, plots, published, recipes, resolve, semi_supervised,
-    studies, tables,
+    studies, tables, widgets,
 )
-from semiseg_lib.methods import CACConfig
-from semiseg_lib.methods.cac.crop_pairs import (
-    Crops, draw_crops, draw_pair, shared_cells, shared_share,
-)
-from semiseg_lib.methods.cac.method import in_chunks
-from semiseg_lib.notebook.widgets import CropPairExplorer
+from semiseg_lib.methods.cac import crop_pairs, method as cac
 
 profile = chapter.begin("14_context_aware_consistency", profile, device)
 
@@ -148,10 +143,11 @@ data, options = start.data, profile.unlabelled["cac"]
 plain, truth = data.val.images, data.val.masks.long()
 
 rng = np.random.default_rng([seed, 14])
-pair = draw_pair(
+pair = crop_pairs.draw_pair(
     plain, options.crop, options.stride, rng, overlap=options.overlap
 )
-first, second = shared_cells(*pair, stride=1)  # the same pixels, as places in either crop
+# The same pixels, as places in either crop.
+first, second = crop_pairs.shared_cells(*pair, stride=1)
 print("pictures:", tuple(plain.shape), " crops:", pair[0].size)
 print(f"pixels that both crops show: {len(first):,}, "
       f"{len(first) / truth.numel():.0%} of all")
@@ -188,7 +184,7 @@ print(f"another class in the other crop: {differ.float().mean():.1%} of the comm
 # cuts nothing off.)
 
 # %%
-def room(crops: Crops, places: np.ndarray) -> np.ndarray:
+def room(crops: crop_pairs.Crops, places: np.ndarray) -> np.ndarray:
     """Pixels between a place of a crop and the nearest side that cuts the picture: (M,)."""
     height, width = crops.size
     number, row, column = np.unravel_index(places, (len(crops.corners), height, width))
@@ -286,7 +282,7 @@ plots.show(
     "crops as the network gets them: in colours of their own, some of them mirrored.",
 )
 for n in several:
-    share = shared_share(one.corners[n], two.corners[n], one.size)
+    share = crop_pairs.shared_share(one.corners[n], two.corners[n], one.size)
     mirrored = [k for k, crops in enumerate((one, two), 1) if crops.flipped[n]]
     print(f"picture {n + 1}: intersection over union {share:.2f}, "
           f"mirrored crops: {mirrored}")
@@ -300,8 +296,10 @@ for n in several:
 # %% tags=["nbval-check-output"]
 places = torch.stack(torch.meshgrid(*map(torch.arange, (64, 64)), indexing="ij")).double()
 places = places.expand(8, 2, 64, 64)
-crops = draw_pair(places, 0.75, 4, np.random.default_rng(14), flip=0.5)
-numbers = shared_cells(*crops, stride=4)
+crops = crop_pairs.draw_pair(
+    places, 0.75, 4, np.random.default_rng(14), flip=0.5
+)
+numbers = crop_pairs.shared_cells(*crops, stride=4)
 cells = [
     nn.functional.avg_pool2d(each(places), 4).movedim(1, -1).flatten(0, 2)[where]
     for each, where in zip(crops, numbers, strict=True)
@@ -384,7 +382,7 @@ def contrast(
 
 
 # %% tags=["inline", "inline:semiseg_lib.methods.cac.method.moving"]
-def moving(mine: Tensor, other: Tensor, config: CACConfig) -> Tensor:
+def moving(mine: Tensor, other: Tensor, config: methods.CACConfig) -> Tensor:
     """Which cells move, bool (N,), given their confidence and the other crop's, (N,)."""
     sure = other > config.threshold
     return sure & (mine < other) if config.directional else sure
@@ -398,7 +396,7 @@ def moving(mine: Tensor, other: Tensor, config: CACConfig) -> Tensor:
 # %%
 method.train()
 rng = np.random.default_rng(batch.seed)  # draws in the library's order
-cut = draw_crops(
+cut = crop_pairs.draw_crops(
     batch.labelled.images, options.crop, options.stride, rng
 ).cut(batch.labelled)
 (one, two), (view_one, view_two) = method.draw(batch.unlabelled, rng)
@@ -416,7 +414,7 @@ drawn = rng.choice(len(f), min(options.negatives, len(f)), replace=False)
 print("cells of this step:", len(f), " drawn as negatives:", len(drawn))
 
 # %% tags=["nbval-check-output"]
-first_one, first_two = shared_cells(one, two, options.stride)
+first_one, first_two = crop_pairs.shared_cells(one, two, options.stride)
 first_two = first_two + len(f) // 2  # the second crops come after the first ones
 of_unlabelled = 0
 for mine, other in ((first_one, first_two), (first_two, first_one)):
@@ -458,7 +456,7 @@ print("the classifier learns from it:", reached[1] is not None)
 # right one wins.
 
 # %%
-def looked_at(trained: nn.Module, count: int = 4) -> CropPairExplorer:
+def looked_at(trained: nn.Module, count: int = 4) -> widgets.CropPairExplorer:
     """The widget on some unlabelled pictures, seen by a trained network."""
     some = data.unlabelled.without_boxes().take(range(count))
     views = some.part(range(count))
@@ -471,7 +469,7 @@ def looked_at(trained: nn.Module, count: int = 4) -> CropPairExplorer:
         features = seeing.network.decode_features(seeing.network.encode(images))
         inside = torch.ones_like(images[:, 0], dtype=torch.bool)
         cells = seeing.cells(features, seeing.network.head(features), inside)
-    return CropPairExplorer(
+    return widgets.CropPairExplorer(
         some.images.numpy(), pair, [pixels(part.images) for part in parts], cells,
         np.asarray(data.unlabelled_truth)[:count], data.classes,
         options.stride,
@@ -572,7 +570,7 @@ def cosines(network: nn.Module) -> dict[str, float]:
         found = network.eval().decode_features(network.encode(images))
         unit = nn.functional.normalize(found, dim=1)
         maps.append(unit.movedim(1, -1).flatten(0, 2).cpu())
-    cells = shared_cells(*pair, stride)
+    cells = crop_pairs.shared_cells(*pair, stride)
     one, two = (maps[k][where] for k, where in enumerate(cells))
     classes = pair[0](truth)[:, ::stride, ::stride].flatten()[cells[0]]
     rng = np.random.default_rng([seed, 143])
@@ -641,8 +639,10 @@ ids = torch.randint(0, 5, (1000,), generator=generator)
 anchors = vectors[:300].clone().requires_grad_()
 found = []
 for chunk in (300, 50):
-    losses = in_chunks(anchors, vectors[300:600], ids[:300], vectors[600:], ids[600:], 0.1,
-                       chunk=chunk)
+    losses = cac.in_chunks(
+        anchors, vectors[300:600], ids[:300], vectors[600:], ids[600:], 0.1,
+        chunk=chunk,
+    )
     found.append((losses, torch.autograd.grad(losses.sum(), anchors)[0]))
 for name, whole, pieces in zip(("losses", "gradients"), *found, strict=True):
     print(f"{name} in pieces are the same:", torch.allclose(whole, pieces, atol=1e-5))

@@ -42,9 +42,8 @@ from torch import Tensor, nn
 from semiseg_lib import (
     ImageSet, Loader, VOID, chapter, checks, cross_entropy, enlarge,
     evaluate_labels, models, paired_interval, plots, published, recipes,
-    resolve, semi_supervised, studies, tables,
+    resolve, semi_supervised, studies, tables, widgets,
 )
-from semiseg_lib.notebook.widgets import ErrorMapExplorer
 
 profile = chapter.begin("15_error_localization", profile, device)
 
@@ -633,7 +632,7 @@ shown = [
     int(rank[int(share * (len(rank) - 1))])
     for share in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 ]
-ErrorMapExplorer(
+widgets.ErrorMapExplorer(
     looked_at.images.numpy(), judged_labels.astype(np.uint8), right, truth,
     data.classes,
     shown=shown, threshold=options.threshold,

@@ -38,15 +38,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from semiseg_lib import (
-    Data, DataConfig, Loader, VOID, chapter, checks, datasets, draw_mix,
-    enlarge, methods, paired_interval, plots, predict_logits, published,
-    recipes, resolve, semi_supervised, strong_view, studies, tables,
+    Data, DataConfig, Loader, VOID, chapter, checks, draw_mix, enlarge,
+    methods, paired_interval, plots, predict_logits, published, recipes,
+    resolve, semi_supervised, strong_view, studies, tables, widgets,
 )
-from semiseg_lib.core.paths import reading_root
-from semiseg_lib.methods.s4mc import BETA
-from semiseg_lib.methods.s4mc.method import agreement, indicator, neighbours
-from semiseg_lib.notebook.widgets import MarginExplorer
+from semiseg_lib.methods.s4mc import method as s4mc
 
+BETA, neighbours = s4mc.BETA, s4mc.neighbours  # refine, below, uses them
 profile = chapter.begin("16_marginal_context", profile, device)
 
 # %% [markdown]
@@ -154,7 +152,7 @@ masks = data.labelled.masks.long()
 
 def expected(masks: Tensor, **options) -> Tensor:
     """E, (C,): how often a neighbour of a pixel of a class has the class, too."""
-    same, pairs = agreement(masks, len(data.classes), **options)
+    same, pairs = s4mc.agreement(masks, len(data.classes), **options)
     return same / pairs
 
 
@@ -188,12 +186,11 @@ for dataset in ("voc", "cityscapes"):
     print(f"{dataset}, published: {line.published} ({published.SOURCES[line.source]})")
 
 try:
-    voc = datasets.find("voc").open(DataConfig("voc"), reading_root(), seed)
-    train_images = voc.reader("candidates", masks=True, boxes=False)
+    train_images = Data(DataConfig("voc"), seed).candidates
     totals = 0
     for i in range(min(200, len(train_images))):
-        mask = torch.from_numpy(train_images[i].mask).long()
-        totals = totals + torch.stack(agreement(mask[None], 21))
+        mask = torch.from_numpy(train_images.sample(i).mask).long()
+        totals = totals + torch.stack(s4mc.agreement(mask[None], 21))
     share = (totals[0] / totals[1])[totals[1] > 0]
     print(f"VOC, {share.numel()} classes: E from {share.min():.3f} to {share.max():.3f}")
 except FileNotFoundError:
@@ -268,8 +265,8 @@ for name, pixels in {"inside, one sure neighbour": strip(0.80, 0.60, 0.90),
                      "at the outline": strip(0.95, 0.80, 0.05)}.items():
     after = refine(pixels, E, beta=1.0)
     shown = [round(float(value), 2) for value in after[0, :, 0, 1]]
-    print(f"{name:<27} refined {shown}  margin {float(indicator(pixels)[0, 0, 1]):.2f} -> "
-          f"{float(indicator(after)[0, 0, 1]):.2f}")
+    print(f"{name:<27} refined {shown}  margin {float(s4mc.indicator(pixels)[0, 0, 1]):.2f} -> "
+          f"{float(s4mc.indicator(after)[0, 0, 1]):.2f}")
 
 # %% [markdown]
 # Inside, the margin grows. At the outline it collapses: every class finds somebody who believes in
@@ -322,7 +319,7 @@ def beliefs(s: int, method) -> Tensor:
 
 def sureness(maps: Tensor) -> dict[str, Tensor]:
     """Every indicator of every pixel."""
-    return {kind: indicator(maps, kind) for kind in KINDS}
+    return {kind: s4mc.indicator(maps, kind) for kind in KINDS}
 
 
 start = {
@@ -336,13 +333,12 @@ print("probabilities:", tuple(maps.shape))
 
 
 # %%
-from semiseg_lib.methods.s4mc.method import threshold
 
 
 def dropped_share(kind: str, asked: float) -> float:
     """What is dropped when the threshold was to drop the share ``asked``, in percent."""
     everywhere = torch.ones_like(plain[kind], dtype=torch.bool)
-    least = threshold(plain[kind], everywhere, asked)
+    least = s4mc.threshold(plain[kind], everywhere, asked)
     return 100 * float((after[kind] <= least).float().mean())
 
 
@@ -382,7 +378,7 @@ right = (maps.argmax(dim=1) == truth) & known
 
 def fates(kind: str, asked: float) -> dict[str, Tensor]:
     """Which pixels are kept before and after refinement, added and lost, bool (N, H, W)."""
-    least = threshold(plain[kind], torch.ones_like(known), asked)
+    least = s4mc.threshold(plain[kind], torch.ones_like(known), asked)
     before, now = plain[kind] > least, after[kind] > least
     return {"kept before": before, "kept after": now,
             "added": now & ~before, "lost": before & ~now}
@@ -449,8 +445,9 @@ def gain_at_equal_count(s: int, kind: str, asked: float) -> float:
     """Points by which the pixels kept after refinement are right more often than others."""
     plain, after = (all_kinds[kind] for all_kinds in sure_of[s])
     known = truth_of(s) != VOID
-    kept = (after > threshold(plain, known, asked)) & known
-    as_many = threshold(plain, known, 1 - float(kept.sum() / known.sum()))
+    kept = (after > s4mc.threshold(plain, known, asked)) & known
+    kept_share = float(kept.sum() / known.sum())
+    as_many = s4mc.threshold(plain, known, 1 - kept_share)
     right = beliefs_of[s].argmax(dim=1) == truth_of(s)
     here, there = (
         float((right & some).sum() / some.sum().clamp(min=1))
@@ -501,7 +498,7 @@ plots.show(
 few = [int(i) for i in shown][:4]
 explored = data.unlabelled.without_boxes().take(few)
 logits = predict_logits(start[seed].method, explored)
-MarginExplorer(
+widgets.MarginExplorer(
     explored.images.numpy(), logits.float(), truth[few].numpy(), E,
     data.classes,
     dropped=profile.unlabelled["s4mc"].drop,
@@ -615,8 +612,8 @@ with torch.no_grad():
     sure = method.average(mix(batch.unlabelled.images))
     sure = enlarge(sure, size).softmax(dim=1)
     everywhere = torch.ones_like(labels, dtype=torch.bool)
-    least = threshold(indicator(sure), everywhere, options.drop)
-    kept = indicator(refine(sure, method.expectation())) > least
+    least = s4mc.threshold(s4mc.indicator(sure), everywhere, options.drop)
+    kept = s4mc.indicator(refine(sure, method.expectation())) > least
 
 both = method.network(torch.cat([batch.labelled.images, student]))
 of_student = enlarge(both[train.batch_labelled:], size)
@@ -829,7 +826,7 @@ window[0, :3] = window[1, :, 5:] = False
 plain[0, :3] = -1.0  # a padding that would be dropped first
 for share in (0.0, 0.25, 0.4, 1.0):
     checks.same("16.2", kept_pixels,
-                lambda b, a, s, d: s & (a > threshold(b, s, d)),
+                lambda b, a, s, d: s & (a > s4mc.threshold(b, s, d)),
                 plain, after, window, share)
 
 # %% [markdown]
@@ -840,9 +837,12 @@ for share in (0.0, 0.25, 0.4, 1.0):
 # border take the mean of those that there are.) The probabilities then add up to 1 again.
 
 # %% tags=["solution"]
-def blurred(probabilities: Tensor, count: int = 4, beta: float = BETA) -> Tensor:
+def blurred(
+    probabilities: Tensor, count: int = 4, beta: float = BETA
+) -> Tensor:
     """Probabilities (B, C, H, W), moved by beta towards the mean of the neighbours."""
-    there = neighbours(torch.ones_like(probabilities[:, :1]), count).sum(dim=0)
+    inside = torch.ones_like(probabilities[:, :1])
+    there = neighbours(inside, count).sum(dim=0)
     mean = neighbours(probabilities, count).sum(dim=0) / there
     return probabilities + beta * (mean - probabilities)
 
@@ -864,7 +864,7 @@ def accuracy(s: int, sureness: Tensor, kept: float) -> float:
     """How many of the surest pixels are right, as a fraction; void is left out."""
     truth = truth_of(s)
     known = truth != VOID
-    picked = known & (sureness > threshold(sureness, known, 1 - kept))
+    picked = known & (sureness > s4mc.threshold(sureness, known, 1 - kept))
     right = beliefs_of[s].argmax(dim=1) == truth
     return float((right & picked).sum() / picked.sum().clamp(min=1))
 
@@ -874,7 +874,8 @@ rules = {"own margin": lambda one: one, "best neighbour": lambda one: refine(one
 tables.results_table([
     {"surest by": name, **{
         f"right of the surest {share:.0%}":
-            [accuracy(s, indicator(rule(beliefs_of[s])), share) for s in profile.seeds]
+            [accuracy(s, s4mc.indicator(rule(beliefs_of[s])), share)
+             for s in profile.seeds]
         for share in (0.6, 0.8)}}
     for name, rule in rules.items()
 ])

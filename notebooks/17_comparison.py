@@ -39,7 +39,6 @@ from semiseg_lib import (
     chapter, checks, plots, published, recipes, studies, tables,
 )
 from semiseg_lib.studies import comparison
-from semiseg_lib.studies.comparison import Row, difference
 
 profile = chapter.begin("17_comparison", profile, device)
 
@@ -157,9 +156,10 @@ print("the same training in two studies, points apart:",
 # | Holm's $p$ | `comparison.holm([...])` | the same, for all questions of a table at once |
 
 # %%
-def by_seed(one: Row, other: Row) -> list[float]:
+def by_seed(one: comparison.Row, other: comparison.Row) -> list[float]:
     """Differences in points, one for each seed that both rows have."""
-    return [one.scores[s] - other.scores[s] for s in difference(one, other).seeds]
+    seeds = comparison.difference(one, other).seeds
+    return [one.scores[s] - other.scores[s] for s in seeds]
 
 
 controls = [name for name in ("longer", "strong") if name in rows]
@@ -229,7 +229,7 @@ for key in ("alone", "together"):
 
 # %%
 pairs = {
-    pair: difference(rows[pair[0]], rows[pair[1]])
+    pair: comparison.difference(rows[pair[0]], rows[pair[1]])
     for pair in combinations(methods, 2)
 }
 pairs = {pair: gap for pair, gap in pairs.items() if gap.interval}
@@ -305,7 +305,7 @@ for name in methods:
     shared = sorted(set.intersection(*map(set, three)))
     if len(shared) > 1:
         whole, part, base = (np.mean([scores[s] for s in shared]) for scores in three)
-        rest = difference(rows[name], rows[control])
+        rest = comparison.difference(rows[name], rows[control])
         lines.append({
             "method": text[name], "promise": PROMISES.get(name, "–"),
             "control": text[control],
@@ -367,7 +367,7 @@ asked = [pair for pair in (
 ) if pair[0] in rows and pair[1] in rows]
 lines = []
 for one, other in asked:
-    gap = difference(rows[one], rows[other])
+    gap = comparison.difference(rows[one], rows[other])
     lines.append({
         "one": text[one], "the other": text[other],
         "work": f"{rows[one].cost(ratio):.0f} against {rows[other].cost(ratio):.0f}",
@@ -661,15 +661,18 @@ tables.results_table(table)
 def best_of(names: list[str]) -> tuple[str, list[str]]:
     """The highest mean, and those that the paired interval does not tell apart from it."""
     top = max(names, key=lambda name: rows[name].interval.mean)
-    return top, [name for name in names if name != top
-                 and difference(rows[name], rows[top]).verdict == "cannot tell"]
+    verdicts = {
+        name: comparison.difference(rows[name], rows[top]).verdict
+        for name in names if name != top
+    }
+    return top, [name for name in verdicts if verdicts[name] == "cannot tell"]
 
 
 def says(one: str, other: str) -> str:
     """A verdict in words, or what is missing."""
     if one not in rows or other not in rows:
         return "no records yet"
-    gap = difference(rows[one], rows[other])
+    gap = comparison.difference(rows[one], rows[other])
     return f"{text[one]} against {text[other]}: {gap} points, {gap.verdict}"
 
 

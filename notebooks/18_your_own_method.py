@@ -46,17 +46,10 @@ from torch import Tensor, nn
 
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib import (
-    AveragedMethod, Batch, Configuration, Loader, Method, SemiSupervised,
-    StrongConfig, VOID, chapter, checks, cross_entropy, enlarge, methods,
-    open_run, plots, recipes, resolve, semi_supervised, soft_cross_entropy,
-    strong_view, studies, tables,
+    Loader, Method, VOID, batches, chapter, checks, core, cross_entropy,
+    enlarge, experiments, methods, plots, recipes, resolve, semi_supervised,
+    soft_cross_entropy, strong_view, studies, tables, training,
 )
-from semiseg_lib.core.paths import CHECKOUT
-from semiseg_lib.methods import SupervisedConfig
-from semiseg_lib.methods.base import BOTH, LABELLED
-from semiseg_lib.methods.losses import shown_pixels
-from semiseg_lib.methods.mean_teacher.method import MeanTeacher
-from semiseg_lib.training import memory
 
 profile = chapter.begin("18_your_own_method", profile, device)
 
@@ -126,7 +119,9 @@ for study, found in together.items():
 NAMES = ("losses", "unlabelled_loss", "weight", "after_step", "forward",
          "head_logits", "of", "begin_with")
 for name in NAMES:
-    owner = next(kind for kind in MeanTeacher.__mro__ if name in vars(kind))
+    owner = next(
+        kind for kind in methods.MeanTeacher.__mro__ if name in vars(kind)
+    )
     print(f"{name:<15} is defined in {owner.__name__}")
 
 # %% [markdown]
@@ -162,8 +157,8 @@ for name in NAMES:
 # | $w(t)$ | `weight * ramp_up(progress, ramp)` | one number |
 
 # %% tags=["nbval-check-output"]
-print(inspect.getsource(SemiSupervised.losses))
-print(inspect.getsource(MeanTeacher.unlabelled_loss))
+print(inspect.getsource(methods.SemiSupervised.losses))
+print(inspect.getsource(methods.MeanTeacher.unlabelled_loss))
 
 # %% [markdown]
 # Read it from the top. With weight 0 it is supervised training, and **looks at no unlabelled
@@ -225,14 +220,14 @@ for said in (0.5, 0.1, 0.001):
 
 # %%
 @dataclass(frozen=True)
-class SoftTeacherConfig(Configuration):
+class SoftTeacherConfig(core.Configuration):
     """Options: weight of the unlabelled loss, the teacher's temperature, views, average."""
 
     name: Literal["soft-teacher"] = "soft-teacher"
     weight: float = 1.0
     temperature: float = 0.5
     ramp: float = 0.25
-    strong: StrongConfig = StrongConfig()
+    strong: batches.StrongConfig = batches.StrongConfig()
     ema_decay: float = 0.99
 
 
@@ -241,16 +236,16 @@ class SoftTeacherConfig(Configuration):
 # padding and lets no gradient into the target, and `shown_pixels` says what is no padding.
 
 # %%
-class SoftTeacher(AveragedMethod):
+class SoftTeacher(methods.AveragedMethod):
     def __init__(self, config: SoftTeacherConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
         self.config = config
 
     @classmethod
     def learns_from(cls, config: SoftTeacherConfig) -> frozenset[str]:
-        return BOTH if config.weight else LABELLED
+        return methods.BOTH if config.weight else methods.LABELLED
 
-    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
         images, masks = batch.labelled.images, batch.labelled.masks
         if not self.config.weight:
             return {"labelled": cross_entropy(self.network(images), masks)}
@@ -258,7 +253,7 @@ class SoftTeacher(AveragedMethod):
         taught = self.teach(part.images)
         views = strong_view(part.images, self.config.strong, rng)
         own, of_views = self.logits_together(images, views)
-        consistent = soft_cross_entropy(of_views, taught, shown_pixels(part))
+        consistent = soft_cross_entropy(of_views, taught, methods.losses.shown_pixels(part))
         weight = self.config.weight * ramp_up(progress, self.config.ramp)
         return {"labelled": cross_entropy(own, masks),
                 "unlabelled": weight * consistent}
@@ -331,13 +326,14 @@ plots.show(
 # written once. Here it is, run on the template.
 
 # %% tags=["nbval-ignore-output"]
-contract = CHECKOUT / "tests" / "methods" / "test_contract.py"
+contract = core.paths.CHECKOUT / "tests" / "methods" / "test_contract.py"
 if contract.is_file() and importlib.util.find_spec("pytest"):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", str(contract),
                "-k", "MeanTeacher"]
     finished = subprocess.run(
-        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
+        command, cwd=core.paths.CHECKOUT, env=environment,
+        capture_output=True, text=True, check=False,
     )
     print(finished.stdout.strip().splitlines()[-1])
 else:
@@ -355,7 +351,7 @@ def built(config) -> Method:
     return methods.build(config, profile.model, len(data.classes)).train()
 
 
-def contract_of(config, batch: Batch) -> dict[str, bool]:
+def contract_of(config, batch: batches.Batch) -> dict[str, bool]:
     """Which promises a method keeps on one batch."""
     method = built(config)
     losses = method.losses(batch, 0.5)
@@ -376,7 +372,9 @@ def contract_of(config, batch: Batch) -> dict[str, bool]:
 
 
 # %%
-def more_of_the_contract(config, batch: Batch, steps: int = 40) -> dict[str, bool]:
+def more_of_the_contract(
+    config, batch: batches.Batch, steps: int = 40
+) -> dict[str, bool]:
     """Promises about a void batch, what is deployed, and whether it can learn at all."""
     void = replace(batch.labelled, masks=torch.full_like(batch.labelled.masks, VOID))
     of_void = built(config).losses(replace(batch, labelled=void), 0.5)
@@ -416,12 +414,15 @@ for promises in (contract_of(options, four), more_of_the_contract(options, four)
 # much memory a step takes, and you know that no shape depends on what the network says.
 
 # %%
-off, masks_alone = built(replace(options, weight=0.0)), built(SupervisedConfig())
+off = built(replace(options, weight=0.0))
+masks_alone = built(methods.SupervisedConfig())
 without = replace(four, unlabelled=None)
 same = torch.equal(*(one.losses(without, 0.5)["labelled"] for one in (off, masks_alone)))
 print("weight 0 is supervised training:", same)
-shapes = memory.example_batch(method, len(data.classes), 4, 8, size=(64, 64))
-print(memory.estimate(built(options), shapes))
+shapes = training.memory.example_batch(
+    method, len(data.classes), 4, 8, size=(64, 64)
+)
+print(training.memory.estimate(built(options), shapes))
 
 # %% [markdown]
 # ## Train it
@@ -442,7 +443,7 @@ mine = resolve(semi_supervised.learn(short, seed, options), device)
 longer = resolve(semi_supervised.supervised_longer(short, seed), device)
 for name, one in (("soft teacher", mine), ("masks alone, longer", longer)):
     print(f"{name:<20} {steps} steps in {one.record['seconds']:.0f} s")
-again = open_run(mine.folder.path, device)
+again = experiments.open_run(mine.folder.path, device)
 print("opened from its folder, it is the same value:", again.run == mine.run)
 
 # %% [markdown]
@@ -599,7 +600,7 @@ checks.same("18.2", mean_entropy, lambda *_: 0.0, noise, ~everywhere)
 
 # %% tags=["solution"]
 class Careless(SoftTeacher):
-    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
         fresh = np.random.default_rng().integers(2**32)  # the mistake: nobody can repeat it
         return super().losses(replace(batch, seed=int(fresh)), progress)
 

@@ -602,14 +602,47 @@ def test_the_public_face_is_there_and_costs_nothing_before_it_is_used():
     subprocess.run([sys.executable, "-c", program], check=True, cwd=LIBRARY.parent)
 
 
-def test_chapters_take_public_names_from_the_face(checkout):
-    names = public_names()
-    for path in sorted((checkout / "notebooks").glob("[0-9]*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("semiseg_lib."):
-                taken = [one.name for one in node.names
-                         if names.get(one.name) == node.module.removeprefix("semiseg_lib.")]
-                assert not taken, f"{path.name}: import {', '.join(taken)} from semiseg_lib"
+def imports_of_readers(checkout: Path) -> dict[str, list[tuple[str, str]]]:
+    """Return what chapters, pages and examples import from the library: (module, name)."""
+    sources = {path.name: path.read_text(encoding="utf-8") for path in [
+        *(checkout / "notebooks").glob("[0-9]*.py"), *(checkout / "examples").glob("*.py"),
+    ]}
+    for page in (checkout / "notebooks").glob("*.md"):
+        code = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+        sources[page.name] = "\n".join(code)
+    return {
+        file: [(node.module or "", one.name) for node in ast.walk(ast.parse(source))
+               if isinstance(node, ast.ImportFrom)
+               and (node.module or "").split(".")[0] == "semiseg_lib" for one in node.names]
+        for file, source in sources.items()
+    }
+
+
+def test_chapters_and_examples_import_the_face_and_whole_files_only(checkout):
+    """Names come from ``semiseg_lib``; other modules give whole files, such as that of a paper."""
+    for file, imported in imports_of_readers(checkout).items():
+        for module, name in imported:
+            if file.endswith(".py"):
+                assert module == "semiseg_lib" or is_module(f"{module}.{name}"), (file, name)
+                assert public_names().get(name) != module.removeprefix("semiseg_lib."), (file, name)
+
+
+def is_module(dotted_name: str) -> bool:
+    path = LIBRARY.parent / dotted_name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def test_every_name_of_the_face_has_several_users(checkout):
+    """What one chapter alone uses is written with its room: ``training.RunFolder``."""
+    users = {name: set() for name in public_names()}
+    for file, imported in imports_of_readers(checkout).items():
+        for module, name in imported:
+            if module == "semiseg_lib":
+                users[name].add(file)
+    for name, module in public_names().items():
+        origin = f"semiseg_lib.{module}.{name}".replace("..", ".")
+        few = 1 if is_module(origin) else 2
+        assert len(users[name]) >= few, f"{name}: {sorted(users[name])}"
 
 
 def test_the_house_stays_small():

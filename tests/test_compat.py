@@ -84,7 +84,8 @@ def test_a_second_failure_is_passed_on(monkeypatch, not_yet_declared):
 
 def test_what_the_book_uses_of_torchvision_works_in_a_new_process():
     program = """
-import semiseg_lib.batches.weak_view
+from semiseg_lib.core.compat import make_torchvision_importable
+make_torchvision_importable()
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -438,7 +439,7 @@ def test_prune_shows_and_asks(place, monkeypatch, capsys):
         assert path.name in asked and "damaged" in asked
         assert re.search(r"Remove these 1, [\d.]+ MB\? \[y/N\]$", asked.strip())
         assert "Nothing was removed." in printed and files(work) == before
-    monkeypatch.setattr(builtins, "input", lambda _: " Y ")
+    monkeypatch.setattr(builtins, "input", lambda: " Y ")
     assert main(["runs", "prune", "--root", str(root)]) == 0
     assert "Removed 1, " in capsys.readouterr().out and not path.exists()
 

@@ -1,1 +1,5 @@
 """From images to what a training step reads: image sets, views, batches."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

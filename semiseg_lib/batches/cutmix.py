@@ -14,11 +14,20 @@ from semiseg_lib.batches.options import CutMixConfig
 def draw_masks(
     count: int, size: tuple[int, int], config: CutMixConfig, rng: np.random.Generator
 ) -> Tensor:
-    """Draw which pixels of each image are covered, bool (count, H, W).
+    """Draw which pixels of each image another one covers.
 
     A rectangle of area share a has the height exp(u), with u uniform between the logarithms of the
     shortest and the longest side that a and ``aspect`` allow, and the width a / height; each side
     is then divided by the root of the number of rectangles. It lies anywhere inside the image.
+
+    Args:
+        count: number of images.
+        size: (H, W) in pixels.
+        config: the rectangles.
+        rng: draws them.
+
+    Returns:
+        bool (count, H, W), True where an image is covered.
     """
     boxes = (count, config.boxes)
     area = np.log(rng.uniform(*config.area, boxes))
@@ -49,7 +58,7 @@ class Mix:
     masks: Tensor
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Mix anything that lies on the images: (B, H, W) or (B, C, H, W)."""
+        """Mix maps of the images, (B, H, W) or (B, C, H, W)."""
         masks = self.masks if maps.ndim == 3 else self.masks[:, None]
         return torch.where(masks, maps.roll(-1, dims=0), maps)
 
@@ -66,7 +75,7 @@ def draw_mix(images: Tensor, config: CutMixConfig | None, rng: np.random.Generat
         A callable that mixes maps (B, H, W) or (B, C, H, W) of these images, all in the same way.
 
     Raises:
-        ValueError: there is only one image, so there is none to paste.
+        ValueError: there is one image only, and no other to paste.
     """
     count, _, height, width = images.shape
     if config is None:

@@ -91,7 +91,7 @@ class Data:
 
     @cached_property
     def candidates(self) -> ImageSet:
-        """The images with masks that the labelled ones are sampled from, without boxes."""
+        """Return the images with masks that the labelled ones are sampled from, without boxes."""
         return self._all("candidates", boxes=False)
 
     @cached_property

@@ -84,6 +84,12 @@ def sampled_indices(count: int, batch_size: int, step: int, seed: int) -> list[i
     """Return the indices, 0 to ``count`` - 1, of the batch of step ``step``, counted from 0.
 
     Each epoch is a new permutation; batches may span two epochs.
+
+    Args:
+        count: number of images.
+        batch_size: images per batch.
+        step: the index of the step, from 0.
+        seed: of the permutations.
     """
     places = range(step * batch_size, (step + 1) * batch_size)
     return [int(_order(count, p // count, seed)[p % count]) for p in places]

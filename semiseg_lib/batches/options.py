@@ -92,7 +92,7 @@ class DataConfig(Configuration):
 
 @dataclass(frozen=True)
 class ViewConfig(Configuration):
-    """How far a weak view may differ from its image.
+    """Options of weak views: how far one may differ from its image.
 
     Attributes:
         crop: height and width of a view in pixels, at least 16; 0 keeps the image's own size.
@@ -130,7 +130,7 @@ class ViewConfig(Configuration):
 
 @dataclass(frozen=True)
 class StrongConfig(Configuration):
-    """How far a strong view may differ from the weak one. The defaults are FixMatch's.
+    """Options of strong views, relative to the weak ones. The defaults are FixMatch's.
 
     Nothing moves: a label of the weak view is one of the strong view too.
 
@@ -160,11 +160,11 @@ class StrongConfig(Configuration):
 
 @dataclass(frozen=True)
 class CutMixConfig(Configuration):
-    """How much of an image is covered by another one. The defaults are FixMatch's single box.
+    """Options of CutMix. The defaults are FixMatch's single box.
 
     Attributes:
         chance: of an image being mixed at all.
-        boxes: rectangles a mask is made of. Where two of them overlap, the covered image shows
+        boxes: rectangles per mask. Where two of them overlap, the covered image shows
             again (exclusive or).
         area: the share of the image that the rectangles cover together, overlaps counted twice;
             drawn from this range.

@@ -28,7 +28,7 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 
 PADDING_COLOUR = np.array([124, 116, 104], np.uint8)[:, None, None]
-"""ImageNet's mean colour: what lies outside an image looks like nothing in particular."""
+"""ImageNet's mean colour, uint8 (3, 1, 1): what a view shows outside the image."""
 
 DRAWS = 10
 """Uniform numbers in [0, 1) that decide a view: six for its geometry, four for its colours."""
@@ -62,12 +62,12 @@ class View:
 
     @property
     def rows(self) -> np.ndarray:
-        """The row of the resized image that each row of the view shows, int64 (h,)."""
+        """Return the row of the resized image that each row of the view shows, int64 (h,)."""
         return _places(self.top, self.size[0], self.scaled[0], False, self.border)
 
     @property
     def columns(self) -> np.ndarray:
-        """The column of the resized image that each column of the view shows, int64 (w,)."""
+        """Return the column of the resized image that each column shows, int64 (w,)."""
         return _places(self.left, self.size[1], self.scaled[1], self.flip, self.border)
 
     def image(self, image: np.ndarray) -> np.ndarray:
@@ -93,6 +93,10 @@ class View:
 
         Boxes are enlarged like the image; a pixel belongs to a box when its centre does.
 
+        Args:
+            boxes: in pixels of the image.
+            num_classes: C, background included.
+
         Returns:
             uint8 (C, h, w) of zeros and ones; channel 0 is 1 in padding.
         """
@@ -109,7 +113,14 @@ class View:
         return maps
 
     def allowed(self, allowed: Allowed) -> np.ndarray:
-        """Return the view of what an incomplete label allows: bool (C, h, w), True in padding."""
+        """Return the view of the classes that an incomplete label allows.
+
+        Args:
+            allowed: the boxes, and the classes that are allowed everywhere.
+
+        Returns:
+            bool (C, h, w), True in padding.
+        """
         maps = self.box_maps(allowed.boxes, len(allowed.everywhere)).astype(bool)
         maps[0] = False
         return maps | allowed.everywhere[:, None, None] | ~self.inside()
@@ -136,7 +147,7 @@ class View:
         return logits
 
     def _resized(self, maps: np.ndarray, how: str) -> np.ndarray:
-        """Maps (C, H, W), all of them: a part resized by itself would not be quite the same."""
+        """Resize whole maps (C, H, W); a part resized by itself would differ at its edges."""
         if self.scaled == self.source:
             return maps
         make_torchvision_importable()  # takes more than a second: here, not with this module
@@ -149,7 +160,7 @@ class View:
         return resized.numpy()
 
     def _window(self, maps: np.ndarray, padding: np.ndarray | int) -> np.ndarray:
-        """What the view shows of resized maps (C, H, W): (C, h, w), ``padding`` beyond them."""
+        """Return what the view shows of resized maps (C, H, W): (C, h, w), ``padding`` beyond."""
         rows, columns = self.rows, self.columns
         if self.border == "padding":
             rows = rows.clip(0, self.scaled[0] - 1)
@@ -164,14 +175,14 @@ class View:
 def draw_view(
     size: tuple[int, int], config: ViewConfig, draws: np.ndarray, stride: int = 1
 ) -> View:
-    """Return the view of an image of ``size`` (H, W) that uniform numbers decide.
+    """Return the view of an image of ``size`` (H, W) that uniform random numbers determine.
 
     Args:
         size: of the image.
         config: how far the view may differ.
         draws: :data:`DRAWS` numbers in [0, 1).
-        stride: shifts are whole multiples of so many pixels, so that logits stored at H/stride x
-            W/stride follow exactly.
+        stride: shifts are multiples of so many pixels, so that logits stored at (H/stride,
+            W/stride) follow exactly.
     """
     low, high = config.scale
     factor = low + (high - low) * draws[0]
@@ -206,8 +217,8 @@ def jitter(images: Tensor, reach: Sequence[float], draws: np.ndarray) -> Tensor:
 
     Args:
         images: in [0, 1].
-        reach: how far each of the four may change; those with 0 are passed over.
-        draws: (B, 4) in -1 .. 1. A factor is 1 + reach * draw; hue turns by reach * draw.
+        reach: how far each of the four may change; 0 leaves it as it is.
+        draws: (B, 4) in [-1, 1). A factor is 1 + reach * draw; hue turns by reach * draw.
     """
     changes = np.ascontiguousarray((draws * np.array(reach)).T, np.float32)
     changes[:3] += 1  # three factors and a turn
@@ -222,26 +233,26 @@ def jitter(images: Tensor, reach: Sequence[float], draws: np.ndarray) -> Tensor:
 
 
 def stored_stride(image: tuple[int, int], stored: tuple[int, int]) -> int:
-    """Return how many pixels one stored logit covers: h = ceil(H / stride), a power of two."""
+    """Return the stride in pixels of stored logits, h = ceil(H / stride): a power of two."""
     longest = 0 if image[0] >= image[1] else 1
     return 2 ** round(math.log2(image[longest] / stored[longest]))
 
 
 def _corner(room: int, draw: float) -> int:
-    """Where a crop begins: in 0 .. room; negative room is padding, shared between both sides."""
+    """Return where a crop begins, in [0, room]; negative room is padding on both sides."""
     return _whole(min(0, room), max(0, room), draw)
 
 
 def _whole(low: int, high: int, draw: float) -> int:
-    """A whole number from ``low`` to ``high``, both included, from a uniform one in [0, 1)."""
+    """Return the integer in [low, high] for a uniform number in [0, 1)."""
     return low + int(draw * (high - low + 1))
 
 
 @lru_cache(maxsize=1024)
 def _places(corner: int, length: int, side: int, flip: bool, border: str) -> np.ndarray:
-    """The places of ``length`` neighbours from ``corner`` on, mirrored in where the border says so.
+    """Return the indices of ``length`` neighbouring pixels from ``corner`` on, int64 (length,).
 
-    Of 0 .. side - 1, the edge repeated: … 1 0 | 0 1 …
+    A border of "mirror" maps them to 0 .. side - 1, with the edge repeated: … 1 0 | 0 1 …
     """
     places = corner + np.arange(length)
     places = places[::-1] if flip else places
@@ -257,7 +268,7 @@ def _between(
     corner: int, length: int, side: int, before: int, count: int, stride: int, flip: bool,
     border: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Between which stored logits the centres of a view's own logits lie, along one axis.
+    """Return which stored logits the view's own logits lie between, along one axis.
 
     Args:
         corner, length: of the view, in pixels of the resized image.
@@ -267,8 +278,8 @@ def _between(
         flip, border: as for the view.
 
     Returns:
-        the places below and above, int64 (n,), and the share of the one above, float32 (n,); None
-        where every centre is that of a stored logit. Beyond the edge the last one is repeated.
+        the indices below and above, int64 (n,), and the share of the one above, float32 (n,), or
+        None if every centre is that of a stored logit. Beyond the edge the last one is repeated.
     """
     centres = (np.arange(-(-length // stride)) + 0.5) * stride
     centres = corner + (length - centres if flip else centres)

@@ -105,7 +105,7 @@ def _train_and_report(run: Run, profile: Profile, flags: TrainFlags) -> None:
 def _flags(
     name: str, profile: Profile, method: Any, train: TrainConfig, rest: Sequence[str]
 ) -> TrainFlags:
-    """The command line, with the profile's values where it says nothing."""
+    """Return the command line's flags, with the profile's values as defaults."""
     default = TrainFlags(method, train, profile.data, profile.model, profile.augment)
     prog = f"semiseg train {name}"
     default, rest = choose_groups(default, rest, prog)
@@ -123,7 +123,7 @@ def _flags(
 
 
 def _changed(profile: Profile, flags: TrainFlags, changed: dict[str, Any]) -> Profile:
-    """The profile that a command line describes."""
+    """Return the profile that a command line describes."""
     return replace(profile, data=flags.data, model=flags.model, augment=flags.augment, **changed)
 
 

@@ -30,7 +30,7 @@ def print_comparison(
 
     Raises:
         FileNotFoundError: there are no records.
-        ValueError: ``out`` is neither .md nor .csv, or ``against`` is no row with records.
+        ValueError: ``out`` is neither .md nor .csv, or ``against`` is not a row with records.
     """
     if out is not None and out.suffix not in WRITERS:
         raise ValueError(f"{shown(out)}: the comparison is written as {' or '.join(WRITERS)}.")

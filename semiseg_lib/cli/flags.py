@@ -24,7 +24,7 @@ MachineFlags = Annotated[Machine, tyro.conf.arg(name="")]
 
 @dataclass(frozen=True)
 class Common:
-    """What most commands take.
+    """Flags of most commands.
 
     Attributes:
         profile: smoke, laptop, gpu or paper; unset: SEMISEG_PROFILE, else laptop.

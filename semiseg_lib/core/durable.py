@@ -44,7 +44,7 @@ HASH = re.compile(rb"[0-9a-f]{64}")
 
 
 class Damaged(RuntimeError):
-    """Stored bytes are not what was written; the message names the file and the fix.
+    """Error for stored bytes that are not what was written; the message names file and fix.
 
     Attributes:
         problem: the message without the fix, for callers that apply the fix themselves.

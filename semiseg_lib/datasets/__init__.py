@@ -1,5 +1,5 @@
 """Datasets on disk: one module per dataset, with its declaration, and shared code."""
 
-from semiseg_lib.datasets.dataset import Dataset, DatasetOptions, find, names, register, usable
+import lazy_loader
 
-__all__ = ["Dataset", "DatasetOptions", "find", "names", "register", "usable"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

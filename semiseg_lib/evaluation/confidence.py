@@ -99,7 +99,7 @@ class ConfidenceCounts:
         if not self.is_exact(threshold):
             raise ValueError(
                 f"with {self.bins} bins the counts are exact at multiples of {1 / self.bins:g} "
-                f"from 0 up to but not including 1; got {threshold}. Count with other bins."
+                f"in [0, 1); got {threshold}. Count with other bins."
             )
         return counts[:, round(threshold * self.bins):].sum(axis=1)
 

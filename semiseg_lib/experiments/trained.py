@@ -338,7 +338,7 @@ def warn_of_other_states(path: Path, states: Sequence[Mapping[str, Any]], code: 
         _warned.add(pair)
         warnings.warn(
             f"stored results such as {shown(path)} were made with code {other}, here is {code}. "
-            "They are used as they are, for code is no part of a run's identity; --no-resume, or "
+            "They are used as they are, for code is not part of a run's identity; --no-resume, or "
             "resolve(..., anew=True), trains one again.", stacklevel=3,
         )
     said = [one for made in states for one in compare_machines(made["machine"], here)]

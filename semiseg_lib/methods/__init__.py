@@ -2,13 +2,15 @@
 
 A room is a folder: its ``__init__`` says what the paper does and declares its methods with their
 options, its ``method.py`` has the equations and the code. Importing this package reads all
-declarations and does not import torch.
+declarations and does not import torch. The classes of methods and of their options are attributes
+of this package, such as ``methods.CPS`` and ``methods.CPSConfig``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import lazy_loader
 from pydantic import PlainValidator
 
 from semiseg_lib import models
@@ -26,23 +28,33 @@ from semiseg_lib.methods.registry import (
 if TYPE_CHECKING:
     from semiseg_lib.methods.base import Method
 
+registry.discover(__path__, __name__)
+
+_shared, _, _shared_names = lazy_loader.attach(
+    __name__, ["losses"], {"base": ["BOTH", "LABELLED", "AveragedMethod", "SemiSupervised"]}
+)
 __all__ = [
     "Declared", "MethodConfig", "UnknownMethod", "build", "declared", "defaults", "kind",
-    "named_options", "register",
+    "named_options", "register", *_shared_names,
+    *(name for one in declared() for name in (one.method, one.options.__name__)),
 ]
-
-registry.discover(__path__, __name__)
 
 MethodConfig = Annotated[Any, PlainValidator(registry.read)]
 """Options of a method in this folder, or of one that was registered; read by their name."""
 
 
-def __getattr__(name: str) -> type:
-    """Return the class of options of that name, of a method in this folder."""
+def __getattr__(name: str) -> Any:
+    """Return the class of a method in this folder or of its options, or what methods share."""
     for one in declared():
-        if one.options.__name__ == name:
+        if name == one.options.__name__:
             return one.options
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == one.method:
+            return one.load()
+    return _shared(name)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def build(config: MethodConfig, model: models.ModelConfig, num_classes: int) -> Method:

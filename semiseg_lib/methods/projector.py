@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Projector(nn.Sequential):
-    """Features (B, D, h, w) to unit vectors (B, width, h, w), whose products are cosines.
+    """Projection of features (B, D, h, w) to unit vectors (B, width, h, w).
 
     Two 1x1 convolutions with a ReLU between them, then each pixel's vector divided by its length.
     """

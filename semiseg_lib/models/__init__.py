@@ -5,6 +5,4 @@ Importing this package does not import torch: a recipe names a network without b
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"options": ["ModelConfig"], "factory": ["build", "decoder_alone"]}
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""What networks check about the box maps that they are given."""
+"""Checks of the box maps that a network reads, and of the module that reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ def check_box_maps(box_maps: Tensor | None, box_channels: int) -> None:
 
 
 def check_attention(attention: Attention | None) -> Attention:
-    """Return what box maps are read with; ValueError where there is nothing."""
+    """Return the module that reads box maps.
+
+    Raises:
+        ValueError: there is none.
+    """
     if attention is None:
         raise ValueError(
             "a network with a pretrained encoder reads box maps through attention only: pass "

@@ -1,4 +1,4 @@
-"""A residual network for small images (He et al. 2016, section 4.2): one answer an image."""
+"""A residual network for small images (He et al. 2016, section 4.2): one answer per image."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Classifier(nn.Module):
     published weights belong to this stem.
 
     ``stride`` is None: the answer is one for the whole image, whatever its size, so the image's
-    size over the logits' is no property of the network. Use it on images of one size that show
-    one thing; of a larger image it does not tell the parts apart.
+    size over the logits' is not a property of the network. Use it on images of one size that show
+    one object; it does not tell the parts of a larger image apart.
 
     Args:
         config: ``encoder`` of a ModelConfig, a ResNet of timm: resnet18, resnet50, test_resnet.
@@ -35,7 +35,7 @@ class Classifier(nn.Module):
         box_channels: must be 0: this network reads images only.
 
     Raises:
-        ValueError: the encoder is unknown or no ResNet; weights or box channels are asked for.
+        ValueError: the encoder is unknown or not a ResNet; weights or box channels are asked for.
     """
 
     stride = None
@@ -59,7 +59,7 @@ class Classifier(nn.Module):
         self.reduction: int = network.feature_info[-1]["reduction"] // 4
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """Logits of every class for the whole image.
+        """Return the logits of every class for the whole image.
 
         Args:
             images: (B, 3, H, W) in [0, 1].
@@ -70,28 +70,39 @@ class Classifier(nn.Module):
 
         Raises:
             ValueError: box maps are given; or, while training, a single image so small that its
-                deepest feature is one value a channel, of which batch norm has no variance.
+                deepest feature is one value per channel, which has no variance for batch norm.
         """
         check_box_maps(box_maps, 0)
         return self.decode(self.encode(images))
 
     def encode(self, images: Tensor) -> Sequence[Tensor]:
-        """The deepest feature (B, D, ceil(H/8), ceil(W/8)), the only one that is read again."""
+        """Return the deepest feature (B, D, ceil(H/8), ceil(W/8)) as a list of one.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+
+        Raises:
+            ValueError: while training, a single image too small for batch norm.
+        """
         if self.training and len(images) == 1 and max(images.shape[-2:]) <= self.reduction:
             raise ValueError(
-                f"one image of {images.shape[-2]}x{images.shape[-1]} a batch is too little for "
-                "batch norm while training; take at least 2 images a batch"
+                f"one image of {images.shape[-2]}x{images.shape[-1]} per batch is too little for "
+                "batch norm while training; take at least 2 images per batch"
             )
         return [self.network.forward_features(self.normalise(images))]
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
-        """The logits that follow from the feature of :meth:`encode`."""
+        """Return the logits (B, C, 1, 1) of the feature that :meth:`encode` returns."""
         (deepest,) = features
         return self.network.forward_head(deepest)[:, :, None, None]
 
 
 def _with_small_stem(encoder: str, num_classes: int) -> ResNet:
-    """The ResNet of this name with a 3x3 convolution of stride 1 in place of stem and pooling."""
+    """Return the ResNet with a 3x3 convolution of stride 1 in place of stem and pooling.
+
+    Raises:
+        ValueError: the encoder is not a ResNet of timm.
+    """
     with torch.device("meta"):
         kind = type(timm.create_model(encoder))
     if not issubclass(kind, ResNet):

@@ -29,7 +29,7 @@ class DeepLab(Segmenter):
     depthwise-separable convolutions and the 1x1 classifier.
 
     Where it differs: ASPP's branch of the image's mean is normalised over its channels, not over
-    the batch. A batch norm of 1x1 maps fails for one image, and is all noise for a few.
+    the batch. A batch norm of 1x1 maps fails for one image, and is mostly noise for a few.
 
     With box maps two features pass an ``attention`` of their own: the ASPP's output, and the skip
     at stride 4 before its 48-channel projection.
@@ -78,7 +78,12 @@ class DeepLab(Segmenter):
     def decode_features(
         self, features: Sequence[Tensor], box_maps: Tensor | None = None
     ) -> Tensor:
-        """Return the features at stride 4, (B, feature_channels, ceil(H/4), ceil(W/4))."""
+        """Return the features at stride 4, (B, feature_channels, ceil(H/4), ceil(W/4)).
+
+        Args:
+            features: (B, D, h, w) at stride 4 and at the output stride.
+            box_maps: (B, box_channels, H, W); None for a network that reads images only.
+        """
         low, deep = features
         deep = self.aspp(deep)
         if box_maps is not None:
@@ -91,7 +96,7 @@ class DeepLab(Segmenter):
 
 
 def separable_convolution(channels_in: int, channels_out: int) -> nn.Sequential:
-    """A 3x3 convolution of each channel, then a 1x1 across them; each with batch norm and ReLU."""
+    """Return a 3x3 depthwise and a 1x1 convolution, each with batch norm and ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_in, 3, padding=1, groups=channels_in, bias=False),
         nn.BatchNorm2d(channels_in),

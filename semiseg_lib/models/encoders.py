@@ -64,7 +64,7 @@ class Encoder(nn.Module):
         self.channels: tuple[int, int] = tuple(self.network.feature_info.channels())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) in [0, 1] to features at stride 4 and at the output stride.
+        """Return features at stride 4 and at the output stride of images (B, 3, H, W) in [0, 1].
 
         Where it reads ``further`` channels, these follow the image's: (B, 3 + further, H, W).
         """
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
 
 
 def create(config: ModelConfig, **options: Any) -> nn.Module:
-    """A timm network with the weights that the configuration asks for.
+    """Return a timm network with the weights of the configuration.
 
     Args:
         config: ``encoder`` is timm's name, with or without a tag (``resnet50``,
@@ -104,7 +104,11 @@ def create(config: ModelConfig, **options: Any) -> nn.Module:
 
 
 def check_name(encoder: str) -> str:
-    """The encoder's name, if timm knows it; ValueError if not."""
+    """Return the encoder's name.
+
+    Raises:
+        ValueError: it is empty, or timm does not know it.
+    """
     if not encoder:
         raise ValueError(
             "this architecture needs an encoder: set encoder to a timm name, such as "
@@ -118,14 +122,14 @@ def check_name(encoder: str) -> str:
 
 
 def statistics(encoder: str) -> Normalise:
-    """The mean and standard deviation of timm's configuration for this encoder."""
+    """Return the normalisation by mean and standard deviation of timm's configuration."""
     known = timm.get_pretrained_cfg(encoder)
     return Normalise(known.mean, known.std)
 
 
 @cache
 def levels(encoder: str, *strides: int) -> tuple[int, ...]:
-    """Numbers of the last timm feature at each of these strides.
+    """Return the indices of timm's last feature at each of these strides.
 
     Args:
         encoder: timm's name.
@@ -157,7 +161,7 @@ def levels(encoder: str, *strides: int) -> tuple[int, ...]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a .safetensors, .pth or .pt file; no code in it is run.
+    """Return the tensors of a .safetensors, .pth or .pt file by name, without running code in it.
 
     Raises:
         ValueError: another kind of file, or one that holds more than tensors.
@@ -190,7 +194,7 @@ def weights_file(config: ModelConfig) -> Path:
 
 
 def hub_file(encoder: str) -> Path:
-    """Return the file of timm's pretrained weights; it is downloaded where it was not yet.
+    """Return the file of timm's pretrained weights; download it if it is missing.
 
     Raises:
         RuntimeError: the hub cannot be reached, or has no file of plain tensors.
@@ -208,7 +212,11 @@ def hub_file(encoder: str) -> Path:
 
 
 def package_file() -> Path:
-    """Return the file of the package's weights; RuntimeError where it is not installed."""
+    """Return the file of the package's weights.
+
+    Raises:
+        RuntimeError: the package is not installed.
+    """
     looked_for.note("package", MODULE)
     try:
         package = importlib.import_module(MODULE)
@@ -218,9 +226,9 @@ def package_file() -> Path:
 
 
 def package_weights() -> dict[str, Tensor]:
-    """ImageNet weights of EfficientNet-Lite0 from the package, under timm's names.
+    """Return the package's ImageNet weights of EfficientNet-Lite0 under timm's names.
 
-    The package names its tensors otherwise, but they are timm's in order and shape.
+    The package has other names, but the same tensors in the same order and shapes.
 
     Raises:
         RuntimeError: not installed, or its tensors are not those expected.
@@ -246,10 +254,10 @@ def load(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
     Args:
         network: an encoder made by timm.
         state: tensors by name.
-        where: what to call ``state`` in an error.
+        where: the name of ``state`` in error messages.
 
     Raises:
-        ValueError: naming the tensors that are missing, left over or of another shape.
+        ValueError: tensors are missing, left over or of another shape; the message names them.
     """
     own = network.state_dict()
     names, stages = {_plain(name): name for name in own}, {_stage(name) for name in own}
@@ -267,7 +275,7 @@ def load(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
 
 
 def _widened(state: dict[str, Tensor], encoder: str, channels: int) -> dict[str, Tensor]:
-    """Weights whose first convolution reads so many channels: timm repeats those of the colours."""
+    """Return weights whose first convolution reads ``channels``; timm repeats those of colours."""
     first = f"{timm.get_pretrained_cfg(encoder).first_conv}.weight"
     if channels == 3 or first not in state:
         return state
@@ -275,10 +283,10 @@ def _widened(state: dict[str, Tensor], encoder: str, channels: int) -> dict[str,
 
 
 def _plain(name: str) -> str:
-    """A tensor's name, whether or not timm's feature wrapper renamed ``stages.0`` ``stages_0``."""
+    """Return a tensor's name without what timm's feature wrapper changes (``stages_0.x``)."""
     return name.removeprefix("model.").replace("_", ".")
 
 
 def _stage(name: str) -> str:
-    """The top-level module of a tensor: ``stages`` for ``stages.0.x`` and for ``stages_0.x``."""
+    """Return the top-level module of a tensor: ``stages`` of ``stages.0.x`` and ``stages_0.x``."""
     return re.sub(r"_\d+$", "", name.removeprefix("model.").partition(".")[0])

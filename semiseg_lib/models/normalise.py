@@ -10,7 +10,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Normalise(nn.Module):
-    """Images (B, 3, H, W) in [0, 1] to what an encoder was trained on: (x - mean) / std.
+    """Normalisation (x - mean) / std of images (B, 3, H, W) in [0, 1].
 
     Its constants are not stored with the weights: they follow from the encoder's name.
     """

@@ -10,7 +10,7 @@ from semiseg_lib.core.fingerprint import Configuration, Schema
 
 @dataclass(frozen=True)
 class ModelConfig(Configuration):
-    """Which network, and how wide.
+    """Architecture, encoder and width of a network.
 
     Attributes:
         architecture: the network: a small U-Net from scratch, DeepLabv3+ or SwiftNet on a
@@ -29,7 +29,7 @@ class ModelConfig(Configuration):
         encoder_lr: learning rate of the encoder relative to the rest of the network.
         norm: normalisation in the U-Net; "group" does not depend on the other images of a batch.
         pyramid_momentum: how far the running statistics of SwiftNet's pyramid follow each batch,
-            above 0, up to 1. The published 0.005 needs long training; the statistics of a short
+            in (0, 1]. The published 0.005 needs long training; the statistics of a short
             one would stay near their start.
         rates: dilation of the three branches of DeepLabv3+'s pyramid; () for those that belong to
             the output stride.

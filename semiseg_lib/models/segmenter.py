@@ -1,4 +1,4 @@
-"""What every network with an encoder from timm is: an encoder, features, and a head."""
+"""Base class of the networks with an encoder from timm: an encoder, features, and a head."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class SkipEncoder(nn.Module):
         self.before_activation = _drop_last_activations(self.network)
 
     def forward(self, images: Tensor) -> Sequence[Tensor]:
-        """Images (B, 3, H, W) in [0, 1] to four features, the largest first."""
+        """Return the four features of images (B, 3, H, W) in [0, 1], the largest first."""
         features = self.normalise(images)
         if not self.before_activation:
             return self.network(features)
@@ -67,7 +67,7 @@ class SkipEncoder(nn.Module):
 
 
 def _drop_last_activations(network: nn.Module) -> bool:
-    """Take the last ReLU off each stage of a ResNet; False, and no change, for another network."""
+    """Remove the last ReLU of each stage of a ResNet; return False for another network."""
     blocks = [stage[-1] for name, stage in network.named_children() if name.startswith("layer")]
     last = {BasicBlock: "act2", Bottleneck: "act3"}
     if len(blocks) != len(STRIDES) or not all(
@@ -104,7 +104,7 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, channels, h, w) to (B, width, h, w)."""
+        """Return features (B, width, h, w) of features (B, channels, h, w)."""
         features = self.project(features)
         size = features.shape[-2:]
         parts = [features] + [
@@ -115,11 +115,11 @@ class Pyramid(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """The feature from below, enlarged, plus the skip made as wide; then a 3x3 convolution.
+    """Sum of the enlarged deeper feature and the projected skip, and a 3x3 convolution.
 
     Args:
         skip: channels of the encoder's feature.
-        width: channels of the feature from below and of the result.
+        width: channels of the deeper feature and of the result.
     """
 
     def __init__(self, skip: int, width: int) -> None:
@@ -128,7 +128,7 @@ class UpBlock(nn.Module):
         self.blend = norm_relu_convolution(width, width, size=3)
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        """Features (B, width, h, w) and skip (B, skip, H, W) to (B, width, H, W)."""
+        """Return (B, width, H, W) of features (B, width, h, w) and a skip (B, skip, H, W)."""
         return self.blend(resize(features, skip.shape[-2:]) + self.lateral(skip))
 
 
@@ -136,8 +136,8 @@ class SwiftNet(Segmenter):
     """SwiftNet, the single-scale model, on any convolutional encoder.
 
     The deepest feature passes the pyramid; three up-blocks add the skips at strides 16, 8 and 4.
-    Every convolution stands behind its batch norm and ReLU and has no bias; the classifier's has.
-    Of an image's side that is no multiple of 4, some encoders leave the rest out of the logits.
+    Every convolution follows its batch norm and ReLU and has no bias, except the classifier's. If a
+    side of the image is not a multiple of 4, some encoders leave the remainder out of the logits.
 
     Where it differs: the pyramid's running statistics follow a batch with momentum 0.1. The
     published 0.005 is for long trainings: after 100 steps 0.995 ** 100 = 61 % of what they start
@@ -149,7 +149,7 @@ class SwiftNet(Segmenter):
         width: channels of pyramid and up-blocks, at least 3.
         box_channels: must be 0: this network reads images only.
         encoder_lr: learning rate of the encoder relative to the rest.
-        pyramid_momentum: of the running statistics of the pyramid's batch norms, 0 .. 1.
+        pyramid_momentum: of the running statistics of the pyramid's batch norms, in (0, 1].
 
     Raises:
         ValueError: box channels are asked for; the width or the momentum is out of its range.
@@ -173,7 +173,7 @@ class SwiftNet(Segmenter):
         if width < len(GRID_ROWS):
             raise ValueError(f"SwiftNet's width is {width}; it must be at least {len(GRID_ROWS)}")
         if not 0 < pyramid_momentum <= 1:
-            raise ValueError(f"pyramid_momentum is {pyramid_momentum}; it is a share above 0")
+            raise ValueError(f"pyramid_momentum is {pyramid_momentum}; it must be in (0, 1]")
         *skips, deepest = encoder.channels
         self.pyramid = Pyramid(deepest, width, pyramid_momentum)
         self.up = nn.ModuleList(UpBlock(channels, width) for channels in reversed(skips))
@@ -192,7 +192,7 @@ class SwiftNet(Segmenter):
 def norm_relu_convolution(
     channels_in: int, channels_out: int, size: int = 1, bias: bool = False, momentum: float = 0.1
 ) -> nn.Sequential:
-    """Batch norm, ReLU and a ``size`` x ``size`` convolution, in this order."""
+    """Return batch norm, ReLU and a ``size`` x ``size`` convolution, in this order."""
     return nn.Sequential(
         nn.BatchNorm2d(channels_in, momentum=momentum),
         nn.ReLU(inplace=True),  # on the norm's result, which nothing else reads
@@ -201,12 +201,12 @@ def norm_relu_convolution(
 
 
 def grids(height: int, width: int) -> list[tuple[int, int]]:
-    """Rows and columns of the pyramid's grids for a feature of this size."""
+    """Return (rows, columns) of the pyramid's grids for a feature (height, width)."""
     return [(rows, max(1, round(width / height * rows))) for rows in GRID_ROWS]
 
 
 def pool(features: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Means of features (B, C, h, w) over the cells of a grid, (B, C, rows, columns).
+    """Return the means of features (B, C, h, w) over the cells of a grid, (B, C, rows, columns).
 
     The cells are those of ``adaptive_avg_pool2d``. That function's gradient is not repeatable bit
     for bit on CUDA, and older releases refuse sizes that do not divide on MPS; products with two
@@ -218,7 +218,7 @@ def pool(features: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _shares(cells: int, side: int, like: Tensor) -> Tensor:
-    """(cells, side): row i has 1/n in each of the n places that cell i touches."""
+    """Return (cells, side): row i has 1/n at each of the n places that cell i covers."""
     place = torch.arange(side, device=like.device)
     cell = torch.arange(cells, device=like.device)[:, None]
     first = cell * side // cells
@@ -228,5 +228,5 @@ def _shares(cells: int, side: int, like: Tensor) -> Tensor:
 
 
 def resize(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Features (B, C, h, w) at another size, bilinearly, pixel areas aligned."""
+    """Resize features (B, C, h, w) to (B, C, *size), bilinearly, with pixel areas aligned."""
     return nn.functional.interpolate(features, size=size, mode="bilinear", align_corners=False)

@@ -54,7 +54,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
 
     def forward(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
-        """Logits of every class at half the image's resolution.
+        """Return the logits of every class at half the image's resolution.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; H and W divisible by 16.
@@ -69,7 +69,14 @@ class UNet(nn.Module):
         return self.decode(self.encode(images, box_maps))
 
     def encode(self, images: Tensor, box_maps: Tensor | None = None) -> list[Tensor]:
-        """The features at strides 2, 4, 8 and 16 of what :meth:`forward` takes."""
+        """Return the features at strides 2, 4, 8 and 16, from the largest map to the smallest.
+
+        Args:
+            images, box_maps: as for :meth:`forward`.
+
+        Raises:
+            ValueError: as for :meth:`forward`.
+        """
         check_box_maps(box_maps, self.box_channels)
         features = self.normalise(images)
         if box_maps is not None:
@@ -80,11 +87,19 @@ class UNet(nn.Module):
         return scales
 
     def decode(self, scales: Sequence[Tensor]) -> Tensor:
-        """The logits that follow from the features of :meth:`encode`."""
+        """Return the logits (B, C, H/2, W/2).
+
+        Args:
+            scales: the features that :meth:`encode` returns.
+        """
         return self.head(self.decode_features(scales))
 
     def decode_features(self, scales: Sequence[Tensor]) -> Tensor:
-        """What :attr:`head` turns into logits: (B, feature_channels, H/2, W/2)."""
+        """Return the features (B, feature_channels, H/2, W/2) that :attr:`head` classifies.
+
+        Args:
+            scales: the features that :meth:`encode` returns.
+        """
         *skips, features = scales
         for stage in self.up:
             skip = skips.pop()
@@ -99,9 +114,9 @@ def convolution(
     stride: int = 1,
     norm: Literal["batch", "group"] = "batch",
 ) -> nn.Sequential:
-    """3x3 convolution, normalisation, ReLU.
+    """Return a 3x3 convolution with normalisation and ReLU.
 
-    Group normalisation takes four channels to a group, or fewer where four do not divide them.
+    Group normalisation has 4 channels per group, or fewer where 4 does not divide them.
     """
     groups = channels_out // gcd(channels_out, 4)
     return nn.Sequential(
@@ -114,7 +129,7 @@ def convolution(
 def double_convolution(
     channels_in: int, channels_out: int, norm: Literal["batch", "group"] = "batch"
 ) -> nn.Sequential:
-    """Two :func:`convolution` in a row: the block that a U-Net repeats."""
+    """Return two :func:`convolution` in a row: the block that a U-Net repeats."""
     return nn.Sequential(
         convolution(channels_in, channels_out, norm=norm),
         convolution(channels_out, channels_out, norm=norm),

@@ -14,7 +14,7 @@ from semiseg_lib.models.segmenter import Segmenter
 
 
 class ViTEncoder(nn.Module):
-    """A transformer from timm that gives its last patch features, after the final norm.
+    """A transformer from timm that returns its last patch features, after the final norm.
 
     Images of any size: the position embedding is interpolated, and images are padded at the
     right and at the bottom to whole patches.
@@ -27,7 +27,8 @@ class ViTEncoder(nn.Module):
         channels: channels of the features.
 
     Raises:
-        ValueError: the encoder is no plain vision transformer. Else as ``encoders.create``.
+        ValueError: the encoder is not a plain vision transformer. Otherwise as
+            :func:`~semiseg_lib.models.encoders.create`.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -44,7 +45,7 @@ class ViTEncoder(nn.Module):
         self.channels: int = self.network.embed_dim
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to features (B, D, ceil(H/patch), ceil(W/patch))."""
+        """Return features (B, D, ceil(H/patch), ceil(W/patch)) of images (B, 3, H, W) in [0, 1]."""
         return self.network.forward_intermediates(
             self.normalise(images), indices=1, norm=True, intermediates_only=True
         )[0]
@@ -57,7 +58,7 @@ class ViTSegmenter(Segmenter):
     to. The sides of images must be multiples of 4.
 
     Args:
-        encoder: gives the patch features.
+        encoder: images (B, 3, H, W) to patch features.
         num_classes: C, background included.
         width: channels of the head.
         box_channels: channels of the box maps that it also reads; 0 for images only.
@@ -94,7 +95,7 @@ class ViTSegmenter(Segmenter):
         """Return the encoder's features, narrowed and enlarged to stride 4.
 
         Raises:
-            ValueError: a size not divisible by 4.
+            ValueError: H or W is not divisible by 4.
         """
         height, width = images.shape[-2:]
         if height % self.stride or width % self.stride:

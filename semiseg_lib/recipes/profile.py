@@ -23,7 +23,7 @@ from semiseg_lib.training.options import TrainConfig
 
 @dataclass(frozen=True)
 class RoundsConfig(Configuration):
-    """Iterated pseudo-labelling.
+    """Options of iterated pseudo-labelling.
 
     Attributes:
         count: how many students there are, one after the other.

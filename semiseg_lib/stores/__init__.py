@@ -1,5 +1,5 @@
 """Stores: folders of files, written once and read often, whose manifest describes them."""
 
-from semiseg_lib.stores.store import Stale, Store
+import lazy_loader
 
-__all__ = ["Stale", "Store"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -45,7 +45,7 @@ class ImageStore:
 
     @cached_property
     def store(self) -> Store:
-        """The files with their manifest.
+        """Return the files with their manifest.
 
         Raises:
             ValueError: ``description`` uses a key that the store reserves.
@@ -63,7 +63,7 @@ class ImageStore:
 
     @property
     def complete(self) -> bool:
-        """Whether every file is written; their content is verified on reading."""
+        """Return whether every file is written; their content is verified on reading."""
         return self.store.finished
 
     def check_images(self, images: Sequence[str]) -> None:
@@ -131,7 +131,7 @@ class ImageStore:
 
     @cached_property
     def _entries(self) -> Mapping[str, dict[str, Any]]:
-        """The manifest entry of each file of a complete store."""
+        """Return the manifest entry of each file of a complete store."""
         members = self._members()
         if len(members) != self._file_count:
             raise self._stale(f"{len(members)} of {self._file_count} files are written")

@@ -137,7 +137,7 @@ class LogitsStore(ImageStore):
 
     @property
     def _size(self) -> int:
-        """Size on disk, in bytes."""
+        """Return the size on disk, in bytes."""
         return sum(path.stat().st_size for path in self.folder.glob("[0-9]*.safetensors"))
 
     @property

@@ -120,7 +120,7 @@ class PseudoLabelStore(ImageStore):
 
     @property
     def kept(self) -> float:
-        """Fraction of all pixels that have a label, in [0, 1].
+        """Return the fraction of all pixels that have a label, in [0, 1].
 
         Raises:
             StalePseudoLabels: as for reading an image.

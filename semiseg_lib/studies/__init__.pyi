@@ -1,3 +1,4 @@
+from . import comparison as comparison
 from .arms import Arm as Arm
 from .catalogue import LOOSE as LOOSE
 from .catalogue import MISSED as MISSED

@@ -14,6 +14,9 @@ import pytest
 import semiseg_lib
 from bookkit import api
 
+ONE_VALUE = r"(typing\.)?Literal\['[^']*'\]"
+"""The annotation of a field that has nothing to choose, such as the name of a method."""
+
 
 def entries() -> dict[str, Any]:
     """The functions and classes that have an entry on the page, by their names there."""
@@ -32,7 +35,8 @@ def documented(name: str, value: Any) -> Iterator[tuple[str, str, list[str]]]:
     if inspect.isfunction(value):
         yield name, inspect.getdoc(value) or "", parameters(value)
         return
-    own = [one.name for one in fields(value)] if is_dataclass(value) else []
+    own = [one.name for one in fields(value) if not re.fullmatch(ONE_VALUE, str(one.type))
+           ] if is_dataclass(value) else []
     if "__init__" in vars(value) and not own:
         own = parameters(value.__init__)
     yield name, value.__doc__ or "", own

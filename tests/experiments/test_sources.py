@@ -594,7 +594,7 @@ def test_runs_of_other_code_are_used_and_that_is_said_once(work, tiny, machine, 
 def test_a_run_of_a_registered_class_that_has_changed_is_used_and_that_is_said(
     work, tiny, machine, monkeypatch
 ):
-    """For each change once: the code of a method is no part of the run's identity."""
+    """For each change once: the code of a method is not part of the run's identity."""
     @dataclass(frozen=True)
     class MineConfig(SupervisedConfig):
         name: Literal["changing"] = "changing"
@@ -611,7 +611,7 @@ def test_a_run_of_a_registered_class_that_has_changed_is_used_and_that_is_said(
     cell(1.0)
     first = resolve(value, machine)
     assert re.search(r" with Mine [0-9a-f]{10}$", first.record["made with"][0]["code"])
-    said = "were made with code .* with Mine .*, here is .* with Mine .* no part of a run's"
+    said = "were made with code .* with Mine .*, here is .* with Mine .* not part of a run's"
     for sign, count in ((1.0, 0), (-5.0, 1), (-50.0, 1), (-5.0, 0)):
         cell(sign)
         with warnings.catch_warnings(record=True) as caught:

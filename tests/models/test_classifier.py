@@ -132,7 +132,7 @@ def test_every_parameter_learns():
 
 def test_one_small_image_cannot_train_and_a_larger_one_can():
     model = network().train()
-    with pytest.raises(ValueError, match=r"one image of 8x8 a batch .* at least 2 images"):
+    with pytest.raises(ValueError, match=r"one image of 8x8 per batch .* at least 2 images"):
         model(noise(1, 3, 8, 8))
     assert model(noise(1, 3, 9, 8)).isfinite().all()
     assert model.eval()(noise(1, 3, 8, 8)).isfinite().all()

@@ -227,7 +227,7 @@ def test_boxes_are_refused_by_the_builder_and_by_the_network():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"output_stride": 8}, "stride 32; output_stride is of no use"),
+        ({"output_stride": 8}, "stride 32; leave output_stride at 16"),
         ({"decoder_width": 2}, "width is 2; it must be at least 3"),
         ({"pyramid_momentum": 0.0}, r"pyramid_momentum is 0\.0"),
         ({"norm": "group"}, '"unet" only'),

@@ -69,7 +69,7 @@ class Histogram:
 
     @property
     def shares(self) -> np.ndarray:
-        """Fraction of all pixels, float64 (C + 2,), in [0, 1]."""
+        """Return fractions of all pixels, float64 (C + 2,), in [0, 1]."""
         return self.pixels / max(self.pixels.sum(), 1)
 
     def rows(self, width: int = 24) -> list[dict[str, str]]:

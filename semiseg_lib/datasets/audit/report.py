@@ -44,7 +44,7 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether anything must be fixed before training."""
+        """Return whether anything must be fixed before training."""
         return any(finding.severity == "FAIL" for finding in self.findings)
 
 

@@ -80,7 +80,7 @@ ORIGINAL = ("701_StillsRaw_full", "LabeledApproved_full")
 SEQUENCES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
 FRAMES = "frames"
 NEAR = 30
-"""Frames within a second of a held-out one are excluded: labelled ones are no nearer either."""
+"""Frames within a second of a held-out one are excluded: labelled ones are as far away."""
 
 ARCHIVE = Archive(
     "camvid.tgz", "md5:648371e4f3a833682afb39b08a3ce2aa",
@@ -157,7 +157,7 @@ class CamVidDataset(FileReader):
 
     @property
     def decoding(self) -> str:
-        """Format of the masks, colours or ids, and the conversion of colours."""
+        """Return the format of the masks, colours or ids, and the conversion of colours."""
         if not self.masks:
             return ""
         return f"colours, recipe {self.recipe}" if self.original else "ids"

@@ -57,7 +57,7 @@ class VOCDataset(FileReader):
 
     @property
     def decoding(self) -> str:
-        """The classes in the order of the ids in the masks."""
+        """Return the classes in the order of the ids in the masks."""
         return " ".join(self.file_classes)
 
     def image_path(self, name: str) -> Path:

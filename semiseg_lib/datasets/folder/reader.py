@@ -73,7 +73,7 @@ class FolderDataset(FileReader):
 
     @property
     def decoding(self) -> str:
-        """The classes of ``classes.txt`` when the folder was opened."""
+        """Return the classes of ``classes.txt`` when the folder was opened."""
         return "\n".join(self.file_classes)
 
     def image_path(self, name: str) -> Path:

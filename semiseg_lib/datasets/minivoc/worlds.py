@@ -82,7 +82,13 @@ class World:
 
 @dataclass(frozen=True)
 class Sizes(Configuration):
-    """Number of images in each split."""
+    """Number of images in each split.
+
+    Attributes:
+        labelled: training images with masks, which the labelled ones are sampled from.
+        unlabelled: training images whose masks are hidden.
+        val, test: images with masks for validation and test.
+    """
 
     labelled: int = 240
     unlabelled: int = 800

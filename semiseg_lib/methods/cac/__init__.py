@@ -35,10 +35,10 @@ class CACConfig(Configuration):
         temperature: tau, by which cosines are divided.
         threshold: gamma; only what the other crop is surer of than this is worth moving towards.
         start: share of the training that is over before unlabelled images are looked at.
-        crop: side of a crop over the side of the view that it is cut from, above 0, up to 1.
+        crop: side of a crop over the side of the view that it is cut from, in (0, 1].
             Labelled views are cut once, unlabelled ones twice. Published are crops of 320 pixels
             (Cityscapes 720) of the whole resized image.
-        stride: pixels of the image a cell of the feature grid; crops lie on this grid, so that
+        stride: pixels of the image per cell of the feature grid; crops lie on this grid, so that
             their cells do. A multiple of the network's stride.
         overlap: the two crops' intersection over union is at least this.
         flip: chance of a left-right flip of each crop; it is undone on the features.
@@ -49,7 +49,7 @@ class CACConfig(Configuration):
             crops; all of them if there are fewer. Published are as many of each crop and device.
         bank: earlier steps whose negatives still count.
         directional: only the less confident one of two cells moves; False moves both.
-        filtered: cells that are taken for the same class are no negatives; False: all others are.
+        filtered: whether cells that are predicted as the same class are left out of the negatives.
         ema_decay: decay of the network's moving average, which is deployed; 0 deploys the network
             itself, as published.
         hard: the labelled loss is the mean over hard pixels only; None for all of them.
@@ -82,7 +82,7 @@ class CACConfig(Configuration):
         for name in ("threshold", "start", "overlap", "flip", "crop"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
-                raise ValueError(f"cac.{name} is {value}; it must be 0 .. 1.")
+                raise ValueError(f"cac.{name} is {value}; it must be in [0, 1].")
         for name in ("crop", "temperature"):
             value = getattr(self, name)
             if value <= 0:

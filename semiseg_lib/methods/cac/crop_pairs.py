@@ -52,7 +52,7 @@ class Crops:
         Args:
             number: of the image in the batch.
             rows, columns: of its pixels, within its crop.
-            stride: pixels a cell.
+            stride: pixels per cell.
         """
         height, width = (side // stride for side in self.size)
         top, left = self.corners[number]

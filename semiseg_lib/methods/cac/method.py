@@ -186,7 +186,11 @@ def pulled(
 
 
 class CAC(SemiSupervised):
-    """Learn the masks, and features that do not depend on a pixel's surroundings (E6).
+    """Consistency of a pixel's features in different surroundings, beside the masks (E6).
+
+    Args:
+        config: the options.
+        network: ``network(images) -> logits (B, C, h, w)``, with a decoder.
 
     Raises:
         ValueError: the cells' stride is not a multiple of the network's.
@@ -208,7 +212,12 @@ class CAC(SemiSupervised):
             self.register_buffer("bank_labels", torch.full(slots, VOID))
 
     def labelled_part(self, part: Part, rng: np.random.Generator) -> Part:
-        """Return a crop of each labelled view, as large as those of the unlabelled ones."""
+        """Return a crop of each labelled view, as large as those of the unlabelled ones.
+
+        Args:
+            part: weak views with masks.
+            rng: draws the corners.
+        """
         return draw_crops(part.images, self.config.crop, self.config.stride, rng).cut(part)
 
     def unlabelled_loss(
@@ -225,7 +234,12 @@ class CAC(SemiSupervised):
         return logits[:count], self.consistency(cells, pair, rng)  # both terms of (E6), without w
 
     def draw(self, unlabelled: Part, rng: np.random.Generator) -> tuple[Pair, list[Part]]:
-        """Return two crops of every image (E1): where they lie, and what they show."""
+        """Return two crops of every image (E1): where they lie, and what they show.
+
+        Args:
+            unlabelled: weak views.
+            rng: draws corners, flips and colours.
+        """
         config = self.config
         # Where it differs: crops are cut from a view that has been scaled already (published: from
         # the image, resized for each pair), and StrongConfig's blur is wider (published: 5x5 pixels
@@ -272,6 +286,10 @@ class CAC(SemiSupervised):
 
     def negatives(self, cells: Cells, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Draw negatives (E5) from a step's cells and store them for later steps.
+
+        Args:
+            cells: those of all crops of the step.
+            rng: draws the negatives.
 
         Returns:
             their vectors (M, D), without gradient, and labels (M,), with those of earlier steps.

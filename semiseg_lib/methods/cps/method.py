@@ -70,6 +70,10 @@ class CPS(SemiSupervised):
     """Two networks that learn the masks and each other's labels, (E3); see the equations above.
 
     The moving average of f_1 is deployed; with ``ema_decay`` 0 it is f_1 itself, as published.
+
+    Args:
+        config: the options.
+        network, second: f_1 and f_2, ``network(images) -> logits (B, C, h, w)``.
     """
 
     uses_all_weights = True
@@ -84,7 +88,11 @@ class CPS(SemiSupervised):
         return cls(config, build(), build())
 
     def begin_with(self, finished: Sequence[Method]) -> None:
-        """Begin with two finished methods, each network with its own."""
+        """Load the networks of two finished methods, one each.
+
+        Args:
+            finished: two methods.
+        """
         first, second = finished
         self.begin_network_with(first)
         self.second.load_state_dict(second.network.state_dict())
@@ -98,11 +106,20 @@ class CPS(SemiSupervised):
         return self._plain(labelled, unlabelled)
 
     def labelled_logits(self, images: Tensor) -> list[Tensor]:
-        """Return both networks' logits."""
+        """Return both networks' logits, (B, C, h, w) each.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+        """
         return [self.network(images), self.second(images)]
 
     def labelled_loss(self, logits: Sequence[Tensor], masks: Tensor) -> Tensor:
-        """Return the sum over both networks in (E3)."""
+        """Return the sum over both networks in (E3).
+
+        Args:
+            logits: (B, C, h, w) of each network.
+            masks: int64 (B, H, W), 255 = void.
+        """
         of_one = super().labelled_loss
         return sum(of_one(one, masks) for one in logits)  # (E3), which lambda L_u joins
 

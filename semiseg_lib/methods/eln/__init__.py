@@ -79,7 +79,7 @@ class ELNConfig(Configuration):
         if min(self.weight, self.contrast, self.reset, *self.ratios) < 0:
             raise ValueError("eln.weight, contrast, ratios and reset must be at least 0.")
         if not 0 <= self.threshold <= 1:
-            raise ValueError(f"eln.threshold is {self.threshold}; it must be 0 .. 1.")
+            raise ValueError(f"eln.threshold is {self.threshold}; it must be in [0, 1].")
         if not 0 <= self.auxiliary_from <= self.unlabelled_from <= 1:
             raise ValueError(
                 f"eln.auxiliary_from is {self.auxiliary_from} and unlabelled_from "

@@ -132,7 +132,7 @@ def pixel_contrast(anchors: Tensor, others: Tensor, labels: Tensor, temperature:
 
 
 class ELN(AveragedMethod):
-    """Learn from the masks, and from the pixels that an error-localisation network trusts (E7).
+    """Training on the masks and on the pixels that an error-localisation network trusts (E7).
 
     Args:
         config: the options.
@@ -265,6 +265,9 @@ class ELN(AveragedMethod):
     def teach(self, unlabelled: Part) -> tuple[Tensor, Tensor, Tensor]:
         """Return what the teacher says of weak views where the error network trusts it (E4).
 
+        Args:
+            unlabelled: weak views.
+
         Returns:
             (labels int64 (B, H, W), void where it is not trusted and in padding; those of the
             features' cells (B, h, w), each trusted if all of its pixels are; features (B, D, h, w))
@@ -283,12 +286,20 @@ class ELN(AveragedMethod):
 
     @torch.no_grad()
     def error_map(self, images: Tensor) -> Tensor:
-        """Return how probably the deployed model is right: (B, 3, H, W) to float32 (B, H, W)."""
+        """Return the probability that the deployed model is right, float32 (B, H, W).
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+        """
         return self._right(images, self.head_logits(images))
 
     @torch.no_grad()
     def trusted_labels(self, images: Tensor) -> Tensor:
-        """Return the deployed model's labels, int64 (B, H, W), void where not trusted (E4)."""
+        """Return the deployed model's labels, int64 (B, H, W), void where not trusted (E4).
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+        """
         labels = most_likely(self(images).float())
         return labels.where(self.error_map(images) >= self.config.threshold, VOID)  # (E4)
 

@@ -29,7 +29,7 @@ class FixMatchConfig(Configuration):
         threshold: a pixel is learnt if the teacher's largest probability is at least this.
         strong: how far a strong view differs.
         cutmix: how strong views are mixed; None for not at all.
-        views: strong views an image; their losses are averaged.
+        views: strong views per image; their losses are averaged.
         feature_dropout: share of the feature maps that is dropped in a further, weak view (0.5 in
             UniMatch), which then makes up half of the unlabelled loss; 0 for no such view.
         ema_decay: decay of the moving average that teaches and is deployed; with 0 the student
@@ -55,7 +55,7 @@ class FixMatchConfig(Configuration):
             )
         if not 0 <= self.feature_dropout < 1:
             raise ValueError(
-                f"fixmatch.feature_dropout is {self.feature_dropout}; it must be 0 up, below 1."
+                f"fixmatch.feature_dropout is {self.feature_dropout}; it must be in [0, 1)."
             )
 
 

@@ -66,7 +66,12 @@ def dropped(features: Tensor, share: float, rng: np.random.Generator) -> Tensor:
 
 
 class FixMatch(SemiSupervised):
-    """Learn the masks and the teacher's sure labels, (E7); see the equations above."""
+    """Training on the masks and on the teacher's confident labels, (E7); see the equations above.
+
+    Args:
+        config: the options.
+        network: the student, ``network(images) -> logits (B, C, h, w)``.
+    """
 
     uses_all_weights = True
 
@@ -90,12 +95,22 @@ class FixMatch(SemiSupervised):
 
     @torch.no_grad()
     def teach(self, images: Tensor) -> Tensor:
-        """Return the teacher's labels of weak views (B, 3, H, W): int64 (B, H, W), (E1)."""
+        """Return the teacher's labels (E1), int64 (B, H, W), void where it is not sure.
+
+        Args:
+            images: weak views (B, 3, H, W) in [0, 1].
+        """
         # The average teaches, as in UniMatch's second version; in its first one the student does.
         return sure_labels(self.probabilities(images), self.config.threshold)  # q of (E1)
 
     def strong_part(self, unlabelled: Part, labels: Tensor, rng: np.random.Generator) -> Part:
-        """Return a strong view of every image, mixed, with its labels as masks, (E2)."""
+        """Return a strong view of every image, mixed, with its labels as masks, (E2).
+
+        Args:
+            unlabelled: weak views.
+            labels: int64 (B, H, W) of the weak views.
+            rng: draws colours, blur and rectangles.
+        """
         # UniMatch pastes from partner images of their own; here from the next image of the batch.
         mix = draw_mix(unlabelled.images, self.config.cutmix, rng)
         strong = strong_view(unlabelled.images, self.config.strong, rng)

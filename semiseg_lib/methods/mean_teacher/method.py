@@ -65,7 +65,12 @@ def ramp_up(progress: float, share: float) -> float:
 
 
 class MeanTeacher(SemiSupervised):
-    """Learn the masks and the teacher's probabilities, (E5); see the equations above."""
+    """Training on the masks and on the teacher's probabilities, (E5); see the equations above.
+
+    Args:
+        config: the options.
+        network: the student, ``network(images) -> logits (B, C, h, w)``.
+    """
 
     uses_all_weights = True
 

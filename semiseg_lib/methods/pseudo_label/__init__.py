@@ -19,13 +19,13 @@ from semiseg_lib.methods.registry import Declared
 
 @dataclass(frozen=True)
 class Selection(Configuration):
-    """Which pixels of a teacher's label are kept.
+    """Selection of the pixels of a teacher's label that are kept.
 
     Attributes:
         keep: ``all`` of them, as published; the ``confident`` ones; or of each class the same
             share, its most confident pixels (``balanced``).
         threshold: for ``confident``: the least probability of the chosen class.
-        share: for ``balanced``: how much of each class is kept, 0 .. 1.
+        share: for ``balanced``: how much of each class is kept, in [0, 1].
     """
 
     keep: Literal["all", "confident", "balanced"] = "all"
@@ -35,7 +35,8 @@ class Selection(Configuration):
     def __post_init__(self) -> None:
         for name in ("threshold", "share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"selection.{name} is {getattr(self, name)}; it must be 0 .. 1.")
+                value = getattr(self, name)
+                raise ValueError(f"selection.{name} is {value}; it must be in [0, 1].")
 
 
 @dataclass(frozen=True)

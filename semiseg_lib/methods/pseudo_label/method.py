@@ -58,7 +58,7 @@ def balanced_thresholds(
     Args:
         probabilities: of every image, (C, H, W).
         num_classes: C.
-        share: rho, 0 .. 1.
+        share: rho, in [0, 1].
     """
     counts = torch.zeros(num_classes, LEVELS + 1, dtype=torch.int64)
     for one in probabilities:
@@ -108,6 +108,10 @@ class PseudoLabel(AveragedMethod):
 
     Its images come as the labelled part of a batch in either stage: what tells the stages apart
     is who labelled them.
+
+    Args:
+        config: the options.
+        network: the student, ``network(images) -> logits (B, C, h, w)``.
     """
 
     uses_all_weights = True

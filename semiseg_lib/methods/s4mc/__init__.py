@@ -44,8 +44,8 @@ class S4MCConfig(Configuration):
         indicator: how sure a pixel is: the largest probability minus the second largest
             (``margin``), the largest one (``confidence``), or minus the entropy (``entropy``).
         neighbours: which pixels around may support a pixel, 4 or 8.
-        support: k, how many of them do: for each class those that believe in it most, in turn.
-        beta: how far a neighbour counts, 0 .. 1; with 0 nothing is refined.
+        support: k, how many of them do: for each class those that give it the highest probability.
+        beta: how far a neighbour counts, in [0, 1]; with 0 nothing is refined.
         expectation: E_c for each class, how often a neighbour of a pixel of the class has the
             class, too; () measures it in the masks that training sees. Published is a list.
         void_differs: in measuring, a void neighbour is one of another class; False leaves it out.
@@ -89,14 +89,14 @@ class S4MCConfig(Configuration):
                 raise ValueError(f"s4mc.{name} is {getattr(self, name)}; it must be at least 0.")
         for name in ("beta", "drop", "start"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"s4mc.{name} is {getattr(self, name)}; it must be 0 .. 1.")
+                raise ValueError(f"s4mc.{name} is {getattr(self, name)}; it must be in [0, 1].")
         if self.neighbours not in (4, 8) or not 1 <= self.support <= self.neighbours:
             raise ValueError(
                 f"s4mc.neighbours is {self.neighbours} and support {self.support}; there are 4 or "
                 "8 neighbours, of which at least one gives support."
             )
         if not all(0 <= share <= 1 for share in self.expectation):
-            raise ValueError(f"s4mc.expectation is {self.expectation}; all must be 0 .. 1.")
+            raise ValueError(f"s4mc.expectation is {self.expectation}; all must be in [0, 1].")
 
 
 DECLARED = (Declared(

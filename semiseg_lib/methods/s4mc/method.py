@@ -20,10 +20,10 @@ S                 view          strong view: gives each image colours of its own
 M                 view          CutMix: pastes a rectangle of the next image onto each
 q, s              (B, C, H, W)  probabilities of the teacher (the moving average) and the student
 yhat              (B, H, W)     the teacher's labels, mixed, never refined
-p, ptilde         (B, C, H, W)  what the teacher believes of mixed images, and refined
+p, ptilde         (B, C, H, W)  the teacher's probabilities of mixed images, and refined
 p_(1), p_(2)      (B, H, W)     a pixel's largest and second largest probability
 kappa             (B, H, W)     how sure a pixel is: its margin
-n                 (B, C, H, W)  what the neighbour believes that believes in a class most
+n                 (B, C, H, W)  the largest probability of each class among the neighbours
 E                 (C,)          how often a neighbour has the pixel's class c
 beta              number        how far a neighbour counts, exp(-1/2)
 t                 number        share of the training that is done
@@ -137,10 +137,10 @@ def refine(
     """Return the probabilities (E4) that the pixel or a supporting neighbour has the class.
 
     P(A or B) = P(A) + P(B) - P(A and B), and where a pixel has class c, so has its neighbour with
-    probability E_c: P(A and B) is taken as p E_c, or as p n if that is more. With the neighbour n
-    that believes in the class most, p becomes p + beta [n - max(p n, p E)]; then the same with the
-    second, up to ``support``. Nothing is normalised: the sum over classes is not 1. Where n < p E
-    the probability falls, as in no union of events, for P(A and B) is taken to be above P(B).
+    probability E_c: P(A and B) is taken as p E_c, or as p n if that is more. With the neighbours'
+    highest probability n of the class, p becomes p + beta [n - max(p n, p E)]; then the same with
+    the second highest, up to ``support``. Nothing is normalised: the sum over classes is not 1.
+    Where n < p E the probability falls, unlike that of a union: P(A and B) is taken above P(B).
 
     Args:
         probabilities: (B, C, H, W) in [0, 1]; 0 where there is no image.
@@ -180,7 +180,12 @@ def threshold(indicators: Tensor, shown: Tensor, dropped: float) -> Tensor:
 
 
 class S4MC(SemiSupervised):
-    """Learn the labels (E8) of the pixels that their neighbours support (E6).
+    """Training on the labels (E8) of the pixels that their neighbours support (E6).
+
+    Args:
+        config: the options.
+        network: ``network(images) -> logits (B, C, h, w)``.
+        num_classes: C, background included.
 
     Attributes:
         same, pairs: int64 (C,), what :func:`agreement` found in all labelled views up to now; with
@@ -215,7 +220,12 @@ class S4MC(SemiSupervised):
         return (self.same / self.pairs.clamp(min=1)).where(self.pairs > 0, 1.0)  # (E3)
 
     def labelled_part(self, part: Part, rng: np.random.Generator) -> Part:
-        """Count in the labelled views how often neighbours agree (E3); return the views."""
+        """Count in the labelled views how often neighbours agree (E3); return the views.
+
+        Args:
+            part: weak views with masks.
+            rng: unused.
+        """
         if self.config.weight and self.training:
             same, pairs = agreement(
                 part.masks, len(self.pairs), self.config.neighbours, part.inside,
@@ -240,11 +250,20 @@ class S4MC(SemiSupervised):
         """Return w, times labelled over unlabelled images where the lists are not equally long.
 
         That factor of the published code is 1 there: its list of labelled images is repeated.
+
+        Args:
+            progress: the share of the training that is done, in [0, 1].
         """
         return self.config.weight * self.config.list_ratio
 
     def student_part(self, unlabelled: Part, progress: float, rng: np.random.Generator) -> Part:
-        """Return what the student sees and the labels of the pixels kept (E6), the others void."""
+        """Return what the student sees and the labels of the pixels kept (E6), the others void.
+
+        Args:
+            unlabelled: weak views.
+            progress: the share of the training that is done, in [0, 1].
+            rng: draws colours, blur and rectangles.
+        """
         mix = draw_mix(unlabelled.images, self.config.cutmix, rng)
         strong = self.config.strong
         images = strong_view(unlabelled.images, strong, rng) if strong else unlabelled.images
@@ -258,7 +277,7 @@ class S4MC(SemiSupervised):
 
         Args:
             images: weak views (B, 3, H, W), not mixed; ``mix`` says how they will be.
-            shown: bool (B, H, W), which pixels of the mixed images are no padding.
+            shown: bool (B, H, W), False where the mixed images show padding.
             progress: the share of the training that is done.
         """
         config = self.config

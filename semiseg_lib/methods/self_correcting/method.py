@@ -61,7 +61,7 @@ from semiseg_lib.methods.self_correcting import AncillaryConfig, ConvPrimaryConf
 
 
 class BoxAttention(nn.Module):
-    """Multiply features by ``sigmoid(convolution(box maps))``, (E1).
+    """Product of features and ``sigmoid(convolution(box maps))``, (E1).
 
     The box maps are resized to the features by area, so that a map's value is the share of the
     cell that lies in a box and small boxes do not vanish. A 3x3 convolution makes one attention
@@ -74,7 +74,7 @@ class BoxAttention(nn.Module):
     do: it cancels. And at 1/2 the sigmoid's slope is greatest.
 
     Args:
-        box_channels: channels of the box maps: one a class, background included.
+        box_channels: channels of the box maps, one per class, background included.
         channels: channels of the features.
     """
 
@@ -199,7 +199,12 @@ class ConvCorrection(nn.Module):
 
 
 class Ancillary(AveragedMethod):
-    """p_anc(y | x, b): supervised on the images that have masks and boxes, (E2)."""
+    """p_anc(y | x, b): supervised on the images that have masks and boxes, (E2).
+
+    Args:
+        config: the options.
+        network: ``network(images, box_maps) -> logits (B, C, h, w)``.
+    """
 
     uses_all_weights = True
     uses_boxes = True
@@ -223,7 +228,14 @@ class Ancillary(AveragedMethod):
         return super().head_logits(images, self.seen_of_boxes(box_maps))
 
     def seen_of_boxes(self, box_maps: Tensor | None) -> Tensor | None:
-        """Return what the network reads of box maps (B, C, H, W): all, or one heat map."""
+        """Return what the network reads of box maps.
+
+        Args:
+            box_maps: (B, C, H, W); None passes through.
+
+        Returns:
+            the maps of all classes, or one heat map (B, 1, H, W).
+        """
         if box_maps is None or self.config.boxes == "class maps":
             return box_maps
         return 1 - box_maps[:, :1]
@@ -233,6 +245,10 @@ class Primary(AveragedMethod):
     """p(y | x): learns the masks of F and, on W, the (corrected) labels of the ancillary, (E7).
 
     F and W share every batch and every forward pass, so batch normalisation sees both.
+
+    Args:
+        config: the options.
+        network: ``network(images) -> logits (B, C, h, w)``.
     """
 
     uses_all_weights = True
@@ -287,6 +303,11 @@ class ConvPrimary(AveragedMethod):
     that takes no gradient.
 
     Both stages have the same weights, so that ``full`` can load what ``start`` has learnt.
+
+    Args:
+        config: the options.
+        network: ``network(images) -> logits (B, C, h, w)``.
+        correction: makes the logits of q from both models' logits.
     """
 
     uses_all_weights = True
@@ -310,7 +331,11 @@ class ConvPrimary(AveragedMethod):
         return cls(config, build(), ConvCorrection(num_classes, config.width))
 
     def begin_with(self, finished: Sequence[Method]) -> None:
-        """Everything, the correction too, goes on from what the first stage has learnt."""
+        """Load the weights of the first stage, those of the correction included.
+
+        Args:
+            finished: one method of stage ``start``.
+        """
         (start,) = finished
         self.load_state_dict(start.state_dict())
 

@@ -1,7 +1,7 @@
 """Supervised training: the masks that there are, and nothing else. The bar for every method.
 
-It is no paper's: the cross-entropy of every labelled pixel. With strong views it is the control of
-the methods that learn from them.
+It belongs to no paper: the cross-entropy of every labelled pixel. With strong views it is the
+control of the methods that learn from them.
 """
 
 from __future__ import annotations

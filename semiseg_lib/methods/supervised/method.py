@@ -40,7 +40,12 @@ def strong_part(
 
 
 class Supervised(AveragedMethod):
-    """Learn the masks; see the equations above."""
+    """Training on the masks; see the equations above.
+
+    Args:
+        config: the options.
+        network: ``network(images) -> logits (B, C, h, w)``.
+    """
 
     uses_all_weights = True
 

@@ -1,0 +1,9 @@
+from . import boxes as boxes
+from .cutmix import Mix as Mix
+from .loader import sampled_indices as sampled_indices
+from .options import THREE_BOXES as THREE_BOXES
+from .options import CutMixConfig as CutMixConfig
+from .options import StrongConfig as StrongConfig
+from .part import Batch as Batch
+from .part import Part as Part
+from .weak_view import DRAWS as DRAWS

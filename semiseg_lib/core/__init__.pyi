@@ -1,0 +1,2 @@
+from . import paths as paths
+from .fingerprint import Configuration as Configuration

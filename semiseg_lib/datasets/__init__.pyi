@@ -1,0 +1,13 @@
+from . import audit as audit
+from . import camvid as camvid
+from . import devkit as devkit
+from . import labels as labels
+from . import lists as lists
+from . import minivoc as minivoc
+from . import splits as splits
+from .dataset import Dataset as Dataset
+from .dataset import DatasetOptions as DatasetOptions
+from .dataset import find as find
+from .dataset import names as names
+from .dataset import register as register
+from .dataset import usable as usable
