@@ -21,7 +21,7 @@ ON_CPU = ["--device", "cpu"]
 FOLDER = ["--dataset", "folder", "--profile", "smoke", *ON_CPU]
 DOCUMENTS = {
     "doctor": ["failed", "findings"],
-    "data minivoc --profile smoke": ["classes", "folder", "lists"],
+    "data minivoc --profile smoke": ["classes", "lists", "path"],
     "data check minivoc": ["dataset", "failed", "findings"],
     "data split minivoc --labelled 8 --out {out}/list.txt": [
         "labelled", "list", "of", "seed", "sha256"],
@@ -34,8 +34,8 @@ DOCUMENTS = {
     "predict {root}/images --run {run} --out {out}/labels --device cpu": [
         "classes", "labels", "run", "weights"],
     "run {run} --root {root} --device cpu": ["config", "run"],
-    "runs --root {root}": ["folder", "items"],
-    "runs prune --root {root} --yes": ["folder", "kept", "removed"],
+    "runs --root {root}": ["items", "work"],
+    "runs prune --root {root} --yes": ["kept", "removed", "work"],
     "compare --profile laptop": ["against", "dataset", "missing", "profile", "ratio", "rows"],
 }
 """{command: the keys of its document}, in an order in which each finds what it needs."""

@@ -6,7 +6,6 @@ What needs torch is imported when a command runs, so that help and wrong flags a
 from __future__ import annotations
 
 import io
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ import semiseg_lib
 from semiseg_lib.cli import commands, data, runs
 from semiseg_lib.cli.renamed import refuse_old_names
 from semiseg_lib.core import escaping
-from semiseg_lib.core.terminal import Style, give, say, written_as
+from semiseg_lib.core.terminal import Style, discard_output, flush, give, say, written_as
 
 DESCRIPTION = (
     "Semi-supervised semantic segmentation, stage by stage. `semiseg COMMAND --help` lists a "
@@ -39,14 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with written_as(style):
             code = _run(arguments)
-            sys.stdout.flush()
+            flush()
             return code
     except SystemExit as stopped:
         if not stopped.code and len(arguments) > 1 and {"-h", "--help"} & set(arguments):
             say("Also --quiet and --json, as every command: see `semiseg --help`.")
         raise
     except BrokenPipeError:  # such as `semiseg runs | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 1
     except EXPECTED as error:
         say(f"semiseg: {error}", sys.stderr)

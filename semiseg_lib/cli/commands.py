@@ -175,7 +175,7 @@ def logits(common: CommonFlags = Common()) -> None:
     """Store the ancillary's logits of all unlabelled images."""
     logits = story.logits(common.chosen("ancillary"), common.seed)
     store = experiments.resolve(logits, common.machine)
-    give({"folder": store.folder, "images": len(store.names),
+    give({"path": store.folder, "images": len(store.names),
           "bytes per image": store.bytes_per_image},
          f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
          f"{shown(store.folder)}")

@@ -59,7 +59,7 @@ def minivoc(common: CommonFlags = Common()) -> None:
     folder = data.source.folder
     table = results_table([{**row, "images": str(row["images"])} for row in rows])
     text = f"{table}\nclasses: {escaping.listed(data.classes)}"
-    give({"lists": rows, "classes": list(data.classes), "folder": folder},
+    give({"lists": rows, "classes": list(data.classes), "path": folder},
          text if folder is None else f"{text}\nfolder:  {shown(folder)}")
 
 
@@ -85,7 +85,7 @@ def _command(dataset: datasets.Dataset, download: Download) -> Callable[..., int
              "": "" if one.complete else "← not whole"} for one in counts
         ])
         whole = all(one.complete for one in counts)
-        give({"folder": root, "whole": whole, "counts": [
+        give({"path": root, "whole": whole, "counts": [
             {"files": one.what, "found": one.found, "whole": one.expected} for one in counts
         ]}, f"{table}\n" + ("All there." if whole else "Some of it is missing: if no subset was "
                             "meant, move the folder away and run the same command again."))
@@ -119,7 +119,7 @@ def frames(
     counts = {
         video: extract_frames(video, folder / video.stem, every, size) for video in videos
     }
-    give({"videos": [{"video": video, "frames": count, "folder": folder / video.stem}
+    give({"videos": [{"video": video, "frames": count, "path": folder / video.stem}
                      for video, count in counts.items()]},
          "\n".join(f"{count} frames of {escaping.visible(video.name)} in "
                    f"{shown(folder / video.stem)}" for video, count in counts.items()))

@@ -28,7 +28,7 @@ def list_runs(root: Path | None = None) -> None:
 
     items = inventory(root)
     found = prunable(items)
-    give({"folder": work_root(), "items": [
+    give({"work": work_root(), "items": [
         {"path": one.path, "state": one.state, "bytes": one.size, "why": one.why,
          "prunable": one in found} for one in items
     ]}, _table(items))
@@ -56,7 +56,7 @@ def prune(root: Path | None = None, yes: bool = False) -> None:
         said = f"Removed {len(removed)}, {_megabytes(removed)}."
         if len(removed) < len(found):
             said += f" Kept {len(found) - len(removed)} that were written again meanwhile."
-    give({"folder": work_root(), "removed": [one.path for one in removed],
+    give({"work": work_root(), "removed": [one.path for one in removed],
           "kept": [one.path for one in found if one not in removed]}, said)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -75,6 +76,16 @@ def give(result: Mapping[str, Any], text: object) -> None:
         _write(json.dumps(_plain(result), indent=1, allow_nan=False), sys.stdout)
     else:
         _write(text, sys.stdout)
+
+
+def flush() -> None:
+    """Write out what standard output holds back; raise BrokenPipeError if nobody reads it."""
+    sys.stdout.flush()
+
+
+def discard_output() -> None:
+    """Send what is still written to standard output nowhere, so that the exit does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def progress_bar(iterable: Iterable | None = None, desc: str | None = None, **options: Any) -> tqdm:

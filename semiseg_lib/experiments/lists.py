@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.core.durable import Damaged
+from semiseg_lib.core.durable import Damaged, read_json
 from semiseg_lib.core.escaping import listed, visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.datasets.digest import image_set_hashes
@@ -16,7 +16,7 @@ from semiseg_lib.experiments.identity import Identity, Inputs, as_scored, run_of
 from semiseg_lib.experiments.places import stored_lists
 from semiseg_lib.experiments.values import Value
 from semiseg_lib.stores.store import MANIFEST, is_set_aside
-from semiseg_lib.training.run_folder import WEIGHTS, RunFolder
+from semiseg_lib.training.run_folder import LISTS, WEIGHTS, RunFolder
 
 SHOWN = 3
 """How many names a message gives as examples."""
@@ -171,3 +171,19 @@ def has_lost_manifest(run: Path) -> bool:
 def _examples(names: Sequence[str]) -> str:
     more = ", …" if len(names) > SHOWN else ""
     return listed(names[:SHOWN]) + more
+
+
+def reason_to_restart(folder: RunFolder, lists: Mapping[str, Any]) -> str:
+    """Return why an interrupted run cannot continue from its checkpoint; "" if it can."""
+    try:
+        begun = read_json(folder.path / LISTS)
+    except FileNotFoundError as error:
+        return f"{shown(Path(error.filename))} is missing."
+    except Damaged as error:
+        return error.problem
+    if begun.get("identity") != lists["identity"]:
+        return f"{shown(folder.path / LISTS)} is that of another run."
+    before, now = begun["sources"], lists["sources"]
+    if others := [name for name in now if before.get(name) != now[name]]:
+        return f"{shown(folder.path)} has learnt from other bytes of its {' and '.join(others)}."
+    return ""

@@ -25,7 +25,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
-from semiseg_lib.core.durable import Damaged, locked, read_json
+from semiseg_lib.core.durable import Damaged, locked
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.provenance import state_of_machine
 from semiseg_lib.core.terminal import say
@@ -39,7 +39,7 @@ from semiseg_lib.experiments.identity import (
     boxed_part,
     run_of,
 )
-from semiseg_lib.experiments.lists import explain_new_work, lists_of
+from semiseg_lib.experiments.lists import explain_new_work, lists_of, reason_to_restart
 from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.experiments.places import (
     digest_of_bytes,
@@ -61,7 +61,7 @@ from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 from semiseg_lib.stores.store import Stale, Store
 from semiseg_lib.training.loop import make_accelerator
-from semiseg_lib.training.run_folder import LISTS, RunFolder
+from semiseg_lib.training.run_folder import RunFolder
 
 NOT_KEPT = ("what was stored before is still there; what was begun in its place is not continued, "
             "the same command begins again")
@@ -238,7 +238,7 @@ class _Resolver:
             aside = shown(folder.store.set_aside())
             say(f"{problem} The run is set aside as {aside} and made again.", sys.stderr)
         lists = lists_of(self.inputs, identity, sources)
-        if folder.has_checkpoint and (problem := _doubt(folder, lists)):
+        if folder.has_checkpoint and (problem := reason_to_restart(folder, lists)):
             folder.set_checkpoints_aside()
             say(f"{problem} It starts again from its first step; its checkpoints are set aside "
                 "beside it as *.damaged.", sys.stderr)
@@ -409,22 +409,6 @@ def _rewritten(parts: Mapping[str, Any], sources: Mapping[str, str]) -> str:
         if not isinstance(part, Trained) and digest_of_bytes(part.folder) != sources[name]:
             return (f"{shown(part.folder)} was written anew while something was made from it. Run "
                     "the same command again: it takes what is there now.")
-    return ""
-
-
-def _doubt(folder: RunFolder, lists: Mapping[str, Any]) -> str:
-    """Return why an interrupted run cannot continue from its checkpoint; "" if it can."""
-    try:
-        begun = read_json(folder.path / LISTS)
-    except FileNotFoundError as error:
-        return f"{shown(Path(error.filename))} is missing."
-    except Damaged as error:
-        return error.problem
-    if begun.get("identity") != lists["identity"]:
-        return f"{shown(folder.path / LISTS)} is that of another run."
-    before, now = begun["sources"], lists["sources"]
-    if others := [name for name in now if before.get(name) != now[name]]:
-        return f"{shown(folder.path)} has learnt from other bytes of its {' and '.join(others)}."
     return ""
 
 

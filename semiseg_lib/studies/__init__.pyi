@@ -9,7 +9,6 @@ from .catalogue import method as method
 from .catalogue import primary as primary
 from .marks import SIGN as SIGN
 from .marks import mark_of as mark_of
-from .records import Records as Records
 from .records import current as current
 from .records import dataset_of as dataset_of
 from .records import read as read
@@ -17,6 +16,7 @@ from .records import read_costs as read_costs
 from .records import read_together as read_together
 from .records import record_path as record_path
 from .records import run as run
+from .rows import Records as Records
 from .scores import Rounds as Rounds
 from .scores import judges_fairly as judges_fairly
 from .scores import percent as percent

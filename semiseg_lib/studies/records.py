@@ -50,6 +50,7 @@ from semiseg_lib.studies.origins import (
     origin_of,
     weights_by_arm,
 )
+from semiseg_lib.studies.rows import Records
 
 MEASURED = Path(__file__).parent / "measured"
 """The records that come with the package."""
@@ -63,74 +64,6 @@ OTHER_TEST = "scored on other test images than the newest row"
 NOT_YET = "made by today's code, which do not cover the legacy rows yet"
 FROM_VERSION_CONTROL = "Take the file from the version control again."
 MAKE_AGAIN = "Delete it and make it again with `{}`."
-
-
-@dataclass(frozen=True)
-class Records:
-    """The scores of one study, all current or all legacy.
-
-    Attributes:
-        rows: one dict for each arm and seed: ``arm``, ``seed``, ``config`` and the scores; of
-            current rows also ``identity``, ``images``, ``data``, ``data of all arms``, ``weights``,
-            ``commit``, ``date`` and ``made with``.
-        profile: the profile that made them.
-        legacy: the commits that made legacy rows, sorted; () for current rows.
-        left_out: the number of stored rows that are left out, by reason.
-        of_other_images: the studies read together with this one that were made from other files.
-    """
-
-    rows: list[dict]
-    profile: str
-    legacy: tuple[str, ...] = ()
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    of_other_images: tuple[str, ...] = ()
-
-    @property
-    def sign(self) -> str:
-        """Return the suffix of a row's name: `` †`` for legacy rows, else ""."""
-        return f" {marks.SIGN}" if self.legacy else ""
-
-    @property
-    def mark(self) -> str:
-        """Return the note under a table of these rows; "" for current rows of one state."""
-        if self.legacy:
-            return marks.mark_of(self.legacy)
-        states = [marks.state_of(row) for row in self.rows]
-        said = (marks.mark_of_images(self.of_other_images),
-                marks.mark_of_machines(one.machine for one in states),
-                marks.mark_of_code(one.code for one in states))
-        return " ".join(filter(None, said))
-
-    @property
-    def left_out_text(self) -> str:
-        """Return a sentence on the stored rows that are left out and why; "" for none."""
-        if not self.left_out:
-            return ""
-        said = ", ".join(f"{count} {why}" for why, count in self.left_out.items())
-        return f"Stored rows that are left out: {said}."
-
-    @property
-    def made_with(self) -> str:
-        """Return the states of the machine and the versions of the code that made the rows."""
-        if self.legacy:
-            return "unknown; legacy rows do not say what made them"
-        return marks.states_in_words(self.rows)
-
-    @property
-    def on_gpu(self) -> bool:
-        """Return whether every row was made on a GPU."""
-        return not self.legacy and all(
-            one["machine"]["gpu"] for row in self.rows for one in row["made with"]
-        )
-
-    def scores(self, arm: str, score: str = "test") -> list[float]:
-        """Return one score of an arm in percent, seeds ascending."""
-        rows = sorted((r for r in self.rows if r["arm"] == arm), key=lambda r: r["seed"])
-        return [row[score] for row in rows if score in row]
-
-    def seeds(self, arm: str) -> list[int]:
-        """Return the seeds of an arm, ascending."""
-        return sorted(row["seed"] for row in self.rows if row["arm"] == arm)
 
 
 @dataclass

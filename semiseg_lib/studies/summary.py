@@ -8,7 +8,7 @@ from semiseg_lib.core.escaping import markdown
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.marks import NO_SETTINGS
-from semiseg_lib.studies.records import Records
+from semiseg_lib.studies.rows import Records
 
 PHOTOGRAPHS = "photographs"
 """The study of self-correction on real images; the others on real images have no boxes."""
