@@ -57,8 +57,8 @@ def test_a_home_folder_is_expanded_in_flags(tmp_path, monkeypatch, given):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
-    assert main(["data", "split", "minivoc", "--labelled", "8", *given]) == 0
-    assert len((tmp_path / "drawn.txt").read_text().split()) == 8
+    assert main(["data", "split", "digits", "--labelled", "10", *given]) == 0
+    assert len((tmp_path / "drawn.txt").read_text().split()) == 10
 
 
 SCRIPT = """

@@ -147,7 +147,7 @@ def test_whatever_file_of_the_library_changes_the_chapters_are_run_again(
 def test_a_damaged_ledger_runs_every_chapter_again(executed, tmp_path):
     """What it says of one chapter is not believed where a bit of it is another's."""
     ledger = tmp_path / "out" / build.LEDGER
-    with each_flip(ledger, 20) as flips:
+    with each_flip(ledger, 8) as flips:
         for _ in flips:
             assert executed() == ["01_small", "02_small"]
             assert executed() == []
