@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +25,7 @@ from bookkit.description import (
     write_between,
     write_chapter_table,
 )
+from bookkit.inputs import are_unchanged, states_of
 from bookkit.notebook import (
     ChapterFailed,
     first_figure,
@@ -40,11 +40,9 @@ from bookkit.results import (
     write_results_page,
 )
 from bookkit.schedule import default_jobs, run_together
-from semiseg_lib import datasets
 from semiseg_lib.core.durable import Damaged, atomic_write, read_json, write_json
-from semiseg_lib.core.paths import CHECKOUT, reading_root, shown, work_root
+from semiseg_lib.core.paths import CHECKOUT, shown, work_root
 from semiseg_lib.core.terminal import say
-from semiseg_lib.datasets.digest import file_status
 from semiseg_lib.stores.store import MANIFEST
 
 SOURCES = CHECKOUT / "notebooks"
@@ -96,7 +94,6 @@ def execute(
     ledger = _read_ledger(destination / LEDGER)
     minutes: dict[str, float] = {}
     used: dict[str, dict[str, str]] = {}
-    data = data_states()
     states = {
         chapter.file: {"profile": profile, "hash": _source_hash(SOURCES / f"{chapter.file}.py")}
         for chapter in wanted
@@ -104,9 +101,7 @@ def execute(
     for name, state in states.items():
         done = ledger.get(name, {})
         unchanged = {key: done.get(key) for key in state} == state
-        same_data = "data" in done and all(
-            state_of(one, data) == it for one, it in done["data"].items()
-        )
+        same_data = "data" in done and are_unchanged(done["data"])
         whole = done.get("sha256") == _sha256(destination / f"{name}.ipynb")
         if unchanged and same_data and whole and not force:
             minutes[name] = done["minutes"]
@@ -121,14 +116,15 @@ def execute(
         with TemporaryDirectory() as folder:
             opened = Path(folder) / "opened.txt"
             opened.touch()
+            started_ns = time.time_ns()
             try:
                 spent = _run_into(source, target, profile, threads=1 if jobs > 1 else None,
                                   stop=stop, opened=opened)
             except ChapterFailed:
                 _say(chapter.file, "failed; no further chapter is started")
                 raise
-            lines = sorted({*opened.read_text("utf-8", "surrogateescape").splitlines()})
-        used[chapter.file] = {line: state_of(line, data) for line in lines}
+            lines = opened.read_text("utf-8", "surrogateescape").splitlines()
+        used[chapter.file] = states_of(lines, started_ns)
         return spent
 
     with closing(run_together(missing, run, jobs, stop)) as ended:
@@ -142,46 +138,6 @@ def execute(
             write_json(destination / LEDGER, ledger)
     return ({chapter.file: minutes[chapter.file] for chapter in wanted},
             [chapter.file for chapter in missing])
-
-
-def state_of(looked_for: str, data: Mapping[str, str]) -> str:
-    """Return the state of what a chapter looked for, ``absent`` if it is not there.
-
-    Args:
-        looked_for: a line of :func:`semiseg_lib.core.looked_for.note`.
-        data: the result of :func:`data_states`.
-    """
-    kind, _, name = looked_for.partition(" ")
-    if kind == "dataset":
-        return data.get(name, "unknown")
-    if kind == "package":
-        return "there" if importlib.util.find_spec(name) else "absent"
-    path = Path(name)
-    return " ".join(map(str, file_status(path))) if path.is_file() else "absent"
-
-
-def data_states() -> dict[str, str]:
-    """Return, for each dataset that lies in a folder, a digest of its place and its files' status.
-
-    ``absent`` for one that is not where the environment says. A file whose status has not changed
-    has not changed either; see :func:`semiseg_lib.datasets.digest.file_status`.
-    """
-    states = {}
-    for dataset in datasets.usable():
-        if not (dataset.needs_root and dataset.marks):
-            continue
-        try:
-            folder = dataset.folder(reading_root())
-        except FileNotFoundError:
-            states[dataset.name] = "absent"
-            continue
-        digest = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape"))
-        walk = os.walk(folder, followlinks=True)
-        for path in sorted(Path(where, name) for where, _, names in walk for name in names):
-            status = file_status(path) if path.exists() else ()
-            digest.update(f"{path} {status}\n".encode("utf-8", "surrogateescape"))
-        states[dataset.name] = digest.hexdigest()
-    return states
 
 
 def stored_runs() -> dict[Path, int]:

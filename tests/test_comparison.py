@@ -39,10 +39,12 @@ def made(threads: int = 1, code: str = "abc") -> list[dict]:
 
 
 def store(
-    folder, profile, scores, legacy: str = "", made_with=None, test: str = "t", data: str = "d"
+    folder, profile, scores, legacy: str = "", made_with=None, test: str = "t", data: str = "d",
+    weights: str = "",
 ) -> None:
     """Write records as a study would; with a commit, as one of earlier code did."""
     new = {"identity": "0", "images": {"test": test}, "data": data, "data of all arms": [data],
+           "weights": {f"model {weights}": [arm for _, arm in scores]} if weights else {},
            "commit": "abc", "date": "2026-01-01T00:00:00+00:00", "made with": made_with or made()}
     for study, group in itertools.groupby(scores.items(), key=lambda item: item[0][0]):
         rows = [
@@ -319,22 +321,39 @@ def test_rows_of_other_files_are_not_paired(records, files, capsys):
     store(records, LAPTOP, one)
     store(records, LAPTOP, two)
     same = comparison.read("minivoc", LAPTOP)
-    assert same.differences("longer")["none"].interval and not same.of_other_images
+    assert same.differences("longer")["none"].interval and not same.of_other_files
     together = studies.read_together(("hurried", "unlabelled"), LAPTOP)
-    assert not any("other images" in one.mark for one in together.values())
+    assert not any("files changed" in one.mark for one in together.values())
 
     store(records, LAPTOP, two, **files)
     found = comparison.read("minivoc", LAPTOP)
     assert found.differences("longer")["none"] == Difference((), None, 1.0)
-    name, = found.of_other_images
-    assert f"Made from other images than the rest, because files changed in between: {name}." in (
-        found.mark)
+    name, = found.of_other_files
+    assert f"because files changed in between: {name}." in found.mark
     main(["compare", "--profile", "laptop"])
-    assert "Made from other images than the rest" in capsys.readouterr().out
+    assert "because files changed in between" in capsys.readouterr().out
     if "data" in files:
         marks = [one.mark for one in
                  studies.read_together(("hurried", "unlabelled"), LAPTOP).values()]
-        assert all("Made from other images than the rest" in mark for mark in marks)
+        assert all("because files changed in between" in mark for mark in marks)
+
+
+def test_rows_that_began_with_other_encoder_weights_are_not_paired(tmp_path, monkeypatch):
+    """The same network in two studies, whose file of weights was replaced in between."""
+    monkeypatch.setattr(stored_records, "MEASURED", tmp_path)
+    voc = load("laptop", "voc")
+    one = {("voc unlabelled", "100 longer"): {1: 50.0, 2: 51.0, 3: 52.0}}
+    two = {("photographs", "100 none"): {1: 40.0, 2: 41.0, 3: 40.5}}
+    for weights, paired in (("first", True), ("second", False)):
+        store(tmp_path, voc, one, weights="first")
+        store(tmp_path, voc, two, weights=weights)
+        found = comparison.read("voc", voc)
+        names = [name for name, row in found.rows.items() if row.entry.study == "photographs"]
+        against = next(name for name in found.rows if name not in names)
+        assert all(bool(one.seeds) == paired
+                   for one in found.differences(against, names).values()) and names
+        together = studies.read_together(("voc unlabelled", "photographs"), voc)
+        assert any("because files changed" in one.mark for one in together.values()) != paired
 
 
 def test_seeds_that_a_later_version_added_are_told_though_every_pair_is_of_one(records):

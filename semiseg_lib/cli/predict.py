@@ -67,7 +67,8 @@ def predict_files(
 
     Raises:
         FileNotFoundError: the source is missing or holds no image.
-        ValueError: writing would replace an image, or one label another.
+        ValueError: writing would replace an image, a file of another origin, or one label
+            another.
     """
     source, out = Path(source), Path(out)
     if source.is_dir():
@@ -87,12 +88,19 @@ def predict_files(
         raise ValueError(
             f"{shown(out)} holds the images themselves; choose another folder to write to."
         )
+    foreign = [name for file in files if (out / (name := f"{file.stem}.png")).exists()
+               and not (out / f"{file.stem}_overlay.png").exists()]
+    if foreign:
+        raise ValueError(
+            f"{shown(out)} holds {visible(foreign[0])}, which no prediction left there: it would "
+            "be lost. Choose another folder to write to."
+        )
     written = []
     for file in progress_bar(files, desc="predicting", unit="image"):
         image = read_image(file)
         label = predict_image(method, image, protocol)
-        write_mask(label, out / f"{file.stem}.png")
         with atomic_write(out / f"{file.stem}_overlay.png") as temporary:
             Image.fromarray(overlay(image, label)).save(temporary, format="PNG")
+        write_mask(label, out / f"{file.stem}.png")
         written.append(out / f"{file.stem}.png")
     return written

@@ -13,8 +13,9 @@ def note(kind: str, name: str) -> None:
     """Add a line to the file that :data:`LOOKED_FOR` names, if it is set.
 
     Args:
-        kind: ``dataset``, ``weights`` or ``package``.
-        name: the dataset's name, the file of encoder weights, or the package's module.
+        kind: ``dataset``, ``weights``, ``hub`` or ``package``.
+        name: the dataset's name, followed by a blank and its root where that is not the
+            environment's; the file of encoder weights; the encoder; or the package's module.
     """
     if path := os.environ.get(LOOKED_FOR):
         with Path(path).open("a", encoding="utf-8", errors="surrogateescape") as file:

@@ -176,8 +176,8 @@ class Dataset:
         """
         if not self.needs_root:
             return root
-        if root == reading_root():
-            looked_for.note("dataset", self.name)
+        named = "" if root in (None, reading_root()) else f" {Path(root).absolute()}"
+        looked_for.note("dataset", self.name + named)
         hint = f"; `semiseg data {self.name}` gets it or says how" if self.downloads else ""
         if root is None or not Path(root).is_dir():
             where = "no folder was named" if root is None else f"{shown(root)} is not a folder"

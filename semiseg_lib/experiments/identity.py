@@ -20,7 +20,14 @@ from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.escaping import listed, visible
 from semiseg_lib.core.fingerprint import digest, dump, plain
 from semiseg_lib.datasets.digest import file_hash
-from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
+from semiseg_lib.experiments.values import (
+    Logits,
+    MixedLogits,
+    PseudoLabels,
+    Run,
+    Value,
+    part_of,
+)
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.base import Method
 from semiseg_lib.models import ModelConfig
@@ -137,9 +144,16 @@ class Inputs:
             part = part_of(value)
             if not isinstance(value, PseudoLabels):
                 need_boxes(data, part)
+            elif methods.kind(value.teacher.method).uses_boxes:
+                need_all_boxes(data)
             return {part: labelled_by(value, data)}
         if methods.kind(value.method).uses_boxes:
             need_boxes(data, "labelled")
+            if value.masks not in ("labelled", "first half"):
+                raise ValueError(
+                    f"{value.method.name} reads boxes, and learns from the masks of labelled "
+                    f"images alone; masks of the run must be 'labelled' or 'first half'."
+                )
         method = blueprint(value, len(data.classes))
         sets = {"labelled": self._images_with_masks(value, data).with_fields(*method.reads)}
         if "unlabelled" in method.learns_from(value.method):
@@ -200,18 +214,13 @@ class Inputs:
                 )
 
 
-def part_of(labels: Logits | MixedLogits | PseudoLabels) -> str:
-    """Return which images stored labels are of: ``labelled`` or ``unlabelled`` ones."""
-    if isinstance(labels, PseudoLabels):
-        return "unlabelled"
-    return labels.part if isinstance(labels, Logits) else labels.ancillary.part
-
-
 def labelled_by(labels: Logits | MixedLogits | PseudoLabels, data: Data) -> ImageSet:
     """Return the images of some data that stored labels are of, as they were read for them."""
-    if isinstance(labels, PseudoLabels):
-        return data.unlabelled.without_labels()
-    return boxed_part(data, part_of(labels))
+    if not isinstance(labels, PseudoLabels):
+        return boxed_part(data, part_of(labels))
+    if methods.kind(labels.teacher.method).uses_boxes:
+        return data.unlabelled
+    return data.unlabelled.without_labels()
 
 
 def as_scored(images: ImageSet, run: Run) -> ImageSet:
@@ -258,12 +267,17 @@ def weights_files(run: Run) -> dict[str, Path]:
         FileNotFoundError: there is no such file.
         RuntimeError: the package with the weights is not installed, or the hub is unreachable.
     """
-    networks = {"model": run.model, **_networks_of(run.method)}
+    networks = networks_of(run)
     if not any(one.weights for one in networks.values()):
         return {}
     from semiseg_lib.models.encoders import weights_file  # timm takes seconds
 
     return {name: weights_file(one) for name, one in networks.items() if one.weights}
+
+
+def networks_of(run: Run) -> dict[str, ModelConfig]:
+    """Return the networks that a run's options describe, by the field that names them."""
+    return {"model": run.model, **_networks_of(run.method)}
 
 
 def _networks_of(options: MethodConfig) -> dict[str, ModelConfig]:
@@ -297,6 +311,16 @@ def _holds(options: Any) -> bool:
 def boxed_part(data: Data, part: str) -> ImageSet:
     """Return the images of a part that an ancillary can label: those with boxes."""
     return data.boxed if part == "unlabelled" else data.labelled
+
+
+def need_all_boxes(data: Data) -> None:
+    """Raise ValueError if an unlabelled image has no boxes, which its teacher reads."""
+    if lacking := [one for one in data.unlabelled.names if not data.knows_boxes(one)]:
+        raise ValueError(
+            f"the teacher of the pseudo-labels reads boxes, and {len(lacking)} unlabelled images "
+            f"have none, such as {visible(lacking[0])}. Add boxes, or take a teacher that needs "
+            "none."
+        )
 
 
 def need_boxes(data: Data, part: str) -> None:

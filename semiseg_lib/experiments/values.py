@@ -71,6 +71,11 @@ class Run(Value):
                 f"set; train.validate_every is {self.train.validate_every}, validation is "
                 f"{self.validation}."
             )
+        for part in ("labelled", "unlabelled"):
+            logits = getattr(self, f"{part}_logits")
+            of = logits and part_of(logits)
+            if of not in (None, part):
+                raise ValueError(f"{part}_logits of a run are logits of the {of} images.")
 
     @classmethod
     def of(
@@ -148,6 +153,13 @@ class PseudoLabels(Value):
     selection: Selection
     number: int = 1
     protocol: Protocol = WHOLE_IMAGE
+
+
+def part_of(labels: Logits | MixedLogits | PseudoLabels) -> str:
+    """Return which images stored labels are of: ``labelled`` or ``unlabelled`` ones."""
+    if isinstance(labels, PseudoLabels):
+        return "unlabelled"
+    return labels.part if isinstance(labels, Logits) else labels.ancillary.part
 
 
 def runs_behind(value: Value) -> Iterator[Run]:

@@ -185,6 +185,7 @@ def weights_file(config: ModelConfig) -> Path:
         RuntimeError: the package is not installed, or the hub cannot be reached.
     """
     if config.weights == "hub":
+        looked_for.note("hub", config.encoder)
         return hub_file(config.encoder)
     path = package_file() if config.weights == "package" else Path(config.weights).expanduser()
     looked_for.note("weights", str(path.absolute()))
@@ -201,14 +202,20 @@ def hub_file(encoder: str) -> Path:
     """
     known = timm.get_pretrained_cfg(check_name(encoder))
     try:
-        found = huggingface_hub.try_to_load_from_cache(known.hf_hub_id, HUB_FILE)
-        if isinstance(found, str):
-            return Path(found)
+        if found := cached_hub_file(encoder):
+            return found
         return Path(huggingface_hub.hf_hub_download(known.hf_hub_id, HUB_FILE))
     except Exception as error:  # The hub's client raises a family of unrelated classes.
         raise RuntimeError(
             f"the hub gave no weights for encoder {encoder} ({error}). {THREE_WAYS}"
         ) from error
+
+
+def cached_hub_file(encoder: str) -> Path | None:
+    """Return the file of timm's pretrained weights if it was downloaded already, else None."""
+    known = timm.get_pretrained_cfg(check_name(encoder))
+    found = huggingface_hub.try_to_load_from_cache(known.hf_hub_id, HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
 
 
 def package_file() -> Path:

@@ -25,7 +25,7 @@ from semiseg_lib.studies import marks, records
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.entries import COMPARISONS, FAIR, MASK_OVER_BOXES, Entry
-from semiseg_lib.studies.marks import Images, State
+from semiseg_lib.studies.marks import Files, State
 
 OTHER_STATE = "‡"
 """Mark of a difference between rows made in different states of the machine or of the code."""
@@ -51,7 +51,7 @@ class Row:
         legacy: whether earlier code made its records; never compared with current rows. They do
             not hold the settings that made them: masks, boxes, networks and steps are unknown.
         states: seed -> the state of machine and code that made its row, if known.
-        images: seed -> what its row was scored on and drawn from, if known.
+        files: seed -> the files behind its row, if known.
     """
 
     entry: Entry
@@ -63,7 +63,7 @@ class Row:
     measured: Mapping[str, list[float]] = field(default_factory=dict)
     legacy: bool = False
     states: Mapping[int, State] = field(default_factory=dict)
-    images: Mapping[int, Images] = field(default_factory=dict)
+    files: Mapping[int, Files] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -98,7 +98,7 @@ class Difference:
 
     Attributes:
         seeds: the shared seeds; none if one row is legacy and the other is not. Without those of
-            which the two rows were scored on other test images, or drawn from changed data.
+            which the two rows were scored on other test images, or made from files that changed.
         interval: mean difference in points with its 95 % interval and verdict; None for fewer
             than two shared seeds.
         p: two-sided p-value of the paired t test; 1 for fewer than two shared seeds.
@@ -153,16 +153,16 @@ class Comparison:
                 "(processor, threads, libraries) or by different versions of the code: part of "
                 "such a difference is rounding, which training amplifies, or the work of the code."
             )
-        said.append(marks.mark_of_images(self.of_other_images))
+        said.append(marks.mark_of_files(self.of_other_files))
         said.append(marks.mark_of_code(
             state.code for row in self.rows.values() for state in row.states.values()
         ))
         return " ".join(filter(None, said))
 
     @property
-    def of_other_images(self) -> tuple[str, ...]:
+    def of_other_files(self) -> tuple[str, ...]:
         """Return the names of the rows made from other files than the first current row."""
-        current = [row for row in self.rows.values() if row.images]
+        current = [row for row in self.rows.values() if row.files]
         return tuple(row.entry.text for row in current if _strangers(current[0], row))
 
     @property
@@ -302,8 +302,8 @@ def _apart(rows: Iterable[Row]) -> tuple[int, ...]:
 
 def _strangers(one: Row, other: Row) -> set[int]:
     """Return the shared seeds of which two rows were made from other files."""
-    return {seed for seed in one.images.keys() & other.images.keys()
-            if one.images[seed].differ(other.images[seed])}
+    return {seed for seed in one.files.keys() & other.files.keys()
+            if one.files[seed].differ(other.files[seed])}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -352,7 +352,7 @@ def _row(entry: Entry, own: list[dict], profile: Profile) -> Row:
                   if any(key in row for row in own)},
         legacy=any("legacy" in row for row in own),
         states={row["seed"]: marks.state_of(row) for row in own if "legacy" not in row},
-        images=records.images_of(own, entry.study, profile),
+        files=records.files_of(own, entry.study, profile),
     )
     return row if row.legacy else _with_settings(row, profile)
 

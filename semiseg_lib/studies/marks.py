@@ -52,34 +52,40 @@ def mark_of_code(versions: Iterable[str]) -> str:
             "--anew`, with all of the seeds, makes them again by one version.")
 
 
-class Images(NamedTuple):
-    """What a row was scored on and drawn from.
+class Files(NamedTuple):
+    """The files behind a row.
 
     Attributes:
         test: the digest of the test images.
-        drawn: which data, as options: :func:`semiseg_lib.studies.origins.drawn_from`.
-        data: the digest of these data's files.
+        read: {what is read, as options: the digest of its files}, of the data that the row draws
+            from and of the encoders' initial weights; see
+            :func:`semiseg_lib.studies.origins.files_read`.
     """
 
     test: str
-    drawn: str
-    data: str
+    read: Mapping[str, str]
 
-    def differ(self, other: Images) -> bool:
-        """Return whether the rows of both cannot be compared: one file or more differs."""
-        return self.test != other.test or (self.drawn == other.drawn and self.data != other.data)
+    def differ(self, other: Files) -> bool:
+        """Return whether the rows of both cannot be compared: one file or more has changed."""
+        return self.test != other.test or self.changed(other)
+
+    def changed(self, other: Files) -> bool:
+        """Return whether something that both read was of other bytes."""
+        return any(self.read[what] != other.read[what]
+                   for what in self.read.keys() & other.read.keys())
 
 
-def mark_of_images(differing: Collection[str]) -> str:
-    """Return the note under a table with rows of other images; "" for none.
+def mark_of_files(differing: Collection[str]) -> str:
+    """Return the note under a table with rows of other files; "" for none.
 
     Args:
         differing: the names of the rows or studies.
     """
     if not differing:
         return ""
-    return (f"Made from other images than the rest, because files changed in between: "
-            f"{', '.join(differing)}. Do not compare; `semiseg study NAME` makes the rows again.")
+    return ("Made from other images or encoder weights than the rest, because files changed in "
+            f"between: {', '.join(differing)}. Do not compare; `semiseg study NAME` makes the "
+            "rows again.")
 
 
 class State(NamedTuple):

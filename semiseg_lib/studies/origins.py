@@ -12,7 +12,7 @@ from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.core.fingerprint import digest, plain
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments import Inputs, Machine, Run
-from semiseg_lib.experiments.identity import weights_files
+from semiseg_lib.experiments.identity import networks_of, weights_files
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.scores import images_read
@@ -31,12 +31,32 @@ def origin_of(
             "data of all arms": sorted(set(data.values())), "weights": _weights_of(arms, profile)}
 
 
-def drawn_from(arm: Arm, profile: Profile) -> str:
-    """Return a digest of which data an arm draws from, as options; the files do not enter.
+def files_read(rows: Sequence[Mapping[str, Any]], arm: Arm, profile: Profile) -> list[dict]:
+    """Return what each current row of an arm read, as options, with the digest of its files.
 
-    Rows of two arms with the same one have the same ``data``, unless a file changed in between.
+    What two rows have in common has the same digest in both, unless a file changed in between.
+
+    Args:
+        rows: the rows.
+        arm, profile: made them.
     """
-    return digest(sorted(digest(plain(one)) for one in _configs(arm, profile)))
+    data = digest(sorted(digest(plain(one)) for one in _configs(arm, profile)))
+    networks: dict[str, set[str]] = {}
+    for run in arm.runs(profile):
+        for name, one in networks_of(run).items():
+            if one.weights:
+                networks.setdefault(name, set()).add(digest(plain(one)))
+    found = []
+    for row in rows:
+        files: dict[str, set[str]] = {}
+        for file in weights_by_arm(row).get(row["arm"], []):
+            name, _, sha256 = file.rpartition(" ")
+            files.setdefault(name, set()).add(sha256)
+        found.append({data: row["data"]} | {
+            min(networks[name]): min(files[name]) for name in networks.keys() & files.keys()
+            if len(networks[name]) == len(files[name]) == 1  # else nobody knows which is whose
+        })
+    return found
 
 
 def data_here(arms: Mapping[str, Arm], profile: Profile, machine: Machine) -> dict[str, str]:

@@ -40,10 +40,10 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import marks
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.catalogue import STUDIES
-from semiseg_lib.studies.marks import Images
+from semiseg_lib.studies.marks import Files
 from semiseg_lib.studies.origins import (
     data_here,
-    drawn_from,
+    files_read,
     is_of_these_images,
     of_newest_data,
     of_newest_weights,
@@ -182,8 +182,7 @@ def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
     if missing and not found:
         raise missing
     if not any(records.legacy for records in found.values()):
-        return {name: replace(one, of_other_images=_of_other_images(name, found, profile))
-                for name, one in found.items()}
+        return _with_other_files(found, profile)
     together = {}
     for name in found:
         stored = _stored(record_path(name, profile.name))
@@ -192,30 +191,32 @@ def read_together(names: Iterable[str], profile: Profile) -> dict[str, Records]:
     return together
 
 
-def images_of(rows: Iterable[Mapping[str, Any]], name: str, profile: Profile) -> dict[int, Images]:
-    """Return what rows of one arm were scored on and drawn from, by seed; legacy rows say nothing.
+def files_of(rows: Iterable[Mapping[str, Any]], name: str, profile: Profile) -> dict[int, Files]:
+    """Return the files behind rows of one arm, by seed; legacy rows say nothing.
 
     Args:
         rows: rows of one arm.
         name, profile: the study, and the profile of its records.
     """
-    return {row["seed"]: Images(row["images"]["test"],
-                                drawn_from(STUDIES[name][row["arm"]], profile), row["data"])
-            for row in rows if "legacy" not in row}
+    current = [row for row in rows if "legacy" not in row]
+    if not current:
+        return {}
+    read = files_read(current, STUDIES[name][current[0]["arm"]], profile)
+    return {row["seed"]: Files(row["images"]["test"], one)
+            for row, one in zip(current, read, strict=True)}
 
 
-def _of_other_images(
-    name: str, found: Mapping[str, Records], profile: Profile
-) -> tuple[str, ...]:
-    """Return the studies whose rows draw from the same data as one's, of which files differ."""
-    def drawn(study: str) -> set[tuple[str, str]]:
-        return {(drawn_from(STUDIES[study][row["arm"]], profile), row["data"])
-                for row in found[study].rows}
-
-    own = drawn(name)
-    known = dict(own)
-    return tuple(other for other in found
-                 if any(known.get(which, data) != data for which, data in drawn(other)))
+def _with_other_files(found: Mapping[str, Records], profile: Profile) -> dict[str, Records]:
+    """Return records that say which others read what they read, when files of it were others."""
+    read: dict[str, list[Files]] = {}
+    for name, records in found.items():
+        of_arms = [files_of((row for row in records.rows if row["arm"] == arm), name, profile)
+                   for arm in dict.fromkeys(row["arm"] for row in records.rows)]
+        read[name] = [one for files in of_arms for one in files.values()]
+    return {name: replace(records, of_other_files=tuple(
+        other for other in found
+        if any(one.changed(two) for one in read[name] for two in read[other])
+    )) for name, records in found.items()}
 
 
 def legacy_hash(rows: Sequence[Mapping[str, Any]]) -> str:

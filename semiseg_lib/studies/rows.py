@@ -19,14 +19,14 @@ class Records:
         profile: the profile that made them.
         legacy: the commits that made legacy rows, sorted; () for current rows.
         left_out: the number of stored rows that are left out, by reason.
-        of_other_images: the studies read together with this one that were made from other files.
+        of_other_files: the studies read together with this one that were made from other files.
     """
 
     rows: list[dict]
     profile: str
     legacy: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
-    of_other_images: tuple[str, ...] = ()
+    of_other_files: tuple[str, ...] = ()
 
     @property
     def sign(self) -> str:
@@ -39,7 +39,7 @@ class Records:
         if self.legacy:
             return marks.mark_of(self.legacy)
         states = [marks.state_of(row) for row in self.rows]
-        said = (marks.mark_of_images(self.of_other_images),
+        said = (marks.mark_of_files(self.of_other_files),
                 marks.mark_of_machines(one.machine for one in states),
                 marks.mark_of_code(one.code for one in states))
         return " ".join(filter(None, said))

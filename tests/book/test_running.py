@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from flips import each_flip
 
-from bookkit import Book, Chapter, Part, __main__, build
+from bookkit import Book, Chapter, Part, __main__, build, inputs
 from bookkit.__main__ import main
 from bookkit.notebook import ChapterFailed, tagged_text
 from semiseg_lib import cli
@@ -262,8 +262,60 @@ def test_a_chapter_is_run_again_when_the_encoder_weights_that_it_looked_for_have
     assert run() == ["01_small"] and run() == []
     own.write_text("22", encoding="utf-8")
     assert run() == ["01_small"] and run() == []
-    assert build.state_of("package no_such_package", {}) == "absent"
-    assert build.state_of(f"package {encoders.MODULE}", {}) == "there"
+
+
+OWN_FOLDER = """# %%
+from pathlib import Path
+from semiseg_lib.core.paths import reading_root
+from semiseg_lib.datasets import find
+folder = find("folder").folder({root})
+print(sorted(path.read_text() for path in Path(folder).iterdir()))
+"""
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "SEMISEG_DATA"])
+def test_a_chapter_is_run_again_when_a_folder_of_ones_own_has_changed(
+    small_book, tmp_path, monkeypatch, named
+):
+    """A root that the chapter itself names, and a dataset without marks of its own."""
+    root = tmp_path / "my data"
+    root.mkdir()
+    file = root / "classes.txt"
+    file.write_text("1", encoding="utf-8")
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    if named:
+        monkeypatch.delenv("SEMISEG_DATA", raising=False)
+    else:
+        monkeypatch.setenv("SEMISEG_DATA", str(root))
+    text = OWN_FOLDER.format(root=f"Path({str(root)!r})" if named else "reading_root()")
+    (tmp_path / "01_small.py").write_text(text, encoding="utf-8")
+
+    def run() -> list[str]:
+        return build.execute(small_book, "smoke", tmp_path / "out", ("01",))[1]
+
+    assert run() == ["01_small"] and run() == []
+    file.write_text("2", encoding="utf-8")
+    assert run() == ["01_small"] and run() == []
+
+
+def test_what_changes_while_a_chapter_runs_is_looked_at_again(tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_text("1", encoding="utf-8")
+    line = f"weights {path}"
+    changed_ns = path.stat().st_mtime_ns
+    assert inputs.are_unchanged(inputs.states_of([line], changed_ns + 1))
+    assert not inputs.are_unchanged(inputs.states_of([line], changed_ns))
+    path.unlink()
+    assert inputs.are_unchanged(inputs.states_of([line, "package no_such_package"], 0))
+
+
+def test_a_file_of_the_hub_that_was_downloaded_later_runs_the_chapter_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoders, "cached_hub_file", lambda _: None)
+    states = inputs.states_of(["hub resnet18"], 0)
+    assert states == {"hub resnet18": "absent"} and inputs.are_unchanged(states)
+    (tmp_path / "model.safetensors").write_text("1", encoding="utf-8")
+    monkeypatch.setattr(encoders, "cached_hub_file", lambda _: tmp_path / "model.safetensors")
+    assert not inputs.are_unchanged(states)
 
 
 NOTHING = "Nothing was trained: every run that was asked for was on disk."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -92,3 +93,26 @@ def test_a_start_of_other_layers_is_refused_before_it_is_trained(root, work):
     with pytest.raises(ValueError, match="other layers or widths"):
         resolve(started(PROFILE, wider), Machine("cpu", root))
     assert not list((work / "runs").glob("*/*.safetensors"))
+
+
+def test_boxes_that_a_teacher_reads_are_part_of_its_pseudo_labels(root, tmp_path):
+    own = tmp_path / "copy"
+    shutil.copytree(root, own)
+    by_boxes = rounds.pseudo_labels(PROFILE, PROFILE.rounds, story.ancillary(PROFILE, 0), 1)
+    plain = rounds.pseudo_labels(PROFILE, PROFILE.rounds, story.supervised(PROFILE, 0), 1)
+    before = [Inputs(own).identity(one).digest for one in (by_boxes, plain)]
+    path = own / "boxes" / "p4.xml"
+    path.write_text(path.read_text().replace("disc", "square", 1))
+    after = [Inputs(own).identity(one).digest for one in (by_boxes, plain)]
+    assert before[0] != after[0] and before[1] == after[1]
+    path.unlink()
+    with pytest.raises(ValueError, match="1 unlabelled images have none, such as p4"):
+        Inputs(own).identity(by_boxes)
+
+
+def test_logits_of_the_other_part_and_masks_without_boxes_are_refused(root):
+    value = story.primary(PROFILE, 0)
+    with pytest.raises(ValueError, match="unlabelled_logits of a run are logits of the labelled"):
+        replace(value, unlabelled_logits=replace(value.unlabelled_logits, part="labelled"))
+    with pytest.raises(ValueError, match="ancillary reads boxes, and learns from the masks of"):
+        Inputs(root).identity(replace(story.ancillary(PROFILE, 0), masks="all"))

@@ -1,0 +1,79 @@
+"""What a chapter looked for outside the work folder, and whether it is as it was.
+
+A line of :func:`semiseg_lib.core.looked_for.note` names it; its state is a text that changes with
+every file behind it. Only the status of files is read: one whose status has not changed has not
+changed either; see :func:`semiseg_lib.datasets.digest.file_status`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from semiseg_lib import datasets
+from semiseg_lib.core.paths import reading_root
+from semiseg_lib.datasets.digest import file_status
+
+ABSENT, UNKNOWN = "absent", "unknown"
+
+
+def states_of(lines: Iterable[str], since_ns: int) -> dict[str, str]:
+    """Return the state of everything that a chapter looked for, by its line.
+
+    Args:
+        lines: what :func:`semiseg_lib.core.looked_for.note` wrote.
+        since_ns: the clock when the chapter was started, in nanoseconds. The state of what has
+            changed since is unknown, for the chapter may have read it before; 0 for no chapter.
+    """
+    found = {}
+    for line in sorted({*lines}):
+        state, changed_ns = _state(line)
+        found[line] = UNKNOWN if 0 < since_ns <= changed_ns else state
+    return found
+
+
+def are_unchanged(states: Mapping[str, str]) -> bool:
+    """Return whether everything has the state that is stored; what is unknown has not."""
+    return all(state != UNKNOWN and _state(line)[0] == state for line, state in states.items())
+
+
+def _state(line: str) -> tuple[str, int]:
+    """Return the state behind a line, and when it changed last, in nanoseconds; 0 if unknown."""
+    kind, _, name = line.partition(" ")
+    if kind == "package":
+        return ("there" if importlib.util.find_spec(name) else ABSENT), 0
+    if kind == "dataset":
+        return _state_of_dataset(*name.split(" ", 1))
+    if kind == "hub":
+        from semiseg_lib.models.encoders import cached_hub_file
+
+        name = str(cached_hub_file(name) or "")
+    return _state_of_files([Path(name)]) if Path(name).is_file() else (ABSENT, 0)
+
+
+def _state_of_dataset(name: str, root: str = "") -> tuple[str, int]:
+    """Return the state of a dataset, below ``root`` or where the environment says."""
+    try:
+        folder = datasets.find(name).folder(Path(root) if root else reading_root())
+    except FileNotFoundError:
+        return ABSENT, 0
+    except ValueError:  # a chapter's own, which nobody knows here
+        return UNKNOWN, 0
+    state, changed_ns = _state_of_files(
+        sorted(Path(where, name) for where, _, names in os.walk(folder, followlinks=True)
+               for name in names)
+    )
+    return f"{folder.resolve()} {state}".encode("utf-8", "backslashreplace").decode(), changed_ns
+
+
+def _state_of_files(paths: list[Path]) -> tuple[str, int]:
+    """Return 64 hex digits over paths and status of files, and when one changed last."""
+    digest, last = hashlib.sha256(), 0
+    for path in paths:
+        status = file_status(path) if path.exists() else ()
+        digest.update(f"{path} {status}\n".encode("utf-8", "surrogateescape"))
+        last = max(last, *status[1:3]) if status else last
+    return digest.hexdigest(), last
