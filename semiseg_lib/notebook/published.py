@@ -162,7 +162,11 @@ def recipe_rows(profile: Profile, lines: Sequence[Hyperparameter]) -> list[dict[
 
 
 def where(line: Hyperparameter | Setting) -> str:
-    """Return the place of a value in its source, or that nobody noted it."""
+    """Return the place of a value in its source, or that nobody noted it.
+
+    Args:
+        line: the value; a dash is returned for one that has no source or is recalled.
+    """
     if line.source in ("", "recalled"):
         return "–"
     return line.place or "place not noted"
@@ -185,7 +189,11 @@ def _member(settings: Any, name: str) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Return a value for a table: numbers as ``%g``, a range as ``0.5 to 2``."""
+    """Return a value for a table.
+
+    Args:
+        value: a number becomes ``%g``, a range ``0.5 to 2``, an empty list a dash.
+    """
     if isinstance(value, tuple | list):
         same = len(set(value)) == 1  # a range of one value
         joined = (" to " if len(value) == 2 else ", ").join(f"{one:g}" for one in value)
