@@ -1,4 +1,4 @@
-"""Pages that are written when Sphinx reads them: the public names, the command line.
+"""Pages that are written when Sphinx reads them: public names, command line, recipes.
 
 This is a Sphinx extension.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bookkit import api, command_line
+from bookkit import api, command_line, recipes
 
-FILLED = {api.PAGE: api.fill, command_line.PAGE: command_line.fill}
+FILLED = {page.PAGE: page.fill for page in (api, command_line, recipes)}
 """By page: what turns its source into the whole page."""
 
 

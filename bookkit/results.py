@@ -74,7 +74,6 @@ def regions() -> dict[tuple[str, str], str]:
         "published-voc": published_table("voc"),
         "published-cityscapes": published_table("cityscapes"),
         "differences": differences(),
-        "not-reproduced": not_reproduced(),
         "comparison-drawn": compared(),
     }
     contents |= {region: drawn_without_boxes(study) for study, region in DRAWN_STUDIES.items()}
@@ -214,22 +213,3 @@ def differences() -> str:
             ("images per step", "16 (recalled)", lambda p: str(p.train_primary.images)),
         )
     ])
-
-
-def not_reproduced() -> str:
-    """Return each recipe's sources and what of the system it does not reproduce, in Markdown."""
-    found: dict[tuple[recipes.Difference, ...], list[recipes.Recipe]] = {}
-    for one in recipes.of(published.PROFILE):
-        found.setdefault(one.differs, []).append(one)
-    parts = []
-    for sentences, same in found.items():
-        methods = ", ".join(f"`{name}`" for name in same[0].methods)
-        files = ", ".join(f"`{published.PROFILE}/{one.path.name}`" for one in same)
-        sources = " · ".join(f"[{recipes.SOURCES[source]}]({address})"
-                             for source, address in same[0].sources.items())
-        lines = "\n".join(
-            f"- {f'(`{one.method}` only) ' if one.method else ''}{one.sentence}"
-            for one in sentences
-        )
-        parts.append(f"**{methods}**: {files}\n\nSources: {sources}\n\n{lines}")
-    return "\n\n".join(parts)

@@ -840,7 +840,7 @@ tables.results_table(published.unlabelled_rows("camvid"))
 # ```
 #
 # Here is the published recipe beside the profile `paper`, with the source of each value. This book
-# has not run it.
+# has not run it. [The published recipes](recipes.md) has all that is known to differ.
 
 # %%
 paper = recipes.load("paper", "camvid", "pseudo-label")

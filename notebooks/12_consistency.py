@@ -823,6 +823,8 @@ tables.results_table([
 # With few masks the method adds much to each encoder. But the strongest encoder *without any
 # unlabelled picture* is ahead of the weakest one *with* them, in every column. Who compares two
 # methods must hold the encoder fixed, and the crop, the lists and the epochs too.
+# [The published recipes](recipes.md) shows UniMatch's values, each with its source, and what of the
+# system ours does not reproduce.
 
 # %% [markdown]
 # ## Exercises

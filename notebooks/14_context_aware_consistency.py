@@ -667,7 +667,8 @@ tables.results_table([row for row in rows if row["encoder"] == "ResNet-50"])
 # one reports it. Nobody need be wrong. Crop, epochs, backbone and scoring differ. It only shows
 # that rows from different papers cannot be subtracted.
 #
-# Those who read the public code will want to know where ours differs. In theirs
+# Those who read the public code will want to know where ours differs.
+# [The published recipes](recipes.md) lists all of it, and the source of each value. In theirs
 #
 # - negatives are drawn without replacement and in a **fixed number**. A batch with fewer cells ends
 #   with an error, which one meets on a single card. Ours takes what there is;

@@ -730,6 +730,7 @@ tables.results_table(published.unlabelled_rows("cityscapes", ("masks alone", "CP
 # square, and so is its **mask**, by nearest neighbours. Thin things vanish from the truth before
 # anybody is scored on them. Such a number is not the mIoU that the other rows report.
 #
+# [The published recipes](recipes.md) has every value with its source, and all that differs.
 # Four more things to know before you run that code, and what we do instead:
 #
 # | released code | here |

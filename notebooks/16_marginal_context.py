@@ -743,6 +743,7 @@ tables.results_table(rows or [{"100 masks": "not run yet"}])
 # ## Published figures, and what the code does
 #
 # The authors' README gives these figures, beside others with the same encoder.
+# [The published recipes](recipes.md) has every value with its source, and all that differs.
 
 # %%
 tables.results_table(published.unlabelled_rows("voc classic", (

@@ -130,7 +130,7 @@ class ViewConfig(Configuration):
 
 @dataclass(frozen=True)
 class StrongConfig(Configuration):
-    """Options of strong views, relative to the weak ones. The defaults are FixMatch's.
+    """Options of strong views, relative to the weak ones. The defaults are UniMatch's.
 
     Nothing moves: a label of the weak view is one of the strong view too.
 
@@ -160,7 +160,10 @@ class StrongConfig(Configuration):
 
 @dataclass(frozen=True)
 class CutMixConfig(Configuration):
-    """Options of CutMix. The defaults are FixMatch's single box.
+    """Options of CutMix. The defaults are UniMatch's single box, but for the ratio of its sides.
+
+    In UniMatch's code height over width is uniform in 0.3 to 3.3, so that tall boxes are likelier;
+    here its logarithm is uniform.
 
     Attributes:
         chance: of an image being mixed at all.

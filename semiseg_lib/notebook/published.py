@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from semiseg_lib import recipes
-from semiseg_lib.recipes import SOURCES, Profile
+from semiseg_lib.recipes import SOURCES, Profile, Setting
 
 PUBLISHED_FILE = Path(__file__).with_name("published.yml")
 PROFILE = "paper"
@@ -153,15 +153,20 @@ def recipe_rows(profile: Profile, lines: Sequence[Hyperparameter]) -> list[dict[
     """
     return [
         {
-            "hyper-parameter": line.setting, "published": _as_text(line.published),
-            "how sure": SOURCES.get(line.source, "–"), "where": _where(line),
-            "profile": _as_text(line.held_by(profile)), "": _verdict(line, profile),
+            "hyper-parameter": line.setting, "published": as_text(line.published),
+            "how sure": SOURCES.get(line.source, "–"), "where": where(line),
+            "profile": as_text(line.held_by(profile)), "": _verdict(line, profile),
         }
         for line in lines
     ]
 
 
-def _where(line: Hyperparameter) -> str:
+def where(line: Hyperparameter | Setting) -> str:
+    """Return the place of a value in its source, or that nobody noted it.
+
+    Args:
+        line: the value; a dash is returned for one that has no source or is recalled.
+    """
     if line.source in ("", "recalled"):
         return "–"
     return line.place or "place not noted"
@@ -183,7 +188,12 @@ def _member(settings: Any, name: str) -> Any:
     return settings[name] if isinstance(settings, Mapping) else getattr(settings, name)
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return a value for a table.
+
+    Args:
+        value: a number becomes ``%g``, a range ``0.5 to 2``, an empty list a dash.
+    """
     if isinstance(value, tuple | list):
         same = len(set(value)) == 1  # a range of one value
         joined = (" to " if len(value) == 2 else ", ").join(f"{one:g}" for one in value)

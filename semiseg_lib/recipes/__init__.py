@@ -14,11 +14,11 @@ from semiseg_lib import datasets
 from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.methods import named_options
 from semiseg_lib.recipes.profile import Profile
-from semiseg_lib.recipes.recipe import SOURCES, STAGES, Difference, Recipe, read
+from semiseg_lib.recipes.recipe import SOURCES, STAGES, Difference, Recipe, Setting, read
 
 __all__ = [
-    "FOLDER", "SOURCES", "STAGES", "Difference", "Profile", "Recipe", "find", "for_dataset",
-    "load", "names", "of",
+    "FOLDER", "SOURCES", "STAGES", "Difference", "Profile", "Recipe", "Setting", "find",
+    "for_dataset", "load", "names", "of",
 ]
 
 FOLDER = Path(__file__).parent

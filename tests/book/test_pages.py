@@ -1,4 +1,4 @@
-"""Pages that are written from the program, or whose examples are run: command line, own folder."""
+"""Pages written from the program, or whose examples are run: commands, recipes, own folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from bookkit import command_line
+from bookkit import recipes as recipes_page
+from semiseg_lib import recipes
 from semiseg_lib.cli import COMMANDS, main
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -24,6 +26,34 @@ def test_the_page_of_the_command_line_shows_every_command_and_its_flags():
                  "--yes", "--train.steps", "--list PATH", "--seeds"):
         assert flag in filled, flag
     assert str(Path.home()) not in filled and command_line.BLOCK not in filled
+
+
+def test_the_page_of_the_recipes_holds_all_that_their_files_say():
+    """Every sentence on what is not reproduced, every value with its source, place and note."""
+    page = (NOTEBOOKS / f"{recipes_page.PAGE}.md").read_text(encoding="utf-8")
+    assert recipes_page.BLOCK in page
+    filled = re.sub(r"\\(.)", r"\1", recipes_page.fill(page))  # as it is read
+    sections = filled.split("\n## ")[1:]
+    assert recipes_page.BLOCK not in filled and len(sections) == len(recipes.of("paper"))
+    for section, one in zip(sections, recipes.of("paper"), strict=True):
+        assert f"`recipes/paper/{one.path.name}`" in section
+        table, sentences = section.split("Not reproduced:")
+        for difference in one.differs:
+            only = f"(`{difference.method}` only) " if difference.method else ""
+            assert f"- {only}{difference.sentence}" in sentences
+        assert all(f"]({address})" in table for address in one.sources.values())
+        for method in one.methods:
+            for line in one.lines(method).values():
+                for said in (line.place, line.note, line.differs):
+                    assert said in table, f"{one.path.name}: {said}"
+                assert line.published is None or f"| {line.published} |" in table
+
+
+def test_every_chapter_on_a_published_system_leads_to_its_recipe():
+    for path in sorted(NOTEBOOKS.glob("1[1-6]_*.py")):
+        assert f"({recipes_page.PAGE}.md)" in path.read_text(encoding="utf-8"), path.name
+    readme = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    assert f"(notebooks/{recipes_page.PAGE}.md)" in readme
 
 
 def test_the_example_of_the_own_folder_runs_as_it_stands(tmp_path, monkeypatch, capsys):

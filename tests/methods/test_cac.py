@@ -473,7 +473,7 @@ def test_its_memory_is_told_without_values(precision, off):
 
 
 @pytest.mark.parametrize("name, value, message", [
-    ("weight", -1.0, "at least 0"), ("crop", 0.0, "above 0"), ("crop", 1.5, r"in \[0, 1\]"),
+    ("weight", -1.0, "at least 0"), ("crop", 0.0, r"in \(0, 1\]"), ("crop", 1.5, r"in \(0, 1\]"),
     ("threshold", 2.0, r"in \[0, 1\]"), ("temperature", 0.0, "above 0"),
     ("negatives", 0, "at least 1"), ("bank", -1, "at least 0"), ("stride", 0, "at least 1"),
 ])

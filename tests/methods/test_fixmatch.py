@@ -231,6 +231,12 @@ def test_hard_pixels_change_the_labelled_loss_only(make_batch):
     assert hard[SUPERVISED] > 1.5 * plain[SUPERVISED] and hard[UNLABELLED] == plain[UNLABELLED]
 
 
+@pytest.mark.parametrize("name, value", [("threshold", 1.5), ("weight", -1.0)])
+def test_an_option_out_of_its_range_is_named_alone(name, value):
+    with pytest.raises(ValueError, match=rf"^fixmatch\.{name} is {value}; it must be [^;]*\.$"):
+        FixMatchConfig(**{name: value})
+
+
 @pytest.mark.parametrize("share", [1.0, -0.1])
 def test_a_share_of_features_that_makes_no_sense_is_refused(share):
     with pytest.raises(ValueError, match=f"feature_dropout is {share}"):

@@ -79,14 +79,14 @@ class CACConfig(Configuration):
             value = getattr(self, name)
             if value < bound:
                 raise ValueError(f"cac.{name} is {value}; it must be at least {bound}.")
-        for name in ("threshold", "start", "overlap", "flip", "crop"):
+        for name in ("threshold", "start", "overlap", "flip"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"cac.{name} is {value}; it must be in [0, 1].")
-        for name in ("crop", "temperature"):
-            value = getattr(self, name)
-            if value <= 0:
-                raise ValueError(f"cac.{name} is {value}; it must be above 0.")
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"cac.crop is {self.crop}; it must be in (0, 1].")
+        if self.temperature <= 0:
+            raise ValueError(f"cac.temperature is {self.temperature}; it must be above 0.")
 
 
 DECLARED = (Declared(CACConfig, "CAC", unlabelled=True),)

@@ -15,6 +15,7 @@ the teacher's pixels the student may learn.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from semiseg_lib.batches.options import StrongConfig
@@ -76,17 +77,19 @@ class ELNConfig(Configuration):
     hard: HardPixels | None = None
 
     def __post_init__(self) -> None:
-        if min(self.weight, self.contrast, self.reset, *self.ratios) < 0:
-            raise ValueError("eln.weight, contrast, ratios and reset must be at least 0.")
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"eln.threshold is {self.threshold}; it must be in [0, 1].")
+        self.check_ranges(
+            "eln", weight=(0, inf), contrast=(0, inf), reset=(0, inf), threshold=(0, 1),
+            balance=(1, inf), pixels=(1, inf), channels=(1, inf),
+        )
+        if min(self.ratios, default=0) < 0:
+            raise ValueError(f"eln.ratios are {self.ratios}; each must be >= 0.")
+        if self.temperature <= 0:
+            raise ValueError(f"eln.temperature is {self.temperature}; it must be above 0.")
         if not 0 <= self.auxiliary_from <= self.unlabelled_from <= 1:
             raise ValueError(
                 f"eln.auxiliary_from is {self.auxiliary_from} and unlabelled_from "
                 f"{self.unlabelled_from}; these are shares of the training, in this order."
             )
-        if self.balance < 1 or self.temperature <= 0 or self.pixels < 1 or self.channels < 1:
-            raise ValueError("eln.balance, pixels, channels are at least 1, temperature above 0.")
 
 
 DECLARED = (Declared(ELNConfig, "ELN", unlabelled=True),)

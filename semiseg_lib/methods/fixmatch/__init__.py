@@ -8,6 +8,7 @@ UniMatch's recipe.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from semiseg_lib.batches.options import CutMixConfig, StrongConfig
@@ -21,7 +22,8 @@ class FixMatchConfig(Configuration):
     """Options of FixMatch.
 
     Threshold, strong view and CutMix are those of UniMatch's code on VOC, and with ``views=2``,
-    ``feature_dropout=0.5`` and ``ema_decay=0`` all options are those of its first version.
+    ``feature_dropout=0.5`` and ``ema_decay=0`` this is its first version, but for the ratio of the
+    box's sides, the evaluation mode of the labels, and the halved loss.
 
     Attributes:
         weight: of the unlabelled loss. With 0 no unlabelled image is looked at, and this is
@@ -48,11 +50,7 @@ class FixMatchConfig(Configuration):
     hard: HardPixels | None = None
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or not 0 <= self.threshold <= 1:
-            raise ValueError(
-                f"fixmatch.weight is {self.weight} and threshold {self.threshold}; they must be at "
-                "least 0, and the threshold at most 1."
-            )
+        self.check_ranges("fixmatch", weight=(0, inf), threshold=(0, 1))
         if not 0 <= self.feature_dropout < 1:
             raise ValueError(
                 f"fixmatch.feature_dropout is {self.feature_dropout}; it must be in [0, 1)."

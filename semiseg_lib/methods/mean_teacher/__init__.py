@@ -9,6 +9,7 @@ the template for methods of your own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from semiseg_lib.batches.options import StrongConfig
@@ -38,11 +39,7 @@ class MeanTeacherConfig(Configuration):
     hard: HardPixels | None = None
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or not 0 <= self.ramp <= 1:
-            raise ValueError(
-                f"mean-teacher.weight is {self.weight} and ramp {self.ramp}; they must be at least "
-                "0, and the ramp at most 1."
-            )
+        self.check_ranges("mean-teacher", weight=(0, inf), ramp=(0, 1))
 
 
 DECLARED = (Declared(MeanTeacherConfig, "MeanTeacher", unlabelled=True),)

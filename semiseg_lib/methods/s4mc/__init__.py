@@ -37,7 +37,7 @@ class S4MCConfig(Configuration):
     """Options of S4MC.
 
     The defaults are those of the published code on VOC, but for ``expectation`` and ``start``, and
-    for ``strong``, which is FixMatch's: that code mixes images and leaves their colours.
+    for ``strong``, which is UniMatch's: that code mixes images and leaves their colours.
 
     Attributes:
         weight: of the unlabelled loss. With 0 no unlabelled image is looked at.
@@ -52,7 +52,7 @@ class S4MCConfig(Configuration):
         drop: alpha_0, the share of pixels that is dropped at the start, by unrefined indicators; it
             falls linearly to 0.
         start: share of the training that is over before unlabelled images are looked at.
-        strong: how far the student's view differs, as in FixMatch; None for not at all, as in
+        strong: how far the student's view differs, as in UniMatch; None for not at all, as in
             CutMix-Seg.
         cutmix: how the student's views are mixed; None for not at all.
         indicator_of: the teacher's predictions that say how sure a pixel is: of the ``mixed``
