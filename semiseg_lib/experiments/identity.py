@@ -17,6 +17,7 @@ import torch
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.core.escaping import listed, visible
 from semiseg_lib.core.fingerprint import digest, dump, plain
 from semiseg_lib.datasets.digest import file_hash
@@ -244,6 +245,7 @@ def blueprint(run: Run, num_classes: int) -> Method:
     options = digest({"method": dump(run.method), "model": dump(run.model)})
     key = (methods.kind(run.method), options, num_classes)
     if key not in _blueprints:
+        make_torchvision_importable()  # torch 2.8 cannot import it first on the meta device
         with torch.device("meta"):
             _blueprints[key] = build(run, num_classes)
     return _blueprints[key]
