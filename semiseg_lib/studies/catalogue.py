@@ -103,8 +103,11 @@ def pseudo(selection: Selection) -> Recipe:
 
 
 LOOSE = BoxStyle(loose=(0.15, 0.45), jitter=0.05)
+"""Boxes as hurried annotators draw them, too large."""
 TIGHT = BoxStyle()
+"""Boxes without error."""
 MISSED = BoxStyle(missed=0.3)
+"""Boxes without error, of 70 % of the objects."""
 TIGHT_WORLD = {"world": "tight"}
 ALL_TIGHT, ALL_LOOSE = {"unlabelled_boxes": TIGHT}, {"labelled_boxes": LOOSE}
 SOME_MISSED = {"unlabelled_boxes": MISSED}
@@ -322,3 +325,4 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
         ),
     },
 }
+"""The arms of each study by their names in its records, by the name of the study."""

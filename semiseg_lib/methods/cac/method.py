@@ -144,6 +144,10 @@ def in_chunks(
 
     So what is held at any time are ``chunk`` rows of similarities and not all of them. In single
     precision also under autocast: a cosine over tau with eight bits would be off by percents.
+
+    Args:
+        anchors, positives, labels, others: the arguments of :func:`contrast`, in its order.
+        chunk: anchors at a time.
     """
     # Where it differs: the published code splits the negatives, 8,000 at a time.
     with torch.autocast(anchors.device.type, enabled=False):
