@@ -230,6 +230,12 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
         "longer": Arm("masks alone", semi_supervised.supervised_longer, labelled=EQUAL_COST),
         "fixmatch": Arm("FixMatch", method("fixmatch"), labelled=EQUAL_COST),
     },
+    # Of every room that declares such a method, without a further line here.
+    "methods": {
+        "supervised": Arm("masks alone", self_correction.supervised),
+        "longer": Arm("masks alone, as many more steps", semi_supervised.supervised_longer),
+        **{name: Arm(name, method(name)) for name in methods.named_options(unlabelled=True)},
+    },
     "voc unlabelled": unlabelled_photo_arms("voc", 100),
     "camvid unlabelled": {
         key: arm
