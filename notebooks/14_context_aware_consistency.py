@@ -314,12 +314,12 @@ print("common cells:", len(numbers[0]), " all at the same place:", torch.equal(*
 #
 # For a cell that both crops show, let $f_1$, $f_2$ be its features (unit vectors from a small
 # **projector** that is thrown away after the training), $\hat y_1$, $\hat y_2$ its most likely
-# classes and $c_1$, $c_2$ their probabilities. With $h$ for the decoder's features and $g$ for the
+# classes and $c_1$, $c_2$ their probabilities. With $z$ for the decoder's features and $g$ for the
 # classifier, cell $i$ has
 #
 # $$
-# f_i = \mathrm{normalise}\big(\mathrm{projector}(\mathrm{mean}_i\, h)\big), \quad
-# a_i = \mathrm{mean}_i\, g(h), \quad \hat y_i = \arg\max_k a_{i,k}, \quad
+# f_i = \mathrm{normalise}\big(\mathrm{projector}(\mathrm{mean}_i\, z)\big), \quad
+# a_i = \mathrm{mean}_i\, g(z), \quad \hat y_i = \arg\max_k a_{i,k}, \quad
 # c_i = \max_k\, \mathrm{softmax}_k(a_i). \tag{E2}
 # $$
 #

@@ -646,9 +646,9 @@ widgets.ErrorMapExplorer(
 # a temperature $T$:
 #
 # $$
-# L_{\mathrm{con}} = -\log \frac{P}{P + N}, \qquad
+# L_{\mathrm{con}} = -\log \frac{P}{P + Q}, \qquad
 # P = \sum_{s \text{ like } a} \exp(a \cdot s / T), \quad
-# N = \sum_{s \text{ unlike } a} \exp(a \cdot s / T), \tag{E5}
+# Q = \sum_{s \text{ unlike } a} \exp(a \cdot s / T), \tag{E5}
 # $$
 #
 # where vectors of the same label are alike.
@@ -660,7 +660,7 @@ widgets.ErrorMapExplorer(
 def pixel_contrast(
     anchors: Tensor, others: Tensor, labels: Tensor, temperature: float
 ) -> Tensor:
-    """Mean over anchors of -log(P / (P + N)); 0 if there is none. Void is left out.
+    """Mean over anchors of -log(P / (P + Q)); 0 if there is none. Void is left out.
 
     ``anchors`` and ``others`` are unit vectors (N, D) of the same N cells; ``labels`` (N,).
     """

@@ -65,6 +65,7 @@ add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+napoleon_use_param = False  # what is said of "one, two" is printed once
 napoleon_custom_sections = [("Attributes", "params_style")]
 python_maximum_signature_line_length = 78
 

@@ -38,6 +38,10 @@ def heat_map(boxes: Boxes, size: tuple[int, int]) -> np.ndarray:
     It encodes where objects are but not their class, and helps the ancillary far less than
     :func:`class_maps`; the book keeps it as a counter-example.
 
+    Args:
+        boxes: those of an image.
+        size: (H, W) in pixels.
+
     Returns:
         uint8 (1, H, W) of zeros and ones.
     """
@@ -48,7 +52,12 @@ def heat_map(boxes: Boxes, size: tuple[int, int]) -> np.ndarray:
 
 
 def covered_pixels(low: float, high: float, size: int) -> slice:
-    """Return the slice of pixels whose centres lie in [low, high); it has at least one pixel."""
+    """Return the slice of pixels whose centres lie in [low, high); it has at least one pixel.
+
+    Args:
+        low, high: edges in pixels.
+        size: pixels along this side.
+    """
     first = min(max(int(np.ceil(low - 0.5)), 0), size - 1)
     last = max(int(np.ceil(high - 0.5)), first + 1)
     return slice(first, last)

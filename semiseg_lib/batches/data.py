@@ -53,7 +53,7 @@ class Data:
 
     @cached_property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """Return {list: its image names}; val and test may be the same list."""
+        """Return the image names of each list; val and test may be the same list."""
         source, most = self.source, self.config.at_most or None
         held_out = {name: tuple(source.names(name))[:most] for name in ("val", "test")}
         labelled = self._labelled_names()
@@ -67,7 +67,7 @@ class Data:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """Return {list: digest of its image set}, over all files read and the class names."""
+        """Return the digest of each list's image set, over all files read and the class names."""
         return {name: getattr(self, name).digest for name in LISTS}
 
     @cached_property
@@ -138,7 +138,7 @@ class Data:
 
     @property
     def everything(self) -> ImageSet:
-        """Return all images of both kinds, with masks: the training set of the upper bound."""
+        """Return all images of both kinds with masks, the training set of the upper bound."""
         return joined(self.labelled, self._hidden)
 
     @cached_property

@@ -82,7 +82,7 @@ class ImageSet:
 
     @property
     def decoding(self) -> str:
-        """Return what determines the samples besides the bytes: decode version, reader options."""
+        """Return what determines the samples besides the bytes, decode version and options."""
         said = self.reader.decoding
         return said if self.decode is None else f"decode {self.decode}\n{said}"
 

@@ -13,7 +13,7 @@ from semiseg_lib.batches.weak_view import jitter
 
 KERNEL = 9  # pixels; holds two standard deviations of the strongest default blur on either side
 DRAWS = 8
-"""Uniform numbers in [0, 1) per image: three chances, four colours, the blur."""
+"""Uniform numbers in [0, 1) per image, three chances, four colours and the blur."""
 
 
 def strong_view(images: Tensor, config: StrongConfig, rng: np.random.Generator) -> Tensor:

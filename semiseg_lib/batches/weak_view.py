@@ -31,7 +31,7 @@ PADDING_COLOUR = np.array([124, 116, 104], np.uint8)[:, None, None]
 """ImageNet's mean colour, uint8 (3, 1, 1): what a view shows outside the image."""
 
 DRAWS = 10
-"""Uniform numbers in [0, 1) that decide a view: six for its geometry, four for its colours."""
+"""Uniform numbers in [0, 1) that decide a view, six for its geometry and four for its colours."""
 
 
 @dataclass(frozen=True)

@@ -264,8 +264,8 @@ def study(
 
     Args:
         name: tight, hurried, schedules, controls, "label errors", convolutional, unlabelled,
-            context, annotation; with photographs: photographs, "voc unlabelled",
-            "camvid unlabelled".
+            context, annotation, methods (every method that learns from unlabelled images); with
+            photographs: photographs, "voc unlabelled", "camvid unlabelled".
         seeds: the seeds; none given: the profile's.
         only: the arms to run; none given: all.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.

@@ -12,6 +12,7 @@ import platformdirs
 from semiseg_lib.core import escaping
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+"""The folder that ``semiseg_lib`` lies in, the book's checkout or where a wheel is installed."""
 
 
 def in_checkout() -> bool:

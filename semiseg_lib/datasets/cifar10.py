@@ -39,7 +39,7 @@ ARCHIVE = Archive(
     ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
     home="https://www.cs.toronto.edu/~kriz/cifar.html",
 )
-"""CIFAR-10 in its binary version (0.2 GB): plain bytes, no pickles."""
+"""CIFAR-10 in its binary version (0.2 GB), plain bytes and no pickles."""
 
 TERMS = (
     "for research; cite Learning Multiple Layers of Features from Tiny Images (technical report, "

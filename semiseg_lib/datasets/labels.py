@@ -58,6 +58,10 @@ def opened_image(
 ) -> Iterator[Image.Image]:
     """Yield an image, loaded; whatever fails in the block is an error of the file.
 
+    Args:
+        path: the file.
+        missing: what to do if there is none, for the message.
+
     Raises:
         FileNotFoundError, LabelError: as for :func:`decoding`.
     """
@@ -84,6 +88,9 @@ def voc_palette() -> list[int]:
 def read_image(path: Path) -> np.ndarray:
     """Read an image as uint8 (3, H, W), a view of an (H, W, 3) array.
 
+    Args:
+        path: the file.
+
     Raises:
         FileNotFoundError: the file is missing.
         LabelError: the file is truncated or not an image.
@@ -94,6 +101,10 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_mask(path: Path, num_classes: int) -> np.ndarray:
     """Read a mask of class ids as uint8 (H, W), values 0 .. num_classes - 1 or 255 (void).
+
+    Args:
+        path: the file, grey or with a palette.
+        num_classes: C, background included.
 
     Raises:
         FileNotFoundError: the file is missing.
@@ -122,7 +133,12 @@ def present_ids(mask: np.ndarray) -> set[int]:
 
 
 def write_mask(mask: np.ndarray, path: Path) -> None:
-    """Write uint8 (H, W) ids as a PNG with VOC's palette, so that viewers show it in colour."""
+    """Write uint8 (H, W) ids as a PNG with VOC's palette, so that viewers show it in colour.
+
+    Args:
+        mask: class ids, 255 = void.
+        path: the file to write.
+    """
     from semiseg_lib.core.durable import atomic_write
 
     with atomic_write(Path(path)) as temporary:
@@ -130,7 +146,11 @@ def write_mask(mask: np.ndarray, path: Path) -> None:
 
 
 def mask_png(mask: np.ndarray) -> bytes:
-    """Return uint8 (H, W) ids as the bytes of a PNG with VOC's palette."""
+    """Return uint8 (H, W) ids as the bytes of a PNG with VOC's palette.
+
+    Args:
+        mask: class ids, 255 = void.
+    """
     image = Image.fromarray(np.asarray(mask, dtype=np.uint8))
     image.putpalette(voc_palette())
     file = BytesIO()
@@ -166,7 +186,12 @@ def packed_ids(
 
 
 def kept_boxes(boxes: Boxes, new_id: np.ndarray) -> Boxes:
-    """Return the boxes of kept classes with their new ids; see :func:`packed_ids`."""
+    """Return the boxes of kept classes with their new ids; see :func:`packed_ids`.
+
+    Args:
+        boxes: those of an image, with the ids before.
+        new_id: (256,), the new id of each id.
+    """
     labels = new_id[boxes.classes]
     kept = labels != VOID
     crowds = tuple(int(new_id[label]) for label in boxes.crowds if new_id[label] != VOID)
@@ -176,7 +201,12 @@ def kept_boxes(boxes: Boxes, new_id: np.ndarray) -> Boxes:
 def check_same_size(
     mask: np.ndarray, image: np.ndarray, mask_path: Path, image_path: Path
 ) -> None:
-    """Raise LabelError if a mask (H, W) does not have the size of its image (3, H, W)."""
+    """Raise LabelError if a mask (H, W) does not have the size of its image (3, H, W).
+
+    Args:
+        mask, image: as they were read.
+        mask_path, image_path: their files, for the message.
+    """
     if mask.shape == image.shape[1:]:
         return
     turned = mask.shape[::-1] == image.shape[1:]

@@ -42,6 +42,10 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
     folders, leading slashes and suffixes; blank lines and Windows line ends are accepted. If every
     line is one of the ``known`` names, the lines are the names, including spaces.
 
+    Args:
+        path: the list.
+        known: the names of all images; () if they are unknown.
+
     Raises:
         FileNotFoundError: the list is missing.
         ValueError: it is empty, names an image twice, mixes formats, or a line names an image and
@@ -98,6 +102,10 @@ def list_digest(names: Sequence[str]) -> str:
 def write_list(names: Sequence[str], path: Path) -> None:
     """Write bare names, one per line.
 
+    Args:
+        names: of images, without suffixes.
+        path: the file to write.
+
     Raises:
         ValueError: ``names`` is empty, or a name occurs twice.
     """
@@ -116,7 +124,12 @@ def can_be_listed(name: str) -> bool:
 
 
 def check_no_duplicates(names: Sequence[str], what: str) -> None:
-    """Raise ValueError if a name occurs twice."""
+    """Raise ValueError if a name occurs twice.
+
+    Args:
+        names: of images.
+        what: the list, for the message.
+    """
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(
             f"{what} names {len(twice)} images twice, such as {visible(twice[0])}. Take one out of "
@@ -125,7 +138,13 @@ def check_no_duplicates(names: Sequence[str], what: str) -> None:
 
 
 def check_known(names: Sequence[str], known: Collection[str], what: str, where: Path) -> None:
-    """Raise ValueError if a name occurs twice or is not among the known images in ``where``."""
+    """Raise ValueError if a name occurs twice or is not among the known images in ``where``.
+
+    Args:
+        names: of images.
+        known: all names that may occur.
+        what, where: the list and the folder, for the message.
+    """
     check_no_duplicates(names, what)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(

@@ -107,6 +107,11 @@ def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:
 
 
 def class_shares(masks: Sequence[np.ndarray], num_classes: int) -> np.ndarray:
-    """Return the fraction of labelled pixels of each class, float64 (C,), without void."""
+    """Return the fraction of labelled pixels of each class, float64 (C,), without void.
+
+    Args:
+        masks: class ids (H, W), 255 = void.
+        num_classes: C, background included.
+    """
     counts = sum(np.bincount(mask[mask != VOID].ravel(), minlength=num_classes) for mask in masks)
     return counts / counts.sum()

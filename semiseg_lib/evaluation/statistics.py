@@ -20,7 +20,7 @@ class Interval(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Return what the interval of a difference shows: "better", "worse" or "cannot tell"."""
+        """Return what the interval of a difference shows, "better", "worse" or "cannot tell"."""
         if self.low > 0:
             return "better"
         return "worse" if self.high < 0 else "cannot tell"

@@ -84,7 +84,7 @@ class Identity:
 
     @cached_property
     def name(self) -> str:
-        """Return the name of the folder: kind, recipe and identity."""
+        """Return the name of the folder, made of kind, recipe and identity."""
         what = self.value.method.name if isinstance(self.value, Run) else KINDS[type(self.value)]
         if isinstance(self.value, PseudoLabels):
             what = f"train_pseudoIt{self.value.number}"

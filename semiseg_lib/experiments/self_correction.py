@@ -14,7 +14,7 @@ from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
 from semiseg_lib.recipes import Profile
 
 UNCORRECTED = PrimaryConfig(correction="none")
-"""Options of a primary that learns the ancillary's labels as they are: the control."""
+"""Options of a primary that learns the ancillary's labels as they are, the control."""
 
 
 def supervised(profile: Profile, seed: int, draw: int = 0) -> Run:

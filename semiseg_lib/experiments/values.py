@@ -97,7 +97,7 @@ class Run(Value):
 
     @property
     def weights(self) -> Literal["last", "best"]:
-        """Return which weights are deployed: the best ones of a validated run, else the last."""
+        """Return which weights are deployed, the best ones of a validated run, else the last."""
         return "best" if self.validation else "last"
 
     def parents(self) -> dict[str, Value]:

@@ -17,8 +17,10 @@ from semiseg_lib.batches.part import Batch, Part
 from semiseg_lib.methods.averaging import MovingAverage
 from semiseg_lib.methods.losses import enlarge, hard_cross_entropy
 
-LABELLED, BOTH = frozenset({"labelled"}), frozenset({"labelled", "unlabelled"})
-"""The parts of a batch that a method may learn from; see :meth:`Method.learns_from`."""
+LABELLED = frozenset({"labelled"})
+"""Value of :meth:`Method.learns_from` of a method that learns from labelled images alone."""
+BOTH = frozenset({"labelled", "unlabelled"})
+"""Value of :meth:`Method.learns_from` of a method that learns from both kinds of images."""
 
 
 class Method(nn.Module):

@@ -105,7 +105,11 @@ def confident_cross_entropy(logits: Tensor, labels: Tensor, inside: Tensor) -> T
 
 
 def shown_pixels(part: Part) -> Tensor:
-    """Return where a view shows its image, bool (B, H, W): everywhere if there is no padding."""
+    """Return where a view shows its image, bool (B, H, W): everywhere if there is no padding.
+
+    Args:
+        part: the views.
+    """
     if part.inside is not None:
         return part.inside
     return torch.ones_like(part.images[:, 0], dtype=torch.bool)

@@ -181,7 +181,12 @@ class SwiftNet(Segmenter):
         self.head = norm_relu_convolution(width, num_classes, bias=True)
 
     def decode_features(self, features: Sequence[Tensor], box_maps: None = None) -> Tensor:
-        """Return the features at stride 4, (B, feature_channels, h, w)."""
+        """Return the features at stride 4, (B, feature_channels, h, w).
+
+        Args:
+            features: of the encoder's stages.
+            box_maps: None; this network takes no boxes.
+        """
         *skips, deepest = features
         features = self.pyramid(deepest)
         for block, skip in zip(self.up, reversed(skips), strict=True):
@@ -192,7 +197,14 @@ class SwiftNet(Segmenter):
 def norm_relu_convolution(
     channels_in: int, channels_out: int, size: int = 1, bias: bool = False, momentum: float = 0.1
 ) -> nn.Sequential:
-    """Return batch norm, ReLU and a ``size`` x ``size`` convolution, in this order."""
+    """Return batch norm, ReLU and a ``size`` x ``size`` convolution, in this order.
+
+    Args:
+        channels_in, channels_out: C of what is read and returned.
+        size: the kernel's side in pixels.
+        bias: the convolution has one.
+        momentum: of the batch norm's running statistics.
+    """
     return nn.Sequential(
         nn.BatchNorm2d(channels_in, momentum=momentum),
         nn.ReLU(inplace=True),  # on the norm's result, which nothing else reads
@@ -228,5 +240,5 @@ def _shares(cells: int, side: int, like: Tensor) -> Tensor:
 
 
 def resize(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize features (B, C, h, w) to (B, C, *size), bilinearly, with pixel areas aligned."""
+    """Resize features (B, C, h, w) to (B, C) + size, bilinearly, with pixel areas aligned."""
     return nn.functional.interpolate(features, size=size, mode="bilinear", align_corners=False)

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parent
-"""The folder of the recipes: a folder per profile, in it a file per recipe."""
+"""The folder of the recipes, with a folder per profile and in it a file per recipe."""
 
 ORDER = ("smoke", "laptop", "gpu", "paper")
 """The order in which profiles are named; others follow."""

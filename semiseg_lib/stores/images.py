@@ -147,7 +147,7 @@ class ImageStore:
             raise self._stale(self._difference(error)) from error
 
     def _difference(self, error: Stale) -> str:
-        """Return in a few words in what the stored files are others than those requested."""
+        """Return in a few words how the stored files differ from those requested."""
         key = error.key.removeprefix("description.")
         if key in ("images", "count"):
             return "they belong to other images, or in another order"

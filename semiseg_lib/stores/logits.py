@@ -35,7 +35,11 @@ GRID = ":grid"  # suffix of the key of an image's lowest logits and step sizes
 
 
 class StaleLogits(Stale):
-    """Stored logits that do not belong to this ancillary or these images, or are damaged."""
+    """Error for stored logits that belong to another ancillary or other images, or are damaged.
+
+    Args:
+        message, key, stored, asked: as for :class:`Stale`.
+    """
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class Store:
 
     @property
     def members(self) -> Mapping[str, dict[str, Any]]:
-        """Return the manifest entry of each member: ``sha256``, ``bytes``, extras of :meth:`put`.
+        """Return the manifest entry of each member, ``sha256``, ``bytes``, extras of :meth:`put`.
 
         Raises:
             Damaged: the manifest is damaged.
@@ -130,7 +130,7 @@ class Store:
 
     @property
     def content(self) -> str:
-        """Return the digest of the members that are not JSON: weights or labels, no metadata.
+        """Return the digest of the members that are not JSON, weights or labels but no metadata.
 
         Raises:
             Damaged, Stale: as for :attr:`members`.

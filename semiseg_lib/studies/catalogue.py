@@ -103,8 +103,11 @@ def pseudo(selection: Selection) -> Recipe:
 
 
 LOOSE = BoxStyle(loose=(0.15, 0.45), jitter=0.05)
+"""Boxes as hurried annotators draw them, too large."""
 TIGHT = BoxStyle()
+"""Boxes without error."""
 MISSED = BoxStyle(missed=0.3)
+"""Boxes without error, of 70 % of the objects."""
 TIGHT_WORLD = {"world": "tight"}
 ALL_TIGHT, ALL_LOOSE = {"unlabelled_boxes": TIGHT}, {"labelled_boxes": LOOSE}
 SOME_MISSED = {"unlabelled_boxes": MISSED}
@@ -227,6 +230,12 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
         "longer": Arm("masks alone", semi_supervised.supervised_longer, labelled=EQUAL_COST),
         "fixmatch": Arm("FixMatch", method("fixmatch"), labelled=EQUAL_COST),
     },
+    # Of every room that declares such a method, without a further line here.
+    "methods": {
+        "supervised": Arm("masks alone", self_correction.supervised),
+        "longer": Arm("masks alone, as many more steps", semi_supervised.supervised_longer),
+        **{name: Arm(name, method(name)) for name in methods.named_options(unlabelled=True)},
+    },
     "voc unlabelled": unlabelled_photo_arms("voc", 100),
     "camvid unlabelled": {
         key: arm
@@ -322,3 +331,4 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
         ),
     },
 }
+"""The arms of each study by their names in its records, by the name of the study."""

@@ -31,7 +31,7 @@ OTHER_STATE = "‡"
 """Mark of a difference between rows made in different states of the machine or of the code."""
 MEASURED = {"minutes, last stage": "minutes", "images a second": "images a second",
             "memory (GB)": "memory GB"}
-"""Costs of a run that some records hold: title in a table, key in the record."""
+"""Costs of a run that some records hold, the key in the record by the title in a table."""
 UNKNOWN = "–"
 """What a table shows where something is not known."""
 
@@ -179,7 +179,12 @@ class Comparison:
         })
 
     def with_row(self, name: str, row: Row) -> Comparison:
-        """Return the comparison with a further row, such as a method of your own."""
+        """Return the comparison with a further row, such as a method of your own.
+
+        Args:
+            name: the row's, a new one.
+            row: its scores.
+        """
         return replace(self, rows={**self.rows, name: row})
 
     def of_role(self, *roles: str) -> dict[str, Row]:
@@ -189,7 +194,12 @@ class Comparison:
     def differences(
         self, against: str, names: Collection[str] | None = None
     ) -> dict[str, Difference]:
-        """Return each row minus ``against``, by name; {} if that has no records."""
+        """Return each row minus ``against``, by name; {} if that has no records.
+
+        Args:
+            against: the name of the row that is subtracted.
+            names: of the rows; None for all others.
+        """
         if against not in self.rows:
             return {}
         other = self.rows[against]
@@ -276,6 +286,9 @@ def difference(one: Row, other: Row) -> Difference:
     """Return one row minus another, paired over the seeds that both have.
 
     A legacy row and a current one share no seeds: two versions of the code are not compared.
+
+    Args:
+        one, other: rows with the scores of each seed.
     """
     if one.legacy != other.legacy:
         return Difference((), None, 1.0)
@@ -312,6 +325,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     The smallest of m is multiplied by m, the next by m − 1 and so on, without falling below the one
     before it. Rejecting at adjusted values <= 0.05 limits the probability of *any* false rejection
     to 5 %.
+
+    Args:
+        p_values: of the tests, in any order.
     """
     p = np.asarray(p_values, float)
     order = np.argsort(p, kind="stable")
@@ -325,6 +341,10 @@ def training_steps(arm: Arm, profile: Profile) -> str:
     """Return the steps of all runs behind an arm's model, such as ``600 + 1000``.
 
     A round of pseudo-labelling (pretraining and fine-tuning of a student) is one number.
+
+    Args:
+        arm: of a study.
+        profile: the profile that made its records.
     """
     steps: list[int] = []
     for run in arm.runs(profile):
@@ -336,12 +356,22 @@ def training_steps(arm: Arm, profile: Profile) -> str:
 
 
 def networks(arm: Arm, profile: Profile) -> int:
-    """Return the number of networks trained from fresh weights, in turn or together."""
+    """Return the number of networks trained from fresh weights, in turn or together.
+
+    Args:
+        arm: of a study.
+        profile: the profile that made its records.
+    """
     return sum(map(fresh_networks, arm.runs(profile)))
 
 
 def learns_from_boxes(arm: Arm, profile: Profile) -> bool:
-    """Return whether an arm's model learns from labels by a model that sees boxes."""
+    """Return whether an arm's model learns from labels by a model that sees boxes.
+
+    Args:
+        arm: of a study.
+        profile: the profile that made its records.
+    """
     return any(methods.kind(run.method).uses_boxes for run in arm.runs(profile))
 
 

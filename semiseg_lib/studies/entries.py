@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 MASK_OVER_BOXES = 8.0
-"""Time of an image's mask over the time of its boxes. An assumption: measure your own."""
+"""Time of an image's mask over the time of its boxes. This is assumed; measure your own."""
 FAIR = "longer"
-"""The row that all others are compared with: masks alone, with as many more steps."""
+"""The row that all others are compared with, masks alone with as many more steps."""
 Role = Literal["control", "method", "part", "bound"]
 Extra = Literal[
     "nothing", "unlabelled images", "boxes of the unlabelled images", "more masks",

@@ -30,7 +30,7 @@ class Records:
 
     @property
     def sign(self) -> str:
-        """Return the suffix of a row's name: `` †`` for legacy rows, else ""."""
+        """Return the suffix of a row's name, `` †`` for legacy rows, else ""."""
         return f" {marks.SIGN}" if self.legacy else ""
 
     @property

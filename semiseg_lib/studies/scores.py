@@ -33,7 +33,7 @@ from semiseg_lib.recipes.profile import RoundsConfig
 from semiseg_lib.training.run_folder import RunFolder
 
 Scores = dict[str, Any]
-"""Measured values by name, and ``made with``: the states of machine and code behind them."""
+"""Measured values by name, and in ``made with`` the states of machine and code behind them."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,13 @@ def percent(evaluation: Evaluation) -> float:
 
 
 def scored(value: Run, profile: Profile, machine: Machine) -> Scores:
-    """Return a run's test score and cost, and the score of its best weights if there are any."""
+    """Return a run's test score and cost, and the score of its best weights if there are any.
+
+    Args:
+        value: the run.
+        profile: with the protocol of the evaluation.
+        machine: what computes.
+    """
     return _scored(resolve(value, machine), profile)
 
 
@@ -86,6 +92,9 @@ def with_labels(value: Run, profile: Profile, machine: Machine) -> Scores:
 
     For a primary these are the corrected labels, for an ancillary its own, and for a run that
     learnt from mixed logits, these.
+
+    Args:
+        value, profile, machine: as for :func:`scored`.
     """
     trained = resolve(value, machine)
     given = value.unlabelled_logits
@@ -105,6 +114,10 @@ def rounds(value: Rounds, profile: Profile, machine: Machine) -> Scores:
 
     If the validation images overlap the test images, every student teaches, as published: selecting
     teachers on test images would bias the score.
+
+    Args:
+        value: the rounds.
+        profile, machine: as for :func:`scored`.
     """
     plan, seed = value.plan, value.first.seed
     if not judges_fairly(Data(profile.data, seed, machine.root), "test"):
@@ -123,7 +136,11 @@ def rounds(value: Rounds, profile: Profile, machine: Machine) -> Scores:
 
 
 def cost(*runs: Trained) -> Scores:
-    """Return minutes of training (with validation), images per second, and memory in GB."""
+    """Return minutes of training (with validation), images per second, and memory in GB.
+
+    Args:
+        runs: finished ones, whose times are added.
+    """
     seconds = sum(one.record["seconds"] for one in runs)
     images = sum(one.run.train.steps * one.run.train.images for one in runs)
     return {
@@ -215,7 +232,13 @@ def reads(score: Callable[..., Scores]) -> Reads:
 def images_read(
     score: Callable[..., Scores], value: Run | Rounds, data: Data
 ) -> dict[str, str]:
-    """Return the digests of the images that a score reads, by name."""
+    """Return the digests of the images that a score reads, by name.
+
+    Args:
+        score: a key of :data:`READS`.
+        value: what it scores.
+        data: the images of the run.
+    """
     names = set(reads(score).images)
     if isinstance(value, Rounds) and not value.plan.keep_better:
         names.discard("val")  # every student teaches, so nothing is selected there

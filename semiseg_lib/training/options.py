@@ -76,12 +76,12 @@ class TrainConfig(Configuration):
 
     @property
     def images(self) -> int:
-        """Return the images per optimizer step: all processes, all accumulated passes."""
+        """Return the images per optimizer step, over all processes and accumulated passes."""
         return (self.batch_labelled + self.batch_unlabelled) * self.accumulate
 
     @property
     def learning_rate(self) -> float:
-        """Return the rate for this batch: ``lr``, scaled by its images if ``lr_batch`` is set.
+        """Return the rate for this batch, ``lr`` scaled by its images if ``lr_batch`` is set.
 
         The linear scaling rule of arXiv 1706.02677, section 2.1, in both directions.
         """

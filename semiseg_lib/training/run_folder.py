@@ -109,7 +109,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Return whether the run is finished: its manifest is complete and correct."""
+        """Return whether the run is finished, its manifest complete and correct."""
         return self.store.finished
 
     def begin(self, lists: Mapping[str, Any]) -> None:

@@ -13,7 +13,8 @@ from bookkit import recipes as recipes_page
 from semiseg_lib import recipes
 from semiseg_lib.cli import COMMANDS, main
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
 
 
 def test_the_page_of_the_command_line_shows_every_command_and_its_flags():
@@ -76,3 +77,31 @@ def test_the_example_of_the_own_folder_runs_as_it_stands(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("word", ["classes.txt", "boxes.json", "labelled.txt", "255", "bbox"])
 def test_the_folder_form_stands_in_the_book(word):
     assert word in (NOTEBOOKS / "own_folder.md").read_text(encoding="utf-8")
+
+
+def missing_paths(text: str) -> list[str]:
+    """Return the paths in a text that neither the checkout nor ``semiseg_lib`` has.
+
+    A path begins with a folder of one of the two, or is the target of a link. Parts in capitals
+    stand for any name.
+    """
+    roots = (ROOT, ROOT / "semiseg_lib")
+    folders = {path.name for root in roots for path in root.iterdir() if path.is_dir()}
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    paths = re.findall(r"(?<![\w./-])[\w.-]+(?:/[\w.-]*)+", text)
+    named = [path.rstrip(".") for path in paths if path.split("/")[0] in folders]
+    return sorted(
+        path for path in {*links, *named}
+        if not any((root / path).exists() for root in roots)
+        and not any(Path(part).stem.isupper() for part in path.split("/"))
+    )
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_path_that_it_names_is_there(name):
+    assert missing_paths((ROOT / name).read_text(encoding="utf-8")) == []
+
+
+def test_a_path_that_is_not_there_would_be_noticed():
+    text = "`tests/fingerprints.json` [x](data/nothing.md) `core/paths.py` https://a/b and/or"
+    assert missing_paths(text) == ["data/nothing.md", "tests/fingerprints.json"]

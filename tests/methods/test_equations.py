@@ -8,7 +8,9 @@ head is ``\\hat y``, ``\\tilde u``, ``\\bar\\theta``, ``\\ell`` in LaTeX.
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,22 @@ def equations(room: str) -> dict[int, str]:
             found[current] += " " + line.strip()
         else:
             current = None
+    return found
+
+
+def split_place(equation: str) -> tuple[str, str]:
+    """Return an equation and the file in ``semiseg_lib`` that its end names, or ""."""
+    found = re.fullmatch(r"(.*),? +in (\S+\.py)", equation)
+    return (found[1].rstrip(", "), found[2]) if found else (equation, "")
+
+
+def cited(source: str) -> set[int]:
+    """Return the numbers of the equations in the comments that stand on lines of code."""
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    found = set()
+    for token in tokens:
+        if token.type == tokenize.COMMENT and token.line[:token.start[1]].strip():
+            found |= {int(number) for number in re.findall(r"\(E(\d+)\)", token.string)}
     return found
 
 
@@ -81,7 +99,7 @@ def numbers_of(room: str) -> list[tuple[tuple[str, ...], list[int]]]:
     """Return each row of a head's table, with the numbers of the equations that use it."""
     rows = symbols(room)
     listed = {name for row in rows for name in row}
-    by_number = {n: set(used(text, listed)) for n, text in equations(room).items()}
+    by_number = {n: set(used(split_place(text)[0], listed)) for n, text in equations(room).items()}
     return [(row, [n for n, names in by_number.items() if names & set(row)]) for row in rows]
 
 
@@ -123,7 +141,8 @@ def displays(room: str) -> list[tuple[int, str]]:
 def test_the_head_lists_every_symbol_of_its_equations_once(room):
     names = [name for row in symbols(room) for name in row]
     assert len(names) == len(set(names)), sorted(n for n in names if names.count(n) > 1)
-    found = {name for text in equations(room).values() for name in used(text, set(names))}
+    found = {name for text in equations(room).values()
+             for name in used(split_place(text)[0], set(names))}
     assert {name for name in found if is_symbol(name)} - set(names) == set(), "not in the table"
     assert set(names) - found == set(), "in no equation"
 
@@ -139,7 +158,7 @@ def test_the_chapter_writes_an_equation_with_the_symbols_of_the_room(room):
     for number, display in displays(room):
         ours, theirs = (
             [name for name in used(text, listed) if is_symbol(name)]
-            for text in (equations(room)[number], plain(display))
+            for text in (split_place(equations(room)[number])[0], plain(display))
         )
         assert ours[0] == theirs[0], f"(E{number}) begins with {ours[0]}, not {theirs[0]}"
         assert set(theirs) <= set(ours), f"(E{number}): {set(theirs) - set(ours)}"
@@ -156,6 +175,44 @@ def test_the_notation_lists_the_symbols_with_the_numbers_of_their_equations(room
          [int(n) for n in re.findall(r"E(\d+)", row[-1])])
         for row in rows
     ] == numbers_of(room)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_line_of_code_cites_every_equation(room):
+    """In the file of the method, or in the one that the equation names."""
+    source = (METHODS / room / "method.py").read_text(encoding="utf-8")
+    assert cited(source) <= set(equations(room))
+    for number, equation in equations(room).items():
+        place = split_place(equation)[1]
+        if place:
+            source_there = (METHODS.parent / place).read_text(encoding="utf-8")
+            assert number in cited(source_there), f"no line of {place} cites (E{number})"
+        else:
+            assert number in cited(source), f"no line cites (E{number}), and it names no file"
+
+
+def test_a_number_in_a_docstring_or_on_a_line_of_its_own_cites_nothing():
+    assert cited('"""Return (E1)."""\n# (E2) comes next\nx = 1  # x of (E3), (E4)\n') == {3, 4}
+    assert split_place("a = b,    in methods/averaging.py") == ("a = b", "methods/averaging.py")
+    assert split_place("a = b in F") == ("a = b in F", "")
+
+
+def test_the_letters_that_all_methods_share_have_one_shape():
+    shared = NOTATION.partition("## What all methods share")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| (\$[^|]*\$) \| [^|]* \| ([^|]*) \|", shared, flags=re.M))
+    assert len(rows) == 7
+    for room in ROOMS:
+        for names, shape in re.findall(r"^\| (\$[^|]*\$) \| ([^|]*) \|", section(room), flags=re.M):
+            for name in names.split(", "):
+                assert rows.get(name, shape) == shape, f"{room}: {name} is {shape}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_names_in_the_code_are_names_of_the_room(room):
+    source = "".join(path.read_text(encoding="utf-8") for path in (METHODS / room).glob("*.py"))
+    found = re.search(r"^In the code, .*?\.$", section(room), flags=re.M | re.S)
+    names = re.findall(r"`(\w+)[^`]*`", found[0]) if found else []
+    assert [name for name in names if not re.search(rf"\b{name}\b", source)] == []
 
 
 @pytest.mark.parametrize("latex, spelled", [

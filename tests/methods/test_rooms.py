@@ -93,17 +93,15 @@ import semiseg_lib
 assert semiseg_lib.__file__.startswith(sys.argv[1]), semiseg_lib.__file__
 from semiseg_lib import methods, recipes, studies
 from semiseg_lib.cli import main
-arms = {name: studies.Arm(name, studies.method(name))
-        for name in methods.named_options(unlabelled=True)}
-studies.STUDIES["shipped"] = arms
+arms = studies.STUDIES["methods"]
 smoke = recipes.load("smoke")
-values = {name: arm.value(smoke, 1) for name, arm in arms.items()}
+values = {name: arms[name].value(smoke, 1) for name in methods.named_options(unlabelled=True)}
 assert values["flat"].method == methods.FlatConfig(weight=0.5)
 assert "flat" not in smoke.unlabelled, "no file but its own names it"
 assert {(one.train, one.data, one.views, one.model) for one in values.values()} == {
     (smoke.train_unlabelled, smoke.data, smoke.augment, smoke.model)}, "one budget for all"
-assert main(["study", "shipped", "--profile", "smoke", "--only", "flat", "--seeds", "1"]) == 0
-(row,) = studies.read("shipped", smoke).rows
+assert main(["study", "methods", "--profile", "smoke", "--only", "flat", "--seeds", "1"]) == 0
+(row,) = studies.read("methods", smoke).rows
 assert row["arm"] == "flat" and row["config"] == arms["flat"].fingerprint(smoke)
 assert main(["train", "flat", "--profile", "smoke", "--seed", "1", "--device", "cpu"]) == 0
 """
@@ -143,7 +141,7 @@ def test_it_keeps_the_contract(shipped):
     assert done.returncode == 0, done.stdout
 
 
-def test_an_arm_of_a_study_names_it_and_its_rows_are_read_back(shipped, tmp_path):
+def test_a_study_has_an_arm_of_it_and_its_rows_are_read_back(shipped, tmp_path):
     """Really run, in smoke; then trained by the command, with all that its own recipe says."""
     done = subprocess.run(
         [sys.executable, "-c", STUDY, str(shipped)], cwd=shipped, capture_output=True, text=True,

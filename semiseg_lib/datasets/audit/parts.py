@@ -60,7 +60,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem with one file; ``kind`` is a key of ``findings.HINTS``."""
+    """A problem with one file.
+
+    Attributes:
+        kind: a key of ``findings.HINTS``.
+        file: the file.
+        detail: what exactly is wrong, where the kind does not say it.
+    """
 
     kind: str
     file: Path

@@ -80,7 +80,12 @@ def audit_dataset(
 def audit_layout(
     layout: Layout, sample: int | None = None, workers: int | None = None, progress: bool = False
 ) -> Report:
-    """Audit every image, mask and box of a layout; see :func:`audit_dataset`."""
+    """Audit every image, mask and box of a layout; see :func:`audit_dataset`.
+
+    Args:
+        layout: the files to audit, and their rules.
+        sample, workers, progress: as for :func:`audit_dataset`.
+    """
     inspected = {name: _sampled(entries, sample) for name, entries in layout.lists.items()}
     distinct = list(dict.fromkeys(entry for entries in inspected.values() for entry in entries))
     with ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1)) as pool:
@@ -103,7 +108,12 @@ def audit_layout(
 
 
 def histogram(looks: Iterable[Inspection], rules: Rules) -> Histogram:
-    """Return the histogram of classes; values with the same class name are one class."""
+    """Return the histogram of classes; values with the same class name are one class.
+
+    Args:
+        looks: what was found in each file.
+        rules: the class of each value.
+    """
     names = tuple(dict.fromkeys(rules.ids.values()))
     row_of = np.full(256, len(names) + 1)
     row_of[list(rules.void)] = len(names)

@@ -79,8 +79,9 @@ SPLITS = ("train", "val", "test")
 ORIGINAL = ("701_StillsRaw_full", "LabeledApproved_full")
 SEQUENCES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
 FRAMES = "frames"
+"""The folder of further frames, and the value of ``data.unlabelled`` that adds them."""
 NEAR = 30
-"""Frames within a second of a held-out one are excluded: labelled ones are as far away."""
+"""Frames within a second of a held-out one are excluded, since labelled ones are as far away."""
 
 ARCHIVE = Archive(
     "camvid.tgz", "md5:648371e4f3a833682afb39b08a3ce2aa",
@@ -163,16 +164,28 @@ class CamVidDataset(FileReader):
         return f"colours, recipe {self.recipe}" if self.original else "ids"
 
     def image_path(self, name: str) -> Path:
-        """Return the file of an image or frame."""
+        """Return the file of an image or frame.
+
+        Args:
+            name: the image's name in its list.
+        """
         return _image_path(self.root if _is_frame(name) else self._images, name)
 
     def mask_path(self, name: str) -> Path | None:
-        """Return the file of its mask; None for a frame."""
+        """Return the file of its mask; None for a frame.
+
+        Args:
+            name: the image's name in its list.
+        """
         ending = "_L.png" if self.original else ".png"
         return None if _is_frame(name) else self._masks / f"{name}{ending}"
 
     def read_mask(self, path: Path) -> np.ndarray:
-        """Return a mask as ids 0 to 10 or 255; 11, past the last class, is void as well."""
+        """Return a mask as ids 0 to 10 or 255; 11, past the last class, is void as well.
+
+        Args:
+            path: a file of 11 ids or, in the original, of 32 colours.
+        """
         if self.original:
             return read_colour_mask(path, self.recipe)
         # One common copy writes void as 11, one past the last class; packed_ids makes it 255.
@@ -199,6 +212,11 @@ def _is_frame(name: str) -> bool:
 def open_camvid(request: Request, folder: Path, seed: int) -> ReaderSource:
     """Return the source of a request; unlabelled images are ``train``, optionally with frames.
 
+    Args:
+        request: the list and the options.
+        folder: the dataset.
+        seed: unused; nothing is drawn.
+
     Raises:
         ValueError: an unsupported list is named, or ``keep`` names an unknown class.
     """
@@ -221,6 +239,10 @@ def open_camvid(request: Request, folder: Path, seed: int) -> ReaderSource:
 
 def camvid_names(root: Path, split: str) -> tuple[str, ...]:
     """Return the names of a split: from its list, else its folder, else :func:`usual_split`.
+
+    Args:
+        root: the dataset's folder.
+        split: train, val or test.
 
     Raises:
         ValueError: there are no images.
@@ -255,6 +277,9 @@ def camvid_frames(root: Path) -> tuple[str, ...]:
 
     Excluded are the images of train, val and test, and every frame within 30 of a val or test image
     of its sequence. The numbers in the names must be frame numbers of the original video.
+
+    Args:
+        root: the dataset's folder.
 
     Raises:
         FileNotFoundError: there are no frames.
@@ -301,7 +326,12 @@ def _image_path(folder: Path, name: str) -> Path:
 
 
 def audit_camvid(folder: Path, lists: Sequence[Path]) -> Layout:
-    """Return the layout to audit: 11 ids, or the original with 32 colours."""
+    """Return the layout to audit: 11 ids, or the original with 32 colours.
+
+    Args:
+        folder: the dataset.
+        lists: further lists to audit, files of image names.
+    """
     original = (folder / ORIGINAL[0]).is_dir()
     eleven = dict(enumerate(CAMVID_CLASSES))
     if original:
@@ -331,6 +361,10 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
 
     The downloaded copy has ids of the 32 classes; they are converted back to the colours of the
     original.
+
+    Args:
+        root: folder of all datasets.
+        progress: show a progress bar.
 
     Raises:
         ValueError: the copy has other classes than CamVid.

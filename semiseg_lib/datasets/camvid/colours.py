@@ -53,7 +53,7 @@ CAMVID_MERGED = {
 """The 32 classes grouped by the usual (SegNet) recipe; the first gives the name."""
 
 CAMVID_EXACT = {name: members[:1] for name, members in CAMVID_MERGED.items()}
-"""The other recipe: the class itself only; every other class is void."""
+"""The other recipe, with the class itself only; every other class is void."""
 
 
 def camvid_ids(recipe: str) -> dict[tuple[int, int, int], int]:
@@ -76,6 +76,10 @@ def camvid_ids(recipe: str) -> dict[tuple[int, int, int], int]:
 
 def read_colour_mask(path: Path, recipe: str) -> np.ndarray:
     """Return a mask of CamVid's colours as ids 0 to 10 or 255 (void), uint8 (H, W).
+
+    Args:
+        path: an image file of the 32 colours.
+        recipe: which of the 32 classes are merged, see :func:`camvid_ids`.
 
     Raises:
         FileNotFoundError: the file is missing.

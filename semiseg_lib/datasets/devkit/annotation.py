@@ -20,6 +20,9 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, float]]]:
     """Return (class name, (xmin, ymin, xmax, ymax)) of each object, unchanged.
 
+    Args:
+        path: an XML file of VOCdevkit.
+
     Raises:
         FileNotFoundError: the file is missing.
         LabelError: it is not well-formed XML, or an object lacks its name or box.

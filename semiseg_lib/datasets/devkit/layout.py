@@ -124,6 +124,11 @@ def read_list(path: Path) -> list[str]:
 def voc_layout(folder: Path, classes: Sequence[str], lists: Sequence[Path] = ()) -> Layout:
     """Return the layout to audit, with each mask from the folder intended for its list.
 
+    Args:
+        folder: a VOC2012 folder.
+        classes: names, background first.
+        lists: lists to audit beside the folder's own, files of image names.
+
     Raises:
         FileNotFoundError: the folder has no lists, or one of ``lists`` is missing.
     """

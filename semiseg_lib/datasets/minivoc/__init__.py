@@ -73,16 +73,25 @@ class MiniVOCOptions(DatasetOptions):
 
 
 class MiniVOCDataset(VOCDataset):
-    """The images of one list, with the digests of the generated content."""
+    """The images of one list, with the digests of the generated content.
+
+    Args:
+        folder, image_set, classes, keep, masks, boxes: as for :class:`VOCDataset`.
+    """
 
     @cached_property
     def canonical(self) -> Mapping[str, str]:
-        """Return {SHA-256 of a file: SHA-256 of its generated content, equal on every machine}."""
+        """Return the SHA-256 of generated content, equal on every machine, by that of its file."""
         return generated_digests(self.folder)
 
 
 def open_minivoc(request: Request, folder: Path | None, seed: int) -> ReaderSource:
     """Return the source of a world; generate it in the work folder if missing.
+
+    Args:
+        request: the list and the options.
+        folder: unused; the work folder has the world.
+        seed: unused; a world has its own.
 
     Raises:
         Damaged: a file has changed since it was generated.
@@ -98,7 +107,12 @@ def open_minivoc(request: Request, folder: Path | None, seed: int) -> ReaderSour
 
 
 def audit_minivoc(folder: Path | None, lists: Sequence[Path]) -> Layout:
-    """Return the layout of the world ``hurried`` to audit; generate it if ``folder`` is None."""
+    """Return the layout of the world ``hurried`` to audit; generate it if ``folder`` is None.
+
+    Args:
+        folder: a world's VOC2012 folder.
+        lists: lists to audit beside the folder's own, files of image names.
+    """
     world = WORLDS["hurried"]
     folder = prepare(world) if folder is None else folder
     return voc_layout(folder, ("background", *world.classes), lists)

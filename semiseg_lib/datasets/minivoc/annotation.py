@@ -22,6 +22,12 @@ def annotate(scene: Scene, style: BoxStyle, rng: np.random.Generator, side: int)
     Every box is inside the image, [0, side] x [0, side], and at least one pixel wide and high. The
     number of random draws per object does not depend on the style, so that two styles with equal
     generators differ in nothing else.
+
+    Args:
+        scene: the image and its objects.
+        style: how loosely, with how many misses.
+        rng: draws all errors.
+        side: width and height of the image in pixels.
     """
     boxes: list[Box] = []
     for class_id, tight in scene.boxes:

@@ -39,15 +39,18 @@ class BoxStyle(Configuration):
 class World:
     """All parameters of the images of one mini-VOC.
 
-    ``classes``: object classes without background, in alphabetical order; class ids start at 1.
-    ``objects``, ``distractors``: minimum and maximum number in an image.
-    ``camouflage``: probability that an object takes the colours of the scenery behind it.
-    ``rotation``: maximum rotation of objects in degrees, either way.
-    ``size``: range of half an object's longer side, as a fraction of the image's side.
-    ``typical_hue``: probability that an object takes a colour typical of its class, else any.
-    ``labelled_boxes`` is used for the labelled, val and test splits, ``unlabelled_boxes`` for the
-    unlabelled one.
-    ``side``: width and height of an image in pixels.
+    Attributes:
+        name: that of its folder.
+        classes: object classes without background, in alphabetical order; class ids start at 1.
+        objects, distractors: minimum and maximum number in an image.
+        camouflage: probability that an object takes the colours of the scenery behind it.
+        rotation: maximum rotation of objects in degrees, either way.
+        size: range of half an object's longer side, as a fraction of the image's side.
+        typical_hue: probability that an object takes a colour typical of its class, else any.
+        labelled_boxes: style of the boxes of the labelled, val and test splits.
+        unlabelled_boxes: style of those of the unlabelled split.
+        seed: determines all images.
+        side: width and height of an image in pixels.
     """
 
     name: str
@@ -128,3 +131,4 @@ WORLDS: dict[str, World] = {
         seed=20200,
     ),
 }
+"""The two worlds, with ``tight`` boxes and with those of ``hurried`` annotators."""

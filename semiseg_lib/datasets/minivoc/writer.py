@@ -79,8 +79,14 @@ def prepare(
 ) -> Path:
     """Return the VOC2012 folder of a world; generate it if missing.
 
-    ``root``: parent folder; ``work_root()`` if None. The folder appears only when complete: an
-    interrupted run leaves nothing behind and the next one starts again.
+    The folder appears only when complete: an interrupted run leaves nothing behind and the next one
+    starts again.
+
+    Args:
+        world: what is generated.
+        sizes: number of images in each split.
+        root: parent folder; None for ``work_root()``.
+        progress: show a progress bar.
     """
     root = work_root() if root is None else Path(root)
     home = root / "minivoc" / f"{world.name}-{_fingerprint(world, sizes)}"
@@ -96,6 +102,10 @@ def content_hash(world: World, count: int) -> str:
     """Return a SHA-256 over the first ``count`` images of every split, as 64 hex digits.
 
     It covers pixels, masks and annotated boxes, not the files: JPEG encoders differ.
+
+    Args:
+        world: what is generated.
+        count: images of each split.
     """
     digest = hashlib.sha256()
     for split in SPLITS:

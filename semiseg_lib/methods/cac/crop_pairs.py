@@ -40,7 +40,11 @@ class Crops:
         return torch.stack(pieces)
 
     def cut(self, part: Part) -> Part:
-        """Return the crops of a batch's images and masks, without boxes and logits."""
+        """Return the crops of a batch's images and masks, without boxes and logits.
+
+        Args:
+            part: the batch that the crops lie in.
+        """
         masks, inside = (
             None if maps is None else self(maps) for maps in (part.masks, part.inside)
         )
@@ -110,6 +114,14 @@ def draw_pair(
 
     The second one is drawn anew until the intersection of both over their union is at least
     ``overlap``, at most 50 times; then it gets the first one's place.
+
+    Args:
+        images: (B, 3, H, W).
+        share: side of a crop as a share of the image's.
+        stride: s, pixels per cell.
+        rng: draws corners and flips.
+        flip: chance that the second crop is mirrored.
+        overlap: o, the smallest intersection over union.
     """
     first, second = (draw_crops(images, share, stride, rng, flip) for _ in range(2))
     corners, size = second.corners.copy(), first.size
@@ -124,13 +136,22 @@ def draw_pair(
 
 
 def shared_share(corner: np.ndarray, other: np.ndarray, size: tuple[int, int]) -> float:
-    """Return the intersection over union of two rectangles of one size at corners (2,)."""
+    """Return the intersection over union of two rectangles of one size at corners (2,).
+
+    Args:
+        corner, other: rows and columns of the upper left corners.
+        size: (h, w) of both.
+    """
     shared = np.prod(np.clip(size - np.abs(corner - other), 0, None))
     return float(shared / (2 * np.prod(size) - shared))
 
 
 def shared_cells(one: Crops, two: Crops, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the cells that both crops of an image show, as places in either's grids.
+
+    Args:
+        one, two: crops of the same images.
+        stride: s, pixels per cell.
 
     Returns:
         two int arrays (N,) of places in the flattened grids (B, h, w): entry i of both is the same

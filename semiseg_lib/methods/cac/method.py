@@ -2,14 +2,15 @@
 
 For two crops A_1 and A_2 of each unlabelled image:
 
-    (E1)  IoU(A_1, A_2) >= o,    corners of A_1 and A_2 at multiples of s
-    (E2)  f_i = normalise(projector(mean of h over cell i)),    a_i = mean of g(h) over cell i,
+    (E1)  IoU(A_1, A_2) >= o,    corners of A_1 and A_2 at multiples of s,
+          in methods/cac/crop_pairs.py
+    (E2)  f_i = normalise(projector(mean of z over cell i)),    a_i = mean of g(z) over cell i,
           yhat_i = argmax_k a_{i,k},    c_i = max_k softmax_k(a_i)
     (E3)  M_1 = [c_2 > gamma] and [c_1 < c_2],    M_2 with the crops exchanged
     (E4)  l_1 = -log [P / (P + sum_{n in Neg: yhat_n != yhat_1} exp(f_1 . f_n / tau))],
           P = exp(f_1 . f_2 / tau),    l_2 with the crops exchanged
     (E5)  Neg = cells drawn from A_1 and A_2 of all images, of this step and of the b before
-    (E6)  L = CE(y, p(x)) + w (mean_{M_1} l_1 + mean_{M_2} l_2),    p = softmax(g(h))
+    (E6)  L = CE(y, p(x)) + w (mean_{M_1} l_1 + mean_{M_2} l_2),    p = softmax(g(z))
 
 In l_1 only f_1 takes a gradient, and the classifier takes none: the less confident cell moves to
 the more confident one.
@@ -22,11 +23,11 @@ y         (B, H, W)     their masks: class ids, 255 = void
 A_1, A_2  crops         of unlabelled images; they overlap
 IoU       number        intersection over union
 o         number        the smallest overlap
-s         number        the stride: pixels a cell
-h         (B, D, h, w)  the decoder's features
+s         number        the stride: pixels per cell
+z         (B, D, h, w)  the decoder's features
 g         (B, C, h, w)  the classifier's logits
 a         (C,)          the logits of a cell, without gradient
-f         (width,)      the vector of a cell, of unit length
+f         (D,)          the vector of a cell, of unit length
 yhat, c   (N,)          most likely class of each cell and its probability, the confidence
 gamma     number        threshold of the confidence
 M_1, M_2  bool (N,)     the shared cells of A_1 (A_2) that move; disjoint
@@ -144,6 +145,10 @@ def in_chunks(
 
     So what is held at any time are ``chunk`` rows of similarities and not all of them. In single
     precision also under autocast: a cosine over tau with eight bits would be off by percents.
+
+    Args:
+        anchors, positives, labels, others: the arguments of :func:`contrast`, in its order.
+        chunk: anchors at a time.
     """
     # Where it differs: the published code splits the negatives, 8,000 at a time.
     with torch.autocast(anchors.device.type, enabled=False):

@@ -1,12 +1,13 @@
 """ELN in equations.
 
-    (E1)  e = g(x, H, l),    H_i = -sum_c p_{i,c} log p_{i,c},    p = softmax(l)
+    (E1)  e = g(x, H, l),    H_i = -sum_c p_{i,c} log p_{i,c},    p = softmax(l),
+          in methods/eln/error_network.py
     (E2)  L_aux = sum_k L_k [L_k >= K_k L_sup],    L_k = CE(y, softmax(d_k(z)))
     (E3)  L_err = 1/n sum_{i: y_i != void} b_i BCE([argmax_c l_{i,c} = y_i], e_i),
           b_i = 1 where right, n_right / n_wrong where wrong
     (E4)  yhat_i = argmax_c l'_{i,c} if sigmoid(e'_i) >= tau, else void,    e' = g(u, H', l')
-    (E5)  L_con = -log (P / (P + N)),    P = sum_{s like a} exp(a . s / T),
-          N = sum_{s unlike a} exp(a . s / T)
+    (E5)  L_con = -log (P / (P + Q)),    P = sum_{s like a} exp(a . s / T),
+          Q = sum_{s unlike a} exp(a . s / T)
     (E6)  L_u = sum_v (CE(yhat, p(v)) + w_con L_con(v))
     (E7)  L = L_sup + L_aux + L_err + w L_u,    L_sup = CE(y, p(x))
 
@@ -39,7 +40,7 @@ yhat                 (B, H, W)     the teacher's label where it is trusted, else
 tau                  number        the least probability of being right that is trusted
 a, s                 (D,)          unit vectors of a cell by teacher and student; alike: of one
                                    label
-P, N                 number        sums over the vectors like a, and unlike a
+P, Q                 number        sums over the vectors like a, and unlike a
 T                    number        temperature
 v                    (B, 3, H, W)  a plain and a photometric view of u
 w_con                number        weight of the contrast
@@ -111,9 +112,9 @@ def error_loss(right: Tensor, labels: Tensor, masks: Tensor, balance: float) -> 
 
 
 def pixel_contrast(anchors: Tensor, others: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Return the mean over anchors (E5) of -log(P / (P + N)); 0 if there is none.
+    """Return the mean over anchors (E5) of -log(P / (P + Q)); 0 if there is none.
 
-    P and N are the sums of exp(cosine / temperature) over the others of the same label and of
+    P and Q are the sums of exp(cosine / temperature) over the others of the same label and of
     another one. An anchor counts if it has some of each.
 
     Args:

@@ -71,6 +71,7 @@ class FixMatch(SemiSupervised):
     Args:
         config: the options.
         network: the student, ``network(images) -> logits (B, C, h, w)``.
+        start: the share of the training after which unlabelled images are read, in [0, 1].
     """
 
     uses_all_weights = True

@@ -1,6 +1,7 @@
 """Mean Teacher in equations.
 
-    (E1)  thetabar <- d thetabar + (1 - d) theta    after every step, in methods/averaging.py
+    (E1)  thetabar <- d thetabar + (1 - d) theta    after every step,
+          in methods/averaging.py
     (E2)  p = softmax(f(utilde; theta)),    q = sg[softmax(f(u; thetabar))],    utilde = S(u)
     (E3)  J = 1/|Omega| sum_{i in Omega} sum_c (p_{i,c} - q_{i,c})^2
     (E4)  w(t) = w_max exp(-5 (1 - min(t / r, 1))^2)
@@ -70,6 +71,7 @@ class MeanTeacher(SemiSupervised):
     Args:
         config: the options.
         network: the student, ``network(images) -> logits (B, C, h, w)``.
+        start: the share of the training after which unlabelled images are read, in [0, 1].
     """
 
     uses_all_weights = True

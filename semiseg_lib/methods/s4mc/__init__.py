@@ -24,9 +24,9 @@ from semiseg_lib.methods.registry import Declared
 
 Indicator = Literal["margin", "confidence", "entropy"]
 BETA = math.exp(-0.5)
-
+"""How far a neighbour counts, beta of (E4), as published."""
 HALF_BOX = CutMixConfig(chance=0.5, boxes=1, area=(0.5, 0.5), aspect=0.25)
-"""One box over half of the image, each side at least half of the image's: as in S4MC's code.
+"""One box over half of the image, each side at least half of the image's, as in S4MC's code.
 
 The sides follow from the area; an ``aspect`` of up to 0.5 changes nothing.
 """

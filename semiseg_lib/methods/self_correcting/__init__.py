@@ -50,7 +50,7 @@ class AlphaSchedule(Configuration):
             )
 
     def at(self, progress: float) -> float:
-        """Return alpha when a share ``progress``, in [0, 1], of the training is done."""
+        """Return alpha (E4) when a share ``progress``, in [0, 1], of the training is done."""
         if progress >= self.until or self.shape == "constant":
             return self.end
         if self.shape == "geometric":
@@ -58,7 +58,7 @@ class AlphaSchedule(Configuration):
         if self.shape == "cosine":
             left = (1 + math.cos(math.pi * progress / self.until)) / 2
             return self.end + (self.start - self.end) * left
-        return self.start + (self.end - self.start) * progress / self.until
+        return self.start + (self.end - self.start) * progress / self.until  # (E4)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ The ancillary, which sees boxes:
 Self-correction, in every pixel, by a closed form (q minimises KL(q || p) + alpha KL(q || p_anc))
 
     (E3)  q = softmax((l + alpha l_anc) / (1 + alpha))
-    (E4)  alpha(t) = alpha_0 + (alpha_1 - alpha_0) min(t / r, 1)
+    (E4)  alpha(t) = alpha_0 + (alpha_1 - alpha_0) min(t / r, 1),
+          in methods/self_correcting/__init__.py
 
 or by a small network, and what is learnt of it:
 
