@@ -84,7 +84,8 @@ def table(write: bool = False) -> None:
     """
     if write:
         changed = build.write_readme(load())
-        say("README.md and results.md: " + ("updated." if changed else "up to date."))
+        state = "updated" if changed else "up to date"
+        say(f"README.md, results.md and references.md: {state}.")
     else:
         say(chapter_table(load()))
 

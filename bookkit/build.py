@@ -281,13 +281,15 @@ def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
 
 
 def write_readme(book: Book, readme: Path = CHECKOUT / "README.md") -> bool:
-    """Update README.md and the results page; return True if the text of one changed."""
+    """Update README.md, the results and the references; return True if the text of one changed."""
+    from bookkit import citations  # needs the packages of the extra "book", the rest does not
+
     first = nbformat.read(SOURCES / f"{book.chapters[0].file}.ipynb", as_version=4)
     with atomic_write(SOURCES / "_static" / "result.png") as temporary:
         temporary.write_bytes(first_figure(first))
     table = write_chapter_table(book, readme)
-    page = write_results_page()
-    return write_between(readme, RESULTS_START, results_table(), RESULTS_END) or table or page
+    pages = [write_results_page(), citations.write_page()]
+    return write_between(readme, RESULTS_START, results_table(), RESULTS_END) or table or any(pages)
 
 
 def write_toc(book: Book, path: Path) -> None:

@@ -10,6 +10,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from bookkit import markup
 from bookkit.description import Book
 from bookkit.notebook import as_stored
 
@@ -50,6 +51,8 @@ def notebook_problems(notebook: NotebookNode) -> Iterator[str]:
             yield f"cell {number} names a folder of one machine: {path}"
         if cell.cell_type == "code":
             yield from _size(number, cell.source.splitlines())
+        else:
+            yield from (f"cell {number}: {found}" for found in _markup(cell.source))
         yield from _images(number, cell)
     if as_stored(notebook) != notebook:
         yield "volatile metadata, ids or progress bars are stored: make sync"
@@ -61,6 +64,13 @@ def _size(number: int, lines: list[str]) -> Iterator[str]:
     for line in lines:
         if len(line) > LONGEST_LINE:
             yield f"cell {number}: a line of {len(line)} characters: {line.strip()[:40]} ..."
+
+
+def _markup(text: str) -> Iterator[str]:
+    from bookkit import citations  # needs the packages of the extra "book", the rest does not
+
+    yield from markup.problems(text)
+    yield from citations.problems(text)
 
 
 def first_difference(source: NotebookNode, stored: NotebookNode) -> str:

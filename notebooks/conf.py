@@ -28,15 +28,13 @@ language = "en"
 extensions = [
     "myst_nb",
     "sphinx_external_toc",
-    "sphinx_exercise",
-    "sphinx_togglebutton",
-    "sphinx_design",
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
     "sphinx-mathjax-offline",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "bookkit.citations",
     "bookkit.pages",
 ]
 exclude_patterns = ["_build", "README.md", "book.yml"]
@@ -44,10 +42,10 @@ exclude_patterns = ["_build", "README.md", "book.yml"]
 external_toc_path = str(here / "_toc.yml")
 write_toc(book, here / "_toc.yml")
 
-myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "attrs_inline"]
+myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 bibtex_bibfiles = ["references.bib"]
-bibtex_reference_style = "author_year"
+bibtex_reference_style = "round"  # of bookkit.citations
 
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -91,6 +89,4 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-togglebutton_hint = "Show"
-togglebutton_hint_hide = "Hide"
 copybutton_exclude = ".linenos, .gp, .go"

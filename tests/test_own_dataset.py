@@ -33,7 +33,7 @@ from semiseg_lib.recipes import Profile, load
 from semiseg_lib.training.run_folder import RunFolder
 
 PAGE = Path(__file__).resolve().parents[1] / "notebooks" / "your_own_dataset.md"
-MODULE = re.search(r":caption: mine.py\n\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
+MODULE = re.search(r"`mine.py`:\n\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
 """The file of the page: a reader, a source, a declaration, and here options and an audit."""
 
 PARTS = {"candidates": 6, "unlabelled": 6, "val": 4, "test": 4}

@@ -28,7 +28,7 @@ from semiseg_lib.datasets.dataset import Dataset, find, names
 
 INSTALL = 'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"'
 EXTRAS = {
-    "lab": "to read the book live; JupyterLab 4.6 does not load jupyterlab_myst",
+    "lab": "to read the book live",
     "test": "to run the tests",
     "book": "to build the HTML",
     "browser": "to test the widgets in a browser",

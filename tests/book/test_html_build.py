@@ -3,6 +3,7 @@
 Everything that needs the built pages is in this file, so that they are built once.
 """
 
+import html
 import itertools
 import re
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ from urllib.parse import quote
 import nbformat
 import pytest
 
-from bookkit import api, load
+from bookkit import api, build, citations, load
 from bookkit.build import SOURCES, html
 from bookkit.notebook import as_stored, write_notebook
 
@@ -52,7 +53,12 @@ class Page(HTMLParser):
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
     """The book's HTML, from the stored notebooks, every Sphinx warning an error."""
-    return html(SOURCES, tmp_path_factory.mktemp("site") / "html").parent
+    return build.html(SOURCES, tmp_path_factory.mktemp("site") / "html").parent
+
+
+def html_text(page: str) -> str:
+    """Return the text of an HTML page, without its tags."""
+    return html.unescape(re.sub(r"<[^>]+>", "", page))
 
 
 def read(path: Path) -> Page:
@@ -80,6 +86,29 @@ def test_no_page_loads_anything_from_another_machine(site):
     for sheet in site.rglob("*.css"):
         text = sheet.read_text(encoding="utf-8")
         assert not re.search(r"""(url\(|@import)\s*["']?(https?:)?//""", text), sheet.name
+
+
+def test_the_book_cites_in_the_words_of_the_sources(site):
+    """Every citation leads to an entry of the bibliography, which lists all of references.bib."""
+    listed = (site / "references.html").read_text(encoding="utf-8")
+    entries = set(re.findall(r'<div class="citation" id="([\w-]+)"', listed))
+    assert len(entries) == len(citations.bibliography().entries)
+    for chapter in load().chapters:
+        text = (site / f"{chapter.file}.html").read_text(encoding="utf-8")
+        linked = re.findall(r'href="references\.html#([\w-]+)"', text)
+        source = (SOURCES / f"{chapter.file}.py").read_text(encoding="utf-8")
+        cited = citations.LINK.findall(source)
+        assert len(linked) == len(cited) and set(linked) <= entries, chapter.file
+        words = " ".join(html_text(text).split())
+        assert [said for said, _ in cited if said not in words] == [], chapter.file
+
+
+def test_answers_are_closed_and_whole(site):
+    for chapter in load().chapters:
+        text = (site / f"{chapter.file}.html").read_text(encoding="utf-8")
+        source = (SOURCES / f"{chapter.file}.py").read_text(encoding="utf-8")
+        assert text.count("<details><summary>") == source.count("<details><summary>") > 0
+        assert len(re.findall(r"<details[ >]", text)) == text.count("</details>")
 
 
 def test_every_image_is_described(site):
