@@ -94,11 +94,13 @@ plots.show(figure, alt="Four test pictures, one a row: the picture, its true mas
 # **Predict first.** The ancillary reads the boxes too. On the test pictures those boxes are neat.
 # Where will it stand in the table below: first, last or in between? And is that a fair race?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Read it off the table. Whatever its place, the race is not fair: a box says which class is where,
 # and nobody draws boxes on the pictures of your users. The ancillary plays in another league. It
 # is a tool for labelling, and it is never deployed.
-# ```
+#
+# </details>
 
 # %%
 contestants = {
@@ -132,9 +134,9 @@ tables.results_table([
 # mistakes as eagerly as anything else. Most methods in this field are answers to one question:
 # *which of my own labels can I trust, and what do I do about the others?*
 #
-# Our main story is that of Self-Correcting Networks {cite:p}`ibrahim2020selfcorrecting`. There the
-# cheap labels are boxes, and the answer is: let two models that see different things correct each
-# other.
+# Our main story is that of Self-Correcting Networks
+# [(Ibrahim et al., 2020)](references.md#ibrahim2020selfcorrecting). There the cheap labels are
+# boxes, and the answer is: let two models that see different things correct each other.
 
 # %% [markdown]
 # ## Four stages
@@ -254,11 +256,10 @@ for trained in (supervised, ancillary, primary):
     print("    ", ", ".join(sorted(file.name for file in folder.iterdir())))
 
 # %% [markdown]
-# ```{tip}
-# Something fails? Run `semiseg doctor` in a terminal. It prints one line for each thing that the
-# book needs, `[OK]` or `[FAIL]`, and below a `[FAIL]` what to do about it. Then look at the page
-# *Troubleshooting*. If neither helps, report the problem together with what `semiseg doctor` said.
-# ```
+# > **Tip.** Something fails? Run `semiseg doctor` in a terminal. It prints one line for each thing
+# > that the book needs, `[OK]` or `[FAIL]`, and below a `[FAIL]` what to do about it. Then look at
+# > the page *Troubleshooting*. If neither helps, report the problem together with what
+# > `semiseg doctor` said.
 
 # %% [markdown]
 # ## A first exercise
@@ -292,23 +293,29 @@ for name, trained in {"primary": primary, "ancillary": ancillary}.items():
 #
 # **1.** Which of the models may be scored on pictures that come without boxes?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The supervised one and the primary. The ancillary cannot run without boxes.
-# ```
+#
+# </details>
 #
 # **2.** A friend runs this chapter with seed 3 and gets another mIoU. Is something broken?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # No. The seed draws other labelled pictures, other first weights and other batches. How far seeds
 # scatter is itself a result, and the chapters report it.
-# ```
+#
+# </details>
 #
 # **3.** You change the number of steps and run the chapter again. Is the old run overwritten?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # No. Other settings are another value, which has another folder. Both runs stay. It would be the
 # same with the same settings and another picture among those that the run learns from.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -332,4 +339,5 @@ for name, trained in {"primary": primary, "ancillary": ancillary}.items():
 #
 # ## References
 #
-# - {cite:t}`ibrahim2020selfcorrecting` is the paper that the main story follows.
+# - [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting) is the paper that the main
+#   story follows.

@@ -85,10 +85,11 @@ plots.show(figure, alt="One labelled, one unlabelled and one test picture. The "
 # %% [markdown]
 # ## A dataset is a folder
 #
-# PASCAL VOC {cite:p}`everingham2015voc` set a layout that is still in wide use: pictures in one
-# folder, masks in a second, boxes in a third, and text files that list which pictures belong
-# together. The names tie the parts to each other. *mini-VOC* is drawn on your machine, but it is
-# written in exactly this layout. So the code that reads it reads the real VOC as well.
+# PASCAL VOC [(Everingham et al., 2015)](references.md#everingham2015voc) set a layout that is still
+# in wide use: pictures in one folder, masks in a second, boxes in a third, and text files that list
+# which pictures belong together. The names tie the parts to each other. *mini-VOC* is drawn on your
+# machine, but it is written in exactly this layout. So the code that reads it reads the real VOC as
+# well.
 
 # %% tags=["nbval-ignore-output"]
 root = data.source.folder
@@ -100,9 +101,9 @@ for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
 
 # %% [markdown]
 # `SegmentationClassAug` deserves a word. Beside the real VOC, a folder of this name usually holds
-# the later masks of {cite:t}`hariharan2011sbd`. Here it holds the masks of the unlabelled pictures.
-# No model may learn from them. They let us *measure* how good the made-up labels are, which nobody
-# can do with truly unlabelled pictures.
+# the later masks of [Hariharan et al. (2011)](references.md#hariharan2011sbd). Here it holds the
+# masks of the unlabelled pictures. No model may learn from them. They let us *measure* how good the
+# made-up labels are, which nobody can do with truly unlabelled pictures.
 
 # %% [markdown]
 # ## A mask is a picture of ids
@@ -113,10 +114,12 @@ for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
 # **Predict first.** We open a mask of a 64 × 64 picture with Pillow and turn it into an array. Is
 # its shape (64, 64) or (64, 64, 3)? And what if we ask Pillow for colours first?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # (64, 64): the ids. The colours live in the palette. After `convert("RGB")` there are three numbers
 # a pixel, and they are no longer ids. That one call is an easy way to a "label out of range" error.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 name = shown["labelled"].name
@@ -172,10 +175,12 @@ print(xml.read_text(encoding="utf-8"))
 # How many of the four columns survive if we use the XML's numbers as a slice, `row[xmin:xmax]`? How
 # many if we first subtract 1 from both?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # `xmin` is 3 and `xmax` is 6. Without subtracting, the slice 3:6 loses the first column. With 1
 # subtracted from both, the slice 2:5 loses the last. Only 2:6 is right.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 row = np.array([0, 0, 1, 1, 1, 1, 0, 0])
@@ -202,7 +207,8 @@ for (class_name, box), half_open in zip(written, read.coordinates, strict=True):
 # ## Boxes as maps
 #
 # A convolutional network reads maps, not lists of coordinates. Self-Correcting Networks
-# {cite:p}`ibrahim2020selfcorrecting` use one binary map for each class:
+# [(Ibrahim et al., 2020)](references.md#ibrahim2020selfcorrecting) use one binary map for each
+# class:
 #
 # $$b_c(i, j) = 1 \text{ if the centre of pixel } (i, j) \text{ lies in a box of class } c, \qquad
 # b_0(i, j) = \textstyle\prod_{c > 0} \bigl(1 - b_c(i, j)\bigr).$$
@@ -230,10 +236,12 @@ def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndar
 # **Predict first.** In our example the boxes of two classes overlap. In how many maps is a pixel of
 # the overlap 1: none, one or two?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Two. The maps do not say who is in front; finding that out is left to the network. Only background
 # excludes everything else.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 maps = class_maps(read, len(data.classes), ids.shape)
@@ -375,10 +383,12 @@ tables.results_table([
 #
 # **Predict first.** Four object classes and the background: what share of the pixels is background?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # More than half. That is normal for pictures of things; on the real VOC it is so too. A model that
 # calls everything background is right on most pixels, and chapter 02 makes a point of it.
-# ```
+#
+# </details>
 
 # %%
 chosen = {s: Data(profile.data, s).labelled for s in profile.seeds}
@@ -426,11 +436,13 @@ except ValueError as error:
 # **Predict first.** The row 0 1 2 3 4 5 is shifted two places to the right. Nothing is known about
 # what enters at the left. What could stand there?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Black pixels would teach the network a black border. We mirror what is there: 1 0 | 0 1 2 3. At
 # half the resolution the same shift is one place: 0 | 0 1. That works only if shifts are multiples
 # of the stride, so that is how they are drawn.
-# ```
+#
+# </details>
 #
 # A view is described by where it begins in the picture. The picture moves two places to the right
 # when the view begins two places to the left of it, at `left=-2`.
@@ -586,12 +598,14 @@ tables.results_table([
 ])
 
 # %% [markdown]
-# ```{dropdown} How to read it
+# <details><summary>How to read it</summary>
+#
 # A loose box claims background and loses nothing. The picture still shows what is object and what
 # is not, so a model that looks at pictures can hope to put it right. Missing boxes lose whole
 # objects. There the maps say "background", and a model that was trained on neat boxes has learnt to
 # believe them. Remember this table when you come to chapter 08. The next cell checks the counts.
-# ```
+#
+# </details>
 
 # %% tags=["check"]
 assert mistakes["loose"][0] == 0, "a loose box must not lose object pixels"
@@ -603,25 +617,31 @@ assert mistakes["missed"][0] == max(m[0] for m in mistakes.values()), "misses mu
 #
 # **1.** A mask holds the ids 0, 2 and 255, and there are five classes. Is 255 an error?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # No. 255 is void. A reader must let it through; a loss and a score must leave it out.
-# ```
+#
+# </details>
 #
 # **2.** Your box reader gives boxes that are one pixel too small at the right and at the bottom.
 # What did it do?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # It subtracted 1 from all four coordinates and then used them as slices. Only the minimum is
 # shifted: 1-based and inclusive becomes 0-based and half-open.
-# ```
+#
+# </details>
 #
 # **3.** Why may the hidden masks of the unlabelled pictures be used to measure labels, and not to
 # choose how many steps to train?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # With real unlabelled pictures there are no such masks, so a choice made with them could not be
 # made outside the book. Choices are made on val. The hidden masks only explain what happened.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -647,6 +667,9 @@ assert mistakes["missed"][0] == max(m[0] for m in mistakes.values()), "misses mu
 #
 # ## References
 #
-# - {cite:t}`everingham2015voc` describe the VOC challenge that set the layout.
-# - {cite:t}`hariharan2011sbd` drew the later masks for most of VOC's pictures.
-# - {cite:t}`ibrahim2020selfcorrecting` introduced the box maps as used here.
+# - [Everingham et al. (2015)](references.md#everingham2015voc) describe the VOC challenge that set
+#   the layout.
+# - [Hariharan et al. (2011)](references.md#hariharan2011sbd) drew the later masks for most of VOC's
+#   pictures.
+# - [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting) introduced the box maps as used
+#   here.

@@ -119,10 +119,12 @@ plots.show(figure, alt="Truth and prediction of 4 by 6 pixels: a balloon of four
 # **Predict first.** Take a pencil. Fill in the 3 × 3 matrix: how many pixels of each true class
 # get each name? Leave the void pixels out. What must the nine numbers add up to?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Background: 13 right, 1 called car. Balloon: 3 right, 1 called background. Car: 3 right, 1 called
 # balloon. Together 22: the 24 pixels without the two void ones.
-# ```
+#
+# </details>
 #
 # In code, a pair (true, predicted) becomes one number, `C * true + predicted`, and `bincount`
 # counts all numbers at once.
@@ -191,10 +193,12 @@ else:
 #
 # **Predict first.** From your matrix: what is the IoU of balloon? Of background?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Balloon: 3 hits, 4 true pixels, 4 called so: 3 / (4 + 4 − 3) = 3/5. Car: the same. Background:
 # 13 hits, 14 true, 14 called so: 13/15.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 def class_iou(matrix: np.ndarray) -> np.ndarray:
@@ -227,10 +231,12 @@ plots.show(figure, alt="Bars: the IoU of each class when every box is filled wit
 # **Predict first.** In our small picture, both void pixels are called balloon. Will the two wrong
 # treatments raise or lower the mIoU?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Both lower it here: two pixels that nobody can judge become two mistakes. On the rims of objects,
 # where void lies, that punishes honest guesses most.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 treatments = {
@@ -289,10 +295,12 @@ for title, prediction in {"absent": small_prediction, "one stray pixel": one_str
 # picture a tiny balloon covers 4 pixels, one is found. Nothing is invented. What is the IoU of
 # balloon in each way?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Dataset level: (81 + 1) / (90 + 4), about 0.87. Per picture: the mean of 0.9 and 0.25, 0.575. Per
 # picture, the tiny balloon counts as much as the large one.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 found, covered = np.array([81, 1]), np.array([90, 4])
@@ -346,10 +354,12 @@ print(f"pixel accuracy      {empty.pixel_accuracy:.3f}, mIoU                 {em
 # **Predict first.** What does this label score if the truth is shrunk in the same way, instead of
 # the label being enlarged?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # 100, whatever $s$ is: it is then compared with itself. Shrinking the truth removes exactly what
 # the coarse grid cannot show.
-# ```
+#
+# </details>
 
 # %%
 def coarse_majority(masks: np.ndarray, s: int, num_classes: int) -> np.ndarray:
@@ -414,10 +424,12 @@ def resampled_miou(
 # %% [markdown]
 # **Predict first.** With four times as many pictures, how much narrower does the interval become?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # About half as wide: a mean of independent things scatters like $1 / \sqrt{N}$. mIoU is no plain
 # mean, but close enough.
-# ```
+#
+# </details>
 
 # %%
 generator = np.random.default_rng(seed)
@@ -525,24 +537,30 @@ for name, values in {"same test pictures": paired, "each its own": ours - theirs
 #
 # **1.** A model's pixel accuracy rises and its mIoU falls. How is that possible?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # It gave up a rare class. Pixels of background that were called by the rare class are right now,
 # and they are many; the rare class's IoU drops, and it counts as much as background's.
-# ```
+#
+# </details>
 #
 # **2.** A paper reports the mean of per-picture mIoUs, you report the dataset's. Yours is higher.
 # Is your model better?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # You cannot tell. The two rulers differ on the same labels, as the table above shows.
-# ```
+#
+# </details>
 #
 # **3.** On 16 test pictures your mIoU is NaN. What happened, and what do you do?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # A class occurs neither in the truth nor in the prediction, and the code takes the mean over all
 # classes. Skip such classes and say so; better still, use more pictures.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -567,7 +585,8 @@ for name, values in {"same test pictures": paired, "each its own": ours - theirs
 #
 # ## References
 #
-# - {cite:t}`everingham2015voc` describe the score of the VOC challenge: intersection over union
-#   for each class, over all test pixels, and the mean over classes.
+# - [Everingham et al. (2015)](references.md#everingham2015voc) describe the score of the VOC
+#   challenge: intersection over union for each class, over all test pixels, and the mean over
+#   classes.
 # - The conventions of public code were found by running it: the repositories named above, on one
 #   and the same prediction.

@@ -93,19 +93,21 @@ plots.show(figure, alt="Three test pictures, one a row, from well to poorly segm
 # %% [markdown]
 # ## What the network does to a picture
 #
-# A U-Net {cite:p}`ronneberger2015unet` first shrinks the picture step by step, so that each
-# position sees more and more of the scene. Then it grows it back. On the way up it is handed the
-# features from the way down, of the same size: the deep ones know *what*, the shallow ones know
-# *where*.
+# A U-Net [(Ronneberger et al., 2015)](references.md#ronneberger2015unet) first shrinks the picture
+# step by step, so that each position sees more and more of the scene. Then it grows it back. On the
+# way up it is handed the features from the way down, of the same size: the deep ones know *what*,
+# the shallow ones know *where*.
 #
 # **Predict first.** Ours starts with a convolution of stride 2 and ends with a 1 × 1 convolution.
 # A picture of 64 × 64 goes in, there are five classes. Which shape comes out?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # (1, 5, 32, 32): one map of logits a class, at half the height and half the width. The way up ends
 # where the first convolution left off, at stride 2. The last doubling is done by `enlarge`, which
 # interpolates and has no weights.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 from semiseg_lib import enlarge
@@ -149,9 +151,9 @@ print(f"parameters: {sum(p.numel() for p in network.parameters()):,}")
 # The loss of a pixel is $-\log p_{i, y_i}$, small where the true class has a high probability. The
 # loss of a batch is the mean over the pixels that have a label:
 #
-# ```{math}
+# $$
 # L = -\frac{1}{|V|} \sum_{i \in V} \log p_{i, y_i}, \qquad V = \{ i : y_i \ne 255 \} \tag{E1}
-# ```
+# $$
 #
 # Void pixels must drop out twice: from the sum, and from the count that it is divided by. If they
 # stayed in the count, a picture with a wide void rim would teach less than one with a thin rim.
@@ -174,11 +176,13 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 # **Predict first.** PyTorch's own function with `ignore_index=255` takes the mean too. What does it
 # return when *every* pixel is void, and what does ours return?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # PyTorch divides a sum of nothing by a count of nothing: 0/0 is NaN. Ours never divides by less
 # than 1, so it returns 0, and the gradient is 0 as well. One NaN is enough to spoil a run: it
 # passes through the gradient into every weight, and no later batch brings them back.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 tiny_logits = torch.tensor([[[[2.0, 0.0], [5.0, -5.0]], [[0.0, 1.0], [-5.0, 5.0]]]])
@@ -308,10 +312,10 @@ assert difference < 1e-2, "an interrupted run must continue as if nothing had ha
 # than settling in it. Their average lies closer to the middle. So after update $t$ we move a second
 # set of weights a little towards the first, and deploy the second:
 #
-# ```{math}
+# $$
 # \bar\theta_t = d_t\, \bar\theta_{t-1} + (1 - d_t)\, \theta_t, \qquad
 # d_t = \min\!\left(d,\; 1 - \tfrac{1}{t+1}\right)
-# ```
+# $$
 #
 # The second term in the minimum matters at the start only. It makes $\bar\theta$ the plain mean of
 # all weights so far, so the random start has no share in it. Unrolled, update $s$ has the weight
@@ -320,10 +324,12 @@ assert difference < 1e-2, "an interrupted run must continue as if nothing had ha
 # **Predict first.** A network has a single weight, which takes the values 1, 2, 3, 4, 5. What is
 # the average after five updates with $d = 0.9$? And with $d = 0.5$, is it larger or smaller?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # 3: five updates are few, so $1 - 1/(t+1)$ is below 0.9 each time and the average is the plain
 # mean. With $d = 0.5$ it is larger, because recent values count for more.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 from semiseg_lib import MovingAverage
@@ -464,11 +470,13 @@ checks.claim(
 # **Predict first.** Two runs scored 60 and 64. The mean is 62. How wide is the 95 % interval: about
 # 4, about 12, or about 50 points?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # About 50. With two runs the spread itself is almost unknown, and the factor t is 12.7. With three
 # runs it is 4.3, with ten 2.3. One run has no interval at all: you cannot see a spread in one
 # value.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 for values in ([60, 64], [60, 62, 64], [60, 61, 62, 63, 64]):
@@ -674,26 +682,32 @@ print(f"{half} masks: {short_run(subset, first):.1f}, "
 #
 # **1.** Two papers report the same mIoU from one seed each. What do you know about which is better?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Nothing. Without a second run of each there is no spread to compare the difference with.
-# ```
+#
+# </details>
 #
 # **2.** Why is the loss divided by the number of non-void pixels, and not by all pixels?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Otherwise pictures with much void would count for less, and the size of a step would depend on how
 # wide the annotators drew their rims.
-# ```
+#
+# </details>
 #
 # **3.** A loader shuffles with one global random generator. The run is interrupted at step 500 and
 # resumed with the weights of step 500. Why is it another run than the uninterrupted one?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The generator starts afresh, so step 501 shows other pictures in other views. The generator's
 # state would have to be in the checkpoint too, for every process. Draws that depend on (seed, step)
 # alone have no state that could be lost. (The optimiser's moments are a state as well, and are
 # saved.)
-# ```
+#
+# </details>
 #
 # ## Key takeaways
 #
@@ -719,5 +733,7 @@ print(f"{half} masks: {short_run(subset, first):.1f}, "
 #
 # ## References
 #
-# U-Net: {cite:t}`ronneberger2015unet`. Averaged weights as a teacher in semi-supervised learning:
-# {cite:t}`tarvainen2017meanteacher`. The optimiser: {cite:t}`loshchilov2019adamw`.
+# U-Net: [Ronneberger et al. (2015)](references.md#ronneberger2015unet). Averaged weights as a
+# teacher in semi-supervised learning:
+# [Tarvainen and Valpola (2017)](references.md#tarvainen2017meanteacher). The optimiser:
+# [Loshchilov and Hutter (2019)](references.md#loshchilov2019adamw).

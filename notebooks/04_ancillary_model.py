@@ -48,9 +48,10 @@ profile = chapter.begin("04_ancillary_model", profile, device)
 # ## The result first
 #
 # The ancillary model $p_{\mathrm{anc}}(y \mid x, b)$ of Self-Correcting Networks
-# {cite:p}`ibrahim2020selfcorrecting` reads a picture $x$ *and* the boxes $b$ around its objects. It
-# learns from the same few masks as the supervised model of chapter 03. Here both label test
-# pictures whose boxes are drawn tightly. These are the pictures where the boxes help most.
+# [(Ibrahim et al., 2020)](references.md#ibrahim2020selfcorrecting) reads a picture $x$ *and* the
+# boxes $b$ around its objects. It learns from the same few masks as the supervised model of
+# chapter 03. Here both label test pictures whose boxes are drawn tightly. These are the pictures
+# where the boxes help most.
 
 # %%
 supervised = resolve(story.supervised(profile, seed), device)
@@ -92,11 +93,13 @@ plots.show(figure, alt="Three test pictures with their tight boxes, one a row, t
 # **Predict first.** Two boxes of different classes overlap. What do the channels hold there? How
 # many channels can be 1 at one pixel?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Both class channels are 1, and the background is 0. Nothing says which object lies in front. So a
 # pixel is 1 in channel 0 alone, or in one or more of the others: the channels are no one-hot code
 # and no probabilities. They say which classes are *possible* at a pixel.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 two_boxes = Boxes(np.array([[0, 0, 3, 3], [2, 1, 5, 4]], np.float32), np.array([1, 2]))
@@ -141,13 +144,14 @@ print("logits", tuple(logits.shape))
 # %% [markdown]
 # The paper does it differently, for a good reason. Its encoder comes pretrained on millions of
 # photographs, with a first convolution for exactly three channels. So the boxes enter *after* the
-# encoder. At two scales of a DeepLabv3+ decoder {cite:p}`chen2018deeplab` the box maps are resized
-# to the features, passed through a 3 × 3 convolution and a sigmoid, and multiplied with them:
+# encoder. At two scales of a DeepLabv3+ decoder
+# [(Chen et al., 2018)](references.md#chen2018deeplab) the box maps are resized to the features,
+# passed through a 3 × 3 convolution and a sigmoid, and multiplied with them:
 #
-# ```{math}
+# $$
 # a_s = \sigma\big(\mathrm{conv}_{3 \times 3}(\mathrm{resize}_s(b))\big), \qquad
 # f'_s = a_s \odot f_s \tag{E1}
-# ```
+# $$
 #
 # The attention $a_s$ lies between 0 and 1. It can let a feature pass or hold it back, channel by
 # channel and place by place; what the encoder did not see, it cannot add. The chapters on real
@@ -212,9 +216,9 @@ for name, count in possible.items():
 # moving average. When a picture is flipped or shifted, its box maps move along. With $F$ for the
 # pictures that have masks and boxes:
 #
-# ```{math}
+# $$
 # L_\mathrm{anc} = \mathrm{CE}_F(y, p_\mathrm{anc}) \tag{E2}
-# ```
+# $$
 #
 # The numbers are those at the head of `semiseg_lib/methods/self_correcting/method.py`.
 #
@@ -224,10 +228,12 @@ for name, count in possible.items():
 #
 # **Predict first.** Put the three in order: supervised, filled boxes, ancillary.
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Read it off the table below. Filled boxes get nearly every class right and every outline wrong, so
 # their place says how much of mIoU is class and how much is outline.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-ignore-output"]
 supervised_runs = {
@@ -283,10 +289,12 @@ checks.claim(
 # **Predict first.** A box is there, but its class is wrong: the box around a car says "fish". Will
 # the model label a car, a fish, or nothing?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Look at the column "other class" and the count under it. During training the channel was *always*
 # right, so there was never a reason to check it against the picture.
-# ```
+#
+# </details>
 
 # %%
 def enlarged(boxes: Boxes, share: float) -> Boxes:
@@ -433,13 +441,11 @@ for network, given in (
         print("refused:", refusal)
 
 # %% [markdown]
-# ```{warning}
-# A public re-implementation gets this wrong. Its *primary* model reads the heat map as a fourth
-# channel, and its evaluation feeds it the **ground-truth boxes of the validation pictures**. The
-# number that comes out is the score of a model that is told where the objects are. It says nothing
-# about $p(y \mid x)$. The first and the second row of the intervention table show how far such a
-# number can lie from what the same model does without boxes.
-# ```
+# > **Warning.** A public re-implementation gets this wrong. Its *primary* model reads the heat map
+# > as a fourth channel, and its evaluation feeds it the **ground-truth boxes of the validation
+# > pictures**. The number that comes out is the score of a model that is told where the objects
+# > are. It says nothing about $p(y \mid x)$. The first and the second row of the intervention table
+# > show how far such a number can lie from what the same model does without boxes.
 #
 # The check is simple: list every tensor that reaches the model at test time, and ask for each who
 # will supply it for a new picture.
@@ -522,25 +528,31 @@ for chance in (0, 0.3, 0.6, 1):
 #
 # **1.** Why does the paper not simply add box channels to the input, as we do?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Its encoder is pretrained with three input channels. Boxes that enter after the encoder leave its
 # weights usable as they are. Our U-Net starts from random weights, so there is nothing to keep.
-# ```
+#
+# </details>
 #
 # **2.** A colleague reports that her model reaches the ancillary's score on the validation set,
 # "with boxes as an auxiliary input". What do you ask?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Where the boxes come from for a new picture. If they are ground truth, or drawn by hand, the score
 # is not that of a model that sees pictures alone, and must not be compared with one.
-# ```
+#
+# </details>
 #
 # **3.** What is the background channel for? It could be computed from the others.
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # It carries no further information. It only makes "outside all boxes" directly visible to the first
 # convolution. The paper has it, and so do we.
-# ```
+#
+# </details>
 #
 # ## Key takeaways
 #
@@ -566,6 +578,7 @@ for chance in (0, 0.3, 0.6, 1):
 #
 # ## References
 #
-# {cite:t}`ibrahim2020selfcorrecting` introduced the ancillary model and its box encoder;
-# {cite:t}`chen2018deeplab` describe the decoder that they build on. Boxes as the only supervision:
-# {cite:t}`dai2015boxsup`, {cite:t}`papandreou2015wssl`.
+# [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting) introduced the ancillary model
+# and its box encoder; [Chen et al. (2018)](references.md#chen2018deeplab) describe the decoder that
+# they build on. Boxes as the only supervision: [Dai et al. (2015)](references.md#dai2015boxsup),
+# [Papandreou et al. (2015)](references.md#papandreou2015wssl).

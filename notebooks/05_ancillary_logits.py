@@ -104,11 +104,13 @@ plots.show(figure, alt="Three unlabelled pictures with their loose boxes, one a 
 # **Predict first.** Below are two pixels with the same argmax. What happens to softmax and argmax
 # if 10 is added to all logits? If all are doubled?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Adding a constant changes nothing: softmax depends on differences only. Doubling keeps the argmax
 # and makes the probabilities sharper. So a label keeps the order of the logits, softmax keeps their
 # differences, and how *sure* the model is lies in the size of the differences.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 two_pixels = torch.tensor([[4.0, 0.0, 0.0], [1.0, 0.8, 0.0]])
@@ -122,8 +124,8 @@ for name, logits in {
 # %% [markdown]
 # The second pixel's label hides that another class came close. A *hard* label teaches the primary
 # model that both pixels are equally certain; a *soft* label, the probabilities themselves, does not
-# {cite:p}`hinton2015distilling`. Self-correction needs more still: it adds logits of two models
-# (chapter 06), and there is no way back from a label to logits.
+# [(Hinton et al., 2015)](references.md#hinton2015distilling). Self-correction needs more still: it
+# adds logits of two models (chapter 06), and there is no way back from a label to logits.
 #
 # | Symbol | In code | Shape |
 # |---|---|---|
@@ -153,12 +155,14 @@ plots.show(figure, alt="One unlabelled picture, its hard label, and the probabil
 # **Predict first.** How many bytes is that for a picture? And how much smaller is half the height,
 # half the width and half the bytes?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # 21 × 256 × 256 × 4 is five and a half megabytes, for a picture that takes a few dozen kilobytes as
 # a JPEG. The three halves make a factor of eight. A decoder that works at stride 4 makes it 32. If
 # the network computes its logits at a stride, then storing them there loses nothing that it
 # computed: the large map is the small one, interpolated.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 def bytes_a_picture(num_classes: int, height: int, width: int, bytes_a_number: int) -> int:
@@ -325,10 +329,12 @@ checks.claim("loose-boxes-cost", cost, profile.judges)
 # **Predict first.** The last column averages the logits of the ancillaries of all seeds. Averaging
 # removes what is particular to one run. Will it remove most of the errors?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # It can remove those on which the models disagree. What all of them learnt from the same kind of
 # boxes, they all get wrong in the same way, and there the average is as wrong as each of them.
-# ```
+#
+# </details>
 
 # %%
 def kinds_of_error(labels: np.ndarray, box_maps: np.ndarray) -> dict[str, float]:
@@ -400,11 +406,13 @@ plots.show(figure, alt="How often a background pixel is called an object, agains
 #
 # **Predict first.** For the loose boxes: will the line lie above the diagonal, on it, or below?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Below would mean: more sure than right. Two things push a line down. A model that learnt from few
 # pictures fits them closely and tends to be too sure, with any boxes. And it learnt how sure to be
 # where the inside of a box was a safe bet. Loose boxes break the bet, and nothing tells the model.
-# ```
+#
+# </details>
 
 # %%
 def reliability(logits: dict[int, Tensor]) -> list[tuple[float, float]]:
@@ -475,9 +483,10 @@ plots.show(figure, alt="Three unlabelled pictures with the most confident mistak
 # %% [markdown]
 # ## Exercises
 #
-# **1. Warm-up: the real thing.** VOC with the additional masks of {cite:t}`hariharan2011sbd` has
-# 10,582 training pictures, 21 classes counting the background. Suppose pictures of 512 × 512. What
-# does a store take in float32 at full size, and in float16 at stride 4?
+# **1. Warm-up: the real thing.** VOC with the additional masks of
+# [Hariharan et al. (2011)](references.md#hariharan2011sbd) has 10,582 training pictures, 21 classes
+# counting the background. Suppose pictures of 512 × 512. What does a store take in float32 at full
+# size, and in float16 at stride 4?
 
 # %% tags=["solution"]
 def store_gigabytes(pictures: int, num_classes: int, side: int, stride: int, bits: int) -> float:
@@ -540,26 +549,32 @@ print(f"picture {found}, {data.unlabelled.names[found]}: "
 #
 # **1.** Why can a hard label not be turned back into the logits it came from?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Infinitely many logits have the same argmax. The label keeps which class won and drops by how
 # much.
-# ```
+#
+# </details>
 #
 # **2.** You retrain the ancillary with another seed and start the primary at once. The store of the
 # old ancillary is still there. What happens here, and what in a store of bare arrays?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Here the new run has another identity, and so have its logits: their store is missing and is made;
 # reading the old one for the new run would be refused. Bare arrays would be loaded without a word,
 # and the result would be that of another ancillary.
-# ```
+#
+# </details>
 #
 # **3.** Would it help to keep only the labels above 90 % confidence?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Against mistakes with low confidence, yes. Against those that survive the threshold, no: a
 # threshold trusts the model's own opinion of itself. See the table above for how many do.
-# ```
+#
+# </details>
 #
 # ## Key takeaways
 #
@@ -584,6 +599,7 @@ print(f"picture {found}, {data.unlabelled.names[found]}: "
 #
 # ## References
 #
-# {cite:t}`ibrahim2020selfcorrecting` label the unlabelled set with the ancillary. Soft labels as
-# teachers: {cite:t}`hinton2015distilling`. VOC and its additional masks:
-# {cite:t}`everingham2015voc`, {cite:t}`hariharan2011sbd`.
+# [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting) label the unlabelled set with the
+# ancillary. Soft labels as teachers: [Hinton et al. (2015)](references.md#hinton2015distilling).
+# VOC and its additional masks: [Everingham et al. (2015)](references.md#everingham2015voc),
+# [Hariharan et al. (2011)](references.md#hariharan2011sbd).

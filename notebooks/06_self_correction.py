@@ -135,17 +135,19 @@ plots.show(
 # | ancillary $p_\mathrm{anc}$ | 0.20 | 0.72 | 0.08 |
 #
 # Averaging the two rows would be one way to agree. Self-Correcting Networks
-# {cite:p}`ibrahim2020selfcorrecting` use another: the **geometric mean**. Multiply the two
-# probabilities of each class, take the square root, and divide by the sum so that they add up to
-# 1.
+# [(Ibrahim et al., 2020)](references.md#ibrahim2020selfcorrecting) use another: the **geometric
+# mean**. Multiply the two probabilities of each class, take the square root, and divide by the sum
+# so that they add up to 1.
 #
 # **Predict first.** Do it on paper. Which class wins, and by how much?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The products are 0.16, 0.1296 and 0.0016. Their roots are 0.40, 0.36 and 0.04, which add up to
 # 0.80. Divided by that: **0.50, 0.45, 0.05**. Background wins, narrowly. The primary was a little
 # surer of its background than the ancillary was of its car.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 p = torch.tensor([0.80, 0.18, 0.02], dtype=torch.float64)
@@ -315,12 +317,14 @@ plots.show(
 #
 # **Predict first.** Both models give car 0.8 and background 0.2, independently. How sure is $q$?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # 0.8, for every $\alpha$: the average of two equal margins is that margin. Agreement is not
 # counted as extra evidence. Multiplying the opinions without the root, as one would for two
 # independent witnesses, gives 0.94. Our two models are not independent: one was trained on the
 # other's labels.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 both = torch.tensor([0.2, 0.8], dtype=torch.float64)
@@ -336,11 +340,13 @@ print("multiplied:", [round(float(v), 2) for v in multiplied])
 # **Predict first.** The primary gives (background, car, tree) the probabilities 9/16, 6/16, 1/16.
 # The ancillary gives 1/16, 6/16, 9/16. Which class wins at $\alpha = 1$?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Car, although neither model ranked it first. The roots of the products are 3, 6 and 3, so $q$ is
 # (0.25, 0.50, 0.25). A geometric mean punishes a class that *anyone* thinks unlikely; car is the
 # only one that nobody objects to.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 first = torch.tensor([9, 6, 1], dtype=torch.float64) / 16
@@ -498,11 +504,13 @@ plots.show(
 # **Predict first.** Sketch the curve from $\alpha = 0$ (primary) to $\alpha = \infty$
 # (ancillary). Is its highest point at an end or in between?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Between two models whose errors are unlike, one expects a peak inside, for the same reason that
 # ensembles work. If one model were better wherever they disagree, the peak would sit at its end.
 # Now look at what your run shows, for every seed.
-# ```
+#
+# </details>
 
 # %%
 ALPHAS = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, np.inf)
@@ -702,24 +710,30 @@ print("✓ exercise 6.3: overconfidence and a smaller alpha are the same thing")
 #
 # **1.** Both models give car the probability 0.6 and background 0.4. What does $q$ say?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # 0.6 for car, at every $\alpha$. Equal margins average to themselves.
-# ```
+#
+# </details>
 #
 # **2.** Why does nobody correct the labels of the pictures that have masks?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Their labels are the truth as far as we know it. Mixing in the primary's opinion could only
 # soften it. Correction is for labels that came from a model.
-# ```
+#
+# </details>
 #
 # **3.** A colleague trains with `kl_div(..., reduction="batchmean")` on maps of 32 × 32 and
 # finds that the labelled pictures no longer matter. What happened?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The unlabelled term is 1024 times its per-pixel mean, so its gradient drowns the supervised one.
 # Take the mean over pixels.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -749,5 +763,6 @@ print("✓ exercise 6.3: overconfidence and a smaller alpha are the same thing")
 #
 # ## References
 #
-# The method and its linear correction: {cite:t}`ibrahim2020selfcorrecting`. The straight line
-# from 30 to its end value, and reaching it after 30 % of the training, are this book's choices.
+# The method and its linear correction:
+# [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting). The straight line from 30 to its
+# end value, and reaching it after 30 % of the training, are this book's choices.

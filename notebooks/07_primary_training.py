@@ -233,12 +233,14 @@ method.after_step(step=0)
 # **Predict first.** With $\alpha = 0$ throughout, the primary is its own teacher on $W$. How
 # large is the gradient of the unlabelled term?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Zero, exactly, in every step. The target is the output of the same forward pass, and the gradient
 # is $p - q$. So "own labels" here means: learn from the masks, with the unlabelled pictures in the
 # batch but silent. They still take part in batch normalisation. (Methods that do learn from their
 # own labels need a gap between teacher and student: other weights, another view, or hard labels.)
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 own_labels = replace(profile.primary, alpha=AlphaSchedule(start=0, end=0, until=0))
@@ -254,12 +256,14 @@ print("largest gradient of the unlabelled term is below 1e-5:", largest < 1e-5)
 #
 # **Predict first.** Which ends lower? And can you tell from that which model is better?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The corrected one, as a rule, and no. A soft cross-entropy is $\mathrm{KL}(q\,\|\,p)$ plus the
 # entropy of $q$. Without correction, the second part is fixed: nothing gets below the entropy of
 # the ancillary's labels. With correction the target itself moves towards the primary, so the
 # loss falls even if the primary learns nothing. The two losses measure different things.
-# ```
+#
+# </details>
 
 # %%
 entropy = torch.distributions.Categorical(logits=stored.float().movedim(1, -1))
@@ -443,10 +447,9 @@ tables.results_table([row(name, "none") for name in arms if name != "none"])
 tables.results_table([row(name, "linear") for name in ("constant", "slow")])
 
 # %% [markdown]
-# ```{note}
-# "Cannot tell" is a result. With a handful of seeds, the interval is wide, and a real effect of
-# half a point would stay hidden. It means: do not build on this difference, in either direction.
-# ```
+# > **Note.** "Cannot tell" is a result. With a handful of seeds, the interval is wide, and a real
+# > effect of half a point would stay hidden. It means: do not build on this difference, in either
+# > direction.
 #
 # Why *could* the slow line cost something? Until the last part of the training, its labels are
 # nearly the ancillary's, and what a network has learned for most of its time it does not unlearn
@@ -538,24 +541,30 @@ for name, target in targets.items():
 #
 # **1.** Your unlabelled loss drops to a third when you switch correction on. Good news?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Neither good nor bad. The target moved towards the prediction, which lowers the loss by itself.
 # Score the model on pictures with masks.
-# ```
+#
+# </details>
 #
 # **2.** Why does the primary get no box channel, if boxes help the ancillary so much?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Because nobody draws boxes at test time. A primary that reads boxes and is tested with the true
 # ones has been told part of the answer.
-# ```
+#
+# </details>
 #
 # **3.** Two methods differ by less than the spread over seeds. Can one still be better?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Yes, if the difference is steady within each seed. Spread that both share cancels in paired
 # differences. Look at their interval, not at the overlap of two separate ones.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -584,5 +593,6 @@ for name, target in targets.items():
 #
 # ## References
 #
-# The loss and the stop-gradient follow {cite:t}`ibrahim2020selfcorrecting`. Batch sizes, the
-# optimiser, the moving average and the schedule's shape are this book's.
+# The loss and the stop-gradient follow
+# [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting). Batch sizes, the optimiser, the
+# moving average and the schedule's shape are this book's.

@@ -374,11 +374,13 @@ plots.show(
 # **Predict first.** With hundreds of test pictures, which of the two is the wider for the
 # difference "linear minus none"?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # There is no rule. Resampling pictures gives a narrow interval when there are many of them. It
 # says nothing about luck in training, which all of those pictures share. A claim about a
 # *method* needs the second kind; a narrow bootstrap interval from one run cannot stand in for it.
-# ```
+#
+# </details>
 
 # %%
 def per_picture(labels: np.ndarray) -> np.ndarray:
@@ -702,26 +704,32 @@ for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7), (1.0, 0.5, 18)):
 # **1.** A paper reports the best validation epoch of one run. Name two things that its number
 # hides.
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The choice of epoch on the reported set, which flatters it, and the spread over training runs,
 # which a single run cannot show.
-# ```
+#
+# </details>
 #
 # **2.** A bootstrap over test pictures shows linear correction ahead with an interval far from
 # zero. Is the method better?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # This *pair of trained models* differs, on pictures like these. Whether the method is better is a
 # question about training runs: use several seeds.
-# ```
+#
+# </details>
 #
 # **3.** Your annotators forget every third object. Do you switch correction on?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Not in the hope that it finds the forgotten objects. Labels and primary then err in the same
 # direction. Better: find pictures with forgotten boxes, or treat unboxed areas as unknown
 # instead of background. Then test, with seeds.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -754,5 +762,5 @@ for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7), (1.0, 0.5, 18)):
 #
 # ## References
 #
-# Method and published numbers: {cite:t}`ibrahim2020selfcorrecting` and the slides that its
-# authors published with it.
+# Method and published numbers: [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting) and
+# the slides that its authors published with it.

@@ -62,12 +62,12 @@ machine = Machine(device, Path(root) if root else None)
 # %% [markdown]
 # ## The result first
 #
-# The storyline was run on photographs of PASCAL VOC {cite:p}`everingham2015voc`: pictures of cats,
-# cows, dogs, horses and sheep, people among them. Some have masks, the others boxes. This is a
-# **reduced run**, made to fit on a CPU: small crops, few steps. The next cell does not train. It
-# reads the stored record, or says how to make it.
-# These numbers were made by an earlier version of the library; the records name the commits. Such
-# rows are marked †, and are not mixed with runs of today's code.
+# The storyline was run on photographs of PASCAL VOC
+# [(Everingham et al., 2015)](references.md#everingham2015voc): pictures of cats, cows, dogs, horses
+# and sheep, people among them. Some have masks, the others boxes. This is a **reduced run**, made
+# to fit on a CPU: small crops, few steps. The next cell does not train. It reads the stored record,
+# or says how to make it. These numbers were made by an earlier version of the library; the records
+# name the commits. Such rows are marked †, and are not mixed with runs of today's code.
 
 # %% tags=["nbval-ignore-output"]
 stored = recipes.load("laptop", "voc")
@@ -119,12 +119,14 @@ if rows:
 # **Predict first.** Which rows must differ between drawn pictures and photographs, and which
 # differ only because the networks are larger?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Photographs have all sizes, so a batch needs crops. They need more knowledge of the world
 # than a few masks hold, so the encoder comes pretrained, and learns more slowly than the rest.
 # The number of steps, the batch and the optimiser belong to the network and the machine. The
 # correction's schedule is the same.
-# ```
+#
+# </details>
 
 # %%
 columns = {
@@ -213,8 +215,9 @@ print(f"{len(data.classes)} classes; pictures in each list: {counts}")
 # looks what is on disk, decides and writes, and the others hear of it. A second job that asks for
 # the same run waits, and then loads it.
 #
-# If you do change the batch, the rate follows it in proportion {cite:p}`goyal2017large`, where a
-# profile says what batch its rate was meant for; the rule is printed when a run starts.
+# If you do change the batch, the rate follows it in proportion
+# [(Goyal et al., 2017)](references.md#goyal2017large), where a profile says what batch its rate was
+# meant for; the rule is printed when a run starts.
 
 # %% tags=["nbval-check-output"]
 train = recipes.load("paper", "voc").train_primary
@@ -365,11 +368,12 @@ print("labels of the logits agree with the masks:", min(agreements) > 0.85)
 # %% [markdown]
 # ## DeepLabv3+ in the open
 #
-# The network is DeepLabv3+ {cite:p}`chen2018deeplab`. A pretrained **encoder** makes features at
-# stride 4 and at stride 16. **ASPP** looks at the deep ones at several distances at once. The
-# **decoder** joins both at stride 4. Boxes enter *after* the encoder, in two places. So the
-# pretrained weights keep seeing what they were made for: pictures. At each place the box maps
-# $b$ become an attention map for every channel, which multiplies the features:
+# The network is DeepLabv3+ [(Chen et al., 2018)](references.md#chen2018deeplab). A pretrained
+# **encoder** makes features at stride 4 and at stride 16. **ASPP** looks at the deep ones at
+# several distances at once. The **decoder** joins both at stride 4. Boxes enter *after* the
+# encoder, in two places. So the pretrained weights keep seeing what they were made for: pictures.
+# At each place the box maps $b$ become an attention map for every channel, which multiplies the
+# features:
 #
 # $$
 # a_s = \sigma\big(\mathrm{conv}_{3 \times 3}(\mathrm{resize}_s(b))\big), \qquad
@@ -415,8 +419,8 @@ print("by hand = network: ", same)
 # %% [markdown]
 # **Where weights come from.** There are three ways: timm's *hub* (a download, once), a *file* that
 # you bring, or the Python *package* that this book installs for EfficientNet-Lite0
-# {cite:p}`tan2019efficientnet`. Without internet the first fails, and the message names the others.
-# The next cell asks for each; the hub is asked offline.
+# [(Tan and Le, 2019)](references.md#tan2019efficientnet). Without internet the first fails, and the
+# message names the others. The next cell asks for each; the hub is asked offline.
 
 # %% tags=["nbval-ignore-output"]
 ways = {"package": "tf_efficientnet_lite0", "hub": "resnet50", "resnet50.safetensors": "resnet50"}
@@ -684,23 +688,29 @@ print(f"all:       {10_582 * ours / 1e9:.1f} GB against {10_582 * raw / 1e9:.1f}
 #
 # **1.** You train on two GPUs instead of one. What must you change in the configuration?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Nothing. The batch is counted over all processes, so the steps and the rate stay. Only its
 # size must be divisible by the number of processes.
-# ```
+#
+# </details>
 #
 # **2.** Why is padding void in the mask of a labelled view, and masked out of the unlabelled loss?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # There is no picture there. A label of "background" would teach the network to recognise the
 # padding colour; stored logits repeat their edge there and are no opinion about anything.
-# ```
+#
+# </details>
 #
 # **3.** One run with one seed: linear correction is ahead of none by 0.8 points. What do you write?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # That the runs work, and both numbers with "one seed". Which is better, it cannot tell.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -732,6 +742,8 @@ print(f"all:       {10_582 * ours / 1e9:.1f} GB against {10_582 * raw / 1e9:.1f}
 #
 # ## References
 #
-# The method: {cite:t}`ibrahim2020selfcorrecting`. The network: {cite:t}`chen2018deeplab`. The
-# pictures: {cite:t}`everingham2015voc`, and {cite:t}`hariharan2011sbd` for the masks of the
-# unlabelled ones. The scaling rule: {cite:t}`goyal2017large`.
+# The method: [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting). The network:
+# [Chen et al. (2018)](references.md#chen2018deeplab). The pictures:
+# [Everingham et al. (2015)](references.md#everingham2015voc), and
+# [Hariharan et al. (2011)](references.md#hariharan2011sbd) for the masks of the unlabelled ones.
+# The scaling rule: [Goyal et al. (2017)](references.md#goyal2017large).

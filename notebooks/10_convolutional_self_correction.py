@@ -114,10 +114,12 @@ plots.show(
 #
 # **Predict first.** Which $\alpha$ removes it?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # None. Both margins have the same sign there, and an average of two positive numbers is positive.
 # A mean over the 3 × 3 neighbourhood, the simplest convolution there is, removes it.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 margin = torch.full((1, 1, 5, 5), -3.0)  # of car against background, in the primary
@@ -188,11 +190,13 @@ print("fresh module = alpha of 1:", torch.allclose(logits_q, alpha_one, atol=1e-
 # **Predict first.** An ancillary learns from half of $F$. How does it score on that half, on the
 # other half, on new pictures with tight boxes, and on the unlabelled pictures with loose ones?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Best on its own half, by far. The other half should look like the new pictures, since it is
 # new to this ancillary. The unlabelled pictures are harder still, for another reason: nobody drew
 # boxes like theirs around the pictures in $F$.
-# ```
+#
+# </details>
 #
 # So the first stage trains a **half ancillary**. The masks that it has not seen are the lesson.
 
@@ -305,12 +309,14 @@ for what, holds in {
 # **Predict first.** Fill in six fields: does the term give the network a gradient? One of the
 # six is a choice that the paper's slides leave open. Which?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The labelled term teaches the primary only; the module has no part in it. The unlabelled term
 # teaches the primary only, because its target takes no gradient. The correction term teaches the
 # module, and, **if the gradient may pass on through $\ell$**, the primary as well. That is the
 # choice: the option `through`.
-# ```
+#
+# </details>
 
 # %%
 seen = resolve(start.run.labelled_logits, device)
@@ -597,11 +603,13 @@ plots.show(
 #
 # **Predict first.** Going by $F$, whom should the module trust in stage 2, and whom in stage 3?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # In stage 2 both of them on the half that the ancillary knows, and on the other half the
 # **primary**: it learns from those masks, the half ancillary does not. In stage 3 both,
 # everywhere.
-# ```
+#
+# </details>
 
 # %%
 everyone = {
@@ -720,9 +728,9 @@ plots.show(
 # ### How many masks?
 #
 # The module is the one part that learns from the masks alone. One would expect it to need more of
-# them than a closed form does, and the published tables agree. Their numbers come from the
-# authors' slides {cite:p}`ibrahim2020slides`. The code behind them was never released. In our
-# rows, "linear" is the warm one.
+# them than a closed form does, and the published tables agree. Their numbers come from the authors'
+# slides [(Ibrahim et al., 2020)](references.md#ibrahim2020slides). The code behind them was never
+# released. In our rows, "linear" is the warm one.
 
 # %%
 kinds = {"none": "primary, no correction", "linear": "primary, linear correction",
@@ -897,24 +905,30 @@ for name, one, expected in (
 # **1.** A colleague skips the half ancillary and starts with the one trained on all of $F$. What
 # will the module learn?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # That the ancillary is nearly always right, because on $F$ it is. On $W$ it is not, and the
 # module cannot know.
-# ```
+#
+# </details>
 #
 # **2.** Another lets the unlabelled term teach the module as well, "for more data". What happens?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The unlabelled term is small when $q$ looks like $p$, and smaller still when both are certain. So
 # the module is paid for following the primary and for certainty. No truth is involved.
-# ```
+#
+# </details>
 #
 # **3.** The folded module makes labels as good as the whole one. What have you learnt?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # That on these pictures its advantage, if any, did not come from the neighbours. It weighs
 # opinions by class and by conviction, pixel by pixel. Another dataset may differ.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -949,6 +963,7 @@ for name, one, expected in (
 #
 # ## References
 #
-# The module, its three stages and the stop-gradient: {cite:t}`ibrahim2020selfcorrecting`; the
-# published numbers: {cite:t}`ibrahim2020slides`. The start at the mean, the size of the module
-# and the steps of each stage are this book's.
+# The module, its three stages and the stop-gradient:
+# [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting); the published numbers:
+# [Ibrahim et al. (2020)](references.md#ibrahim2020slides). The start at the mean, the size of the
+# module and the steps of each stage are this book's.

@@ -139,10 +139,10 @@ plots.show(
 # next round.](_static/rounds.svg)
 #
 # This is iterated pseudo-labelling as a master's thesis applied it to street scenes
-# {cite:p}`petrac2021pseudo`; the idea of the label is older {cite:p}`lee2013pseudolabel`. Three
-# choices stand out. The labels are **hard**: one class a pixel, no probabilities. **Every pixel**
-# gets one, however unsure the teacher was. And each student starts **afresh**. It forgets all that
-# its teacher knew, except what the labels say.
+# [(Petrač, 2021)](references.md#petrac2021pseudo); the idea of the label is older
+# [(Lee, 2013)](references.md#lee2013pseudolabel). Three choices stand out. The labels are **hard**:
+# one class a pixel, no probabilities. **Every pixel** gets one, however unsure the teacher was. And
+# each student starts **afresh**. It forgets all that its teacher knew, except what the labels say.
 
 # %% [markdown]
 # With $\theta_0$ the first teacher, round $r = 1, 2, \dots$ labels every pixel $i$ of the pictures
@@ -184,11 +184,13 @@ plots.show(
 #
 # **Predict first.** How often is each student right on digits that it has not seen?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The random errors contradict each other. No simple rule explains them, and the student averages
 # them away: it is far *better* than its labels. The errors by rule are as easy to learn as the
 # truth. That student is about as wrong as its labels, and sure of it.
-# ```
+#
+# </details>
 
 # %%
 digits_x, digits_y = load_digits(return_X_y=True)
@@ -211,13 +213,15 @@ for kind, labels in careless.items():
 # %% [markdown]
 # Real teachers err in both ways at once. Where two similar pixels get different labels, the student
 # sees noise, and may repair it. Where the teacher has misunderstood something, the student learns
-# the misunderstanding. This is **confirmation bias** {cite:p}`arazo2020confirmation`.
+# the misunderstanding. This is **confirmation bias**
+# [(Arazo et al., 2020)](references.md#arazo2020confirmation).
 #
 # The second mechanism is in the hard label itself. Take a teacher that says 0.6, 0.3, 0.1. Its own
 # probabilities as a target teach it nothing ([chapter 07](07_primary_training.ipynb)). The hard
 # label pulls the winner up, whether it is right or not. On average over pictures that pushes class
 # boundaries away from places where the model is torn, that is, to where there are few pictures.
-# This is **entropy minimisation** {cite:p}`grandvalet2004entropy`. It helps where classes are
+# This is **entropy minimisation**
+# [(Grandvalet and Bengio, 2004)](references.md#grandvalet2004entropy). It helps where classes are
 # separated by gaps. Nothing guarantees the gaps.
 
 # %% tags=["nbval-check-output"]
@@ -342,14 +346,16 @@ tables.results_table([
 #     if accuracy(student, test) > best: save(student)
 # ```
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # 1. The teacher labels *random views*, not the pictures. A crop can hide what matters.
 # 2. Labels find their pictures by *place*. That works only while nobody shuffles. So the student
 #    sees the same pictures in the same order in every epoch, and whoever repairs that by
 #    `shuffle=True` destroys the labels.
 # 3. The best epoch is chosen on the *test* pictures, and then reported on them. Exercise 3 asks
 #    what that is worth.
-# ```
+#
+# </details>
 
 # %%
 teacher = warm[0].teacher.method
@@ -453,12 +459,14 @@ plots.show(
 # **Predict first.** How large is the teacher's cross-entropy to its own hard labels? How large is
 # that of a network that knows nothing?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The teacher's is the mean of $-\ln \max_c p_c$: small, and largest where it was unsure. So there
 # is little left to learn, and most of the pull comes from pixels that are a toss-up. A network that
 # knows nothing has $\ln C$. It must take *everything* from the labels, and it ends up with other
 # errors than its teacher, which is what lets it disagree.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-ignore-output"]
 probabilities = list(predict_probabilities(done[0].teacher.method, unlabelled))
@@ -563,8 +571,9 @@ plots.show(
 # $$
 #
 # But confident pixels are mostly easy ones, of common classes. So a rare class may get no labels at
-# all. **Class-balanced selection** {cite:p}`zou2018cbst` takes the same share $\rho$ of each class,
-# its most confident pixels. Then every class has a threshold of its own:
+# all. **Class-balanced selection** [(Zou et al., 2018)](references.md#zou2018cbst) takes the same
+# share $\rho$ of each class, its most confident pixels. Then every class has a threshold of its
+# own:
 #
 # $$
 # \tau_c = \max \big\{ v :\, |\{ i : \hat y_i = c,\; k_i \ge v \}| \ge
@@ -603,11 +612,13 @@ tables.results_table([
 # **Predict first.** Which selection has the most correct labels among those it keeps? Which keeps
 # most of the rarest class?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Both selections should be more often right than "all": confidence carries information. Half of
 # each class keeps half of the rarest class too, by construction. What the threshold of 0.9 leaves
 # of a class depends on how sure the teacher is there. Read the columns.
-# ```
+#
+# </details>
 
 # %%
 def share(part: np.ndarray, whole: np.ndarray) -> float:
@@ -684,12 +695,12 @@ tables.results_table(rows, plain=numbers) if rows else print("no records yet")
 # %% [markdown]
 # ## The network of the thesis
 #
-# **SwiftNet** {cite:p}`orsic2019swiftnet` was made for street scenes at video speed: an ImageNet
-# ResNet-18, one pyramid at the bottom, and three slim blocks on the way up. Each block enlarges
-# what comes from below, adds the encoder's feature of that size, and mixes by one 3 × 3
-# convolution. The **pyramid** lets the deepest feature see far: it averages the map over coarse
-# grids and adds the averages to every place. The grids have 8, 4 and 2 rows, and as many columns as
-# make their cells about square.
+# **SwiftNet** [(Oršić et al., 2019)](references.md#orsic2019swiftnet) was made for street scenes at
+# video speed: an ImageNet ResNet-18, one pyramid at the bottom, and three slim blocks on the way
+# up. Each block enlarges what comes from below, adds the encoder's feature of that size, and mixes
+# by one 3 × 3 convolution. The **pyramid** lets the deepest feature see far: it averages the map
+# over coarse grids and adds the averages to every place. The grids have 8, 4 and 2 rows, and as
+# many columns as make their cells about square.
 #
 # On a map of 4 × 8 numbers, the grid of two rows can be done by hand.
 
@@ -738,11 +749,12 @@ with torch.no_grad():
 # %% [markdown]
 # ## CamVid
 #
-# The thesis works on CamVid {cite:p}`brostow2009camvid`: 701 frames of four drives through a city,
-# usually split into 367, 101 and 233. Its original masks have 32 colours. Papers use 11 classes,
-# and here is the catch: **there are two ways from 32 to 11**. The usual one, known from SegNet
-# {cite:p}`badrinarayanan2017segnet`, *merges* relatives. The thesis keeps 11 colours *exactly*, and
-# makes the rest void.
+# The thesis works on CamVid [(Brostow et al., 2009)](references.md#brostow2009camvid): 701 frames
+# of four drives through a city, usually split into 367, 101 and 233. Its original masks have 32
+# colours. Papers use 11 classes, and here is the catch: **there are two ways from 32 to 11**. The
+# usual one, known from SegNet
+# [(Badrinarayanan et al., 2017)](references.md#badrinarayanan2017segnet), *merges* relatives. The
+# thesis keeps 11 colours *exactly*, and makes the rest void.
 
 # %% tags=["nbval-check-output"]
 for recipe in ("merged", "exact"):
@@ -760,10 +772,12 @@ tables.results_table([
 # %% [markdown]
 # **Predict first.** Under which recipe is *road* easier?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Under "exact": lane markings are void there, so nobody asks for them. Under "merged" they are
 # road. The two mIoU are scores of two different tasks. Never put them into one column.
-# ```
+#
+# </details>
 #
 # ### Frames of the videos
 #
@@ -935,30 +949,38 @@ for checkpoints, pictures in ((1, 100), (20, 500), (210, 10_000)):
 # **1.** After three rounds, the student agrees with its teacher on 99 % of the pixels. Is the loop
 # done?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # It has converged. To what, agreement cannot say: a loop that repeats its errors agrees with itself
 # perfectly.
-# ```
+#
+# </details>
 #
 # **2.** A colleague starts each student with the teacher's weights, "to save time". What changes?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The student begins where its labels are already fitted, so they teach it little. It keeps what the
 # teacher knew beyond the labels, and the teacher's errors with it.
-# ```
+#
+# </details>
 #
 # **3.** With a threshold of 0.99, 99 % of the kept labels are right. Why not always do that?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Because of what is not kept: outlines, rare classes, odd views. The student is taught what the
 # teacher already found easy.
-# ```
+#
+# </details>
 #
 # **4.** Two papers report CamVid mIoU with 11 classes. May you compare them?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Only if both merged the 32 colours in the same way, and tested at the same size.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -978,7 +1000,8 @@ for checkpoints, pictures in ((1, 100), (20, 500), (210, 10_000)):
 # - **Two label recipes, one name.** Merged and exact CamVid masks give numbers of different tasks.
 # - **Near-copies of held-out frames in the unlabelled set.**
 # - **Many rounds on faith.** With a fixed share of pseudo-labels, more rounds can make a model
-#   worse {cite:p}`teh2021gist`. Stop where the validation pictures tell you to.
+#   worse [(Teh et al., 2021)](references.md#teh2021gist). Stop where the validation pictures tell
+#   you to.
 #
 # ## Next
 #
@@ -988,8 +1011,10 @@ for checkpoints, pictures in ((1, 100), (20, 500), (210, 10_000)):
 #
 # ## References
 #
-# The loop, its steps and the folder layout: {cite:t}`petrac2021pseudo`, read in its public code.
-# The label: {cite:t}`lee2013pseudolabel`. Class-balanced selection: {cite:t}`zou2018cbst`.
-# SwiftNet: {cite:t}`orsic2019swiftnet`. CIFAR-10: {cite:t}`krizhevsky2009cifar`. Students that see
-# harder pictures than their teachers: {cite:t}`xie2020noisystudent`. The guard against worse
+# The loop, its steps and the folder layout: [Petrač (2021)](references.md#petrac2021pseudo), read
+# in its public code. The label: [Lee (2013)](references.md#lee2013pseudolabel). Class-balanced
+# selection: [Zou et al. (2018)](references.md#zou2018cbst). SwiftNet:
+# [Oršić et al. (2019)](references.md#orsic2019swiftnet). CIFAR-10:
+# [Krizhevsky (2009)](references.md#krizhevsky2009cifar). Students that see harder pictures than
+# their teachers: [Xie et al. (2020)](references.md#xie2020noisystudent). The guard against worse
 # students, the steps and the warm-up on digits are this book's.

@@ -104,12 +104,14 @@ plots.show(
 # **Predict first.** How does the model do on the changed pictures? And what follows from that for
 # a picture whose label nobody knows?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Worse. It gives many pixels another class than before. For a pixel that gets two different
 # classes, at least one is wrong, and *to see this no label is needed*. That is the signal of this
 # chapter: a model should be **consistent** with itself. It is a faint signal, too. A model that
 # says background everywhere is perfectly consistent.
-# ```
+#
+# </details>
 
 # %%
 start = resolve(self_correction.supervised(profile, seed), device)
@@ -180,7 +182,8 @@ plots.show(
 # %% [markdown]
 # ## A teacher, a student, and three gaps
 #
-# FixMatch {cite:p}`sohn2020fixmatch` makes a training example of an unlabelled picture $u$:
+# FixMatch [(Sohn et al., 2020)](references.md#sohn2020fixmatch) makes a training example of an
+# unlabelled picture $u$:
 #
 # 1. A *weak* view of it (a flip, a shift, a little colour) goes to the **teacher**. Its most likely
 #    class in each pixel becomes the label $\hat y$.
@@ -254,10 +257,11 @@ plots.show(
 # %% [markdown]
 # ## CutMix
 #
-# Strong colours leave a picture's layout alone. CutMix {cite:p}`yun2019cutmix` does not: it pastes
-# a rectangle of the next picture of the batch, and the teacher's label of that rectangle with it.
-# An object may lose half of its body and all of its surroundings, and should be recognised still.
-# Whether that helps on these pictures is another question. A table further down has the answer.
+# Strong colours leave a picture's layout alone. CutMix
+# [(Yun et al., 2019)](references.md#yun2019cutmix) does not: it pastes a rectangle of the next
+# picture of the batch, and the teacher's label of that rectangle with it. An object may lose half
+# of its body and all of its surroundings, and should be recognised still. Whether that helps on
+# these pictures is another question. A table further down has the answer.
 #
 # Two habits are in use. FixMatch's masks are **one box**, in half of the pictures. CutMix-CPS
 # ([chapter 13](13_cross_pseudo_supervision.ipynb)) takes **three boxes**, and where two of them
@@ -449,8 +453,9 @@ for name, term in method.losses(batch, progress=0.0).items():
 # %% [markdown]
 # ## Who teaches
 #
-# The teacher is the moving average of the student {cite:p}`tarvainen2017meanteacher`, which this
-# book deploys anyway. After update $j = 0, 1, \dots$ it is
+# The teacher is the moving average of the student
+# [(Tarvainen and Valpola, 2017)](references.md#tarvainen2017meanteacher), which this book deploys
+# anyway. After update $j = 0, 1, \dots$ it is
 #
 # $$
 # \bar\theta \leftarrow d_j\,\bar\theta + (1 - d_j)\,\theta, \qquad d_j = \min\!\big(d,\; 1 -
@@ -459,12 +464,14 @@ for name, term in method.losses(batch, progress=0.0).items():
 #
 # **Predict first.** What is $\bar\theta$ after the first $1/(1-d)$ updates?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Their plain mean. With $d_0 = 0$, $d_1 = 1/2$, $d_2 = 2/3$ every update so far has the same
 # weight. From then on the past fades by the factor $d$ a step: after $n$ updates, student $i$ has
 # the share
 # $(1-d)\, d^{\,n - \max(i,\, 1/(1-d))}$.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 decay, early, count = 0.75, 4, 12  # early = 1 / (1 - decay)
@@ -487,9 +494,9 @@ print("after 12 updates it is the closed form:",
 # %% [markdown]
 # An average is steadier than the student of the moment, so its labels do not flicker from step to
 # step. It is not independent of the student, though. It repeats, with some delay, what the student
-# has come to believe. Version 1 of UniMatch {cite:p}`yang2023unimatch` has no average at all: the
-# student labels the weak view itself, and the threshold and the strong views must do. Here that is
-# `FixMatchConfig(ema_decay=0)`.
+# has come to believe. Version 1 of UniMatch [(Yang et al., 2023)](references.md#yang2023unimatch)
+# has no average at all: the student labels the weak view itself, and the threshold and the strong
+# views must do. Here that is `FixMatchConfig(ema_decay=0)`.
 
 # %% [markdown]
 # ## Controls
@@ -661,7 +668,8 @@ for name, score in scores.items():
 # %% [markdown]
 # ## Two more views
 #
-# UniMatch adds two views of each unlabelled picture {cite:p}`yang2023unimatch`:
+# UniMatch adds two views of each unlabelled picture
+# [(Yang et al., 2023)](references.md#yang2023unimatch):
 #
 # - a **second strong view**, with colours and rectangle drawn anew. Both learn the same label, so
 #   one look of the teacher serves two lessons;
@@ -745,9 +753,9 @@ plots.show(
 
 # %% [markdown]
 # Below the diagonal a model is surer than it should be. Networks often are
-# {cite:p}`guo2017calibration`. Few masks and many passes over them are an easy way there: a model
-# learns to be sure of pictures that it knows by heart. (FixMatch's curve is of pictures that it has
-# learnt from, though never their masks.)
+# [(Guo et al., 2017)](references.md#guo2017calibration). Few masks and many passes over them are an
+# easy way there: a model learns to be sure of pictures that it knows by heart. (FixMatch's curve is
+# of pictures that it has learnt from, though never their masks.)
 #
 # Now make it worse. Multiply the teacher's logits by $t$. Not one label changes, only its
 # confidence.
@@ -912,26 +920,32 @@ print(f"as it is, threshold {asked:g}:   kept {counts.overall_kept(asked):.1%}, 
 # **1.** A colleague lets the *strong* view be labelled by the teacher and the student learn that
 # label on the weak view. The loss falls nicely. What is wrong?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The direction. Labels of strong views are worse, as the first table shows, so the student learns
 # from the worse of two opinions. A loss that falls says only that the two agree.
-# ```
+#
+# </details>
 #
 # **2.** With the threshold at 0.95, the share of kept pixels rises from epoch to epoch. Is the
 # training going well?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # You cannot tell. Growing better and growing overconfident both raise it. Look at the accuracy of
 # the kept pixels on pictures with masks that were not trained on.
-# ```
+#
+# </details>
 #
 # **3.** "FixMatch gives us eight points over the supervised baseline." Which two questions do you
 # ask?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Did the baseline get as many steps, and the same strong views? And over how many seeds was the
 # difference taken, paired within a seed?
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -961,9 +975,12 @@ print(f"as it is, threshold {asked:g}:   kept {counts.overall_kept(asked):.1%}, 
 #
 # ## References
 #
-# FixMatch: {cite:t}`sohn2020fixmatch`, there for whole pictures. Its form for segmentation, the
-# second strong view and the dropped features: {cite:t}`yang2023unimatch`; the averaged teacher in
-# that line: {cite:t}`yang2025unimatchv2`. CutMix: {cite:t}`yun2019cutmix`, for segmentation with
-# few labels {cite:t}`french2020cutmixseg`. The averaged teacher:
-# {cite:t}`tarvainen2017meanteacher`. Calibration of networks: {cite:t}`guo2017calibration`. The
-# threshold of 0.8, the warm start and the number of steps are this book's choices.
+# FixMatch: [Sohn et al. (2020)](references.md#sohn2020fixmatch), there for whole pictures. Its form
+# for segmentation, the second strong view and the dropped features:
+# [Yang et al. (2023)](references.md#yang2023unimatch); the averaged teacher in that line:
+# [Yang et al. (2025)](references.md#yang2025unimatchv2). CutMix:
+# [Yun et al. (2019)](references.md#yun2019cutmix), for segmentation with few labels
+# [French et al. (2020)](references.md#french2020cutmixseg). The averaged teacher:
+# [Tarvainen and Valpola (2017)](references.md#tarvainen2017meanteacher). Calibration of networks:
+# [Guo et al. (2017)](references.md#guo2017calibration). The threshold of 0.8, the warm start and
+# the number of steps are this book's choices.

@@ -220,8 +220,8 @@ plots.show(
 # %% [markdown]
 # ## The loss
 #
-# Without CutMix {cite:p}`chen2021cps`, for networks $k = 1, 2$ with beliefs $p_k$ and hard labels
-# $\hat y_k$ on pictures $v$:
+# Without CutMix [(Chen et al., 2021)](references.md#chen2021cps), for networks $k = 1, 2$ with
+# beliefs $p_k$ and hard labels $\hat y_k$ on pictures $v$:
 #
 # $$
 # \hat y_k = \arg\max_c p_{k,c}(v), \qquad p_k = \mathrm{softmax}(f_k), \qquad k = 1, 2 \tag{E1}
@@ -294,13 +294,15 @@ print("cross term equal:   ",
 # **Predict first.** Does the first network's cross term give the second network a gradient? Does
 # anything change if the networks trade places? And what if both start with the *same* weights?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # No: an arg max is a step function, so the label is a constant to the loss. No: the loss is the
 # same sum in another order (only the deployed network is another one). And twins stay twins. They
 # see the same pictures and the same labels, and so take the same steps for ever. Their labels never
 # differ, and the cross term is the loss of a network on its own hard labels: self-training with
 # twice the work.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 def largest_gradient(loss: Tensor, network: nn.Module) -> float:
@@ -421,10 +423,12 @@ plots.show(
 #
 # **Predict first.** Which share of a picture is pasted, on average?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Less than 37.5 %, since two boxes that overlap hide each other. It is about a quarter. Boxes lie
 # anywhere *inside* the picture, so they crowd in its middle and overlap there all the more.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 many = draw_masks(
@@ -531,12 +535,14 @@ plots.show(
 # **Predict first.** After a quick start the cross loss falls slowly, if at all. Have the networks
 # stopped learning from the unlabelled pictures?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # This curve cannot tell. Its target moves: the labels change with the networks that make them. And
 # a collage stays harder to read than its parts. A low cross loss would not be good news either.
 # Two networks that call everything background have one of zero. It measures agreement, and
 # agreement is what was asked for.
-# ```
+#
+# </details>
 #
 # The hidden masks can tell agreement from truth.
 
@@ -770,10 +776,12 @@ for chance, boxes, expected in (
 print(f"  evenly spread: {odd_share(0.125, 3):.3f}, measured: {float(covered.mean()):.3f}")
 
 # %% [markdown]
-# ```{dropdown} Why it is smaller still
+# <details><summary>Why it is smaller still</summary>
+#
 # The boxes crowd in the middle. There $p$ is large and overlaps are common, and what the middle
 # loses the rim does not win back: the share is a concave function of $p$ up to one half.
-# ```
+#
+# </details>
 #
 # ### 2. Implement: more than two students
 #
@@ -825,43 +833,53 @@ checks.same("13.3", gradient_from_twin,
             lambda *_: (p - winner) / p[:, 0].numel(), one, True)
 
 # %% [markdown]
-# ```{dropdown} What it means
+# <details><summary>What it means</summary>
+#
 # The step goes towards the winner, by as much as the network is unsure of it. Every pixel is
 # pushed to certainty, right or wrong: confirmation, without a second opinion.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Quiz
 #
 # **1.** A colleague loads one checkpoint into both networks "to save time". What does CPS become?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Self-training on hard labels, with twice the work. Unless dropout, other batches or other views
 # set the twins apart, they never differ.
-# ```
+#
+# </details>
 #
 # **2.** The cross loss of your run has nearly vanished after a tenth of the steps. Good news?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # You cannot know from this. The networks agree and are sure. Score them on validation pictures,
 # and look at which classes they still name.
-# ```
+#
+# </details>
 #
 # **3.** A paper reports the mean of both networks, its rivals one network each. What do you ask
 # for?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The score of the first network alone, or rivals with two networks as well. Two supervised networks
 # gain from averaging too, without any unlabelled picture.
-# ```
+#
+# </details>
 #
 # **4.** You run CutMix-CPS with twins by mistake. Is there still something to learn from?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Yes. The labels were made where each part stands in its own surroundings, the predictions on a
 # collage. That gap is there for one network as well as for two. It is why the control with one
 # network was needed.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -893,7 +911,8 @@ checks.same("13.3", gradient_from_twin,
 #
 # ## References
 #
-# CPS and its CutMix variant: {cite:t}`chen2021cps`. CutMix: {cite:t}`yun2019cutmix`; its use in
-# semi-supervised segmentation, with these masks: {cite:t}`french2020cutmixseg`. Two learners that
-# label for each other are older: {cite:t}`blum1998cotraining`. The supervised start of both
-# networks and the moving average are this book's.
+# CPS and its CutMix variant: [Chen et al. (2021)](references.md#chen2021cps). CutMix:
+# [Yun et al. (2019)](references.md#yun2019cutmix); its use in semi-supervised segmentation, with
+# these masks: [French et al. (2020)](references.md#french2020cutmixseg). Two learners that label
+# for each other are older: [Blum and Mitchell (1998)](references.md#blum1998cotraining). The
+# supervised start of both networks and the moving average are this book's.

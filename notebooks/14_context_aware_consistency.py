@@ -50,9 +50,10 @@ profile = chapter.begin("14_context_aware_consistency", profile, device)
 # %% [markdown]
 # ## The result first
 #
-# **CAC**, directional context-aware consistency {cite:p}`lai2021cac`, looks at two overlapping
-# crops of an unlabelled picture and pulls the *features* of their common pixels together. It asks
-# for no hard label of an unlabelled pixel, and the classifier never learns from one.
+# **CAC**, directional context-aware consistency [(Lai et al., 2021)](references.md#lai2021cac),
+# looks at two overlapping crops of an unlabelled picture and pulls the *features* of their common
+# pixels together. It asks for no hard label of an unlabelled pixel, and the classifier never learns
+# from one.
 #
 # The scores are **records**, made in the laptop profile: 24 masks, and as many further steps for
 # every row. **Masks alone, CAC's crops** sees the masks through the same crops and nothing else. It
@@ -788,32 +789,40 @@ checks.same("14.3", rows_below, lambda *_: 1929, 0.5, 4, 720, 8)
 #
 # **1.** A colleague sets `overlap=1`. What is left of CAC?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Both crops lie at the same place and differ in colour and mirror only. The surroundings are the
 # same, so nothing is learnt about them. What remains is consistency under colours, on features.
-# ```
+#
+# </details>
 #
 # **2.** Everything is predicted as background. What does the contrast teach?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Nothing: with the filter no negative is left, and each loss is 0. A cold start on unlabelled
 # pictures alone would stay there. The masks have to break the silence.
-# ```
+#
+# </details>
 #
 # **3.** Two crops disagree on a cell, and the surer one is wrong. What happens, and what can help?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The right feature is pulled towards the wrong one. The threshold helps if wrong cells are less
 # sure; other crops of the same picture, in later steps, may vote the other way. The classifier at
 # least is not taught the wrong label.
-# ```
+#
+# </details>
 #
 # **4.** CAC beats "masks alone, longer". Is that owed to the unlabelled pictures?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Not yet. CAC's labelled pictures are crops, which is an augmentation of its own. Compare with the
 # same crops and weight 0.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -843,7 +852,8 @@ checks.same("14.3", rows_below, lambda *_: 1929, 0.5, 4, 720, 8)
 #
 # ## References
 #
-# CAC: {cite:t}`lai2021cac`. The contrast is InfoNCE {cite:p}`oord2018cpc`, here with pixels as
-# examples and labels as a filter. The averaged network that is deployed:
-# {cite:t}`tarvainen2017meanteacher`. The warm start, the number of steps and the 256 negatives of
-# the laptop profile are this book's choices.
+# CAC: [Lai et al. (2021)](references.md#lai2021cac). The contrast is InfoNCE
+# [(van den Oord et al., 2018)](references.md#oord2018cpc), here with pixels as examples and labels
+# as a filter. The averaged network that is deployed:
+# [Tarvainen and Valpola (2017)](references.md#tarvainen2017meanteacher). The warm start, the number
+# of steps and the 256 negatives of the laptop profile are this book's choices.

@@ -50,11 +50,11 @@ profile = chapter.begin("15_error_localization", profile, device)
 # %% [markdown]
 # ## The result first
 #
-# The method of this chapter is **ELN** {cite:p}`kwon2022eln`. Like pseudo-labelling it gives
-# unlabelled pictures the labels of a teacher. Which pixels are learnt is decided by a second
-# network, which was trained to find errors. Two arms take one idea away each: in **every pixel
-# trusted** the second network has no say; in **not held back** the decoders that should make errors
-# for it to learn from may become as good as they can.
+# The method of this chapter is **ELN** [(Kwon and Kwak, 2022)](references.md#kwon2022eln). Like
+# pseudo-labelling it gives unlabelled pictures the labels of a teacher. Which pixels are learnt is
+# decided by a second network, which was trained to find errors. Two arms take one idea away each:
+# in **every pixel trusted** the second network has no say; in **not held back** the decoders that
+# should make errors for it to learn from may become as good as they can.
 #
 # The scores are **records**, made with `semiseg study context` and `semiseg study unlabelled` in
 # the laptop profile. An arm that nobody has run yet is left out.
@@ -533,7 +533,8 @@ plots.show(
 # **AUROC** is the chance that a wrong pixel scores higher than a right one, both drawn at random;
 # 0.5 is guessing. The **average precision** is the mean share of true errors among the pixels that
 # score highest, down to each error in turn; guessing gets the share of errors. It looks at the top
-# of the list, and so is the stricter one where errors are rare {cite:p}`davis2006prroc`.
+# of the list, and so is the stricter one where errors are rare
+# [(Davis and Goadrich, 2006)](references.md#davis2006prroc).
 #
 # **Predict first.** The error network reads the logits and their entropy, and the picture besides.
 # It can know all that confidence knows, and more. Does it win?
@@ -583,12 +584,14 @@ tables.results_table(lines or [{"error map − confidence, average precision": "
 # network that you trained; another seed has another judge. The answer is what is printed, whether
 # it suits the paper or not.
 #
-# ```{dropdown} Why a judge that could know more may know less
+# <details><summary>Why a judge that could know more may know less</summary>
+#
 # It *could* compute the confidence from the logits. But it is trained on few pictures, on other
 # decoders' errors, for a short time, and with a weight that calls for many alarms. What it has
 # learnt of pictures comes from the same masks that the model itself has learnt. Confidence comes
 # for free, and is trained by every pixel.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## What the student learns
@@ -847,42 +850,52 @@ for name, keeps in (("error network", kept), ("confidence, class by class", chea
     print(f"  {name:<27} {100 * (1 - missed[keeps & known].mean()):.1f} % right")
 
 # %% [markdown]
-# ```{dropdown} What it says
+# <details><summary>What it says</summary>
+#
 # The two keep equally many pixels of every class. So what is left of a difference lies **within**
 # the classes: it is which pixels of a class are trusted. Whatever the difference in the table above
 # was more than this is owed to which classes are trusted.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Quiz
 #
 # **1.** Your error network says "right" everywhere. Its plain accuracy is 93 %. Is it a good judge?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # It is none. If 7 % of the pixels are wrong, saying "right" everywhere scores 93 %. That is why the
 # loss is balanced, and why one looks at AUROC or average precision.
-# ```
+#
+# </details>
 #
 # **2.** The error network is trained on the main decoder's predictions of labelled pictures alone.
 # What goes wrong?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Training drives those errors to zero. It sees fewer and fewer of them, and the last ones are
 # outlines and label noise. On new pictures the errors are of another kind.
-# ```
+#
+# </details>
 #
 # **3.** Which gradient flows from the error network's loss into the segmentation network?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # None. Picture, logits and entropy are detached. Otherwise the model could learn to please the
 # judge: to make predictions that are easy to call right or wrong.
-# ```
+#
+# </details>
 #
 # **4.** A paper compares "pixels filtered by our network" with "all pixels". What is missing?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The filter that costs nothing: confidence, at the same kept share. And the seeds.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -911,6 +924,7 @@ for name, keeps in (("error network", kept), ("confidence, class by class", chea
 #
 # ## References
 #
-# Error localisation: {cite:t}`kwon2022eln`. What average precision sees that AUROC does not:
-# {cite:t}`davis2006prroc`. The supervised start, the moving average as the deployed network, the
-# bounded weight and the contrast's reduction are this book's.
+# Error localisation: [Kwon and Kwak (2022)](references.md#kwon2022eln). What average precision sees
+# that AUROC does not: [Davis and Goadrich (2006)](references.md#davis2006prroc). The supervised
+# start, the moving average as the deployed network, the bounded weight and the contrast's reduction
+# are this book's.

@@ -167,10 +167,12 @@ tables.results_table([
 ])
 
 # %% [markdown]
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # One. The rim lies exactly where two classes meet, so without it *no* two neighbours ever differ.
 # What was left out was not a random part of the pairs, but all the pairs that mattered.
-# ```
+#
+# </details>
 #
 # This book counts a void neighbour as one of another class, since an outline is what the rim stands
 # for. (Drawn without the rim, the masks give nearly the same numbers; a test of the library holds
@@ -199,9 +201,9 @@ except FileNotFoundError:
 # %% [markdown]
 # ## The union of two events
 #
-# S4MC {cite:p}`kimhi2024s4mc` asks: what is the probability that the pixel **or** a neighbour has
-# class $c$? Let $p$ be the teacher's probability at the pixel (event $A$), $n$ the largest one
-# among its neighbours (event $B$). Then
+# S4MC [(Kimhi et al., 2024)](references.md#kimhi2024s4mc) asks: what is the probability that the
+# pixel **or** a neighbour has class $c$? Let $p$ be the teacher's probability at the pixel (event
+# $A$), $n$ the largest one among its neighbours (event $B$). Then
 #
 # $$
 # P(A \cup B) = p + n - P(A \cap B), \qquad P(A \cap B) \approx \max(p\,n,\; p\,E_c).
@@ -226,11 +228,13 @@ except FileNotFoundError:
 #
 # **Predict first.** Compute both $\tilde p$, and the margin before and after.
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Car: 0.60 + 0.90 − max(0.54, 0.57) = **0.93**. Background: 0.40 + 0.20 − max(0.08, 0.38) =
 # **0.22**. The margin grows from 0.20 to **0.71**. The two no longer add up to 1, and nobody
 # divides by their sum.
-# ```
+#
+# </details>
 #
 # Now a pixel at the car's outline: 0.80 car and 0.20 background. Each class takes *its own* best
 # neighbour: inside there is one with car 0.95, outside one with background 0.95. What becomes of
@@ -793,10 +797,12 @@ for p, share in ((0.8, 0.95), (0.3, 0.9), (0.99, 0.5)):
     checks.same("16.1", lambda *_, u=unchanged: u, lambda *_, p=p: p, p, share)
 
 # %% [markdown]
-# ```{dropdown} Up or down?
+# <details><summary>Up or down?</summary>
+#
 # Up, as long as $n > p\,E$: with $E$ near 1 the tipping point is just below $p$. So in a smooth
 # region *both* of two neighbours pull each other up, and so do both of their rivals.
-# ```
+#
+# </details>
 #
 # ### 2. Implement: which pixels are kept
 #
@@ -887,32 +893,40 @@ tables.results_table([
 # **1.** A colleague reports that refinement raised the accuracy of the kept pseudo-labels by two
 # points. What do you ask?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # How many were kept before and after? And how accurate are as many pixels by the plain threshold?
-# ```
+#
+# </details>
 #
 # **2.** You set $\alpha_0 = 0.4$ and find that 45 % of the pixels are dropped in the first step. A
 # bug?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # No. The threshold is the quantile of the unrefined margins, and the refined ones are compared with
 # it. Near the threshold, along the outlines, more of them have fallen than risen.
-# ```
+#
+# </details>
 #
 # **3.** Two teachers give the same labels, but one has its logits multiplied by three. Which one
 # keeps more pixels at a threshold of 0.95 on the confidence, and which at an $\alpha$ of 0.4 on the
 # margin, without refinement?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # At 0.95 the inflated one. At 0.4 both keep 60 %: a quantile looks at the order only. (With more
 # than two classes the order may change a little.)
-# ```
+#
+# </details>
 #
 # **4.** Your unlabelled loss explodes while hardly any pixel is kept. Where do you look?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # At the factor before it: all pixels over the kept ones, on top of a mean over the kept ones.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -943,7 +957,8 @@ tables.results_table([
 #
 # ## References
 #
-# S4MC: {cite:t}`kimhi2024s4mc`. CutMix in semi-supervised segmentation:
-# {cite:t}`french2020cutmixseg`; FixMatch: {cite:t}`sohn2020fixmatch`, for segmentation
-# {cite:t}`yang2023unimatch`. Counting void neighbours as another class, the sound quantile without
-# padding, and the warm start are this book's.
+# S4MC: [Kimhi et al. (2024)](references.md#kimhi2024s4mc). CutMix in semi-supervised segmentation:
+# [French et al. (2020)](references.md#french2020cutmixseg); FixMatch:
+# [Sohn et al. (2020)](references.md#sohn2020fixmatch), for segmentation
+# [Yang et al. (2023)](references.md#yang2023unimatch). Counting void neighbours as another class,
+# the sound quantile without padding, and the warm start are this book's.

@@ -176,12 +176,14 @@ plots.show(
 # **Predict first.** Suppose that *no* method did anything at all. You ask as many questions as the
 # next table has lines, each with a 95 % interval. How many lines will say "better" or "worse"?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # One in twenty, on average, whatever the methods are. Ask twenty questions, and you should *expect*
 # a false verdict. The remedy of Bonferroni divides the 5 % by the number of questions. Holm's does
 # the same for the smallest $p$, divides by one less for the next, and so on. It is never stricter,
 # and keeps the promise: 5 % for *any* false verdict in the whole table.
-# ```
+#
+# </details>
 
 # %%
 asked = [(name, control) for control in controls for name, gain in gains[control].items()
@@ -797,34 +799,42 @@ for name in alike:
 # **1.** A paper compares a new method with the supervised baseline of its first stage. The method
 # trains on from there. What is missing?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The baseline with as many more steps, and the baseline with the same strong views. Part of the
 # gain is theirs.
-# ```
+#
+# </details>
 #
 # **2.** Of thirty pairs, two are "better" at 95 %. Your colleague writes: "two significant
 # improvements". And you?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # One or two false ones were to be expected if nothing differed. After Bonferroni or Holm they may
 # remain or not; say how many questions were asked.
-# ```
+#
+# </details>
 #
 # **3.** Suppose that one of boxes and masks were ahead in our table, at equal work. Would it be
 # ahead on your pictures?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Nobody knows. It depends on the ratio, on how boxes are drawn, and on whether a few more masks
 # show anything new. Ask it at equal hours, with your annotators.
-# ```
+#
+# </details>
 #
 # **4.** Method A on a new encoder beats method B on an old one by five points. Which method is
 # better?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # This cannot be told. In the published tables such a step between encoders is larger than five
 # points with no method at all.
-# ```
+#
+# </details>
 
 # %% [markdown]
 # ## Key takeaways
@@ -854,9 +864,14 @@ for name in alike:
 #
 # ## References
 #
-# Methods: {cite:t}`ibrahim2020selfcorrecting`, {cite:t}`lee2013pseudolabel`,
-# {cite:t}`tarvainen2017meanteacher`, {cite:t}`sohn2020fixmatch`, {cite:t}`yang2023unimatch`,
-# {cite:t}`yang2025unimatchv2`, {cite:t}`chen2021cps`; CAC, ELN and S4MC stand in their chapters.
-# Several questions at once: {cite:t}`holm1979`. That semi-supervised methods should be compared in
-# one code, with tuned baselines and equal budgets: {cite:t}`oliver2018realistic`. The factor of
-# eight between masks and boxes is an assumption of this book.
+# Methods: [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting),
+# [Lee (2013)](references.md#lee2013pseudolabel),
+# [Tarvainen and Valpola (2017)](references.md#tarvainen2017meanteacher),
+# [Sohn et al. (2020)](references.md#sohn2020fixmatch),
+# [Yang et al. (2023)](references.md#yang2023unimatch),
+# [Yang et al. (2025)](references.md#yang2025unimatchv2),
+# [Chen et al. (2021)](references.md#chen2021cps); CAC, ELN and S4MC stand in their chapters.
+# Several questions at once: [Holm (1979)](references.md#holm1979). That semi-supervised methods
+# should be compared in one code, with tuned baselines and equal budgets:
+# [Oliver et al. (2018)](references.md#oliver2018realistic). The factor of eight between masks and
+# boxes is an assumption of this book.

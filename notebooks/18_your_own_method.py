@@ -125,8 +125,9 @@ for name in NAMES:
     print(f"{name:<15} is defined in {owner.__name__}")
 
 # %% [markdown]
-# Mean Teacher {cite:p}`tarvainen2017meanteacher` is the plainest of the consistency methods, and
-# the library's copy is meant to be copied. The teacher is the moving average of the student:
+# Mean Teacher [(Tarvainen and Valpola, 2017)](references.md#tarvainen2017meanteacher) is the
+# plainest of the consistency methods, and the library's copy is meant to be copied. The teacher is
+# the moving average of the student:
 #
 # $$
 # \bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta \;\text{ after every step} \tag{E1}
@@ -184,11 +185,13 @@ def ramp_up(progress: float, share: float) -> float:
 # pixel where the student says 0.001. How much larger is the gradient of the squared difference in
 # the student's logits?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # It is far *smaller*. The squared difference is taken of probabilities, and the softmax is flat
 # where the student is sure. Who is sure and wrong learns next to nothing. A cross-entropy has no
 # such plateau: its gradient is $p - q$.
-# ```
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 taught = torch.tensor([0.9, 0.1])
@@ -569,9 +572,9 @@ for temperature in (1.0, 0.5, 2.0):
 # ### 2. Implement: a method without a teacher
 #
 # The simplest use of unlabelled pictures is older than all of these
-# {cite:p}`grandvalet2004entropy`: ask the network to be *sure*. Write the mean entropy
-# $-\sum_c p_c \log p_c$ over the pixels that are shown, from logits `(B, C, H, W)`. It is the whole
-# loss of a method. Then say what is wrong with it as the only loss.
+# [(Grandvalet and Bengio, 2004)](references.md#grandvalet2004entropy): ask the network to be
+# *sure*. Write the mean entropy $-\sum_c p_c \log p_c$ over the pixels that are shown, from logits
+# `(B, C, H, W)`. It is the whole loss of a method. Then say what is wrong with it as the only loss.
 
 # %% tags=["solution"]
 def mean_entropy(logits: Tensor, inside: Tensor) -> Tensor:
@@ -588,10 +591,12 @@ checks.same("18.2", mean_entropy, lambda *_: np.log(4), torch.zeros(2, 4, 3, 3),
 checks.same("18.2", mean_entropy, lambda *_: 0.0, noise, ~everywhere)
 
 # %% [markdown]
-# ```{dropdown} What is wrong with it
+# <details><summary>What is wrong with it</summary>
+#
 # One class everywhere, with certainty, has entropy 0. Only the masks hold against that. Nothing in
 # this loss asks two views to agree.
-# ```
+#
+# </details>
 #
 # ### 3. Investigate: a method with a mistake
 #
@@ -624,44 +629,54 @@ one, two = (each.losses(four, 0.5)["unlabelled"] for each in repaired)
 checks.same("18.3", one.detach, two.detach)
 
 # %% [markdown]
-# ```{dropdown} What you would notice
+# <details><summary>What you would notice</summary>
+#
 # Nothing, in a single run. But an interrupted run does not continue as it would have gone on, a
 # seed cannot be repeated, and a paired comparison loses part of its pairing.
-# ```
+#
+# </details>
 #
 # ## Quiz
 #
 # **1.** Your method has no `weight`; its loss is one formula. What do you lose?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The control. A weight of 0 that is supervised training to the last bit shows that code path,
 # batches and start are the same, and that any difference is the idea's.
-# ```
+#
+# </details>
 #
 # **2.** A new option is to be added to a method that has records. What must come with it?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # The value that means "as before the option existed", in the class of the options:
 # `SCHEMA = Schema(before={"option": value})`. While the option holds this value it is left out of
 # the fingerprint, so old fingerprints stay, stored records remain valid, and a stored run is read
 # with this value. The default may be another one. Without `before`, every run gets a new identity
 # and every record a new fingerprint, and to open a run of the old code is refused.
-# ```
+#
+# </details>
 #
 # **3.** On seed 11 your method is 3 points ahead of FixMatch. What do you write?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # Nothing yet. You run both on all seeds that you had named before, and write the paired interval.
 # A stored row marked † is no partner for such a pair: earlier code made it.
-# ```
+#
+# </details>
 #
 # **4.** `losses` contains `if confidence.mean() > 0.8:`. It works. Why does the memory estimate
 # refuse it?
 #
-# ```{dropdown} Answer
+# <details><summary>Answer</summary>
+#
 # A branch on a value cannot be followed on tensors without values. It also makes processes of one
 # distributed run take different paths. Multiply by a mask, or use `where`.
-# ```
+#
+# </details>
 #
 # ## Key takeaways
 #
@@ -688,6 +703,8 @@ checks.same("18.3", one.detach, two.detach)
 #
 # ## References
 #
-# Mean Teacher: {cite:t}`tarvainen2017meanteacher`. Entropy: {cite:t}`grandvalet2004entropy`.
-# Sharpened soft targets with a cross-entropy, as in the method of this chapter, are also used by
-# {cite:t}`xie2020uda`. FixMatch: {cite:t}`sohn2020fixmatch`.
+# Mean Teacher: [Tarvainen and Valpola (2017)](references.md#tarvainen2017meanteacher). Entropy:
+# [Grandvalet and Bengio (2004)](references.md#grandvalet2004entropy). Sharpened soft targets with a
+# cross-entropy, as in the method of this chapter, are also used by
+# [Xie et al. (2020)](references.md#xie2020uda). FixMatch:
+# [Sohn et al. (2020)](references.md#sohn2020fixmatch).

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 
 from bookkit import api, build, citations, load
-from bookkit.build import SOURCES, html
+from bookkit.build import SOURCES
 from bookkit.notebook import as_stored, write_notebook
 
 # Tags and attributes through which a page loads something; <a href> is only followed by a reader.
