@@ -51,7 +51,10 @@ def _state(line: str) -> tuple[str, int]:
         from semiseg_lib.models.encoders import cached_hub_file
 
         name = str(cached_hub_file(name) or "")
-    return _state_of_files([Path(name)]) if Path(name).is_file() else (ABSENT, 0)
+    path = Path(name)
+    if path.is_file():
+        return _state_of_files([path])
+    return ABSENT, _changed(path.parent) if name and path.parent.is_dir() else 0
 
 
 def _state_of_dataset(name: str, root: str = "") -> tuple[str, int]:
@@ -62,11 +65,19 @@ def _state_of_dataset(name: str, root: str = "") -> tuple[str, int]:
         return ABSENT, 0
     except ValueError:  # a chapter's own, which nobody knows here
         return UNKNOWN, 0
+    walked = list(os.walk(folder, followlinks=True))
     state, changed_ns = _state_of_files(
-        sorted(Path(where, name) for where, _, names in os.walk(folder, followlinks=True)
-               for name in names)
+        sorted(Path(where, name) for where, _, names in walked for name in names)
     )
+    # A file that was removed, or a folder put in the place of another, changes a folder only.
+    changed_ns = max(changed_ns, *(_changed(Path(where)) for where, _, _ in walked))
     return f"{folder.resolve()} {state}".encode("utf-8", "backslashreplace").decode(), changed_ns
+
+
+def _changed(folder: Path) -> int:
+    """Return when a folder, or what it holds by name, changed last, in nanoseconds."""
+    status = folder.stat()
+    return max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _state_of_files(paths: list[Path]) -> tuple[str, int]:

@@ -97,6 +97,28 @@ def test_two_images_whose_results_would_share_a_name_are_refused(model, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_what_was_changed_by_hand_is_never_written_over(model, tmp_path):
+    """Labels corrected after a prediction, masks of another origin; unchanged ones are renewed."""
+    source, out = tmp_path / "mine", tmp_path / "out"
+    source.mkdir()
+    Image.fromarray(photo(20, 20)).save(source / "a.png")
+    (written,) = predict_files(model, CLASSES, source, out)
+    first = written.read_bytes()
+    (out / "a_overlay.png").unlink()
+    assert predict_files(model, CLASSES, source, out) == [written]
+    with Image.open(written) as label:
+        corrected = label.copy()
+        corrected.putpixel((0, 0), (label.getpixel((0, 0)) + 1) % 5)
+        corrected.save(written, pnginfo=None)
+    kept = written.read_bytes()
+    assert kept != first
+    for path in (written, out / "a_overlay.png"):
+        with pytest.raises(ValueError, match=rf"{path.name} is there, and not as a prediction"):
+            predict_files(model, CLASSES, source, out)
+        written.unlink(missing_ok=True)
+        (out / "a_overlay.png").write_bytes(kept)
+
+
 def test_a_damaged_image_is_named(model, tmp_path):
     source = tmp_path / "mine"
     source.mkdir()

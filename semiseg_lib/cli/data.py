@@ -189,12 +189,20 @@ def split(
         root: the folder that holds it; unset: SEMISEG_DATA, else datasets/ in the work folder.
         candidates: the list to draw from; unset: the dataset's own.
         keep: the classes that must occur, background included; unset: all.
+
+    Raises:
+        ValueError: ``out`` is there and names other images.
     """
     from semiseg_lib.batches.data import Data, choose_names
 
     config = DataConfig(dataset, candidates=candidates, keep=keep)
     images = Data(config, seed, root).candidates
     names = choose_names(images, labelled, seed)
+    if out.exists() and out.read_bytes().split() != " ".join(names).encode().split():
+        raise ValueError(
+            f"{shown(out)} is there and names other images, which would be lost. Choose another "
+            "name, or move it away."
+        )
     write_list(names, out)
     digest = list_digest(names)
     give({"list": out, "labelled": labelled, "of": len(images), "seed": seed, "sha256": digest},

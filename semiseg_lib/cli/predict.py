@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from semiseg_lib.batches.part import Part
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.core.terminal import progress_bar
-from semiseg_lib.datasets.labels import read_image, write_mask
+from semiseg_lib.datasets.labels import mask_png, read_image
 from semiseg_lib.datasets.lists import IMAGE_SUFFIXES
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.evaluation.predict import predict_part
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.losses import most_likely
 from semiseg_lib.notebook.plots import overlay
+
+PIXELS = "semiseg_lib predicted these pixels"
+"""Key of the text chunk of a written PNG: the SHA-256 of its mode, size and pixels."""
 
 
 def predict_image(
@@ -88,19 +94,39 @@ def predict_files(
         raise ValueError(
             f"{shown(out)} holds the images themselves; choose another folder to write to."
         )
-    foreign = [name for file in files if (out / (name := f"{file.stem}.png")).exists()
-               and not (out / f"{file.stem}_overlay.png").exists()]
-    if foreign:
+    targets = [out / f"{name}.png" for name in names]
+    if foreign := [path for path in targets if path.exists() and not _is_as_written(path)]:
         raise ValueError(
-            f"{shown(out)} holds {visible(foreign[0])}, which no prediction left there: it would "
-            "be lost. Choose another folder to write to."
+            f"{shown(foreign[0])} is there, and not as a prediction left it: it would be lost. "
+            "Choose another folder to write to, or move it away."
         )
     written = []
     for file in progress_bar(files, desc="predicting", unit="image"):
         image = read_image(file)
         label = predict_image(method, image, protocol)
-        with atomic_write(out / f"{file.stem}_overlay.png") as temporary:
-            Image.fromarray(overlay(image, label)).save(temporary, format="PNG")
-        write_mask(label, out / f"{file.stem}.png")
+        with Image.open(BytesIO(mask_png(label))) as mask:
+            _write(mask, out / f"{file.stem}.png")
+        _write(Image.fromarray(overlay(image, label)), out / f"{file.stem}_overlay.png")
         written.append(out / f"{file.stem}.png")
     return written
+
+
+def _write(image: Image.Image, path: Path) -> None:
+    """Write a PNG with the SHA-256 of its pixels in a text chunk."""
+    note = PngInfo()
+    note.add_text(PIXELS, _digest(image))
+    with atomic_write(path) as temporary:
+        image.save(temporary, format="PNG", pnginfo=note)
+
+
+def _is_as_written(path: Path) -> bool:
+    """Return whether a file is a PNG of :func:`_write` whose pixels were not changed since."""
+    try:
+        with Image.open(path) as image:
+            return _digest(image) == getattr(image, "text", {}).get(PIXELS)
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+def _digest(image: Image.Image) -> str:
+    return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
