@@ -18,7 +18,7 @@ from semiseg_lib import cli
 PAGE, BLOCK = "command_line", "```{commands}\n```"
 WIDTH = 74
 BELOW = {
-    "data": ("minivoc", "voc", "frames", "check", "split"),
+    "data": ("minivoc", "voc", "frames", "audit", "split"),
     "train": ("primary", "fixmatch"),
     "runs": ("prune",),
 }

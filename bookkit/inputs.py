@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from semiseg_lib import datasets
@@ -28,11 +28,25 @@ def states_of(lines: Iterable[str], since_ns: int) -> dict[str, str]:
         since_ns: the clock when the chapter was started, in nanoseconds. The state of what has
             changed since is unknown, for the chapter may have read it before; 0 for no chapter.
     """
-    found = {}
-    for line in sorted({*lines}):
+    found, lines = {}, sorted({*lines})
+    for line in lines:
         state, changed_ns = _state(line)
-        found[line] = UNKNOWN if 0 < since_ns <= changed_ns else state
+        if 0 < since_ns <= changed_ns or _is_elsewhere(line, lines):
+            state = UNKNOWN
+        found[line] = state
     return found
+
+
+def _is_elsewhere(line: str, lines: Sequence[str]) -> bool:
+    """Return whether a dataset lies in another folder now than where the chapter found it."""
+    kind, _, name = line.partition(" ")
+    if kind != "dataset":
+        return False
+    try:
+        folder = _folder(*name.split(" ", 1))
+    except ValueError:  # a chapter's own
+        return False
+    return folder is not None and f"folder {folder.resolve()}" not in lines
 
 
 def are_unchanged(states: Mapping[str, str]) -> bool:
@@ -47,6 +61,8 @@ def _state(line: str) -> tuple[str, int]:
         return ("there" if importlib.util.find_spec(name) else ABSENT), 0
     if kind == "dataset":
         return _state_of_dataset(*name.split(" ", 1))
+    if kind == "folder":  # noted where a dataset was found: what is gone now was read
+        return ("there" if Path(name).is_dir() else UNKNOWN), 0
     if kind == "hub":
         from semiseg_lib.models.encoders import cached_hub_file
 
@@ -60,11 +76,11 @@ def _state(line: str) -> tuple[str, int]:
 def _state_of_dataset(name: str, root: str = "") -> tuple[str, int]:
     """Return the state of a dataset, below ``root`` or where the environment says."""
     try:
-        folder = datasets.find(name).folder(Path(root) if root else reading_root())
-    except FileNotFoundError:
-        return ABSENT, 0
+        folder = _folder(name, root)
     except ValueError:  # a chapter's own, which nobody knows here
         return UNKNOWN, 0
+    if folder is None:
+        return ABSENT, 0
     walked = list(os.walk(folder, followlinks=True))
     state, changed_ns = _state_of_files(
         sorted(Path(where, name) for where, _, names in walked for name in names)
@@ -72,6 +88,18 @@ def _state_of_dataset(name: str, root: str = "") -> tuple[str, int]:
     # A file that was removed, or a folder put in the place of another, changes a folder only.
     changed_ns = max(changed_ns, *(_changed(Path(where)) for where, _, _ in walked))
     return f"{folder.resolve()} {state}".encode("utf-8", "backslashreplace").decode(), changed_ns
+
+
+def _folder(name: str, root: str = "") -> Path | None:
+    """Return the folder of a dataset, below ``root`` or where the environment says, if any.
+
+    Raises:
+        ValueError: there is no such dataset.
+    """
+    try:
+        return datasets.find(name).folder(Path(root) if root else reading_root())
+    except FileNotFoundError:
+        return None
 
 
 def _changed(folder: Path) -> int:

@@ -18,6 +18,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Let Sphinx fill these pages when it reads them."""
     app.connect("source-read", read)
     app.connect("autodoc-process-signature", shorten)
+    app.connect("html-page-context", mend_source_page)
     return {"parallel_read_safe": True}
 
 
@@ -25,6 +26,16 @@ def read(_app: Any, name: str, source: list[str]) -> None:
     """Replace the source of a page by the whole page, in place."""
     if name in FILLED:
         source[0] = FILLED[name](source[0])
+
+
+def mend_source_page(_app: Any, name: str, _template: str, context: dict, _tree: Any) -> None:
+    """Take the links out of a page of source that lead to no entry, in place.
+
+    Sphinx knows one name for each file; the page of public names has several.
+    """
+    if name.startswith("_modules/"):
+        body = re.sub(r'<a class="viewcode-back"[^>]*>.*?</a>', "", context["body"])
+        context["body"] = re.sub(r'<li><a href="builtins\.html">.*?</li>\n?', "", body)
 
 
 def shorten(*event: Any) -> tuple[str | None, str | None]:

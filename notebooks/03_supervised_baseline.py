@@ -457,7 +457,7 @@ tables.results_table(
 
 # %% tags=["nbval-ignore-output"]
 checks.claim(
-    "supervised-level", [100 * score.mean_iou for score in scores.values()], profile.judges
+    "supervised-level", [100 * score.mean_iou for score in scores.values()], profile.asserts_claims
 )
 
 # %% [markdown]

@@ -268,10 +268,10 @@ tables.results_table([
 
 # %% tags=["nbval-ignore-output"]
 percent = {name: [100 * one.mean_iou for one in group] for name, group in scores.items()}
-checks.claim("ancillary-level", percent["ancillary"], profile.judges)
+checks.claim("ancillary-level", percent["ancillary"], profile.asserts_claims)
 checks.claim(
     "ancillary-beats-supervised",
-    np.subtract(percent["ancillary"], percent["supervised"]), profile.judges,
+    np.subtract(percent["ancillary"], percent["supervised"]), profile.asserts_claims,
 )
 
 # %% [markdown]

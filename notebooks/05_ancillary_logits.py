@@ -310,7 +310,7 @@ tables.results_table([
 # %%
 _, neat, hurried, _ = scores.values()
 cost = [100 * (a.mean_iou - b.mean_iou) for a, b in zip(neat, hurried, strict=True)]
-checks.claim("loose-boxes-cost", cost, profile.judges)
+checks.claim("loose-boxes-cost", cost, profile.asserts_claims)
 
 # %% [markdown]
 # **How to read it.** Compare the first two rows: do other pictures matter? Then the second and the

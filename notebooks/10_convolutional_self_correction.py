@@ -244,7 +244,7 @@ plots.show(
 
 # %%
 excess = [row["first half of F"] - row["second half"] for row in half_scores]
-checks.claim("half-ancillary-knows-its-half", excess, profile.judges)
+checks.claim("half-ancillary-knows-its-half", excess, profile.asserts_claims)
 
 # %% [markdown]
 # The halves are small, so their scores are rough. Even so, two lessons stand out. **Half of $F$
@@ -505,7 +505,7 @@ plots.show(
 # %%
 for masks in (24, 96):
     ahead = against(f"{masks} warm linear", f"{masks} conv", "labels")
-    checks.claim("linear-labels-ahead-of-learnt", ahead, judges=True)
+    checks.claim("linear-labels-ahead-of-learnt", ahead, asserts_claims=True)
 
 # %% [markdown]
 # In every run, the labels of the module are several points worse. Compare this with the first

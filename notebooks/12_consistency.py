@@ -220,7 +220,7 @@ batch = loader.batch(step=0)
 
 torch.manual_seed(seed)
 method = methods.build(options, profile.model, len(data.classes))
-method.begin_with([start.method])
+method.load_start([start.method])
 labels = method.teach(batch.unlabelled.images)
 rng = np.random.default_rng(batch.seed)
 view = method.strong_part(batch.unlabelled, labels, rng)
@@ -512,7 +512,7 @@ def three_steps(config) -> dict[str, Tensor]:
     """All weights after three steps of a method, from one start on the same batches."""
     torch.manual_seed(seed)
     method = methods.build(config, profile.model, len(data.classes)).train()
-    method.begin_with([start.method])
+    method.load_start([start.method])
     optimizer = torch.optim.AdamW(method.network.parameters(), lr=train.lr)
     for step in range(3):
         sum(method.losses(loader.batch(step), progress=step / 3).values()).backward()
@@ -572,8 +572,8 @@ def gain(one: str, other: str) -> list[float]:
     return [a - b for a, b in zip(records.scores(one), records.scores(other), strict=True)]
 
 
-checks.claim("fixmatch-beats-longer", gain("fixmatch", "longer"), judges=True)
-checks.claim("fixmatch-beats-strong-views", gain("fixmatch", "strong"), judges=True)
+checks.claim("fixmatch-beats-longer", gain("fixmatch", "longer"), asserts_claims=True)
+checks.claim("fixmatch-beats-strong-views", gain("fixmatch", "strong"), asserts_claims=True)
 
 # %% [markdown]
 # The third row is the one that counts: same steps, same strong views, same CutMix. What is left is

@@ -106,7 +106,7 @@ tables.results_table([compared(a, b, f"{ARMS[a]} − {ARMS[b]}") for a, b in pai
 # %%
 fair = zip(records.scores("cutmix-cps"), records.scores("longer"), strict=True)
 gain = [ours - theirs for ours, theirs in fair]
-checks.claim("cutmix-cps-beats-longer", gain, judges=True)
+checks.claim("cutmix-cps-beats-longer", gain, asserts_claims=True)
 
 # %% [markdown]
 # **What to notice.** The fair opponent is *masks alone, longer*, since everybody got further
@@ -260,7 +260,7 @@ labelled, unlabelled = batch.labelled, batch.unlabelled
 def pair(options: methods.CPSConfig, begin=start) -> methods.CPS:
     """Two networks in training mode on the CPU, with the weights of finished runs."""
     method = methods.build(options, profile.model, count)
-    method.begin_with([one.method for one in begin])
+    method.load_start([one.method for one in begin])
     return method.train()
 
 

@@ -117,7 +117,7 @@ tables.results_table(compared(
 # %%
 both = scores["cac"].keys() & scores["crops alone"].keys()
 gain = [scores["cac"][s] - scores["crops alone"][s] for s in sorted(both)]
-checks.claim("cac-beats-its-crops", gain, judges=True)
+checks.claim("cac-beats-its-crops", gain, asserts_claims=True)
 
 # %% [markdown]
 # **What to notice.** A crop is a view of its own: another place, another frame. So the first row
@@ -252,7 +252,7 @@ loader = Loader(
 batch = loader.batch(step=0)
 torch.manual_seed(seed)
 method = methods.build(options, profile.model, len(data.classes))
-method.begin_with([start.method])
+method.load_start([start.method])
 rng = np.random.default_rng(batch.seed)
 (one, two), (view_one, view_two) = method.draw(batch.unlabelled, rng)
 

@@ -119,7 +119,7 @@ tables.results_table(lines or [{"difference in test mIoU (points)": "not run yet
 # %%
 both = sorted(scores["eln"].keys() & scores["longer"].keys())
 gain = [scores["eln"][s] - scores["longer"][s] for s in both]
-checks.claim("eln-beats-longer", gain, judges=True)
+checks.claim("eln-beats-longer", gain, asserts_claims=True)
 
 # %% [markdown]
 # **What to notice.** The first line asks whether the unlabelled pictures were worth anything at

@@ -116,7 +116,7 @@ differences(("s4mc", "longer"), ("cutmix-s4mc", "longer"), ("s4mc", "fixmatch"),
 # %%
 fair = scores["s4mc"].keys() & scores["longer"].keys()
 gain = [scores["s4mc"][s] - scores["longer"][s] for s in sorted(fair)]
-checks.claim("s4mc-beats-longer", gain, judges=True)
+checks.claim("s4mc-beats-longer", gain, asserts_claims=True)
 
 # %% [markdown]
 # **What to notice.** The first two lines ask whether unlabelled pictures help. The third compares
@@ -590,7 +590,7 @@ loader = Loader(
 batch = loader.batch(step=0)
 torch.manual_seed(seed)
 method = methods.build(options, profile.model, len(data.classes)).train()
-method.begin_with([start[seed].method])
+method.load_start([start[seed].method])
 losses = method.losses(batch, progress=0.0)  # it counts what the masks' neighbours agree on
 view = method.student_part(
     batch.unlabelled, 0.0, np.random.default_rng(batch.seed)

@@ -108,7 +108,7 @@ for study, found in together.items():
 # | What is your loss? | `losses(batch, progress)` | cross-entropy, and a squared difference |
 # | What happens after a step? | `after_step(step)` | the average moves towards the network |
 # | What is deployed? | `forward`, `head_logits` | the average |
-# | How do you begin? | `of`, `networks`, `begin_with` | one network, from a finished run |
+# | How do you begin? | `of`, `networks`, `load_start` | one network, from a finished run |
 #
 # The last four lines are inherited: `AveragedMethod` holds a `network` that learns and its
 # `average`. `SemiSupervised` adds what methods with unlabelled pictures share: the loss of the
@@ -117,7 +117,7 @@ for study, found in together.items():
 
 # %% tags=["nbval-check-output"]
 NAMES = ("losses", "unlabelled_loss", "weight", "after_step", "forward",
-         "head_logits", "of", "begin_with")
+         "head_logits", "of", "load_start")
 for name in NAMES:
     owner = next(
         kind for kind in methods.MeanTeacher.__mro__ if name in vars(kind)
@@ -280,7 +280,7 @@ loader = Loader(
     train.batch_labelled, train.batch_unlabelled, profile.augment, seed,
 )
 method = methods.build(options, profile.model, len(data.classes))
-method.begin_with([start.method])
+method.load_start([start.method])
 print({name: f"{loss:.3f}" for name, loss in method.losses(loader.batch(0), 1.0).items()})
 
 # %% tags=["nbval-check-output"]

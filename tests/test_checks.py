@@ -30,7 +30,7 @@ def made_up_claims(monkeypatch):
     ("gain", [1.0, 1.0]), ("at most", [-3, 13, 5]),
 ])
 def test_a_claim_that_holds_is_printed_with_both_numbers(capsys, name, values):
-    checks.claim(name, values, judges=True)
+    checks.claim(name, values, asserts_claims=True)
     printed = capsys.readouterr().out
     assert printed.startswith("✓") and CLAIMS[name].text in printed
     assert f"mean {np.mean(values):.1f}" in printed and f"{len(values)} seeds" in printed
@@ -45,18 +45,18 @@ def test_a_claim_that_holds_is_printed_with_both_numbers(capsys, name, values):
 def test_a_claim_that_fails_shows_what_was_expected_and_what_came(name, values):
     expected = r"Expected .*but this run shows: mean .*doctor"
     with pytest.raises(ClaimFailed, match=expected) as caught:
-        checks.claim(name, values, judges=True)
+        checks.claim(name, values, asserts_claims=True)
     assert CLAIMS[name].text in str(caught.value)
 
 
 def test_a_short_profile_prints_and_does_not_judge(capsys):
-    checks.claim("level", [3, 4], judges=False)
+    checks.claim("level", [3, 4], asserts_claims=False)
     assert "too short to judge" in capsys.readouterr().out
 
 
 def test_an_unknown_claim_is_an_error_even_where_nothing_is_judged():
     with pytest.raises(KeyError):
-        checks.claim("nonsense", [1, 2], judges=False)
+        checks.claim("nonsense", [1, 2], asserts_claims=False)
 
 
 @pytest.mark.parametrize("answer", [

@@ -242,7 +242,7 @@ def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys, content
      "learns from unlabelled images"),
     (["train", "fixmatch", *SMOKE, "--data.published", "nowhere.txt"], "nowhere.txt is missing"),
     (["pipeline", "--dataset", "mars"], "unknown dataset 'mars'; choose from minivoc, voc"),
-    (["data", "check", "mars"], "unknown dataset 'mars'; choose from minivoc, voc"),
+    (["data", "audit", "mars"], "unknown dataset 'mars'; choose from minivoc, voc"),
     (["train", "fixmatch", "--profile", "paper", "--dataset", "camvid"], "no recipe of fixmatch"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_what_cannot_be_done_is_said_in_a_line(work, capsys, arguments, words):
@@ -367,7 +367,7 @@ def test_help_and_wrong_flags_are_answered_without_what_computes():
              **{f"{name} --no-such-flag": 2 for name in COMMANDS},
              **{f"train {name} --help": 0 for name in ("fixmatch", "primary", "pseudo-label")},
              "train fixmatch --no-such-flag": 2, "train fixmatch --train.steps many": 2,
-             "train nothing": 2, "data check --help": 0, "data nothing": 2, "runs prune --help": 0}
+             "train nothing": 2, "data audit --help": 0, "data nothing": 2, "runs prune --help": 0}
     done = subprocess.run([sys.executable, "-c", ANSWERED_AT_ONCE], input="\n".join(lines),
                           capture_output=True, text=True, check=True)
     *codes, heavy = done.stdout.splitlines()

@@ -47,7 +47,7 @@ def test_the_images_that_lie_in_no_folder_are_shown_too(mini, capsys):
     assert "folder" not in said
 
 
-@pytest.mark.parametrize("arguments", ["mini", "check mini", "split mini", "mini --seed 1"])
+@pytest.mark.parametrize("arguments", ["mini", "audit mini", "split mini", "mini --seed 1"])
 def test_the_name_mini_is_refused_with_the_new_one(arguments, capsys):
     assert main(["data", *arguments.split()]) == 1
     assert "the dataset mini is now called minivoc." in capsys.readouterr().err
@@ -56,13 +56,13 @@ def test_the_name_mini_is_refused_with_the_new_one(arguments, capsys):
 def test_mini_voc_is_checked_as_the_book_draws_it(mini, capsys, monkeypatch, tmp_path):
     """Neither the profile nor the folder of other datasets has a part in it."""
     monkeypatch.setenv("SEMISEG_DATA", str(tmp_path))
-    assert data.run(["check", "minivoc", "--sample", "5"]) == 0
+    assert data.run(["audit", "minivoc", "--sample", "5"]) == 0
     said = capsys.readouterr().out
     assert "240 images, 5 inspected" in said and "800 images, 5 inspected" in said
 
 
 def test_a_clean_dataset_passes_with_its_histogram(mini, capsys):
-    assert data.run(["check", "minivoc", "--root", str(mini)]) == 0
+    assert data.run(["audit", "minivoc", "--root", str(mini)]) == 0
     said = capsys.readouterr().out
     assert "labelled: 24 masks" in said and "balloon" in said and "█" in said
     assert "0 FAIL" in said and "ready to train on" in said
@@ -75,7 +75,7 @@ def test_a_spoilt_dataset_fails_with_file_and_mend(mini, capsys):
     write_mask(mask, path)
     try:
         arguments = ["--root", str(mini), "--sample", "500", "--workers", "1"]
-        assert data.run(["check", "minivoc", *arguments]) == 1
+        assert data.run(["audit", "minivoc", *arguments]) == 1
     finally:
         path.write_bytes(before)
     said = capsys.readouterr().out
@@ -89,7 +89,7 @@ def test_lists_of_one_s_own_may_be_given_several_times(mini, tmp_path, capsys):
     for name in ("first", "second"):
         lists += ["--list", str(tmp_path / f"{name}.txt")]
         Path(lists[-1]).write_text(held_out, encoding="utf-8")
-    assert data.run(["check", "minivoc", "--root", str(mini), *lists]) == 1
+    assert data.run(["audit", "minivoc", "--root", str(mini), *lists]) == 1
     said = capsys.readouterr().out
     assert "first and val" in said or "val and first" in said
     assert "second and val" in said or "val and second" in said
@@ -130,7 +130,7 @@ def test_what_is_not_whole_is_marked_and_exits_with_one(tmp_path, capsys):
     (tmp_path / "VOCdevkit" / "VOC2012" / "JPEGImages").mkdir(parents=True)
     assert data.run(["voc", "--root", str(tmp_path)]) == 1
     said = capsys.readouterr().out
-    assert "17125" in said and "not whole" in said and "semiseg data check voc" in said
+    assert "17125" in said and "not whole" in said and "semiseg data audit voc" in said
 
 
 def cifar10_download(root: Path, monkeypatch, names: tuple[str, ...], prefix: str) -> None:
@@ -154,7 +154,7 @@ def test_cifar10_is_unpacked_counted_and_read(tmp_path, monkeypatch, capsys):
     cifar10_download(tmp_path, monkeypatch, cifar10.BATCHES, "cifar-10-batches-bin/")
     assert data.run(["cifar10", "--root", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "Terms: " in said and "All there." in said and "semiseg data check" not in said
+    assert "Terms: " in said and "All there." in said and "semiseg data audit" not in said
     read = cifar10.read_cifar10(cifar10.DATASET.folder(tmp_path))
     assert read.labels.tolist() == np.repeat(range(6), 2).tolist() and (read.images[-1] == 5).all()
     (tmp_path / "cifar10" / "data_batch_3.bin").unlink()

@@ -22,7 +22,7 @@ FOLDER = ["--dataset", "folder", "--profile", "smoke", *ON_CPU]
 DOCUMENTS = {
     "doctor": ["failed", "findings"],
     "data minivoc --profile smoke": ["classes", "lists", "path"],
-    "data check minivoc": ["dataset", "failed", "findings"],
+    "data audit minivoc": ["dataset", "failed", "findings"],
     "data split minivoc --labelled 8 --out {out}/list.txt": [
         "labelled", "list", "of", "seed", "sha256"],
     "train supervised {folder}": [
@@ -67,7 +67,7 @@ def places(tmp_path_factory):
 
 def test_every_command_is_here_or_said_to_be_elsewhere():
     assert {command.split()[0] for command in DOCUMENTS} | set(ELSEWHERE) == set(COMMANDS)
-    assert {"minivoc", "check", "split"} <= set(data.commands())
+    assert {"minivoc", "audit", "split"} <= set(data.commands())
 
 
 @pytest.mark.parametrize("command", DOCUMENTS)
@@ -111,7 +111,7 @@ def test_styles_hold_for_their_context(capsys):
     assert capsys.readouterr().out == "again\n"
 
 
-@pytest.mark.parametrize("command", ["predict", "train fixmatch", "runs prune", "data check"])
+@pytest.mark.parametrize("command", ["predict", "train fixmatch", "runs prune", "data audit"])
 def test_the_help_of_every_command_names_them(capsys, command):
     with pytest.raises(SystemExit) as stopped:
         main([*command.split(), "--help"])

@@ -184,7 +184,7 @@ def test_its_options_are_part_of_a_run(profile, mine, root):
     inputs = Inputs(root)
     both, one_eye = (inputs.identity(self_correction.supervised(one, SEED))
                      for one in (profile, left))
-    assert both.digest != one_eye.digest and both.recipe != one_eye.recipe
+    assert both.digest != one_eye.digest and both.options_digest != one_eye.options_digest
     with pytest.raises(ValueError, match="dataset mine has no option 'lens'; it has camera"):
         profile.data.with_options(lens="wide")
     with pytest.raises(ValueError, match="the options of voc must be a DatasetOptions"):
@@ -266,11 +266,11 @@ def test_its_options_are_flags(mine, root, capsys):
 
 def test_a_dataset_without_audit_and_an_unknown_one_are_refused(mine, root, capsys):
     datasets.register(replace(mine.DATASET, name="unaudited", audit=None))
-    assert main(["data", "check", "unaudited", "--root", str(root)]) == 1
+    assert main(["data", "audit", "unaudited", "--root", str(root)]) == 1
     said = capsys.readouterr().err
     assert "the dataset unaudited has no audit; choose from minivoc, voc" in said
     assert said.count("mine") >= 1 and "Traceback" not in said
-    for arguments in (["data", "check", "theirs"], ["data", "--dataset", "theirs"],
+    for arguments in (["data", "audit", "theirs"], ["data", "--dataset", "theirs"],
                       ["data", "split", "theirs", "--labelled", "2", "--out", "list.txt"],
                       ["pipeline", "--dataset", "theirs", "--profile", "smoke"]):
         assert main(arguments) == 1, arguments
@@ -322,7 +322,7 @@ def test_an_installed_package_serves_every_command(package, root, tmp_path):
     """Nothing is imported or registered by hand: the entry point is enough."""
     shell = Shell(package, tmp_path)
     checked, split, trained = shell(
-        ["data", "check", "mine", "--root", root],
+        ["data", "audit", "mine", "--root", root],
         ["data", "split", "mine", "--root", root, "--labelled", 3, "--out", "three.txt"],
         ["train", "supervised", "--dataset", "mine", "--profile", "smoke", "--root", root,
          "--device", "cpu", "--data.published", "three.txt"],

@@ -32,7 +32,7 @@ def test_one_command_runs_all_stages_on_voc(tmp_path, monkeypatch, capsys):
 
 
 def test_voc_is_sound_in_the_checkers_eyes(capsys):
-    assert main(["data", "check", "voc", "--root", ROOT, "--sample", "40"]) == 0
+    assert main(["data", "audit", "voc", "--root", ROOT, "--sample", "40"]) == 0
     printed = capsys.readouterr().out
     assert "FAIL" not in printed.replace("0 FAIL", "") and "cat" in printed
 

@@ -185,7 +185,7 @@ def test_records_go_stale_with_whatever_decides_the_scores(runs, monkeypatch, ch
     arms = dict(studies.STUDIES["controls"])
     if change == "options":
         recipe = studies.primary(studies.linear(end=0.25))
-        arms["linear"] = replace(arms["linear"], recipe=recipe)
+        arms["linear"] = replace(arms["linear"], make=recipe)
     elif change == "boxes":
         arms["linear"] = replace(
             arms["linear"], data_options={"unlabelled_boxes": studies.MISSED}
@@ -212,7 +212,7 @@ def test_records_go_stale_with_whatever_decides_the_scores(runs, monkeypatch, ch
 def test_words_about_a_profile_leave_its_records_alone(runs):
     smoke = load("smoke")
     studies.run("controls", smoke, seeds=(1,))
-    reworded = replace(smoke, purpose="other words", seeds=(1, 2, 3), judges=True)
+    reworded = replace(smoke, purpose="other words", seeds=(1, 2, 3), asserts_claims=True)
     assert studies.read("controls", reworded).seeds("none") == [1]
 
 

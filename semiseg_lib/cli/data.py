@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def commands() -> dict[str, Callable[..., int | None]]:
     """Return every command after ``semiseg data``, by name."""
-    return {"minivoc": minivoc, **_downloads(), "frames": frames, "check": check, "split": split}
+    return {"minivoc": minivoc, **_downloads(), "frames": frames, "audit": audit, "split": split}
 
 
 def minivoc(common: CommonFlags = Common()) -> None:
@@ -90,7 +90,7 @@ def _command(dataset: datasets.Dataset, download: Download) -> Callable[..., int
         ]}, f"{table}\n" + ("All there." if whole else "Some of it is missing: if no subset was "
                             "meant, move the folder away and run the same command again."))
         if dataset.audit is not None:
-            say(f"Next: semiseg data check {dataset.name} --root {escaping.shell(shown(root))}")
+            say(f"Next: semiseg data audit {dataset.name} --root {escaping.shell(shown(root))}")
         say(f"(SEMISEG_DATA={escaping.shell(shown(root))} names the folder once and for all.)")
         return int(not whole)
 
@@ -125,7 +125,7 @@ def frames(
                    f"{shown(folder / video.stem)}" for video, count in counts.items()))
 
 
-def check(
+def audit(
     dataset: tyro.conf.Positional[str],
     root: Path | None = None,
     lists: Lists = (),
@@ -198,6 +198,8 @@ def split(
     config = DataConfig(dataset, candidates=candidates, keep=keep)
     images = Data(config, seed, root).candidates
     names = choose_names(images, labelled, seed)
+    if out.is_dir():
+        raise ValueError(f"{shown(out)} is a folder; name a file for the list.")
     if out.exists() and out.read_bytes().split() != " ".join(names).encode().split():
         raise ValueError(
             f"{shown(out)} is there and names other images, which would be lost. Choose another "

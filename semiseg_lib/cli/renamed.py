@@ -21,7 +21,10 @@ FLAGS = {
 """Old flag, or the beginning of old flags up to a dot or a colon: new one."""
 
 DATASETS = {"mini": "minivoc"}
-"""Old name after ``semiseg data`` or ``semiseg data check``: new one."""
+"""Old name after ``semiseg data`` or ``semiseg data audit``: new one."""
+
+COMMANDS = {("data", "check"): ("data", "audit")}
+"""Old beginning of a command line: new one."""
 
 
 def refuse_old_names(arguments: Sequence[str]) -> None:
@@ -35,6 +38,9 @@ def refuse_old_names(arguments: Sequence[str]) -> None:
         if group := re.fullmatch(r"((?:method|data)\.[a-z.-]+):([a-z-]+)", flag):
             word = "none" if group[2] == "none" else "default"
             raise ValueError(f"{flag} is now --{group[1]} {word}.")
+    for old_words, words in COMMANDS.items():
+        if tuple(arguments[:len(old_words)]) == old_words:
+            raise ValueError(f"semiseg {' '.join(old_words)} is now semiseg {' '.join(words)}.")
     if arguments[:1] == ["data"]:
         for before, name in pairwise(arguments):
             if name in DATASETS and not before.startswith("-"):

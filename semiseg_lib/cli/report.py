@@ -22,7 +22,7 @@ from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Trained
 from semiseg_lib.experiments.places import digest_of_bytes
 from semiseg_lib.notebook.tables import results_table
-from semiseg_lib.studies import judges_fairly
+from semiseg_lib.studies import scores_fairly
 
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -45,7 +45,7 @@ def report(trained: Trained, split: Literal["val", "test"], protocol: Protocol) 
     }
     if best_step := trained.record.get("best"):
         best = trained.holding("best").evaluate(split, protocol)
-        fair = judges_fairly(trained.data, split)
+        fair = scores_fairly(trained.data, split)
         where = "val" if fair else "these same images, which flatters"
         summary += (
             f" (last weights); {100 * best.mean_iou:.1f} % with those of step "

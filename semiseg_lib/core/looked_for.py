@@ -13,9 +13,10 @@ def note(kind: str, name: str) -> None:
     """Add a line to the file that :data:`LOOKED_FOR` names, if it is set.
 
     Args:
-        kind: ``dataset``, ``weights``, ``hub`` or ``package``.
+        kind: ``dataset``, ``folder``, ``weights``, ``hub`` or ``package``.
         name: the dataset's name, followed by a blank and its root where that is not the
-            environment's; the file of encoder weights; the encoder; or the package's module.
+            environment's; the folder where it was found; the file of encoder weights; the
+            encoder; or the package's module.
     """
     if path := os.environ.get(LOOKED_FOR):
         with Path(path).open("a", encoding="utf-8", errors="surrogateescape") as file:

@@ -133,7 +133,7 @@ class Dataset:
         decode: the version of its reader, from 1; increased when any file is read differently. It
             enters the digest of every image set, which otherwise covers only the bytes.
         cached: images are small, share one size and are cached in memory.
-        licence: its terms, in a sentence; shown by ``semiseg data check``.
+        licence: its terms, in a sentence; shown by ``semiseg data audit``.
         downloads: commands ``semiseg data NAME`` that fetch it or a part of it.
         audit: ``audit(folder, lists) -> Layout``, the files and their expected content; ``folder``
             is None if no root is needed. None if there is nothing to audit.
@@ -187,6 +187,7 @@ class Dataset:
             )
         for folder in dict.fromkeys((Path(root) / self.place, Path(root))):
             if not self.marks or any((folder / mark).exists() for mark in self.marks):
+                looked_for.note("folder", str(folder.resolve()))
                 return folder
         raise FileNotFoundError(
             f"the dataset {self.name} was not found: {shown(root)} holds neither {self.place} nor "

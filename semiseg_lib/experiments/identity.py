@@ -78,7 +78,7 @@ class Identity:
         return digest({"schema": SCHEMA, "kind": kind, "value": plain(self.value), **self.inputs})
 
     @cached_property
-    def recipe(self) -> str:
+    def options_digest(self) -> str:
         """Return ten hex digits of the options alone, the same on other images."""
         return digest(plain(self.value))[:10]
 
@@ -88,7 +88,7 @@ class Identity:
         what = self.value.method.name if isinstance(self.value, Run) else KINDS[type(self.value)]
         if isinstance(self.value, PseudoLabels):
             what = f"train_pseudoIt{self.value.number}"
-        return f"{what}-{self.recipe}-{self.digest[:10]}"
+        return f"{what}-{self.options_digest}-{self.digest[:10]}"
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -145,10 +145,10 @@ class Inputs:
             part = part_of(value)
             if not isinstance(value, PseudoLabels):
                 need_boxes(data, part)
-            elif methods.kind(value.teacher.method).uses_boxes:
+            elif methods.method_class(value.teacher.method).uses_boxes:
                 need_all_boxes(data)
             return {part: labelled_by(value, data)}
-        if methods.kind(value.method).uses_boxes:
+        if methods.method_class(value.method).uses_boxes:
             need_boxes(data, "labelled")
             if value.masks not in ("labelled", "first half"):
                 raise ValueError(
@@ -219,14 +219,14 @@ def labelled_by(labels: Logits | MixedLogits | PseudoLabels, data: Data) -> Imag
     """Return the images of some data that stored labels are of, as they were read for them."""
     if not isinstance(labels, PseudoLabels):
         return boxed_part(data, part_of(labels))
-    if methods.kind(labels.teacher.method).uses_boxes:
+    if methods.method_class(labels.teacher.method).uses_boxes:
         return data.unlabelled
     return data.unlabelled.without_labels()
 
 
 def as_scored(images: ImageSet, run: Run) -> ImageSet:
     """Return images as a run is scored on them, with boxes only if its model reads boxes."""
-    return images if methods.kind(run.method).uses_boxes else images.without_boxes()
+    return images if methods.method_class(run.method).uses_boxes else images.without_boxes()
 
 
 def run_of(value: Value) -> Run:
@@ -243,7 +243,7 @@ def blueprint(run: Run, num_classes: int) -> Method:
     It is built once per options.
     """
     options = digest({"method": dump(run.method), "model": dump(run.model)})
-    key = (methods.kind(run.method), options, num_classes)
+    key = (methods.method_class(run.method), options, num_classes)
     if key not in _blueprints:
         make_torchvision_importable()  # torch 2.8 cannot import it first on the meta device
         with torch.device("meta"):

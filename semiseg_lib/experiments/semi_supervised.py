@@ -28,7 +28,7 @@ def learn(profile: Profile, seed: int, options: MethodConfig) -> Run:
     Raises:
         ValueError: ``options`` are not the configuration of a registered method.
     """
-    method, train = methods.kind(options), profile.train_unlabelled
+    method, train = methods.method_class(options), profile.train_unlabelled
     if "unlabelled" not in method.learns_from(options):
         images = train.batch_labelled + train.batch_unlabelled
         train = replace(train, batch_labelled=images, batch_unlabelled=0)

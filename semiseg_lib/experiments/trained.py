@@ -310,7 +310,7 @@ def code_of(run: Run) -> str:
     A registered method counts by the source of its class, a registered dataset by that of what
     opens it.
     """
-    registered = (methods.kind(run.method), datasets.find(run.data.dataset).open)
+    registered = (methods.method_class(run.method), datasets.find(run.data.dataset).open)
     own = [one for one in registered if (inspect.isclass(one) or inspect.isfunction(one))
            and not one.__module__.startswith("semiseg_lib.")]
     return code_version() + "".join(

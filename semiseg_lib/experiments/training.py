@@ -64,7 +64,7 @@ def train(
     with frozen.reading(weights.values()):
         method = methods.build(run.method, run.model, classes)
     if run.start:
-        method.begin_with([parts[f"start {number}"].method
+        method.load_start([parts[f"start {number}"].method
                            for number in range(1, len(run.start) + 1)])
     loader = make_loader(run, _labelled(run, images, parts), _unlabelled(images, parts),
                          accelerator.process_index, accelerator.num_processes)
@@ -125,7 +125,7 @@ def refuse_contradictions(run: Run, method: Method, data: Data) -> None:
         )
     if run.start:
         try:
-            method.begin_with([blueprint(one, len(data.classes)) for one in run.start])
+            method.load_start([blueprint(one, len(data.classes)) for one in run.start])
         except RuntimeError as error:
             raise ValueError(
                 f"{name} cannot start from the weights of the runs in start: their networks have "

@@ -178,7 +178,7 @@ def runs_behind(value: Value) -> Iterator[Run]:
 
 def fresh_networks(run: Run) -> int:
     """Return the number of networks that a run trains from fresh weights."""
-    return max(methods.kind(run.method).networks - len(run.start), 0)
+    return max(methods.method_class(run.method).networks - len(run.start), 0)
 
 
 def networks_trained(run: Run) -> int:

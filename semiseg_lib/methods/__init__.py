@@ -20,7 +20,7 @@ from semiseg_lib.methods.registry import (
     UnknownMethod,
     declared,
     defaults,
-    kind,
+    method_class,
     named_options,
     register,
 )
@@ -34,7 +34,7 @@ _shared, _, _shared_names = lazy_loader.attach(
     __name__, ["losses"], {"base": ["BOTH", "LABELLED", "AveragedMethod", "SemiSupervised"]}
 )
 __all__ = [
-    "Declared", "MethodConfig", "UnknownMethod", "build", "declared", "defaults", "kind",
+    "Declared", "MethodConfig", "UnknownMethod", "build", "declared", "defaults", "method_class",
     "named_options", "register", *_shared_names,
     *(name for one in declared() for name in (one.method, one.options.__name__)),
 ]
@@ -65,9 +65,9 @@ def build(config: MethodConfig, model: models.ModelConfig, num_classes: int) -> 
         model: which network.
         num_classes: C, background included.
     """
-    method = kind(config)
+    method = method_class(config)
     box_channels = method.box_channels(config, num_classes)
-    return method.of(
+    return method.from_config(
         config, lambda: models.build(model, num_classes, box_channels, method.attention),
         num_classes,
     )

@@ -49,7 +49,7 @@ class Method(nn.Module):
     attention: type[nn.Module] | None = None
 
     @classmethod
-    def of(cls, config: Any, build: Callable[[], nn.Module], num_classes: int) -> Method:
+    def from_config(cls, config: Any, build: Callable[[], nn.Module], num_classes: int) -> Method:
         """Return the method with these options, around networks that ``build`` makes.
 
         Args:
@@ -79,7 +79,7 @@ class Method(nn.Module):
         """
         return num_classes if cls.uses_boxes else 0
 
-    def begin_with(self, finished: Sequence[Method]) -> None:
+    def load_start(self, finished: Sequence[Method]) -> None:
         """Load the weights of finished methods.
 
         Args:
@@ -169,14 +169,14 @@ class AveragedMethod(Method):
     def after_step(self, step: int) -> None:
         self.average.update_parameters(self.network)
 
-    def begin_with(self, finished: Sequence[Method]) -> None:
+    def load_start(self, finished: Sequence[Method]) -> None:
         """Continue network and average of one finished method; everything else starts afresh.
 
         Args:
             finished: one method.
         """
         (start,) = finished
-        self.begin_network_with(start)
+        self.load_start_of_network(start)
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ class AveragedMethod(Method):
         """
         return self.network(torch.cat(images)).split([len(one) for one in images])
 
-    def begin_network_with(self, finished: AveragedMethod) -> None:
+    def load_start_of_network(self, finished: AveragedMethod) -> None:
         """Load network and average of a finished method.
 
         Args:

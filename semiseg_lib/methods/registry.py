@@ -106,7 +106,7 @@ def _options_named(name: str) -> type:
     return by_name[name]
 
 
-def kind(config: Any) -> type[Method]:
+def method_class(config: Any) -> type[Method]:
     """Return the class of the method that a configuration belongs to.
 
     Args:
@@ -135,7 +135,7 @@ def register(config: type, method: type[Method]) -> None:
 
     Args:
         config: the frozen dataclass of its options, with a field ``name``.
-        method: a subclass of ``Method``; ``method.of(config, build, num_classes)`` makes one.
+        method: a subclass of ``Method``; ``from_config(config, build, num_classes)`` makes one.
 
     Raises:
         ValueError: one of them is not as described, or the name belongs to another method.

@@ -50,13 +50,13 @@ def read_claims(path: Path = CLAIMS_FILE) -> dict[str, Claim]:
     return {name: Claim(name, **entry) for name, entry in entries.items()}
 
 
-def claim(name: str, values: Sequence[float], judges: bool) -> None:
+def claim(name: str, values: Sequence[float], asserts_claims: bool) -> None:
     """Print a claim and the result of this run; raise ClaimFailed if they disagree.
 
     Args:
         name: the claim's key in ``claims.yml``.
         values: one value per seed; for a paired claim the difference per seed.
-        judges: the profile's ``judges``; if False, only print, since short runs show nothing.
+        asserts_claims: the profile's; if False, only print, since short runs show nothing.
 
     Raises:
         KeyError: ``name`` is not a claim.
@@ -72,7 +72,7 @@ def claim(name: str, values: Sequence[float], judges: bool) -> None:
         promised.high is not None and not mean <= promised.high,
         promised.interval_above is not None and not low > promised.interval_above,
     ]
-    if not judges:
+    if not asserts_claims:
         say(f"- {promised.text}\n  expected {expected}; this profile is too short to judge it")
     elif any(problems):
         raise ClaimFailed(

@@ -54,7 +54,7 @@ class Profile(Configuration):
     Attributes:
         name: what it is called.
         purpose: who it is for, in a line.
-        judges: whether its runs are long enough for the book's claims to be checked.
+        asserts_claims: whether its runs are long enough for the book's claims to be checked.
         seeds: the seeds that the chapters report; not the ones that anything was tuned on.
         data, model, augment: shared by all stages.
         train_supervised, train_ancillary, train_primary: the training of each stage.
@@ -71,7 +71,7 @@ class Profile(Configuration):
 
     name: str
     purpose: str
-    judges: bool
+    asserts_claims: bool
     seeds: tuple[int, ...]
     data: DataConfig
     model: ModelConfig

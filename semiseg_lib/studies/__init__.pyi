@@ -18,7 +18,7 @@ from .records import record_path as record_path
 from .records import run as run
 from .rows import Records as Records
 from .scores import Rounds as Rounds
-from .scores import judges_fairly as judges_fairly
 from .scores import percent as percent
+from .scores import scores_fairly as scores_fairly
 from .summary import conditions as conditions
 from .summary import score_rows as score_rows

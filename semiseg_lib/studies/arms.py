@@ -12,7 +12,7 @@ from semiseg_lib.experiments.machine import Machine
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.scores import Rounds, Scores, reads, scored
 
-Recipe = Callable[[Profile, int], "Run | Rounds"]
+MakeValue = Callable[[Profile, int], "Run | Rounds"]
 """Function from a profile and a seed to the value that is trained."""
 
 
@@ -22,7 +22,7 @@ class Arm:
 
     Attributes:
         text: its description in tables.
-        recipe: returns the run, or the rounds of pseudo-labelling, of a profile and a seed.
+        make: returns the run, or the rounds of pseudo-labelling, of a profile and a seed.
         score: the function that scores it, a key of :data:`semiseg_lib.studies.scores.READS`.
         dataset: the dataset whose profile it runs with.
         labelled: the number of images with masks; None for the profile's.
@@ -30,7 +30,7 @@ class Arm:
     """
 
     text: str
-    recipe: Recipe
+    make: MakeValue
     score: Callable[[Run | Rounds, Profile, Machine], Scores] = scored
     dataset: str = "minivoc"
     labelled: int | None = None
@@ -52,7 +52,7 @@ class Arm:
             profile: the study's profile.
             seed: draws the labelled images, the initial weights and the batches.
         """
-        return self.recipe(self.profile(profile), seed)
+        return self.make(self.profile(profile), seed)
 
     def fingerprint(self, profile: Profile) -> str:
         """Return ten hex digits over all options that affect the scores, except the seed.
@@ -90,4 +90,4 @@ class Arm:
             machine: the machine to compute on, or the name of a device; None for the best there is.
         """
         chosen = self.profile(profile)
-        return self.score(self.recipe(chosen, seed), chosen, Machine.of(machine))
+        return self.score(self.make(chosen, seed), chosen, Machine.of(machine))

@@ -15,7 +15,7 @@ from semiseg_lib.methods import ConvPrimaryConfig, MethodConfig, PrimaryConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.methods.self_correcting import AlphaSchedule
 from semiseg_lib.recipes import Profile
-from semiseg_lib.studies.arms import Arm, Recipe
+from semiseg_lib.studies.arms import Arm, MakeValue
 from semiseg_lib.studies.scores import Rounds, rounds, with_labels
 
 
@@ -33,7 +33,7 @@ def linear(end: float = 0.5, start: float = 30.0, until: float = 0.3) -> Primary
 def primary(
     options: PrimaryConfig | ConvPrimaryConfig,
     story: Callable[..., Run] = self_correction.primary,
-) -> Recipe:
+) -> MakeValue:
     """Return the recipe of a primary with the profile's ``ema_decay``.
 
     Args:
@@ -48,7 +48,7 @@ def primary(
     return recipe
 
 
-def method(name: str, **changed: Any) -> Recipe:
+def method(name: str, **changed: Any) -> MakeValue:
     """Return the recipe of a method that learns from unlabelled images, with changed options.
 
     Every arm has the network and the budget of the study's profile. The options are the profile's;
@@ -97,7 +97,7 @@ def strong_views(profile: Profile, seed: int) -> Run:
     return semi_supervised.supervised_longer(profile, seed, options)
 
 
-def pseudo(selection: Selection) -> Recipe:
+def pseudo(selection: Selection) -> MakeValue:
     """Return the recipe of iterated pseudo-labelling with one selection of pixels."""
     return lambda profile, seed: Rounds.of(profile, seed, selection)
 

@@ -372,7 +372,7 @@ def learns_from_boxes(arm: Arm, profile: Profile) -> bool:
         arm: of a study.
         profile: the profile that made its records.
     """
-    return any(methods.kind(run.method).uses_boxes for run in arm.runs(profile))
+    return any(methods.method_class(run.method).uses_boxes for run in arm.runs(profile))
 
 
 def _row(entry: Entry, own: list[dict], profile: Profile) -> Row:

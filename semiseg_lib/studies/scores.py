@@ -120,7 +120,7 @@ def rounds(value: Rounds, profile: Profile, machine: Machine) -> Scores:
         profile, machine: as for :func:`scored`.
     """
     plan, seed = value.plan, value.first.seed
-    if not judges_fairly(Data(profile.data, seed, machine.root), "test"):
+    if not scores_fairly(Data(profile.data, seed, machine.root), "test"):
         plan = replace(plan, keep_better=False)
     scores, done = {}, list(story.rounds(profile, seed, plan, machine))
     for one in done:
@@ -172,7 +172,7 @@ def made_with(runs: Iterable[Run], machine: Machine) -> list[dict[str, Any]]:
     return found
 
 
-def judges_fairly(data: Data, split: str) -> bool:
+def scores_fairly(data: Data, split: str) -> bool:
     """Return whether models selected on the validation images can be scored on a split.
 
     Args:
@@ -243,7 +243,7 @@ def images_read(
     if isinstance(value, Rounds) and not value.plan.keep_better:
         names.discard("val")  # every student teaches, so nothing is selected there
     found = {name: IMAGES[name](data).digest for name in sorted(names)}
-    if isinstance(value, Run) and methods.kind(value.method).uses_boxes:
+    if isinstance(value, Run) and methods.method_class(value.method).uses_boxes:
         found["test with boxes"] = data.test.digest
     return found
 
@@ -252,7 +252,7 @@ def _scored(trained: Trained, profile: Profile) -> Scores:
     test = percent(trained.evaluate("test", profile.protocol))
     made = made_with([trained.run], trained.machine)
     scores = {"test": test, **cost(trained), "made with": made}
-    if "best" in trained.record and judges_fairly(trained.data, "test"):
+    if "best" in trained.record and scores_fairly(trained.data, "test"):
         best = trained.holding("best").evaluate("test", profile.protocol)
         scores["best"] = percent(best)
     return scores

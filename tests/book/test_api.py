@@ -7,6 +7,8 @@ import inspect
 import itertools
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -197,3 +199,8 @@ def test_what_is_not_described_would_be_noticed():
         "One does not describe two", "One.method has no docstring",
         "One.method does not describe three", "One.other has no docstring",
     ]
+
+
+def test_the_first_lines_of_the_page_run():
+    lines = re.search(r"```python\n(.*?)```", PAGE, re.S)[1]
+    subprocess.run([sys.executable, "-c", lines], check=True)

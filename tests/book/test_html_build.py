@@ -143,6 +143,11 @@ def test_every_name_of_the_page_of_the_library_has_an_entry_that_leads_to_its_fi
     files = {link for link in read(site / f"{api.PAGE}.html").links if "_modules/" in link}
     assert len(files) > 30
     assert [link for link in files if not (site / link.split("#")[0]).is_file()] == []
+    sources = sorted((site / "_modules").rglob("*.html"))
+    dead = [f"{path.name}: {link}" for path in sources for link in read(path).links
+            if link and not re.match(r"\w+:|#", link)
+            and not (path.parent / link.split("#")[0]).exists()]
+    assert dead == [] and not any("viewcode-back" in path.read_text("utf-8") for path in sources)
     assert "Type<" not in text, "a property's docstring was split at a colon"
     assert str(Path.cwd()) not in text, "a path of this machine"
 

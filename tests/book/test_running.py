@@ -311,22 +311,29 @@ def test_what_changes_while_a_chapter_runs_is_looked_at_again(tmp_path):
     assert not inputs.are_unchanged(inputs.states_of([line], changed_ns)), "it was there"
 
 
-@pytest.mark.parametrize("change", ["a file is removed", "a folder is exchanged"])
+@pytest.mark.parametrize("change", [
+    "a file is removed", "a folder is exchanged", "it is gone", "another lies there",
+])
 def test_a_dataset_that_lost_files_while_a_chapter_ran_is_looked_at_again(tmp_path, change):
     for name in ("data/masks", "new"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "a.png").write_text(name, encoding="utf-8")
-    line = f"dataset folder {tmp_path / 'data'}"
+    lines = [f"dataset folder {tmp_path / 'data'}", f"folder {tmp_path / 'data'}"]
     time.sleep(0.02)
     started_ns = time.time_ns()
-    assert inputs.are_unchanged(inputs.states_of([line], started_ns))
+    assert inputs.are_unchanged(inputs.states_of(lines, started_ns))
     time.sleep(0.02)
-    if change == "a file is removed":
+    if change == "it is gone":
+        (tmp_path / "data").rename(tmp_path / "elsewhere")
+    elif change == "another lies there":
+        (tmp_path / "data").rename(tmp_path / "elsewhere")
+        (tmp_path / "data").symlink_to(tmp_path / "new")
+    elif change == "a file is removed":
         (tmp_path / "data/masks/a.png").unlink()
     else:
         (tmp_path / "data/masks").rename(tmp_path / "old")
         (tmp_path / "new").rename(tmp_path / "data/masks")
-    assert not inputs.are_unchanged(inputs.states_of([line], started_ns))
+    assert not inputs.are_unchanged(inputs.states_of(lines, started_ns))
 
 
 def test_a_file_of_the_hub_that_was_downloaded_later_runs_the_chapter_again(tmp_path, monkeypatch):

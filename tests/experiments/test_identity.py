@@ -137,8 +137,8 @@ def test_the_same_names_with_other_bytes_are_another_run_of_the_same_recipe(
     change(tmp_path / "other" / "images" / "p0.png")
     value = story.supervised(tiny, 0)
     one, two = (Inputs(root).identity(value) for root in (own, tmp_path / "other"))
-    assert one.recipe == two.recipe and one.digest != two.digest
-    assert one.name == f"supervised-{one.recipe}-{one.digest[:10]}" != two.name
+    assert one.options_digest == two.options_digest and one.digest != two.digest
+    assert one.name == f"supervised-{one.options_digest}-{one.digest[:10]}" != two.name
 
 
 def test_an_image_that_is_gone_is_named(own, work, tiny):
@@ -194,7 +194,7 @@ def test_the_file_of_an_encoders_weights_counts(own, work, tiny, tmp_path, where
     assert Inputs(own).identity(run).digest == before.digest
     weights.write_bytes(b"two")
     after = Inputs(own).identity(run)
-    assert after.digest != before.digest and after.recipe == before.recipe
+    assert after.digest != before.digest and after.options_digest == before.options_digest
     weights.unlink()
     with pytest.raises(FileNotFoundError, match=r"no file of encoder weights at .*weights\.pth"):
         Inputs(own).identity(run)
@@ -244,7 +244,7 @@ def test_every_method_says_before_its_training_what_it_reads(own, work, tiny):
     runs = [one for one in values_of(tiny).values() if isinstance(one, Run)]
     for run in [*runs, *(learn(tiny, 0, one) for one in tiny.unlabelled.values())]:
         method = blueprint(run, 3)
-        assert type(method) is methods.kind(run.method)
+        assert type(method) is methods.method_class(run.method)
         assert all(one.device.type == "meta" for one in method.parameters())
 
 

@@ -434,7 +434,7 @@ def test_a_warm_start_loads_the_network_and_leaves_the_rest_fresh(make_batch):
     start = unet(SupervisedConfig(), seed=5)
     trained(start, [make_batch()])
     method, fresh = unet(SMALL), unet(SMALL)
-    method.begin_with([start])
+    method.load_start([start])
     for mine, theirs in ((method.network, start.network), (method.average, start.average)):
         state = theirs.state_dict()
         assert all(torch.equal(value, state[key]) for key, value in mine.state_dict().items())

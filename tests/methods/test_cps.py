@@ -244,7 +244,7 @@ def test_two_networks_of_one_kind_begin_apart_and_the_first_is_deployed(make_bat
     method.after_step(0)
     method.eval()
     torch.testing.assert_close(method.head_logits(images), method.network(images))
-    assert methods.kind(PLAIN).networks == 2
+    assert methods.method_class(PLAIN).networks == 2
 
 
 def test_it_begins_with_two_finished_methods_and_refuses_one(make_batch):
@@ -252,14 +252,14 @@ def test_it_begins_with_two_finished_methods_and_refuses_one(make_batch):
     for method in finished:
         trained(method, make_batch, 3)
     method = unet(PLAIN)
-    method.begin_with(finished)
+    method.load_start(finished)
     first, second = finished
     for mine, theirs in ((method.network, first.network), (method.second, second.network),
                          (method.average, first.average)):
         state = theirs.state_dict()
         assert all(torch.equal(value, state[key]) for key, value in mine.state_dict().items())
     with pytest.raises(ValueError, match="unpack"):
-        method.begin_with(finished[:1])
+        method.load_start(finished[:1])
 
 
 @pytest.mark.parametrize("config", [PLAIN, MIXED], ids=["plain", "mixed"])

@@ -180,7 +180,7 @@ def test_it_begins_with_a_finished_network_and_its_own_parts_fresh(make_batch):
     start = trained(unet(SupervisedConfig(), seed=3), make_batch)
     method = unet(NOW)
     fresh = {name: value.clone() for name, value in method.state_dict().items()}
-    method.begin_with([start])
+    method.load_start([start])
     for name, value in method.state_dict().items():
         begun = name.startswith(("network.", "average."))
         assert torch.equal(value, start.state_dict()[name] if begun else fresh[name]), name

@@ -74,7 +74,7 @@ def changed(kind: type, schema: Schema | None = None, without: str = "", **added
 
 def test_it_is_built_and_named_like_the_others():
     built = methods.build(SofterConfig(), ModelConfig(width=4), 3)
-    assert type(built) is Softer and methods.kind(SofterConfig()) is Softer
+    assert type(built) is Softer and methods.method_class(SofterConfig()) is Softer
 
 
 def test_its_run_is_stored_without_a_warning_and_read_back(tmp_path):
@@ -146,9 +146,9 @@ def test_a_cell_that_is_run_again_replaces_what_it_registered():
         "__qualname__": "SofterConfig",
     }))
     methods.register(again, Supervised)
-    assert methods.kind(again()) is Supervised
+    assert methods.method_class(again()) is Supervised
     with pytest.raises(ValueError, match="SofterConfig is not the configuration of"):
-        methods.kind(SofterConfig())
+        methods.method_class(SofterConfig())
 
 
 def test_what_is_no_method_is_refused():

@@ -76,9 +76,9 @@ from semiseg_lib.core.fingerprint import dump
 from semiseg_lib.methods import registry
 assert "flat" in commands.TRAINABLE
 assert registry.read(dump(FlatConfig(weight=2.0))) == FlatConfig(weight=2.0)
-assert methods.kind(FlatConfig()).__name__ == "Flat"
+assert methods.method_class(FlatConfig()).__name__ == "Flat"
 try:
-    methods.register(FlatConfig, methods.kind(FlatConfig()))
+    methods.register(FlatConfig, methods.method_class(FlatConfig()))
 except ValueError as error:
     assert "is already the name of semiseg_lib.methods.flat.FlatConfig" in str(error)
 else:

@@ -166,9 +166,9 @@ def test_counts_are_kept_in_the_weights_and_forgotten_at_a_warm_start(make_batch
     loaded, fresh = unet(S4MCConfig()), unet(S4MCConfig())
     RunFolder(tmp_path).load_weights(loaded)
     assert loaded.pairs.any() and torch.equal(loaded.expectation(), method.expectation())
-    fresh.begin_with([method])
+    fresh.load_start([method])
     assert not fresh.pairs.any()
-    fresh.begin_with([unet(SupervisedConfig())])
+    fresh.load_start([unet(SupervisedConfig())])
 
 
 def test_nothing_kept_is_a_loss_of_zero_with_a_gradient(make_batch):

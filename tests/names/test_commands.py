@@ -114,7 +114,7 @@ def test_the_folder_holds_what_it_should(place):
 
 def test_data(semiseg, place):
     base, root = place
-    out, _ = semiseg("data", "check", "folder", "--root", root)
+    out, _ = semiseg("data", "audit", "folder", "--root", root)
     assert all(visible(name) in out for name in CLASSES)
     out, _ = semiseg("data", "minivoc", *OWN[:-2], "--root", root)
     assert escaping.listed(CLASSES) in out and visible(root.name) in out
@@ -132,11 +132,11 @@ def test_what_is_wrong_with_a_folder_is_told_as_text(semiseg, place, tmp_path):
         (root / "masks" / f"x{name}.png").write_bytes(b"")
     _, said = semiseg("data", "split", "folder", *TWO, tmp_path / "l", "--root", root, code=1)
     assert "masks have no image" in said
-    out, _ = semiseg("data", "check", "folder", "--root", root, code=1)
+    out, _ = semiseg("data", "audit", "folder", "--root", root, code=1)
     assert "masks have no image" in out
     for path in (root / "masks").iterdir():
         path.write_bytes(b"") if path.name[0] != "x" else path.unlink()
-    out, _ = semiseg("data", "check", "folder", "--root", root, code=1)
+    out, _ = semiseg("data", "audit", "folder", "--root", root, code=1)
     assert visible(f"{FILES[0]}.png") in out
     (root / "val.txt").write_text("\n".join(IN_A_FILE * 2), encoding="utf-8")
     _, said = semiseg("train", "supervised", *OWN, "--root", root, code=1)

@@ -84,17 +84,19 @@ class CPS(SemiSupervised):
         self.second = second
 
     @classmethod
-    def of(cls, config: CPSConfig, build: Callable[[], nn.Module], num_classes: int) -> CPS:
+    def from_config(
+        cls, config: CPSConfig, build: Callable[[], nn.Module], num_classes: int
+    ) -> CPS:
         return cls(config, build(), build())
 
-    def begin_with(self, finished: Sequence[Method]) -> None:
+    def load_start(self, finished: Sequence[Method]) -> None:
         """Load the networks of two finished methods, one each.
 
         Args:
             finished: two methods.
         """
         first, second = finished
-        self.begin_network_with(first)
+        self.load_start_of_network(first)
         self.second.load_state_dict(second.network.state_dict())
 
     def unlabelled_loss(

@@ -165,7 +165,9 @@ class ELN(AveragedMethod):
         return BOTH if config.weight else LABELLED
 
     @classmethod
-    def of(cls, config: ELNConfig, build: Callable[[], nn.Module], num_classes: int) -> ELN:
+    def from_config(
+        cls, config: ELNConfig, build: Callable[[], nn.Module], num_classes: int
+    ) -> ELN:
         network = build()
         if not hasattr(network, "encoder_parts"):
             raise ValueError(

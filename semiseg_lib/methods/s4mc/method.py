@@ -209,7 +209,9 @@ class S4MC(SemiSupervised):
             self.register_buffer(name, torch.zeros(num_classes, dtype=torch.int64))
 
     @classmethod
-    def of(cls, config: S4MCConfig, build: Callable[[], nn.Module], num_classes: int) -> S4MC:
+    def from_config(
+        cls, config: S4MCConfig, build: Callable[[], nn.Module], num_classes: int
+    ) -> S4MC:
         return cls(config, build(), num_classes)
 
     def expectation(self) -> Tensor:

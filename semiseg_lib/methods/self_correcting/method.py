@@ -326,12 +326,12 @@ class ConvPrimary(AveragedMethod):
         return {"start": LABELLED, "full": BOTH}[config.stage]
 
     @classmethod
-    def of(
+    def from_config(
         cls, config: ConvPrimaryConfig, build: Callable[[], nn.Module], num_classes: int
     ) -> ConvPrimary:
         return cls(config, build(), ConvCorrection(num_classes, config.width))
 
-    def begin_with(self, finished: Sequence[Method]) -> None:
+    def load_start(self, finished: Sequence[Method]) -> None:
         """Load the weights of the first stage, those of the correction included.
 
         Args:
