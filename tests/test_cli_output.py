@@ -15,6 +15,7 @@ import pytest
 
 from semiseg_lib import recipes
 from semiseg_lib.cli import COMMANDS, data, main
+from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.core.terminal import Style, give, progress_bar, say, written_as
 
 ON_CPU = ["--device", "cpu"]
@@ -130,3 +131,46 @@ def test_a_reader_that_stops_reading_gets_no_message(command, tmp_path):
     process.stdout.close()
     assert process.stderr.read().decode() == ""
     assert process.wait() in (0, 1)
+
+
+def test_of_the_processes_of_a_job_one_gives_the_result(capsys, monkeypatch):
+    """Two documents would be none."""
+    for rank, count in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        with written_as(Style(json=True)):
+            give({"a": 1}, "")
+        assert capsys.readouterr().out.count("{") == count
+
+
+@pytest.mark.parametrize("command", [
+    "train --profile smoke --help", "train -h", "train primary -h", "train --profile smoke cps -h",
+])
+def test_help_is_given_wherever_it_stands(capsys, command):
+    with pytest.raises(SystemExit) as stopped:
+        main(command.split())
+    printed = capsys.readouterr().out
+    has_method = {"primary", "cps"} & set(command.split())
+    assert not stopped.value.code
+    assert ("--train.steps" in printed) == bool(has_method) and "usage: semiseg train" in printed
+
+
+@pytest.mark.parametrize(("command", "said"), [
+    ("data audit minivoc --sample 0", "--sample is 0; check at least one image"),
+    ("data audit minivoc --sample -3", "--sample is -3; check at least one image"),
+    ("data frames", "name at least one video"),
+])
+def test_nothing_is_not_called_done(capsys, command, said):
+    assert main(command.split()) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_command(shell):
+    """Of every shell that the page of the command line names."""
+    page = (CHECKOUT / "notebooks" / "command_line.md").read_text(encoding="utf-8")
+    assert f"`{shell}`" in page or f"completion {shell}`" in page
+    script = subprocess.run(
+        [sys.executable, "-m", "semiseg_lib", "--tyro-print-completion", shell],
+        check=True, capture_output=True, text=True,
+    ).stdout
+    assert all(name in script for name in COMMANDS) and "--split" in script

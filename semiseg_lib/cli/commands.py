@@ -40,8 +40,10 @@ TRAINABLE = tuple(methods.named_options())
 
 def train(arguments: Sequence[str]) -> None:
     """Train one method, or continue where an interrupted run left off; then score it on val."""
-    chooser = argparse.ArgumentParser(prog="semiseg train", description=train.__doc__,
-                                      add_help="--help" not in arguments[1:])
+    chooser = argparse.ArgumentParser(
+        prog="semiseg train", description=train.__doc__, allow_abbrev=False,
+        add_help=not set(TRAINABLE) & set(arguments),  # the help of a method is the next parser's
+    )
     chooser.add_argument("method", choices=TRAINABLE, help="what to train; then --help for more")
     chooser.add_argument("--profile", help=f"{', '.join(recipes.names())}: where the defaults "
                          "come from; unset: SEMISEG_PROFILE, else laptop")
@@ -159,16 +161,8 @@ def run(
     if not other_data:
         refuse_other_inputs(description, path, value, experiments.Inputs(machine.root))
     trained = experiments.resolve(value, machine, anew=not resume)
-    if _is_main():
-        path = trained.folder.path
-        give({"run": path, "config": path / CONFIG}, f"run: {shown(path)}")
-
-
-def _is_main() -> bool:
-    """Return whether this is the main process of a job, or the only one."""
-    from accelerate import PartialState
-
-    return PartialState().is_main_process
+    folder = trained.folder.path
+    give({"run": folder, "config": folder / CONFIG}, f"run: {shown(folder)}")
 
 
 def logits(common: CommonFlags = Common()) -> None:
@@ -244,15 +238,14 @@ def pipeline(common: CommonFlags = Common()) -> None:
         inputs.identity(value)  # refuses what cannot be trained before anything is
     trained = {name: experiments.resolve(value, machine) for name, value in runs.items()}
     scores = {name: one.evaluate("test", profile.protocol) for name, one in trained.items()}
-    if _is_main():
-        give({"split": "test", "models": [
-            {"model": name, "mean_iou": scores[name].mean_iou, "seconds": one.record["seconds"],
-             "run": one.folder.path} for name, one in trained.items()
-        ]}, results_table([
-            {"model": name, "mIoU (%)": f"{100 * scores[name].mean_iou:.1f}",
-             "minutes": f"{one.record['seconds'] / 60:.1f}", "run": shown(one.folder.path)}
-            for name, one in trained.items()
-        ]))
+    give({"split": "test", "models": [
+        {"model": name, "mean_iou": scores[name].mean_iou, "seconds": one.record["seconds"],
+         "run": one.folder.path} for name, one in trained.items()
+    ]}, results_table([
+        {"model": name, "mIoU (%)": f"{100 * scores[name].mean_iou:.1f}",
+         "minutes": f"{one.record['seconds'] / 60:.1f}", "run": shown(one.folder.path)}
+        for name, one in trained.items()
+    ]))
 
 
 def study(
@@ -260,7 +253,8 @@ def study(
     profile: str | None = None, root: Path | None = None, workers: int = 0,
     anew: bool = False, device: Literal["cpu"] | None = None,
 ) -> None:
-    """Run a study with several seeds and store its records.
+    """Run a study with several seeds and store its records: in the work folder, or in a checkout of
+    the book with the records that the book shows.
 
     Args:
         name: tight, hurried, schedules, controls, "label errors", convolutional, unlabelled,

@@ -115,6 +115,8 @@ def frames(
         every: keep the frames 0, every, 2 every ...
         size: width and height to resize to, as the labelled images have; unset: the video's own.
     """
+    if not videos:
+        raise ValueError("name at least one video, such as 0006R0.MXF.")
     folder = (root or work_root() / "datasets") / "camvid" / FRAMES
     counts = {
         video: extract_frames(video, folder / video.stem, every, size) for video in videos
@@ -141,6 +143,8 @@ def audit(
         sample: number of images to check per list; unset: all.
         workers: threads; unset: up to 4.
     """
+    if sample is not None and sample < 1:
+        raise ValueError(f"--sample is {sample}; check at least one image per list.")
     declared = datasets.find(dataset)
     if declared.needs_root:
         root = reading_root(root)

@@ -295,7 +295,7 @@ def _hint(path: Path, error: OSError) -> str:
         kind = "a folder" if hindrance.is_dir() else "not a folder"
         said = f"{shown(hindrance)} is {kind}: move it away, or point SEMISEG_WORK elsewhere"
     elif error.errno in NO_PERMISSION:
-        said = "Make its folder writable, or point SEMISEG_WORK at another one"
+        said = "Make its folder writable, or choose another one (of the work folder: SEMISEG_WORK)"
     elif error.errno in NO_SPACE:
         said = "Free some disk space, or point SEMISEG_WORK at another disk"
     else:

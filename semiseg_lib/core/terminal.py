@@ -67,11 +67,15 @@ def say_once(message: object) -> None:
 def give(result: Mapping[str, Any], text: object) -> None:
     """Print what a command was asked for, on standard output whatever the style.
 
+    Of the processes of a job the main one prints it.
+
     Args:
         result: the same for a machine: numbers in full precision, fractions in [0, 1], absolute
             paths; a number that is not finite becomes null.
         text: for a person.
     """
+    if os.environ.get("RANK", "0") != "0":
+        return
     if _styles[-1].json:
         _write(json.dumps(_plain(result), indent=1, allow_nan=False), sys.stdout)
     else:
