@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -174,3 +175,15 @@ def test_completion_knows_every_command(shell):
         check=True, capture_output=True, text=True,
     ).stdout
     assert all(name in script for name in COMMANDS) and "--split" in script
+
+
+@pytest.mark.parametrize("method", ["supervised", "fixmatch"])
+def test_every_flag_of_a_training_says_what_it_is(capsys, method):
+    """Below its name and before its default stand words of its own."""
+    with pytest.raises(SystemExit):
+        main(["train", method, "--help"])
+    printed = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+    flags = re.findall(r" (--[a-z][\w.-]*)(?:, --no-[\w.-]+)? ?(.*?)\(default:", printed)
+    assert len(flags) > 40
+    silent = [flag for flag, text in flags if not re.search(r"[a-z]{2,}.* [a-z]{2,}", text)]
+    assert silent in ([], ["--method.name"])  # which has one value

@@ -31,8 +31,12 @@ class DataConfig(Configuration):
             occurs. 0 for all.
         published: path of a published list of labelled images, used instead of sampling. The path
             has no effect on the result; the images that it lists do.
-        candidates, unlabelled, val, test: lists of the dataset; "" for its default. Unlabelled
-            images that are labelled or held out are removed.
+        candidates: the list of images with masks that the labelled ones are drawn from; "" for
+            the dataset's own.
+        unlabelled: the list of unlabelled images, without those that are labelled or held out; ""
+            for the dataset's own.
+        val: the list of images for model selection; "" for the dataset's own.
+        test: the list of images for the reported scores; "" for the dataset's own.
         keep: the classes to use, background included; () for all. Others become void.
         at_most: maximum number of unlabelled, val and test images each; 0 for all.
         unboxed: meaning of an image that was not annotated with boxes: ``unknown`` (it may show any
@@ -101,7 +105,9 @@ class ViewConfig(Configuration):
         border: what a view shows beyond the image: ``padding``, which is void, or the image
             mirrored at its edge (``mirror``).
         flip: chance of a left-right flip.
-        brightness, contrast, saturation: factors are drawn from 1 - x .. 1 + x.
+        brightness: x of a factor that is drawn from 1 - x .. 1 + x.
+        contrast: x of a factor that is drawn from 1 - x .. 1 + x.
+        saturation: x of a factor that is drawn from 1 - x .. 1 + x.
         hue: turn of the colour circle, drawn from -x .. x (1 is a full turn).
 
     Raises:
@@ -136,7 +142,9 @@ class StrongConfig(Configuration):
 
     Attributes:
         jitter: chance of a change of brightness, contrast, saturation and hue.
-        brightness, contrast, saturation: factors are drawn from 1 - x .. 1 + x.
+        brightness: x of a factor that is drawn from 1 - x .. 1 + x.
+        contrast: x of a factor that is drawn from 1 - x .. 1 + x.
+        saturation: x of a factor that is drawn from 1 - x .. 1 + x.
         hue: turn of the colour circle, drawn from -x .. x (1 is a full turn).
         grey: chance that the colours go.
         blur: chance of a Gaussian blur.

@@ -138,7 +138,8 @@ def run(
 
     Args:
         file: the config.json of a run, or the run's folder.
-        root: the folder that holds the dataset; unset: SEMISEG_DATA.
+        root: the folder that holds the dataset; unset: SEMISEG_DATA, else datasets/ in the work
+            folder.
         workers: processes that read images ahead.
         other_data: train also where the images here are not those of the file.
         resume: load a finished run, or continue an interrupted one; --no-resume trains it anew.
@@ -186,7 +187,8 @@ def evaluate(
         run: the run's folder.
         split: the images to score it on.
         protocol: how an image is predicted.
-        root: the folder that holds the dataset; unset: SEMISEG_DATA.
+        root: the folder that holds the dataset; unset: SEMISEG_DATA, else datasets/ in the work
+            folder.
         other_data: score it also on other images than those that belong to the run.
         device: cpu, or unset for the best there is.
     """
@@ -263,7 +265,8 @@ def study(
         seeds: the seeds; none given: the profile's.
         only: the arms to run; none given: all.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
-        root: the folder that holds the dataset; unset: SEMISEG_DATA.
+        root: the folder that holds the dataset; unset: SEMISEG_DATA, else datasets/ in the work
+            folder.
         workers: processes that read images ahead.
         anew: make rows again that are there, from runs that are trained anew, in a folder of their
             own; after an interruption the same command goes on there.

@@ -22,7 +22,8 @@ def list_runs(root: Path | None = None) -> None:
     Every file is read and checked; nothing is changed.
 
     Args:
-        root: the folder that holds the datasets; unset: SEMISEG_DATA.
+        root: the folder that holds the datasets; unset: SEMISEG_DATA, else datasets/ in the work
+            folder.
     """
     from semiseg_lib.experiments.inventory import inventory, prunable
 
@@ -41,7 +42,8 @@ def prune(root: Path | None = None, yes: bool = False) -> None:
     """Show what no command would use as it is, or whose source is gone; ask, and remove it.
 
     Args:
-        root: the folder that holds the datasets; unset: SEMISEG_DATA.
+        root: the folder that holds the datasets; unset: SEMISEG_DATA, else datasets/ in the work
+            folder.
         yes: remove without asking.
     """
     from semiseg_lib.experiments.inventory import inventory, prunable, remove

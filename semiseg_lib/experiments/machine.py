@@ -13,7 +13,8 @@ class Machine:
 
     Attributes:
         device: cpu to stay on the CPU; None selects the best available device.
-        root: the folder that holds the dataset; None asks SEMISEG_DATA.
+        root: the folder that holds the dataset; unset: SEMISEG_DATA, else datasets/ in the work
+            folder.
         workers: processes that prefetch batches; 0 reads them in this one.
         trackers: experiment trackers, such as tensorboard, that show the losses during a run.
     """

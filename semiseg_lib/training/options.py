@@ -15,7 +15,8 @@ class TrainConfig(Configuration):
 
     Attributes:
         steps: optimizer steps.
-        batch_labelled, batch_unlabelled: images of each kind per step, over all processes together.
+        batch_labelled: labelled images per step, over all processes together.
+        batch_unlabelled: unlabelled images per step, over all processes together.
         optimizer: ``adamw``, ``sgd`` (with momentum 0.9) or ``adam``.
         lr: learning rate; a method may scale it by group.
         weight_decay: of every parameter. ``adamw`` shrinks the weights themselves; ``sgd`` and
@@ -29,7 +30,7 @@ class TrainConfig(Configuration):
         log_every: steps between two rows of the history.
         checkpoint_seconds: seconds between two checkpoints.
         lr_batch: the images per step for which ``lr`` is meant; 0 uses ``lr`` unscaled. See
-            :attr:`learning_rate`.
+            ``learning_rate``.
         warmup: fraction of the steps, in [0, 1], over which the rate first rises from near 0.
         clip: largest L2 norm of the gradient of all parameters together; 0 for no limit.
         validate_every: steps between two scores on the validation images, plus one at the end;

@@ -90,7 +90,8 @@ class Sizes(Configuration):
     Attributes:
         labelled: training images with masks, which the labelled ones are sampled from.
         unlabelled: training images whose masks are hidden.
-        val, test: images with masks for validation and test.
+        val: images with masks for model selection.
+        test: images with masks for the reported scores.
     """
 
     labelled: int = 240
