@@ -123,7 +123,8 @@ def test_every_figure_is_tried_here():
     (("to_markdown", "to_latex", "HTML", "Markdown", "Javascript", "display"),
      {"bookkit/recipes.py", "bookkit/results.py"}),  # escaping.Markdown: what the authors wrote
     (("publish_display_data",), {"semiseg_lib/notebook/plots/style.py"}),
-    (("write_between",), {"bookkit/build.py", "bookkit/description.py", "bookkit/results.py"}),
+    (("write_between",), {"bookkit/build.py", "bookkit/citations.py", "bookkit/description.py",
+                          "bookkit/results.py"}),
     (("markdown_table",), {"bookkit/results.py"}),
     (("set_title", "set_ylabel", "set_yticks", "set_xticks", "suptitle"),
      {f"semiseg_lib/notebook/plots/{name}.py"
@@ -150,7 +151,11 @@ def test_only_one_file_writes_tags():
         if any(isinstance(node, ast.Constant) and isinstance(node.value, str)
                and id(node) not in docs and TAG.search(node.value) for node in ast.walk(tree)):
             found.add(name_of(path))
-    assert found == {"semiseg_lib/notebook/widgets/static_widget.py"}
+    assert found == {
+        "semiseg_lib/notebook/widgets/static_widget.py",
+        "bookkit/citations.py",  # anchors named by the keys of the book's own bibliography
+        "bookkit/pages.py",  # takes links out of pages of source
+    }
 
 
 def test_no_chapter_shows_markup_of_its_own():
