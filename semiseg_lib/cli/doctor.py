@@ -21,12 +21,15 @@ import torch
 from packaging.requirements import Requirement
 
 from semiseg_lib.core import compat
-from semiseg_lib.core.paths import dataset_root, work_root
+from semiseg_lib.core.paths import dataset_root, in_checkout, work_root
 from semiseg_lib.core.provenance import version_of
 from semiseg_lib.core.terminal import give
 from semiseg_lib.datasets.dataset import Dataset, find, names
 
-INSTALL = 'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"'
+INSTALL = (
+    'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"' if in_checkout()
+    else 'python -m pip install --upgrade "semiseg_lib[lab,test,book,browser]"'
+)
 EXTRAS = {
     "lab": "to read the book live",
     "test": "to run the tests",
@@ -99,7 +102,8 @@ def check_devices() -> list[Diagnosis]:
             text = f"CUDA {torch.version.cuda}: {card.name}, {memory:.0f} GiB"
             found.append(Diagnosis("OK", text))
     elif shutil.which("nvidia-smi"):
-        fix = "make setup INDEX= with PyTorch's CUDA index (pytorch.org, Get started, says which)"
+        fix = ("install PyTorch from its CUDA index; pytorch.org, Get started, says which (in the "
+               "book's checkout: make setup INDEX=...)")
         found.append(Diagnosis("NOTE", "an NVIDIA driver is here, but PyTorch sees no CUDA", fix))
     if torch.backends.mps.is_available():
         found.append(Diagnosis("OK", "MPS: Apple's graphics processor"))
@@ -133,7 +137,7 @@ def check_memory() -> Diagnosis:
 def check_disk(folder: Path | None = None) -> list[Diagnosis]:
     """Diagnose free space and write permission of the folder of images, logits and runs."""
     folder = work_root() if folder is None else folder
-    where = "SEMISEG_WORK" if os.environ.get("SEMISEG_WORK") else "the book's data folder"
+    where = "SEMISEG_WORK" if os.environ.get("SEMISEG_WORK") else "the work folder"
     existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
     free = shutil.disk_usage(existing).free / 1e9
     fix = "set the environment variable SEMISEG_WORK to a folder on a disk with room"
@@ -151,7 +155,7 @@ def check_disk(folder: Path | None = None) -> list[Diagnosis]:
 def check_datasets(root: Path | None = None) -> list[Diagnosis]:
     """List the real datasets under SEMISEG_DATA; the chapters themselves need none."""
     root = dataset_root() if root is None else root
-    fix = "data/README.md says where real datasets come from and which folders they need"
+    fix = "`semiseg data --help` lists those that it gets, or says how to get"
     if root is None:
         return [Diagnosis("NOTE", "SEMISEG_DATA is not set: mini-VOC only, which suffices", fix)]
     if not root.is_dir():
