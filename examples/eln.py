@@ -48,7 +48,7 @@ def build() -> UNet:
 # training, and so do auxiliary decoders that are 2 and 5 times worse (paper:
 # 20 and 50). ``of`` builds the decoders and the error network as well.
 options = methods.ELNConfig(ratios=(2.0, 5.0), ema_decay=0.9)
-method = methods.ELN.of(options, build, num_classes)
+method = methods.ELN.from_config(options, build, num_classes)
 optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.01)
 
 method.train()

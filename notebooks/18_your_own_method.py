@@ -108,7 +108,7 @@ for study, found in together.items():
 # | What is your loss? | `losses(batch, progress)` | cross-entropy, and a squared difference |
 # | What happens after a step? | `after_step(step)` | the average moves towards the network |
 # | What is deployed? | `forward`, `head_logits` | the average |
-# | How do you begin? | `of`, `networks`, `load_start` | one network, from a finished run |
+# | How do you begin? | `from_config`, `networks`, `load_start` | one network, from a finished run |
 #
 # The last four lines are inherited: `AveragedMethod` holds a `network` that learns and its
 # `average`. `SemiSupervised` adds what methods with unlabelled pictures share: the loss of the
@@ -117,7 +117,7 @@ for study, found in together.items():
 
 # %% tags=["nbval-check-output"]
 NAMES = ("losses", "unlabelled_loss", "weight", "after_step", "forward",
-         "head_logits", "of", "load_start")
+         "head_logits", "from_config", "load_start")
 for name in NAMES:
     owner = next(
         kind for kind in methods.MeanTeacher.__mro__ if name in vars(kind)
