@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from semiseg_lib import datasets
@@ -31,22 +31,11 @@ def states_of(lines: Iterable[str], since_ns: int) -> dict[str, str]:
     found, lines = {}, sorted({*lines})
     for line in lines:
         state, changed_ns = _state(line)
-        if 0 < since_ns <= changed_ns or _is_elsewhere(line, lines):
-            state = UNKNOWN
-        found[line] = state
+        # A dataset that lies in another folder now than where the chapter found it.
+        folder = state.rpartition(" ")[0] if line.startswith("dataset ") else ""
+        is_elsewhere = folder and f"folder {folder}" not in map(_printable, lines)
+        found[line] = UNKNOWN if 0 < since_ns <= changed_ns or is_elsewhere else state
     return found
-
-
-def _is_elsewhere(line: str, lines: Sequence[str]) -> bool:
-    """Return whether a dataset lies in another folder now than where the chapter found it."""
-    kind, _, name = line.partition(" ")
-    if kind != "dataset":
-        return False
-    try:
-        folder = _folder(*name.split(" ", 1))
-    except ValueError:  # a chapter's own
-        return False
-    return folder is not None and f"folder {folder.resolve()}" not in lines
 
 
 def are_unchanged(states: Mapping[str, str]) -> bool:
@@ -76,30 +65,23 @@ def _state(line: str) -> tuple[str, int]:
 def _state_of_dataset(name: str, root: str = "") -> tuple[str, int]:
     """Return the state of a dataset, below ``root`` or where the environment says."""
     try:
-        folder = _folder(name, root)
+        folder = datasets.find(name).folder(Path(root) if root else reading_root())
+    except FileNotFoundError:
+        return ABSENT, 0
     except ValueError:  # a chapter's own, which nobody knows here
         return UNKNOWN, 0
-    if folder is None:
-        return ABSENT, 0
     walked = list(os.walk(folder, followlinks=True))
     state, changed_ns = _state_of_files(
         sorted(Path(where, name) for where, _, names in walked for name in names)
     )
     # A file that was removed, or a folder put in the place of another, changes a folder only.
     changed_ns = max(changed_ns, *(_changed(Path(where)) for where, _, _ in walked))
-    return f"{folder.resolve()} {state}".encode("utf-8", "backslashreplace").decode(), changed_ns
+    return _printable(f"{folder.resolve()} {state}"), changed_ns
 
 
-def _folder(name: str, root: str = "") -> Path | None:
-    """Return the folder of a dataset, below ``root`` or where the environment says, if any.
-
-    Raises:
-        ValueError: there is no such dataset.
-    """
-    try:
-        return datasets.find(name).folder(Path(root) if root else reading_root())
-    except FileNotFoundError:
-        return None
+def _printable(text: str) -> str:
+    """Return a text in which the bytes of a path that are not UTF-8 can be stored."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _changed(folder: Path) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.paths import shown
 from semiseg_lib.core.terminal import progress_bar
-from semiseg_lib.datasets.labels import mask_png, read_image
+from semiseg_lib.datasets.labels import mask_image, read_image
 from semiseg_lib.datasets.lists import IMAGE_SUFFIXES
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.evaluation.predict import predict_part
@@ -104,8 +103,7 @@ def predict_files(
     for file in progress_bar(files, desc="predicting", unit="image"):
         image = read_image(file)
         label = predict_image(method, image, protocol)
-        with Image.open(BytesIO(mask_png(label))) as mask:
-            _write(mask, out / f"{file.stem}.png")
+        _write(mask_image(label), out / f"{file.stem}.png")
         _write(Image.fromarray(overlay(image, label)), out / f"{file.stem}_overlay.png")
         written.append(out / f"{file.stem}.png")
     return written

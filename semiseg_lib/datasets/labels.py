@@ -151,11 +151,20 @@ def mask_png(mask: np.ndarray) -> bytes:
     Args:
         mask: class ids, 255 = void.
     """
+    file = BytesIO()
+    mask_image(mask).save(file, format="PNG")
+    return file.getvalue()
+
+
+def mask_image(mask: np.ndarray) -> Image.Image:
+    """Return uint8 (H, W) ids as an image with VOC's palette.
+
+    Args:
+        mask: class ids, 255 = void.
+    """
     image = Image.fromarray(np.asarray(mask, dtype=np.uint8))
     image.putpalette(voc_palette())
-    file = BytesIO()
-    image.save(file, format="PNG")
-    return file.getvalue()
+    return image
 
 
 def packed_ids(

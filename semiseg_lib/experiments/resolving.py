@@ -36,7 +36,7 @@ from semiseg_lib.experiments.identity import (
     Identity,
     Inputs,
     blueprint,
-    boxed_part,
+    labelled_by,
     run_of,
 )
 from semiseg_lib.experiments.lists import explain_new_work, lists_of, reason_to_restart
@@ -173,7 +173,8 @@ class _Resolver:
         """Warn of what a stored result builds on that was made by other code, or elsewhere."""
         for parent in value.parents().values():
             self._warn_of_parents(parent)
-            for path in places(self.inputs.identity(parent)):
+            found = (path for path in places(self.inputs.identity(parent)) if path.is_dir())
+            if path := next(found, None):
                 with suppress(OSError, Damaged):
                     warn_of_other_states(path, stored_states(path), code_of(run_of(parent)))
 
@@ -266,9 +267,7 @@ class _Resolver:
     # ----------------------------------------------------------------------------------- labels
 
     def _logits(self, value: Logits | MixedLogits, anew: bool) -> LogitsStore:
-        identity, data = self._identity(value), self.inputs.data(value)
-        part = value.part if isinstance(value, Logits) else value.ancillary.part
-        images = boxed_part(data, part)
+        identity, images = self._identity(value), labelled_by(value, self.inputs.data(value))
         store = LogitsStore(
             own_place(identity), identity.digest, images.names, value.bits,
             description=identity.description, parents=identity.parents,
@@ -283,7 +282,7 @@ class _Resolver:
 
     def _pseudo_labels(self, value: PseudoLabels, anew: bool) -> PseudoLabelStore:
         identity, data = self._identity(value), self.inputs.data(value)
-        images = data.unlabelled
+        images = labelled_by(value, data)
         store = PseudoLabelStore(
             own_place(identity), identity.digest, images.names, len(data.classes),
             description=identity.description, parents=identity.parents,

@@ -142,27 +142,26 @@ def read(path: Path, folder: Path) -> Recipe:
         ValueError: an unknown key, a value of the wrong type, an unknown source, a base that has a
             base. The message names file and key.
     """
-    content, base_path, base = _content(path), None, None
-    if "base" in content:
+    files = [(path, _bytes(path))]
+    if "base" in (content := _parsed(*files[0])):
         base_path = folder / f"{content['base']}.yml"
-        base = _content(base_path)
-        if "base" in base:
+        files.append((base_path, _bytes(base_path)))
+    return _recipe(*files)
+
+
+@cache
+def _recipe(own: tuple[Path, bytes], base: tuple[Path, bytes] | None = None) -> Recipe:
+    """Return the recipe of a file over its base; each is a path and its bytes."""
+    path, content = own[0], dict(_parsed(*own))
+    if base is not None:
+        below = _parsed(*base)
+        if "base" in below:
             raise ValueError(
-                f"the base of {shown(path)}, {shown(base_path)}, has a base itself. Write the "
+                f"the base of {shown(path)}, {shown(base[0])}, has a base itself. Write the "
                 "values out: a base is one deep."
             )
-    key = (path, json.dumps([content, base], sort_keys=True, default=repr))
-    if key not in _recipes:
-        _recipes[key] = _recipe(path, content, base or {})
-    return _recipes[key]
-
-
-_recipes: dict[tuple[Path, str], Recipe] = {}
-
-
-def _recipe(path: Path, own: Mapping[str, Any], base: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a file's content over that of its base."""
-    content = _over(base, {key: value for key, value in own.items() if key != "base"})
+        content.pop("base")
+        content = _over(below, content)
     heads = {name: _checked(hint, content.pop(name), name, path)
              for name, hint in _HEADS.items() if name in content}
     settings = {key: _setting(key, given, path) for key, given in content.items()}
@@ -194,12 +193,11 @@ def _differences(
             yield Difference(sentence, method)
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _bytes(path: Path) -> bytes:
     try:
-        text = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"there is no recipe {shown(path)}.") from None
-    return _parsed(path, text)
 
 
 @cache

@@ -76,7 +76,7 @@ def test_what_is_run_again(small_book, tmp_path, monkeypatch):
 
     def run(*chapters, profile="smoke", force=False):
         ran.clear()
-        build.execute(small_book, profile, tmp_path / "out", chapters, force)
+        build.execute(small_book, profile, tmp_path / "out", chapters, force, jobs=1)
         return ran
 
     assert run("02") == ["02_small"]
