@@ -155,6 +155,29 @@ def test_help_is_given_wherever_it_stands(capsys, command):
     assert ("--train.steps" in printed) == bool(has_method) and "usage: semiseg train" in printed
 
 
+@pytest.mark.parametrize("command", [
+    "trian --help", "data adit --help", "data adit -h", "runs purne --help",
+])
+def test_an_unknown_command_is_no_call_for_help(capsys, command):
+    with pytest.raises(SystemExit) as stopped:
+        main(command.split())
+    assert stopped.value.code == 2
+    printed = capsys.readouterr()
+    assert command.split()[-2] in printed.err and not printed.out
+
+
+@pytest.mark.parametrize(("command", "name"), [
+    ("data audit", "DATASET"), ("data split", "DATASET"), ("data frames --help", "VIDEO"),
+    ("run", "CONFIG"), ("evaluate", "RUN"), ("predict", "IMAGE"), ("visualize", "IMAGE"),
+    ("study", "STUDY"),
+])
+def test_what_stands_without_a_flag_has_a_name(capsys, command, name):
+    with pytest.raises(SystemExit):
+        main(command.split())
+    printed = capsys.readouterr()
+    assert name in printed.out + printed.err
+
+
 @pytest.mark.parametrize(("command", "said"), [
     ("data audit minivoc --sample 0", "--sample is 0; check at least one image"),
     ("data audit minivoc --sample -3", "--sample is -3; check at least one image"),

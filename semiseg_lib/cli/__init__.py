@@ -15,6 +15,7 @@ import tyro
 
 import semiseg_lib
 from semiseg_lib.cli import commands, data, runs
+from semiseg_lib.cli.flags import no_help_of_unknown
 from semiseg_lib.cli.renamed import refuse_old_names
 from semiseg_lib.core import escaping
 from semiseg_lib.core.terminal import Style, discard_output, flush, give, say, written_as
@@ -67,7 +68,8 @@ def _run(arguments: Sequence[str]) -> int:
     if command in OWN_PARSERS:
         return OWN_PARSERS[command](rest) or 0
     return tyro.extras.subcommand_cli_from_dict(
-        dict(COMMANDS), args=arguments, prog="semiseg", description=DESCRIPTION
+        dict(COMMANDS), args=no_help_of_unknown(arguments, COMMANDS), prog="semiseg",
+        description=DESCRIPTION,
     ) or 0
 
 

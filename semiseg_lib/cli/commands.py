@@ -20,7 +20,11 @@ from semiseg_lib import datasets, experiments, methods, recipes, studies
 from semiseg_lib.cli.flags import (
     Common,
     CommonFlags,
+    ConfigArgument,
+    ImageArgument,
     ProtocolFlags,
+    RunArgument,
+    StudyArgument,
     TrainFlags,
     choose_groups,
     optional_groups,
@@ -130,7 +134,7 @@ def _changed(profile: Profile, flags: TrainFlags, changed: dict[str, Any]) -> Pr
 
 
 def run(
-    file: tyro.conf.Positional[Path], root: Path | None = None, workers: int = 0,
+    file: ConfigArgument, root: Path | None = None, workers: int = 0,
     other_data: bool = False, resume: bool = True, weights: tuple[Path, ...] = (),
     device: Literal["cpu"] | None = None,
 ) -> None:
@@ -177,7 +181,7 @@ def logits(common: CommonFlags = Common()) -> None:
 
 
 def evaluate(
-    run: tyro.conf.Positional[Path], split: Literal["val", "test"] = "test",
+    run: RunArgument, split: Literal["val", "test"] = "test",
     protocol: ProtocolFlags = WHOLE_IMAGE, root: Path | None = None, other_data: bool = False,
     device: Literal["cpu"] | None = None,
 ) -> None:
@@ -199,7 +203,7 @@ def evaluate(
 
 
 def predict(
-    source: tyro.conf.Positional[Path], run: Path, out: Path,
+    source: ImageArgument, run: Path, out: Path,
     protocol: ProtocolFlags = WHOLE_IMAGE,
     device: Literal["cpu"] | None = None,
 ) -> None:
@@ -251,7 +255,7 @@ def pipeline(common: CommonFlags = Common()) -> None:
 
 
 def study(
-    name: tyro.conf.Positional[str], seeds: tuple[int, ...] = (), only: tuple[str, ...] = (),
+    name: StudyArgument, seeds: tuple[int, ...] = (), only: tuple[str, ...] = (),
     profile: str | None = None, root: Path | None = None, workers: int = 0,
     anew: bool = False, device: Literal["cpu"] | None = None,
 ) -> None:
@@ -340,7 +344,7 @@ def compare(
 
 
 def visualize(
-    source: tyro.conf.Positional[Path], run: Path, out: Path, truth: Path | None = None,
+    source: ImageArgument, run: Path, out: Path, truth: Path | None = None,
     device: Literal["cpu"] | None = None,
 ) -> None:
     """Draw image, prediction, error map and kept labels of a run of `eln`.

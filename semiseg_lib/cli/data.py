@@ -12,7 +12,13 @@ import tyro
 
 from semiseg_lib import datasets
 from semiseg_lib.batches.options import DataConfig
-from semiseg_lib.cli.flags import Common, CommonFlags
+from semiseg_lib.cli.flags import (
+    Common,
+    CommonFlags,
+    DatasetArgument,
+    VideoArguments,
+    no_help_of_unknown,
+)
 from semiseg_lib.core import escaping
 from semiseg_lib.core.paths import reading_root, shown, work_root
 from semiseg_lib.core.terminal import give, say
@@ -30,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["minivoc", *arguments]
     code = tyro.extras.subcommand_cli_from_dict(
-        commands(), args=arguments, prog="semiseg data",
+        commands(), args=no_help_of_unknown(arguments, commands()), prog="semiseg data",
         description="Get a dataset, check it, draw a labelled list from it.",
     )
     return code or 0
@@ -102,7 +108,7 @@ def _command(dataset: datasets.Dataset, download: Download) -> Callable[..., int
 
 
 def frames(
-    videos: tyro.conf.Positional[tuple[Path, ...]],
+    videos: VideoArguments,
     root: Path | None = None,
     every: int = 1,
     size: tuple[int, int] | None = None,
@@ -128,7 +134,7 @@ def frames(
 
 
 def audit(
-    dataset: tyro.conf.Positional[str],
+    dataset: DatasetArgument,
     root: Path | None = None,
     lists: Lists = (),
     sample: int | None = None,
@@ -175,7 +181,7 @@ def as_text(report: Report) -> str:
 
 
 def split(
-    dataset: tyro.conf.Positional[str],
+    dataset: DatasetArgument,
     labelled: int,
     out: Path,
     seed: int = 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_type_hints
@@ -20,6 +20,14 @@ from semiseg_lib.training.options import TrainConfig
 
 Options = TypeVar("Options")
 MachineFlags = Annotated[Machine, tyro.conf.arg(name="")]
+ConfigArgument = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="CONFIG")]]
+RunArgument = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+ImageArgument = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="IMAGE")]]
+VideoArguments = tyro.conf.Positional[
+    Annotated[tuple[Path, ...], tyro.conf.arg(metavar="VIDEO ...")]
+]
+StudyArgument = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="STUDY")]]
+DatasetArgument = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATASET")]]
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,13 @@ class TrainFlags(Generic[Options]):
     seed: int = 0
     machine: MachineFlags = Machine()
     resume: bool = True
+
+
+def no_help_of_unknown(arguments: Sequence[str], commands: Container[str]) -> list[str]:
+    """Return a command line without ``--help`` if its command is unknown, so that this is said."""
+    if not arguments or arguments[0].startswith("-") or arguments[0] in commands:
+        return list(arguments)
+    return [one for one in arguments if one not in ("-h", "--help")]
 
 
 def optional_groups(options: Any, place: str = "") -> dict[str, tuple[Any, type]]:

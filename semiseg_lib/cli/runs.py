@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from semiseg_lib.cli.flags import no_help_of_unknown
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.terminal import give, say
 
@@ -66,7 +67,8 @@ def main(arguments: Sequence[str]) -> int:
     """List what is stored: fresh, stale, damaged or left over; `semiseg runs prune` removes."""
     pruning = list(arguments[:1]) == ["prune"]
     command, rest = (prune, arguments[1:]) if pruning else (list_runs, arguments)
-    tyro.cli(command, args=list(rest), prog=f"semiseg runs{' prune' if pruning else ''}")
+    rest = no_help_of_unknown(rest, ())
+    tyro.cli(command, args=rest, prog=f"semiseg runs{' prune' if pruning else ''}")
     return 0
 
 
