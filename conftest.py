@@ -23,6 +23,9 @@ if not IS_WORKER:
     os.environ["SEMISEG_WORK"] = tempfile.mkdtemp(prefix="semiseg-test-")
 WORK = Path(os.environ["SEMISEG_WORK"])
 
+# tests/book/test_exercises.py runs them as scripts.
+collect_ignore_glob = ["notebooks/solutions/*"]
+
 
 def pytest_unconfigure() -> None:
     """Remove what this run made."""

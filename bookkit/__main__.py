@@ -13,7 +13,6 @@ import tyro
 
 from bookkit import build
 from bookkit.description import Book, BookError, chapter_table, load
-from bookkit.exercises import write_exercises
 from bookkit.gates import book_problems
 from bookkit.notebook import ChapterFailed
 from bookkit.schedule import default_jobs
@@ -67,13 +66,7 @@ def check() -> None:
     book = load()
     if problems := book_problems(book, build.SOURCES):
         raise BookError("\n".join(["the stored chapters are not in order:", *problems]))
-    say(f"{len(book.chapters)} chapters are in order.")
-
-
-def exercises(destination: Path = build.BUILD / "exercises") -> None:
-    """For lecturers: write the chapters without solutions."""
-    written = write_exercises(load(), destination)
-    say(f"{len(written)} exercise notebooks are in {shown(destination)}.")
+    say(f"{len(book.chapters)} chapters and their solutions are in order.")
 
 
 def table(write: bool = False) -> None:
@@ -92,16 +85,16 @@ def table(write: bool = False) -> None:
 
 ACTIONS: Mapping[str, Callable[..., None]] = {
     "build": make, "execute": execute, "html": html, "sync": sync, "check": check,
-    "exercises": exercises, "table": table,
+    "table": table,
 }
 
 
 def announce(book: Book, profile: str, jobs: int) -> None:
     """Print what a build takes with ``jobs`` chapters at a time."""
-    minutes = sum(chapter.minutes.get(profile, 0) for chapter in book.chapters)
+    minutes = sum(chapter.minutes.get(profile, 0) for chapter in book.notebooks)
     free = shutil.disk_usage(CHECKOUT).free / 1e9
     takes = f"about {minutes:.0f} minutes" if minutes else "a time that book.yml does not give"
-    say(f"{book.title}: {len(book.chapters)} chapters, profile {profile}: {takes}")
+    say(f"{book.title}: {len(book.chapters)} chapters and their solutions, profile {profile}: {takes}")
     say("one after the other; here one at a time," if jobs == 1
         else f"one after the other, less with {jobs} at a time as here,")
     say(f"less than 1 GB of disk ({free:.0f} GB free). A chapter already run is not run again.")

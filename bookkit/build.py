@@ -18,6 +18,7 @@ import nbformat
 
 from bookkit.description import (
     BOOK_FILE,
+    SOLUTIONS,
     Book,
     Chapter,
     load,
@@ -52,11 +53,9 @@ RESULT_TAG = "book-result"
 
 
 def chosen_chapters(book: Book, names: Sequence[str] | None) -> list[Chapter]:
-    """Return the chapters of these names or numbers, in reading order; all without names."""
-    if not names:
-        return list(book.chapters)
-    wanted = {book.chapter(name).file for name in names}
-    return [chapter for chapter in book.chapters if chapter.file in wanted]
+    """Return chapters and their solutions, in reading order; all without names or numbers."""
+    wanted = {book.chapter(name).number for name in names or ()}
+    return [one for one in book.notebooks if not wanted or one.number in wanted]
 
 
 def execute(
@@ -90,7 +89,7 @@ def execute(
     if profile not in book.profiles:
         raise ValueError(f"no profile {profile!r}; book.yml has: {', '.join(book.profiles)}.")
     wanted = chosen_chapters(book, chapters)
-    destination.mkdir(parents=True, exist_ok=True)
+    (destination / SOLUTIONS).mkdir(parents=True, exist_ok=True)
     ledger = _read_ledger(destination / LEDGER)
     minutes: dict[str, float] = {}
     used: dict[str, dict[str, str]] = {}
@@ -177,7 +176,7 @@ def _sha256(path: Path) -> str:
 
 def _say(chapter: str, what: str) -> None:
     """Print a line about a chapter, above the progress bars."""
-    say(f"{chapter:<32} {what}")
+    say(f"{chapter:<42} {what}")
 
 
 def _expected(chapter: Chapter, profile: str) -> str:
@@ -237,13 +236,14 @@ def html(notebooks: Path = SOURCES, destination: Path = BUILD / "html") -> Path:
     for page in [*SOURCES.glob("*.md"), *SOURCES.glob("*.bib"), SOURCES / "conf.py", BOOK_FILE]:
         shutil.copy(page, staging)
     shutil.copytree(SOURCES / "_static", staging / "_static")
-    for chapter in book.chapters:
+    (staging / SOLUTIONS).mkdir()
+    for chapter in book.notebooks:
         notebook = Path(notebooks) / f"{chapter.file}.ipynb"
         if not notebook.is_file():
             raise FileNotFoundError(
                 f"{shown(notebook)} is missing: run `python -m bookkit execute` first."
             )
-        shutil.copy(notebook, staging)
+        shutil.copy(notebook, staging / f"{chapter.file}.ipynb")
     command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", "-b", "html"]
     finished = subprocess.run([*command, str(staging), str(destination)], check=False)
     if finished.returncode != 0:
@@ -253,9 +253,9 @@ def html(notebooks: Path = SOURCES, destination: Path = BUILD / "html") -> Path:
 
 def summary(book: Book, minutes: dict[str, float], notebooks: Path, page: Path) -> str:
     """Return the summary of a build: minutes by chapter, result table, address of the HTML."""
-    lines = ["", f"{'chapter':<32} minutes"]
-    lines += [f"{name:<32} {spent:7.1f}" for name, spent in minutes.items()]
-    lines += [f"{'together':<32} {sum(minutes.values()):7.1f}"]
+    lines = ["", f"{'notebook':<42} minutes"]
+    lines += [f"{name:<42} {spent:7.1f}" for name, spent in minutes.items()]
+    lines += [f"{'together':<42} {sum(minutes.values()):7.1f}"]
     for chapter in reversed(book.chapters):
         path = notebooks / f"{chapter.file}.ipynb"
         result = tagged_text(nbformat.read(path, as_version=4), RESULT_TAG)
@@ -276,7 +276,7 @@ def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
         minutes = _run_into(source, source.with_suffix(".ipynb"), "laptop")
         source.with_suffix(".failed.ipynb").unlink(missing_ok=True)
         expected = chapter.minutes["laptop"]
-        say(f"{chapter.file:<32} {minutes:5.1f} min (book.yml: {expected:g})")
+        say(f"{chapter.file:<42} {minutes:5.1f} min (book.yml: {expected:g})")
     write_readme(book)
 
 

@@ -16,6 +16,7 @@ from semiseg_lib.core.paths import CHECKOUT, shown
 BOOK_FILE = CHECKOUT / "book.yml"
 ALWAYS_TIMED = {"smoke", "laptop"}
 SOMETIMES_TIMED = {"gpu", "paper"}
+SOLUTIONS = "solutions/"
 TABLE_START = "<!-- chapters:start -->"
 TABLE_END = "<!-- chapters:end -->"
 
@@ -26,10 +27,10 @@ class BookError(ValueError):
 
 @dataclass(frozen=True)
 class Chapter:
-    """One chapter: notebooks/`file`.py and its executed notebooks/`file`.ipynb.
+    """One notebook: notebooks/`file`.py and its executed notebooks/`file`.ipynb.
 
     `minutes` maps smoke, laptop and perhaps other profiles to a running time; `needs` names
-    earlier chapters.
+    notebooks that make what it uses.
     """
 
     file: str
@@ -42,7 +43,12 @@ class Chapter:
     @property
     def number(self) -> str:
         """Return the two digits at the start of the file name."""
-        return self.file[:2]
+        return Path(self.file).name[:2]
+
+    @property
+    def is_solutions(self) -> bool:
+        """Return whether it holds the solutions of a chapter's exercises."""
+        return self.file.startswith(SOLUTIONS)
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class Book:
     home: str
     profiles: dict[str, str]
     parts: tuple[Part, ...]
+    solutions_title: str
+    solutions_minutes: dict[str, float]
     back_matter_title: str
     back_matter: tuple[str, ...]
 
@@ -69,6 +77,20 @@ class Book:
     def chapters(self) -> tuple[Chapter, ...]:
         """Return all chapters of all parts, in order."""
         return tuple(chapter for part in self.parts for chapter in part.chapters)
+
+    @property
+    def solutions(self) -> tuple[Chapter, ...]:
+        """Return the solutions of each chapter's exercises, in order."""
+        return tuple(
+            Chapter(f"{SOLUTIONS}{chapter.file}", chapter.title, "", self.solutions_minutes,
+                    (*chapter.needs, chapter.file), chapter.data)
+            for chapter in self.chapters
+        )
+
+    @property
+    def notebooks(self) -> tuple[Chapter, ...]:
+        """Return all that is executed: the chapters, then the solutions."""
+        return self.chapters + self.solutions
 
     def chapter(self, name: str) -> Chapter:
         """Return the chapter of a file name or number ("06", "06_self_correction").
@@ -96,9 +118,11 @@ def load(path: Path = BOOK_FILE) -> Book:
         raise BookError(f"{shown(path)} is not valid YAML: {error}") from error
     where = shown(path)
     _check_keys(
-        content, {"title", "subtitle", "home", "profiles", "parts", "back_matter"}, set(), where
+        content,
+        {"title", "subtitle", "home", "profiles", "parts", "solutions", "back_matter"}, set(), where,
     )
     parts = tuple(_part(entry, where) for entry in content["parts"])
+    _check_keys(content["solutions"], {"title", "minutes"}, set(), f"{where}, solutions")
     _check_keys(content["back_matter"], {"title", "pages"}, set(), f"{where}, back_matter")
     book = Book(
         title=content["title"],
@@ -106,6 +130,8 @@ def load(path: Path = BOOK_FILE) -> Book:
         home=content["home"],
         profiles=dict(content["profiles"]),
         parts=parts,
+        solutions_title=content["solutions"]["title"],
+        solutions_minutes=_minutes(content["solutions"]["minutes"], f"{where}, solutions"),
         back_matter_title=content["back_matter"]["title"],
         back_matter=tuple(content["back_matter"]["pages"]),
     )
@@ -124,18 +150,22 @@ def _chapter(entry: Any, where: str) -> Chapter:
     _check_keys(entry, {"file", "title", "question", "minutes"}, {"needs", "data"}, where)
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", entry["file"]):
         raise BookError(f"{where}: a file is named like 06_self_correction, without a suffix.")
-    _check_keys(entry["minutes"], ALWAYS_TIMED, SOMETIMES_TIMED, f"{where}, minutes")
-    for profile, minutes in entry["minutes"].items():
-        if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0:
-            raise BookError(f"{where}: minutes of {profile} must be above 0, not {minutes!r}.")
     return Chapter(
         file=entry["file"],
         title=entry["title"],
         question=entry["question"],
-        minutes={profile: float(minutes) for profile, minutes in entry["minutes"].items()},
+        minutes=_minutes(entry["minutes"], where),
         needs=tuple(entry.get("needs", ())),
         data=tuple(entry.get("data", ())),
     )
+
+
+def _minutes(entry: Any, where: str) -> dict[str, float]:
+    _check_keys(entry, ALWAYS_TIMED, SOMETIMES_TIMED, f"{where}, minutes")
+    for profile, minutes in entry.items():
+        if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0:
+            raise BookError(f"{where}: minutes of {profile} must be above 0, not {minutes!r}.")
+    return {profile: float(minutes) for profile, minutes in entry.items()}
 
 
 def _check_keys(entry: Any, required: set[str], optional: set[str], where: str) -> None:
@@ -173,6 +203,9 @@ def toc(book: Book) -> dict[str, Any]:
         }
         for part in book.parts
     ]
+    parts.append({"caption": book.solutions_title, "chapters": [
+        {"file": one.file, "title": f"{one.number} {one.title}"} for one in book.solutions
+    ]})
     pages = [{"file": page} for page in book.back_matter]
     parts.append({"caption": book.back_matter_title, "chapters": pages})
     return {"format": "jb-book", "root": book.home, "parts": parts}

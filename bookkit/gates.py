@@ -132,15 +132,15 @@ def _all_text(cell: NotebookNode) -> str:
 
 def book_problems(book: Book, folder: Path) -> list[str]:
     """Return the problems of the chapters in `folder`, and the files missing in book.yml."""
-    listed = {chapter.file for chapter in book.chapters}
+    listed = {folder / one.file for one in book.notebooks}
     problems = [
         f"{path.name} is not listed in book.yml"
-        for path in sorted(folder.glob("[0-9]*"))
-        if path.suffix in (".py", ".ipynb") and path.name.split(".")[0] not in listed
+        for path in sorted([*folder.glob("[0-9]*"), *folder.glob("solutions/[0-9]*")])
+        if path.suffix in (".py", ".ipynb") and path.with_suffix("") not in listed
     ]
     for page in (book.home, *book.back_matter):
         if not (folder / f"{page}.md").is_file():
             problems.append(f"{page}.md is listed in book.yml and missing")
-    for chapter in book.chapters:
+    for chapter in book.notebooks:
         problems += chapter_problems(folder / f"{chapter.file}.py")
     return problems

@@ -34,8 +34,8 @@ import numpy as np
 from torch import nn
 
 from semiseg_lib import (
-    chapter, enlarge, linear_correction, plots, predict, predict_logits,
-    recipes, resolve, self_correction as story, tables,
+    chapter, checks, enlarge, linear_correction, plots, predict,
+    predict_logits, recipes, resolve, self_correction as story, tables,
 )
 
 profile = chapter.begin("00_start_here", profile, device)
@@ -267,26 +267,29 @@ for trained in (supervised, ancillary, primary):
 # Exercises come with a check that tells you what it expected. **Warm-up:** how large is the model
 # that is deployed? Write a function that counts the trainable numbers in a module. A parameter `p`
 # has `p.numel()` of them, and only those with `p.requires_grad` are trained.
+#
+# [A solution](solutions/00_start_here.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def count_parameters(module: nn.Module) -> int:
     """The number of trainable parameters of a module."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    raise NotImplementedError("your turn")
 
 # %% tags=["check", "nbval-check-output"]
 example = nn.Conv2d(3, 4, kernel_size=3)  # 3·4·3·3 weights and 4 biases
-assert count_parameters(example) == 112, f"expected 112, got {count_parameters(example)}"
-example.bias.requires_grad_(False)
-assert count_parameters(example) == 108, "parameters that are not trained do not count"
-print("✓ exercise 0.1: right")
+with checks.exercise("0.1"):
+    assert count_parameters(example) == 112, f"expected 112, got {count_parameters(example)}"
+    example.bias.requires_grad_(False)
+    assert count_parameters(example) == 108, "parameters that are not trained do not count"
 
 # %% [markdown]
 # Now count the network inside `primary.method`, and its sibling that reads the boxes as well. How
 # many of the extra weights does the ancillary spend on reading boxes?
 
 # %% tags=["check"]
-for name, trained in {"primary": primary, "ancillary": ancillary}.items():
-    print(f"{name:<9} {count_parameters(trained.method.network):>8,} parameters")
+with checks.after("0.1"):
+    for name, trained in {"primary": primary, "ancillary": ancillary}.items():
+        print(f"{name:<9} {count_parameters(trained.method.network):>8,} parameters")
 
 # %% [markdown]
 # ## Quiz

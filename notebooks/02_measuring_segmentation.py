@@ -35,8 +35,8 @@ import numpy as np
 from PIL import Image
 
 from semiseg_lib import (
-    Data, Evaluation, VOID, chapter, evaluate_labels, evaluation, plots,
-    tables,
+    VOID, Data, Evaluation, chapter, checks, evaluate_labels, evaluation,
+    plots, tables,
 )
 
 profile = chapter.begin("02_measuring_segmentation", profile, device)
@@ -458,46 +458,56 @@ print(f"with {len(truth)} pictures: ± {half_width:.1f} points; to halve that, o
 # %% [markdown]
 # ## Exercises
 #
-# **2.1 Warm-up: Dice.** Papers on medical pictures often report Dice, twice the intersection over
+# ### 1. Warm-up: Dice
+#
+# Papers on medical pictures often report Dice, twice the intersection over
 # the *sum* of the two sizes: $2 M_{cc} / (\sum_j M_{cj} + \sum_i M_{ic})$. Express it by the IoU
 # alone. (Which of the two is larger?)
+#
+# [A solution](solutions/02_measuring_segmentation.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def dice_from_iou(iou: np.ndarray) -> np.ndarray:
     """Dice of each class from its IoU, both in [0, 1]."""
-    return 2 * iou / (1 + iou)
+    raise NotImplementedError("your turn")
 
 # %% tags=["check", "nbval-check-output"]
-expected = 2 * np.diag(matrix) / (matrix.sum(axis=0) + matrix.sum(axis=1))
-np.testing.assert_allclose(dice_from_iou(class_iou(matrix)), expected,
-                           err_msg="compare with the definition on the small example")
-print("✓ exercise 2.1: right; Dice", np.round(expected, 3).tolist())
+by_definition = 2 * np.diag(matrix) / (matrix.sum(axis=0) + matrix.sum(axis=1))
+with checks.exercise("2.1"):
+    checks.same(dice_from_iou(class_iou(matrix)), by_definition, "the small example")
+    print("Dice", np.round(by_definition, 3).tolist())
 
 # %% [markdown]
-# **2.2 Implement: frequency-weighted IoU.** Weigh each class by its share of the *true* pixels
+# ### 2. Implement: frequency-weighted IoU
+#
+# Weigh each class by its share of the *true* pixels
 # instead of equally. Leave out classes that do not occur. Then predict: on which of our two
 # predictions does the weighting change the score more?
+#
+# [A solution](solutions/02_measuring_segmentation.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def weighted_iou(matrix: np.ndarray) -> float:
     """IoU averaged over classes with the classes' shares of the true pixels as weights."""
-    shares = matrix.sum(axis=1) / matrix.sum()
-    return float((shares * np.nan_to_num(class_iou(matrix))).sum())
+    raise NotImplementedError("your turn")
 
 # %% tags=["check"]
-by_hand = 14 / 22 * 13 / 15 + 4 / 22 * 3 / 5 + 4 / 22 * 3 / 5
-assert abs(weighted_iou(matrix) - by_hand) < 1e-9, f"expected {by_hand:.4f} on the small example"
-print("✓ exercise 2.2: right")
-for name, score in scores.items():
-    print(f"{name:<15} mIoU {score.mean_iou:.3f}, weighted {weighted_iou(score.confusion):.3f}")
+with checks.exercise("2.2"):
+    checks.same(weighted_iou(matrix), 0.769697, "the small example")
+    for name, score in scores.items():
+        print(f"{name:<15} mIoU {score.mean_iou:.3f}, weighted {weighted_iou(score.confusion):.3f}")
 
 # %% [markdown]
-# **2.3 Investigate: the same pictures for both.** Let the *largest* box win where boxes overlap. Is
+# ### 3. Investigate: the same pictures for both
+#
+# Let the *largest* box win where boxes overlap. Is
 # that better or worse than the smallest? Score both on the *same* resampled test sets, and look at
 # the difference. The check also lets each have its own test set, as if two groups had measured
 # apart. Predict: which interval is wider?
+#
+# [A solution](solutions/02_measuring_segmentation.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def resampled_difference(
     first: np.ndarray, second: np.ndarray, draws: int, seed: int
 ) -> np.ndarray:
@@ -505,27 +515,24 @@ def resampled_difference(
 
     ``first`` and ``second`` hold one confusion matrix a picture, (N, C, C), in the same order.
     """
-    same_pictures = [
-        resampled_miou(matrices, len(matrices), draws, np.random.default_rng(seed))
-        for matrices in (first, second)
-    ]
-    return same_pictures[0] - same_pictures[1]
+    raise NotImplementedError("your turn")
 
 # %% tags=["check"]
-assert np.all(resampled_difference(matrices, matrices, 20, seed) == 0), (
-    "a predictor minus itself must be 0 in every draw: draw the same pictures for both"
-)
-areas = maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
-largest = (maps * areas).argmax(axis=1)
-of_largest = np.stack([confusion_matrix(t, p, len(data.classes))
-                       for t, p in zip(truth, largest, strict=True)])
-paired = resampled_difference(matrices, of_largest, 1000, seed)
-ours, theirs = (resampled_miou(m, len(m), 1000, np.random.default_rng(seed + number))
-                for number, m in enumerate((matrices, of_largest)))
-print("✓ exercise 2.3: right. Smallest minus largest, 95 % of the draws:")
-for name, values in {"same test pictures": paired, "each its own": ours - theirs}.items():
-    low, high = 100 * np.quantile(values, (0.025, 0.975))
-    print(f"  {name:<18} {low:5.1f} to {high:5.1f} points, width {high - low:.1f}")
+with checks.exercise("2.3"):
+    assert np.all(resampled_difference(matrices, matrices, 20, seed) == 0), (
+        "a predictor minus itself must be 0 in every draw: draw the same pictures for both"
+    )
+    areas = maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
+    largest = (maps * areas).argmax(axis=1)
+    of_largest = np.stack([confusion_matrix(t, p, len(data.classes))
+                           for t, p in zip(truth, largest, strict=True)])
+    paired = resampled_difference(matrices, of_largest, 1000, seed)
+    ours, theirs = (resampled_miou(m, len(m), 1000, np.random.default_rng(seed + number))
+                    for number, m in enumerate((matrices, of_largest)))
+    print("Smallest minus largest, 95 % of the draws:")
+    for name, values in {"same test pictures": paired, "each its own": ours - theirs}.items():
+        low, high = 100 * np.quantile(values, (0.025, 0.975))
+        print(f"  {name:<18} {low:5.1f} to {high:5.1f} points, width {high - low:.1f}")
 
 # %% [markdown]
 # Read the two widths. As far as pictures that are hard for one predictor are hard for the other

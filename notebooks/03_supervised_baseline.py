@@ -589,93 +589,103 @@ plots.show(figure, alt="The four test pictures on which all seeds do worst, one 
 # %% [markdown]
 # ## Exercises
 #
-# **1. Warm-up: an interval by hand.** Write the t interval of a few values yourself: mean ± t · sd
+# ### 1. Warm-up: an interval by hand
+#
+# Write the t interval of a few values yourself: mean ± t · sd
 # / √n, with the sample standard deviation (divide by n − 1). `scipy.stats.t.ppf(0.975, n - 1)` is
 # t.
+#
+# [A solution](solutions/03_supervised_baseline.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def t_interval(values: list[float]) -> tuple[float, float]:
     """The two ends of the 95 % interval of the mean."""
-    from scipy import stats
-
-    count = len(values)
-    half = stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count)
-    return np.mean(values) - half, np.mean(values) + half
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-checks.same("3.1", t_interval, lambda v: mean_and_interval(v)[1:3], [58.0, 61.0, 59.5])
+with checks.exercise("3.1"):
+    checks.same(t_interval([58.0, 61.0, 59.5]), (55.7738, 63.2262))
 
 # %% [markdown]
-# **2. Implement: a masked cross-entropy from nothing.** Write it without `ignore_index`: take the
+# ### 2. Implement: a masked cross-entropy from nothing
+#
+# Write it without `ignore_index`: take the
 # log-softmax, pick the true class of every pixel with `gather`, leave void out of sum and count.
 # Mind that 255 is no valid index for `gather`, and that an all-void batch must give 0.
+#
+# [A solution](solutions/03_supervised_baseline.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def masked_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     """Mean of -log p over non-void pixels; logits (B, C, H, W), masks (B, H, W) with 255 = void."""
-    known = masks != VOID
-    safe = torch.where(known, masks, 0)
-    picked = logits.log_softmax(dim=1).gather(1, safe[:, None])[:, 0]
-    return -(picked * known).sum() / known.sum().clamp(min=1)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-checks.same("3.2, a tiny example", masked_cross_entropy, cross_entropy, tiny_logits, tiny_masks)
-checks.same("3.2, all void", masked_cross_entropy, cross_entropy, tiny_logits, all_void)
-random_logits = torch.randn(2, 5, 6, 6, generator=torch.Generator().manual_seed(1))
-random_masks = torch.arange(72).reshape(2, 6, 6) % 5
-checks.same("3.2, five classes", masked_cross_entropy, cross_entropy, random_logits, random_masks)
+with checks.exercise("3.2"):
+    checks.same(masked_cross_entropy(tiny_logits, tiny_masks), cross_entropy(tiny_logits, tiny_masks), "a tiny example")
+    checks.same(masked_cross_entropy(tiny_logits, all_void), cross_entropy(tiny_logits, all_void), "all void")
+    random_logits = torch.randn(2, 5, 6, 6, generator=torch.Generator().manual_seed(1))
+    random_masks = torch.arange(72).reshape(2, 6, 6) % 5
+    checks.same(masked_cross_entropy(random_logits, random_masks), cross_entropy(random_logits, random_masks), "five classes")
 
 # %% [markdown]
-# **3. Investigate: what does stride 2 cost?** Suppose the network were perfect and only had to
+# ### 3. Investigate: what does stride 2 cost?
+#
+# Suppose the network were perfect and only had to
 # answer at half the resolution. Turn masks into one map a class, average each map over blocks of
 # `stride` × `stride` pixels, enlarge the result, and take the largest class of each pixel. Then
 # look at the mIoU for strides 1, 2, 4 and 8. Is the stride what holds this chapter's model back?
+#
+# [A solution](solutions/03_supervised_baseline.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def through_stride(masks: Tensor, num_classes: int, stride: int) -> Tensor:
     """Masks (N, H, W) as a perfect network of this stride would return them, uint8 (N, H, W)."""
-    background_for_void = torch.where(masks == VOID, 0, masks).long()
-    maps = nn.functional.one_hot(background_for_void, num_classes).movedim(-1, 1).float()
-    coarse = nn.functional.avg_pool2d(maps, stride)
-    return enlarge(coarse, masks.shape[-2:]).argmax(dim=1).to(torch.uint8)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 from semiseg_lib import evaluate_labels
 
-ceilings = {
-    stride: evaluate_labels(
-        truth, through_stride(data.test.masks, len(classes), stride).numpy(), classes
-    ).mean_iou
-    for stride in (1, 2, 4, 8)
-}
-print({stride: f"{100 * ceiling:.1f}" for stride, ceiling in ceilings.items()})
-assert ceilings[1] == 1, f"exercise 3.3: stride 1 must change nothing, got {ceilings[1]}"
-assert ceilings[2] > ceilings[8], "exercise 3.3: a coarser answer should score lower"
+with checks.exercise("3.3"):
+    ceilings = {
+        stride: evaluate_labels(
+            truth, through_stride(data.test.masks, len(classes), stride).numpy(), classes
+        ).mean_iou
+        for stride in (1, 2, 4, 8)
+    }
+    print({stride: f"{100 * ceiling:.1f}" for stride, ceiling in ceilings.items()})
+    assert ceilings[1] == 1, f"stride 1 must change nothing, got {ceilings[1]}"
+    assert ceilings[2] > ceilings[8], "a coarser answer should score lower"
 
 # %% [markdown]
-# **4. Investigate: what is one more mask worth?** Train a short run on half of the labelled
+# ### 4. Investigate: what is one more mask worth?
+#
+# Train a short run on half of the labelled
 # pictures of one seed. `short_run` from above does the work; you write the list. What would you
 # expect if you doubled the masks instead? The "room above" figure has the far end. And how sure are
 # you, given how far the dots of one row lay apart?
+#
+# [A solution](solutions/03_supervised_baseline.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def first_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
     """The first ``count`` names of a list of labelled pictures."""
-    return names[:count]
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check", "nbval-ignore-output"]
 first = profile.seeds[0]
 half = len(drawn[first]) // 2
-subset = first_names(drawn[first], half)
-assert len(set(subset)) == half, "exercise 3.4: so many different names"
-assert set(subset) < set(drawn[first]), "exercise 3.4: of the seed's own"
-of_all = crossed[f"pictures of seed {first}"][0]
-print(f"{half} masks: {short_run(subset, first):.1f}, "
-      f"{len(drawn[first])} masks: {of_all:.1f} (one run each)")
+with checks.exercise("3.4"):
+    subset = first_names(drawn[first], half)
+    assert len(set(subset)) == half, "so many different names"
+    assert set(subset) < set(drawn[first]), "of the seed's own"
+    of_all = crossed[f"pictures of seed {first}"][0]
+    print(f"{half} masks: {short_run(subset, first):.1f}, "
+          f"{len(drawn[first])} masks: {of_all:.1f} (one run each)")
 
 # %% [markdown]
 # ## Quiz

@@ -453,75 +453,82 @@ for network, given in (
 # %% [markdown]
 # ## Exercises
 #
-# **1. Warm-up: what does a channel cost?** How many weights does the first convolution (3 × 3, no
+# ### 1. Warm-up: what does a channel cost?
+#
+# How many weights does the first convolution (3 × 3, no
 # bias, `width` output channels) have with a given number of box channels? Then compare: picture
 # only, one heat map, one channel for each of VOC's 21 classes.
+#
+# [A solution](solutions/04_ancillary_model.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def stem_weights(width: int, box_channels: int) -> int:
     """Weights of the first convolution of the U-Net."""
-    return 3 * 3 * (3 + box_channels) * width
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check", "nbval-check-output"]
-for box_channels in (0, 1, 21):
-    checks.same(
-        f"4.1, {box_channels} box channels", stem_weights,
-        lambda width, channels: UNet(21, width, channels).stem[0].weight.numel(), 16, box_channels,
-    )
+with checks.exercise("4.1"):
+    for box_channels in (0, 1, 21):
+        checks.same(stem_weights(16, box_channels), UNet(21, 16, box_channels).stem[0].weight.numel(), f"{box_channels} box channels")
 
 # %% [markdown]
-# **2. Implement: how loose is loose?** Write the intersection over union of two boxes `x0 y0 x1
+# ### 2. Implement: how loose is loose?
+#
+# Write the intersection over union of two boxes `x0 y0 x1
 # y1`. Then enlarge a box by a share $s$ on each side: if nothing is cut off, the IoU with the tight
 # box is $1/(1+2s)^2$. What is it at the 15 % and the 45 % of our hurried annotators?
+#
+# [A solution](solutions/04_ancillary_model.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def box_iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes (4,), half-open; 0 if they do not meet."""
-    across = min(a[2], b[2]) - max(a[0], b[0])
-    down = min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(across, 0) * max(down, 0)
-    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return float(shared / (areas - shared))
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 tight = Boxes(np.array([[24, 28, 40, 36]], np.float32), np.array([1]))
-for share in (0.15, 0.45):
-    iou = box_iou(tight.coordinates[0], enlarged(tight, share).coordinates[0])
-    expected = 1 / (1 + 2 * share) ** 2
-    assert abs(iou - expected) < 1e-3, f"exercise 4.2: expected {expected:.3f}, got {iou:.3f}"
-    print(f"sides {share:.0%} too far out: IoU with the tight box {iou:.2f}")
-apart = box_iou(np.array([0, 0, 2, 2]), np.array([3, 3, 5, 5]))
-assert apart == 0, f"exercise 4.2: boxes that do not meet have IoU 0, got {apart}"
+with checks.exercise("4.2"):
+    for share in (0.15, 0.45):
+        iou = box_iou(tight.coordinates[0], enlarged(tight, share).coordinates[0])
+        expected = 1 / (1 + 2 * share) ** 2
+        assert abs(iou - expected) < 1e-3, f"expected {expected:.3f}, got {iou:.3f}"
+        print(f"sides {share:.0%} too far out: IoU with the tight box {iou:.2f}")
+    apart = box_iou(np.array([0, 0, 2, 2]), np.array([3, 3, 5, 5]))
+    assert apart == 0, f"boxes that do not meet have IoU 0, got {apart}"
 
 # %% [markdown]
-# **3. Investigate: missing boxes.** An annotator overlooks objects. Drop each box with a given
+# ### 3. Investigate: missing boxes
+#
+# An annotator overlooks objects. Drop each box with a given
 # chance and watch the mIoU fall. Compare with loose boxes of a similar score: which kind of mistake
 # could a later model more easily undo? (Think of what the ancillary says about an object without a
 # box, and how sure it is. Chapters 05 and 08 come back to it.)
+#
+# [A solution](solutions/04_ancillary_model.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def overlooked(boxes: Boxes, chance: float, generator: np.random.Generator) -> Boxes:
     """The boxes without those that were overlooked, each with the given chance."""
-    kept = generator.random(len(boxes)) >= chance
-    return Boxes(boxes.coordinates[kept], boxes.classes[kept])
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 generator = np.random.default_rng(0)
-counts = [sum(len(overlooked(boxes, chance, generator)) for boxes in test_boxes)
-          for chance in (0, 0.5, 1)]
-total = sum(map(len, test_boxes))
-assert counts[0] == total and counts[2] == 0, f"exercise 4.3: {counts} boxes left of {total}"
-assert 0 < counts[1] < total, f"exercise 4.3: half should go, {counts[1]} of {total} are left"
-for chance in (0, 0.3, 0.6, 1):
-    given = with_changed(
-        lambda boxes, chance=chance: overlooked(boxes, chance, generator)
-    )
-    labels = labels_of(ancillary.method, given)
-    score = evaluate_labels(truth[:few], labels, classes)
-    print(f"{chance:.0%} missing: mIoU {100 * score.mean_iou:.1f}")
+with checks.exercise("4.3"):
+    counts = [sum(len(overlooked(boxes, chance, generator)) for boxes in test_boxes)
+              for chance in (0, 0.5, 1)]
+    total = sum(map(len, test_boxes))
+    assert counts[0] == total and counts[2] == 0, f"{counts} boxes left of {total}"
+    assert 0 < counts[1] < total, f"half should go, {counts[1]} of {total} are left"
+    for chance in (0, 0.3, 0.6, 1):
+        given = with_changed(
+            lambda boxes, chance=chance: overlooked(boxes, chance, generator)
+        )
+        labels = labels_of(ancillary.method, given)
+        score = evaluate_labels(truth[:few], labels, classes)
+        print(f"{chance:.0%} missing: mIoU {100 * score.mean_iou:.1f}")
 
 # %% [markdown]
 # ## Quiz

@@ -483,34 +483,42 @@ plots.show(figure, alt="Three unlabelled pictures with the most confident mistak
 # %% [markdown]
 # ## Exercises
 #
-# **1. Warm-up: the real thing.** VOC with the additional masks of
+# ### 1. Warm-up: the real thing
+#
+# VOC with the additional masks of
 # [Hariharan et al. (2011)](references.md#hariharan2011sbd) has 10,582 training pictures, 21 classes
 # counting the background. Suppose pictures of 512 × 512. What does a store take in float32 at full
 # size, and in float16 at stride 4?
+#
+# [A solution](solutions/05_ancillary_logits.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def store_gigabytes(pictures: int, num_classes: int, side: int, stride: int, bits: int) -> float:
     """Size of a store of logits of square pictures, in units of 1e9 bytes."""
-    return pictures * num_classes * (side // stride) ** 2 * bits / 8 / 1e9
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check", "nbval-check-output"]
-for stride, bits, expected in ((1, 32, 233.02), (4, 16, 7.28)):
-    got = store_gigabytes(10_582, 21, 512, stride, bits)
-    assert abs(got - expected) < 0.01, f"exercise 5.1: expected {expected} GB, got {got:.2f}"
-    print(f"stride {stride}, {bits} bits: {got:.2f} GB")
+with checks.exercise("5.1"):
+    for stride, bits, expected in ((1, 32, 233.02), (4, 16, 7.28)):
+        got = store_gigabytes(10_582, 21, 512, stride, bits)
+        assert abs(got - expected) < 0.01, f"expected {expected} GB, got {got:.2f}"
+        print(f"stride {stride}, {bits} bits: {got:.2f} GB")
 
 # %% [markdown]
-# **2. Implement: confidence that does not overflow.** From logits of shape (N, C, h, w) compute the
+# ### 2. Implement: confidence that does not overflow
+#
+# From logits of shape (N, C, h, w) compute the
 # largest softmax probability at each position, in plain NumPy. Mind large logits: $e^{1000}$ is
 # infinite, and infinite by infinite is NaN. (Softmax does not change when a constant is
 # subtracted.)
+#
+# [A solution](solutions/05_ancillary_logits.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def softmax_confidence(logits: np.ndarray) -> np.ndarray:
     """The largest probability at each position: (N, C, h, w) to (N, h, w)."""
-    below_largest = logits - logits.max(axis=1, keepdims=True)
-    return 1 / np.exp(below_largest).sum(axis=1)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
@@ -520,29 +528,35 @@ def reference_confidence(logits: np.ndarray) -> np.ndarray:
 
 
 huge = np.array([1000.0, 0.0, -1000.0, 5.0]).reshape(1, 4, 1, 1)
-checks.same("5.2, huge logits", softmax_confidence, reference_confidence, huge)
-checks.same("5.2, the store", softmax_confidence, reference_confidence, exact.double().numpy())
+with checks.exercise("5.2"):
+    checks.same(softmax_confidence(huge), reference_confidence(huge), "huge logits")
+    checks.same(softmax_confidence(exact.double().numpy()), reference_confidence(exact.double().numpy()), "the store")
 
 # %% [markdown]
-# **3. Investigate: the most confident mistake.** Score each picture by the confidence of its wrong
+# ### 3. Investigate: the most confident mistake
+#
+# Score each picture by the confidence of its wrong
 # pixels, summed over them, and find the picture with the highest score. Look at it and at the next
 # few. Do they have something in common: many objects, one class, the edge of the picture?
+#
+# [A solution](solutions/05_ancillary_logits.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def most_confident_mistake(confidence: np.ndarray, wrong: np.ndarray) -> int:
     """The number of the picture with the largest sum of confidence over its wrong pixels."""
-    return int((confidence * wrong).sum(axis=(1, 2)).argmax())
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 toy_confidence = np.array([[[0.9, 0.9]], [[0.6, 0.5]], [[0.99, 0.3]]])
 toy_wrong = np.array([[[True, False]], [[True, True]], [[True, False]]])
-found = most_confident_mistake(toy_confidence, toy_wrong)
-assert found == 1, f"exercise 5.3: expected picture 1 of the toy example, got {found}"
-found = most_confident_mistake(confidence, wrong)
-print(f"picture {found}, {data.unlabelled.names[found]}: "
-      f"{int(wrong[found].sum())} wrong pixels, "
-      f"boxes of {', '.join(classes[c] for c in unlabelled_boxes[found].classes)}")
+with checks.exercise("5.3"):
+    found = most_confident_mistake(toy_confidence, toy_wrong)
+    assert found == 1, f"expected picture 1 of the toy example, got {found}"
+    found = most_confident_mistake(confidence, wrong)
+    print(f"picture {found}, {data.unlabelled.names[found]}: "
+          f"{int(wrong[found].sum())} wrong pixels, "
+          f"boxes of {', '.join(classes[c] for c in unlabelled_boxes[found].classes)}")
 
 # %% [markdown]
 # ## Quiz

@@ -626,25 +626,25 @@ widgets.AlphaExplorer(
 # where both margins are taken between these two classes, each as a positive number. (Assume that
 # no third class interferes.) Then write the function. Its arguments are the two models'
 # probabilities of one pixel.
+#
+# [A solution](solutions/06_self_correction.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def flip_alpha(p: Tensor, p_ancillary: Tensor) -> float:
     """The alpha at which q changes sides between the primary's class and the ancillary's.
 
     Args:
         p, p_ancillary: probabilities (C,) of one pixel whose most likely classes differ.
     """
-    mine, theirs = int(p.argmax()), int(p_ancillary.argmax())
-    margin = p[mine].log() - p[theirs].log()
-    margin_ancillary = p_ancillary[theirs].log() - p_ancillary[mine].log()
-    return float(margin / margin_ancillary)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-flip = flip_alpha(p, p_ancillary)
-checks.same("6.1", flip_alpha, lambda *_: np.log(0.80 / 0.18) / np.log(0.72 / 0.20), p, p_ancillary)
-assert int(closed_form(0.99 * flip).argmax()) == 0, "just below, the primary's class should win"
-assert int(closed_form(1.01 * flip).argmax()) == 1, "just above, the ancillary's class should win"
+with checks.exercise("6.1"):
+    flip = flip_alpha(p, p_ancillary)
+    checks.same(flip_alpha(p, p_ancillary), 1.164506)
+    assert int(closed_form(0.99 * flip).argmax()) == 0, "just below, the primary's class should win"
+    assert int(closed_form(1.01 * flip).argmax()) == 1, "just above, the ancillary's class should win"
 
 # %% [markdown]
 # ### 2. Implement: the other mean
@@ -653,17 +653,21 @@ assert int(closed_form(1.01 * flip).argmax()) == 1, "just above, the ancillary's
 # \alpha\,\mathrm{KL}(p_\mathrm{anc} \,\|\,q)$. The same three steps lead to the *arithmetic* mean
 # $q = (p + \alpha\,p_\mathrm{anc})/(1+\alpha)$. Implement it for logits. It returns
 # probabilities.
+#
+# [A solution](solutions/06_self_correction.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def arithmetic_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
     """The weighted arithmetic mean of both opinions: probabilities (B, C, h, w)."""
-    return (logits.softmax(dim=1) + alpha * logits_ancillary.softmax(dim=1)) / (1 + alpha)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 one_pixel = (p.log()[None, :, None, None], p_ancillary.log()[None, :, None, None])
-expected = ((p + 0.5 * p_ancillary) / 1.5)[None, :, None, None]
-checks.same("6.2", arithmetic_correction, lambda *_: expected, *one_pixel, 0.5)
+with checks.exercise("6.2"):
+    q = arithmetic_correction(*one_pixel, 0.5)
+    checks.same(q.flatten(), (0.6, 0.36, 0.04), "our pixel")
+    checks.same(q.shape, (1, 3, 1, 1), "the shape")
 
 # %% [markdown]
 # Which mean makes the better labels? The next cell scores both at $\alpha = 0.5$ on the unlabelled
@@ -678,10 +682,11 @@ def arithmetic_miou(s: int) -> float:
 
 
 geometric = [label_scores[s][ALPHAS.index(0.5)] for s in profile.seeds]
-arithmetic = [arithmetic_miou(s) for s in profile.seeds]
-difference = paired_interval(arithmetic, geometric)
-print(f"arithmetic minus geometric: {difference.mean:+.1f} points "
-      f"({difference.low:+.1f} to {difference.high:+.1f}): {difference.verdict}")
+with checks.after("6.2"):
+    arithmetic = [arithmetic_miou(s) for s in profile.seeds]
+    difference = paired_interval(arithmetic, geometric)
+    print(f"arithmetic minus geometric: {difference.mean:+.1f} points "
+          f"({difference.low:+.1f} to {difference.high:+.1f}): {difference.verdict}")
 
 # %% [markdown]
 # ### 3. Investigate: an overconfident primary
@@ -690,20 +695,23 @@ print(f"arithmetic minus geometric: {difference.mean:+.1f} points "
 # Which $\alpha$ applied to the *original* logits gives the same most likely classes as $\alpha =
 # 1$ applied to the inflated ones? Write the rule for any $t$ and $\alpha$. What does it say
 # about choosing $\alpha$ for a model whose confidence cannot be trusted?
+#
+# [A solution](solutions/06_self_correction.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def equivalent_alpha(alpha: float, t: float) -> float:
     """The alpha that gives, on logits l, the same winners as ``alpha`` gives on t * l."""
-    return alpha / t
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 generator = torch.Generator().manual_seed(63)
 noise, noise_ancillary = (torch.randn(1, 4, 20, 20, generator=generator) for _ in range(2))
 inflated = linear_correction(2 * noise, noise_ancillary, 1.0).argmax(dim=1)
-original = linear_correction(noise, noise_ancillary, equivalent_alpha(1.0, 2.0)).argmax(dim=1)
-assert torch.equal(inflated, original), "divide t * l + alpha * l_anc by t: what is alpha now?"
-print("✓ exercise 6.3: overconfidence and a smaller alpha are the same thing")
+with checks.exercise("6.3"):
+    original = linear_correction(noise, noise_ancillary, equivalent_alpha(1.0, 2.0)).argmax(dim=1)
+    assert torch.equal(inflated, original), "divide t * l + alpha * l_anc by t: what is alpha now?"
+    print("overconfidence and a smaller alpha are the same thing")
 
 # %% [markdown]
 # ## Quiz

@@ -465,19 +465,22 @@ tables.results_table([row(name, "linear") for name in ("constant", "slow")])
 # From which share of the training on does the primary count for more than the ancillary, if
 # $\alpha$ falls in a straight line from `start` to `end`, which it reaches at `until`? Assume
 # `start > 1 > end`.
+#
+# [A solution](solutions/07_primary_training.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def louder_from(start: float, end: float, until: float) -> float:
     """The share of the training (0 .. 1) at which alpha passes 1."""
-    return until * (start - 1) / (start - end)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for until in (0.3, 1.0):
-    moment = louder_from(30.0, 0.5, until)
-    schedule = AlphaSchedule(30.0, 0.5, until)
-    assert abs(schedule.at(moment) - 1) < 1e-6, f"at {moment:.3f}, alpha is {schedule.at(moment)}"
-    print(f"✓ exercise 7.1: falling by {until:.0%}, the primary is louder from {moment:.1%} on")
+with checks.exercise("7.1"):
+    for until in (0.3, 1.0):
+        moment = louder_from(30.0, 0.5, until)
+        schedule = AlphaSchedule(30.0, 0.5, until)
+        assert abs(schedule.at(moment) - 1) < 1e-6, f"at {moment:.3f}, alpha is {schedule.at(moment)}"
+        print(f"falling by {until:.0%}, the primary is louder from {moment:.1%} on")
 
 # %% [markdown]
 # ### 2. Implement: a schedule with another shape
@@ -485,18 +488,19 @@ for until in (0.3, 1.0):
 # A straight line in $\alpha$ spends most of its way at weights near one. Let $\alpha$ fall by a
 # constant *factor* in equal times instead: a straight line on the logarithmic axis. After
 # `until` it holds its end value.
+#
+# [A solution](solutions/07_primary_training.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def geometric_alpha(progress: float, start: float, end: float, until: float) -> float:
     """Alpha that falls from ``start`` to ``end`` by equal factors until ``until``, then holds."""
-    if progress >= until:
-        return end
-    return start * (end / start) ** (progress / until)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for done, expected in {0.0: 8.0, 0.25: 2.0, 0.5: 0.5, 0.9: 0.5}.items():
-    checks.same("7.2", geometric_alpha, lambda *_, e=expected: e, done, 8.0, 0.5, 0.5)
+with checks.exercise("7.2"):
+    for done, expected in {0.0: 8.0, 0.25: 2.0, 0.5: 0.5, 0.9: 0.5}.items():
+        checks.same(geometric_alpha(done, 8.0, 0.5, 0.5), expected)
 
 # %% [markdown]
 # The library has it as `AlphaSchedule(shape="geometric")`, beside `"cosine"` and `"constant"`. To
@@ -510,17 +514,20 @@ for done, expected in {0.0: 8.0, 0.25: 2.0, 0.5: 0.5, 0.9: 0.5}.items():
 # pixel as half the sum of the absolute values: 0 where $p = q$, 1 where they exclude each other.
 # The cell after the check compares uncorrected and corrected labels where primary and ancillary
 # disagree, and where they agree.
+#
+# [A solution](solutions/07_primary_training.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def pull(logits: Tensor, target: Tensor) -> Tensor:
     """Half the sum over classes of |p - q|, (B, h, w); both arguments are (B, C, h, w)."""
-    return (logits.softmax(dim=1) - target).abs().sum(dim=1) / 2
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 sure = torch.tensor([[20.0, 0.0], [0.0, 20.0]]).reshape(2, 2, 1, 1)
 car = torch.tensor([[1.0, 0.0], [1.0, 0.0]]).reshape(2, 2, 1, 1)
-checks.same("7.3", pull, lambda *_: np.array([0.0, 1.0]).reshape(2, 1, 1), sure, car)
+with checks.exercise("7.3"):
+    checks.same(pull(sure, car), np.array([0.0, 1.0]).reshape(2, 1, 1))
 
 # %% tags=["check"]
 logits_ancillary = stored.float()
@@ -531,10 +538,11 @@ targets = {
     "uncorrected": logits_ancillary.softmax(dim=1),
     "corrected": linear_correction(logits, logits_ancillary, end).softmax(dim=1),
 }
-for name, target in targets.items():
-    force = pull(logits, target)
-    print(f"{name:<12} mean pull where they agree {force[~disagree].mean():.3f}, "
-          f"where they disagree {force[disagree].mean():.3f}")
+with checks.after("7.3"):
+    for name, target in targets.items():
+        force = pull(logits, target)
+        print(f"{name:<12} mean pull where they agree {force[~disagree].mean():.3f}, "
+              f"where they disagree {force[disagree].mean():.3f}")
 
 # %% [markdown]
 # ## Quiz

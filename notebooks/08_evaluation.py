@@ -33,11 +33,11 @@ device = None  # "cpu" to stay on the CPU; None takes the best device there is
 # %% tags=["nbval-ignore-output"]
 
 import numpy as np
-from scipy import stats
+from scipy import stats  # noqa: F401 (for your answer to exercise 2)
 from scipy.ndimage import distance_transform_edt
 
 from semiseg_lib import (
-    Data, Evaluation, Sizes, VOID, chapter, checks, enlarge, evaluate_labels,
+    VOID, Data, Evaluation, Sizes, chapter, checks, enlarge, evaluate_labels,
     evaluate_unlabelled, evaluation, experiments, paired_interval, plots,
     predict, recipes, resolve, self_correction as story, studies, tables,
 )
@@ -633,8 +633,10 @@ tables.results_table(rows)
 # Suppose that a mask takes `ratio` times as long to draw as the boxes of a picture. A value of 8
 # is an *assumption* that is easy to change; measure your own annotators. How many masks could
 # have been drawn in the time that went into all masks and boxes?
+#
+# [A solution](solutions/08_evaluation.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def worth_in_masks(masks: int, unlabelled: int, ratio: float = 8.0) -> float:
     """Annotation time in units of one mask; every picture, masked or not, also got boxes.
 
@@ -643,12 +645,13 @@ def worth_in_masks(masks: int, unlabelled: int, ratio: float = 8.0) -> float:
         unlabelled: pictures with boxes only.
         ratio: the time of one mask over the time of one picture's boxes.
     """
-    return masks + (masks + unlabelled) / ratio
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check", "nbval-check-output"]
-checks.same("8.1", worth_in_masks, lambda *_: 24 + 824 / 8, 24, 800, 8.0)
-checks.same("8.1", worth_in_masks, lambda *_: 24 + 824 / 20, 24, 800, 20.0)
+with checks.exercise("8.1"):
+    checks.same(worth_in_masks(24, 800, 8.0), 127)
+    checks.same(worth_in_masks(24, 800, 20.0), 65.2)
 
 # %% [markdown]
 # A fair comparison at equal annotation time would train the supervised model on *that* many
@@ -659,22 +662,19 @@ checks.same("8.1", worth_in_masks, lambda *_: 24 + 824 / 20, 24, 800, 20.0)
 # Write the interval that every verdict in this chapter rests on. For $n$ differences with mean
 # $\bar d$ and sample standard deviation $s$ it is $\bar d \pm t\, s / \sqrt{n}$, where $t$ is
 # the 97.5 % quantile of Student's distribution with $n - 1$ degrees of freedom (`stats.t.ppf`).
+#
+# [A solution](solutions/08_evaluation.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def interval_of_differences(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """Low and high end of the 95 % t interval for the mean of a − b, paired by position."""
-    differences = np.asarray(a) - np.asarray(b)
-    number = len(differences)
-    half = stats.t.ppf(0.975, number - 1) * differences.std(ddof=1) / np.sqrt(number)
-    return differences.mean() - half, differences.mean() + half
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 first, second = np.array([75.1, 73.0, 76.4]), np.array([72.2, 71.1, 73.1])
-checks.same(
-    "8.2", interval_of_differences,
-    lambda a, b: paired_interval(a, b)[1:3], first, second
-)
+with checks.exercise("8.2"):
+    checks.same(interval_of_differences(first, second), (0.908663, 4.491337))
 
 # %% [markdown]
 # ### 3. Investigate: how many seeds?
@@ -682,21 +682,21 @@ checks.same(
 # Your differences have a standard deviation of `sd` points from seed to seed, and you want to
 # see an effect of `effect` points. How many seeds until the half-width of the interval falls
 # below the effect? Plan this *before* the experiment.
+#
+# [A solution](solutions/08_evaluation.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def seeds_needed(sd: float, effect: float) -> int:
     """The smallest number of seeds (at least 2) whose interval's half-width is below ``effect``."""
-    number = 2
-    while stats.t.ppf(0.975, number - 1) * sd / np.sqrt(number) >= effect:
-        number += 1
-    return number
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check", "nbval-check-output"]
-for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7), (1.0, 0.5, 18)):
-    answer = seeds_needed(sd, effect)
-    assert answer == expected, f"sd {sd}, effect {effect}: expected {expected}, got {answer}"
-    print(f"✓ sd {sd}, effect {effect}: {answer} seeds")
+with checks.exercise("8.3"):
+    for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7), (1.0, 0.5, 18)):
+        answer = seeds_needed(sd, effect)
+        assert answer == expected, f"sd {sd}, effect {effect}: expected {expected}, got {answer}"
+        print(f"sd {sd}, effect {effect}: {answer} seeds")
 
 # %% [markdown]
 # ## Quiz

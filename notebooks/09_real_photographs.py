@@ -607,11 +607,13 @@ for finding in datasets.audit.audit_layout(layout).findings:
 #
 # The published rate, 0.007, is meant for 16 pictures a step. Your GPU holds 6, and you add up
 # the gradients of 2 passes. Write the rule, and say which rate that gives.
+#
+# [A solution](solutions/09_real_photographs.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def rate_for(rate: float, meant_for: int, pictures: int, passes: int) -> float:
     """The learning rate in proportion to the pictures of one optimiser step."""
-    return rate * pictures * passes / meant_for
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
@@ -622,7 +624,8 @@ def library_rate(rate: float, meant_for: int, pictures: int, passes: int) -> flo
     return config.learning_rate
 
 
-checks.same("9.1", rate_for, library_rate, 0.007, 16, 6, 2)
+with checks.exercise("9.1"):
+    checks.same(rate_for(0.007, 16, 6, 2), library_rate(0.007, 16, 6, 2))
 
 # %% [markdown]
 # ### 2. Implement: a box goes along
@@ -631,17 +634,13 @@ checks.same("9.1", rate_for, library_rate, 0.007, 16, 6, 2)
 # width), cut a window of `view.size` (height, width) whose corner is at `view.top`, `view.left`,
 # and mirror it if `view.flip`. Move boxes `(x1, y1, x2, y2)` along, and clip them to the view. The
 # check compares the pixels that your boxes cover with the library's box maps of the view.
+#
+# [A solution](solutions/09_real_photographs.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def moved_boxes(coordinates: np.ndarray, view: View) -> np.ndarray:
     """Boxes (N, 4) as x1, y1, x2, y2 in the view's pixels."""
-    x = coordinates[:, [0, 2]] * view.scaled[1] / view.source[1] - view.left
-    y = coordinates[:, [1, 3]] * view.scaled[0] / view.source[0] - view.top
-    height, width = view.size
-    if view.flip:
-        x = width - x[:, ::-1]
-    x, y = x.clip(0, width), y.clip(0, height)
-    return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
@@ -660,9 +659,10 @@ def library_covered(coordinates: np.ndarray, view: View) -> np.ndarray:
 
 test_boxes = np.array([[10, 5, 60, 50], [30, 20, 90, 70]], np.float32)
 mirrored = View((80, 100), scaled=(120, 150), top=10, left=20, size=(96, 96), flip=True)
-checks.same("9.2", covered, library_covered, test_boxes, mirrored)
-padded = View((80, 100), scaled=(40, 50), top=-28, left=-23, size=(96, 96))
-checks.same("9.2", covered, library_covered, test_boxes, padded)
+with checks.exercise("9.2"):
+    checks.same(covered(test_boxes, mirrored), library_covered(test_boxes, mirrored))
+    padded = View((80, 100), scaled=(40, 50), top=-28, left=-23, size=(96, 96))
+    checks.same(covered(test_boxes, padded), library_covered(test_boxes, padded))
 
 # %% [markdown]
 # ### 3. Investigate: how large is the store?
@@ -670,18 +670,21 @@ checks.same("9.2", covered, library_covered, test_boxes, padded)
 # VOC with SBD has 10,582 pictures, typically 375 by 500, and 21 classes. One public
 # re-implementation writes float32 logits of 256 by 256 a picture. Ours have stride 4, and for
 # photographs one byte each. How many bytes does a picture take, and how many times less?
+#
+# [A solution](solutions/09_real_photographs.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def stored_bytes(height: int, width: int, classes: int, stride: int, bytes_each: int) -> int:
     """The size of one picture's logits, (C, ceil(H/stride), ceil(W/stride))."""
-    return classes * -(-height // stride) * -(-width // stride) * bytes_each
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-checks.same("9.3", stored_bytes, lambda *_: 21 * 94 * 125, 375, 500, 21, 4, 1)
-ours, raw = stored_bytes(375, 500, 21, 4, 1), stored_bytes(256, 256, 21, 1, 4)
-print(f"a picture: {ours / 1e6:.2f} MB against {raw / 1e6:.2f} MB, {raw / ours:.0f} times less")
-print(f"all:       {10_582 * ours / 1e9:.1f} GB against {10_582 * raw / 1e9:.1f} GB")
+with checks.exercise("9.3"):
+    checks.same(stored_bytes(375, 500, 21, 4, 1), 246_750)
+    ours, raw = stored_bytes(375, 500, 21, 4, 1), stored_bytes(256, 256, 21, 1, 4)
+    print(f"a picture: {ours / 1e6:.2f} MB against {raw / 1e6:.2f} MB, {raw / ours:.0f} times less")
+    print(f"all:       {10_582 * ours / 1e9:.1f} GB against {10_582 * raw / 1e9:.1f} GB")
 
 # %% [markdown]
 # ## Quiz

@@ -826,18 +826,21 @@ for name, path in paths.items():
 #
 # How many weights and biases does a module with $C$ classes and `width` hidden channels have? How
 # many is that for VOC ($C = 21$) at width 128?
+#
+# [A solution](solutions/10_convolutional_self_correction.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def module_size(classes: int, width: int) -> int:
     """Weights and biases of two 3x3 convolutions: 2 C -> width -> C."""
-    return (2 * classes * 9 + 1) * width + (width * 9 + 1) * classes
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for classes, width in ((21, 128), (5, 32)):
-    correction = self_correcting.ConvCorrection(classes, width)
-    size = sum(one.numel() for one in correction.parameters())
-    checks.same("10.1", module_size, lambda *_, s=size: s, classes, width)
+with checks.exercise("10.1"):
+    for classes, width in ((21, 128), (5, 32)):
+        correction = self_correcting.ConvCorrection(classes, width)
+        size = sum(one.numel() for one in correction.parameters())
+        checks.same(module_size(classes, width), size)
 
 # %% [markdown]
 # ### 2. Implement: start at any alpha
@@ -846,26 +849,24 @@ for classes, width in ((21, 128), (5, 32)):
 # fresh module what makes it linear correction with any $\alpha$. Its channels 0 to $C - 1$ carry
 # $\mathrm{ReLU}(m_c)$ and the next $C$ carry $\mathrm{ReLU}(-m_c)$, each with weights 0.5 for
 # both models at the centre of the kernel, `[1, 1]`. Write into `module.hidden.weight.data`.
+#
+# [A solution](solutions/10_convolutional_self_correction.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def start_at(
     module: self_correcting.ConvCorrection, classes: int, alpha: float
 ) -> self_correcting.ConvCorrection:
     """The same fresh module, set to linear correction with ``alpha``."""
-    weight = module.hidden.weight.data
-    for label in range(classes):
-        for channel, sign in ((label, 1), (classes + label, -1)):
-            weight[channel, label, 1, 1] = sign / (1 + alpha)
-            weight[channel, classes + label, 1, 1] = sign * alpha / (1 + alpha)
-    return module
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 pair = (logits_any, logits_ancillary[:4])
-for alpha in (0.5, 30.0):
-    begun = self_correcting.ConvCorrection(count, width=32)
-    begun = start_at(begun, count, alpha)
-    checks.same("10.2", begun, lambda a, b, x=alpha: linear_correction(a, b, x), *pair)
+with checks.exercise("10.2"):
+    for alpha in (0.5, 30.0):
+        begun = self_correcting.ConvCorrection(count, width=32)
+        begun = start_at(begun, count, alpha)
+        checks.same(begun(*pair), linear_correction(*pair, alpha))
 
 # %% [markdown]
 # ### 3. Investigate: how far does it see?
@@ -874,30 +875,29 @@ for alpha in (0.5, 30.0):
 # gradients: sum the absolute gradient of the central output over all input channels, and count
 # the rows and columns in which it is not zero. Predict the answer for the fresh module, for the
 # trained one, and for its folded copy. The maps are odd in size, `(1, C, n, n)`.
+#
+# [A solution](solutions/10_convolutional_self_correction.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def window(
     module: self_correcting.ConvCorrection, logits: Tensor,
     logits_ancillary: Tensor,
 ) -> tuple[int, int]:
     """Rows and columns of the inputs on which the central output pixel depends."""
-    inputs = [one.clone().requires_grad_() for one in (logits, logits_ancillary)]
-    middle = logits.shape[-1] // 2
-    module(*inputs)[..., middle, middle].sum().backward()
-    reached = sum(one.grad.abs().sum(dim=(0, 1)) for one in inputs) > 0
-    return int(reached.any(dim=1).sum()), int(reached.any(dim=0).sum())
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 noise = torch.Generator().manual_seed(103)
 maps = [torch.randn(1, count, 11, 11, generator=noise) for _ in range(2)]
-for name, one, expected in (
-    ("fresh", self_correcting.ConvCorrection(count, width=32), (1, 1)),
-    ("trained", module, (5, 5)),
-    ("folded", folded(module), (1, 1)),
-):
-    checks.same("10.3", window, lambda *_, e=expected: e, one, *maps)
-    print(f"  {name}: {expected[0]} × {expected[1]}")
+with checks.exercise("10.3"):
+    for name, one, expected in (
+        ("fresh", self_correcting.ConvCorrection(count, width=32), (1, 1)),
+        ("trained", module, (5, 5)),
+        ("folded", folded(module), (1, 1)),
+    ):
+        checks.same(window(one, *maps), expected)
+        print(f"  {name}: {expected[0]} × {expected[1]}")
 
 # %% [markdown]
 # ## Quiz

@@ -40,7 +40,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from PIL import Image
-from scipy import stats
+from scipy import stats  # noqa: F401 (for your answer to exercise 3)
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
@@ -48,7 +48,7 @@ from torch.nn import functional
 
 # %% tags=["nbval-ignore-output"]
 from semiseg_lib import (
-    ModelConfig, VOID, batches, chapter, checks, confidence_counts, core,
+    VOID, ModelConfig, batches, chapter, checks, confidence_counts, core,
     draw_view, models, paired_interval, plots, predict, predict_logits,
     predict_part, predict_probabilities, pseudo_labelling, published, recipes,
     resolve, self_correction, studies, tables, widgets,
@@ -868,18 +868,21 @@ tables.results_table(published.recipe_table("pseudo-label", "camvid"))
 # The published recipe counts epochs; this book counts steps. How many steps are so many epochs, if
 # the last, smaller batch of an epoch is kept? The check compares with the `paper` profile: 400
 # epochs for the first teacher, 200 for a student's fine-tuning, 12 of 367 pictures a step.
+#
+# [A solution](solutions/11_pseudo_labelling.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def steps(epochs: int, pictures: int, batch: int) -> int:
     """Steps of so many epochs; the last batch of an epoch may be smaller."""
-    return epochs * -(-pictures // batch)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for epochs, expected in (
-    (400, paper.train_supervised.steps), (200, paper.rounds.finetune.steps)
-):
-    checks.same("11.1", steps, lambda *_, e=expected: e, epochs, 367, 12)
+with checks.exercise("11.1"):
+    for epochs, expected in (
+        (400, paper.train_supervised.steps), (200, paper.rounds.finetune.steps)
+    ):
+        checks.same(steps(epochs, 367, 12), expected)
 
 # %% [markdown]
 # ### 2. Implement: a threshold for each class
@@ -887,30 +890,24 @@ for epochs, expected in (
 # Write the thresholds of class-balanced selection: for each class, the largest threshold that still
 # keeps at least `share` of the pixels called so. `confidence` and `labels` are flat. Round down to
 # a hundred-thousandth, as the library does. Every class occurs.
+#
+# [A solution](solutions/11_pseudo_labelling.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def class_thresholds(
     confidence: np.ndarray, labels: np.ndarray, classes: int, share: float
 ) -> np.ndarray:
     """For each class the confidence that ``share`` of its pixels reach, (C,)."""
-    found = []
-    for label in range(classes):
-        sure_first = np.sort(confidence[labels == label])[::-1]
-        least = sure_first[max(int(np.ceil(share * len(sure_first))) - 1, 0)]
-        found.append(np.floor(100_000 * least) / 100_000)
-    return np.array(found)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 noise = torch.Generator().manual_seed(112)
 maps = (3 * torch.randn(4, 3, 40, 40, generator=noise, dtype=torch.float64)).softmax(dim=1)
 confidence, called_so = (one.flatten().numpy() for one in maps.max(dim=1))
-for share in (0.2, 0.5, 1.0):
-    checks.same(
-        "11.2", class_thresholds,
-        lambda *a: pseudo_label.balanced_thresholds(maps, 3, a[-1]),
-        confidence, called_so, 3, share,
-    )
+with checks.exercise("11.2"):
+    for share in (0.2, 0.5, 1.0):
+        checks.same(class_thresholds(confidence, called_so, 3, share), pseudo_label.balanced_thresholds(maps, 3, share))
 
 # %% [markdown]
 # ### 3. Investigate: what is choosing on the test set worth?
@@ -921,23 +918,25 @@ for share in (0.2, 0.5, 1.0):
 # over `pictures` test pictures, minus the true score. Hint: for a whole number $k \ge 0$,
 # $\mathbb{E}[\max] = \sum_{k \ge 0} \big(1 - F(k)^m\big)$, with the distribution function $F$ of
 # one score and $m$ checkpoints.
+#
+# [A solution](solutions/11_pseudo_labelling.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def flattery(checkpoints: int, pictures: int, right: float) -> float:
     """Points by which the best of equal checkpoints is flattered by its own test score."""
-    reached = stats.binom.cdf(np.arange(pictures), pictures, right)
-    return 100 * float((1 - reached**checkpoints).sum() / pictures - right)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 draws = np.random.default_rng(113)
-for checkpoints, pictures in ((1, 100), (20, 500), (210, 10_000)):
-    best = draws.binomial(pictures, 0.8, (4000, checkpoints)).max(axis=1)
-    simulated = 100 * (best.mean() / pictures - 0.8)
-    answer = flattery(checkpoints, pictures, 0.8)
-    assert abs(answer - simulated) < 0.3, f"simulated {simulated:.2f}, got {answer:.2f}"
-    print(f"✓ exercise 11.3: best of {checkpoints:3} on {pictures:6,} pictures: "
-          f"{answer + 0:+.1f} points")
+with checks.exercise("11.3"):
+    for checkpoints, pictures in ((1, 100), (20, 500), (210, 10_000)):
+        best = draws.binomial(pictures, 0.8, (4000, checkpoints)).max(axis=1)
+        simulated = 100 * (best.mean() / pictures - 0.8)
+        answer = flattery(checkpoints, pictures, 0.8)
+        assert abs(answer - simulated) < 0.3, f"simulated {simulated:.2f}, got {answer:.2f}"
+        print(f"best of {checkpoints:3} on {pictures:6,} pictures: "
+              f"{answer + 0:+.1f} points")
 
 # %% [markdown]
 # Real checkpoints resemble each other, which makes the luck smaller. They also differ in quality,

@@ -842,24 +842,29 @@ tables.results_table([
 # After how many steps has the weight of one student in the teacher fallen to half of what it was
 # at first? (Assume that the first $1/(1-d)$ steps are over.) Write the function, then think about
 # $d = 0.999$ in a training of 600 steps.
+#
+# [A solution](solutions/12_consistency.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def half_life(decay: float) -> float:
     """Steps after which a student's weight in the moving average has halved."""
-    return np.log(0.5) / np.log(decay)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for decay, expected in {0.5: 1.0, 0.99: 68.9676, 0.999: 692.8}.items():
-    checks.same("12.1", half_life, lambda *_, e=expected: e, decay)
+with checks.exercise("12.1"):
+    for decay, expected in {0.5: 1.0, 0.99: 68.9676, 0.999: 692.8}.items():
+        checks.same(half_life(decay), expected)
 
 # %% [markdown]
 # ### 2. Implement: CutMix for a batch
 #
 # Paste the next picture of the batch into each one where the mask says so, and the first one into
 # the last. Do the same with the labels. Do *not* draw another mask for them.
+#
+# [A solution](solutions/12_consistency.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def cutmix(images: Tensor, labels: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Pictures and labels, mixed alike.
 
@@ -868,8 +873,7 @@ def cutmix(images: Tensor, labels: Tensor, masks: Tensor) -> tuple[Tensor, Tenso
         labels: (B, H, W).
         masks: bool (B, H, W), True where the next picture is pasted.
     """
-    pasted = torch.where(masks[:, None], images.roll(-1, dims=0), images)
-    return pasted, torch.where(masks, labels.roll(-1, dims=0), labels)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
@@ -878,9 +882,9 @@ generator = torch.Generator().manual_seed(2)
 some_images = torch.rand(3, 3, 8, 8, generator=generator)
 some_labels = torch.randint(0, 5, (3, 8, 8), generator=generator)
 mixed = batches.Mix(masks)
-for part, given in enumerate((some_images, some_labels)):
-    checks.same("12.2", lambda *a, p=part: cutmix(*a)[p], lambda *_, g=given: mixed(g),
-                some_images, some_labels, masks)
+with checks.exercise("12.2"):
+    for part, given in enumerate((some_images, some_labels)):
+        checks.same(cutmix(some_images, some_labels, masks)[part], mixed(given))
 
 # %% [markdown]
 # ### 3. Investigate: the threshold that you really have
@@ -888,17 +892,19 @@ for part, given in enumerate((some_images, some_labels)):
 # There are two classes, and a calibrated teacher. Its logits are multiplied by $t$. A pixel passes
 # the threshold $\tau$ on the inflated confidence. What must its *true* confidence be at least?
 # (Confidence $p$ means a margin of $\ln \frac{p}{1-p}$, and margins are what $t$ multiplies.)
+#
+# [A solution](solutions/12_consistency.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def true_threshold(threshold: float, t: float) -> float:
     """The calibrated confidence at which a teacher t times too sure just passes."""
-    margin = np.log(threshold / (1 - threshold)) / t
-    return 1 / (1 + np.exp(-margin))
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for t, expected in {1.0: 0.95, 3.0: 0.72739, 0.5: 0.99724}.items():
-    checks.same("12.3", true_threshold, lambda *_, e=expected: e, 0.95, t)
+with checks.exercise("12.3"):
+    for t, expected in {1.0: 0.95, 3.0: 0.72739, 0.5: 0.99724}.items():
+        checks.same(true_threshold(0.95, t), expected)
 
 # %% [markdown]
 # With more than two classes it is not exact, but nearly so, for few pixels waver between three. The
@@ -908,11 +914,12 @@ for t, expected in {1.0: 0.95, 3.0: 0.72739, 0.5: 0.99724}.items():
 
 # %% tags=["check"]
 inflated = confidence_counts(3 * logits, truth, data.classes)
-asked = round(200 * true_threshold(0.95, 3.0)) / 200  # the counts are exact at such steps
-print(f"times 3, threshold 0.95:      kept {inflated.overall_kept(0.95):.1%}, "
-      f"right {inflated.overall_accuracy(0.95):.1%}")
-print(f"as it is, threshold {asked:g}:   kept {counts.overall_kept(asked):.1%}, "
-      f"right {counts.overall_accuracy(asked):.1%}")
+with checks.after("12.3"):
+    asked = round(200 * true_threshold(0.95, 3.0)) / 200  # the counts are exact at such steps
+    print(f"times 3, threshold 0.95:      kept {inflated.overall_kept(0.95):.1%}, "
+          f"right {inflated.overall_accuracy(0.95):.1%}")
+    print(f"as it is, threshold {asked:g}:   kept {counts.overall_kept(asked):.1%}, "
+          f"right {counts.overall_accuracy(asked):.1%}")
 
 # %% [markdown]
 # ## Quiz

@@ -761,19 +761,22 @@ tables.results_table(rows or [{"100 masks": "not run yet"}])
 # Suppose that every pixel were covered by each of $n$ boxes with the same chance $p$,
 # independently. Which share of the picture shows the pasted one? (Exclusive or: covered by an odd
 # number of boxes.) Compare it with the share that you measured. Why is that one smaller still?
+#
+# [A solution](solutions/13_cross_pseudo_supervision.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def odd_share(chance: float, boxes: int) -> float:
     """The chance that a pixel lies in an odd number of boxes, 0 .. 1."""
-    return (1 - (1 - 2 * chance) ** boxes) / 2
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for chance, boxes, expected in (
-    (0.125, 1, 0.125), (0.5, 3, 0.5), (0.2, 2, 0.32), (1.0, 3, 1.0)
-):
-    checks.same("13.1", odd_share, lambda *_, e=expected: e, chance, boxes)
-print(f"  evenly spread: {odd_share(0.125, 3):.3f}, measured: {float(covered.mean()):.3f}")
+with checks.exercise("13.1"):
+    for chance, boxes, expected in (
+        (0.125, 1, 0.125), (0.5, 3, 0.5), (0.2, 2, 0.32), (1.0, 3, 1.0)
+    ):
+        checks.same(odd_share(chance, boxes), expected)
+    print(f"  evenly spread: {odd_share(0.125, 3):.3f}, measured: {float(covered.mean()):.3f}")
 
 # %% [markdown]
 # <details><summary>Why it is smaller still</summary>
@@ -788,26 +791,24 @@ print(f"  evenly spread: {odd_share(0.125, 3):.3f}, measured: {float(covered.mea
 # Write the cross loss of any number of students. Each learns the hard labels of **all others**,
 # with the mean over these teachers; the students' losses are added up. With two students it must
 # be the cross loss of CPS. Input: logits of each student, `(B, C, H, W)`.
+#
+# [A solution](solutions/13_cross_pseudo_supervision.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def cross_of_many(*students: Tensor) -> Tensor:
     """The sum over students of the mean loss on the others' hard labels."""
-    labels = [logits.argmax(dim=1) for logits in students]
-    total = 0
-    for number, logits in enumerate(students):
-        others = [one for place, one in enumerate(labels) if place != number]
-        total += sum(functional.cross_entropy(logits, one) for one in others) / len(others)
-    return total
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 noise = torch.Generator().manual_seed(132)
 one, two, three = (torch.randn(2, count, 8, 8, generator=noise) for _ in range(3))
 by_hand = sum(functional.cross_entropy(a, b.argmax(1)) for a, b in ((one, two), (two, one)))
-checks.same("13.2", cross_of_many, lambda *_: by_hand, one, two)
-checks.same("13.2", cross_of_many, lambda a, b, c: cross_of_many(c, a, b), one, two, three)
-unsure = [torch.zeros(1, count, 4, 4)] * 3
-checks.same("13.2", cross_of_many, lambda *_: 3 * np.log(count), *unsure)
+with checks.exercise("13.2"):
+    checks.same(cross_of_many(one, two), by_hand)
+    checks.same(cross_of_many(one, two, three), cross_of_many(three, one, two))
+    unsure = [torch.zeros(1, count, 4, 4)] * 3
+    checks.same(cross_of_many(*unsure), 3 * np.log(count))
 
 # %% [markdown]
 # ### 3. Investigate: what a twin can teach
@@ -816,21 +817,23 @@ checks.same("13.2", cross_of_many, lambda *_: 3 * np.log(count), *unsure)
 # Twins with *hard* labels do get one. Write a function that returns the gradient of a network's
 # loss in its logits when its twin labels the picture, with hard labels or with soft ones. Into
 # which direction does the hard one push? What happens if nothing else ever contradicts it?
+#
+# [A solution](solutions/13_cross_pseudo_supervision.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def gradient_from_twin(logits: Tensor, hard: bool) -> Tensor:
     """The gradient (B, C, H, W) of the mean cross-entropy with a twin's label."""
-    logits = logits.detach().requires_grad_()
-    target = logits.detach().argmax(dim=1) if hard else logits.detach().softmax(dim=1)
-    functional.cross_entropy(logits, target).backward()
-    return logits.grad
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-p, winner = one.softmax(dim=1), functional.one_hot(one.argmax(1), count).movedim(-1, 1)
-checks.same("13.3", gradient_from_twin, lambda *_: torch.zeros_like(one), one, False)
-checks.same("13.3", gradient_from_twin,
-            lambda *_: (p - winner) / p[:, 0].numel(), one, True)
+with checks.exercise("13.3"):
+    checks.same(gradient_from_twin(one, False), torch.zeros_like(one), "soft labels")
+    undecided = gradient_from_twin(torch.zeros(1, 2, 1, 1), True)
+    checks.same(undecided.flatten(), (-0.5, 0.5), "two classes, undecided")
+    hard = gradient_from_twin(one, True)
+    checks.same(hard.sum(dim=1), torch.zeros(2, 8, 8), "the sum over the classes")
+    checks.same(hard.argmin(dim=1), one.argmax(dim=1), "the class that gains")
 
 # %% [markdown]
 # <details><summary>What it means</summary>

@@ -719,16 +719,19 @@ tables.results_table(lines or [{"100 masks": "not run yet"}])
 # Corners may now lie at any pixel. The first crop's is at 0, the second's at $d$ pixels. Cells are
 # $s$ pixels wide. How many pixels lie between the centre of a cell of the second crop and the
 # nearest centre of a cell of the first?
+#
+# [A solution](solutions/14_context_aware_consistency.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def misfit(shift: int, stride: int) -> int:
     """Pixels between a cell's centre in one crop and the nearest centre in the other."""
-    return min(shift % stride, -shift % stride)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for shift, stride, expected in ((8, 4, 0), (2, 4, 2), (7, 8, 1), (13, 8, 3)):
-    checks.same("14.1", misfit, lambda *_, e=expected: e, shift, stride)
+with checks.exercise("14.1"):
+    for shift, stride, expected in ((8, 4, 0), (2, 4, 2), (7, 8, 1), (13, 8, 3)):
+        checks.same(misfit(shift, stride), expected)
 
 # %% [markdown]
 # With $d$ drawn evenly, the mean misfit is a quarter of a cell. The loss would ask a cell to look
@@ -739,21 +742,22 @@ for shift, stride, expected in ((8, 4, 0), (2, 4, 2), (7, 8, 1), (13, 8, 3)):
 # Given one anchor's similarities, already divided by $\tau$: `near` to its positive, and `far`, a
 # list, to its negatives. Return $-\log \frac{e^{near}}{e^{near} + \sum e^{far}}$. It must survive
 # similarities of 1000 and an empty list. (First try it with `math.exp` as written, to see it fail.)
+#
+# [A solution](solutions/14_context_aware_consistency.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def safe_contrast(near: float, far: list[float]) -> float:
     """The contrastive loss of one anchor."""
-    largest = max([near, *far])
-    total = sum(np.exp(value - largest) for value in [near, *far])
-    return float(largest + np.log(total) - near)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for near, far, expected in (
-    (1.0, [], 0.0), (0.0, [0.0], np.log(2)), (2.0, [2.0] * 7, np.log(8)),
-    (1000.0, [1000.0], np.log(2)), (-1000.0, [1000.0], 2000.0),
-):
-    checks.same("14.2", safe_contrast, lambda *_, e=expected: e, near, far)
+with checks.exercise("14.2"):
+    for near, far, expected in (
+        (1.0, [], 0.0), (0.0, [0.0], np.log(2)), (2.0, [2.0] * 7, np.log(8)),
+        (1000.0, [1000.0], np.log(2)), (-1000.0, [1000.0], 2000.0),
+    ):
+        checks.same(safe_contrast(near, far), expected)
 
 # %% [markdown]
 # ### 3. Investigate: what would all similarities weigh?
@@ -762,23 +766,25 @@ for near, far, expected in (
 # cells of 8 pixels. Suppose the crops overlap by half of a crop's area and all cells of the step
 # are negatives. How many gigabytes (10⁹ bytes, 4 a number) does **one** matrix of anchors times
 # negatives take, for one direction? And how many rows of it at a time stay below 0.5 GB?
+#
+# [A solution](solutions/14_context_aware_consistency.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def matrix_gigabytes(pictures: int, side: int, stride: int, shared: float) -> float:
     """One matrix of similarities in single precision, 10^9 bytes."""
-    cells = (side // stride) ** 2
-    return pictures * cells * shared * 2 * pictures * cells * 4 / 1e9
+    raise NotImplementedError("your turn")
 
 
 def rows_below(limit: float, pictures: int, side: int, stride: int) -> int:
     """Anchors at a time whose similarities with all negatives take at most ``limit`` GB."""
-    return int(limit * 1e9 // (4 * 2 * pictures * (side // stride) ** 2))
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for shape, expected in {(4, 720, 8, 0.5): 4.19904, (8, 320, 8, 0.5): 0.65536}.items():
-    checks.same("14.3", matrix_gigabytes, lambda *_, e=expected: e, *shape)
-checks.same("14.3", rows_below, lambda *_: 1929, 0.5, 4, 720, 8)
+with checks.exercise("14.3"):
+    for shape, expected in {(4, 720, 8, 0.5): 4.19904, (8, 320, 8, 0.5): 0.65536}.items():
+        checks.same(matrix_gigabytes(*shape), expected)
+    checks.same(rows_below(0.5, 4, 720, 8), 1929)
 
 # %% [markdown]
 # And that is one matrix. The loss keeps several of this size for the backward pass, for both

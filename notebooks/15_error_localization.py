@@ -784,21 +784,22 @@ tables.results_table(rows or [{"dataset": "not run yet"}])
 # Given the numbers of right and wrong pixels of a batch and the bound, return the share of the
 # whole weight that the wrong ones hold together. What is it as long as the bound is not reached?
 # And with 100 right pixels to 1 wrong one, and a bound of 10?
+#
+# [A solution](solutions/15_error_localization.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def share_of_the_wrong(right: int, wrong: int, balance: float) -> float:
     """The wrong pixels' part of all weight, 0 .. 1; 0 if there is no pixel."""
-    weight = min(max(right / max(wrong, 1), 1 / balance), balance)
-    total = right + weight * wrong
-    return weight * wrong / total if total else 0.0
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for given, expected in (
-    ((90, 10, 100.0), 0.5), ((100, 1, 10.0), 10 / 110), ((50, 0, 100.0), 0.0),
-    ((0, 50, 100.0), 1.0), ((10, 90, 100.0), 0.5),
-):
-    checks.same("15.1", share_of_the_wrong, lambda *_, e=expected: e, *given)
+with checks.exercise("15.1"):
+    for given, expected in (
+        ((90, 10, 100.0), 0.5), ((100, 1, 10.0), 0.0909091), ((50, 0, 100.0), 0.0),
+        ((0, 50, 100.0), 1.0), ((10, 90, 100.0), 0.5),
+    ):
+        checks.same(share_of_the_wrong(*given), expected)
 
 # %% [markdown]
 # ### 2. Implement: AUROC without sorting by hand
@@ -806,20 +807,22 @@ for given, expected in (
 # Write the AUROC from its meaning: over all pairs of a wrong and a right pixel, the share in which
 # the wrong one scores higher; a tie counts one half. Pairs of some hundred pixels fit a matrix.
 # Why does it not change if all scores are squared, as long as they are not negative?
+#
+# [A solution](solutions/15_error_localization.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def auroc(wrong: np.ndarray, score: np.ndarray) -> float:
     """The chance that a wrong pixel scores higher than a right one."""
-    above = score[wrong][:, None] - score[~wrong][None]
-    return float(((above > 0) + 0.5 * (above == 0)).mean())
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 rng = np.random.default_rng(15)
 some, their = rng.random(400) < 0.1, rng.integers(0, 30, 400) / 30
-checks.same("15.2", auroc, lambda *_: roc_auc_score(some, their), some, their)
-checks.same("15.2", auroc, lambda *_: auroc(some, their**2), some, their)
-checks.same("15.2", auroc, lambda *_: 0.5, some, np.zeros(400))
+with checks.exercise("15.2"):
+    checks.same(auroc(some, their), roc_auc_score(some, their))
+    checks.same(auroc(some, their), auroc(some, their**2))
+    checks.same(auroc(some, np.zeros(400)), 0.5)
 
 # %% [markdown]
 # ### 3. Investigate: a cheaper judge
@@ -828,26 +831,23 @@ checks.same("15.2", auroc, lambda *_: 0.5, some, np.zeros(400))
 # class** by confidence, as many pixels of a class as the error network keeps of it. Is the accuracy
 # of what it keeps above the error network's? What does the answer say about where the error
 # network's strength or weakness lies: between classes, or within them?
+#
+# [A solution](solutions/15_error_localization.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def class_by_class(keeps: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.ndarray:
     """Bool like ``keeps``: as many pixels of each predicted class, the surest."""
-    result = np.zeros_like(keeps)
-    for number in np.unique(labels):
-        mine = np.flatnonzero(labels == number)
-        wanted = int(keeps.flat[mine].sum())
-        order = np.argsort(-sure.flat[mine], kind="stable")
-        result.flat[mine[order[:wanted]]] = True
-    return result
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 tiny = (np.array([1, 0, 0, 1, 0, 0], bool), np.array([0, 0, 0, 1, 1, 1]),
        np.array([0.1, 0.9, 0.2, 0.3, 0.2, 0.8]))
-checks.same("15.3", class_by_class, lambda *_: np.array([0, 1, 0, 0, 0, 1], bool), *tiny)
-cheap = class_by_class(kept, judged_labels, sureness)
-for name, keeps in (("error network", kept), ("confidence, class by class", cheap)):
-    print(f"  {name:<27} {100 * (1 - missed[keeps & known].mean()):.1f} % right")
+with checks.exercise("15.3"):
+    checks.same(class_by_class(*tiny), np.array([0, 1, 0, 0, 0, 1], bool))
+    cheap = class_by_class(kept, judged_labels, sureness)
+    for name, keeps in (("error network", kept), ("confidence, class by class", cheap)):
+        print(f"  {name:<27} {100 * (1 - missed[keeps & known].mean()):.1f} % right")
 
 # %% [markdown]
 # <details><summary>What it says</summary>

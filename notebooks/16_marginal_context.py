@@ -33,12 +33,13 @@ device = None  # "cpu" to stay on the CPU; None takes the best device there is
 from dataclasses import replace
 
 import numpy as np
+from IPython.display import display
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from semiseg_lib import (
-    Data, DataConfig, Loader, VOID, chapter, checks, draw_mix, enlarge,
+    VOID, Data, DataConfig, Loader, chapter, checks, draw_mix, enlarge,
     methods, paired_interval, plots, predict_logits, published, recipes,
     resolve, semi_supervised, strong_view, studies, tables, widgets,
 )
@@ -782,19 +783,22 @@ tables.results_table([
 # Which $n$ leaves $p$ just as it is, for $0 < p < 1$ and $0 < E < 1$? Compare it with $p$ itself:
 # a neighbour who believes in the class *a little less* than the pixel does, does it pull up or
 # down?
+#
+# [A solution](solutions/16_marginal_context.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def break_even(p: float, expected: float) -> float:
     """The neighbour's probability that leaves p unchanged."""
-    return p * expected
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for p, share in ((0.8, 0.95), (0.3, 0.9), (0.99, 0.5)):
-    n = break_even(p, share)
-    pair = torch.tensor([[p, n]], dtype=torch.float64).view(1, 1, 1, 2)
-    unchanged = refine(pair, torch.tensor([share]), beta=1.0)[0, 0, 0, 0]
-    checks.same("16.1", lambda *_, u=unchanged: u, lambda *_, p=p: p, p, share)
+with checks.exercise("16.1"):
+    for p, share in ((0.8, 0.95), (0.3, 0.9), (0.99, 0.5)):
+        n = break_even(p, share)
+        pair = torch.tensor([[p, n]], dtype=torch.float64).view(1, 1, 1, 2)
+        unchanged = refine(pair, torch.tensor([share]), beta=1.0)[0, 0, 0, 0]
+        checks.same(unchanged, p)
 
 # %% [markdown]
 # <details><summary>Up or down?</summary>
@@ -810,8 +814,10 @@ for p, share in ((0.8, 0.95), (0.3, 0.9), (0.99, 0.5)):
 # pixels show a picture, return a map of the kept ones: exactly the share `dropped` of the *shown*
 # pixels lies at or below the threshold before refinement (rounded), and no padding is kept. With
 # nothing to drop, everything shown is kept.
+#
+# [A solution](solutions/16_marginal_context.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def kept_pixels(plain: Tensor, after: Tensor, shown: Tensor, dropped: float) -> Tensor:
     """Which pixels are learnt, bool (B, H, W).
 
@@ -820,9 +826,7 @@ def kept_pixels(plain: Tensor, after: Tensor, shown: Tensor, dropped: float) -> 
         shown: bool (B, H, W), False in padding.
         dropped: the share that is asked to be dropped, 0 .. 1.
     """
-    ordered = plain[shown].sort().values
-    rank = round(dropped * len(ordered))
-    return shown & (after > ordered[rank - 1]) if rank else shown.clone()
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
@@ -831,10 +835,11 @@ plain, after = torch.rand(2, 2, 8, 9, generator=noise)
 window = torch.ones(2, 8, 9, dtype=torch.bool)
 window[0, :3] = window[1, :, 5:] = False
 plain[0, :3] = -1.0  # a padding that would be dropped first
-for share in (0.0, 0.25, 0.4, 1.0):
-    checks.same("16.2", kept_pixels,
-                lambda b, a, s, d: s & (a > s4mc.threshold(b, s, d)),
-                plain, after, window, share)
+with checks.exercise("16.2"):
+    for share, counts in {0.0: (45, 40), 0.25: (34, 30), 0.4: (29, 25), 1.0: (0, 0)}.items():
+        kept = kept_pixels(plain, after, window, share)
+        checks.same(kept.sum(dim=(1, 2)), counts, f"kept of each picture at {share}")
+    checks.same(kept_pixels(plain, after, window, 0.4).nonzero().sum(dim=0), (25, 232, 171), "where")
 
 # %% [markdown]
 # ### 3. Investigate: the mean of the neighbours
@@ -842,25 +847,23 @@ for share in (0.0, 0.25, 0.4, 1.0):
 # Each class takes its own best neighbour, and so everybody's rivals rise at an outline. Replace the
 # maximum by the **mean** of the neighbours, $\tilde p = p + \beta\,(\bar n - p)$, a blur. (At the
 # border take the mean of those that there are.) The probabilities then add up to 1 again.
+#
+# [A solution](solutions/16_marginal_context.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def blurred(
     probabilities: Tensor, count: int = 4, beta: float = BETA
 ) -> Tensor:
     """Probabilities (B, C, H, W), moved by beta towards the mean of the neighbours."""
-    inside = torch.ones_like(probabilities[:, :1])
-    there = neighbours(inside, count).sum(dim=0)
-    mean = neighbours(probabilities, count).sum(dim=0) / there
-    return probabilities + beta * (mean - probabilities)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 some = torch.rand(2, 3, 6, 7, generator=noise).softmax(dim=1)
-checks.same("16.3", lambda *_: blurred(some).sum(dim=1), lambda *_: torch.ones(2, 6, 7))
-checks.same("16.3", lambda *_: blurred(torch.ones(1, 2, 4, 4)),
-            lambda *_: torch.ones(1, 2, 4, 4))
-checks.same("16.3", lambda *_: blurred(strip(0.2, 0.6, 0.4), beta=1.0)[0, 0, 0, 1],
-            lambda *_: 0.3)
+with checks.exercise("16.3"):
+    checks.same(blurred(some).sum(dim=1), torch.ones(2, 6, 7))
+    checks.same(blurred(torch.ones(1, 2, 4, 4)), torch.ones(1, 2, 4, 4))
+    checks.same(blurred(strip(0.2, 0.6, 0.4), beta=1.0)[0, 0, 0, 1], 0.3)
 
 # %% [markdown]
 # Is a blur a better witness? The next cell keeps the surest 60 % and 80 % by each rule, for the
@@ -876,16 +879,17 @@ def accuracy(s: int, sureness: Tensor, kept: float) -> float:
     return float((right & picked).sum() / picked.sum().clamp(min=1))
 
 
-rules = {"own margin": lambda one: one, "best neighbour": lambda one: refine(one, E),
-         "mean of neighbours": blurred}
-tables.results_table([
-    {"surest by": name, **{
-        f"right of the surest {share:.0%}":
-            [accuracy(s, s4mc.indicator(rule(beliefs_of[s])), share)
-             for s in profile.seeds]
-        for share in (0.6, 0.8)}}
-    for name, rule in rules.items()
-])
+with checks.after("16.3"):
+    rules = {"own margin": lambda one: one, "best neighbour": lambda one: refine(one, E),
+             "mean of neighbours": blurred}
+    display(tables.results_table([
+        {"surest by": name, **{
+            f"right of the surest {share:.0%}":
+                [accuracy(s, s4mc.indicator(rule(beliefs_of[s])), share)
+                 for s in profile.seeds]
+            for share in (0.6, 0.8)}}
+        for name, rule in rules.items()
+    ]))
 
 # %% [markdown]
 # ## Quiz

@@ -33,7 +33,7 @@ device = None  # "cpu" to stay on the CPU; None takes the best device there is
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
+from scipy import stats  # noqa: F401 (for your answer to exercise 3)
 
 from semiseg_lib import (
     chapter, checks, plots, published, recipes, studies, tables,
@@ -722,18 +722,21 @@ print("  ", says("more masks, fixmatch", "more masks"))
 #
 # There are `masks` masks and `boxes` pictures with boxes. The same hours would have given `other`
 # masks. How many times as long as a picture's boxes did a mask take?
+#
+# [A solution](solutions/17_comparison.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def break_even(masks: int, boxes: int, other: int) -> float:
     """The time of a mask over that of a picture's boxes at which the work is equal."""
-    return boxes / (other - masks)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for masks, boxes, other, expected in (
-    (24, 800, 124, 8.0), (24, 800, 224, 4.0), (10, 90, 40, 3.0)
-):
-    checks.same("17.1", break_even, lambda *_, e=expected: e, masks, boxes, other)
+with checks.exercise("17.1"):
+    for masks, boxes, other, expected in (
+        (24, 800, 124, 8.0), (24, 800, 224, 4.0), (10, 90, 40, 3.0)
+    ):
+        checks.same(break_even(masks, boxes, other), expected)
 
 # %% [markdown]
 # ### 2. Implement: Holm's correction
@@ -741,21 +744,19 @@ for masks, boxes, other, expected in (
 # Sort the $m$ p-values. Multiply the smallest by $m$, the next by $m - 1$, and so on. No adjusted
 # value may be smaller than the one before it, and none larger than 1. Return them in the order in
 # which they came.
+#
+# [A solution](solutions/17_comparison.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def adjust(p_values: list[float]) -> list[float]:
     """Holm's adjusted p-values."""
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    for rank, i in enumerate(order):
-        largest = max(largest, (len(p_values) - rank) * p_values[i])
-        adjusted[i] = min(1.0, largest)
-    return adjusted
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for some in ([0.04, 0.01, 0.03], [0.5], [0.9, 0.8, 0.001], [0.02, 0.02, 0.02, 0.6]):
-    checks.same("17.2", adjust, comparison.holm, some)
+with checks.exercise("17.2"):
+    for some in ([0.04, 0.01, 0.03], [0.5], [0.9, 0.8, 0.001], [0.02, 0.02, 0.02, 0.6]):
+        checks.same(adjust(some), comparison.holm(some))
 
 # %% [markdown]
 # ### 3. Investigate: how many seeds would have told them apart?
@@ -763,25 +764,25 @@ for some in ([0.04, 0.01, 0.03], [0.5], [0.9, 0.8, 0.001], [0.02, 0.02, 0.02, 0.
 # Paired differences have a standard deviation `sd`. How many seeds does it take until the interval
 # of a mean difference of `points` leaves zero out? (The smallest $n \ge 2$ with
 # $t_{n-1}\, \mathrm{sd} / \sqrt n <$ `points`; `stats.t.ppf(0.975, n - 1)` is $t_{n-1}$.)
+#
+# [A solution](solutions/17_comparison.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def seeds_needed(sd: float, points: float) -> int:
     """The smallest number of seeds whose 95 % interval leaves out zero."""
-    n = 2
-    while stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n) >= points:
-        n += 1
-    return n
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-for sd, difference_, expected in ((2.0, 1.0, 18), (1.0, 1.0, 7), (2.0, 5.0, 3)):
-    checks.same("17.3", seeds_needed, lambda *_, e=expected: e, sd, difference_)
-for name in alike:
-    apart = np.array(by_seed(rows[top], rows[name]))
-    mean, sd = abs(apart.mean()), apart.std(ddof=1)
-    if mean > 0.05 * sd:
-        print(f"{text[top]} and {text[name]}: {mean:.1f} points, sd {sd:.1f}: "
-              f"{seeds_needed(sd, mean)} seeds, here {len(apart)}")
+with checks.exercise("17.3"):
+    for sd, difference_, expected in ((2.0, 1.0, 18), (1.0, 1.0, 7), (2.0, 5.0, 3)):
+        checks.same(seeds_needed(sd, difference_), expected)
+    for name in alike:
+        apart = np.array(by_seed(rows[top], rows[name]))
+        mean, sd = abs(apart.mean()), apart.std(ddof=1)
+        if mean > 0.05 * sd:
+            print(f"{text[top]} and {text[name]}: {mean:.1f} points, sd {sd:.1f}: "
+                  f"{seeds_needed(sd, mean)} seeds, here {len(apart)}")
 
 # %% [markdown]
 # If the means stayed as they are, which they will not: a mean difference of few seeds is itself

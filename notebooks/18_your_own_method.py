@@ -552,21 +552,20 @@ print(f"the best of 20 looks {luck.mean():.1f} points better; it is not better a
 #
 # Write the teacher's probabilities at temperature $T$ from its *probabilities* $q$ instead of its
 # logits: $q_c^{1/T} / \sum_k q_k^{1/T}$, for `(B, C, H, W)`.
+#
+# [A solution](solutions/18_your_own_method.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
     """Probabilities (B, C, H, W) at another temperature."""
-    powers = probabilities ** (1 / temperature)
-    return powers / powers.sum(dim=1, keepdim=True)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 noise = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(182))
-for temperature in (1.0, 0.5, 2.0):
-    checks.same(
-        "18.1", sharpened, lambda _, t: (noise / t).softmax(1),
-        noise.softmax(1), temperature
-    )
+with checks.exercise("18.1"):
+    for temperature in (1.0, 0.5, 2.0):
+        checks.same(sharpened(noise.softmax(1), temperature), (noise / temperature).softmax(1))
 
 # %% [markdown]
 # ### 2. Implement: a method without a teacher
@@ -575,20 +574,21 @@ for temperature in (1.0, 0.5, 2.0):
 # [(Grandvalet and Bengio, 2004)](references.md#grandvalet2004entropy): ask the network to be
 # *sure*. Write the mean entropy $-\sum_c p_c \log p_c$ over the pixels that are shown, from logits
 # `(B, C, H, W)`. It is the whole loss of a method. Then say what is wrong with it as the only loss.
+#
+# [A solution](solutions/18_your_own_method.ipynb)
 
-# %% tags=["solution"]
+# %% tags=["exercise"]
 def mean_entropy(logits: Tensor, inside: Tensor) -> Tensor:
     """The mean entropy in nats over the pixels that are shown; 0 if there are none."""
-    each = -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1)
-    return each.where(inside, 0).sum() / inside.sum().clamp(min=1)
+    raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 everywhere = torch.ones(2, 3, 3, dtype=torch.bool)
-checks.same("18.2", mean_entropy, lambda z, _: torch.distributions.Categorical(
-    logits=z.movedim(1, -1)).entropy().mean(), noise, everywhere)
-checks.same("18.2", mean_entropy, lambda *_: np.log(4), torch.zeros(2, 4, 3, 3), everywhere)
-checks.same("18.2", mean_entropy, lambda *_: 0.0, noise, ~everywhere)
+with checks.exercise("18.2"):
+    checks.same(mean_entropy(noise, everywhere), 1.122971)
+    checks.same(mean_entropy(torch.zeros(2, 4, 3, 3), everywhere), np.log(4))
+    checks.same(mean_entropy(noise, ~everywhere), 0.0)
 
 # %% [markdown]
 # <details><summary>What is wrong with it</summary>
@@ -602,11 +602,13 @@ checks.same("18.2", mean_entropy, lambda *_: 0.0, noise, ~everywhere)
 #
 # This one draws its views from the global generator of numpy. Which promise does it break, and what
 # would you notice in practice? Repair it.
+#
+# [A solution](solutions/18_your_own_method.ipynb)
 
-# %% tags=["solution"]
+# %%
 class Careless(SoftTeacher):
     def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
-        fresh = np.random.default_rng().integers(2**32)  # the mistake: nobody can repeat it
+        fresh = np.random.default_rng().integers(2**32)
         return super().losses(replace(batch, seed=int(fresh)), progress)
 
 
@@ -615,18 +617,24 @@ class CarelessConfig(SoftTeacherConfig):
     name: Literal["careless"] = "careless"
 
 
-class Repaired(Careless):
-    losses = SoftTeacher.losses
-
-
-# %% tags=["check"]
 careless = CarelessConfig(strong=options.strong)
 methods.register(CarelessConfig, Careless)
 broken = [text for text, kept in contract_of(careless, four).items() if not kept]
 print("not kept:", broken)
-repaired = [Repaired(careless, built(options).network).train() for _ in range(2)]
-one, two = (each.losses(four, 0.5)["unlabelled"] for each in repaired)
-checks.same("18.3", one.detach, two.detach)
+
+# %% tags=["exercise"]
+class Repaired(Careless):
+    """The same method without the mistake."""
+
+    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
+        raise NotImplementedError("your turn")
+
+
+# %% tags=["check"]
+with checks.exercise("18.3"):
+    repaired = [Repaired(careless, built(options).network).train() for _ in range(2)]
+    one, two = (each.losses(four, 0.5)["unlabelled"] for each in repaired)
+    checks.same(one.detach(), two.detach())
 
 # %% [markdown]
 # <details><summary>What you would notice</summary>

@@ -1,6 +1,7 @@
 """book.yml is read and checked, and what is derived from it stays in step."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -36,8 +37,9 @@ def first_chapter(content):
 
 def test_every_notebook_is_listed_and_every_listed_one_exists(book, checkout):
     for suffix in (".py", ".ipynb"):
-        found = sorted(path.stem for path in (checkout / "notebooks").glob(f"[0-9]*{suffix}"))
-        assert found == [chapter.file for chapter in book.chapters]
+        for folder, listed in ((".", book.chapters), ("solutions", book.solutions)):
+            found = sorted((checkout / "notebooks" / folder).glob(f"[0-9]*{suffix}"))
+            assert [path.stem for path in found] == [Path(one.file).name for one in listed]
 
 
 def test_every_page_is_listed_and_every_listed_one_exists(book, checkout):
@@ -59,7 +61,7 @@ def test_the_table_of_contents_holds_every_page_once_in_order(book):
     toc = book_package.toc(book)
     listed = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
     assert toc["root"] == book.home
-    assert listed == [*(chapter.file for chapter in book.chapters), *book.back_matter]
+    assert listed == [*(one.file for one in book.notebooks), *book.back_matter]
 
 
 def test_a_chapter_is_found_by_number_and_by_name(book):

@@ -1,0 +1,53 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Solutions: Start here
+#
+# The exercises stand in [chapter 00](../00_start_here.ipynb). This notebook runs without it.
+
+# %% tags=["parameters"]
+profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+seed = 11  # draws the labelled pictures, the first weights and the batches
+device = None  # "cpu" to stay on the CPU; None takes the best there is
+
+# %% tags=["nbval-ignore-output"]
+from torch import nn
+
+from semiseg_lib import chapter, checks, resolve, self_correction as story
+
+profile = chapter.begin("00_start_here", profile, device)
+
+
+# %% tags=["solution"]
+def count_parameters(module: nn.Module) -> int:
+    """The number of trainable parameters of a module."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+# %% tags=["check", "nbval-check-output"]
+example = nn.Conv2d(3, 4, kernel_size=3)  # 3·4·3·3 weights and 4 biases
+with checks.exercise("0.1"):
+    assert count_parameters(example) == 112, f"expected 112, got {count_parameters(example)}"
+    example.bias.requires_grad_(False)
+    assert count_parameters(example) == 108, "parameters that are not trained do not count"
+
+# %% [markdown]
+# Now count the network inside `primary.method`, and its sibling that reads the boxes as well. How
+# many of the extra weights does the ancillary spend on reading boxes?
+
+# %%
+# learns from the same masks, and is also shown the boxes
+ancillary = resolve(story.ancillary(profile, seed), device)
+# learns from the masks and from those labels, correcting them
+primary = resolve(story.primary(profile, seed), device)
+
+# %% tags=["check"]
+with checks.after("0.1"):
+    for name, trained in {"primary": primary, "ancillary": ancillary}.items():
+        print(f"{name:<9} {count_parameters(trained.method.network):>8,} parameters")

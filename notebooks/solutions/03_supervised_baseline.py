@@ -1,0 +1,159 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Solutions: The supervised baseline
+#
+# The exercises stand in [chapter 03](../03_supervised_baseline.ipynb). This notebook runs without it.
+
+# %% tags=["parameters"]
+profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+seed = 11  # draws the labelled pictures, the first weights and the batches
+device = None  # "cpu" to stay on the CPU; None takes the best there is
+
+# %% tags=["nbval-ignore-output"]
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from semiseg_lib import (
+    Run, VOID, chapter, checks, datasets, enlarge, predict, resolve,
+    self_correction as story, work_root,
+)
+from semiseg_lib.methods.losses import cross_entropy
+
+profile = chapter.begin("03_supervised_baseline", profile, device)
+
+
+# %% [markdown]
+# ## 1. Warm-up: an interval by hand
+
+# %% tags=["solution"]
+def t_interval(values: list[float]) -> tuple[float, float]:
+    """The two ends of the 95 % interval of the mean."""
+    from scipy import stats
+
+    count = len(values)
+    half = stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count)
+    return np.mean(values) - half, np.mean(values) + half
+
+
+# %% tags=["check"]
+with checks.exercise("3.1"):
+    checks.same(t_interval([58.0, 61.0, 59.5]), (55.7738, 63.2262))
+
+
+# %% [markdown]
+# ## 2. Implement: a masked cross-entropy from nothing
+
+# %% tags=["solution"]
+def masked_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean of -log p over non-void pixels; logits (B, C, H, W), masks (B, H, W) with 255 = void."""
+    known = masks != VOID
+    safe = torch.where(known, masks, 0)
+    picked = logits.log_softmax(dim=1).gather(1, safe[:, None])[:, 0]
+    return -(picked * known).sum() / known.sum().clamp(min=1)
+
+
+# %%
+tiny_logits = torch.tensor([[[[2.0, 0.0], [5.0, -5.0]], [[0.0, 1.0], [-5.0, 5.0]]]])
+tiny_masks = torch.tensor([[[0, 1], [VOID, VOID]]])
+all_void = torch.full_like(tiny_masks, VOID)
+
+# %% tags=["check"]
+with checks.exercise("3.2"):
+    checks.same(masked_cross_entropy(tiny_logits, tiny_masks), cross_entropy(tiny_logits, tiny_masks), "a tiny example")
+    checks.same(masked_cross_entropy(tiny_logits, all_void), cross_entropy(tiny_logits, all_void), "all void")
+    random_logits = torch.randn(2, 5, 6, 6, generator=torch.Generator().manual_seed(1))
+    random_masks = torch.arange(72).reshape(2, 6, 6) % 5
+    checks.same(masked_cross_entropy(random_logits, random_masks), cross_entropy(random_logits, random_masks), "five classes")
+
+
+# %% [markdown]
+# ## 3. Investigate: what does stride 2 cost?
+
+# %% tags=["solution"]
+def through_stride(masks: Tensor, num_classes: int, stride: int) -> Tensor:
+    """Masks (N, H, W) as a perfect network of this stride would return them, uint8 (N, H, W)."""
+    background_for_void = torch.where(masks == VOID, 0, masks).long()
+    maps = nn.functional.one_hot(background_for_void, num_classes).movedim(-1, 1).float()
+    coarse = nn.functional.avg_pool2d(maps, stride)
+    return enlarge(coarse, masks.shape[-2:]).argmax(dim=1).to(torch.uint8)
+
+
+# %%
+# loaded if this run is on disk, otherwise trained now
+trained = resolve(story.supervised(profile, seed), device)
+data, classes = trained.data, trained.classes
+truth, labels = data.test.masks.numpy(), predict(trained.method, data.test)
+
+# %% tags=["check"]
+from semiseg_lib import evaluate_labels
+
+with checks.exercise("3.3"):
+    ceilings = {
+        stride: evaluate_labels(
+            truth, through_stride(data.test.masks, len(classes), stride).numpy(), classes
+        ).mean_iou
+        for stride in (1, 2, 4, 8)
+    }
+    print({stride: f"{100 * ceiling:.1f}" for stride, ceiling in ceilings.items()})
+    assert ceilings[1] == 1, f"stride 1 must change nothing, got {ceilings[1]}"
+    assert ceilings[2] > ceilings[8], "a coarser answer should score lower"
+
+
+# %% [markdown]
+# ## 4. Investigate: what is one more mask worth?
+
+# %% tags=["solution"]
+def first_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """The first ``count`` names of a list of labelled pictures."""
+    return names[:count]
+
+
+# %%
+runs = {
+    s: resolve(story.supervised(profile, s), device) for s in profile.seeds
+}
+
+# %%
+full = profile.train_supervised
+short = replace(full, steps=max(full.steps // 10, 1))
+short_average = replace(profile.supervised, ema_decay=0.9)
+
+
+def short_run(names: tuple[str, ...], start: int) -> float:
+    """Validation mIoU in percent of a short training on listed pictures."""
+    digest = datasets.lists.list_digest(names)
+    path = work_root() / "splits" / f"{digest[:10]}.txt"
+    datasets.lists.write_list(names, path)
+    data = replace(profile.data, published=path.as_posix())
+    listed = replace(profile, data=data)
+    run = Run.of(listed, start, short_average, short)
+    return 100 * resolve(run, device).evaluate("val").mean_iou
+
+
+three = profile.seeds[:3]
+drawn = {s: runs[s].data.names["labelled"] for s in three}
+crossed = {
+    f"pictures of seed {s}": [short_run(drawn[s], start) for start in three]
+    for s in three
+}
+
+# %% tags=["check", "nbval-ignore-output"]
+first = profile.seeds[0]
+half = len(drawn[first]) // 2
+with checks.exercise("3.4"):
+    subset = first_names(drawn[first], half)
+    assert len(set(subset)) == half, "so many different names"
+    assert set(subset) < set(drawn[first]), "of the seed's own"
+    of_all = crossed[f"pictures of seed {first}"][0]
+    print(f"{half} masks: {short_run(subset, first):.1f}, "
+          f"{len(drawn[first])} masks: {of_all:.1f} (one run each)")

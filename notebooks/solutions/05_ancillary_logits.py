@@ -1,0 +1,117 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Solutions: Ancillary logits
+#
+# The exercises stand in [chapter 05](../05_ancillary_logits.ipynb). This notebook runs without it.
+
+# %% tags=["parameters"]
+profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+seed = 11  # draws the labelled pictures, the first weights and the batches
+device = None  # "cpu" to stay on the CPU; None takes the best there is
+
+# %% tags=["nbval-ignore-output"]
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg_lib import (
+    VOID, chapter, checks, enlarge, predict_logits, resolve,
+    self_correction as story,
+)
+
+profile = chapter.begin("05_ancillary_logits", profile, device)
+
+
+# %% [markdown]
+# ## 1. Warm-up: the real thing
+
+# %% tags=["solution"]
+def store_gigabytes(pictures: int, num_classes: int, side: int, stride: int, bits: int) -> float:
+    """Size of a store of logits of square pictures, in units of 1e9 bytes."""
+    return pictures * num_classes * (side // stride) ** 2 * bits / 8 / 1e9
+
+
+# %% tags=["check", "nbval-check-output"]
+with checks.exercise("5.1"):
+    for stride, bits, expected in ((1, 32, 233.02), (4, 16, 7.28)):
+        got = store_gigabytes(10_582, 21, 512, stride, bits)
+        assert abs(got - expected) < 0.01, f"expected {expected} GB, got {got:.2f}"
+        print(f"stride {stride}, {bits} bits: {got:.2f} GB")
+
+
+# %% [markdown]
+# ## 2. Implement: confidence that does not overflow
+
+# %% tags=["solution"]
+def softmax_confidence(logits: np.ndarray) -> np.ndarray:
+    """The largest probability at each position: (N, C, h, w) to (N, h, w)."""
+    below_largest = logits - logits.max(axis=1, keepdims=True)
+    return 1 / np.exp(below_largest).sum(axis=1)
+
+
+# %%
+ancillary = resolve(story.ancillary(profile, seed), device)
+data, classes = ancillary.data, ancillary.classes
+
+# %%
+exact = predict_logits(ancillary.method, data.unlabelled)
+
+
+# %% tags=["check"]
+def reference_confidence(logits: np.ndarray) -> np.ndarray:
+    """PyTorch's own softmax, to compare with."""
+    return torch.from_numpy(logits).softmax(dim=1).amax(dim=1).numpy()
+
+
+huge = np.array([1000.0, 0.0, -1000.0, 5.0]).reshape(1, 4, 1, 1)
+with checks.exercise("5.2"):
+    checks.same(softmax_confidence(huge), reference_confidence(huge), "huge logits")
+    checks.same(softmax_confidence(exact.double().numpy()), reference_confidence(exact.double().numpy()), "the store")
+
+
+# %% [markdown]
+# ## 3. Investigate: the most confident mistake
+
+# %% tags=["solution"]
+def most_confident_mistake(confidence: np.ndarray, wrong: np.ndarray) -> int:
+    """The number of the picture with the largest sum of confidence over its wrong pixels."""
+    return int((confidence * wrong).sum(axis=(1, 2)).argmax())
+
+
+# %%
+# asks the ancillary, or finds its logits on disk
+store = resolve(story.logits(profile, seed), device)
+truth = np.asarray(data.unlabelled_truth)
+side = truth.shape[-1]
+unlabelled_boxes = [data.unlabelled.sample(i).boxes for i in range(len(truth))]
+
+
+def labels_of(logits: Tensor) -> np.ndarray:
+    """Logits (N, C, h, w) as labels of full size, uint8 (N, H, W)."""
+    return enlarge(logits.float(), (side, side)).argmax(dim=1).to(torch.uint8).numpy()
+
+
+labels = labels_of(store.read())
+wrong = (labels != truth) & (truth != VOID)
+
+# %%
+probability = enlarge(store.read().float(), (side, side)).softmax(dim=1)
+confidence = probability.amax(dim=1).numpy()
+
+# %% tags=["check"]
+toy_confidence = np.array([[[0.9, 0.9]], [[0.6, 0.5]], [[0.99, 0.3]]])
+toy_wrong = np.array([[[True, False]], [[True, True]], [[True, False]]])
+with checks.exercise("5.3"):
+    found = most_confident_mistake(toy_confidence, toy_wrong)
+    assert found == 1, f"expected picture 1 of the toy example, got {found}"
+    found = most_confident_mistake(confidence, wrong)
+    print(f"picture {found}, {data.unlabelled.names[found]}: "
+          f"{int(wrong[found].sum())} wrong pixels, "
+          f"boxes of {', '.join(classes[c] for c in unlabelled_boxes[found].classes)}")

@@ -1,0 +1,88 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Solutions: Evaluation
+#
+# The exercises stand in [chapter 08](../08_evaluation.ipynb). This notebook runs without it.
+
+# %% tags=["parameters"]
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+seed = 11  # whose pictures are shown; scores are over all of the profile's seeds
+device = None  # "cpu" to stay on the CPU; None takes the best device there is
+
+# %% tags=["nbval-ignore-output"]
+import numpy as np
+from scipy import stats
+
+from semiseg_lib import chapter, checks
+
+profile = chapter.begin("08_evaluation", profile, device)
+
+
+# %% [markdown]
+# ## 1. Warm-up: what did the boxes cost?
+
+# %% tags=["solution"]
+def worth_in_masks(masks: int, unlabelled: int, ratio: float = 8.0) -> float:
+    """Annotation time in units of one mask; every picture, masked or not, also got boxes.
+
+    Args:
+        masks: pictures with mask and boxes.
+        unlabelled: pictures with boxes only.
+        ratio: the time of one mask over the time of one picture's boxes.
+    """
+    return masks + (masks + unlabelled) / ratio
+
+
+# %% tags=["check", "nbval-check-output"]
+with checks.exercise("8.1"):
+    checks.same(worth_in_masks(24, 800, 8.0), 127)
+    checks.same(worth_in_masks(24, 800, 20.0), 65.2)
+
+
+# %% [markdown]
+# A fair comparison at equal annotation time would train the supervised model on *that* many
+# masks. Try it: `semiseg train supervised --data.labelled N`.
+
+# %% [markdown]
+# ## 2. Implement: the paired interval
+
+# %% tags=["solution"]
+def interval_of_differences(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Low and high end of the 95 % t interval for the mean of a − b, paired by position."""
+    differences = np.asarray(a) - np.asarray(b)
+    number = len(differences)
+    half = stats.t.ppf(0.975, number - 1) * differences.std(ddof=1) / np.sqrt(number)
+    return differences.mean() - half, differences.mean() + half
+
+
+# %% tags=["check"]
+first, second = np.array([75.1, 73.0, 76.4]), np.array([72.2, 71.1, 73.1])
+with checks.exercise("8.2"):
+    checks.same(interval_of_differences(first, second), (0.908663, 4.491337))
+
+
+# %% [markdown]
+# ## 3. Investigate: how many seeds?
+
+# %% tags=["solution"]
+def seeds_needed(sd: float, effect: float) -> int:
+    """The smallest number of seeds (at least 2) whose interval's half-width is below ``effect``."""
+    number = 2
+    while stats.t.ppf(0.975, number - 1) * sd / np.sqrt(number) >= effect:
+        number += 1
+    return number
+
+
+# %% tags=["check", "nbval-check-output"]
+with checks.exercise("8.3"):
+    for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7), (1.0, 0.5, 18)):
+        answer = seeds_needed(sd, effect)
+        assert answer == expected, f"sd {sd}, effect {effect}: expected {expected}, got {answer}"
+        print(f"sd {sd}, effect {effect}: {answer} seeds")

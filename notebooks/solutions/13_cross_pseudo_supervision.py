@@ -1,0 +1,122 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Solutions: Cross pseudo supervision
+#
+# The exercises stand in [chapter 13](../13_cross_pseudo_supervision.ipynb). This notebook runs without it.
+
+# %% tags=["parameters"]
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
+seed = 11  # whose two networks are trained and taken apart
+device = None  # "cpu" to stay on the CPU; None takes the best device there is
+
+# %% tags=["nbval-ignore-output"]
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from semiseg_lib import (
+    batches, chapter, checks, draw_masks, resolve, semi_supervised,
+)
+
+profile = chapter.begin("13_cross_pseudo_supervision", profile, device)
+
+
+# %% [markdown]
+# ## 1. Warm-up: odd numbers of boxes
+
+# %% tags=["solution"]
+def odd_share(chance: float, boxes: int) -> float:
+    """The chance that a pixel lies in an odd number of boxes, 0 .. 1."""
+    return (1 - (1 - 2 * chance) ** boxes) / 2
+
+
+# %%
+many = draw_masks(
+    4000, (64, 64), batches.THREE_BOXES, np.random.default_rng(130)
+).float()
+covered = many.mean(dim=(1, 2))
+
+# %% tags=["check"]
+with checks.exercise("13.1"):
+    for chance, boxes, expected in (
+        (0.125, 1, 0.125), (0.5, 3, 0.5), (0.2, 2, 0.32), (1.0, 3, 1.0)
+    ):
+        checks.same(odd_share(chance, boxes), expected)
+    print(f"  evenly spread: {odd_share(0.125, 3):.3f}, measured: {float(covered.mean()):.3f}")
+
+
+# %% [markdown]
+# <details><summary>Why it is smaller still</summary>
+#
+# The boxes crowd in the middle. There $p$ is large and overlaps are common, and what the middle
+# loses the rim does not win back: the share is a concave function of $p$ up to one half.
+#
+# </details>
+
+# %% [markdown]
+# ## 2. Implement: more than two students
+
+# %% tags=["solution"]
+def cross_of_many(*students: Tensor) -> Tensor:
+    """The sum over students of the mean loss on the others' hard labels."""
+    labels = [logits.argmax(dim=1) for logits in students]
+    total = 0
+    for number, logits in enumerate(students):
+        others = [one for place, one in enumerate(labels) if place != number]
+        total += sum(functional.cross_entropy(logits, one) for one in others) / len(others)
+    return total
+
+
+# %%
+both_runs = semi_supervised.warm_starts(profile, seed, networks=2)
+start = [resolve(run, device) for run in both_runs]
+data = start[0].data
+count = len(data.classes)
+
+# %% tags=["check"]
+noise = torch.Generator().manual_seed(132)
+one, two, three = (torch.randn(2, count, 8, 8, generator=noise) for _ in range(3))
+by_hand = sum(functional.cross_entropy(a, b.argmax(1)) for a, b in ((one, two), (two, one)))
+with checks.exercise("13.2"):
+    checks.same(cross_of_many(one, two), by_hand)
+    checks.same(cross_of_many(one, two, three), cross_of_many(three, one, two))
+    unsure = [torch.zeros(1, count, 4, 4)] * 3
+    checks.same(cross_of_many(*unsure), 3 * np.log(count))
+
+
+# %% [markdown]
+# ## 3. Investigate: what a twin can teach
+
+# %% tags=["solution"]
+def gradient_from_twin(logits: Tensor, hard: bool) -> Tensor:
+    """The gradient (B, C, H, W) of the mean cross-entropy with a twin's label."""
+    logits = logits.detach().requires_grad_()
+    target = logits.detach().argmax(dim=1) if hard else logits.detach().softmax(dim=1)
+    functional.cross_entropy(logits, target).backward()
+    return logits.grad
+
+
+# %% tags=["check"]
+with checks.exercise("13.3"):
+    checks.same(gradient_from_twin(one, False), torch.zeros_like(one), "soft labels")
+    undecided = gradient_from_twin(torch.zeros(1, 2, 1, 1), True)
+    checks.same(undecided.flatten(), (-0.5, 0.5), "two classes, undecided")
+    hard = gradient_from_twin(one, True)
+    checks.same(hard.sum(dim=1), torch.zeros(2, 8, 8), "the sum over the classes")
+    checks.same(hard.argmin(dim=1), one.argmax(dim=1), "the class that gains")
+
+# %% [markdown]
+# <details><summary>What it means</summary>
+#
+# The step goes towards the winner, by as much as the network is unsure of it. Every pixel is
+# pushed to certainty, right or wrong: confirmation, without a second opinion.
+#
+# </details>

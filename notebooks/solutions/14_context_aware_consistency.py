@@ -1,0 +1,89 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Solutions: Context-aware consistency
+#
+# The exercises stand in [chapter 14](../14_context_aware_consistency.ipynb). This notebook runs without it.
+
+# %% tags=["parameters"]
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
+seed = 11  # whose model is looked into and trained further
+device = None  # "cpu" to stay on the CPU; None takes the best device there is
+
+# %% tags=["nbval-ignore-output"]
+import numpy as np
+
+from semiseg_lib import chapter, checks
+
+profile = chapter.begin("14_context_aware_consistency", profile, device)
+
+
+# %% [markdown]
+# ## 1. Warm-up: corners that are off the grid
+
+# %% tags=["solution"]
+def misfit(shift: int, stride: int) -> int:
+    """Pixels between a cell's centre in one crop and the nearest centre in the other."""
+    return min(shift % stride, -shift % stride)
+
+
+# %% tags=["check"]
+with checks.exercise("14.1"):
+    for shift, stride, expected in ((8, 4, 0), (2, 4, 2), (7, 8, 1), (13, 8, 3)):
+        checks.same(misfit(shift, stride), expected)
+
+
+# %% [markdown]
+# With $d$ drawn evenly, the mean misfit is a quarter of a cell. The loss would ask a cell to look
+# like its neighbour, and would do it most where neighbours differ: along outlines.
+
+# %% [markdown]
+# ## 2. Implement: a contrast that survives
+
+# %% tags=["solution"]
+def safe_contrast(near: float, far: list[float]) -> float:
+    """The contrastive loss of one anchor."""
+    largest = max([near, *far])
+    total = sum(np.exp(value - largest) for value in [near, *far])
+    return float(largest + np.log(total) - near)
+
+
+# %% tags=["check"]
+with checks.exercise("14.2"):
+    for near, far, expected in (
+        (1.0, [], 0.0), (0.0, [0.0], np.log(2)), (2.0, [2.0] * 7, np.log(8)),
+        (1000.0, [1000.0], np.log(2)), (-1000.0, [1000.0], 2000.0),
+    ):
+        checks.same(safe_contrast(near, far), expected)
+
+
+# %% [markdown]
+# ## 3. Investigate: what would all similarities weigh?
+
+# %% tags=["solution"]
+def matrix_gigabytes(pictures: int, side: int, stride: int, shared: float) -> float:
+    """One matrix of similarities in single precision, 10^9 bytes."""
+    cells = (side // stride) ** 2
+    return pictures * cells * shared * 2 * pictures * cells * 4 / 1e9
+
+
+def rows_below(limit: float, pictures: int, side: int, stride: int) -> int:
+    """Anchors at a time whose similarities with all negatives take at most ``limit`` GB."""
+    return int(limit * 1e9 // (4 * 2 * pictures * (side // stride) ** 2))
+
+
+# %% tags=["check"]
+with checks.exercise("14.3"):
+    for shape, expected in {(4, 720, 8, 0.5): 4.19904, (8, 320, 8, 0.5): 0.65536}.items():
+        checks.same(matrix_gigabytes(*shape), expected)
+    checks.same(rows_below(0.5, 4, 720, 8), 1929)
+
+# %% [markdown]
+# And that is one matrix. The loss keeps several of this size for the backward pass, for both
+# directions.

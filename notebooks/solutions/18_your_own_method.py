@@ -1,0 +1,205 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Solutions: Your own method
+#
+# The exercises stand in [chapter 18](../18_your_own_method.ipynb). This notebook runs without it.
+
+# %% tags=["parameters"]
+profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
+seed = 11  # whose supervised run your method goes on from
+device = None  # "cpu" to stay on the CPU; None takes the best device there is
+budget = 0.25  # share of the profile's training steps; 1 is the whole recipe
+
+# %% tags=["nbval-ignore-output"]
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from semiseg_lib import (
+    Loader, Method, batches, chapter, checks, core, cross_entropy, methods,
+    resolve, semi_supervised, soft_cross_entropy, strong_view,
+)
+from semiseg_lib.methods.mean_teacher.method import ramp_up
+
+profile = chapter.begin("18_your_own_method", profile, device)
+
+
+# %% [markdown]
+# ## 1. Warm-up: sharpen
+
+# %% tags=["solution"]
+def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
+    """Probabilities (B, C, H, W) at another temperature."""
+    powers = probabilities ** (1 / temperature)
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
+# %% tags=["check"]
+noise = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(182))
+with checks.exercise("18.1"):
+    for temperature in (1.0, 0.5, 2.0):
+        checks.same(sharpened(noise.softmax(1), temperature), (noise / temperature).softmax(1))
+
+
+# %% [markdown]
+# ## 2. Implement: a method without a teacher
+
+# %% tags=["solution"]
+def mean_entropy(logits: Tensor, inside: Tensor) -> Tensor:
+    """The mean entropy in nats over the pixels that are shown; 0 if there are none."""
+    each = -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1)
+    return each.where(inside, 0).sum() / inside.sum().clamp(min=1)
+
+
+# %% tags=["check"]
+everywhere = torch.ones(2, 3, 3, dtype=torch.bool)
+with checks.exercise("18.2"):
+    checks.same(mean_entropy(noise, everywhere), 1.122971)
+    checks.same(mean_entropy(torch.zeros(2, 4, 3, 3), everywhere), np.log(4))
+    checks.same(mean_entropy(noise, ~everywhere), 0.0)
+
+
+# %% [markdown]
+# <details><summary>What is wrong with it</summary>
+#
+# One class everywhere, with certainty, has entropy 0. Only the masks hold against that. Nothing in
+# this loss asks two views to agree.
+#
+# </details>
+
+# %% [markdown]
+# ## 3. Investigate: a method with a mistake
+
+# %%
+@dataclass(frozen=True)
+class SoftTeacherConfig(core.Configuration):
+    """Options: weight of the unlabelled loss, the teacher's temperature, views, average."""
+
+    name: Literal["soft-teacher"] = "soft-teacher"
+    weight: float = 1.0
+    temperature: float = 0.5
+    ramp: float = 0.25
+    strong: batches.StrongConfig = batches.StrongConfig()
+    ema_decay: float = 0.99
+
+
+# %%
+class SoftTeacher(methods.AveragedMethod):
+    def __init__(self, config: SoftTeacherConfig, network: nn.Module) -> None:
+        super().__init__(network, config.ema_decay)
+        self.config = config
+
+    @classmethod
+    def learns_from(cls, config: SoftTeacherConfig) -> frozenset[str]:
+        return methods.BOTH if config.weight else methods.LABELLED
+
+    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
+        images, masks = batch.labelled.images, batch.labelled.masks
+        if not self.config.weight:
+            return {"labelled": cross_entropy(self.network(images), masks)}
+        part, rng = batch.unlabelled, np.random.default_rng(batch.seed)
+        taught = self.teach(part.images)
+        views = strong_view(part.images, self.config.strong, rng)
+        own, of_views = self.logits_together(images, views)
+        consistent = soft_cross_entropy(of_views, taught, methods.losses.shown_pixels(part))
+        weight = self.config.weight * ramp_up(progress, self.config.ramp)
+        return {"labelled": cross_entropy(own, masks),
+                "unlabelled": weight * consistent}
+
+    @torch.no_grad()
+    def teach(self, images: Tensor) -> Tensor:
+        return (self.average(images).float() / self.config.temperature).softmax(dim=1)
+
+
+# %%
+methods.register(SoftTeacherConfig, SoftTeacher)
+options = SoftTeacherConfig(strong=profile.unlabelled["mean-teacher"].strong)
+start = resolve(semi_supervised.supervised(profile, seed), device)
+data, train = start.data, profile.train_unlabelled
+
+
+# %%
+def built(config) -> Method:
+    """The method around fresh networks, the same ones each time."""
+    torch.manual_seed(0)
+    return methods.build(config, profile.model, len(data.classes)).train()
+
+
+def contract_of(config, batch: batches.Batch) -> dict[str, bool]:
+    """Which promises a method keeps on one batch."""
+    method = built(config)
+    losses = method.losses(batch, 0.5)
+    sum(losses.values()).backward()
+    again = built(config)
+    torch.manual_seed(1)  # the global generator differs: no loss may notice
+    repeated = again.losses(batch, 0.5)
+    taught = [p.grad is not None and bool(p.grad.any())
+              for p in method.parameters() if p.requires_grad]
+    return {
+        "losses are finite scalars": all(
+            v.shape == () and v.isfinite() for v in losses.values()
+        ),
+        "every parameter gets a gradient": all(taught),
+        "the average gets none": all(p.grad is None for p in method.average.parameters()),
+        "the same losses again": all(torch.equal(repeated[k], losses[k]) for k in losses),
+    }
+
+
+# %%
+four = Loader(
+    data.labelled.without_boxes(), data.unlabelled.without_boxes(), 4, 4,
+    profile.augment, seed
+).batch(0)
+
+# %%
+class Careless(SoftTeacher):
+    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
+        fresh = np.random.default_rng().integers(2**32)
+        return super().losses(replace(batch, seed=int(fresh)), progress)
+
+
+@dataclass(frozen=True)
+class CarelessConfig(SoftTeacherConfig):
+    name: Literal["careless"] = "careless"
+
+
+careless = CarelessConfig(strong=options.strong)
+methods.register(CarelessConfig, Careless)
+broken = [text for text, kept in contract_of(careless, four).items() if not kept]
+print("not kept:", broken)
+
+# %% [markdown]
+# A generator without a seed: nobody can repeat its numbers. The batch brings a seed of its own,
+# and the parent class uses it.
+
+# %% tags=["solution"]
+class Repaired(Careless):
+    """The same method without the mistake."""
+
+    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
+        return SoftTeacher.losses(self, batch, progress)
+
+
+# %% tags=["check"]
+with checks.exercise("18.3"):
+    repaired = [Repaired(careless, built(options).network).train() for _ in range(2)]
+    one, two = (each.losses(four, 0.5)["unlabelled"] for each in repaired)
+    checks.same(one.detach(), two.detach())
+
+# %% [markdown]
+# <details><summary>What you would notice</summary>
+#
+# Nothing, in a single run. But an interrupted run does not continue as it would have gone on, a
+# seed cannot be repeated, and a paired comparison loses part of its pairing.
+#
+# </details>
