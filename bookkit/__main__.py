@@ -16,7 +16,7 @@ from bookkit.description import Book, BookError, chapter_table, load
 from bookkit.gates import book_problems
 from bookkit.notebook import ChapterFailed
 from bookkit.schedule import default_jobs
-from semiseg_lib.core.paths import CHECKOUT, shown
+from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.core.terminal import say
 
 Chapters = Annotated[
@@ -94,7 +94,8 @@ def announce(book: Book, profile: str, jobs: int) -> None:
     minutes = sum(chapter.minutes.get(profile, 0) for chapter in book.notebooks)
     free = shutil.disk_usage(CHECKOUT).free / 1e9
     takes = f"about {minutes:.0f} minutes" if minutes else "a time that book.yml does not give"
-    say(f"{book.title}: {len(book.chapters)} chapters and their solutions, profile {profile}: {takes}")
+    what = f"{len(book.chapters)} chapters and their solutions"
+    say(f"{book.title}: {what}, profile {profile}: {takes}")
     say("one after the other; here one at a time," if jobs == 1
         else f"one after the other, less with {jobs} at a time as here,")
     say(f"less than 1 GB of disk ({free:.0f} GB free). A chapter already run is not run again.")

@@ -117,10 +117,8 @@ def load(path: Path = BOOK_FILE) -> Book:
     except yaml.YAMLError as error:
         raise BookError(f"{shown(path)} is not valid YAML: {error}") from error
     where = shown(path)
-    _check_keys(
-        content,
-        {"title", "subtitle", "home", "profiles", "parts", "solutions", "back_matter"}, set(), where,
-    )
+    keys = {"title", "subtitle", "home", "profiles", "parts", "solutions", "back_matter"}
+    _check_keys(content, keys, set(), where)
     parts = tuple(_part(entry, where) for entry in content["parts"])
     _check_keys(content["solutions"], {"title", "minutes"}, set(), f"{where}, solutions")
     _check_keys(content["back_matter"], {"title", "pages"}, set(), f"{where}, back_matter")

@@ -15,7 +15,7 @@ from bookkit.description import Book
 from bookkit.notebook import as_stored
 
 LONGEST_CELL_LINES = 25
-LONGEST_LINE = 100
+LONGEST_LINE = 78
 LARGEST_NOTEBOOK_BYTES = 1_500_000
 SHORTEST_ALT = 15
 PARAMETERS = ("profile", "seed", "device")

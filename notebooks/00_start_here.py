@@ -25,7 +25,8 @@
 # are on disk already, and a few more the first time.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the labelled pictures, the first weights and the batches
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -83,8 +84,10 @@ figure = plots.gallery(
     },
     data.classes,
 )
-plots.show(figure, alt="Four test pictures, one a row: the picture, its true mask, the label of "
-           "the model that learnt from masks only, and the label of the self-correcting primary.")
+plots.show(figure,
+           alt="Four test pictures, one a row: the picture, its true mask, "
+           "the label of the model that learnt from masks only, and the "
+           "label of the self-correcting primary.")
 
 # %% [markdown]
 # Compare each label with the truth. Look for two kinds of mistake: an object that is called by the
@@ -161,10 +164,12 @@ tables.results_table([
 # %%
 unlabelled = data.unlabelled
 labels_ancillary = stored.read().float()
-alpha = profile.primary.alpha.end  # how much the ancillary still counts when training ends
+# how much the ancillary still counts when training ends
+alpha = profile.primary.alpha.end
 labels_primary = predict_logits(primary.method, unlabelled)
 corrected = linear_correction(labels_primary, labels_ancillary, alpha)
-changed = (corrected.argmax(1) != labels_ancillary.argmax(1)).float().mean(dim=(1, 2))
+changed = ((corrected.argmax(1) != labels_ancillary.argmax(1)).float()
+           .mean(dim=(1, 2)))
 one = int(changed.argmax())
 
 def label_of(logits):
@@ -172,6 +177,8 @@ def label_of(logits):
     size = unlabelled.images.shape[-2:]
     return enlarge(logits[one:one + 1], size).argmax(1)[0].numpy()
 
+
+# %%
 figure = plots.gallery(
     {
         "picture, boxes": [unlabelled.images[one].numpy()],
@@ -181,9 +188,10 @@ figure = plots.gallery(
     },
     data.classes, boxes=[unlabelled.sample(one).boxes],
 )
-plots.show(figure, alt="One unlabelled picture with its loosely drawn boxes, the "
-           "ancillary's label, the corrected label, and the true mask that no model "
-           "was shown.")
+plots.show(figure,
+           alt="One unlabelled picture with its loosely drawn boxes, the "
+           "ancillary's label, the corrected label, and the true mask that "
+           "no model was shown.")
 
 # %% [markdown]
 # Compare the two labels in the middle with the hidden truth. The boxes were drawn too large. What
@@ -198,10 +206,9 @@ plots.show(figure, alt="One unlabelled picture with its loosely drawn boxes, the
 # at the left; in JupyterLab open the files one by one.
 
 # %% tags=["nbval-check-output"]
-tables.results_table([
-    {"chapter": entry["file"][:2], "title": entry["title"], "question": entry["question"]}
-    for entry in chapter.contents()
-])
+tables.results_table([{"chapter": entry["file"][:2], "title": entry["title"],
+                       "question": entry["question"]}
+                      for entry in chapter.contents()])
 
 # %% [markdown]
 # ## Profiles: the same code, other numbers
@@ -278,9 +285,12 @@ def count_parameters(module: nn.Module) -> int:
 # %% tags=["check", "nbval-check-output"]
 example = nn.Conv2d(3, 4, kernel_size=3)  # 3·4·3·3 weights and 4 biases
 with checks.exercise("0.1"):
-    assert count_parameters(example) == 112, f"expected 112, got {count_parameters(example)}"
+    assert count_parameters(example) == 112, ("expected 112, got "
+                                              f"{count_parameters(example)}")
     example.bias.requires_grad_(False)
-    assert count_parameters(example) == 108, "parameters that are not trained do not count"
+    assert count_parameters(example) == 108, (
+        "parameters that are not trained do not count"
+    )
 
 # %% [markdown]
 # Now count the network inside `primary.method`, and its sibling that reads the boxes as well. How
@@ -289,7 +299,8 @@ with checks.exercise("0.1"):
 # %% tags=["check"]
 with checks.after("0.1"):
     for name, trained in {"primary": primary, "ancillary": ancillary}.items():
-        print(f"{name:<9} {count_parameters(trained.method.network):>8,} parameters")
+        print(f"{name:<9} {count_parameters(trained.method.network):>8,} "
+              "parameters")
 
 # %% [markdown]
 # ## Quiz

@@ -24,7 +24,8 @@
 # **Minutes**: about one in the `laptop` profile; most of it is for drawing the pictures once.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the labelled pictures
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -53,7 +54,8 @@ data = Data(profile.data, seed)
 # An off-white panel means: nothing.
 
 # %%
-EXAMPLE = 6  # the picture that this chapter takes apart: two objects, one before the other
+# the picture that this chapter takes apart: two objects, one before the other
+EXAMPLE = 6
 candidates = data.source.reader("candidates", masks=True, boxes=True)
 shown = {
     "labelled": candidates[EXAMPLE],
@@ -67,16 +69,15 @@ figure = plots.gallery(
         "picture": [sample.image for sample in shown.values()],
         "boxes to learn from": [sample.image for sample in shown.values()],
         "mask to learn from": [shown["labelled"].mask, silence, silence],
-    },
-    data.classes,
-    boxes={
-        "boxes to learn from": [shown["labelled"].boxes, shown["unlabelled"].boxes, None]
-    },
+    }, data.classes,
+    boxes={"boxes to learn from": [shown["labelled"].boxes,
+                                   shown["unlabelled"].boxes, None]},
     rows_titles=list(shown),
 )
-plots.show(figure, alt="One labelled, one unlabelled and one test picture. The "
-           "labelled one has tight boxes and a mask, the unlabelled one loose boxes "
-           "and no mask, the test one neither.")
+plots.show(figure,
+           alt="One labelled, one unlabelled and one test picture. The "
+           "labelled one has tight boxes and a mask, the unlabelled one "
+           "loose boxes and no mask, the test one neither.")
 
 # %% [markdown]
 # Notice the boxes. On the labelled picture they touch the objects. On the unlabelled picture they
@@ -128,10 +129,12 @@ picture = Image.open(root / "SegmentationClass" / f"{name}.png")
 ids = np.asarray(picture)
 palette = np.array(picture.getpalette()).reshape(-1, 3)
 colours = np.asarray(picture.convert("RGB"))
-print(f"{name}: mode {picture.mode}, ids {ids.shape}, in colours {colours.shape}")
+print(f"{name}: mode {picture.mode}, ids {ids.shape}, in colours "
+      f"{colours.shape}")
 for number in np.unique(ids):
     meaning = "void" if number == VOID else data.classes[number]
-    print(f"id {number:3} = {meaning:<10} shown as RGB {palette[number].tolist()}")
+    print(f"id {number:3} = {meaning:<10} shown as RGB "
+          f"{palette[number].tolist()}")
 
 # %% [markdown]
 # The id 255 is *void*. It rims every object. A pixel on an outline shows a bit of both sides, and
@@ -201,8 +204,10 @@ for how, piece in {
 # %% tags=["nbval-check-output"]
 written = datasets.devkit.read_annotation(xml)
 read = shown["labelled"].boxes
-for (class_name, box), half_open in zip(written, read.coordinates, strict=True):
-    print(f"{class_name:<8} XML {[f'{v:g}' for v in box]}  ->  half-open {half_open.tolist()}")
+for (class_name, box), half_open in zip(written, read.coordinates,
+                                        strict=True):
+    print(f"{class_name:<8} XML {[f'{v:g}' for v in box]}  ->  half-open "
+          f"{half_open.tolist()}")
 
 # %% [markdown]
 # ## Boxes as maps
@@ -219,17 +224,22 @@ for (class_name, box), half_open in zip(written, read.coordinates, strict=True):
 
 # %% tags=["inline", "inline:semiseg_lib.batches.boxes.covered_pixels"]
 def covered_pixels(low: float, high: float, size: int) -> slice:
-    """The pixels whose centres lie in [low, high); a box thinner than a pixel keeps one."""
+    """The pixels whose centres lie in [low, high); a box thinner than a pixel
+    keeps one."""
     first = min(max(int(np.ceil(low - 0.5)), 0), size - 1)
     last = max(int(np.ceil(high - 0.5)), first + 1)
     return slice(first, last)
 
 # %% tags=["inline", "inline:semiseg_lib.batches.boxes.class_maps"]
-def class_maps(boxes: Boxes, num_classes: int, size: tuple[int, int]) -> np.ndarray:
-    """Which classes' boxes cover a pixel: uint8 (C, H, W) of zeros and ones."""
+def class_maps(boxes: Boxes, num_classes: int,
+               size: tuple[int, int]) -> np.ndarray:
+    """Which classes' boxes cover a pixel: uint8 (C, H, W) of zeros and
+    ones."""
     maps = np.zeros((num_classes, *size), dtype=np.uint8)
-    for (x0, y0, x1, y1), label in zip(boxes.coordinates, boxes.classes, strict=True):
-        maps[label, covered_pixels(y0, y1, size[0]), covered_pixels(x0, x1, size[1])] = 1
+    for (x0, y0, x1, y1), label in zip(boxes.coordinates, boxes.classes,
+                                       strict=True):
+        maps[label, covered_pixels(y0, y1, size[0]),
+             covered_pixels(x0, x1, size[1])] = 1
     maps[0] = ~maps[1:].any(axis=0)
     return maps
 
@@ -249,18 +259,23 @@ maps = class_maps(read, len(data.classes), ids.shape)
 librarys = batches.boxes.class_maps(read, len(data.classes), ids.shape)
 assert (maps == librarys).all()
 print("maps", maps.shape, maps.dtype)
-print("pixels that are 1 in one map, in two:", [int((maps.sum(0) == n).sum()) for n in (1, 2)])
+print("pixels that are 1 in one map, in two:",
+      [int((maps.sum(0) == n).sum()) for n in (1, 2)])
 
 # %%
 sample = shown["labelled"]
-present = [0, *np.unique(read.classes)]  # the maps of the other classes are 0 everywhere
+# the maps of the other classes are 0 everywhere
+present = [0, *np.unique(read.classes)]
 columns = {"boxes": [sample.image]}
 columns |= {data.classes[c]: [maps[c].astype(bool)] for c in present}
 any_class = batches.boxes.heat_map(read, ids.shape)[0].astype(bool)
 columns |= {"any class": [any_class]}
-figure = plots.gallery(columns, data.classes, boxes=[sample.boxes], legend=False)
-plots.show(figure, alt="The example picture with its two overlapping boxes, then the yes/no maps "
-           "of background, balloon and car, and last the single map of any box.")
+figure = plots.gallery(columns, data.classes, boxes=[sample.boxes],
+                       legend=False)
+plots.show(figure,
+           alt="The example picture with its two overlapping boxes, then the "
+           "yes/no maps of background, balloon and car, and last the single "
+           "map of any box.")
 
 # %% [markdown]
 # Light is 1, dark is 0. The last panel is the simpler map that one public re-implementation uses: 1
@@ -280,16 +295,20 @@ plots.show(figure, alt="The example picture with its two overlapping boxes, then
 # %%
 def as_boxes(drawn):
     """A scene's boxes, (class id, box) pairs, as the library's Boxes."""
-    coordinates = np.array([box for _, box in drawn], np.float32).reshape(-1, 4)
-    return Boxes(coordinates, np.array([class_id for class_id, _ in drawn], np.int64))
+    coordinates = (
+        np.array([box for _, box in drawn], np.float32).reshape(-1, 4)
+    )
+    return Boxes(coordinates, np.array([class_id for class_id, _ in drawn],
+                                       np.int64))
 
 
 def outline(figure, panel, scene):
     """Add a scene's tight boxes to a panel of a gallery, dashed in white."""
     for _, (x0, y0, x1, y1) in scene.boxes:
-        figure.axes[panel].add_patch(Rectangle(
-            (x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, color="white", linestyle="--"
-        ))
+        figure.axes[panel].add_patch(
+            Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False,
+                      color="white", linestyle="--")
+        )
 
 # %%
 CHOSEN = (5, 6, 7)
@@ -309,13 +328,19 @@ for title, (world, split) in lists.items():
         for scene in scenes
     ]
 
-for title in drawn:  # one colour for all classes: the two worlds number them differently
-    drawn[title] = [Boxes(b.coordinates, np.ones_like(b.classes)) for b in drawn[title]]
-figure = plots.gallery(columns, ("background", "object"), boxes=drawn, legend=False)
+# %%
+# one colour for all classes: the two worlds number them differently
+for title in drawn:
+    drawn[title] = [Boxes(b.coordinates, np.ones_like(b.classes))
+                    for b in drawn[title]]
+figure = plots.gallery(columns, ("background", "object"), boxes=drawn,
+                       legend=False)
 for place, scene in enumerate(scenes):
     outline(figure, 3 * place + 2, scene)
-plots.show(figure, alt="Pictures of the tight and of the hurried world with the boxes that were "
-           "drawn. In the last column the tight boxes are dashed: the drawn ones reach beyond.")
+plots.show(figure,
+           alt="Pictures of the tight and of the hurried world with the "
+           "boxes that were drawn. In the last column the tight boxes "
+           "are dashed: the drawn ones reach beyond.")
 
 # %% [markdown]
 # A `BoxStyle` says how careless an annotator is. You can turn its three knobs without writing a
@@ -333,19 +358,24 @@ scenes = {
     i: minivoc.draw_scene(minivoc.WORLDS["hurried"], "unlabelled", i)
     for i in (23, 32, 33)
 }
+
+# %%
 drawn = {
     title: [as_boxes(minivoc.annotate(
         scene, style, np.random.default_rng([seed, i]), 64
     )) for i, scene in scenes.items()]
     for title, style in STYLES.items()
 }
-views = {title: [scene.image for scene in scenes.values()] for title in STYLES}
+views = {title: [scene.image for scene in scenes.values()]
+         for title in STYLES}
 figure = plots.gallery(views, data.classes, boxes=drawn)
 for place, scene in enumerate(scenes.values()):
     for column in range(1, len(STYLES)):
         outline(figure, len(STYLES) * place + column, scene)
-plots.show(figure, alt="Three pictures, each with boxes drawn in four styles: tight, loose, shaky "
-           "and missed. In the last three the tight box of every object is dashed in white.")
+plots.show(figure,
+           alt="Three pictures, each with boxes drawn in four styles: tight, "
+           "loose, shaky and missed. In the last three the tight box of "
+           "every object is dashed in white.")
 
 # %% [markdown]
 # Loose, shaky, missed: which of these is the worst for a model that learns from boxes? Exercise 1.3
@@ -362,7 +392,8 @@ plots.show(figure, alt="Three pictures, each with boxes drawn in four styles: ti
 # %%
 sets = {"labelled": data.labelled, "unlabelled": data.unlabelled,
         "val": data.val, "test": data.test}
-jobs = ("masks and boxes to learn from", "boxes to learn from", "choices", "the reported score")
+jobs = ("masks and boxes to learn from", "boxes to learn from", "choices",
+        "the reported score")
 tables.results_table([
     {"list": name, "pictures": len(images),
      "masks": "–" if images.sample(0).mask is None else "yes",
@@ -396,7 +427,8 @@ chosen = {s: Data(profile.data, s).labelled for s in profile.seeds}
 share = datasets.splits.class_shares(
     list(data.labelled.masks.numpy()), len(data.classes)
 )
-assert share[0] > 0.5, "background no longer covers most of the labelled pixels"
+assert share[0] > 0.5, ("background no longer covers most of the labelled "
+                        "pixels")
 tables.results_table([
     {"class": name}
     | {f"pictures, seed {number}":
@@ -455,7 +487,8 @@ flip = View(size, size, top=0, left=0, size=size, flip=True)
 row = np.arange(6, dtype=np.uint8).reshape(size)
 print("shifted by 2:           ", shift_by_two.mask(row).flatten().tolist())
 print("flipped:                ", flip.mask(row).flatten().tolist())
-half = np.arange(3).reshape(1, 1, 3)  # stored logits: one class, one row, stride 2
+# stored logits: one class, one row, stride 2
+half = np.arange(3).reshape(1, 1, 3)
 moved = shift_by_two.logits(half)
 print("shifted, half resolution:", moved.flatten().tolist())
 
@@ -466,25 +499,32 @@ print("shifted, half resolution:", moved.flatten().tolist())
 # %%
 images, masks = data.labelled.images.numpy(), data.labelled.masks.numpy()
 draws = np.random.default_rng(seed).random((len(images), batches.DRAWS))
-seen_as = [draw_view(ids.shape, profile.augment, one, stride=2) for one in draws]
+seen_as = [draw_view(ids.shape, profile.augment, one, stride=2)
+           for one in draws]
 moved_images = [view.image(images[i]) for i, view in enumerate(seen_as)]
-moved_masks = np.stack([view.mask(masks[i]) for i, view in enumerate(seen_as)])
+moved_masks = np.stack([view.mask(masks[i])
+                        for i, view in enumerate(seen_as)])
 
+# %%
 objects = (moved_masks != 0) & (moved_masks != VOID)
 wrong = (masks != moved_masks) & objects
 picks = np.argsort(-wrong.sum(axis=(1, 2)), kind="stable")[:3]
 figure = plots.gallery(
     {
-        "picture and mask": [plots.overlay(images[i], masks[i]) for i in picks],
-        "moved together": [plots.overlay(moved_images[i], moved_masks[i]) for i in picks],
-        "mask left behind": [plots.overlay(moved_images[i], masks[i]) for i in picks],
-    },
-    data.classes, legend=False,
+        "picture and mask": [plots.overlay(images[i], masks[i])
+                             for i in picks],
+        "moved together": [plots.overlay(moved_images[i], moved_masks[i])
+                           for i in picks],
+        "mask left behind": [plots.overlay(moved_images[i], masks[i])
+                             for i in picks],
+    }, data.classes, legend=False,
 )
-plots.show(figure, alt="Pictures tinted with their masks: as they are; moved together, so that the "
-           "tint still fits; and with the mask left behind, so that it covers the wrong places.")
-print(f"with the mask left behind, {100 * wrong.sum() / objects.sum():.0f} % of the object pixels "
-      "have a wrong label")
+plots.show(figure,
+           alt="Pictures tinted with their masks: as they are; moved "
+           "together, so that the tint still fits; and with the mask "
+           "left behind, so that it covers the wrong places.")
+print(f"with the mask left behind, {100 * wrong.sum() / objects.sum():.0f} "
+      "% of the object pixels have a wrong label")
 
 # %% [markdown]
 # (The doubled edges are the mirrored strips.) These are the three pictures with the most damage. No
@@ -515,17 +555,20 @@ print(f"with the mask left behind, {100 * wrong.sum() / objects.sum():.0f} % of 
 
 # %% tags=["exercise"]
 def tight_box(footprint: np.ndarray) -> tuple[int, int, int, int]:
-    """The tight box (x0, y0, x1, y1), half-open, of a bool (H, W) map with a True pixel in it."""
+    """The tight box (x0, y0, x1, y1), half-open, of a bool (H, W) map with a
+    True pixel in it."""
     raise NotImplementedError("your turn")
 
 # %% tags=["check", "nbval-check-output"]
 blob = np.zeros((6, 8), bool)
 blob[2, 3:7] = blob[2:5, 4] = True
 with checks.exercise("1.1"):
-    assert tight_box(blob) == (3, 2, 7, 5), f"expected (3, 2, 7, 5), got {tight_box(blob)}"
+    assert tight_box(blob) == (3, 2, 7, 5), ("expected (3, 2, 7, 5), got "
+                                             f"{tight_box(blob)}")
     x0, y0, x1, y1 = tight_box(blob)
     held = blob[y0:y1, x0:x1].sum()
-    assert held == blob.sum(), "the box, used as a slice, must hold every pixel"
+    assert held == blob.sum(), ("the box, used as a slice, must hold every "
+                                "pixel")
 
 # %% [markdown]
 # ### 2. Implement: how loose is loose?
@@ -545,8 +588,10 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> float:
 square = np.array([0, 0, 2, 2])
 with checks.exercise("1.2"):
     checks.same(box_iou(square, square), 1, "a box and itself")
-    checks.same(box_iou(square, np.array([1, 1, 3, 3])), 1 / 7, "1 of 7 pixels in both")
-    checks.same(box_iou(square, np.array([5, 5, 6, 6])), 0, "boxes that do not meet")
+    checks.same(box_iou(square, np.array([1, 1, 3, 3])), 1 / 7,
+                "1 of 7 pixels in both")
+    checks.same(box_iou(square, np.array([5, 5, 6, 6])), 0,
+                "boxes that do not meet")
     world = data.config.options.generated_world()
     overlaps = [
         box_iou(box, np.array(tight))
@@ -569,9 +614,11 @@ with checks.exercise("1.2"):
 # [A solution](solutions/01_data_preparation.ipynb)
 
 # %% tags=["exercise"]
-def lost_and_claimed(mask: np.ndarray, maps: np.ndarray) -> tuple[float, float]:
-    """Of the object pixels, the share outside all boxes of their class; of the background pixels,
-    the share inside any box. ``mask`` is (H, W), 255 = void; ``maps`` is (C, H, W)."""
+def lost_and_claimed(mask: np.ndarray,
+                     maps: np.ndarray) -> tuple[float, float]:
+    """Of the object pixels, the share outside all boxes of their class; of
+    the background pixels, the share inside any box. ``mask`` is (H, W), 255 =
+    void; ``maps`` is (C, H, W)."""
     raise NotImplementedError("your turn")
 
 # %% tags=["check", "nbval-check-output"]
@@ -579,17 +626,20 @@ tiny_mask = np.array([[1, 1, 0, 0], [1, 1, VOID, 0]])
 tiny_box = Boxes(np.array([[1, 0, 3, 2]], np.float32), np.array([1]))
 tiny_maps = batches.boxes.class_maps(tiny_box, 2, (2, 4))
 with checks.exercise("1.3"):
-    checks.same(lost_and_claimed(tiny_mask, tiny_maps), (2 / 4, 1 / 3), "2 of 4 lost, 1 of 3 claimed")
+    checks.same(lost_and_claimed(tiny_mask, tiny_maps), (2 / 4, 1 / 3),
+                "2 of 4 lost, 1 of 3 claimed")
 
 # %% [markdown]
 # With the function, count over a hundred pictures:
 
-# %% tags=["check", "nbval-check-output"]
+# %%
 scenes = [
     minivoc.draw_scene(minivoc.WORLDS["hurried"], "unlabelled", i)
     for i in range(100)
 ]
 mistakes = {}
+
+# %% tags=["check", "nbval-check-output"]
 with checks.after("1.3"):
     for title, style in STYLES.items():
         generator = np.random.default_rng(0)
@@ -605,9 +655,15 @@ with checks.after("1.3"):
          "background pixels claimed (%)": float(100 * claimed)}
         for title, (lost, claimed) in mistakes.items()
     ]))
-    assert mistakes["loose"][0] == 0, "a loose box must not lose object pixels"
-    assert mistakes["loose"][1] > mistakes["tight"][1], "a loose box must claim more"
-    assert mistakes["missed"][0] == max(m[0] for m in mistakes.values()), "misses lose most"
+    assert mistakes["loose"][0] == 0, (
+        "a loose box must not lose object pixels"
+    )
+    assert mistakes["loose"][1] > mistakes["tight"][1], (
+        "a loose box must claim more"
+    )
+    assert mistakes["missed"][0] == max(
+        m[0] for m in mistakes.values()
+    ), "misses lose most"
 
 # %% [markdown]
 # <details><summary>How to read it</summary>

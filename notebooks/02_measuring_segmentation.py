@@ -24,7 +24,8 @@
 # **Minutes**: less than one in the `laptop` profile, once the pictures are drawn.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the resampled test sets
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -55,30 +56,37 @@ nothing = np.zeros_like(truth)
 
 
 def fill_boxes(box_maps: np.ndarray) -> np.ndarray:
-    """Call each pixel by the class of the smallest box map over it: (N, C, H, W) to (N, H, W)."""
+    """Call each pixel by the class of the smallest box map over it: (N, C, H,
+    W) to (N, H, W)."""
     areas = box_maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
-    return np.where(box_maps == 1, areas, np.iinfo(np.int64).max).argmin(axis=1).astype(np.uint8)
+    return (np.where(box_maps == 1, areas, np.iinfo(np.int64).max)
+            .argmin(axis=1).astype(np.uint8))
 
 
+# %%
 maps = data.test.part(range(len(data.test))).box_maps.numpy()
 filled = fill_boxes(maps)
 crowded = np.argsort(-(filled != 0).mean(axis=(1, 2)), kind="stable")
 sparse_to_crowded = crowded[[-1, len(crowded) // 2, 0]]
 figure = plots.gallery(
-    {"picture": data.test.images[sparse_to_crowded].numpy(), "truth": truth[sparse_to_crowded],
-     "all background": nothing[sparse_to_crowded], "filled boxes": filled[sparse_to_crowded]},
-    data.classes,
+    {"picture": data.test.images[sparse_to_crowded].numpy(),
+     "truth": truth[sparse_to_crowded],
+     "all background": nothing[sparse_to_crowded],
+     "filled boxes": filled[sparse_to_crowded]}, data.classes,
 )
-plots.show(figure, alt="Three test pictures, from the emptiest to the fullest: the picture, its "
-           "true mask, a label that is background throughout, and a label made of filled boxes.")
+plots.show(figure,
+           alt="Three test pictures, from the emptiest to the fullest: the "
+           "picture, its true mask, a label that is background throughout, "
+           "and a label made of filled boxes.")
 
 # %%
 predictions = {"all background": nothing, "filled boxes": filled}
-scores = {name: evaluate_labels(truth, p, data.classes) for name, p in predictions.items()}
-tables.results_table([
-    {"prediction": name, "pixel accuracy": [score.pixel_accuracy], "mIoU": [score.mean_iou]}
-    for name, score in scores.items()
-])
+scores = {name: evaluate_labels(truth, p, data.classes)
+          for name, p in predictions.items()}
+tables.results_table([{"prediction": name,
+                       "pixel accuracy": [score.pixel_accuracy],
+                       "mIoU": [score.mean_iou]}
+                      for name, score in scores.items()])
 
 # %% [markdown]
 # Notice how far the two columns lie apart in the first row. A label without a single object is
@@ -106,14 +114,18 @@ small_prediction = np.array([
     [0, 0, 0, 0, 2, 0],
 ])
 SMALL = ("background", "balloon", "car")
-figure = plots.gallery({"truth": [small_truth], "prediction": [small_prediction]}, SMALL)
+figure = plots.gallery(
+    {"truth": [small_truth], "prediction": [small_prediction]}, SMALL
+)
 for axes in figure.axes:
     for line in range(1, 6):
         axes.axvline(line - 0.5, color="white", linewidth=0.8)
         axes.axhline(line - 0.5, color="white", linewidth=0.8)
     axes.set_ylim(3.5, -0.5)
-plots.show(figure, alt="Truth and prediction of 4 by 6 pixels: a balloon of four pixels and a car "
-           "of four, two void pixels between them, and a few pixels predicted wrongly.")
+plots.show(figure,
+           alt="Truth and prediction of 4 by 6 pixels: a balloon of four "
+           "pixels and a car of four, two void pixels between them, and "
+           "a few pixels predicted wrongly.")
 
 # %% [markdown]
 # **Predict first.** Take a pencil. Fill in the 3 × 3 matrix: how many pixels of each true class
@@ -130,26 +142,32 @@ plots.show(figure, alt="Truth and prediction of 4 by 6 pixels: a balloon of four
 # counts all numbers at once.
 
 # %% tags=["inline", "inline:semiseg_lib.evaluation.metrics.confusion_matrix"]
-def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixels by true class (row) and predicted class (column), void aside: int64 (C, C)."""
+def confusion_matrix(truth: np.ndarray, prediction: np.ndarray,
+                     num_classes: int) -> np.ndarray:
+    """Pixels by true class (row) and predicted class (column), void aside:
+    int64 (C, C)."""
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
-        raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape.")
+        raise ValueError(f"truth {truth.shape} and prediction "
+                         f"{prediction.shape} differ in shape.")
     labelled = truth != VOID
     truth = truth[labelled].astype(np.int64)
     prediction = prediction[labelled].astype(np.int64)
     for name, ids in (("truth", truth), ("prediction", prediction)):
         if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
-            raise ValueError(
-                f"the {name} holds ids {ids.min()} to {ids.max()}; with {num_classes} classes only "
-                f"0 to {num_classes - 1} (and {VOID} for void in the truth) are allowed."
-            )
-    counts = np.bincount(num_classes * truth + prediction, minlength=num_classes**2)
+            raise ValueError(f"the {name} holds ids {ids.min()} to "
+                             f"{ids.max()}; with {num_classes} classes "
+                             f"only 0 to {num_classes - 1} (and {VOID} for "
+                             "void in the truth) are allowed.")
+    counts = np.bincount(num_classes * truth + prediction,
+                         minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)
 
 # %% tags=["nbval-check-output"]
 matrix = confusion_matrix(small_truth, small_prediction, len(SMALL))
-librarys = evaluation.metrics.confusion_matrix(small_truth, small_prediction, len(SMALL))
+librarys = evaluation.metrics.confusion_matrix(
+    small_truth, small_prediction, len(SMALL)
+)
 assert (matrix == librarys).all()
 print(matrix)
 print("pixels counted:", matrix.sum(), "of", small_truth.size)
@@ -162,7 +180,8 @@ if find_spec("sklearn"):
     from sklearn.metrics import confusion_matrix as counted_by_sklearn
 
     labelled = truth != VOID
-    theirs = counted_by_sklearn(truth[labelled], filled[labelled], labels=range(len(data.classes)))
+    theirs = counted_by_sklearn(truth[labelled], filled[labelled],
+                                labels=range(len(data.classes)))
     ours = confusion_matrix(truth, filled, len(data.classes))
     assert (ours == theirs).all(), "scikit-learn counts otherwise"
     print(f"scikit-learn agrees on all {ours.sum():,} test pixels")
@@ -202,10 +221,12 @@ else:
 
 # %% tags=["nbval-check-output"]
 def class_iou(matrix: np.ndarray) -> np.ndarray:
-    """IoU of each class (C,) from a confusion matrix (C, C); NaN where a class does not occur."""
+    """IoU of each class (C,) from a confusion matrix (C, C); NaN where a
+    class does not occur."""
     hits = np.diag(matrix)
     union = matrix.sum(axis=0) + matrix.sum(axis=1) - hits
-    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+    return np.divide(hits, union, out=np.full(len(hits), np.nan),
+                     where=union > 0)
 
 
 for name, iou in zip(SMALL, class_iou(matrix), strict=True):
@@ -218,8 +239,11 @@ np.testing.assert_allclose(class_iou(matrix), Evaluation(matrix, SMALL).iou)
 # painted as a rectangle? Think of the shapes before you look.
 
 # %%
-figure = plots.class_bars({"filled boxes": scores["filled boxes"].iou}, data.classes)
-plots.show(figure, alt="Bars: the IoU of each class when every box is filled with its class.")
+figure = plots.class_bars({"filled boxes": scores["filled boxes"].iou},
+                          data.classes)
+plots.show(figure,
+           alt="Bars: the IoU of each class when every box is filled with "
+           "its class.")
 
 # %% [markdown]
 # ## Void is not a class
@@ -242,7 +266,8 @@ plots.show(figure, alt="Bars: the IoU of each class when every box is filled wit
 treatments = {
     "left out (ours)": small_truth,
     "taken for background": np.where(small_truth == VOID, 0, small_truth),
-    "taken for the last class": np.where(small_truth == VOID, len(SMALL) - 1, small_truth),
+    "taken for the last class": np.where(small_truth == VOID, len(SMALL) - 1,
+                                         small_truth),
 }
 for name, changed in treatments.items():
     matrix_so = confusion_matrix(changed, small_prediction, len(SMALL))
@@ -274,9 +299,11 @@ def three_conventions(matrix: np.ndarray) -> dict[str, float]:
 
 one_stray_pixel = small_prediction.copy()
 one_stray_pixel[0, 0] = 3  # the fourth class, which the truth does not have
-for title, prediction in {"absent": small_prediction, "one stray pixel": one_stray_pixel}.items():
+for title, prediction in {"absent": small_prediction,
+                          "one stray pixel": one_stray_pixel}.items():
     values = three_conventions(confusion_matrix(small_truth, prediction, 4))
-    print(f"{title:<16}", ", ".join(f"{name}: {value:.3f}" for name, value in values.items()))
+    print(f"{title:<16}",
+          ", ".join(f"{name}: {value:.3f}" for name, value in values.items()))
 
 # %% [markdown]
 # Look at the second row. One stray pixel of a class that the truth lacks, and now all three agree,
@@ -316,14 +343,15 @@ print(f"per picture:   {np.mean(found / covered):.3f}")
 # %%
 matrices = np.stack([confusion_matrix(t, p, len(data.classes))
                      for t, p in zip(truth, filled, strict=True)])
-per_picture = np.stack([class_iou(m) for m in matrices])  # (N, C), NaN where a class is absent
+# (N, C), NaN where a class is absent
+per_picture = np.stack([class_iou(m) for m in matrices])
 occurring = ~np.isnan(per_picture).all(axis=0)
 tables.results_table([
     {"how the filled boxes are scored": "dataset level (ours)",
      "mIoU": [np.nanmean(class_iou(matrices.sum(axis=0)))]},
-    {"how the filled boxes are scored": "mean over the pictures of each picture's mIoU",
+    {"how the filled boxes are scored": "the mean of the pictures' mIoU",
      "mIoU": [np.nanmean(per_picture, axis=1).mean()]},
-    {"how the filled boxes are scored": "each class over its pictures, then over classes",
+    {"how the filled boxes are scored": "a class over its pictures, then all",
      "mIoU": [np.nanmean(per_picture[:, occurring], axis=0).mean()]},
 ])
 
@@ -339,9 +367,12 @@ tables.results_table([
 empty = scores["all background"]
 share = float((truth[truth != VOID] == 0).mean())
 present = np.isin(np.arange(len(data.classes)), truth).sum()
-assert abs(empty.pixel_accuracy - share) < 1e-9 and abs(empty.mean_iou - share / present) < 1e-9
-print(f"share of background {share:.3f}, divided by {present} classes {share / present:.3f}")
-print(f"pixel accuracy      {empty.pixel_accuracy:.3f}, mIoU                 {empty.mean_iou:.3f}")
+assert abs(empty.pixel_accuracy
+           - share) < 1e-9 and abs(empty.mean_iou - share / present) < 1e-9
+print(f"share of background {share:.3f}, divided by {present} classes "
+      f"{share / present:.3f}")
+print(f"pixel accuracy      {empty.pixel_accuracy:.3f}, mIoU                "
+      f" {empty.mean_iou:.3f}")
 
 # %% [markdown]
 # ## Resizing moves the score
@@ -362,11 +393,14 @@ print(f"pixel accuracy      {empty.pixel_accuracy:.3f}, mIoU                 {em
 # </details>
 
 # %%
-def coarse_majority(masks: np.ndarray, s: int, num_classes: int) -> np.ndarray:
-    """The most frequent class of each s x s cell, void aside: (N, H, W) to (N, H/s, W/s)."""
+def coarse_majority(masks: np.ndarray, s: int,
+                    num_classes: int) -> np.ndarray:
+    """The most frequent class of each s x s cell, void aside: (N, H, W) to
+    (N, H/s, W/s)."""
     n, height, width = masks.shape
     votes = np.stack([masks == c for c in range(num_classes)], axis=1)
-    cells = votes.reshape(n, num_classes, height // s, s, width // s, s).sum(axis=(3, 5))
+    cells = (votes.reshape(n, num_classes, height // s, s, width // s, s)
+             .sum(axis=(3, 5)))
     return cells.argmax(axis=1).astype(np.uint8)
 
 
@@ -375,13 +409,17 @@ def enlarged(masks: np.ndarray, s: int) -> np.ndarray:
     return masks.repeat(s, axis=1).repeat(s, axis=2)
 
 
+# %%
 rows = []
 for s in (1, 2, 4, 8, 16):
     best = coarse_majority(truth, s, len(data.classes))
     score = evaluate_labels(truth, enlarged(best, s), data.classes)
-    rows.append({"cells of": f"{s} × {s}", "label at": f"{best.shape[1]} × {best.shape[2]}",
+    rows.append({"cells of": f"{s} × {s}",
+                 "label at": f"{best.shape[1]} × {best.shape[2]}",
                  "mIoU at full size": [score.mean_iou]})
-assert rows[1]["mIoU at full size"][0] > 0.99, "a grid of 2 × 2 now loses more than the rim hides"
+assert rows[1]["mIoU at full size"][0] > 0.99, (
+    "a grid of 2 × 2 now loses more than the rim hides"
+)
 tables.results_table(rows)
 
 # %% [markdown]
@@ -399,7 +437,8 @@ tables.results_table(rows)
 # %% tags=["nbval-check-output"]
 two_and_four = Image.fromarray(np.array([[2, 2, 4, 4]], np.uint8))
 for how in (Image.Resampling.NEAREST, Image.Resampling.BILINEAR):
-    print(f"{how.name:<9}", np.asarray(two_and_four.resize((8, 1), how))[0].tolist())
+    print(f"{how.name:<9}",
+          np.asarray(two_and_four.resize((8, 1), how))[0].tolist())
 
 # %% [markdown]
 # ## How many pictures are enough?
@@ -410,14 +449,16 @@ for how in (Image.Resampling.NEAREST, Image.Resampling.BILINEAR):
 # picture has to be scored twice.
 
 # %%
-def resampled_miou(
-    matrices: np.ndarray, pictures: int, draws: int, generator: np.random.Generator
-) -> np.ndarray:
-    """mIoU of ``draws`` test sets of ``pictures`` pictures drawn with replacement: (draws,).
+def resampled_miou(matrices: np.ndarray, pictures: int, draws: int,
+                   generator: np.random.Generator) -> np.ndarray:
+    """mIoU of ``draws`` test sets of ``pictures`` pictures drawn with
+    replacement: (draws,).
 
     ``matrices`` holds one confusion matrix a picture, (N, C, C).
     """
-    times = generator.multinomial(pictures, np.full(len(matrices), 1 / len(matrices)), size=draws)
+    times = generator.multinomial(
+        pictures, np.full(len(matrices), 1 / len(matrices)), size=draws
+    )
     totals = np.tensordot(times, matrices, axes=1)
     return np.array([np.nanmean(class_iou(total)) for total in totals])
 
@@ -437,17 +478,20 @@ counts = np.unique(np.geomspace(4, len(truth), 9).astype(int))
 lines = {"97.5 %": [], "median": [], "2.5 %": []}
 for pictures in counts:
     low, middle, high = np.quantile(
-        resampled_miou(matrices, pictures, 1000, generator), (0.025, 0.5, 0.975)
+        resampled_miou(matrices, pictures, 1000, generator),
+        (0.025, 0.5, 0.975)
     )
     for name, value in zip(lines, (high, middle, low), strict=True):
         lines[name].append((int(pictures), 100 * value))
 
 figure = plots.curves(lines, "test pictures", "mIoU of the filled boxes (%)")
-plots.show(figure, alt="The bootstrap interval of the mIoU against the number of test pictures: a "
-           "funnel that is wide for a few pictures and narrows as they become more.")
+plots.show(figure,
+           alt="The bootstrap interval of the mIoU against the number of "
+           "test pictures: a funnel that is wide for a few pictures and "
+           "narrows as they become more.")
 half_width = (lines["97.5 %"][-1][1] - lines["2.5 %"][-1][1]) / 2
-print(f"with {len(truth)} pictures: ± {half_width:.1f} points; to halve that, one would need "
-      f"about {4 * len(truth):,}")
+print(f"with {len(truth)} pictures: ± {half_width:.1f} points; to halve "
+      f"that, one would need about {4 * len(truth):,}")
 
 # %% [markdown]
 # This interval says what *other test pictures* would change. It says nothing about other seeds,
@@ -472,9 +516,12 @@ def dice_from_iou(iou: np.ndarray) -> np.ndarray:
     raise NotImplementedError("your turn")
 
 # %% tags=["check", "nbval-check-output"]
-by_definition = 2 * np.diag(matrix) / (matrix.sum(axis=0) + matrix.sum(axis=1))
+by_definition = 2 * np.diag(matrix) / (
+    matrix.sum(axis=0) + matrix.sum(axis=1)
+)
 with checks.exercise("2.1"):
-    checks.same(dice_from_iou(class_iou(matrix)), by_definition, "the small example")
+    checks.same(dice_from_iou(class_iou(matrix)), by_definition,
+                "the small example")
     print("Dice", np.round(by_definition, 3).tolist())
 
 # %% [markdown]
@@ -488,14 +535,16 @@ with checks.exercise("2.1"):
 
 # %% tags=["exercise"]
 def weighted_iou(matrix: np.ndarray) -> float:
-    """IoU averaged over classes with the classes' shares of the true pixels as weights."""
+    """IoU averaged over classes with the classes' shares of the true pixels
+    as weights."""
     raise NotImplementedError("your turn")
 
 # %% tags=["check"]
 with checks.exercise("2.2"):
     checks.same(weighted_iou(matrix), 0.769697, "the small example")
     for name, score in scores.items():
-        print(f"{name:<15} mIoU {score.mean_iou:.3f}, weighted {weighted_iou(score.confusion):.3f}")
+        print(f"{name:<15} mIoU {score.mean_iou:.3f}, weighted "
+              f"{weighted_iou(score.confusion):.3f}")
 
 # %% [markdown]
 # ### 3. Investigate: the same pictures for both
@@ -511,28 +560,35 @@ with checks.exercise("2.2"):
 def resampled_difference(
     first: np.ndarray, second: np.ndarray, draws: int, seed: int
 ) -> np.ndarray:
-    """mIoU of the first minus the second on the same resampled test sets: (draws,).
+    """mIoU of the first minus the second on the same resampled test sets:
+    (draws,).
 
-    ``first`` and ``second`` hold one confusion matrix a picture, (N, C, C), in the same order.
+    ``first`` and ``second`` hold one confusion matrix a picture, (N, C, C),
+    in the same order.
     """
     raise NotImplementedError("your turn")
 
 # %% tags=["check"]
 with checks.exercise("2.3"):
     assert np.all(resampled_difference(matrices, matrices, 20, seed) == 0), (
-        "a predictor minus itself must be 0 in every draw: draw the same pictures for both"
+        "a predictor minus itself must be 0 in every draw: draw the same "
+        "pictures for both"
     )
     areas = maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
     largest = (maps * areas).argmax(axis=1)
     of_largest = np.stack([confusion_matrix(t, p, len(data.classes))
                            for t, p in zip(truth, largest, strict=True)])
     paired = resampled_difference(matrices, of_largest, 1000, seed)
-    ours, theirs = (resampled_miou(m, len(m), 1000, np.random.default_rng(seed + number))
-                    for number, m in enumerate((matrices, of_largest)))
+    ours, theirs = (
+        resampled_miou(m, len(m), 1000, np.random.default_rng(seed + number))
+        for number, m in enumerate((matrices, of_largest))
+    )
     print("Smallest minus largest, 95 % of the draws:")
-    for name, values in {"same test pictures": paired, "each its own": ours - theirs}.items():
+    for name, values in {"same test pictures": paired,
+                         "each its own": ours - theirs}.items():
         low, high = 100 * np.quantile(values, (0.025, 0.975))
-        print(f"  {name:<18} {low:5.1f} to {high:5.1f} points, width {high - low:.1f}")
+        print(f"  {name:<18} {low:5.1f} to {high:5.1f} points, width "
+              f"{high - low:.1f}")
 
 # %% [markdown]
 # Read the two widths. As far as pictures that are hard for one predictor are hard for the other

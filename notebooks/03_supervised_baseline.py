@@ -25,7 +25,8 @@
 # **Minutes**: half a minute in the `smoke` profile, about 3 in the `laptop` profile the first time.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the labelled pictures, the first weights and the batches
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -61,14 +62,17 @@ data, classes = trained.data, trained.classes
 
 
 def picture_accuracy(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The share of non-void pixels that are right, picture by picture: (N, H, W) to (N,)."""
+    """The share of non-void pixels that are right, picture by picture: (N, H,
+    W) to (N,)."""
     known = truth != VOID
     return ((labels == truth) & known).sum((1, 2)) / known.sum((1, 2)).clip(1)
 
 
 truth, labels = data.test.masks.numpy(), predict(trained.method, data.test)
 from_worst = picture_accuracy(labels, truth).argsort(kind="stable")
-shown = from_worst[[int(share * (len(from_worst) - 1)) for share in (0.95, 0.5, 0.05)]]
+shown = from_worst[
+    [int(share * (len(from_worst) - 1)) for share in (0.95, 0.5, 0.05)]
+]
 
 # %%
 views = {
@@ -77,10 +81,12 @@ views = {
     "from 24 masks": labels[shown],
     "wrong": (labels[shown] != truth[shown]) & (truth[shown] != VOID),
 }
-figure = plots.gallery(views, classes, rows_titles=["good", "typical", "poor"])
-plots.show(figure, alt="Three test pictures, one a row, from well to poorly segmented: the "
-           "picture, the true mask, the label of the supervised model, and its wrong pixels in "
-           "white.")
+figure = plots.gallery(views, classes,
+                       rows_titles=["good", "typical", "poor"])
+plots.show(figure,
+           alt="Three test pictures, one a row, from well to poorly "
+           "segmented: the picture, the true mask, the label of the "
+           "supervised model, and its wrong pixels in white.")
 
 # %% [markdown]
 # **What to notice.** Look at *where* the white pixels lie. Ragged outlines are one kind of mistake.
@@ -115,14 +121,15 @@ from semiseg_lib import UNet
 
 network = UNet(num_classes=5, width=16).eval()
 stations = {
-    "stem": network.stem, "down 1": network.down[0], "down 2": network.down[1],
-    "down 3": network.down[2], "up 1": network.up[0], "up 2": network.up[1],
-    "up 3": network.up[2], "head": network.head,
+    "stem": network.stem, "down 1": network.down[0],
+    "down 2": network.down[1], "down 3": network.down[2],
+    "up 1": network.up[0], "up 2": network.up[1], "up 3": network.up[2],
+    "head": network.head,
 }
 for name, station in stations.items():
-    station.register_forward_hook(
-        lambda _, inputs, output, name=name: print(f"{name:10}{tuple(output.shape)}")
-    )
+    station.register_forward_hook(lambda _, inputs, output, name=name: print(
+                                      f"{name:10}{tuple(output.shape)}"
+                                  ))
 picture = torch.zeros(1, 3, 64, 64)
 print(f"{'picture':10}{tuple(picture.shape)}")
 logits = network(picture)
@@ -165,7 +172,8 @@ print(f"parameters: {sum(p.numel() for p in network.parameters()):,}")
 def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     """Mean cross-entropy over the labelled pixels; 0 if all are void."""
     logits = enlarge(logits, masks.shape[-2:])
-    total = nn.functional.cross_entropy(logits, masks, ignore_index=VOID, reduction="sum")
+    total = nn.functional.cross_entropy(logits, masks, ignore_index=VOID,
+                                        reduction="sum")
     return total / (masks != VOID).sum().clamp(min=1)
 
 
@@ -185,12 +193,15 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 # </details>
 
 # %% tags=["nbval-check-output"]
-tiny_logits = torch.tensor([[[[2.0, 0.0], [5.0, -5.0]], [[0.0, 1.0], [-5.0, 5.0]]]])
+tiny_logits = torch.tensor(
+    [[[[2.0, 0.0], [5.0, -5.0]], [[0.0, 1.0], [-5.0, 5.0]]]]
+)
 tiny_masks = torch.tensor([[[0, 1], [VOID, VOID]]])
 all_void = torch.full_like(tiny_masks, VOID)
 
 by_hand = np.mean([np.log1p(np.exp(-2)), np.log1p(np.exp(-1))])
-torchs = nn.functional.cross_entropy(tiny_logits, tiny_masks, ignore_index=VOID)
+torchs = nn.functional.cross_entropy(tiny_logits, tiny_masks,
+                                     ignore_index=VOID)
 ours = cross_entropy(tiny_logits, tiny_masks)
 print(f"by hand {by_hand:.4f}, torch {torchs:.4f}, ours {ours:.4f}")
 
@@ -209,17 +220,19 @@ print(f"all void: torch {torchs:.4f}, ours {ours:.4f}")
 # %%
 from semiseg_lib import Loader
 
-config = training.TrainConfig(
-    steps=12, batch_labelled=8, batch_unlabelled=0, log_every=1, channels_last=False
-)
+config = training.TrainConfig(steps=12, batch_labelled=8, batch_unlabelled=0,
+                              log_every=1, channels_last=False)
 accelerator = training.make_accelerator(config, device)
-loader = Loader(data.labelled, None, config.batch_labelled, 0, profile.augment, seed)
+loader = Loader(data.labelled, None, config.batch_labelled, 0,
+                profile.augment, seed)
 
 
 def untrained() -> nn.Module:
-    """The supervised method around a fresh network, the same one at each call."""
+    """The supervised method around a fresh network, the same one at each
+    call."""
     torch.manual_seed(seed)
-    return methods.build(profile.supervised, profile.model, len(classes)).to(accelerator.device)
+    return (methods.build(profile.supervised, profile.model, len(classes))
+            .to(accelerator.device))
 
 
 # %% tags=["nbval-ignore-output"]
@@ -252,7 +265,8 @@ with TemporaryDirectory() as folder:
     )
 
 librarys = [row["loss_labelled"] for row in history]
-print(f"largest difference between the two: {np.abs(np.subtract(librarys, losses)).max():.1e}")
+print("largest difference between the two: "
+      f"{np.abs(np.subtract(librarys, losses)).max():.1e}")
 np.testing.assert_allclose(librarys, losses, rtol=1e-2)
 
 # %% [markdown]
@@ -273,7 +287,8 @@ flat = [picture for pictures in dealt for picture in pictures]
 print("first epoch:", sorted(flat[:5]), " second epoch:", sorted(flat[5:]))
 
 once, again, later = (loader.batch(step).labelled for step in (3, 3, 4))
-print("step 3 asked for twice, the same pixels:", torch.equal(once.images, again.images))
+print("step 3 asked for twice, the same pixels:",
+      torch.equal(once.images, again.images))
 print("step 4, the same pixels:", torch.equal(once.images, later.images))
 
 # %% [markdown]
@@ -286,7 +301,8 @@ print("step 4, the same pixels:", torch.equal(once.images, later.images))
 
 # %% tags=["nbval-ignore-output"]
 def train(stop_at: int | None) -> Tensor:
-    """All weights after the training, as one vector; interrupted after ``stop_at`` steps."""
+    """All weights after the training, as one vector; interrupted after
+    ``stop_at`` steps."""
     with TemporaryDirectory() as name:
         folder = training.RunFolder(Path(name))
         if stop_at is not None:
@@ -303,7 +319,8 @@ def train(stop_at: int | None) -> Tensor:
 
 difference = (train(stop_at=6) - train(stop_at=None)).abs().max().item()
 print(f"largest difference between the weights: {difference:g}")
-assert difference < 1e-2, "an interrupted run must continue as if nothing had happened"
+assert difference < 1e-2, ("an interrupted run must continue as if nothing "
+                           "had happened")
 
 # %% [markdown]
 # ## The moving average
@@ -336,7 +353,8 @@ from semiseg_lib import MovingAverage
 
 
 def averaged(weights: list[float], decay: float) -> list[float]:
-    """The library's average of a network with one weight, after each update."""
+    """The library's average of a network with one weight, after each
+    update."""
     network, averages = nn.Linear(1, 1, bias=False), []
     average = MovingAverage(network, decay)
     for weight in weights:
@@ -346,8 +364,10 @@ def averaged(weights: list[float], decay: float) -> list[float]:
     return averages
 
 
+# %% tags=["nbval-check-output"]
 def closed_form(weights: list[float], decay: float) -> float:
-    """The sum over updates s of (1 - d_s) times the later decays, times the weight at s."""
+    """The sum over updates s of (1 - d_s) times the later decays, times the
+    weight at s."""
     decays = np.minimum(decay, 1 - 1 / np.arange(1, len(weights) + 1))
     later = [np.prod(decays[s + 1:]) for s in range(len(weights))]
     return float(np.sum((1 - decays) * later * weights))
@@ -365,16 +385,19 @@ for decay in (0.9, 0.5):
 # %%
 generator = np.random.default_rng(0)
 steps = np.arange(300)
-jittering = 1 - np.exp(-steps / 40) + 0.15 * generator.standard_normal(len(steps))
+jittering = (
+    1 - np.exp(-steps / 40) + 0.15 * generator.standard_normal(len(steps))
+)
 lines = {"weight": jittering, "d = 0.9": averaged(jittering, 0.9),
          "d = 0.99": averaged(jittering, 0.99)}
 figure = plots.curves(
-    {name: list(zip(steps, line, strict=True)) for name, line in lines.items()},
-    "update", "value",
+    {name: list(zip(steps, line, strict=True))
+     for name, line in lines.items()}, "update", "value",
 )
-plots.show(figure, alt="A weight that rises to 1 with strong jitter, and two moving averages of "
-           "it: with decay 0.9 it follows closely and still shakes, with 0.99 it is smooth and "
-           "late.")
+plots.show(figure,
+           alt="A weight that rises to 1 with strong jitter, and two moving "
+           "averages of it: with decay 0.9 it follows closely and still "
+           "shakes, with 0.99 it is smooth and late.")
 
 # %% [markdown]
 # ## Training, once per seed
@@ -401,8 +424,10 @@ figure = plots.curves(
      for s, run in runs.items()},
     "step", "cross-entropy (training)", logarithmic=True,
 )
-plots.show(figure, alt="Training loss against step on a logarithmic axis, one line a seed. All "
-           "lines fall steeply, with bumps on the way, and end close together.")
+plots.show(figure,
+           alt="Training loss against step on a logarithmic axis, one line a "
+           "seed. All lines fall steeply, with bumps on the way, and end "
+           "close together.")
 
 # %% [markdown]
 # A training loss that falls says that the model fits what it was shown. It says nothing about
@@ -422,11 +447,13 @@ last_weights = {
 }
 tables.results_table([
     {"what is deployed": name}
-    | {f"mIoU on {split} pictures":
-       [evaluate(models[s], getattr(runs[s].data, split), classes).mean_iou
-        for s in models]
+    | {f"mIoU on {split} pictures": [
+           evaluate(models[s], getattr(runs[s].data, split), classes).mean_iou
+           for s in models
+       ]
        for split in ("labelled", "val")}
-    for name, models in (("moving average", deployed), ("last weights", last_weights))
+    for name, models in (("moving average", deployed),
+                         ("last weights", last_weights))
 ])
 
 # %% [markdown]
@@ -446,8 +473,10 @@ def pictures_with(number: int) -> list[int]:
 
 tables.results_table(
     [{"class": name, "labelled pictures": pictures_with(i),
-      "test IoU": [score.iou[i] for score in scores.values()]} for i, name in enumerate(classes)]
-    + [{"class": "mean (mIoU)", "test IoU": [score.mean_iou for score in scores.values()]}],
+      "test IoU": [score.iou[i] for score in scores.values()]}
+     for i, name in enumerate(classes)]
+    + [{"class": "mean (mIoU)",
+        "test IoU": [score.mean_iou for score in scores.values()]}],
     plain=("labelled pictures",),
 )
 
@@ -456,9 +485,9 @@ tables.results_table(
 # outside, so a broken installation or a changed library does not go unnoticed.
 
 # %% tags=["nbval-ignore-output"]
-checks.claim(
-    "supervised-level", [100 * score.mean_iou for score in scores.values()], profile.asserts_claims
-)
+checks.claim("supervised-level",
+             [100 * score.mean_iou for score in scores.values()],
+             profile.asserts_claims)
 
 # %% [markdown]
 # ## One seed says nothing
@@ -481,8 +510,9 @@ checks.claim(
 # %% tags=["nbval-check-output"]
 for values in ([60, 64], [60, 62, 64], [60, 61, 62, 63, 64]):
     interval = mean_and_interval(values)
-    print(f"{len(values)} runs: mean {interval.mean:.0f}, sd {interval.sd:.2f}, "
-          f"95 % interval {interval.low:.1f} to {interval.high:.1f}")
+    print(f"{len(values)} runs: mean {interval.mean:.0f}, sd "
+          f"{interval.sd:.2f}, 95 % interval {interval.low:.1f} to "
+          f"{interval.high:.1f}")
 
 # %% [markdown]
 # So far every seed changed pictures and start together. Which of the two makes the scores differ? A
@@ -520,13 +550,18 @@ crossed = {
 }
 
 # %%
-figure = plots.dots_with_intervals(crossed, "validation mIoU after a short training (%)")
-plots.show(figure, alt="One row for each choice of labelled pictures, one dot for each start, "
-           "with mean and interval. Rows that lie apart show the effect of the choice of "
-           "pictures.")
+figure = plots.dots_with_intervals(
+    crossed, "validation mIoU after a short training (%)"
+)
+plots.show(figure,
+           alt="One row for each choice of labelled pictures, one dot for "
+           "each start, with mean and interval. Rows that lie apart show "
+           "the effect of the choice of pictures.")
 table = np.array(list(crossed.values()))
-print(f"sd of the means over pictures: {table.mean(axis=1).std(ddof=1):.1f} points")
-print(f"sd of the means over starts:   {table.mean(axis=0).std(ddof=1):.1f} points")
+print(f"sd of the means over pictures: {table.mean(axis=1).std(ddof=1):.1f} "
+      "points")
+print(f"sd of the means over starts:   {table.mean(axis=0).std(ddof=1):.1f} "
+      "points")
 
 # %% [markdown]
 # **How to read it.** Dots that spread within a row: the start matters. Rows that lie apart: it
@@ -558,9 +593,10 @@ figure = plots.dots_with_intervals(
     },
     "test mIoU (%), stored laptop runs",
 )
-plots.show(figure, alt="Test mIoU of stored runs, one dot a seed: trained on a few masks and "
-           "trained on the masks of all pictures. The gap between the rows is the room for "
-           "made-up labels.")
+plots.show(figure,
+           alt="Test mIoU of stored runs, one dot a seed: trained on a few "
+           "masks and trained on the masks of all pictures. The gap "
+           "between the rows is the room for made-up labels.")
 
 # %% [markdown]
 # ## Where it fails
@@ -571,15 +607,18 @@ plots.show(figure, alt="Test mIoU of stored runs, one dot a seed: trained on a f
 
 # %%
 predicted = {s: predict(run.method, data.test) for s, run in runs.items()}
-together = np.mean([picture_accuracy(p, truth) for p in predicted.values()], axis=0)
+together = np.mean([picture_accuracy(p, truth) for p in predicted.values()],
+                   axis=0)
 hardest = together.argsort(kind="stable")[:4]
 figure = plots.gallery(
     {"picture": data.test.images[hardest].numpy(), "truth": truth[hardest]}
     | {f"seed {s}": predicted[s][hardest] for s in three},
     classes,
 )
-plots.show(figure, alt="The four test pictures on which all seeds do worst, one a row: the "
-           "picture, the true mask, and the labels of the models of up to three seeds.")
+plots.show(figure,
+           alt="The four test pictures on which all seeds do worst, one a "
+           "row: the picture, the true mask, and the labels of the "
+           "models of up to three seeds.")
 
 # %% [markdown]
 # Ask of each row: is the object found at all? Is its class the same wrong class for all seeds? Did
@@ -618,17 +657,22 @@ with checks.exercise("3.1"):
 
 # %% tags=["exercise"]
 def masked_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean of -log p over non-void pixels; logits (B, C, H, W), masks (B, H, W) with 255 = void."""
+    """Mean of -log p over non-void pixels; logits (B, C, H, W), masks (B, H,
+    W) with 255 = void."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 with checks.exercise("3.2"):
-    checks.same(masked_cross_entropy(tiny_logits, tiny_masks), cross_entropy(tiny_logits, tiny_masks), "a tiny example")
-    checks.same(masked_cross_entropy(tiny_logits, all_void), cross_entropy(tiny_logits, all_void), "all void")
-    random_logits = torch.randn(2, 5, 6, 6, generator=torch.Generator().manual_seed(1))
+    checks.same(masked_cross_entropy(tiny_logits, tiny_masks),
+                cross_entropy(tiny_logits, tiny_masks), "a tiny example")
+    checks.same(masked_cross_entropy(tiny_logits, all_void),
+                cross_entropy(tiny_logits, all_void), "all void")
+    random_logits = torch.randn(2, 5, 6, 6,
+                                generator=torch.Generator().manual_seed(1))
     random_masks = torch.arange(72).reshape(2, 6, 6) % 5
-    checks.same(masked_cross_entropy(random_logits, random_masks), cross_entropy(random_logits, random_masks), "five classes")
+    checks.same(masked_cross_entropy(random_logits, random_masks),
+                cross_entropy(random_logits, random_masks), "five classes")
 
 # %% [markdown]
 # ### 3. Investigate: what does stride 2 cost?
@@ -642,7 +686,8 @@ with checks.exercise("3.2"):
 
 # %% tags=["exercise"]
 def through_stride(masks: Tensor, num_classes: int, stride: int) -> Tensor:
-    """Masks (N, H, W) as a perfect network of this stride would return them, uint8 (N, H, W)."""
+    """Masks (N, H, W) as a perfect network of this stride would return them,
+    uint8 (N, H, W)."""
     raise NotImplementedError("your turn")
 
 
@@ -650,14 +695,15 @@ def through_stride(masks: Tensor, num_classes: int, stride: int) -> Tensor:
 from semiseg_lib import evaluate_labels
 
 with checks.exercise("3.3"):
-    ceilings = {
-        stride: evaluate_labels(
-            truth, through_stride(data.test.masks, len(classes), stride).numpy(), classes
-        ).mean_iou
-        for stride in (1, 2, 4, 8)
-    }
-    print({stride: f"{100 * ceiling:.1f}" for stride, ceiling in ceilings.items()})
-    assert ceilings[1] == 1, f"stride 1 must change nothing, got {ceilings[1]}"
+    ceilings = {stride: evaluate_labels(
+                    truth, through_stride(data.test.masks, len(classes),
+                                          stride).numpy(), classes
+                ).mean_iou for stride in (1, 2, 4, 8)}
+    print({
+        stride: f"{100 * ceiling:.1f}" for stride, ceiling in ceilings.items()
+    })
+    assert ceilings[1] == 1, ("stride 1 must change nothing, got "
+                              f"{ceilings[1]}")
     assert ceilings[2] > ceilings[8], "a coarser answer should score lower"
 
 # %% [markdown]

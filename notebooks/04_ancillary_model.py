@@ -25,7 +25,8 @@
 # **Minutes**: half a minute in the `smoke` profile, about 2 in the `laptop` profile the first time.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the labelled pictures, the first weights and the batches
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -61,8 +62,11 @@ test_boxes = [data.test.sample(i).boxes for i in range(len(data.test))]
 truth = data.test.masks.numpy()
 side = truth.shape[-1]
 
-without, with_boxes = (predict(run.method, data.test) for run in (supervised, ancillary))
-helped = ((with_boxes == truth) & (without != truth) & (truth != VOID)).sum((1, 2))
+without, with_boxes = (predict(run.method, data.test)
+                       for run in (supervised, ancillary))
+helped = (
+    ((with_boxes == truth) & (without != truth) & (truth != VOID)).sum((1, 2))
+)
 chosen = (-helped).argsort(kind="stable")[:3]
 
 # %%
@@ -76,8 +80,10 @@ figure = plots.gallery(
     classes,
     boxes=[test_boxes[i] for i in chosen],
 )
-plots.show(figure, alt="Three test pictures with their tight boxes, one a row, then the true "
-           "mask, the label of the supervised model and the label of the ancillary.")
+plots.show(figure,
+           alt="Three test pictures with their tight boxes, one a row, then "
+           "the true mask, the label of the supervised model and the "
+           "label of the ancillary.")
 
 # %% [markdown]
 # **What to notice.** Compare the last two columns for the *class* of each object, and then for its
@@ -102,10 +108,12 @@ plots.show(figure, alt="Three test pictures with their tight boxes, one a row, t
 # </details>
 
 # %% tags=["nbval-check-output"]
-two_boxes = Boxes(np.array([[0, 0, 3, 3], [2, 1, 5, 4]], np.float32), np.array([1, 2]))
+two_boxes = Boxes(np.array([[0, 0, 3, 3], [2, 1, 5, 4]], np.float32),
+                  np.array([1, 2]))
 channels = class_maps(two_boxes, num_classes=3, size=(4, 6))
 for number, channel in enumerate(channels):
-    print(f"channel {number}:", *("".join(map(str, row)) for row in channel), sep="\n")
+    print(f"channel {number}:", *("".join(map(str, row)) for row in channel),
+          sep="\n")
 
 # %% [markdown]
 # The same for a real picture, one that has several classes. White is 1. The last column is the
@@ -121,9 +129,10 @@ views |= {name: [maps[number]] for number, name in enumerate(classes)}
 heat_map = batches.boxes.heat_map(test_boxes[rich], (side, side))
 views["heat map"] = [heat_map[0].astype(bool)]
 figure = plots.gallery(views, classes, boxes=[test_boxes[rich]])
-plots.show(figure, alt="A picture with its boxes; then one map a class, white inside the boxes "
-           "of that class, the background map white outside all boxes; last, one heat map of all "
-           "boxes.")
+plots.show(figure,
+           alt="A picture with its boxes; then one map a class, white inside "
+           "the boxes of that class, the background map white outside "
+           "all boxes; last, one heat map of all boxes.")
 
 # %% [markdown]
 # ## Where the boxes enter
@@ -134,10 +143,14 @@ plots.show(figure, alt="A picture with its boxes; then one map a class, white in
 # %% tags=["nbval-check-output"]
 from semiseg_lib import UNet
 
-picture_only, with_maps = UNet(num_classes=5), UNet(num_classes=5, box_channels=5)
-for name, network in (("picture only", picture_only), ("with box maps", with_maps)):
+picture_only, with_maps = UNet(num_classes=5), UNet(
+    num_classes=5, box_channels=5
+)
+for name, network in (("picture only", picture_only),
+                      ("with box maps", with_maps)):
     weights = sum(p.numel() for p in network.parameters())
-    print(f"{name:14} first convolution {tuple(network.stem[0].weight.shape)}, {weights:,} weights")
+    print(f"{name:14} first convolution "
+          f"{tuple(network.stem[0].weight.shape)}, {weights:,} weights")
 logits = with_maps(torch.zeros(2, 3, 64, 64), torch.zeros(2, 5, 64, 64))
 print("logits", tuple(logits.shape))
 
@@ -163,11 +176,12 @@ features = torch.rand(1, 256, 16, 16)  # what the encoder saw, at stride 4
 box_maps = torch.from_numpy(class_maps(Boxes(), 5, (64, 64)))[None].float()
 
 resized = nn.functional.adaptive_avg_pool2d(box_maps, features.shape[-2:])
-to_attention = nn.Sequential(nn.Conv2d(5, 256, kernel_size=3, padding=1), nn.Sigmoid())
+to_attention = nn.Sequential(nn.Conv2d(5, 256, kernel_size=3, padding=1),
+                             nn.Sigmoid())
 attention = to_attention(resized)
 attended = attention * features
-for name, tensor in {"box maps": box_maps, "resized": resized, "attention": attention,
-                     "attended": attended}.items():
+for name, tensor in {"box maps": box_maps, "resized": resized,
+                     "attention": attention, "attended": attended}.items():
     print(f"{name:10}{tuple(tensor.shape)}")
 print("no feature grows:", bool((attended <= features).all()))
 
@@ -206,8 +220,9 @@ possible = {
     "channel per class": 1 + maps[:, 1:].sum(axis=1),
 }
 for name, count in possible.items():
-    print(f"{name:18} {count[is_object].mean():.2f} classes possible at an object pixel, "
-          f"{count[truth == 0].mean():.2f} at a background pixel")
+    print(f"{name:18} {count[is_object].mean():.2f} classes possible at an "
+          f"object pixel, {count[truth == 0].mean():.2f} at a background "
+          "pixel")
 
 # %% [markdown]
 # ## Training, and what the boxes are worth
@@ -245,19 +260,23 @@ ancillary_runs = {
 
 
 def filled(boxes: Boxes) -> np.ndarray:
-    """A label without a network: each box full of its class, smaller boxes on top; (H, W)."""
+    """A label without a network: each box full of its class, smaller boxes on
+    top; (H, W)."""
     label = np.zeros((side, side), np.uint8)
     widths_heights = boxes.coordinates[:, 2:] - boxes.coordinates[:, :2]
     for i in np.argsort(-widths_heights.prod(axis=1), kind="stable"):
         one = Boxes(boxes.coordinates[[i]], boxes.classes[[i]])
-        label[class_maps(one, len(classes), label.shape)[0] == 0] = boxes.classes[i]
+        label[class_maps(one, len(classes), label.shape)[0] == 0] = (
+            boxes.classes[i]
+        )
     return label
 
 
 # %%
 scores = {
     "supervised": [run.evaluate() for run in supervised_runs.values()],
-    "filled boxes": [evaluate_labels(truth, map(filled, test_boxes), classes)],
+    "filled boxes": [evaluate_labels(truth, map(filled, test_boxes),
+                                     classes)],
     "ancillary": [run.evaluate() for run in ancillary_runs.values()],
 }
 tables.results_table([
@@ -267,11 +286,13 @@ tables.results_table([
 ])
 
 # %% tags=["nbval-ignore-output"]
-percent = {name: [100 * one.mean_iou for one in group] for name, group in scores.items()}
+percent = {name: [100 * one.mean_iou for one in group]
+           for name, group in scores.items()}
 checks.claim("ancillary-level", percent["ancillary"], profile.asserts_claims)
 checks.claim(
     "ancillary-beats-supervised",
-    np.subtract(percent["ancillary"], percent["supervised"]), profile.asserts_claims,
+    np.subtract(percent["ancillary"], percent["supervised"]),
+    profile.asserts_claims,
 )
 
 # %% [markdown]
@@ -298,7 +319,8 @@ checks.claim(
 
 # %%
 def enlarged(boxes: Boxes, share: float) -> Boxes:
-    """Each side moved outwards by ``share`` of the box's width or height, cut at the picture."""
+    """Each side moved outwards by ``share`` of the box's width or height, cut
+    at the picture."""
     x0, y0, x1, y1 = boxes.coordinates.T
     across, down = share * (x1 - x0), share * (y1 - y0)
     sides = np.stack([x0 - across, y0 - down, x1 + across, y1 + down], axis=1)
@@ -306,16 +328,19 @@ def enlarged(boxes: Boxes, share: float) -> Boxes:
 
 
 def shifted(boxes: Boxes, share: float) -> Boxes:
-    """Moved to the right and down by ``share`` of its width and height, cut at the picture."""
-    by = share * np.tile(boxes.coordinates[:, 2:] - boxes.coordinates[:, :2], 2)
+    """Moved to the right and down by ``share`` of its width and height, cut
+    at the picture."""
+    by = share * np.tile(boxes.coordinates[:, 2:] - boxes.coordinates[:, :2],
+                         2)
     return Boxes((boxes.coordinates + by).clip(0, side), boxes.classes)
 
 
 interventions = {
-    "as drawn": lambda boxes: boxes,
-    "no boxes": lambda boxes: Boxes(),
+    "as drawn": lambda boxes: boxes, "no boxes": lambda boxes: Boxes(),
     "shifted": lambda boxes: shifted(boxes, 0.25),
-    "other class": lambda boxes: Boxes(boxes.coordinates, boxes.classes % (len(classes) - 1) + 1),
+    "other class": lambda boxes: Boxes(
+        boxes.coordinates, boxes.classes % (len(classes) - 1) + 1
+    ),
     "enlarged": lambda boxes: enlarged(boxes, 0.4),
 }
 
@@ -326,12 +351,14 @@ interventions = {
 # %%
 few = min(150, len(data.test))
 few_of_test = data.test.take(range(few))
-part = few_of_test.part(range(few))  # what a model is handed: images, masks, maps
+# what a model is handed: images, masks, maps
+part = few_of_test.part(range(few))
 
 
 def with_changed(change):
     """The few test pictures, with box maps drawn from changed boxes."""
-    maps = [class_maps(change(boxes), len(classes), (side, side)) for boxes in test_boxes[:few]]
+    maps = [class_maps(change(boxes), len(classes), (side, side))
+            for boxes in test_boxes[:few]]
     return replace(part, box_maps=torch.from_numpy(np.stack(maps)).float())
 
 
@@ -341,21 +368,27 @@ def labels_of(method, part) -> np.ndarray:
 
 
 parts = {name: with_changed(change) for name, change in interventions.items()}
-says = {name: labels_of(ancillary.method, given) for name, given in parts.items()}
-changed = [(says[name] != says["as drawn"]).mean((1, 2)) for name in list(says)[1:]]
+says = {name: labels_of(ancillary.method, given)
+        for name, given in parts.items()}
+changed = [(says[name] != says["as drawn"]).mean((1, 2))
+           for name in list(says)[1:]]
 two = (-np.min(changed, axis=0)).argsort(kind="stable")[:2]
 
 # %%
 views, drawn = {}, {}
 for name, change in interventions.items():
-    views[name] = [
-        view for i in two for view in (data.test.sample(i).image, says[name][i])
+    views[name] = [view for i in two
+                   for view in (data.test.sample(i).image, says[name][i])]
+    drawn[name] = [
+        boxes for i in two for boxes in (change(test_boxes[i]), None)
     ]
-    drawn[name] = [boxes for i in two for boxes in (change(test_boxes[i]), None)]
-figure = plots.gallery(views, classes, boxes=drawn, rows_titles=["shown", "says"] * len(two))
-plots.show(figure, alt="Two test pictures, each shown to the ancillary with boxes as drawn, "
-           "without boxes, with shifted boxes, with boxes of another class, and with enlarged "
-           "boxes; below each, the label that the ancillary then gives.")
+figure = plots.gallery(views, classes, boxes=drawn,
+                       rows_titles=["shown", "says"] * len(two))
+plots.show(figure,
+           alt="Two test pictures, each shown to the ancillary with boxes as "
+           "drawn, without boxes, with shifted boxes, with boxes of another "
+           "class, and with enlarged boxes; below each, the label that the "
+           "ancillary then gives.")
 
 # %% [markdown]
 # Now the count over all these pictures and seeds. The last two columns look at the object pixels
@@ -365,20 +398,25 @@ plots.show(figure, alt="Two test pictures, each shown to the ancillary with boxe
 
 # %%
 def told(boxes_maps: np.ndarray, labels: np.ndarray) -> float:
-    """The share of object pixels whose label is a class that a box tells for that pixel."""
-    chosen = np.take_along_axis(boxes_maps, labels[:, None].astype(np.int64), axis=1)[:, 0]
+    """The share of object pixels whose label is a class that a box tells for
+    that pixel."""
+    chosen = np.take_along_axis(boxes_maps, labels[:, None].astype(np.int64),
+                                axis=1)[:, 0]
     return float(((chosen == 1) & (labels > 0))[is_object[:few]].mean())
 
 
 rows = []
 for name, given in parts.items():
-    answers = [labels_of(run.method, given) for run in ancillary_runs.values()]
-    right = [(labels == truth[:few])[is_object[:few]].mean() for labels in answers]
+    answers = [labels_of(run.method, given)
+               for run in ancillary_runs.values()]
+    right = [(labels == truth[:few])[is_object[:few]].mean()
+             for labels in answers]
     rows.append({
         "boxes": name,
-        "mIoU": [evaluate_labels(truth[:few], labels, classes).mean_iou for labels in answers],
-        "object pixels: true class": right,
-        "told class": [told(given.box_maps.numpy(), labels) for labels in answers],
+        "mIoU": [evaluate_labels(truth[:few], labels, classes).mean_iou
+                 for labels in answers], "object pixels: true class": right,
+        "told class": [told(given.box_maps.numpy(), labels)
+                       for labels in answers],
     })
 tables.results_table(rows)
 
@@ -398,18 +436,25 @@ level = np.mean([evaluate(run.method, few_of_test, classes).mean_iou
                  for run in supervised_runs.values()])
 for share in shares:
     given = with_changed(lambda boxes, share=share: enlarged(boxes, share))
-    says_now = [labels_of(run.method, given) for run in ancillary_runs.values()]
-    runs = [evaluate_labels(truth[:few], one, classes).mean_iou for one in says_now]
+    says_now = [
+        labels_of(run.method, given) for run in ancillary_runs.values()
+    ]
+    runs = [evaluate_labels(truth[:few], one, classes).mean_iou
+            for one in says_now]
     boxed = [filled(enlarged(boxes, share)) for boxes in test_boxes[:few]]
     curves["ancillary"].append((100 * share, 100 * np.mean(runs)))
-    curves["filled boxes"].append(
-        (100 * share, 100 * evaluate_labels(truth[:few], boxed, classes).mean_iou)
-    )
+    curves["filled boxes"].append((
+        100 * share,
+        100 * evaluate_labels(truth[:few], boxed, classes).mean_iou
+    ))
     curves["supervised"].append((100 * share, 100 * level))
-figure = plots.curves(curves, "each side of the boxes moved outwards (% of the box)", "mIoU (%)")
-plots.show(figure, alt="mIoU of the ancillary, of filled boxes and of the supervised model "
-           "against how far each side of the boxes is moved outwards; zero is tight, below zero "
-           "too small.")
+figure = plots.curves(
+    curves, "each side of the boxes moved outwards (% of the box)", "mIoU (%)"
+)
+plots.show(figure,
+           alt="mIoU of the ancillary, of filled boxes and of the supervised "
+           "model against how far each side of the boxes is moved outwards; "
+           "zero is tight, below zero too small.")
 
 # %% [markdown]
 # **What to look for.** Is the ancillary's line flat, or does it follow that of the filled boxes?
@@ -428,7 +473,9 @@ plots.show(figure, alt="mIoU of the ancillary, of filled boxes and of the superv
 # other, and a network refuses what it was not built for.
 
 # %% tags=["nbval-check-output"]
-part_of_two = data.test.part([0, 1]).to(next(ancillary.method.parameters()).device)
+part_of_two = data.test.part([0, 1]).to(
+    next(ancillary.method.parameters()).device
+)
 print("reads boxes: supervised", supervised.method.uses_boxes,
       "- ancillary", ancillary.method.uses_boxes)
 for network, given in (
@@ -470,7 +517,9 @@ def stem_weights(width: int, box_channels: int) -> int:
 # %% tags=["check", "nbval-check-output"]
 with checks.exercise("4.1"):
     for box_channels in (0, 1, 21):
-        checks.same(stem_weights(16, box_channels), UNet(21, 16, box_channels).stem[0].weight.numel(), f"{box_channels} box channels")
+        checks.same(stem_weights(16, box_channels),
+                    UNet(21, 16, box_channels).stem[0].weight.numel(),
+                    f"{box_channels} box channels")
 
 # %% [markdown]
 # ### 2. Implement: how loose is loose?
@@ -483,7 +532,8 @@ with checks.exercise("4.1"):
 
 # %% tags=["exercise"]
 def box_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (4,), half-open; 0 if they do not meet."""
+    """Intersection over union of two boxes (4,), half-open; 0 if they do not
+    meet."""
     raise NotImplementedError("your turn")
 
 
@@ -491,10 +541,13 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> float:
 tight = Boxes(np.array([[24, 28, 40, 36]], np.float32), np.array([1]))
 with checks.exercise("4.2"):
     for share in (0.15, 0.45):
-        iou = box_iou(tight.coordinates[0], enlarged(tight, share).coordinates[0])
+        iou = box_iou(tight.coordinates[0],
+                      enlarged(tight, share).coordinates[0])
         expected = 1 / (1 + 2 * share) ** 2
-        assert abs(iou - expected) < 1e-3, f"expected {expected:.3f}, got {iou:.3f}"
-        print(f"sides {share:.0%} too far out: IoU with the tight box {iou:.2f}")
+        assert abs(iou - expected) < 1e-3, (f"expected {expected:.3f}, got "
+                                            f"{iou:.3f}")
+        print(f"sides {share:.0%} too far out: IoU with the tight box "
+              f"{iou:.2f}")
     apart = box_iou(np.array([0, 0, 2, 2]), np.array([3, 3, 5, 5]))
     assert apart == 0, f"boxes that do not meet have IoU 0, got {apart}"
 
@@ -509,19 +562,26 @@ with checks.exercise("4.2"):
 # [A solution](solutions/04_ancillary_model.ipynb)
 
 # %% tags=["exercise"]
-def overlooked(boxes: Boxes, chance: float, generator: np.random.Generator) -> Boxes:
-    """The boxes without those that were overlooked, each with the given chance."""
+def overlooked(boxes: Boxes, chance: float,
+               generator: np.random.Generator) -> Boxes:
+    """The boxes without those that were overlooked, each with the given
+    chance."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 generator = np.random.default_rng(0)
 with checks.exercise("4.3"):
-    counts = [sum(len(overlooked(boxes, chance, generator)) for boxes in test_boxes)
-              for chance in (0, 0.5, 1)]
+    counts = [
+        sum(len(overlooked(boxes, chance, generator)) for boxes in test_boxes)
+        for chance in (0, 0.5, 1)
+    ]
     total = sum(map(len, test_boxes))
-    assert counts[0] == total and counts[2] == 0, f"{counts} boxes left of {total}"
-    assert 0 < counts[1] < total, f"half should go, {counts[1]} of {total} are left"
+    assert counts[0] == total and counts[2] == 0, (
+        f"{counts} boxes left of {total}"
+    )
+    assert 0 < counts[1] < total, (f"half should go, {counts[1]} of {total} "
+                                   "are left")
     for chance in (0, 0.3, 0.6, 1):
         given = with_changed(
             lambda boxes, chance=chance: overlooked(boxes, chance, generator)

@@ -25,7 +25,8 @@
 # ancillary runs of chapter 04 are on disk, 2 otherwise.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the labelled pictures, the first weights and the batches
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -65,30 +66,37 @@ store = resolve(story.logits(profile, seed), device)
 data, classes = ancillary.data, ancillary.classes
 truth = np.asarray(data.unlabelled_truth)
 side = truth.shape[-1]
-unlabelled_boxes = [data.unlabelled.sample(i).boxes for i in range(len(truth))]
+unlabelled_boxes = [data.unlabelled.sample(i).boxes
+                    for i in range(len(truth))]
 
 
 def labels_of(logits: Tensor) -> np.ndarray:
     """Logits (N, C, h, w) as labels of full size, uint8 (N, H, W)."""
-    return enlarge(logits.float(), (side, side)).argmax(dim=1).to(torch.uint8).numpy()
+    return (enlarge(logits.float(), (side, side)).argmax(dim=1)
+            .to(torch.uint8).numpy())
 
 
 labels = labels_of(store.read())
 wrong = (labels != truth) & (truth != VOID)
 too_much = (wrong & (truth == 0)).sum((1, 2))
 from_most = (-too_much).argsort(kind="stable")
-shown = from_most[[int(share * (len(truth) - 1)) for share in (0.02, 0.4, 0.8)]]
+shown = (
+    from_most[[int(share * (len(truth) - 1)) for share in (0.02, 0.4, 0.8)]]
+)
 
 # %%
 views = {
-    "loose boxes": data.unlabelled.images[shown].numpy(), "ancillary": labels[shown],
-    "hidden truth": truth[shown], "wrong": wrong[shown],
+    "loose boxes": data.unlabelled.images[shown].numpy(),
+    "ancillary": labels[shown], "hidden truth": truth[shown],
+    "wrong": wrong[shown],
 }
-figure = plots.gallery(views, classes, boxes=[unlabelled_boxes[i] for i in shown],
+figure = plots.gallery(views,
+                       classes, boxes=[unlabelled_boxes[i] for i in shown],
                        rows_titles=["much", "some", "little"])
-plots.show(figure, alt="Three unlabelled pictures with their loose boxes, one a row: "
-           "the ancillary's label, the hidden true mask, and the wrong pixels in "
-           "white, most of them around the objects.")
+plots.show(figure,
+           alt="Three unlabelled pictures with their loose boxes, one a row: "
+           "the ancillary's label, the hidden true mask, and the wrong "
+           "pixels in white, most of them around the objects.")
 
 # %% [markdown]
 # **What to notice.** Look at the names first: do you find an object of the wrong class? Then at the
@@ -114,12 +122,12 @@ plots.show(figure, alt="Three unlabelled pictures with their loose boxes, one a 
 
 # %% tags=["nbval-check-output"]
 two_pixels = torch.tensor([[4.0, 0.0, 0.0], [1.0, 0.8, 0.0]])
-for name, logits in {
-    "as they are": two_pixels, "10 added": two_pixels + 10, "doubled": 2 * two_pixels
-}.items():
+for name, logits in {"as they are": two_pixels, "10 added": two_pixels + 10,
+                     "doubled": 2 * two_pixels}.items():
     first, second = logits.softmax(dim=1)
-    print(f"{name:12} label {first.argmax()} from {[round(p, 2) for p in first.tolist()]}, "
-          f"label {second.argmax()} from {[round(p, 2) for p in second.tolist()]}")
+    print(f"{name:12} label {first.argmax()} from "
+          f"{[round(p, 2) for p in first.tolist()]}, label "
+          f"{second.argmax()} from {[round(p, 2) for p in second.tolist()]}")
 
 # %% [markdown]
 # The second pixel's label hides that another class came close. A *hard* label teaches the primary
@@ -136,15 +144,18 @@ for name, logits in {
 
 # %%
 example = shown[1]
-soft = enlarge(store.read()[[example]].float(), (side, side)).softmax(dim=1)[0].numpy()
+soft = (enlarge(store.read()[[example]].float(), (side, side))
+        .softmax(dim=1)[0].numpy())
 views = {"picture": [data.unlabelled.sample(example).image],
          "hard label": [labels[example]]}
 in_a_box = sorted(set(unlabelled_boxes[example].classes.tolist()))
 views |= {classes[c]: [soft[c]] for c in [0, *in_a_box]}
 figure = plots.gallery(views, classes, boxes=[unlabelled_boxes[example]])
-plots.show(figure, alt="One unlabelled picture, its hard label, and the probability of "
-           "the background and of each boxed class as a map from dark (0) to yellow (1). "
-           "Along outlines the probability passes from one class to another.")
+plots.show(figure,
+           alt="One unlabelled picture, its hard label, and the probability "
+           "of the background and of each boxed class as a map from dark "
+           "(0) to yellow (1). Along outlines the probability passes "
+           "from one class to another.")
 
 # %% [markdown]
 # ## What a store weighs
@@ -165,7 +176,8 @@ plots.show(figure, alt="One unlabelled picture, its hard label, and the probabil
 # </details>
 
 # %% tags=["nbval-check-output"]
-def bytes_a_picture(num_classes: int, height: int, width: int, bytes_a_number: int) -> int:
+def bytes_a_picture(num_classes: int, height: int, width: int,
+                    bytes_a_number: int) -> int:
     """Size of the logits of one picture, without file headers."""
     return num_classes * height * width * bytes_a_number
 
@@ -179,12 +191,13 @@ for name, size in {
     "hard label, 1 byte": bytes_a_picture(1, 256, 256, 1),
     "mini-VOC, float16, stride 2": bytes_a_picture(5, 32, 32, 2),
 }.items():
-    print(f"{name:28}{size:>10,} bytes, {1464 * size / 1e9:6.3f} GB for 1464 pictures, "
-          f"1/{full / size:.0f}")
+    print(f"{name:28}{size:>10,} bytes, {1464 * size / 1e9:6.3f} GB for "
+          f"1464 pictures, 1/{full / size:.0f}")
 
 # %%
 formula = bytes_a_picture(len(classes), *store.read().shape[-2:], 2)
-print(f"on disk: {store.bytes_per_image:,.0f} bytes a picture; by the formula: {formula:,}")
+print(f"on disk: {store.bytes_per_image:,.0f} bytes a picture; by the "
+      f"formula: {formula:,}")
 
 # %% [markdown]
 # ## What is lost
@@ -196,16 +209,23 @@ print(f"on disk: {store.bytes_per_image:,.0f} bytes a picture; by the formula: {
 
 # %% tags=["nbval-ignore-output"]
 exact = predict_logits(ancillary.method, data.unlabelled)
-blocks = exact.argmax(dim=1).to(torch.uint8).numpy().repeat(2, axis=1).repeat(2, axis=2)
+blocks = (exact.argmax(dim=1).to(torch.uint8).numpy().repeat(2, axis=1)
+          .repeat(2, axis=2))
 reference = labels_of(exact)
-for name, kept in {"float16 logits": labels, "hard labels of blocks": blocks}.items():
+for name, kept in {"float16 logits": labels,
+                   "hard labels of blocks": blocks}.items():
     differing = (kept != reference).sum()
-    print(f"{name:22} {differing:>9,} of {reference.size:,} pixels get another label, "
-          f"mIoU {100 * evaluate_labels(truth, kept, classes).mean_iou:.2f}")
-print(f"{'float32 logits':22} mIoU {100 * evaluate_labels(truth, reference, classes).mean_iou:.2f}")
-rounding = (exact.softmax(dim=1) - store.read().float().softmax(dim=1)).abs().max().item()
+    print(f"{name:22} {differing:>9,} of {reference.size:,} pixels "
+          "get another label, mIoU "
+          f"{100 * evaluate_labels(truth, kept, classes).mean_iou:.2f}")
+print(f"{'float32 logits':22} mIoU "
+      f"{100 * evaluate_labels(truth, reference, classes).mean_iou:.2f}")
+rounding = ((exact.softmax(dim=1) - store.read().float().softmax(dim=1)).abs()
+            .max().item())
 print(f"largest change of a probability by rounding: {rounding:.1e}")
-assert (labels == reference).mean() > 0.99, "rounding to float16 should hardly change a label"
+assert (labels == reference).mean() > 0.99, (
+    "rounding to float16 should hardly change a label"
+)
 
 # %% [markdown]
 # A pixel changes its label through rounding only where two classes are as good as tied, and there
@@ -268,14 +288,16 @@ tight_boxes = [
           np.array([number for number, _ in scene.boxes]))
     for scene in scenes
 ]
-loose = data.unlabelled.part(range(few))  # what a model is handed: images, box maps
+# what a model is handed: images, box maps
+loose = data.unlabelled.part(range(few))
 tight = replace(loose, box_maps=torch.from_numpy(np.stack(
     [class_maps(boxes, len(classes), (side, side)) for boxes in tight_boxes]
 )).float())
 
 # %%
 def logits_on(part, method) -> Tensor:
-    """A model's logits (N, C, h, w) at head resolution, as the store has them."""
+    """A model's logits (N, C, h, w) at head resolution, as the store has
+    them."""
     part = part.to(next(method.parameters()).device)
     with torch.no_grad():
         logits = method.eval().head_logits(part.images, part.box_maps)
@@ -291,14 +313,19 @@ on_tight = {s: logits_on(tight, one.method) for s, one in ancillaries.items()}
 
 # %%
 scores = {
-    "test pictures, tight boxes":
-        [one.evaluate() for one in ancillaries.values()],
-    f"{few} unlabelled pictures, tight boxes":
-        [evaluate_labels(truth[:few], labels_of(each), classes) for each in on_tight.values()],
-    f"the same {few}, loose boxes":
-        [evaluate_labels(truth[:few], labels_of(each), classes) for each in on_loose.values()],
-    "all unlabelled pictures, loose boxes":
-        [evaluate_unlabelled(data, each.read()) for each in stored.values()],
+    "test pictures, tight boxes": [one.evaluate()
+                                   for one in ancillaries.values()],
+    f"{few} unlabelled pictures, tight boxes": [
+        evaluate_labels(truth[:few], labels_of(each), classes)
+        for each in on_tight.values()
+    ],
+    f"the same {few}, loose boxes": [
+        evaluate_labels(truth[:few], labels_of(each), classes)
+        for each in on_loose.values()
+    ],
+    "all unlabelled pictures, loose boxes": [
+        evaluate_unlabelled(data, each.read()) for each in stored.values()
+    ],
 }
 tables.results_table([
     {"the ancillary on": name, "mIoU": [one.mean_iou for one in group],
@@ -309,7 +336,8 @@ tables.results_table([
 
 # %%
 _, neat, hurried, _ = scores.values()
-cost = [100 * (a.mean_iou - b.mean_iou) for a, b in zip(neat, hurried, strict=True)]
+cost = [100 * (a.mean_iou - b.mean_iou)
+        for a, b in zip(neat, hurried, strict=True)]
 checks.claim("loose-boxes-cost", cost, profile.asserts_claims)
 
 # %% [markdown]
@@ -337,25 +365,32 @@ checks.claim("loose-boxes-cost", cost, profile.asserts_claims)
 # </details>
 
 # %%
-def kinds_of_error(labels: np.ndarray, box_maps: np.ndarray) -> dict[str, float]:
-    """The share of each kind among the non-void pixels of the first unlabelled pictures."""
+def kinds_of_error(labels: np.ndarray,
+                   box_maps: np.ndarray) -> dict[str, float]:
+    """The share of each kind among the non-void pixels of the first
+    unlabelled pictures."""
     known, real = truth[:few] != VOID, truth[:few]
     boxed = box_maps[:, 1:].any(axis=1)
     kinds = {
         "right": labels == real,
-        "background called object, in a box": (real == 0) & (labels > 0) & boxed,
-        "background called object, outside": (real == 0) & (labels > 0) & ~boxed,
-        "object called background": (real > 0) & (labels == 0),
-        "object called another object": (real > 0) & (labels > 0) & (labels != real),
+        "background called object, in a box": (real == 0)
+        & (labels > 0) & boxed,
+        "background called object, outside": (real == 0) & (labels > 0)
+        & ~boxed, "object called background": (real > 0) & (labels == 0),
+        "object called another object": (real > 0) & (labels > 0)
+        & (labels != real),
     }
     return {name: float(which[known].mean()) for name, which in kinds.items()}
 
 
 # %%
 tight_maps, loose_maps = tight.box_maps.numpy(), loose.box_maps.numpy()
-tight_kinds = [kinds_of_error(labels_of(each), tight_maps) for each in on_tight.values()]
-loose_kinds = [kinds_of_error(labels_of(each), loose_maps) for each in on_loose.values()]
-average = torch.stack(list(on_loose.values())).mean(dim=0)  # one model made of all seeds' models
+tight_kinds = [kinds_of_error(labels_of(each), tight_maps)
+               for each in on_tight.values()]
+loose_kinds = [kinds_of_error(labels_of(each), loose_maps)
+               for each in on_loose.values()]
+# one model made of all seeds' models
+average = torch.stack(list(on_loose.values())).mean(dim=0)
 average_kinds = kinds_of_error(labels_of(average), loose_maps)
 tables.results_table([
     {"pixels": name, "tight boxes": [one[name] for one in tight_kinds],
@@ -375,19 +410,25 @@ away = np.stack([distance_transform_edt(one == 0) for one in truth[:few]])
 
 
 def called_object(logits: dict[int, Tensor]) -> list[tuple[float, float]]:
-    """(distance in pixels, percent of background pixels there that are called an object)."""
-    called = np.mean([labels_of(each) > 0 for each in logits.values()], axis=0)
-    rings = [(distance, (away > distance - 1) & (away <= distance)) for distance in range(1, 17)]
-    return [(distance, 100 * float(called[ring].mean())) for distance, ring in rings if ring.any()]
+    """(distance in pixels, percent of background pixels there that are called
+    an object)."""
+    called = np.mean([labels_of(each) > 0 for each in logits.values()],
+                     axis=0)
+    rings = [(distance, (away > distance - 1) & (away <= distance))
+             for distance in range(1, 17)]
+    return [(distance, 100 * float(called[ring].mean()))
+            for distance, ring in rings if ring.any()]
 
 
 figure = plots.curves(
-    {"loose boxes": called_object(on_loose), "tight boxes": called_object(on_tight)},
+    {"loose boxes": called_object(on_loose),
+     "tight boxes": called_object(on_tight)},
     "distance to the nearest object (pixels)", "background called object (%)",
 )
-plots.show(figure, alt="How often a background pixel is called an object, against its distance "
-           "to the nearest object: one line for loose boxes and one for tight boxes of the same "
-           "pictures.")
+plots.show(figure,
+           alt="How often a background pixel is called an object, against "
+           "its distance to the nearest object: one line for loose boxes "
+           "and one for tight boxes of the same pictures.")
 
 # %% [markdown]
 # **What to look for.** The line of the tight boxes is the blur that any model has at an outline.
@@ -416,23 +457,32 @@ plots.show(figure, alt="How often a background pixel is called an object, agains
 
 # %%
 def reliability(logits: dict[int, Tensor]) -> list[tuple[float, float]]:
-    """(mean confidence, accuracy) in percent of pixels sorted into ten bins of confidence."""
+    """(mean confidence, accuracy) in percent of pixels sorted into ten bins
+    of confidence."""
     known, points = truth[:few] != VOID, []
-    probabilities = [enlarge(each, (side, side)).softmax(dim=1) for each in logits.values()]
-    confidence = np.stack([each.amax(dim=1).numpy()[known] for each in probabilities])
-    right = np.stack([(each.argmax(1).numpy() == truth[:few])[known] for each in probabilities])
+    probabilities = [enlarge(each, (side, side)).softmax(dim=1)
+                     for each in logits.values()]
+    confidence = np.stack([each.amax(dim=1).numpy()[known]
+                           for each in probabilities])
+    right = np.stack([(each.argmax(1).numpy() == truth[:few])[known]
+                      for each in probabilities])
     for low in np.linspace(0, 0.9, 10):
         inside = (confidence > low) & (confidence <= low + 0.1)
         if inside.sum() >= 100:
-            points.append((100 * confidence[inside].mean(), 100 * right[inside].mean()))
+            points.append((100 * confidence[inside].mean(),
+                           100 * right[inside].mean()))
     return points
 
 
-lines = {"loose boxes": reliability(on_loose), "tight boxes": reliability(on_tight)}
+# %%
+lines = {"loose boxes": reliability(on_loose),
+         "tight boxes": reliability(on_tight)}
 lines["as sure as right"] = [(20, 20), (100, 100)]
 figure = plots.curves(lines, "confidence (%)", "pixels that are right (%)")
-plots.show(figure, alt="Accuracy against confidence in bins, for loose and for tight boxes, "
-           "beside the diagonal of a model that is exactly as sure as it is right.")
+plots.show(figure,
+           alt="Accuracy against confidence in bins, for loose and for tight "
+           "boxes, beside the diagonal of a model that is exactly as sure as "
+           "it is right.")
 
 # %% [markdown]
 # What would a threshold leave? We look at the pixels above 90 % confidence. The second column is
@@ -445,14 +495,18 @@ rows = []
 for name, group in {"tight boxes": on_tight, "loose boxes": on_loose}.items():
     kept, survive, objects = [], [], []
     for logits in group.values():
-        confidence, label = (each.numpy() for each in
-                             enlarge(logits, (side, side)).softmax(dim=1).max(dim=1))
+        confidence, label = (
+            each.numpy() for each in enlarge(logits, (side, side))
+            .softmax(dim=1).max(dim=1)
+        )
         sure, mistaken = confidence > 0.9, (label != real) & known
         kept.append(sure[known].mean())
         survive.append(sure[mistaken].mean() if mistaken.any() else 0.0)
         objects.append(sure[known & (real > 0)].mean())
-    rows.append({"boxes": name, "pixels kept": kept, "mistakes that survive": survive,
-                 "object pixels kept": objects})
+    rows.append({
+        "boxes": name, "pixels kept": kept, "mistakes that survive": survive,
+        "object pixels kept": objects
+    })
 tables.results_table(rows)
 
 # %% [markdown]
@@ -465,15 +519,17 @@ confidence = probability.amax(dim=1).numpy()
 confident_mistakes = wrong & (confidence > 0.9)
 worst = (-confident_mistakes.sum((1, 2))).argsort(kind="stable")[:3]
 figure = plots.gallery(
-    {"picture, boxes": data.unlabelled.images[worst].numpy(), "ancillary": labels[worst],
-     "truth": truth[worst], "confidence": confidence[worst],
+    {"picture, boxes": data.unlabelled.images[worst].numpy(),
+     "ancillary": labels[worst], "truth": truth[worst],
+     "confidence": confidence[worst],
      "sure and wrong": confident_mistakes[worst]},
     classes, boxes=[unlabelled_boxes[i] for i in worst],
 )
-plots.show(figure, alt="Three unlabelled pictures with the most confident mistakes, "
-           "one a row: boxes, "
-           "the ancillary's label, the hidden truth, its confidence from dark to yellow, and in "
-           "white the pixels where it is sure and wrong.")
+plots.show(figure,
+           alt="Three unlabelled pictures with the most confident mistakes, "
+           "one a row: boxes, the ancillary's label, the hidden truth, "
+           "its confidence from dark to yellow, and in white the pixels "
+           "where it is sure and wrong.")
 
 # %% [markdown]
 # So there are mistakes that the ancillary cannot see in itself. What could? A model that has never
@@ -493,7 +549,8 @@ plots.show(figure, alt="Three unlabelled pictures with the most confident mistak
 # [A solution](solutions/05_ancillary_logits.ipynb)
 
 # %% tags=["exercise"]
-def store_gigabytes(pictures: int, num_classes: int, side: int, stride: int, bits: int) -> float:
+def store_gigabytes(pictures: int, num_classes: int, side: int, stride: int,
+                    bits: int) -> float:
     """Size of a store of logits of square pictures, in units of 1e9 bytes."""
     raise NotImplementedError("your turn")
 
@@ -502,7 +559,8 @@ def store_gigabytes(pictures: int, num_classes: int, side: int, stride: int, bit
 with checks.exercise("5.1"):
     for stride, bits, expected in ((1, 32, 233.02), (4, 16, 7.28)):
         got = store_gigabytes(10_582, 21, 512, stride, bits)
-        assert abs(got - expected) < 0.01, f"expected {expected} GB, got {got:.2f}"
+        assert abs(got - expected) < 0.01, (f"expected {expected} GB, got "
+                                            f"{got:.2f}")
         print(f"stride {stride}, {bits} bits: {got:.2f} GB")
 
 # %% [markdown]
@@ -529,8 +587,10 @@ def reference_confidence(logits: np.ndarray) -> np.ndarray:
 
 huge = np.array([1000.0, 0.0, -1000.0, 5.0]).reshape(1, 4, 1, 1)
 with checks.exercise("5.2"):
-    checks.same(softmax_confidence(huge), reference_confidence(huge), "huge logits")
-    checks.same(softmax_confidence(exact.double().numpy()), reference_confidence(exact.double().numpy()), "the store")
+    checks.same(softmax_confidence(huge), reference_confidence(huge),
+                "huge logits")
+    checks.same(softmax_confidence(exact.double().numpy()),
+                reference_confidence(exact.double().numpy()), "the store")
 
 # %% [markdown]
 # ### 3. Investigate: the most confident mistake
@@ -543,7 +603,8 @@ with checks.exercise("5.2"):
 
 # %% tags=["exercise"]
 def most_confident_mistake(confidence: np.ndarray, wrong: np.ndarray) -> int:
-    """The number of the picture with the largest sum of confidence over its wrong pixels."""
+    """The number of the picture with the largest sum of confidence over its
+    wrong pixels."""
     raise NotImplementedError("your turn")
 
 
@@ -555,8 +616,8 @@ with checks.exercise("5.3"):
     assert found == 1, f"expected picture 1 of the toy example, got {found}"
     found = most_confident_mistake(confidence, wrong)
     print(f"picture {found}, {data.unlabelled.names[found]}: "
-          f"{int(wrong[found].sum())} wrong pixels, "
-          f"boxes of {', '.join(classes[c] for c in unlabelled_boxes[found].classes)}")
+          f"{int(wrong[found].sum())} wrong pixels, boxes of "
+          f"{', '.join(classes[c] for c in unlabelled_boxes[found].classes)}")
 
 # %% [markdown]
 # ## Quiz

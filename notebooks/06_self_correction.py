@@ -25,8 +25,10 @@
 # runs are on disk, a few more the first time.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
-seed = 11  # whose pictures are shown; scores are over all of the profile's seeds
+# smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None
+# whose pictures are shown; scores are over all of the profile's seeds
+seed = 11
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
@@ -78,14 +80,19 @@ mixed = (logits_primary[seed] + 0.5 * logits_ancillary[seed]) / 1.5
 
 
 def labels_of(logits: Tensor) -> np.ndarray:
-    """The most likely class of every pixel of the picture, uint8 (N, H, W)."""
-    return enlarge(logits, truth.shape[-2:]).argmax(dim=1).to(torch.uint8).numpy()
+    """The most likely class of every pixel of the picture, uint8 (N, H,
+    W)."""
+    return (enlarge(logits, truth.shape[-2:]).argmax(dim=1).to(torch.uint8)
+            .numpy())
 
 
+# %%
 def share_right(labels: np.ndarray) -> np.ndarray:
-    """The share of each picture's pixels that are right, (N,), void left out."""
+    """The share of each picture's pixels that are right, (N,), void left
+    out."""
     counted = truth != VOID
-    return ((labels == truth) & counted).sum(axis=(1, 2)) / counted.sum(axis=(1, 2))
+    return (((labels == truth) & counted)
+            .sum(axis=(1, 2)) / counted.sum(axis=(1, 2)))
 
 
 views = {
@@ -111,10 +118,11 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures with their loosely drawn boxes, each beside the labels of the "
-    "ancillary, the primary and the corrected mixture of both, and the hidden truth. The first "
-    "three are the pictures on which the mixture gains most over the ancillary, the last the one "
-    "on which it gains least.",
+    alt="Four unlabelled pictures with their loosely drawn boxes, each "
+    "beside the labels of the ancillary, the primary and the "
+    "corrected mixture of both, and the hidden truth. The first three "
+    "are the pictures on which the mixture gains most over the "
+    "ancillary, the last the one on which it gains least.",
 )
 
 # %% [markdown]
@@ -156,7 +164,8 @@ p_ancillary = torch.tensor([0.20, 0.72, 0.08], dtype=torch.float64)
 root = (p * p_ancillary).sqrt()
 print("roots:        ", [round(float(value), 2) for value in root])
 print("their sum:    ", round(float(root.sum()), 2))
-print("corrected q:  ", [round(float(value), 2) for value in root / root.sum()])
+print("corrected q:  ",
+      [round(float(value), 2) for value in root / root.sum()])
 
 # %% [markdown]
 # ## The label as a minimum
@@ -216,15 +225,18 @@ print("corrected q:  ", [round(float(value), 2) for value in root / root.sum()])
 # In code it is one line and two checks:
 
 # %% tags=["inline", "inline:semiseg_lib.methods.self_correcting.method.linear_correction"]
-def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
-    """The logits of q, the label that self-correction puts in place of the ancillary's."""
+def linear_correction(logits: Tensor, logits_ancillary: Tensor,
+                      alpha: float) -> Tensor:
+    """The logits of q, the label that self-correction puts in place of the
+    ancillary's."""
     if alpha < 0:
-        raise ValueError(f"alpha is {alpha}, but a weight cannot be negative.")
+        raise ValueError(f"alpha is {alpha}, but a weight cannot be "
+                         "negative.")
     if logits.shape != logits_ancillary.shape:
-        raise ValueError(
-            f"logits {tuple(logits.shape)} and ancillary logits {tuple(logits_ancillary.shape)} "
-            "differ in shape: were they stored for another model or other classes?"
-        )
+        raise ValueError(f"logits {tuple(logits.shape)} and ancillary logits "
+                         f"{tuple(logits_ancillary.shape)} differ in shape: "
+                         "were they stored for another model or other "
+                         "classes?")
     return (logits + alpha * logits_ancillary) / (1 + alpha)
 
 
@@ -235,11 +247,13 @@ def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) ->
 
 # %%
 def searched(alpha: float) -> Tensor:
-    """Minimise KL(q || p) + alpha KL(q || p_anc) over one pixel's q by gradient descent."""
-    scores = torch.zeros(3, dtype=torch.float64, requires_grad=True)  # q = softmax(scores)
-    optimizer = torch.optim.LBFGS(
-        [scores], max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe"
-    )
+    """Minimise KL(q || p) + alpha KL(q || p_anc) over one pixel's q by
+    gradient descent."""
+    # q = softmax(scores)
+    scores = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scores],
+                                  max_iter=200, tolerance_grad=1e-12,
+                                  line_search_fn="strong_wolfe")
 
     def objective() -> Tensor:
         optimizer.zero_grad()
@@ -261,9 +275,10 @@ def closed_form(alpha: float) -> Tensor:
 
 for alpha in (0.5, 1.0, 5.0):
     found, derived = searched(alpha), closed_form(alpha)
-    print(f"alpha {alpha:3.1f}   searched {[round(float(v), 4) for v in found]}   "
-          f"derived {[round(float(v), 4) for v in derived]}   "
-          f"same: {torch.allclose(found, derived, atol=1e-6)}")
+    print(f"alpha {alpha:3.1f}   searched "
+          f"{[round(float(v), 4) for v in found]}   derived "
+          f"{[round(float(v), 4) for v in derived]}   same: "
+          f"{torch.allclose(found, derived, atol=1e-6)}")
 
 # %% [markdown]
 # The two ends are worth a look of their own. With $\alpha = 0$ the ancillary has no say. With
@@ -273,7 +288,8 @@ for alpha in (0.5, 1.0, 5.0):
 # %% tags=["nbval-check-output"]
 print("primary        ", [round(float(v), 4) for v in p])
 for alpha in (0.0, 0.001, 1.0, 1000.0, 1e6):
-    print(f"alpha {alpha:<9g}", [round(float(v), 4) for v in closed_form(alpha)])
+    print(f"alpha {alpha:<9g}",
+          [round(float(v), 4) for v in closed_form(alpha)])
 print("ancillary      ", [round(float(v), 4) for v in p_ancillary])
 
 # %% [markdown]
@@ -281,24 +297,24 @@ print("ancillary      ", [round(float(v), 4) for v in p_ancillary])
 # both models alike: swapping them mirrors the picture about $\alpha = 1$.
 
 # %%
-POSITIONS = {0.01: "0.01", 0.1: "0.1", 0.5: "0.5", 1: "1", 5: "5", 30: "30", 100: "100"}
+POSITIONS = {0.01: "0.01", 0.1: "0.1", 0.5: "0.5", 1: "1", 5: "5", 30: "30",
+             100: "100"}
 
 alphas = np.geomspace(0.01, 100, 61)
 labels = torch.stack([closed_form(float(alpha)) for alpha in alphas])
 figure = plots.curves(
-    {
-        name: list(zip(np.log10(alphas), labels[:, index].tolist(), strict=True))
-        for index, name in enumerate(("background", "car", "tree"))
-    },
+    {name: list(zip(np.log10(alphas), labels[:, index].tolist(), strict=True))
+     for index, name in enumerate(("background", "car", "tree"))},
     "α (logarithmic): primary decides at the left, ancillary at the right",
     "probability in q",
 )
 figure.axes[0].set_xticks(np.log10(list(POSITIONS)), list(POSITIONS.values()))
 plots.show(
     figure,
-    alt="Three curves over alpha on a logarithmic axis: the corrected probabilities of "
-    "background, car and tree at one pixel. Background starts high at the left and falls, car "
-    "rises, tree stays low. Background and car cross a little to the right of alpha one.",
+    alt="Three curves over alpha on a logarithmic axis: the corrected "
+    "probabilities of background, car and tree at one pixel. Background "
+    "starts high at the left and falls, car rises, tree stays low. "
+    "Background and car cross a little to the right of alpha one.",
 )
 
 # %% [markdown]
@@ -328,7 +344,9 @@ plots.show(
 
 # %% tags=["nbval-check-output"]
 both = torch.tensor([0.2, 0.8], dtype=torch.float64)
-corrected = linear_correction(both.log(), both.log(), alpha=0.5).softmax(dim=0)
+corrected = (
+    linear_correction(both.log(), both.log(), alpha=0.5).softmax(dim=0)
+)
 multiplied = (both * both) / (both * both).sum()
 print("corrected: ", [round(float(v), 2) for v in corrected])
 print("multiplied:", [round(float(v), 2) for v in multiplied])
@@ -351,7 +369,9 @@ print("multiplied:", [round(float(v), 2) for v in multiplied])
 # %% tags=["nbval-check-output"]
 first = torch.tensor([9, 6, 1], dtype=torch.float64) / 16
 second = torch.tensor([1, 6, 9], dtype=torch.float64) / 16
-compromise = linear_correction(first.log(), second.log(), alpha=1.0).softmax(dim=0)
+compromise = (
+    linear_correction(first.log(), second.log(), alpha=1.0).softmax(dim=0)
+)
 print("geometric mean: ", [round(float(v), 2) for v in compromise])
 print("arithmetic mean:", [round(float(v), 2) for v in (first + second) / 2])
 
@@ -373,7 +393,8 @@ print("arithmetic mean:", [round(float(v), 2) for v in (first + second) / 2])
 
 # %% tags=["nbval-check-output"]
 def push(stop_gradient: bool) -> list[float]:
-    """Where one descent step on CE(q, p) moves our pixel's logits when alpha = 0, so that q = p."""
+    """Where one descent step on CE(q, p) moves our pixel's logits when alpha
+    = 0, so that q = p."""
     logits = p.log().requires_grad_()
     q = logits.softmax(dim=0)
     q = q.detach() if stop_gradient else q
@@ -397,11 +418,15 @@ print("without:              ", push(stop_gradient=False))
 
 # %% tags=["nbval-check-output"]
 generator = torch.Generator().manual_seed(6)
-logits = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64, requires_grad=True)
-q = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64).softmax(dim=1)
+logits = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64,
+                     requires_grad=True)
+q = (torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)
+     .softmax(dim=1))
 log_p = logits.log_softmax(dim=1)
 
-per_pixel = torch.nn.functional.kl_div(log_p, q, reduction="none").sum(dim=1).mean()
+per_pixel = (
+    torch.nn.functional.kl_div(log_p, q, reduction="none").sum(dim=1).mean()
+)
 batchmean = torch.nn.functional.kl_div(log_p, q, reduction="batchmean")
 by_entropy, by_kl, by_batchmean = (
     torch.autograd.grad(loss, logits, retain_graph=True)[0]
@@ -410,7 +435,8 @@ by_entropy, by_kl, by_batchmean = (
 by_hand = (logits.softmax(dim=1) - q) / (2 * 8 * 8)
 print("cross-entropy = KL:      ", torch.allclose(by_entropy, by_kl))
 print("cross-entropy = (p - q)/N:", torch.allclose(by_entropy, by_hand))
-print("batchmean is larger by:  ", round(float(by_batchmean.norm() / by_entropy.norm()), 6))
+print("batchmean is larger by:  ",
+      round(float(by_batchmean.norm() / by_entropy.norm()), 6))
 
 # %% [markdown]
 # Now the heart of the matter. A label pulls on the primary with the force $p - q$. Suppose the
@@ -425,26 +451,27 @@ print("batchmean is larger by:  ", round(float(by_batchmean.norm() / by_entropy.
 
 # %%
 def pull(margin: np.ndarray, alpha: float | None) -> np.ndarray:
-    """The force p - q on the primary's class, where the ancillary's margin against it is 3."""
-    target = np.full_like(margin, -3.0) if alpha is None else (margin - 3 * alpha) / (1 + alpha)
+    """The force p - q on the primary's class, where the ancillary's margin
+    against it is 3."""
+    target = (np.full_like(margin, -3.0) if alpha is None
+              else (margin - 3 * alpha) / (1 + alpha))
     return 1 / (1 + np.exp(-margin)) - 1 / (1 + np.exp(-target))
 
 
 margins = np.linspace(-3, 8, 56)
 figure = plots.curves(
-    {
-        name: list(zip(margins, pull(margins, alpha), strict=True))
-        for name, alpha in {"uncorrected": None, "α = 30": 30, "α = 5": 5, "α = 1": 1,
-                            "α = 0.5": 0.5}.items()
-    },
+    {name: list(zip(margins, pull(margins, alpha), strict=True))
+     for name, alpha in {"uncorrected": None, "α = 30": 30, "α = 5": 5,
+                         "α = 1": 1, "α = 0.5": 0.5}.items()},
     "margin of the primary for background (ancillary: 3 for car)",
     "pull of the label, p − q",
 )
 plots.show(
     figure,
-    alt="Five curves of the pull of a label against the margin of a primary that disagrees with "
-    "it. All start at zero where both models agree. Uncorrected and alpha 30 rise to nearly one "
-    "and stay; alpha 5 turns down a little; 1 and 0.5 rise less and fall back towards zero as the "
+    alt="Five curves of the pull of a label against the margin of a primary "
+    "that disagrees with it. All start at zero where both models agree. "
+    "Uncorrected and alpha 30 rise to nearly one and stay; alpha 5 turns "
+    "down a little; 1 and 0.5 rise less and fall back towards zero as the "
     "primary becomes sure.",
 )
 
@@ -485,9 +512,11 @@ figure = plots.alpha_schedules(
 )
 plots.show(
     figure,
-    alt="Alpha over the course of training on a logarithmic axis. One schedule falls from 30 to "
-    "0.5 within the first 30 percent and stays there, one takes the whole training, one is 0.5 "
-    "from the start, and one stays at 30. A line at one marks where both models count the same.",
+    alt="Alpha over the course of training on a logarithmic axis. One "
+    "schedule falls from 30 to 0.5 within the first 30 percent and stays "
+    "there, one takes the whole training, one is 0.5 from the start, and "
+    "one stays at 30. A line at one marks where both models count the "
+    "same.",
 )
 
 # %% [markdown]
@@ -517,29 +546,33 @@ ALPHAS = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, np.inf)
 
 
 def corrected_labels_miou(s: int, alpha: float) -> float:
-    """mIoU in percent of the corrected labels of seed s; alpha may be infinite."""
+    """mIoU in percent of the corrected labels of seed s; alpha may be
+    infinite."""
     labels = logits_ancillary[s]
     if not np.isinf(alpha):
         labels = linear_correction(logits_primary[s], labels, alpha)
     return studies.percent(evaluate_unlabelled(data, labels))
 
 
-label_scores = {s: [corrected_labels_miou(s, alpha) for alpha in ALPHAS] for s in seeds}
+label_scores = {s: [corrected_labels_miou(s, alpha) for alpha in ALPHAS]
+                for s in seeds}
 
 # %%
-places = [-1.8, *np.log10(ALPHAS[1:-1]), 2.0]  # the ends lie outside a logarithmic axis
+# the ends lie outside a logarithmic axis
+places = [-1.8, *np.log10(ALPHAS[1:-1]), 2.0]
 figure = plots.curves(
-    {f"seed {s}": list(zip(places, label_scores[s], strict=True)) for s in seeds},
-    "α (logarithmic)",
-    "mIoU of the labels (%)",
+    {f"seed {s}": list(zip(places, label_scores[s], strict=True))
+     for s in seeds}, "α (logarithmic)", "mIoU of the labels (%)",
 )
-names = ["0:\nprimary", *(f"{alpha:g}" for alpha in ALPHAS[1:-1]), "∞:\nancillary"]
+names = ["0:\nprimary", *(f"{alpha:g}" for alpha in ALPHAS[1:-1]),
+         "∞:\nancillary"]
 figure.axes[0].set_xticks(places, names)
 plots.show(
     figure,
-    alt="One curve a seed: the mIoU of corrected labels on the unlabelled pictures against "
-    "alpha on a logarithmic axis. The left end is the label of the primary alone, the "
-    "right end that of the ancillary alone.",
+    alt="One curve a seed: the mIoU of corrected labels on the unlabelled "
+    "pictures against alpha on a logarithmic axis. The left end is the "
+    "label of the primary alone, the right end that of the ancillary "
+    "alone.",
 )
 
 # %% [markdown]
@@ -549,7 +582,8 @@ plots.show(
 
 # %%
 def gains(alpha: float) -> list[float]:
-    """Points of mIoU that correction adds to the ancillary's labels, seed by seed."""
+    """Points of mIoU that correction adds to the ancillary's labels, seed by
+    seed."""
     at = ALPHAS.index(alpha)
     return [label_scores[s][at] - label_scores[s][-1] for s in profile.seeds]
 
@@ -557,16 +591,16 @@ def gains(alpha: float) -> list[float]:
 figure = plots.paired_differences(
     {
         "primary alone": gains(0),
-        **{f"corrected, α = {alpha:g}": gains(alpha) for alpha in (0.25, 0.5, 1, 5, 30)},
-    },
-    "label mIoU minus that of the ancillary (points)",
+        **{f"corrected, α = {alpha:g}": gains(alpha)
+           for alpha in (0.25, 0.5, 1, 5, 30)},
+    }, "label mIoU minus that of the ancillary (points)",
 )
 plots.show(
     figure,
-    alt="Paired differences of label mIoU to the ancillary's labels on the unlabelled "
-    "pictures, one row "
-    "for the primary alone and one for each of five values of alpha, a mark a seed, with intervals "
-    "and a verdict about a zero line.",
+    alt="Paired differences of label mIoU to the ancillary's labels on the "
+    "unlabelled pictures, one row for the primary alone and one for each "
+    "of five values of alpha, a mark a seed, with intervals and a verdict "
+    "about a zero line.",
 )
 
 # %%
@@ -631,10 +665,10 @@ widgets.AlphaExplorer(
 
 # %% tags=["exercise"]
 def flip_alpha(p: Tensor, p_ancillary: Tensor) -> float:
-    """The alpha at which q changes sides between the primary's class and the ancillary's.
+    """The alpha at which q changes sides between the two models' classes.
 
     Args:
-        p, p_ancillary: probabilities (C,) of one pixel whose most likely classes differ.
+        p, p_ancillary: probabilities (C,) of a pixel; the largest differ.
     """
     raise NotImplementedError("your turn")
 
@@ -643,8 +677,12 @@ def flip_alpha(p: Tensor, p_ancillary: Tensor) -> float:
 with checks.exercise("6.1"):
     flip = flip_alpha(p, p_ancillary)
     checks.same(flip_alpha(p, p_ancillary), 1.164506)
-    assert int(closed_form(0.99 * flip).argmax()) == 0, "just below, the primary's class should win"
-    assert int(closed_form(1.01 * flip).argmax()) == 1, "just above, the ancillary's class should win"
+    assert int(closed_form(0.99 * flip).argmax()) == 0, (
+        "just below, the primary's class should win"
+    )
+    assert int(closed_form(1.01 * flip).argmax()) == 1, (
+        "just above, the ancillary's class should win"
+    )
 
 # %% [markdown]
 # ### 2. Implement: the other mean
@@ -657,13 +695,16 @@ with checks.exercise("6.1"):
 # [A solution](solutions/06_self_correction.ipynb)
 
 # %% tags=["exercise"]
-def arithmetic_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
-    """The weighted arithmetic mean of both opinions: probabilities (B, C, h, w)."""
+def arithmetic_correction(logits: Tensor, logits_ancillary: Tensor,
+                          alpha: float) -> Tensor:
+    """The weighted arithmetic mean of both opinions: probabilities (B, C, h,
+    w)."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-one_pixel = (p.log()[None, :, None, None], p_ancillary.log()[None, :, None, None])
+one_pixel = (p.log()[None, :, None, None],
+             p_ancillary.log()[None, :, None, None])
 with checks.exercise("6.2"):
     q = arithmetic_correction(*one_pixel, 0.5)
     checks.same(q.flatten(), (0.6, 0.36, 0.04), "our pixel")
@@ -676,7 +717,8 @@ with checks.exercise("6.2"):
 
 # %% tags=["check"]
 def arithmetic_miou(s: int) -> float:
-    """mIoU in percent of labels made with the arithmetic mean at alpha = 0.5."""
+    """mIoU in percent of labels made with the arithmetic mean at alpha =
+    0.5."""
     mean = arithmetic_correction(logits_primary[s], logits_ancillary[s], 0.5)
     return studies.percent(evaluate_unlabelled(data, mean.log()))
 
@@ -686,7 +728,8 @@ with checks.after("6.2"):
     arithmetic = [arithmetic_miou(s) for s in profile.seeds]
     difference = paired_interval(arithmetic, geometric)
     print(f"arithmetic minus geometric: {difference.mean:+.1f} points "
-          f"({difference.low:+.1f} to {difference.high:+.1f}): {difference.verdict}")
+          f"({difference.low:+.1f} to {difference.high:+.1f}): "
+          f"{difference.verdict}")
 
 # %% [markdown]
 # ### 3. Investigate: an overconfident primary
@@ -700,17 +743,22 @@ with checks.after("6.2"):
 
 # %% tags=["exercise"]
 def equivalent_alpha(alpha: float, t: float) -> float:
-    """The alpha that gives, on logits l, the same winners as ``alpha`` gives on t * l."""
+    """The alpha that gives, on logits l, the same winners as ``alpha`` gives
+    on t * l."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 generator = torch.Generator().manual_seed(63)
-noise, noise_ancillary = (torch.randn(1, 4, 20, 20, generator=generator) for _ in range(2))
+noise, noise_ancillary = (torch.randn(1, 4, 20, 20, generator=generator)
+                          for _ in range(2))
 inflated = linear_correction(2 * noise, noise_ancillary, 1.0).argmax(dim=1)
 with checks.exercise("6.3"):
-    original = linear_correction(noise, noise_ancillary, equivalent_alpha(1.0, 2.0)).argmax(dim=1)
-    assert torch.equal(inflated, original), "divide t * l + alpha * l_anc by t: what is alpha now?"
+    original = linear_correction(noise, noise_ancillary,
+                                 equivalent_alpha(1.0, 2.0)).argmax(dim=1)
+    assert torch.equal(inflated, original), (
+        "divide t * l + alpha * l_anc by t: what is alpha now?"
+    )
     print("overconfidence and a smaller alpha are the same thing")
 
 # %% [markdown]

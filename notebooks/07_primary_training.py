@@ -25,8 +25,11 @@
 # time, one once the runs are on disk.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
-seed = 11  # whose batches and curves are shown; scores are over all of the profile's seeds
+# smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None
+# whose batches and curves are shown; scores are over all of the profile's
+# seeds
+seed = 11
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
@@ -82,9 +85,9 @@ test = {name: test_miou(name) for name in runs}
 figure = plots.dots_with_intervals(test, "mIoU on the test pictures (%)")
 plots.show(
     figure,
-    alt="Three rows of dots, one dot a seed, with mean and interval: the test mIoU of the "
-    "supervised model, of the primary without correction and of the primary with linear "
-    "correction.",
+    alt="Three rows of dots, one dot a seed, with mean and interval: the "
+    "test mIoU of the supervised model, of the primary without "
+    "correction and of the primary with linear correction.",
 )
 
 # %% [markdown]
@@ -113,8 +116,8 @@ loader = Loader(
 batch = loader.batch(step=0)
 print("labelled:  ", tuple(batch.labelled.images.shape), "with masks",
       tuple(batch.labelled.masks.shape))
-print("unlabelled:", tuple(batch.unlabelled.images.shape), "with ancillary logits",
-      tuple(batch.unlabelled.logits_ancillary.shape))
+print("unlabelled:", tuple(batch.unlabelled.images.shape),
+      "with ancillary logits", tuple(batch.unlabelled.logits_ancillary.shape))
 
 
 # %%
@@ -130,19 +133,24 @@ def fullest(labels: Tensor, count: int) -> list[int]:
 
 
 size = batch.unlabelled.images.shape[-2:]
-unlabelled_labels = enlarge(batch.unlabelled.logits_ancillary, size).argmax(dim=1)
+unlabelled_labels = enlarge(batch.unlabelled.logits_ancillary,
+                            size).argmax(dim=1)
 columns = {}
-for kind, part, labels, count in (("labelled", batch.labelled, batch.labelled.masks, 2),
-                                  ("unlabelled", batch.unlabelled, unlabelled_labels, 3)):
+for kind, part, labels, count in (
+    ("labelled", batch.labelled, batch.labelled.masks, 2),
+    ("unlabelled", batch.unlabelled, unlabelled_labels, 3)
+):
     for number, i in enumerate(fullest(labels, count), start=1):
-        columns[f"{kind} {number}"] = [pixels(part.images[i]), labels[i].numpy()]
+        columns[f"{kind} {number}"] = [pixels(part.images[i]),
+                                       labels[i].numpy()]
 
 # %%
 figure = plots.gallery(columns, data.classes, rows_titles=["view", "label"])
 plots.show(
     figure,
-    alt="Part of one training batch: shifted, flipped and recoloured views in the upper row, their "
-    "labels below. The first two pictures have true masks with void rims, the others the "
+    alt="Part of one training batch: shifted, flipped and recoloured "
+    "views in the upper row, their labels below. The first two "
+    "pictures have true masks with void rims, the others the "
     "ancillary's labels, which have moved with their pictures.",
 )
 
@@ -194,13 +202,17 @@ sizes = [train.batch_labelled, train.batch_unlabelled]
 logits_labelled, logits_unlabelled = logits.split(sizes)
 
 masks = batch.labelled.masks
-logits_large = functional.interpolate(logits_labelled, size=masks.shape[-2:], mode="bilinear")
-loss_labelled = functional.cross_entropy(logits_large, masks, ignore_index=VOID)
+logits_large = functional.interpolate(logits_labelled, size=masks.shape[-2:],
+                                      mode="bilinear")
+loss_labelled = functional.cross_entropy(logits_large, masks,
+                                         ignore_index=VOID)
 
 logits_ancillary = batch.unlabelled.logits_ancillary
-logits_q = linear_correction(logits_unlabelled.detach(), logits_ancillary, alpha)
+logits_q = linear_correction(logits_unlabelled.detach(), logits_ancillary,
+                             alpha)
 target = logits_q.softmax(dim=1)
-loss_unlabelled = -(target * logits_unlabelled.log_softmax(dim=1)).sum(dim=1).mean()
+loss_unlabelled = (-(target * logits_unlabelled.log_softmax(dim=1)).sum(dim=1)
+                   .mean())
 
 (loss_labelled + loss_unlabelled).backward()
 
@@ -222,7 +234,8 @@ print("alpha at half time:   ", alpha)
 # The average is what we deploy and test; it is steadier than the last weights.
 
 # %%
-optimizer = torch.optim.AdamW(method.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+optimizer = torch.optim.AdamW(method.parameters(), lr=train.lr,
+                              weight_decay=train.weight_decay)
 optimizer.step()
 optimizer.zero_grad()
 method.after_step(step=0)
@@ -243,11 +256,13 @@ method.after_step(step=0)
 # </details>
 
 # %% tags=["nbval-check-output"]
-own_labels = replace(profile.primary, alpha=AlphaSchedule(start=0, end=0, until=0))
+own_labels = replace(profile.primary,
+                     alpha=AlphaSchedule(start=0, end=0, until=0))
 silent = methods.build(own_labels, profile.model, count).train()
 silent.losses(batch, progress=0.5)["unlabelled"].backward()
 largest = max(float(p.grad.abs().max()) for p in silent.network.parameters())
-print("largest gradient of the unlabelled term is below 1e-5:", largest < 1e-5)
+print("largest gradient of the unlabelled term is below 1e-5:",
+      largest < 1e-5)
 
 # %% [markdown]
 # ## Reading the curves
@@ -266,23 +281,23 @@ print("largest gradient of the unlabelled term is below 1e-5:", largest < 1e-5)
 # </details>
 
 # %%
-entropy = torch.distributions.Categorical(logits=stored.float().movedim(1, -1))
+entropy = torch.distributions.Categorical(
+    logits=stored.float().movedim(1, -1)
+)
 floor = float(entropy.entropy().mean())
-histories = {
-    name: [(row["step"], row["loss_unlabelled"]) for row in runs[name][seed].history]
-    for name in ("no correction", "linear correction")
-}
+histories = {name: [(row["step"], row["loss_unlabelled"])
+                    for row in runs[name][seed].history]
+             for name in ("no correction", "linear correction")}
 steps = [step for step, _ in histories["no correction"]]
 histories["entropy of labels"] = [(steps[0], floor), (steps[-1], floor)]
-figure = plots.curves(
-    histories, "training step", "unlabelled loss (logarithmic)", logarithmic=True
-)
+figure = plots.curves(histories, "training step",
+                      "unlabelled loss (logarithmic)", logarithmic=True)
 plots.show(
     figure,
-    alt="The unlabelled loss over the training steps on a logarithmic axis: one curve for "
-    "the primary "
-    "without correction, one with linear correction, and a flat line at the entropy of the "
-    "ancillary's labels.",
+    alt="The unlabelled loss over the training steps on a logarithmic axis: "
+    "one curve for the primary without correction, one with linear "
+    "correction, and a flat line at the entropy of the ancillary's "
+    "labels.",
 )
 
 # %% [markdown]
@@ -299,14 +314,18 @@ plots.show(
 
 # %%
 differences = {
-    "no correction − supervised": np.subtract(test["no correction"], test["supervised"]),
-    "linear − no correction": np.subtract(test["linear correction"], test["no correction"]),
+    "no correction − supervised": np.subtract(test["no correction"],
+                                              test["supervised"]),
+    "linear − no correction": np.subtract(test["linear correction"],
+                                          test["no correction"]),
 }
-figure = plots.paired_differences(differences, "difference in test mIoU (points)")
+figure = plots.paired_differences(differences,
+                                  "difference in test mIoU (points)")
 plots.show(
     figure,
-    alt="Two rows of paired differences in test mIoU about a zero line, one mark a seed, with "
-    "mean, interval and verdict: no correction minus supervised, and linear correction minus none.",
+    alt="Two rows of paired differences in test mIoU about a zero line, one "
+    "mark a seed, with mean, interval and verdict: no correction minus "
+    "supervised, and linear correction minus none.",
 )
 
 # %% [markdown]
@@ -317,10 +336,11 @@ plots.show(
 # never in one interval with the runs above.
 
 # %%
-checks.claim(
-    "primary-beats-supervised", differences["no correction − supervised"], profile.asserts_claims
-)
-checks.claim("linear-is-ahead-here", differences["linear − no correction"], profile.asserts_claims)
+checks.claim("primary-beats-supervised",
+             differences["no correction − supervised"],
+             profile.asserts_claims)
+checks.claim("linear-is-ahead-here", differences["linear − no correction"],
+             profile.asserts_claims)
 hurried = studies.read("hurried", recipes.load("laptop"))
 recorded = np.subtract(hurried.scores("linear"), hurried.scores("none"))
 checks.claim("linear-beats-none", recorded, asserts_claims=True)
@@ -340,7 +360,8 @@ stores = {
 
 
 def label_miou(s: int, name: str | None) -> float:
-    """Label mIoU in percent: the ancillary's labels, or mixed with a primary's."""
+    """Label mIoU in percent: the ancillary's labels, or mixed with a
+    primary's."""
     logits = stores[s].read().float()
     if name:
         own = predict_logits(runs[name][s].method, data.unlabelled)
@@ -350,8 +371,10 @@ def label_miou(s: int, name: str | None) -> float:
 
 labels = {
     "ancillary": [label_miou(s, None) for s in profile.seeds],
-    "mixed with none": [label_miou(s, "no correction") for s in profile.seeds],
-    "mixed with linear": [label_miou(s, "linear correction") for s in profile.seeds],
+    "mixed with none": [label_miou(s, "no correction")
+                        for s in profile.seeds],
+    "mixed with linear": [label_miou(s, "linear correction")
+                          for s in profile.seeds],
 }
 
 # %%
@@ -360,10 +383,10 @@ figure = plots.dots_with_intervals(
 )
 plots.show(
     figure,
-    alt="Three rows of dots, one a seed, with mean and interval: the mIoU of the unlabelled "
-    "pictures' "
-    "labels from the ancillary, from its mixture with the uncorrected primary, and from its "
-    "mixture with the primary trained with linear correction.",
+    alt="Three rows of dots, one a seed, with mean and interval: the mIoU of "
+    "the unlabelled pictures' labels from the ancillary, from its mixture "
+    "with the uncorrected primary, and from its mixture with the primary "
+    "trained with linear correction.",
 )
 gained = np.subtract(labels["mixed with linear"], labels["ancillary"])
 checks.claim("corrected-beats-ancillary", gained, profile.asserts_claims)
@@ -396,7 +419,8 @@ arms = {name: arm.text for name, arm in studies.STUDIES["schedules"].items()}
 def against(arm: str, other: str) -> np.ndarray:
     """Differences in test mIoU between two arms, in points, seed by seed."""
     if records.seeds(arm) != records.seeds(other):
-        raise ValueError(f"{arm!r} and {other!r} were not run with the same seeds")
+        raise ValueError(f"{arm!r} and {other!r} were not run with the same "
+                         "seeds")
     return np.subtract(records.scores(arm), records.scores(other))
 
 
@@ -406,24 +430,27 @@ print(records.mark)
 
 # %%
 figure = plots.paired_differences(
-    {text: against(name, "none") for name, text in arms.items() if name != "none"},
-    "test mIoU minus that of no correction (points)",
+    {text: against(name, "none") for name, text in arms.items()
+     if name != "none"}, "test mIoU minus that of no correction (points)",
 )
 plots.show(
     figure,
-    alt="Paired differences in test mIoU to training without correction, one row for each of five "
-    "schedules of alpha, a mark a seed, with interval and verdict about a zero line.",
+    alt="Paired differences in test mIoU to training without correction, one "
+    "row for each of five schedules of alpha, a mark a seed, with "
+    "interval and verdict about a zero line.",
 )
 
 
 # %%
 def row(arm: str, other: str) -> dict:
-    """One line of a verdict table: the arm's level, and its difference to another arm."""
+    """One line of a verdict table: the arm's level, and its difference to
+    another arm."""
     interval = paired_interval(records.scores(arm), records.scores(other))
     return {
         "alpha": arms[arm] + records.sign,
         "test mIoU": [score / 100 for score in records.scores(arm)],
-        "label mIoU": [score / 100 for score in records.scores(arm, "labels")],
+        "label mIoU": [score / 100
+                       for score in records.scores(arm, "labels")],
         "difference": f"{interval.mean:+.1f}",
         "95 % interval": f"{interval.low:+.1f} to {interval.high:+.1f}",
         "verdict": interval.verdict,
@@ -479,8 +506,11 @@ with checks.exercise("7.1"):
     for until in (0.3, 1.0):
         moment = louder_from(30.0, 0.5, until)
         schedule = AlphaSchedule(30.0, 0.5, until)
-        assert abs(schedule.at(moment) - 1) < 1e-6, f"at {moment:.3f}, alpha is {schedule.at(moment)}"
-        print(f"falling by {until:.0%}, the primary is louder from {moment:.1%} on")
+        assert abs(schedule.at(moment) - 1) < 1e-6, (
+            f"at {moment:.3f}, alpha is {schedule.at(moment)}"
+        )
+        print(f"falling by {until:.0%}, the primary is louder from "
+              f"{moment:.1%} on")
 
 # %% [markdown]
 # ### 2. Implement: a schedule with another shape
@@ -492,8 +522,10 @@ with checks.exercise("7.1"):
 # [A solution](solutions/07_primary_training.ipynb)
 
 # %% tags=["exercise"]
-def geometric_alpha(progress: float, start: float, end: float, until: float) -> float:
-    """Alpha that falls from ``start`` to ``end`` by equal factors until ``until``, then holds."""
+def geometric_alpha(progress: float, start: float, end: float,
+                    until: float) -> float:
+    """Alpha that falls from ``start`` to ``end`` by equal factors until
+    ``until``, then holds."""
     raise NotImplementedError("your turn")
 
 
@@ -519,7 +551,8 @@ with checks.exercise("7.2"):
 
 # %% tags=["exercise"]
 def pull(logits: Tensor, target: Tensor) -> Tensor:
-    """Half the sum over classes of |p - q|, (B, h, w); both arguments are (B, C, h, w)."""
+    """Half the sum over classes of |p - q|, (B, h, w); both arguments are (B,
+    C, h, w)."""
     raise NotImplementedError("your turn")
 
 
@@ -536,13 +569,15 @@ logits = predict_logits(corrected, data.unlabelled)
 disagree = logits.argmax(dim=1) != logits_ancillary.argmax(dim=1)
 targets = {
     "uncorrected": logits_ancillary.softmax(dim=1),
-    "corrected": linear_correction(logits, logits_ancillary, end).softmax(dim=1),
+    "corrected": linear_correction(logits, logits_ancillary, end)
+    .softmax(dim=1),
 }
 with checks.after("7.3"):
     for name, target in targets.items():
         force = pull(logits, target)
-        print(f"{name:<12} mean pull where they agree {force[~disagree].mean():.3f}, "
-              f"where they disagree {force[disagree].mean():.3f}")
+        print(f"{name:<12} mean pull where they agree "
+              f"{force[~disagree].mean():.3f}, where they disagree "
+              f"{force[disagree].mean():.3f}")
 
 # %% [markdown]
 # ## Quiz

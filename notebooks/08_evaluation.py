@@ -26,8 +26,10 @@
 # runs of chapter 07 are on disk.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
-seed = 11  # whose pictures are shown; scores are over all of the profile's seeds
+# smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None
+# whose pictures are shown; scores are over all of the profile's seeds
+seed = 11
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
@@ -57,7 +59,9 @@ profile = chapter.begin("08_evaluation", profile, device)
 
 # %%
 laptop = recipes.load("laptop")
-records = studies.read_together(("hurried", "controls", "label errors", "tight"), laptop)
+records = studies.read_together(
+    ("hurried", "controls", "label errors", "tight"), laptop
+)
 sign = records["hurried"].sign  # the same for all four
 
 
@@ -87,9 +91,10 @@ figure = plots.dots_with_intervals(
 )
 plots.show(
     figure,
-    alt="Six rows of dots, one a seed, with mean and interval of the test mIoU: masks alone, with "
-    "the ancillary's labels, with linear correction, retrained on an ensemble's labels, a second "
-    "round of linear correction, and with all masks.",
+    alt="Six rows of dots, one a seed, with mean and interval of the test "
+    "mIoU: masks alone, with the ancillary's labels, with linear "
+    "correction, retrained on an ensemble's labels, a second round of "
+    "linear correction, and with all masks.",
 )
 
 # %% [markdown]
@@ -138,10 +143,9 @@ predictions = {
     for name, by_run in runs.items()
 }
 truth = data.test.masks.numpy()
-scores = {
-    name: {s: evaluate_labels(truth, found, data.classes) for s, found in by_run.items()}
-    for name, by_run in predictions.items()
-}
+scores = {name: {s: evaluate_labels(truth, found, data.classes)
+                 for s, found in by_run.items()}
+          for name, by_run in predictions.items()}
 
 
 # %% tags=["book-result"]
@@ -158,12 +162,12 @@ ancillary = [
     resolve(story.ancillary(profile, s), device).evaluate().mean_iou
     for s in profile.seeds
 ]
-rows = [
-    {"model": name, "boxes at test": "no", "validation mIoU": validation[name],
-     "test mIoU": of_seeds(scores[name])}
-    for name in runs
-]
-rows.insert(1, {"model": "ancillary", "boxes at test": "yes", "test mIoU": ancillary})
+rows = [{"model": name,
+         "boxes at test": "no", "validation mIoU": validation[name],
+         "test mIoU": of_seeds(scores[name])}
+        for name in runs]
+rows.insert(1, {"model": "ancillary", "boxes at test": "yes",
+                "test mIoU": ancillary})
 tables.results_table(rows)
 
 # %% [markdown]
@@ -188,18 +192,18 @@ figure = plots.class_bars(
 )
 plots.show(
     figure,
-    alt="Bars of the IoU of each class, in groups of three: supervised, no correction and linear "
-    "correction, as means over the seeds.",
+    alt="Bars of the IoU of each class, in groups of three: supervised, no "
+    "correction and linear correction, as means over the seeds.",
 )
 
 # %%
-together = Evaluation(
-    sum(scores["linear correction"][s].confusion for s in profile.seeds), data.classes
-)
+together = Evaluation(sum(scores["linear correction"][s].confusion
+                          for s in profile.seeds), data.classes)
 plots.show(
     plots.confusion(together.confusion, data.classes),
-    alt="Confusion matrix of the primary with linear correction on the test pictures, all seeds "
-    "together: percent of the pixels of each true class that were given each class.",
+    alt="Confusion matrix of the primary with linear correction on the test "
+    "pictures, all seeds together: percent of the pixels of each true "
+    "class that were given each class.",
 )
 
 # %% [markdown]
@@ -228,8 +232,10 @@ def objects(evaluations: list[Evaluation]) -> dict[str, list[float]]:
     counts = [one.confusion for one in evaluations]
     found = [matrix[1:, 1:].sum() for matrix in counts]
     return {
-        "recall": [f / m[1:].sum() for f, m in zip(found, counts, strict=True)],
-        "precision": [f / max(m[:, 1:].sum(), 1) for f, m in zip(found, counts, strict=True)],
+        "recall": [f / m[1:].sum()
+                   for f, m in zip(found, counts, strict=True)],
+        "precision": [f / max(m[:, 1:].sum(), 1)
+                      for f, m in zip(found, counts, strict=True)],
     }
 
 
@@ -243,9 +249,8 @@ rows = [
      **objects([by_run[s] for s in profile.seeds])}
     for name, by_run in scores.items()
 ]
-rows.append({
-    "labels of": "ancillary", "measured on": "unlabelled pictures", **objects(taught)
-})
+rows.append({"labels of": "ancillary", "measured on": "unlabelled pictures",
+             **objects(taught)})
 tables.results_table(rows)
 
 # %% [markdown]
@@ -266,7 +271,8 @@ tables.results_table(rows)
 
 # %%
 def signed_distance(mask: np.ndarray) -> np.ndarray:
-    """Distance of each pixel to the nearest rim in pixels, negative inside objects: (H, W)."""
+    """Distance of each pixel to the nearest rim in pixels, negative inside
+    objects: (H, W)."""
     rim = mask == VOID
     if not rim.any():
         return np.full(mask.shape, np.inf)
@@ -283,8 +289,10 @@ print("distance:", signed_distance(strip)[0].astype(int).tolist())
 BANDS = [*range(-8, 0), *range(1, 13)]
 
 
-def error_by_distance(masks: np.ndarray, found: list[np.ndarray]) -> list[tuple[int, float]]:
-    """(distance in pixels, percent of pixels labelled wrong), over all label maps in ``found``."""
+def error_by_distance(masks: np.ndarray,
+                      found: list[np.ndarray]) -> list[tuple[int, float]]:
+    """(distance in pixels, percent of pixels labelled wrong), over all label
+    maps in ``found``."""
     distances = np.stack([signed_distance(mask) for mask in masks])
     wrong = np.mean([labels != masks for labels in found], axis=0)
     pairs = []
@@ -307,14 +315,16 @@ curves = {
 }
 curves["labels"] = error_by_distance(unlabelled_truth, unlabelled_labels)
 figure = plots.curves(
-    curves, "distance to the outline (pixels): inside < 0 < outside", "pixels labelled wrong (%)"
+    curves, "distance to the outline (pixels): inside < 0 < outside",
+    "pixels labelled wrong (%)"
 )
 figure.axes[0].set_xticks(range(-8, 13, 4))
 plots.show(
     figure,
-    alt="Four curves of the share of wrong pixels against the signed distance to the nearest "
-    "outline, for the supervised model, the two primaries and the ancillary's labels of "
-    "the unlabelled pictures. Left of zero lies inside objects, right of zero outside.",
+    alt="Four curves of the share of wrong pixels against the signed "
+    "distance to the nearest outline, for the supervised model, the "
+    "two primaries and the ancillary's labels of the unlabelled "
+    "pictures. Left of zero lies inside objects, right of zero outside.",
 )
 
 # %% [markdown]
@@ -332,9 +342,11 @@ plots.show(
 
 # %%
 def share_right(labels: np.ndarray) -> np.ndarray:
-    """The share of each test picture's pixels that is labelled right, (N,); void is left out."""
+    """The share of each test picture's pixels that is labelled right, (N,);
+    void is left out."""
     counted = truth != VOID
-    return ((labels == truth) & counted).sum(axis=(1, 2)) / counted.sum(axis=(1, 2))
+    return (((labels == truth) & counted)
+            .sum(axis=(1, 2)) / counted.sum(axis=(1, 2)))
 
 
 right = {name: share_right(predictions[name][seed]) for name in runs}
@@ -356,9 +368,10 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Four test pictures beside the labels of the supervised model, the primary without "
-    "correction, the primary with linear correction, and the truth. Three are the worst pictures "
-    "of the corrected primary, the last the one on which it loses most against no correction.",
+    alt="Four test pictures beside the labels of the supervised model, the "
+    "primary without correction, the primary with linear correction, and "
+    "the truth. Three are the worst pictures of the corrected primary, "
+    "the last the one on which it loses most against no correction.",
 )
 
 # %% [markdown]
@@ -393,13 +406,17 @@ def per_picture(labels: np.ndarray) -> np.ndarray:
 
 
 def redrawn_miou(labels: np.ndarray, draws: int = 500) -> np.ndarray:
-    """mIoU in percent on ``draws`` redrawn test sets; the same sets for every model."""
+    """mIoU in percent on ``draws`` redrawn test sets; the same sets for every
+    model."""
     counts = per_picture(labels)
     number = len(counts)
     generator = np.random.default_rng(8)
-    times = generator.multinomial(number, np.full(number, 1 / number), size=draws)
+    times = generator.multinomial(number, np.full(number, 1 / number),
+                                  size=draws)
     totals = np.einsum("dn,nij->dij", times, counts)
-    return np.array([100 * Evaluation(total, data.classes).mean_iou for total in totals])
+    return np.array(
+        [100 * Evaluation(total, data.classes).mean_iou for total in totals]
+    )
 
 
 # %%
@@ -412,11 +429,13 @@ for s in profile.seeds:
                  "linear − none, mean": f"{np.mean(linear - none):+.1f}",
                  "95 % interval": f"{low:+.1f} to {high:+.1f}"})
 over_seeds = paired_interval(
-    *(100 * np.array(of_seeds(scores[name])) for name in ("linear correction", "no correction"))
+    *(100 * np.array(of_seeds(scores[name]))
+      for name in ("linear correction", "no correction"))
 )
 rows.append({"what varies": "training runs (seeds)",
              "linear − none, mean": f"{over_seeds.mean:+.1f}",
-             "95 % interval": f"{over_seeds.low:+.1f} to {over_seeds.high:+.1f}"})
+             "95 % interval": f"{over_seeds.low:+.1f} to "
+             f"{over_seeds.high:+.1f}"})
 tables.results_table(rows)
 
 # %% [markdown]
@@ -455,8 +474,10 @@ costs = {
 
 # %%
 def step(name: str, below: str, cost: int) -> dict:
-    """One line of the ladder: its level and its paired difference to the rung below."""
-    here, there = ([ladder[rung][s] for s in common] for rung in (name, below))
+    """One line of the ladder: its level and its paired difference to the rung
+    below."""
+    here, there = ([ladder[rung][s] for s in common]
+                   for rung in (name, below))
     interval = paired_interval(here, there)
     return {
         "rung": name,
@@ -472,7 +493,9 @@ def step(name: str, below: str, cost: int) -> dict:
 rungs = list(ladder)
 pairs = list(zip(rungs[1:], rungs, strict=False))
 pairs.insert(4, ("linear, second round", "+ linear correction"))
-tables.results_table([step(name, below, costs[name]) for name, below in pairs])
+tables.results_table(
+    [step(name, below, costs[name]) for name, below in pairs]
+)
 
 # %% [markdown]
 # The column *trainings* counts networks, the ancillary among them. One rung is held by a claim,
@@ -491,7 +514,9 @@ checks.claim("linear-beats-none", gain, asserts_claims=True)
 # without correction again. The same pictures under each pen:
 
 # %%
-few = profile.data.with_options(sizes=Sizes(labelled=24, unlabelled=8, val=8, test=8))
+few = profile.data.with_options(
+    sizes=Sizes(labelled=24, unlabelled=8, val=8, test=8)
+)
 pens = {
     "tight": few.with_options(unlabelled_boxes=studies.TIGHT),
     "loose": few.with_options(unlabelled_boxes=studies.LOOSE),
@@ -502,16 +527,16 @@ sets = {name: Data(config, seed).unlabelled for name, config in pens.items()}
 numbers = sorted(range(8), key=lambda i: len(sets["missing"].sample(i).boxes)
                  - len(sets["tight"].sample(i).boxes))[:3]
 figure = plots.gallery(
-    {name: [drawn.sample(i).image for i in numbers] for name, drawn in sets.items()},
-    sets["harder, tight"].classes,
-    boxes={name: [drawn.sample(i).boxes for i in numbers] for name, drawn in sets.items()},
-    legend=False,
+    {name: [drawn.sample(i).image for i in numbers]
+     for name, drawn in sets.items()}, sets["harder, tight"].classes,
+    boxes={name: [drawn.sample(i).boxes for i in numbers]
+           for name, drawn in sets.items()}, legend=False,
 )
 plots.show(
     figure,
-    alt="Three unlabelled pictures in four columns: with tight boxes, with loose boxes that "
-    "reach far beyond the objects, with some boxes missing, and three pictures of the "
-    "harder world with tight boxes.",
+    alt="Three unlabelled pictures in four columns: with tight boxes, with "
+    "loose boxes that reach far beyond the objects, with some boxes "
+    "missing, and three pictures of the harder world with tight boxes.",
 )
 
 # %% [markdown]
@@ -535,9 +560,11 @@ CASES = {
 
 
 def both_arms(case: str) -> tuple[list[float], list[float]]:
-    """Test mIoU without and with linear correction, in percent, paired by seed."""
+    """Test mIoU without and with linear correction, in percent, paired by
+    seed."""
     study, prefix = CASES[case]
-    none, linear = (by_seed(study, f"{prefix} {arm}".strip()) for arm in ("none", "linear"))
+    none, linear = (by_seed(study, f"{prefix} {arm}".strip())
+                    for arm in ("none", "linear"))
     shared = sorted(none.keys() & linear.keys())
     return [none[s] for s in shared], [linear[s] for s in shared]
 
@@ -549,9 +576,10 @@ figure = plots.paired_differences(
 )
 plots.show(
     figure,
-    alt="Five rows of paired differences in test mIoU, linear correction minus none, about a zero "
-    "line, with interval and verdict: boxes loose on the unlabelled pictures, loose on "
-    "all, tight on all, missing on the unlabelled ones, and the harder world with tight "
+    alt="Five rows of paired differences in test mIoU, linear correction "
+    "minus none, about a zero line, with interval and verdict: boxes "
+    "loose on the unlabelled pictures, loose on all, tight on all, "
+    "missing on the unlabelled ones, and the harder world with tight "
     "boxes.",
 )
 
@@ -560,12 +588,14 @@ rows = []
 for case in CASES:
     none, linear = both_arms(case)
     interval = paired_interval(linear, none)
-    rows.append({"boxes": case + sign,
-                 "no correction": [score / 100 for score in none],
-                 "linear": [score / 100 for score in linear],
-                 "difference": f"{interval.mean:+.1f}",
-                 "95 % interval": f"{interval.low:+.1f} to {interval.high:+.1f}",
-                 "verdict": interval.verdict})
+    rows.append({
+        "boxes": case + sign,
+        "no correction": [score / 100 for score in none],
+        "linear": [score / 100 for score in linear],
+        "difference": f"{interval.mean:+.1f}",
+        "95 % interval": f"{interval.low:+.1f} to {interval.high:+.1f}",
+        "verdict": interval.verdict
+    })
 tables.results_table(rows)
 
 # %% [markdown]
@@ -638,7 +668,7 @@ tables.results_table(rows)
 
 # %% tags=["exercise"]
 def worth_in_masks(masks: int, unlabelled: int, ratio: float = 8.0) -> float:
-    """Annotation time in units of one mask; every picture, masked or not, also got boxes.
+    """Annotation time in units of one mask; every picture got boxes as well.
 
     Args:
         masks: pictures with mask and boxes.
@@ -666,8 +696,10 @@ with checks.exercise("8.1"):
 # [A solution](solutions/08_evaluation.ipynb)
 
 # %% tags=["exercise"]
-def interval_of_differences(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Low and high end of the 95 % t interval for the mean of a − b, paired by position."""
+def interval_of_differences(a: np.ndarray,
+                            b: np.ndarray) -> tuple[float, float]:
+    """Low and high end of the 95 % t interval for the mean of a − b, paired
+    by position."""
     raise NotImplementedError("your turn")
 
 
@@ -687,15 +719,18 @@ with checks.exercise("8.2"):
 
 # %% tags=["exercise"]
 def seeds_needed(sd: float, effect: float) -> int:
-    """The smallest number of seeds (at least 2) whose interval's half-width is below ``effect``."""
+    """The smallest number of seeds (at least 2) whose interval's half-width
+    is below ``effect``."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check", "nbval-check-output"]
 with checks.exercise("8.3"):
-    for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7), (1.0, 0.5, 18)):
+    for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7),
+                                 (1.0, 0.5, 18)):
         answer = seeds_needed(sd, effect)
-        assert answer == expected, f"sd {sd}, effect {effect}: expected {expected}, got {answer}"
+        assert answer == expected, (f"sd {sd}, effect {effect}: expected "
+                                    f"{expected}, got {answer}")
         print(f"sd {sd}, effect {effect}: {answer} seeds")
 
 # %% [markdown]

@@ -26,7 +26,8 @@
 # on real photographs takes longer, and is not done here: its results are loaded.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop, gpu ...; None asks SEMISEG_PROFILE, failing that means laptop
+# smoke, laptop, gpu ...; None asks SEMISEG_PROFILE, failing that means laptop
+profile = None
 seed = 11  # draws pictures, weights and batches of what is run here
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 root = None  # the folder that holds VOCdevkit; None asks SEMISEG_DATA
@@ -79,20 +80,22 @@ try:
 except FileNotFoundError as missing:
     rows = []
     print(missing)
-tables.results_table(rows, plain=[key for row in rows for key in row]) if rows else None
+tables.results_table(rows, plain=[key for row in rows
+                                  for key in row]) if rows else None
 
 # %%
 if rows:
     figure = plots.dots_with_intervals(
-        {f"{row['model']} ({row['masks']})": row["mIoU on test (%)"] for row in rows},
-        "mIoU on held-out photographs (%)",
+        {f"{row['model']} ({row['masks']})": row["mIoU on test (%)"]
+         for row in rows}, "mIoU on held-out photographs (%)",
     )
     plots.show(
         figure,
-        alt="One row of dots for each model trained on photographs of VOC, one dot a seed: the "
-        "mIoU on held-out photographs of the supervised model, the ancillary, the primary without "
-        "correction, with linear and with convolutional correction, and of the model that had all "
-        "masks.",
+        alt="One row of dots for each model trained on photographs of VOC, "
+        "one dot a seed: the mIoU on held-out photographs of the "
+        "supervised model, the ancillary, the primary without correction, "
+        "with linear and with convolutional correction, and of the model "
+        "that had all masks.",
     )
 
 # %% [markdown]
@@ -130,20 +133,25 @@ if rows:
 
 # %%
 columns = {
-    "drawn, laptop": recipes.load("laptop"), "VOC, laptop": stored,
-    "VOC, gpu": recipes.load("gpu", "voc"), "VOC, paper": recipes.load("paper", "voc"),
+    "drawn, laptop": recipes.load("laptop"),
+    "VOC, laptop": stored, "VOC, gpu": recipes.load("gpu", "voc"),
+    "VOC, paper": recipes.load("paper", "voc"),
     "Cityscapes, paper": recipes.load("paper", "cityscapes"),
 }
+
+# %%
 settings = {
     "labelled pictures": lambda p: p.data.labelled,
     "network": lambda p: f"{p.model.architecture} {p.model.encoder}",
     "encoder's weights": lambda p: p.model.weights or "random",
     "window of a view": lambda p: p.augment.crop or "whole picture",
-    "optimiser, rate": lambda p: f"{p.train_primary.optimizer}, {p.train_primary.learning_rate:g}",
+    "optimiser, rate": lambda p: f"{p.train_primary.optimizer}, "
+    f"{p.train_primary.learning_rate:g}",
     "encoder's rate": lambda p: f"{p.model.encoder_lr:g} x",
     "steps": lambda p: p.train_primary.steps,
     "labelled + unlabelled": lambda p: (
-        f"{p.train_primary.batch_labelled} + {p.train_primary.batch_unlabelled}"
+        f"{p.train_primary.batch_labelled} + "
+        f"{p.train_primary.batch_unlabelled}"
     ),
     "α": lambda p: f"{p.primary.alpha.start:g} to {p.primary.alpha.end:g}",
     "α's end, share": lambda p: f"{p.primary.alpha.until:g}",
@@ -168,8 +176,9 @@ for dataset in ("voc", "cityscapes"):
     paper = recipes.load("paper", dataset)
     sourced = [line for line in recipe if line.value is not None]
     followed = [line for line in sourced if line.followed_by(paper)]
-    print(f"{dataset}: {len(followed)} of {len(sourced)} values as their sources have them, "
-          f"{len(recipe) - len(sourced)} chosen by the book")
+    print(f"{dataset}: {len(followed)} of {len(sourced)} values as their "
+          f"sources have them, {len(recipe) - len(sourced)} chosen by the "
+          "book")
 tables.results_table(published.recipe_table("primary", "voc"))
 
 # %% [markdown]
@@ -190,10 +199,12 @@ try:
     counts = {name: len(names) for name, names in data.names.items()}
     print("real photographs of", wanted.dataset)
 except FileNotFoundError as reason:
-    pictures, scale = DataConfig("minivoc", labelled=16, at_most=8), (1.0, 2.0)
+    pictures, scale = DataConfig("minivoc", labelled=16,
+                                 at_most=8), (1.0, 2.0)
     data = Data(pictures, seed)
     counts = {name: len(names) for name, names in data.names.items()}
-    print(f"drawn pictures in place of photographs: {str(reason).split(':')[0]}")
+    print("drawn pictures in place of photographs: "
+          f"{str(reason).split(':')[0]}")
 print(f"{len(data.classes)} classes; pictures in each list: {counts}")
 
 # %% [markdown]
@@ -221,12 +232,12 @@ print(f"{len(data.classes)} classes; pictures in each list: {counts}")
 
 # %% tags=["nbval-check-output"]
 train = recipes.load("paper", "voc").train_primary
-for labelled, unlabelled, accumulate in ((8, 8, 1), (4, 4, 1), (2, 2, 4), (16, 16, 1)):
-    other = replace(
-        train, batch_labelled=labelled, batch_unlabelled=unlabelled, accumulate=accumulate
-    )
-    print(f"{labelled:2} + {unlabelled:2} pictures, {accumulate} passes a step: "
-          f"rate {other.learning_rate:g}")
+for labelled, unlabelled, accumulate in ((8, 8, 1), (4, 4, 1), (2, 2, 4),
+                                         (16, 16, 1)):
+    other = replace(train, batch_labelled=labelled,
+                    batch_unlabelled=unlabelled, accumulate=accumulate)
+    print(f"{labelled:2} + {unlabelled:2} pictures, {accumulate} passes a "
+          f"step: rate {other.learning_rate:g}")
 
 # %% [markdown]
 # Will it fit? The estimate below runs the losses on tensors that have shapes and no values, so
@@ -237,7 +248,8 @@ for labelled, unlabelled, accumulate in ((8, 8, 1), (4, 4, 1), (2, 2, 4), (16, 1
 for name, size in (("laptop", 7), ("gpu", 7), ("paper", 21)):
     chosen = recipes.load(name, "voc")
     train = chosen.train_primary
-    method = methods.build(chosen.primary, replace(chosen.model, weights=""), size)
+    method = methods.build(chosen.primary, replace(chosen.model, weights=""),
+                           size)
     window = (chosen.augment.crop, chosen.augment.crop)
     batch = training.memory.example_batch(
         method, size, train.batch_labelled, train.batch_unlabelled, window
@@ -262,8 +274,10 @@ STAGES = ("train_supervised", "train_ancillary", "train_primary")
 
 
 def with_steps(steps: dict[str, int]) -> recipes.Profile:
-    """The profile on the pictures at hand: small crops, and so many steps a stage."""
-    trains = {stage: replace(getattr(profile, stage), steps=max(count, 2), validate_every=0)
+    """The profile on the pictures at hand: small crops, and so many steps a
+    stage."""
+    trains = {stage: replace(getattr(profile, stage), steps=max(count, 2),
+                             validate_every=0)
               for stage, count in steps.items()}
     augment = replace(profile.augment, crop=64, scale=scale)
     return replace(profile, data=pictures, augment=augment, **trains)
@@ -271,11 +285,13 @@ def with_steps(steps: dict[str, int]) -> recipes.Profile:
 
 def together(run: Run, machine: Machine) -> None:
     """What each process does."""
-    torch.set_num_threads(1)  # the kernel's pool of threads did not come along
+    # the kernel's pool of threads did not come along
+    torch.set_num_threads(1)
     trained = resolve(run, machine)
     state = PartialState()
-    print(f"process {state.process_index} of {state.num_processes}: the run is in "
-          f"{trained.folder.path.name}\n", end="", flush=True)
+    print(f"process {state.process_index} of {state.num_processes}: the "
+          f"run is in {trained.folder.path.name}\n",
+          end="", flush=True)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -302,10 +318,12 @@ print(f"loaded here: {last['step']} steps, loss {last['loss_labelled']:.2f}")
 # place of a mirror.
 
 # %%
-labelled_samples = [data.labelled.sample(i) for i in range(len(data.labelled))]
+labelled_samples = [data.labelled.sample(i)
+                    for i in range(len(data.labelled))]
 sample = max(labelled_samples, key=lambda one: len(one.boxes))
 size, classes = sample.mask.shape, len(data.classes)
-coarse = sample.mask[2::4, 2::4]  # stands in for stored logits: truth, at stride 4
+# stands in for stored logits: truth, at stride 4
+coarse = sample.mask[2::4, 2::4]
 coarse = np.where(coarse == VOID, 0, coarse)
 sure = (8 * (coarse == np.arange(classes)[:, None, None])).astype(np.float32)
 
@@ -313,15 +331,17 @@ crop = min(size) // 16 * 16
 draws = np.random.default_rng(104).random((3, batches.DRAWS))
 views = [draw_view(size, ViewConfig(crop, (0.6, 1.4)), one) for one in draws]
 
-
+# %%
 def shown(view: View, logits: np.ndarray) -> np.ndarray:
-    """Labels of stored logits (C, h, w) in a view, at its size; padding void."""
+    """Labels of stored logits (C, h, w) in a view, at its size; padding
+    void."""
     label = view.logits(logits).argmax(axis=0).repeat(4, 0).repeat(4, 1)
     return np.where(view.inside(), label, VOID).astype(np.uint8)
 
 
 def in_boxes(maps: np.ndarray) -> np.ndarray:
-    """Box maps (C, H, W) as one map of ids; the higher id where boxes overlap."""
+    """Box maps (C, H, W) as one map of ids; the higher id where boxes
+    overlap."""
     ids = np.arange(len(maps))[:, None, None]
     return (ids * maps).max(axis=0).astype(np.uint8)
 
@@ -332,23 +352,22 @@ every = [whole, *views]
 figure = plots.gallery(
     {
         "picture": [view.image(sample.image) for view in every],
-        "in boxes": [
-            in_boxes(view.box_maps(sample.boxes, classes)) for view in every
-        ],
+        "in boxes": [in_boxes(view.box_maps(sample.boxes, classes))
+                     for view in every],
         "mask": [view.mask(sample.mask) for view in every],
         "stored logits": [shown(view, sure) for view in every],
         "inside": [view.inside() for view in every],
-    },
-    data.classes,
-    rows_titles=["as it is", *(f"{v.scaled[0] / v.source[0]:.2f} x{', flipped' * v.flip}"
-                               for v in views)],
+    }, data.classes,
+    rows_titles=["as it is", *(f"{v.scaled[0] / v.source[0]:.2f} "
+                               f"x{', flipped' * v.flip}" for v in views)],
 )
 plots.show(
     figure,
-    alt="A picture as it is and three random views of it, enlarged, shrunk or mirrored. Beside "
-    "each view lie the pixels in its boxes, its mask, its stored logits' labels and the "
-    "part that shows the picture. Boxes, mask and labels follow the objects; padding is "
-    "void.",
+    alt="A picture as it is and three random views of it, enlarged, "
+    "shrunk or mirrored. Beside each view lie the pixels in its "
+    "boxes, its mask, its stored logits' labels and the part that "
+    "shows the picture. Boxes, mask and labels follow the objects; "
+    "padding is void.",
 )
 
 # %% [markdown]
@@ -383,7 +402,8 @@ print("labels of the logits agree with the masks:", min(agreements) > 0.85)
 # It is (E1) of `semiseg_lib/methods/self_correcting/method.py`, at the two places $s$.
 
 # %% tags=["nbval-check-output"]
-config = ModelConfig(architecture="deeplab", encoder="tf_efficientnet_lite0", decoder_width=64)
+config = ModelConfig(architecture="deeplab", encoder="tf_efficientnet_lite0",
+                     decoder_width=64)
 torch.manual_seed(0)
 network = models.build(
     config, 7, box_channels=7, attention=self_correcting.BoxAttention
@@ -392,17 +412,22 @@ generator = torch.Generator().manual_seed(0)
 images = torch.rand(2, 3, 128, 160, generator=generator)
 box_maps = (torch.rand(2, 7, 128, 160, generator=generator) > 0.5).float()
 
+# %% tags=["nbval-check-output"]
 with torch.no_grad():
     low, deep = network.encoder(images)
     pooled = network.aspp(deep)
-    seen, seen_low = network.attend_deep(pooled, box_maps), network.attend_low(low, box_maps)
+    seen, seen_low = network.attend_deep(
+        pooled, box_maps
+    ), network.attend_low(low, box_maps)
     skip = network.project(seen_low)
-    large = functional.interpolate(seen, size=skip.shape[-2:], mode="bilinear")
+    large = functional.interpolate(seen, size=skip.shape[-2:],
+                                   mode="bilinear")
     logits = network.head(network.decoder(torch.cat([large, skip], dim=1)))
     same = torch.allclose(logits, network(images, box_maps), atol=1e-5)
 
-for name, tensor in {"pictures": images, "low, stride 4": low, "deep, stride 16": deep,
-                     "after ASPP": pooled, "skip": skip, "logits, stride 4": logits}.items():
+for name, tensor in {"pictures": images, "low, stride 4": low,
+                     "deep, stride 16": deep, "after ASPP": pooled,
+                     "skip": skip, "logits, stride 4": logits}.items():
     print(f"{name:<18} {tuple(tensor.shape)}")
 print("by hand = network: ", same)
 
@@ -423,14 +448,16 @@ print("by hand = network: ", same)
 # message names the others. The next cell asks for each; the hub is asked offline.
 
 # %% tags=["nbval-ignore-output"]
-ways = {"package": "tf_efficientnet_lite0", "hub": "resnet50", "resnet50.safetensors": "resnet50"}
+ways = {"package": "tf_efficientnet_lite0", "hub": "resnet50",
+        "resnet50.safetensors": "resnet50"}
 for weights, encoder in ways.items():
     asked = replace(config, encoder=encoder, weights=weights)
     try:
         with patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
             built = models.build(asked, num_classes=7)
             learnt = sum(p.numel() for p in built.encoder.parameters())
-        print(f"{weights}: {encoder}, {learnt / 1e6:.1f} million pretrained weights\n")
+        print(f"{weights}: {encoder}, {learnt / 1e6:.1f} million pretrained "
+              "weights\n")
     except (RuntimeError, FileNotFoundError) as error:
         print(f"{weights}: {error}\n")
 
@@ -441,7 +468,9 @@ for weights, encoder in ways.items():
 # does. The table has what each stage cost on this machine, and no scores.
 
 # %% tags=["nbval-ignore-output"]
-small = with_steps({stage: getattr(profile, stage).steps // 12 for stage in STAGES})
+small = with_steps(
+    {stage: getattr(profile, stage).steps // 12 for stage in STAGES}
+)
 runs = {
     "supervised": story.supervised(small, seed),
     "ancillary": story.ancillary(small, seed),
@@ -449,7 +478,8 @@ runs = {
 }
 trained = {name: resolve(run, machine) for name, run in runs.items()}
 store = resolve(story.logits(small, seed), machine)
-print(f"stored logits: {len(store)} pictures, {store.bytes_per_image / 1000:.1f} kB each")
+print(f"stored logits: {len(store)} pictures, "
+      f"{store.bytes_per_image / 1000:.1f} kB each")
 tables.results_table([
     {"stage": name, "steps": str(one.run.train.steps),
      "images a second": studies.scores.cost(one)["images a second"]}
@@ -484,11 +514,13 @@ print("asked again, loaded:", again.folder.path == folder)
 # map is stretched to its own range, which is written above it.
 
 # %% tags=["nbval-ignore-output"]
-batch = Loader(data.labelled, None, 8, 0, small.augment, seed).batch(0).labelled
+batch = Loader(data.labelled, None, 8, 0, small.augment,
+               seed).batch(0).labelled
 pick = int(batch.box_maps[:, 1:].flatten(2).any(dim=2).sum(dim=1).argmax())
 attend = trained["ancillary"].method.cpu().network.attend_low
 with torch.no_grad():
-    boxes_low = functional.interpolate(batch.box_maps[[pick]], scale_factor=0.25, mode="area")
+    boxes_low = functional.interpolate(batch.box_maps[[pick]],
+                                       scale_factor=0.25, mode="area")
     maps = attend.convolution(boxes_low).sigmoid()[0]
 spread = maps.amax(dim=(1, 2)) - maps.amin(dim=(1, 2))
 channels = spread.argsort(descending=True)[:2].tolist()
@@ -504,16 +536,18 @@ def stretched(values: Tensor) -> np.ndarray:
 picture = (255 * batch.images[pick]).round().to(torch.uint8).numpy()
 figure = plots.gallery(
     {
-        "view": [picture], "in boxes": [in_boxes(batch.box_maps[pick].numpy())],
-        **{f"{maps[c].min():.2f} to {maps[c].max():.2f}": [stretched(maps[c])] for c in channels},
-    },
-    data.classes,
+        "view": [picture],
+        "in boxes": [in_boxes(batch.box_maps[pick].numpy())],
+        **{f"{maps[c].min():.2f} to {maps[c].max():.2f}": [stretched(maps[c])]
+           for c in channels},
+    }, data.classes,
 )
 plots.show(
     figure,
-    alt="A view of a picture, the pixels that lie in its boxes by class, and two attention maps of "
-    "the ancillary at a quarter of the resolution. The maps follow the boxes' rims, and are flat "
-    "inside a box, at a level that depends on its class.",
+    alt="A view of a picture, the pixels that lie in its boxes by class, and "
+    "two attention maps of the ancillary at a quarter of the resolution. "
+    "The maps follow the boxes' rims, and are flat inside a box, at a "
+    "level that depends on its class.",
 )
 
 # %% [markdown]
@@ -533,11 +567,13 @@ plots.show(
 # %% tags=["nbval-ignore-output"]
 drawn = recipes.for_dataset("minivoc")
 drawn = drawn.get(profile.name, drawn["laptop"])
-short = replace(drawn.train_ancillary, steps=max(drawn.train_ancillary.steps // 4, 2))
+short = replace(drawn.train_ancillary,
+                steps=max(drawn.train_ancillary.steps // 4, 2))
 
 
 def validated(boxes: str, s: int) -> float:
-    """mIoU in percent on the validation pictures of an ancillary that sees boxes this way."""
+    """mIoU in percent on the validation pictures of an ancillary that sees
+    boxes this way."""
     way = replace(
         drawn, ancillary=methods.AncillaryConfig(boxes=boxes),
         train_ancillary=short,
@@ -546,14 +582,18 @@ def validated(boxes: str, s: int) -> float:
     return studies.percent(trained.evaluate("val"))
 
 
-scores = {boxes: [validated(boxes, s) for s in drawn.seeds] for boxes in ("class maps", "heat map")}
+scores = {boxes: [validated(boxes, s) for s in drawn.seeds]
+          for boxes in ("class maps", "heat map")}
 
 # %%
-figure = plots.dots_with_intervals(scores, "mIoU of the ancillary on validation pictures (%)")
+figure = plots.dots_with_intervals(
+    scores, "mIoU of the ancillary on validation pictures (%)"
+)
 plots.show(
     figure,
-    alt="Two rows of dots, one dot a seed, with mean and interval: the mIoU of an ancillary that "
-    "sees one map for each class, and of one that sees a single heat map.",
+    alt="Two rows of dots, one dot a seed, with mean and interval: the mIoU "
+    "of an ancillary that sees one map for each class, and of one that "
+    "sees a single heat map.",
 )
 gap = np.subtract(scores["class maps"], scores["heat map"])
 checks.claim("class-maps-beat-heat-map", gap, drawn.asserts_claims)
@@ -590,7 +630,9 @@ folder = minivoc.prepare(
 spoiled = work_root() / "chapter09"
 shutil.rmtree(spoiled, ignore_errors=True)
 shutil.copytree(folder, spoiled)
-first, second, third = sorted((spoiled / "SegmentationClass").glob("*.png"))[:3]
+first, second, third = (
+    sorted((spoiled / "SegmentationClass").glob("*.png"))[:3]
+)
 Image.fromarray(np.asarray(Image.open(first)) + 20).save(first)
 Image.open(second).resize((32, 32), Image.Resampling.NEAREST).save(second)
 (spoiled / "JPEGImages" / f"{third.stem}.jpg").unlink()
@@ -611,16 +653,20 @@ for finding in datasets.audit.audit_layout(layout).findings:
 # [A solution](solutions/09_real_photographs.ipynb)
 
 # %% tags=["exercise"]
-def rate_for(rate: float, meant_for: int, pictures: int, passes: int) -> float:
-    """The learning rate in proportion to the pictures of one optimiser step."""
+def rate_for(rate: float, meant_for: int, pictures: int,
+             passes: int) -> float:
+    """The learning rate in proportion to the pictures of one optimiser
+    step."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
-def library_rate(rate: float, meant_for: int, pictures: int, passes: int) -> float:
+def library_rate(rate: float, meant_for: int, pictures: int,
+                 passes: int) -> float:
     """The library's rule."""
-    config = replace(profile.train_primary, lr=rate, lr_batch=meant_for, accumulate=passes,
-                     batch_labelled=pictures, batch_unlabelled=0)
+    config = replace(profile.train_primary, lr=rate, lr_batch=meant_for,
+                     accumulate=passes, batch_labelled=pictures,
+                     batch_unlabelled=0)
     return config.learning_rate
 
 
@@ -658,11 +704,15 @@ def library_covered(coordinates: np.ndarray, view: View) -> np.ndarray:
 
 
 test_boxes = np.array([[10, 5, 60, 50], [30, 20, 90, 70]], np.float32)
-mirrored = View((80, 100), scaled=(120, 150), top=10, left=20, size=(96, 96), flip=True)
+mirrored = View((80, 100), scaled=(120, 150), top=10, left=20, size=(96, 96),
+                flip=True)
 with checks.exercise("9.2"):
-    checks.same(covered(test_boxes, mirrored), library_covered(test_boxes, mirrored))
-    padded = View((80, 100), scaled=(40, 50), top=-28, left=-23, size=(96, 96))
-    checks.same(covered(test_boxes, padded), library_covered(test_boxes, padded))
+    checks.same(covered(test_boxes, mirrored),
+                library_covered(test_boxes, mirrored))
+    padded = View((80, 100), scaled=(40, 50), top=-28, left=-23,
+                  size=(96, 96))
+    checks.same(covered(test_boxes, padded),
+                library_covered(test_boxes, padded))
 
 # %% [markdown]
 # ### 3. Investigate: how large is the store?
@@ -674,17 +724,22 @@ with checks.exercise("9.2"):
 # [A solution](solutions/09_real_photographs.ipynb)
 
 # %% tags=["exercise"]
-def stored_bytes(height: int, width: int, classes: int, stride: int, bytes_each: int) -> int:
-    """The size of one picture's logits, (C, ceil(H/stride), ceil(W/stride))."""
+def stored_bytes(height: int, width: int, classes: int, stride: int,
+                 bytes_each: int) -> int:
+    """The size of one picture's logits, (C, ceil(H/stride),
+    ceil(W/stride))."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 with checks.exercise("9.3"):
     checks.same(stored_bytes(375, 500, 21, 4, 1), 246_750)
-    ours, raw = stored_bytes(375, 500, 21, 4, 1), stored_bytes(256, 256, 21, 1, 4)
-    print(f"a picture: {ours / 1e6:.2f} MB against {raw / 1e6:.2f} MB, {raw / ours:.0f} times less")
-    print(f"all:       {10_582 * ours / 1e9:.1f} GB against {10_582 * raw / 1e9:.1f} GB")
+    ours, raw = stored_bytes(375, 500, 21, 4,
+                             1), stored_bytes(256, 256, 21, 1, 4)
+    print(f"a picture: {ours / 1e6:.2f} MB against {raw / 1e6:.2f} MB, "
+          f"{raw / ours:.0f} times less")
+    print(f"all:       {10_582 * ours / 1e9:.1f} GB against "
+          f"{10_582 * raw / 1e9:.1f} GB")
 
 # %% [markdown]
 # ## Quiz

@@ -68,12 +68,14 @@ records = studies.read("convolutional", recipes.load("laptop"))
 
 
 def against(arm: str, other: str, score: str = "test") -> np.ndarray:
-    """Differences in mIoU between two arms of the study, in points, seed by seed."""
-    one, two = (
-        dict(zip(records.seeds(name), records.scores(name, score), strict=True))
-        for name in (arm, other)
+    """Differences in mIoU between two arms of the study, in points, seed by
+    seed."""
+    one, two = (dict(zip(records.seeds(name), records.scores(name, score),
+                         strict=True))
+                for name in (arm, other))
+    return np.array(
+        [one[s] - two[s] for s in sorted(one.keys() & two.keys())]
     )
-    return np.array([one[s] - two[s] for s in sorted(one.keys() & two.keys())])
 
 
 print("seeds:", records.seeds("24 none"))
@@ -82,20 +84,19 @@ print(records.mark)
 
 # %%
 figure = plots.paired_differences(
-    {
-        f"{masks} masks: {one} − {other}": against(f"{masks} {one}", f"{masks} {other}")
-        for masks in (24, 96)
-        for one, other in (
-            ("warm linear", "none"), ("conv", "none"), ("conv", "warm linear")
-        )
-    },
-    "difference in test mIoU (points)",
+    {f"{masks} masks: {one} − {other}": against(
+         f"{masks} {one}", f"{masks} {other}"
+     )
+     for masks in (24, 96) for one, other in (
+         ("warm linear", "none"), ("conv", "none"), ("conv", "warm linear")
+     )}, "difference in test mIoU (points)",
 )
 plots.show(
     figure,
-    alt="Six rows of paired differences in test mIoU about a zero line, three for 24 "
-    "masks and three for 96: warm linear correction minus none, convolutional minus none, "
-    "and convolutional minus warm linear, a mark a seed, with mean, interval and verdict.",
+    alt="Six rows of paired differences in test mIoU about a zero line, "
+    "three for 24 masks and three for 96: warm linear correction "
+    "minus none, convolutional minus none, and convolutional minus "
+    "warm linear, a mark a seed, with mean, interval and verdict.",
 )
 
 # %% [markdown]
@@ -122,15 +123,17 @@ plots.show(
 # </details>
 
 # %% tags=["nbval-check-output"]
-margin = torch.full((1, 1, 5, 5), -3.0)  # of car against background, in the primary
+# of car against background, in the primary
+margin = torch.full((1, 1, 5, 5), -3.0)
 margin[0, 0, 2, 2] = 1.0
 margin_ancillary = 0.5 * margin
 
 for alpha in (0.0, 0.5, 30.0):
     corrected = linear_correction(margin, margin_ancillary, alpha)
-    print(f"alpha {alpha:4g}: pixels called car: {int((corrected > 0).sum())}")
-mean_of_nine = functional.conv2d(margin + margin_ancillary, torch.full((1, 1, 3, 3), 1 / 9),
-                                 padding=1)
+    print(f"alpha {alpha:4g}: pixels called car: "
+          f"{int((corrected > 0).sum())}")
+mean_of_nine = functional.conv2d(margin + margin_ancillary,
+                                 torch.full((1, 1, 3, 3), 1 / 9), padding=1)
 print("convolution: pixels called car:", int((mean_of_nine > 0).sum()))
 
 # %% [markdown]
@@ -162,14 +165,18 @@ noise = torch.Generator().manual_seed(seed)
 logits_any = torch.randn(4, *logits_ancillary.shape[1:], generator=noise)
 
 both = torch.cat([logits_any, logits_ancillary[:4]], dim=1)
-hidden = functional.conv2d(both, fresh.hidden.weight, fresh.hidden.bias, padding=1).relu()
-logits_q = functional.conv2d(hidden, fresh.head.weight, fresh.head.bias, padding=1)
+hidden = functional.conv2d(both, fresh.hidden.weight, fresh.hidden.bias,
+                           padding=1).relu()
+logits_q = functional.conv2d(hidden, fresh.head.weight, fresh.head.bias,
+                             padding=1)
 
 # %% tags=["nbval-check-output"]
 by_library = fresh(logits_any, logits_ancillary[:4])
 alpha_one = linear_correction(logits_any, logits_ancillary[:4], alpha=1.0)
-print("by hand = the library's:  ", torch.allclose(logits_q, by_library, atol=1e-5))
-print("fresh module = alpha of 1:", torch.allclose(logits_q, alpha_one, atol=1e-5))
+print("by hand = the library's:  ",
+      torch.allclose(logits_q, by_library, atol=1e-5))
+print("fresh module = alpha of 1:",
+      torch.allclose(logits_q, alpha_one, atol=1e-5))
 
 # %% [markdown]
 # The second line is this book's doing. The module **starts as the mean** of both logits, which is
@@ -237,9 +244,10 @@ figure = plots.dots_with_intervals(
 )
 plots.show(
     figure,
-    alt="Four rows of dots, one a seed, with mean and interval: the mIoU of an ancillary "
-    "trained on half of the masks, on its own half, on the other half, on the test "
-    "pictures with tight boxes, and on the unlabelled pictures with loose boxes.",
+    alt="Four rows of dots, one a seed, with mean and interval: the mIoU of "
+    "an ancillary trained on half of the masks, on its own half, on the "
+    "other half, on the test pictures with tight boxes, and on the "
+    "unlabelled pictures with loose boxes.",
 )
 
 # %%
@@ -331,11 +339,13 @@ batch = loader.batch(step=0)
 
 
 def largest_gradient(loss: Tensor, network: torch.nn.Module) -> float:
-    """The largest entry of a loss's gradient in a network's weights; 0 if none."""
+    """The largest entry of a loss's gradient in a network's weights; 0 if
+    none."""
     found = torch.autograd.grad(
         loss, list(network.parameters()), retain_graph=True, allow_unused=True
     )
-    return max((float(one.abs().max()) for one in found if one is not None), default=0.0)
+    return max((float(one.abs().max()) for one in found if one is not None),
+               default=0.0)
 
 
 # %% tags=["nbval-check-output"]
@@ -346,13 +356,12 @@ for through in (True, False):
     losses = method.losses(batch, progress=0.5)
     print(f"through = {through}")
     for term, loss in losses.items():
-        taught = {
-            name: "taught" if largest_gradient(loss, network) > 0 else "exactly 0"
-            for name, network in (
-                ("primary", method.network), ("module", method.correction)
-            )
-        }
-        print(f"  {term:<10}", ", ".join(f"{name}: {how}" for name, how in taught.items()))
+        taught = {name: "taught"
+                  if largest_gradient(loss, network) > 0 else "exactly 0"
+                  for name, network in (("primary", method.network),
+                                        ("module", method.correction))}
+        print(f"  {term:<10}",
+              ", ".join(f"{name}: {how}" for name, how in taught.items()))
 
 # %% [markdown]
 # Why must the unlabelled term not teach the module? It would be rewarded for any $q$ that $p$ finds
@@ -374,9 +383,10 @@ figure = plots.paired_differences(
 )
 plots.show(
     figure,
-    alt="Two rows of paired differences about a zero line, with 24 masks: the gradient "
-    "may pass through to the primary, minus the module is isolated; in test mIoU, and in "
-    "the mIoU of the unlabelled pictures' labels.",
+    alt="Two rows of paired differences about a zero line, with 24 masks: "
+    "the gradient may pass through to the primary, minus the module "
+    "is isolated; in test mIoU, and in the mIoU of the unlabelled "
+    "pictures' labels.",
 )
 
 # %% [markdown]
@@ -401,7 +411,8 @@ plots.show(
 def folded(
     module: self_correcting.ConvCorrection
 ) -> self_correcting.ConvCorrection:
-    """A copy of the module whose kernels have all their weight in the centre."""
+    """A copy of the module whose kernels have all their weight in the
+    centre."""
     copy = deepcopy(module)
     with torch.no_grad():
         for convolution in (copy.hidden, copy.head):
@@ -416,10 +427,11 @@ torch.manual_seed(seed)
 rough = self_correcting.ConvCorrection(count, width=32).requires_grad_(False)
 torch.nn.init.normal_(rough.head.weight)
 flat = torch.randn(2, count, 1, 1).expand(2, count, 9, 9)
-inside = (..., slice(2, -2), slice(2, -2))  # away from the edge, where zeros are padded
-print("the same in flat regions:", torch.allclose(
-    folded(rough)(flat, 2 * flat)[inside], rough(flat, 2 * flat)[inside], atol=1e-3
-))
+# away from the edge, where zeros are padded
+inside = (..., slice(2, -2), slice(2, -2))
+print("the same in flat regions:",
+      torch.allclose(folded(rough)(flat, 2 * flat)[inside],
+                     rough(flat, 2 * flat)[inside], atol=1e-3))
 
 # %%
 ALPHAS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 100)
@@ -434,6 +446,7 @@ def labels_by(
     return module.cpu()(logits, logits_ancillary)
 
 
+# %%
 def label_score(logits: Tensor) -> float:
     """mIoU in percent on the hidden masks of the unlabelled pictures."""
     return studies.percent(evaluate_unlabelled(data, logits))
@@ -444,8 +457,10 @@ module = deepcopy(final.method.correction)
 made = {
     "module": labels_by(module, logits_primary),
     "folded": labels_by(folded(module), logits_primary),
-    "after the start": labels_by(deepcopy(start.method.correction), logits_primary),
-    "linear, α = 0.5": linear_correction(logits_primary, logits_ancillary, 0.5),
+    "after the start": labels_by(deepcopy(start.method.correction),
+                                 logits_primary),
+    "linear, α = 0.5": linear_correction(logits_primary, logits_ancillary,
+                                         0.5),
 }
 
 # %%
@@ -457,16 +472,17 @@ label_scores = {name: label_score(logits) for name, logits in made.items()}
 places = np.log10(ALPHAS)
 lines = {"linear": list(zip(places, by_alpha, strict=True))}
 for name in ("module", "folded", "after the start"):
-    lines[name] = [(places[0], label_scores[name]), (places[-1], label_scores[name])]
-figure = plots.curves(
-    lines, "α of the linear correction (logarithmic)", "mIoU of the labels (%)"
-)
+    lines[name] = [(places[0], label_scores[name]),
+                   (places[-1], label_scores[name])]
+figure = plots.curves(lines, "α of the linear correction (logarithmic)",
+                      "mIoU of the labels (%)")
 figure.axes[0].set_xticks(np.log10(TICKS), [f"{tick:g}" for tick in TICKS])
 plots.show(
     figure,
-    alt="The mIoU of labels of the unlabelled pictures for one seed: a curve for linear "
-    "correction over alpha, and three level lines: the finished module, its folded copy, "
-    "which sees no neighbours, and the module as it was after the start.",
+    alt="The mIoU of labels of the unlabelled pictures for one seed: a curve "
+    "for linear correction over alpha, and three level lines: the "
+    "finished module, its folded copy, which sees no neighbours, and the "
+    "module as it was after the start.",
 )
 for name, value in label_scores.items():
     print(f"{name:<16} {value:.1f} %")
@@ -497,9 +513,9 @@ figure = plots.paired_differences(
 )
 plots.show(
     figure,
-    alt="Two rows of paired differences about a zero line, for 24 and for 96 masks: the "
-    "mIoU of the unlabelled pictures' labels at the end of convolutional correction minus "
-    "that of warm linear correction.",
+    alt="Two rows of paired differences about a zero line, for 24 and for 96 "
+    "masks: the mIoU of the unlabelled pictures' labels at the end of "
+    "convolutional correction minus that of warm linear correction.",
 )
 
 # %%
@@ -527,12 +543,15 @@ def classes_of(logits: Tensor) -> Tensor:
 
 
 def sides(name: str, logits: Tensor, logits_q: Tensor) -> dict:
-    """A line of the table: where both models differ, whose class q has, how often right."""
-    mine, theirs, chosen = map(classes_of, (logits, logits_ancillary, logits_q))
+    """A line of the table: where both models differ, whose class q has, how
+    often right."""
+    mine, theirs, chosen = map(classes_of,
+                               (logits, logits_ancillary, logits_q))
     differ = (mine != theirs) & (true_class != VOID)
     shares = {
         "primary": chosen == mine, "ancillary": chosen == theirs,
-        "neither": (chosen != mine) & (chosen != theirs), "right": chosen == true_class,
+        "neither": (chosen != mine) & (chosen != theirs),
+        "right": chosen == true_class,
     }
     found = {key: f"{100 * float(hit[differ].float().mean()):.0f} %"
              for key, hit in shares.items()}
@@ -559,7 +578,8 @@ tables.results_table([
 
 # %%
 def share_right(logits: Tensor) -> np.ndarray:
-    """The share of each picture's known pixels that is labelled right, (N,)."""
+    """The share of each picture's known pixels that is labelled right,
+    (N,)."""
     counted = true_class != VOID
     hits = (classes_of(logits) == true_class) & counted
     return (hits.sum(dim=(1, 2)) / counted.sum(dim=(1, 2))).numpy()
@@ -576,19 +596,19 @@ views = {"primary": logits_primary, "ancillary": logits_ancillary,
 figure = plots.gallery(
     {
         "picture": [sample.image for sample in samples],
-        **{name: classes_of(logits)[chosen].numpy() for name, logits in views.items()},
+        **{name: classes_of(logits)[chosen].numpy()
+           for name, logits in views.items()},
         "truth": true_class[chosen].numpy(),
-    },
-    data.classes,
-    boxes=[sample.boxes for sample in samples],
+    }, data.classes, boxes=[sample.boxes for sample in samples],
     rows_titles=["gained", "gained", "lost", "lost"],
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures with their loose boxes, each beside the labels of "
-    "primary and ancillary, the linear and the convolutional correction of the two, and "
-    "the hidden truth. On the first two the convolutional label gains most over the "
-    "linear one, on the last two it loses most.",
+    alt="Four unlabelled pictures with their loose boxes, each beside the "
+    "labels of primary and ancillary, the linear and the convolutional "
+    "correction of the two, and the hidden truth. On the first two the "
+    "convolutional label gains most over the linear one, on the last two "
+    "it loses most.",
 )
 
 # %% [markdown]
@@ -645,14 +665,18 @@ tight = [
 
 
 def tight_score(logits: Tensor) -> float:
-    """mIoU in percent of labels of the test pictures, (N, C, h, w) as logits."""
+    """mIoU in percent of labels of the test pictures, (N, C, h, w) as
+    logits."""
     found = classes_of(logits).numpy()
-    return studies.percent(evaluate_labels(data.test.masks.numpy(), found, data.classes))
+    return studies.percent(
+        evaluate_labels(data.test.masks.numpy(), found, data.classes)
+    )
 
 
 with torch.no_grad():
     by_module = tight_score(module(*tight))
-tight_by_alpha = [tight_score(linear_correction(*tight, alpha)) for alpha in ALPHAS]
+tight_by_alpha = [tight_score(linear_correction(*tight, alpha))
+                  for alpha in ALPHAS]
 
 # %%
 ends = (places[0], places[-1])
@@ -668,9 +692,10 @@ figure = plots.curves(
 figure.axes[0].set_xticks(np.log10(TICKS), [f"{tick:g}" for tick in TICKS])
 plots.show(
     figure,
-    alt="The mIoU of labels against alpha for one seed: linear correction as a curve and "
-    "the module as a level line, once on the test pictures with tight boxes and once on "
-    "the unlabelled pictures with loose boxes.",
+    alt="The mIoU of labels against alpha for one seed: linear correction as "
+    "a curve and the module as a level line, once on the test pictures "
+    "with tight boxes and once on the unlabelled pictures with loose "
+    "boxes.",
 )
 for kind, curve, level in (("tight", tight_by_alpha, by_module),
                            ("loose", by_alpha, label_scores["module"])):
@@ -709,9 +734,9 @@ figure = plots.paired_differences(
 )
 plots.show(
     figure,
-    alt="Three rows of paired differences in test mIoU about a zero line, with 24 masks: "
-    "convolutional minus plain linear correction, warm linear minus plain linear, and "
-    "convolutional minus warm linear.",
+    alt="Three rows of paired differences in test mIoU about a zero line, "
+    "with 24 masks: convolutional minus plain linear correction, warm "
+    "linear minus plain linear, and convolutional minus warm linear.",
 )
 
 # %% [markdown]
@@ -733,7 +758,8 @@ plots.show(
 # released. In our rows, "linear" is the warm one.
 
 # %%
-kinds = {"none": "primary, no correction", "linear": "primary, linear correction",
+kinds = {"none": "primary, no correction",
+         "linear": "primary, linear correction",
          "conv": "primary, convolutional correction"}
 rows = []
 for dataset in published.read()["results"].values():
@@ -743,13 +769,17 @@ for dataset in published.read()["results"].values():
         rows.append({
             "setting": f"{dataset['title']}, {masks} masks",
             **{kind: f"{value:.2f}" for kind, value in row.items()},
-            "conv − linear": f"{row['conv'] - row['linear']:+.2f}", "runs": "not stated",
+            "conv − linear": f"{row['conv'] - row['linear']:+.2f}",
+            "runs": "not stated",
         })
+
+# %%
 for masks in (24, 96):
     means = {kind: np.mean(records.scores(f"{masks} {arm}"))
              for kind, arm in (("none", "none"), ("linear", "warm linear"),
                                ("conv", "conv"))}
-    interval = mean_and_interval(against(f"{masks} conv", f"{masks} warm linear"))
+    interval = mean_and_interval(against(f"{masks} conv",
+                                         f"{masks} warm linear"))
     rows.append({
         "setting": f"ours, {masks} masks{records.sign}",
         **{k: f"{v:.1f}" for k, v in means.items()},
@@ -760,7 +790,8 @@ for masks in (24, 96):
 tables.results_table(rows)
 
 # %%
-few, more = (against(f"{masks} conv", f"{masks} warm linear") for masks in (24, 96))
+few, more = (against(f"{masks} conv", f"{masks} warm linear")
+             for masks in (24, 96))
 figure = plots.paired_differences(
     {
         "24 masks": few, "96 masks": more, "96 minus 24 masks": more - few,
@@ -769,8 +800,9 @@ figure = plots.paired_differences(
 )
 plots.show(
     figure,
-    alt="Three rows of paired differences about a zero line: convolutional minus warm "
-    "linear correction with 24 masks, with 96 masks, and the second minus the first.",
+    alt="Three rows of paired differences about a zero line: convolutional "
+    "minus warm linear correction with 24 masks, with 96 masks, and the "
+    "second minus the first.",
 )
 
 # %% [markdown]
@@ -801,13 +833,16 @@ shapes = {
     for shape in ("linear", "geometric", "cosine", "constant")
 }
 progress = np.linspace(0, 1, 201)
-paths = {name: [one.at(float(done)) for done in progress] for name, one in shapes.items()}
+paths = {name: [one.at(float(done)) for done in progress]
+         for name, one in shapes.items()}
 plots.show(
-    plots.alpha_schedules({name: (progress, path) for name, path in paths.items()}),
-    alt="Alpha over the course of training on a logarithmic axis in four shapes from 30 "
-    "to 0.5. The linear one stays above 1 nearly to the end, the cosine almost as long, "
-    "the geometric one is a straight line, the constant one lies at 0.5. A line at one "
-    "marks where both models count the same.",
+    plots.alpha_schedules({name: (progress, path)
+                           for name, path in paths.items()}),
+    alt="Alpha over the course of training on a logarithmic axis in four "
+    "shapes from 30 to 0.5. The linear one stays above 1 nearly to the "
+    "end, the cosine almost as long, the geometric one is a straight "
+    "line, the constant one lies at 0.5. A line at one marks where both "
+    "models count the same.",
 )
 
 # %% tags=["nbval-check-output"]
@@ -883,7 +918,8 @@ def window(
     module: self_correcting.ConvCorrection, logits: Tensor,
     logits_ancillary: Tensor,
 ) -> tuple[int, int]:
-    """Rows and columns of the inputs on which the central output pixel depends."""
+    """Rows and columns of the inputs on which the central output pixel
+    depends."""
     raise NotImplementedError("your turn")
 
 

@@ -85,8 +85,10 @@ def by_seed(arm: str, score: str = "test") -> dict[int, float]:
 
 
 SHOWN = {
-    "first teacher": ("supervised", "test"), "as many more steps": ("longer", "test"),
-    "student 1": ("pseudo", "student 1"), "student 2": ("pseudo", "student 2"),
+    "first teacher": ("supervised", "test"),
+    "as many more steps": ("longer", "test"),
+    "student 1": ("pseudo", "student 1"),
+    "student 2": ("pseudo", "student 2"),
 }
 levels = {name: by_seed(*key) for name, key in SHOWN.items()}
 
@@ -109,14 +111,18 @@ plots.show(
 
 # %%
 def against(one: str, other: str) -> list[float]:
-    """Differences of two rows above, in points, for the seeds that both have."""
+    """Differences of two rows above, in points, for the seeds that both
+    have."""
     first, second = levels[one], levels[other]
-    return [first[s] - second[s] for s in sorted(first.keys() & second.keys())]
+    return [
+        first[s] - second[s] for s in sorted(first.keys() & second.keys())
+    ]
 
 
 pairs = [("student 1", "first teacher"), ("student 2", "student 1"),
          ("student 2", "as many more steps")]
-differences = {f"{one} − {other}": against(one, other) for one, other in pairs}
+differences = {f"{one} − {other}": against(one, other)
+               for one, other in pairs}
 plots.show(
     plots.paired_differences(differences, "difference in test mIoU (points)"),
     alt="Paired differences in test mIoU about a zero line, one mark a seed, "
@@ -205,10 +211,13 @@ careless = {
     "by rule": np.where(digits_y >= 7, digits_y - 6, digits_y),
 }
 for kind, labels in careless.items():
-    student = LogisticRegression(C=0.05, max_iter=500).fit(digits_x[seen], labels[seen])
+    student = LogisticRegression(C=0.05, max_iter=500).fit(
+        digits_x[seen], labels[seen]
+    )
     right = (student.predict(digits_x[~seen]) == digits_y[~seen]).mean()
-    print(f"errors {kind:<10} labels right {(labels == digits_y)[seen].mean():.0%}, "
-          f"student right {right:.0%}")
+    print(f"errors {kind:<10} labels right "
+          f"{(labels == digits_y)[seen].mean():.0%}, student right "
+          f"{right:.0%}")
 
 # %% [markdown]
 # Real teachers err in both ways at once. Where two similar pixels get different labels, the student
@@ -227,8 +236,12 @@ for kind, labels in careless.items():
 # %% tags=["nbval-check-output"]
 p = torch.tensor([[0.6, 0.3, 0.1]])
 logits = p.log().requires_grad_()
-for name, target in (("soft", p), ("hard", functional.one_hot(p.argmax(dim=1), 3).float())):
-    (gradient,) = torch.autograd.grad(functional.cross_entropy(logits, target), logits)
+for name, target in (
+    ("soft", p), ("hard", functional.one_hot(p.argmax(dim=1), 3).float())
+):
+    (gradient,) = torch.autograd.grad(
+        functional.cross_entropy(logits, target), logits
+    )
     after = (logits.detach() - gradient).softmax(dim=1)
     entropy = [float(-(q * q.log()).sum()) for q in (p, after)]
     print(f"{name} label: one step moves 0.6 to {float(after[0, 0]):.2f}, "
@@ -275,9 +288,9 @@ tables.results_table([
         "labels right (%)": right_labels(one.labels, one.teacher),
         "teacher, test (%)": right_on_test(one.teacher),
         "student, test (%)": right_on_test(one.student),
-        "teaches next": "the student" if one.replaced else "the teacher, again",
-    }
-    for one in warm
+        "teaches next": "the student" if one.replaced
+        else "the teacher, again",
+    } for one in warm
 ])
 
 # %% [markdown]
@@ -288,7 +301,8 @@ tables.results_table([
 # neither happens in silence:
 
 # %% tags=["nbval-check-output"]
-example = replace(warm[0], teacher_score=60.0, student_score=58.0, replaced=False)
+example = replace(warm[0], teacher_score=60.0, student_score=58.0,
+                  replaced=False)
 print(example)
 print(replace(example, replaced=True))
 
@@ -316,12 +330,12 @@ wrong = first != truth
 tables.results_table([
     {
         f"where the teacher errs ({wrong.sum()} pictures)": name,
-        "the same wrong answer (%)": 100 * (answers(one) == first)[wrong].mean(),
-        "another wrong answer (%)":
-            100 * ((answers(one) != first) & (answers(one) != truth))[wrong].mean(),
+        "the same wrong answer (%)": 100 * (answers(one) == first)[wrong]
+        .mean(),
+        "another wrong answer (%)": 100
+        * ((answers(one) != first) & (answers(one) != truth))[wrong].mean(),
         "right (%)": 100 * (answers(one) == truth)[wrong].mean(),
-    }
-    for name, one in others.items()
+    } for name, one in others.items()
 ])
 
 # %% [markdown]
@@ -401,20 +415,24 @@ unlabelled = data.unlabelled.without_boxes()
 hidden = np.asarray(data.unlabelled_truth)
 stages = {"first teacher": done[0].teacher}
 stages |= {f"student {r.number}": r.student for r in done}
-label_maps = {name: predict(one.method, unlabelled) for name, one in stages.items()}
+label_maps = {name: predict(one.method, unlabelled)
+              for name, one in stages.items()}
 
 
 def changes(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
-    """Shares in percent of the pixels of the unlabelled pictures; void is left out."""
+    """Shares in percent of the pixels of the unlabelled pictures; void is
+    left out."""
     was, now, counted = before == hidden, after == hidden, hidden != VOID
     parts = {
-        "right, stays right": was & now, "repaired": ~was & now, "broken": was & ~now,
-        "same error": ~was & (after == before),
+        "right, stays right": was & now, "repaired": ~was & now,
+        "broken": was & ~now, "same error": ~was & (after == before),
         "other error": ~was & ~now & (after != before),
     }
-    return {name: 100 * float(part[counted].mean()) for name, part in parts.items()}
+    return {name: 100 * float(part[counted].mean())
+            for name, part in parts.items()}
 
 
+# %% tags=["nbval-ignore-output"]
 names = list(stages)
 tables.results_table([
     {"pixels of the unlabelled pictures (%)": f"{one} → {two}",
@@ -433,8 +451,9 @@ tables.results_table([
 # %%
 last = names[-1]
 counted = (hidden != VOID).sum(axis=(1, 2))
-gained = ((label_maps[last] == hidden).sum(axis=(1, 2))
-          - (label_maps["first teacher"] == hidden).sum(axis=(1, 2))) / counted
+gained = (((label_maps[last] == hidden).sum(axis=(1, 2))
+           - (label_maps["first teacher"] == hidden).sum(axis=(1, 2)))
+          / counted)
 order = np.argsort(-gained, kind="stable")
 chosen = [int(i) for i in (*order[:2], *order[-2:])]
 figure = plots.gallery(
@@ -446,9 +465,10 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures, each beside the labels of the first teacher, of the "
-    "students of the rounds, and the hidden truth. In the first two rows the last student "
-    "has gained most over the first teacher, in the last two it has lost most.",
+    alt="Four unlabelled pictures, each beside the labels of the first "
+    "teacher, of the students of the rounds, and the hidden truth. In the "
+    "first two rows the last student has gained most over the first "
+    "teacher, in the last two it has lost most.",
 )
 
 # %% [markdown]
@@ -469,7 +489,9 @@ plots.show(
 # </details>
 
 # %% tags=["nbval-ignore-output"]
-probabilities = list(predict_probabilities(done[0].teacher.method, unlabelled))
+probabilities = list(
+    predict_probabilities(done[0].teacher.method, unlabelled)
+)
 on_own = [float(-one.amax(dim=0).log().mean()) for one in probabilities]
 on_truth = [
     float(functional.nll_loss(
@@ -478,8 +500,9 @@ on_truth = [
     ))
     for one, mask in zip(probabilities, hidden, strict=True)
 ]
-print(f"the teacher on its own labels: {np.mean(on_own):.2f}, on the hidden masks: "
-      f"{np.mean(on_truth):.2f}; knowing nothing: {np.log(len(classes)):.2f}")
+print(f"the teacher on its own labels: {np.mean(on_own):.2f}, on the hidden "
+      f"masks: {np.mean(on_truth):.2f}; knowing nothing: "
+      f"{np.log(len(classes)):.2f}")
 
 # %% [markdown]
 # The first number is what its own labels can still tell the teacher, the second what it would have
@@ -499,8 +522,8 @@ files = sorted(path.name for path in store.folder.iterdir())
 print(core.paths.shown(store.folder))
 print("  " + ", ".join([*files[:3], "...", files[-1]]))
 with Image.open(store.folder / f"{store.names[0]}.png") as png:
-    print(f"  {store.names[0]}.png: mode {png.mode}, {png.size[0]} x {png.size[1]}, "
-          f"ids {np.unique(np.asarray(png)).tolist()}")
+    print(f"  {store.names[0]}.png: mode {png.mode}, {png.size[0]} x "
+          f"{png.size[1]}, ids {np.unique(np.asarray(png)).tolist()}")
 print(f"{len(store)} pictures, {store.kept:.0%} of their pixels have a label")
 
 # %% [markdown]
@@ -551,9 +574,10 @@ tables.results_table([
 
 # %%
 plots.show(
-    plots.class_bars({name: one.iou for name, one in scores.items()}, classes),
-    alt="Grouped bars, one group a class: the IoU on the test pictures of the first "
-    "teacher and of the student of each round.",
+    plots.class_bars({name: one.iou for name, one in scores.items()},
+                     classes),
+    alt="Grouped bars, one group a class: the IoU on the test pictures of "
+    "the first teacher and of the student of each round.",
 )
 
 # %% [markdown]
@@ -584,7 +608,8 @@ plots.show(
 
 # %% tags=["inline", "inline:semiseg_lib.methods.pseudo_label.method.select"]
 def select(probabilities: Tensor, thresholds: Tensor) -> np.ndarray:
-    """The pseudo-label of one picture: void where the teacher is not sure enough."""
+    """The pseudo-label of one picture: void where the teacher is not sure
+    enough."""
     confidence, labels = probabilities.max(dim=0)
     kept = confidence.double() >= thresholds[labels]
     return labels.where(kept, VOID).to(torch.uint8).numpy()
@@ -604,7 +629,8 @@ kept = {name: np.stack([select(one, limit) for one in probabilities])
         for name, limit in limits.items()}
 tables.results_table([
     {"least confidence kept": name,
-     **{label: f"{float(value):.4f}" for label, value in zip(classes, limit, strict=True)}}
+     **{label: f"{float(value):.4f}"
+        for label, value in zip(classes, limit, strict=True)}}
     for name, limit in limits.items()
 ])
 
@@ -622,8 +648,10 @@ tables.results_table([
 
 # %%
 def share(part: np.ndarray, whole: np.ndarray) -> float:
-    """How much of the whole (yes/no maps) is in the part, percent; NaN of nothing."""
-    return 100 * float((part & whole).sum() / whole.sum()) if whole.any() else float("nan")
+    """How much of the whole (yes/no maps) is in the part, percent; NaN of
+    nothing."""
+    return (100 * float((part & whole).sum() / whole.sum()) if whole.any()
+            else float("nan"))
 
 
 called = kept["all"]
@@ -681,8 +709,10 @@ for arm, text in arms.items():
         interval = paired_interval(
             *([x[s] for s in common] for x in (test, reference))
         )
-        row |= {"difference": f"{interval.mean:+.1f}", "verdict": interval.verdict,
-                "95 % interval": f"{interval.low:+.1f} to {interval.high:+.1f}"}
+        row |= {"difference": f"{interval.mean:+.1f}",
+                "verdict": interval.verdict,
+                "95 % interval": f"{interval.low:+.1f} to "
+                f"{interval.high:+.1f}"}
     rows += [row] if test else []
 numbers = ["test mIoU", "mIoU of labels 1", "mIoU of labels 2"]
 tables.results_table(rows, plain=numbers) if rows else print("no records yet")
@@ -731,9 +761,10 @@ def weights_of(module: torch.nn.Module) -> str:
 config = ModelConfig("swiftnet", encoder="resnet18", decoder_width=128)
 network = models.build(config, num_classes=11).eval()
 print("SwiftNet with 11 classes:", weights_of(network))
-print("encoder", weights_of(network.encoder), " pyramid", weights_of(network.pyramid),
-      " blocks", [weights_of(block) for block in network.up],
-      " head", weights_of(network.head))
+print("encoder", weights_of(network.encoder),
+      " pyramid", weights_of(network.pyramid), " blocks",
+      [weights_of(block) for block in network.up], " head",
+      weights_of(network.head))
 with torch.no_grad():
     features = network.encode(torch.zeros(1, 3, 96, 128))
     print("features:", [tuple(one.shape[1:]) for one in features])
@@ -761,7 +792,8 @@ for recipe in ("merged", "exact"):
     ids = camvid.camvid_ids(recipe)
     taken = sum(i != VOID for i in ids.values())
     print(f"{recipe}: {taken} of {len(ids)} colours get a class")
-print("labelled fractions of 367:", {f"1/{n}": round(367 / n) for n in (16, 8, 4)})
+print("labelled fractions of 367:",
+      {f"1/{n}": round(367 / n) for n in (16, 8, 4)})
 tables.results_table([
     {"class": name, "exact": ", ".join(camvid.CAMVID_EXACT[name]),
      "merged also takes":
@@ -804,7 +836,9 @@ with TemporaryDirectory() as folder:
     for split, name in (("train", "0016E5_00390"), ("val", "0016E5_07961"),
                         ("test", "Seq05VD_f00000")):
         (root / f"{split}.txt").write_text(name + "\n", encoding="utf-8")
-    video = [f"0016E5_{number:05d}" for number in (390, *range(7901, 8031, 10))]
+    video = [
+        f"0016E5_{number:05d}" for number in (390, *range(7901, 8031, 10))
+    ]
     (root / camvid.FRAMES).mkdir()
     for name in video:
         (root / camvid.FRAMES / f"{name}.png").touch()
@@ -835,7 +869,8 @@ try:
 except FileNotFoundError as missing:
     rows = []
     print(missing)
-tables.results_table(rows, plain=["test mIoU (%)", "minutes"]) if rows else None
+tables.results_table(rows,
+                     plain=["test mIoU (%)", "minutes"]) if rows else None
 
 # %%
 tables.results_table(published.unlabelled_rows("camvid"))
@@ -879,9 +914,8 @@ def steps(epochs: int, pictures: int, batch: int) -> int:
 
 # %% tags=["check"]
 with checks.exercise("11.1"):
-    for epochs, expected in (
-        (400, paper.train_supervised.steps), (200, paper.rounds.finetune.steps)
-    ):
+    for epochs, expected in ((400, paper.train_supervised.steps),
+                             (200, paper.rounds.finetune.steps)):
         checks.same(steps(epochs, 367, 12), expected)
 
 # %% [markdown]
@@ -897,17 +931,20 @@ with checks.exercise("11.1"):
 def class_thresholds(
     confidence: np.ndarray, labels: np.ndarray, classes: int, share: float
 ) -> np.ndarray:
-    """For each class the confidence that ``share`` of its pixels reach, (C,)."""
+    """For each class the confidence that ``share`` of its pixels reach,
+    (C,)."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 noise = torch.Generator().manual_seed(112)
-maps = (3 * torch.randn(4, 3, 40, 40, generator=noise, dtype=torch.float64)).softmax(dim=1)
+maps = ((3 * torch.randn(4, 3, 40, 40, generator=noise, dtype=torch.float64))
+        .softmax(dim=1))
 confidence, called_so = (one.flatten().numpy() for one in maps.max(dim=1))
 with checks.exercise("11.2"):
     for share in (0.2, 0.5, 1.0):
-        checks.same(class_thresholds(confidence, called_so, 3, share), pseudo_label.balanced_thresholds(maps, 3, share))
+        checks.same(class_thresholds(confidence, called_so, 3, share),
+                    pseudo_label.balanced_thresholds(maps, 3, share))
 
 # %% [markdown]
 # ### 3. Investigate: what is choosing on the test set worth?
@@ -923,7 +960,8 @@ with checks.exercise("11.2"):
 
 # %% tags=["exercise"]
 def flattery(checkpoints: int, pictures: int, right: float) -> float:
-    """Points by which the best of equal checkpoints is flattered by its own test score."""
+    """Points by which the best of equal checkpoints is flattered by its own
+    test score."""
     raise NotImplementedError("your turn")
 
 
@@ -934,7 +972,9 @@ with checks.exercise("11.3"):
         best = draws.binomial(pictures, 0.8, (4000, checkpoints)).max(axis=1)
         simulated = 100 * (best.mean() / pictures - 0.8)
         answer = flattery(checkpoints, pictures, 0.8)
-        assert abs(answer - simulated) < 0.3, f"simulated {simulated:.2f}, got {answer:.2f}"
+        assert abs(answer - simulated) < 0.3, (
+            f"simulated {simulated:.2f}, got {answer:.2f}"
+        )
         print(f"best of {checkpoints:3} on {pictures:6,} pictures: "
               f"{answer + 0:+.1f} points")
 

@@ -67,7 +67,8 @@ arms = studies.STUDIES["unlabelled"]
 
 
 def recorded(*names: str) -> dict[str, list[float]]:
-    """Test mIoU in percent of the arms that have records, one value a seed."""
+    """Test mIoU in percent of the arms that have records, one value a
+    seed."""
     known = [name for name in names if records.seeds(name)]
     return {
         arms[name].text + records.sign: records.scores(name) for name in known
@@ -79,14 +80,15 @@ print("made with:", records.made_with)
 print(records.mark)
 
 # %%
-figure = plots.dots_with_intervals(
-    recorded("supervised", "longer", "strong", "fixmatch"), "mIoU on the test pictures (%)"
-)
+figure = plots.dots_with_intervals(recorded("supervised", "longer", "strong",
+                                            "fixmatch"),
+                                   "mIoU on the test pictures (%)")
 plots.show(
     figure,
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of a model "
-    "trained on the masks alone, of two that were trained on them for longer, one of "
-    "these on strong views, and of FixMatch, which also learns from unlabelled pictures.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU "
+    "of a model trained on the masks alone, of two that were trained on "
+    "them for longer, one of these on strong views, and of FixMatch, "
+    "which also learns from unlabelled pictures.",
 )
 
 # %% [markdown]
@@ -128,14 +130,16 @@ strong = [
 
 
 def labels_of(method: nn.Module, parts: list) -> np.ndarray:
-    """The most likely class of every pixel of the parts' pictures, (N, H, W)."""
+    """The most likely class of every pixel of the parts' pictures, (N, H,
+    W)."""
     found = [predict_part(method, part).argmax(dim=1) for part in parts]
     return torch.cat(found).cpu().numpy()
 
 
 # %%
 def consistency(method: nn.Module) -> dict[str, float]:
-    """How alike a model sees the validation pictures and their strong views, in percent."""
+    """How alike a model sees the validation pictures and their strong views,
+    in percent."""
     of_plain, of_strong = labels_of(method, plain), labels_of(method, strong)
     truth = val.masks.numpy()
     scores = [evaluate_labels(truth, labels, data.classes).mean_iou
@@ -143,7 +147,8 @@ def consistency(method: nn.Module) -> dict[str, float]:
     return {
         "mIoU on plain pictures": 100 * scores[0],
         "mIoU on strong views": 100 * scores[1],
-        "pixels that change class": 100 * float((of_plain != of_strong).mean()),
+        "pixels that change class": 100
+        * float((of_plain != of_strong).mean()),
     }
 
 
@@ -158,20 +163,22 @@ def pixels(images: Tensor) -> np.ndarray:
 
 of_plain = labels_of(start.method, plain)
 of_strong = labels_of(start.method, strong)
-chosen = np.argsort(-(of_plain != of_strong).mean(axis=(1, 2)), kind="stable")[:3]
+chosen = np.argsort(-(of_plain != of_strong).mean(axis=(1, 2)),
+                    kind="stable")[:3]
 figure = plots.gallery(
     {
         "plain": val.images[chosen].numpy(), "its label": of_plain[chosen],
-        "strong view": pixels(torch.cat([one.images for one in strong]))[chosen],
-        "its own label": of_strong[chosen], "truth": val.masks[chosen].numpy(),
-    },
-    data.classes,
+        "strong view": pixels(torch.cat(
+                                  [one.images for one in strong]
+                              ))[chosen], "its own label": of_strong[chosen],
+        "truth": val.masks[chosen].numpy(),
+    }, data.classes,
 )
 plots.show(
     figure,
-    alt="Three validation pictures with the label that the supervised model gives them, a "
-    "strongly recoloured view of each with the very different label that it gives to "
-    "that, and the truth.",
+    alt="Three validation pictures with the label that the supervised model "
+    "gives them, a strongly recoloured view of each with the very "
+    "different label that it gives to that, and the truth.",
 )
 
 # %% [markdown]
@@ -238,15 +245,16 @@ figure = plots.gallery(
         "weak view": pixels(batch.unlabelled.images[shown]),
         "teacher's label": whole_label[shown].numpy(),
         "what is kept": labels[shown].numpy(),
-        "strong, mixed": pixels(view.images[shown]), "its label": view.masks[shown].numpy(),
-    },
-    data.classes,
+        "strong, mixed": pixels(view.images[shown]),
+        "its label": view.masks[shown].numpy(),
+    }, data.classes,
 )
 plots.show(
     figure,
-    alt="Unlabelled pictures of one batch in five columns: a weak view, all of the "
-    "teacher's label, the same label with its unsure pixels void, the strong view with a "
-    "rectangle of the next picture pasted into some, and the label mixed in the same way.",
+    alt="Unlabelled pictures of one batch in five columns: a weak view, all "
+    "of the teacher's label, the same label with its unsure pixels void, "
+    "the strong view with a rectangle of the next picture pasted into "
+    "some, and the label mixed in the same way.",
 )
 
 # %% [markdown]
@@ -271,10 +279,9 @@ plots.show(
 size = plain[0].images.shape[-2:]
 always = replace(options.cutmix, chance=1.0)
 CONFIGS = {"one box": always, "three boxes, XOR": batches.THREE_BOXES}
-drawn = {
-    name: draw_masks(24, tuple(size), config, np.random.default_rng([seed, 13])).numpy()
-    for name, config in CONFIGS.items()
-}
+drawn = {name: draw_masks(24, tuple(size), config,
+                          np.random.default_rng([seed, 13]))
+         .numpy() for name, config in CONFIGS.items()}
 widgets.CutMixSampler(data.unlabelled.take(range(4)).images.numpy(), drawn)
 
 # %%
@@ -283,8 +290,8 @@ for name, config in CONFIGS.items():
         2000, (64, 64), config, np.random.default_rng(12)
     ).float().mean(dim=(1, 2))
     low, high = many.quantile(0.05), many.quantile(0.95)
-    print(f"{name:<17} pasted share: mean {many.mean():.2f}, nine of ten between "
-          f"{low:.2f} and {high:.2f}")
+    print(f"{name:<17} pasted share: mean {many.mean():.2f}, nine of ten "
+          f"between {low:.2f} and {high:.2f}")
 
 # %% [markdown]
 # ## What a threshold buys
@@ -305,16 +312,15 @@ thresholds = np.arange(0.3, 1.0, 0.025).round(3).tolist()
 figure = plots.curves(
     {
         "kept": [(t, 100 * counts.overall_kept(t)) for t in thresholds],
-        "right, of the kept": [(t, 100 * counts.overall_accuracy(t)) for t in thresholds],
-    },
-    "threshold on the teacher's confidence",
-    "pixels (%)",
+        "right, of the kept": [(t, 100 * counts.overall_accuracy(t))
+                               for t in thresholds],
+    }, "threshold on the teacher's confidence", "pixels (%)",
 )
 plots.show(
     figure,
-    alt="Two curves against the confidence threshold: the share of the unlabelled "
-    "pictures' pixels that are kept, which falls, and the share of the kept ones that is "
-    "right, which rises.",
+    alt="Two curves against the confidence threshold: the share of the "
+    "unlabelled pictures' pixels that are kept, which falls, and the "
+    "share of the kept ones that is right, which rises.",
 )
 
 # %%
@@ -395,11 +401,14 @@ widgets.ThresholdExplorer(
 # The sum is over the sure pixels, but the divisor counts **all** that are shown:
 
 # %% tags=["inline", "inline:semiseg_lib.methods.losses.confident_cross_entropy"]
-def confident_cross_entropy(logits: Tensor, labels: Tensor, inside: Tensor) -> Tensor:
-    """Cross-entropy of the pixels with a label, summed, divided by all that are shown."""
+def confident_cross_entropy(logits: Tensor, labels: Tensor,
+                            inside: Tensor) -> Tensor:
+    """Cross-entropy of the pixels with a label, summed, divided by all that
+    are shown."""
     logits = enlarge(logits, labels.shape[-2:])
     labels = labels.where(inside, VOID)
-    total = nn.functional.cross_entropy(logits, labels, ignore_index=VOID, reduction="sum")
+    total = nn.functional.cross_entropy(logits, labels, ignore_index=VOID,
+                                        reduction="sum")
     return total / inside.sum().clamp(min=1)
 
 
@@ -448,7 +457,8 @@ by_hand = {
     ),
 }
 for name, term in method.losses(batch, progress=0.0).items():
-    print(f"{name} term equal:", torch.allclose(term, by_hand[name], rtol=1e-4))
+    print(f"{name} term equal:",
+          torch.allclose(term, by_hand[name], rtol=1e-4))
 
 # %% [markdown]
 # ## Who teaches
@@ -485,7 +495,8 @@ for weight in weights:
 
 update = torch.arange(1, count + 1)
 shares = (1 - decay) * decay ** (count - update.clamp(min=early)).float()
-print("the shares of the 12 students add up to", round(float(shares.sum()), 6))
+print("the shares of the 12 students add up to",
+      round(float(shares.sum()), 6))
 print("after  4 updates it is the plain mean: ",
       bool(np.isclose(seen[3], weights[:4].mean())))
 print("after 12 updates it is the closed form:",
@@ -509,13 +520,15 @@ print("after 12 updates it is the closed form:",
 
 # %% tags=["nbval-check-output"]
 def three_steps(config) -> dict[str, Tensor]:
-    """All weights after three steps of a method, from one start on the same batches."""
+    """All weights after three steps of a method, from one start on the same
+    batches."""
     torch.manual_seed(seed)
     method = methods.build(config, profile.model, len(data.classes)).train()
     method.load_start([start.method])
     optimizer = torch.optim.AdamW(method.network.parameters(), lr=train.lr)
     for step in range(3):
-        sum(method.losses(loader.batch(step), progress=step / 3).values()).backward()
+        sum(method.losses(loader.batch(step), progress=step / 3)
+            .values()).backward()
         optimizer.step()
         optimizer.zero_grad()
         method.after_step(step)
@@ -524,8 +537,10 @@ def three_steps(config) -> dict[str, Tensor]:
 
 silent = three_steps(replace(options, weight=0.0))
 masks_alone = three_steps(profile.supervised)
-same = all(torch.equal(silent[name], value) for name, value in masks_alone.items())
-print("weight 0: every weight equal to supervised training's, bit by bit:", same)
+same = all(torch.equal(silent[name], value)
+           for name, value in masks_alone.items())
+print("weight 0: every weight equal to supervised training's, bit by bit:",
+      same)
 
 
 # %% [markdown]
@@ -534,7 +549,8 @@ print("weight 0: every weight equal to supervised training's, bit by bit:", same
 
 # %%
 def row(one: str, other: str) -> dict:
-    """What one arm has over another: paired by seed, with interval and verdict."""
+    """What one arm has over another: paired by seed, with interval and
+    verdict."""
     here, there = (
         dict(zip(records.seeds(name), records.scores(name), strict=True))
         for name in (one, other)
@@ -545,14 +561,17 @@ def row(one: str, other: str) -> dict:
             "compared with": arms[other].text}
     if len(seeds) < 2:
         return {**line, "verdict": "one seed: no verdict"}
-    interval = paired_interval([here[s] for s in seeds], [there[s] for s in seeds])
+    interval = paired_interval([here[s] for s in seeds],
+                               [there[s] for s in seeds])
     return {**line, "points": f"{interval.mean:+.1f}",
             "95 % interval": f"{interval.low:+.1f} to {interval.high:+.1f}",
             "verdict": interval.verdict}
 
 
+# %%
 def rows(*pairs: tuple[str, str]) -> list[dict]:
-    """The lines of a table, without those whose arms have no records of a common seed."""
+    """The lines of a table, without those whose arms have no records of a
+    common seed."""
     return [
         row(*pair)
         for pair in pairs
@@ -568,12 +587,16 @@ tables.results_table(rows(
 
 # %%
 def gain(one: str, other: str) -> list[float]:
-    """The differences in points, seed by seed, of two arms that have the same seeds."""
-    return [a - b for a, b in zip(records.scores(one), records.scores(other), strict=True)]
+    """The differences in points, seed by seed, of two arms that have the same
+    seeds."""
+    return [a - b for a, b in zip(records.scores(one), records.scores(other),
+                                  strict=True)]
 
 
-checks.claim("fixmatch-beats-longer", gain("fixmatch", "longer"), asserts_claims=True)
-checks.claim("fixmatch-beats-strong-views", gain("fixmatch", "strong"), asserts_claims=True)
+checks.claim("fixmatch-beats-longer", gain("fixmatch", "longer"),
+             asserts_claims=True)
+checks.claim("fixmatch-beats-strong-views", gain("fixmatch", "strong"),
+             asserts_claims=True)
 
 # %% [markdown]
 # The third row is the one that counts: same steps, same strong views, same CutMix. What is left is
@@ -605,8 +628,9 @@ figure = plots.curves(
 )
 plots.show(
     figure,
-    alt="Two curves over the training steps of FixMatch: the loss on the labelled "
-    "pictures and the loss on the strong views of the unlabelled ones.",
+    alt="Two curves over the training steps of FixMatch: the loss on the "
+    "labelled pictures and the loss on the strong views of the unlabelled "
+    "ones.",
 )
 
 # %% [markdown]
@@ -621,7 +645,8 @@ counts_after = confidence_counts(logits_after, truth, data.classes)
 
 
 def line(name: str, consistent: dict[str, float], counted) -> dict:
-    """Consistency, and what the threshold keeps of the unlabelled pictures, in percent."""
+    """Consistency, and what the threshold keeps of the unlabelled pictures,
+    in percent."""
     kept = counted.overall_kept(options.threshold)
     right = counted.overall_accuracy(options.threshold)
     return {"model": name, **consistent,
@@ -651,11 +676,13 @@ tables.results_table([
 
 # %%
 scores = {"masks alone": start.evaluate(), "FixMatch": fixmatch.evaluate()}
-figure = plots.class_bars({name: score.iou for name, score in scores.items()}, data.classes)
+figure = plots.class_bars({name: score.iou for name, score in scores.items()},
+                          data.classes)
 plots.show(
     figure,
-    alt="For each class a pair of bars: the IoU on the test pictures of the model trained "
-    "on the masks alone and of FixMatch, which went on from it.",
+    alt="For each class a pair of bars: the IoU on the test pictures of the "
+    "model trained on the masks alone and of FixMatch, which went on from "
+    "it.",
 )
 for name, score in scores.items():
     print(f"{name:<12} mIoU {studies.percent(score):.1f} % "
@@ -691,9 +718,8 @@ for name, score in scores.items():
 # L_{fp}$. This book's $L$ with $w = 1$ has the same proportions, without the half.
 
 # %% tags=["nbval-check-output"]
-unimatch = methods.build(
-    replace(options, views=2, feature_dropout=0.5), profile.model, len(data.classes)
-).train()
+unimatch = methods.build(replace(options, views=2, feature_dropout=0.5),
+                         profile.model, len(data.classes)).train()
 features = unimatch.network.encode(batch.unlabelled.images[:2])
 print("scales of the encoder that are dropped from:", len(features))
 side = batch.unlabelled.images.shape[-1]
@@ -710,8 +736,10 @@ print("terms of the loss:", list(unimatch.losses(batch, progress=0.0)))
 
 # %%
 tables.results_table(rows(
-    ("fixmatch plain", "fixmatch"), ("fixmatch all", "fixmatch"), ("unimatch", "fixmatch"),
-))
+                         ("fixmatch plain", "fixmatch"),
+                         ("fixmatch all", "fixmatch"),
+                         ("unimatch", "fixmatch"),
+                     ))
 
 # %% [markdown]
 # Read the verdicts, not the means. An ablation with a handful of seeds finds large effects and is
@@ -728,12 +756,12 @@ tables.results_table(rows(
 
 # %%
 def reliability(counted, groups: int = 10) -> list[tuple[float, float]]:
-    """Mean confidence and share of right pixels (both %), for groups ever surer."""
+    """Mean confidence and share of right pixels (both %), for groups ever
+    surer."""
     middles = (np.arange(counted.bins) + 0.5) / counted.bins
     total, right = counted.total.sum(axis=0), counted.right.sum(axis=0)
-    in_group, sure, correct = (
-        one.reshape(groups, -1).sum(axis=1) for one in (total, total * middles, right)
-    )
+    in_group, sure, correct = (one.reshape(groups, -1).sum(axis=1)
+                               for one in (total, total * middles, right))
     enough = in_group >= 0.001 * total.sum()  # no handful of pixels
     shares = 100 * np.stack([sure, correct])[:, enough] / in_group[enough]
     return list(zip(*shares, strict=True))
@@ -746,9 +774,9 @@ figure = plots.curves(
 )
 plots.show(
     figure,
-    alt="The share of right pixels against the confidence of the model, for the "
-    "supervised model and for FixMatch, beside the diagonal of a calibrated model. A "
-    "curve below the diagonal means overconfidence.",
+    alt="The share of right pixels against the confidence of the model, for "
+    "the supervised model and for FixMatch, beside the diagonal of a "
+    "calibrated model. A curve below the diagonal means overconfidence.",
 )
 
 # %% [markdown]
@@ -771,9 +799,8 @@ tables.results_table([
         "kept": 100 * scaled.overall_kept(options.threshold),
         "right of the kept": 100 * scaled.overall_accuracy(options.threshold),
     }
-    for t, scaled in (
-        (t, confidence_counts(t * logits, truth, data.classes)) for t in (1 / 3, 1.0, 3.0)
-    )
+    for t, scaled in ((t, confidence_counts(t * logits, truth, data.classes))
+                      for t in (1 / 3, 1.0, 3.0))
 ])
 
 # %% [markdown]
@@ -847,7 +874,8 @@ tables.results_table([
 
 # %% tags=["exercise"]
 def half_life(decay: float) -> float:
-    """Steps after which a student's weight in the moving average has halved."""
+    """Steps after which a student's weight in the moving average has
+    halved."""
     raise NotImplementedError("your turn")
 
 
@@ -865,7 +893,8 @@ with checks.exercise("12.1"):
 # [A solution](solutions/12_consistency.ipynb)
 
 # %% tags=["exercise"]
-def cutmix(images: Tensor, labels: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+def cutmix(images: Tensor, labels: Tensor,
+           masks: Tensor) -> tuple[Tensor, Tensor]:
     """Pictures and labels, mixed alike.
 
     Args:
@@ -884,7 +913,8 @@ some_labels = torch.randint(0, 5, (3, 8, 8), generator=generator)
 mixed = batches.Mix(masks)
 with checks.exercise("12.2"):
     for part, given in enumerate((some_images, some_labels)):
-        checks.same(cutmix(some_images, some_labels, masks)[part], mixed(given))
+        checks.same(cutmix(some_images, some_labels, masks)[part],
+                    mixed(given))
 
 # %% [markdown]
 # ### 3. Investigate: the threshold that you really have
@@ -897,7 +927,8 @@ with checks.exercise("12.2"):
 
 # %% tags=["exercise"]
 def true_threshold(threshold: float, t: float) -> float:
-    """The calibrated confidence at which a teacher t times too sure just passes."""
+    """The calibrated confidence at which a teacher t times too sure just
+    passes."""
     raise NotImplementedError("your turn")
 
 
@@ -915,11 +946,14 @@ with checks.exercise("12.3"):
 # %% tags=["check"]
 inflated = confidence_counts(3 * logits, truth, data.classes)
 with checks.after("12.3"):
-    asked = round(200 * true_threshold(0.95, 3.0)) / 200  # the counts are exact at such steps
-    print(f"times 3, threshold 0.95:      kept {inflated.overall_kept(0.95):.1%}, "
-          f"right {inflated.overall_accuracy(0.95):.1%}")
-    print(f"as it is, threshold {asked:g}:   kept {counts.overall_kept(asked):.1%}, "
-          f"right {counts.overall_accuracy(asked):.1%}")
+    # the counts are exact at such steps
+    asked = round(200 * true_threshold(0.95, 3.0)) / 200
+    print("times 3, threshold 0.95:      kept "
+          f"{inflated.overall_kept(0.95):.1%}, right "
+          f"{inflated.overall_accuracy(0.95):.1%}")
+    print(f"as it is, threshold {asked:g}:   kept "
+          f"{counts.overall_kept(asked):.1%}, right "
+          f"{counts.overall_accuracy(asked):.1%}")
 
 # %% [markdown]
 # ## Quiz

@@ -61,8 +61,9 @@ profile = chapter.begin("13_cross_pseudo_supervision", profile, device)
 # %%
 records = studies.read("unlabelled", recipes.load("laptop"))
 ARMS = {
-    "supervised": "masks alone", "longer": "masks alone, longer", "fixmatch": "FixMatch",
-    "cps": "CPS", "cutmix-cps": "CutMix-CPS", "boxes alone": "one network, boxes",
+    "supervised": "masks alone", "longer": "masks alone, longer",
+    "fixmatch": "FixMatch", "cps": "CPS", "cutmix-cps": "CutMix-CPS",
+    "boxes alone": "one network, boxes",
 }
 levels = {
     text + records.sign: records.scores(arm)
@@ -75,15 +76,17 @@ print(records.mark)
 # %%
 plots.show(
     plots.dots_with_intervals(levels, "mIoU on the test pictures (%)"),
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training "
-    "on masks alone, of masks alone for longer, of FixMatch, of CPS, of CPS with CutMix, "
-    "and of one network that learns with the same pasted boxes.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU "
+    "of training on masks alone, of masks alone for longer, of FixMatch, "
+    "of CPS, of CPS with CutMix, and of one network that learns with the "
+    "same pasted boxes.",
 )
 
 
 # %%
 def compared(one: str, other: str, name: str) -> dict[str, str]:
-    """A line of a table: the difference of two arms in test mIoU, paired by seed."""
+    """A line of a table: the difference of two arms in test mIoU, paired by
+    seed."""
     by_seed = [
         dict(zip(records.seeds(arm), records.scores(arm), strict=True))
         for arm in (one, other)
@@ -92,7 +95,9 @@ def compared(one: str, other: str, name: str) -> dict[str, str]:
     line = {"difference in test mIoU (points)": name + records.sign,
             "seeds": str(len(seeds))}
     if len(seeds) > 1:
-        found = paired_interval(*([scores[s] for s in seeds] for scores in by_seed))
+        found = paired_interval(
+            *([scores[s] for s in seeds] for scores in by_seed)
+        )
         interval = f"{found.low:+.1f} to {found.high:+.1f}"
         line |= {"mean": f"{found.mean:+.1f}", "interval": interval,
                  "verdict": found.verdict}
@@ -101,10 +106,13 @@ def compared(one: str, other: str, name: str) -> dict[str, str]:
 
 pairs = (("cps", "longer"), ("cutmix-cps", "longer"), ("cutmix-cps", "cps"),
          ("cutmix-cps", "fixmatch"))
-tables.results_table([compared(a, b, f"{ARMS[a]} − {ARMS[b]}") for a, b in pairs])
+tables.results_table(
+    [compared(a, b, f"{ARMS[a]} − {ARMS[b]}") for a, b in pairs]
+)
 
 # %%
-fair = zip(records.scores("cutmix-cps"), records.scores("longer"), strict=True)
+fair = zip(records.scores("cutmix-cps"), records.scores("longer"),
+           strict=True)
 gain = [ours - theirs for ours, theirs in fair]
 checks.claim("cutmix-cps-beats-longer", gain, asserts_claims=True)
 
@@ -139,7 +147,8 @@ hidden = np.asarray(data.unlabelled_truth)
 # %%
 @torch.inference_mode()
 def beliefs(network: nn.Module, images: ImageSet) -> Tensor:
-    """A network's probabilities in every pixel of some pictures, (N, C, H, W)."""
+    """A network's probabilities in every pixel of some pictures, (N, C, H,
+    W)."""
     network.eval()
     place = next(network.parameters()).device
     pieces = torch.arange(len(images)).split(50)
@@ -159,7 +168,8 @@ def labels_of(probabilities: Tensor) -> np.ndarray:
 
 # %%
 def outcomes(one: np.ndarray, two: np.ndarray) -> dict[str, float]:
-    """Shares of the unlabelled pictures' known pixels by who is right, in percent."""
+    """Shares of the unlabelled pictures' known pixels by who is right, in
+    percent."""
     known = hidden != VOID
     one, two, truth = (labels[known] for labels in (one, two, hidden))
     right, right_two, alike = one == truth, two == truth, one == two
@@ -174,7 +184,8 @@ def outcomes(one: np.ndarray, two: np.ndarray) -> dict[str, float]:
 
 
 def hidden_errors(shares: dict[str, float]) -> float:
-    """Of the first one's wrong pixels, the percentage in which the second errs alike."""
+    """Of the first one's wrong pixels, the percentage in which the second
+    errs alike."""
     wrong = 100 - shares["both right"] - shares["only the first right"]
     return 100 * shares["both wrong, alike"] / wrong
 
@@ -202,8 +213,9 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures on which two networks disagree most, each with both "
-    "networks' labels, a map that is light where they differ, and the hidden truth.",
+    alt="Four unlabelled pictures on which two networks disagree most, each "
+    "with both networks' labels, a map that is light where they differ, "
+    "and the hidden truth.",
 )
 
 # %% [markdown]
@@ -258,7 +270,8 @@ labelled, unlabelled = batch.labelled, batch.unlabelled
 
 
 def pair(options: methods.CPSConfig, begin=start) -> methods.CPS:
-    """Two networks in training mode on the CPU, with the weights of finished runs."""
+    """Two networks in training mode on the CPU, with the weights of finished
+    runs."""
     method = methods.build(options, profile.model, count)
     method.load_start([one.method for one in begin])
     return method.train()
@@ -269,7 +282,9 @@ cps = pair(profile.unlabelled["cps"])
 images = torch.cat([labelled.images, unlabelled.images])
 size = images.shape[-2:]
 
-large = [enlarge(network(images), size) for network in (cps.network, cps.second)]
+large = [
+    enlarge(network(images), size) for network in (cps.network, cps.second)
+]
 labels = [logits.argmax(dim=1) for logits in large]
 
 cross = [functional.cross_entropy(large[0], labels[1]),  # the second's label
@@ -277,14 +292,15 @@ cross = [functional.cross_entropy(large[0], labels[1]),  # the second's label
 loss_cross = cps.config.weight * sum(cross)
 
 with_masks = len(labelled.images)
-loss_labelled = sum(
-    functional.cross_entropy(logits[:with_masks], labelled.masks, ignore_index=VOID)
-    for logits in large
-)
+loss_labelled = sum(functional.cross_entropy(logits[:with_masks],
+                                             labelled.masks,
+                                             ignore_index=VOID)
+                    for logits in large)
 
 # %% tags=["nbval-check-output"]
 losses = cps.losses(batch, progress=0.5)
-print("labelled term equal:", torch.allclose(losses["labelled"], loss_labelled, rtol=1e-4))
+print("labelled term equal:",
+      torch.allclose(losses["labelled"], loss_labelled, rtol=1e-4))
 print("cross term equal:   ",
       torch.allclose(losses["unlabelled"], loss_cross, rtol=1e-4))
 
@@ -306,11 +322,13 @@ print("cross term equal:   ",
 
 # %% tags=["nbval-check-output"]
 def largest_gradient(loss: Tensor, network: nn.Module) -> float:
-    """The largest entry of a loss's gradient in a network's weights; 0 if none."""
+    """The largest entry of a loss's gradient in a network's weights; 0 if
+    none."""
     found = torch.autograd.grad(
         loss, list(network.parameters()), retain_graph=True, allow_unused=True
     )
-    return max((float(one.abs().max()) for one in found if one is not None), default=0.0)
+    return max((float(one.abs().max()) for one in found if one is not None),
+               default=0.0)
 
 
 for name, network in (("first", cps.network), ("second", cps.second)):
@@ -329,7 +347,8 @@ def after_steps(method: methods.CPS, steps: int = 5) -> methods.CPS:
     optimizer = torch.optim.AdamW(method.parameters(), lr=train.lr)
     for step in range(steps):
         optimizer.zero_grad()
-        sum(method.losses(loader.batch(step), progress=0.0).values()).backward()
+        sum(method.losses(loader.batch(step), progress=0.0)
+            .values()).backward()
         optimizer.step()
     return method
 
@@ -337,14 +356,17 @@ def after_steps(method: methods.CPS, steps: int = 5) -> methods.CPS:
 def label_differs(method: methods.CPS) -> bool:
     """Whether the networks differ in any pixel of the first batch."""
     networks = (method.network, method.second)
-    one, two = (enlarge(network(images), size).argmax(dim=1) for network in networks)
+    one, two = (enlarge(network(images), size).argmax(dim=1)
+                for network in networks)
     return bool((one != two).any())
 
 
-twins = after_steps(pair(profile.unlabelled["cps"], begin=[start[0], start[0]]))
+twins = after_steps(pair(profile.unlabelled["cps"],
+                         begin=[start[0], start[0]]))
 others = after_steps(pair(profile.unlabelled["cps"]))
 print("the same start, labels differ after five steps:", label_differs(twins))
-print("two starts, labels differ after five steps:    ", label_differs(others))
+print("two starts, labels differ after five steps:    ",
+      label_differs(others))
 
 # %% [markdown]
 # So **the difference at the start is the whole capital** of CPS, and training spends it: whatever
@@ -410,9 +432,10 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Three unlabelled pictures, each with the picture that is pasted into it, the map "
-    "of the pasted boxes, the collage, and the labels that the first and the second "
-    "network gave to its parts before they were cut out.",
+    alt="Three unlabelled pictures, each with the picture that is pasted "
+    "into it, the map of the pasted boxes, the collage, and the "
+    "labels that the first and the second network gave to its parts "
+    "before they were cut out.",
 )
 
 # %% [markdown]
@@ -441,7 +464,8 @@ print(f"drawn area of the boxes, mean: {area:.3f}")
 print(f"pasted share, mean:            {covered.mean():.2f}")
 print(f"nine masks in ten paste        {low:.2f} to {high:.2f}")
 often = many.mean(dim=0)
-print(f"the middle is pasted in        {often[28:36, 28:36].mean():.0%} of the masks")
+print(f"the middle is pasted in        {often[28:36, 28:36].mean():.0%} of "
+      "the masks")
 print(f"a corner in                    {often[:4, :4].mean():.0%}")
 
 # %%
@@ -453,13 +477,16 @@ drawn = [
     draw_masks(2000, (64, 64), kind, np.random.default_rng(131))
     for kind in kinds.values()
 ]
-columns = {f"mask {i + 1}": [masks[i].numpy() for masks in drawn] for i in range(4)}
-columns["how often"] = [masks.float().mean(dim=0).numpy() / 0.5 for masks in drawn]
+columns = {f"mask {i + 1}": [masks[i].numpy() for masks in drawn]
+           for i in range(4)}
+columns["how often"] = [masks.float().mean(dim=0).numpy() / 0.5
+                        for masks in drawn]
 plots.show(
     plots.gallery(columns, (), rows_titles=list(kinds), legend=False),
-    alt="Upper row: four masks of one box each, and a map of how often each pixel is "
-    "pasted. Lower row: the same for three boxes with exclusive or. Both maps are bright "
-    "in the middle and dark at the corners; full brightness means half of all masks.",
+    alt="Upper row: four masks of one box each, and a map of how often each "
+    "pixel is pasted. Lower row: the same for three boxes with exclusive "
+    "or. Both maps are bright in the middle and dark at the corners; full "
+    "brightness means half of all masks.",
 )
 
 # %% [markdown]
@@ -474,7 +501,8 @@ plots.show(
 # %% tags=["nbval-check-output"]
 def first_norm(network: nn.Module) -> nn.BatchNorm2d:
     """The first batch normalisation of a network."""
-    return next(one for one in network.modules() if isinstance(one, nn.BatchNorm2d))
+    return next(one for one in network.modules()
+                if isinstance(one, nn.BatchNorm2d))
 
 
 network = pair(cutmix_options).network
@@ -489,14 +517,16 @@ for mode in ("train", "eval"):
     entered = -int(first_norm(method.network).num_batches_tracked)
     method.losses(batch, progress=0.5)
     entered += int(first_norm(method.network).num_batches_tracked)
-    print(f"labels in {mode} mode: {entered} batches a step enter the statistics")
+    print(f"labels in {mode} mode: {entered} batches a step enter the "
+          "statistics")
 
 # %%
 with torch.no_grad():
     unmoved = pair(cutmix_options).network.eval()
     in_evaluation = enlarge(unmoved(unlabelled.images), size).argmax(dim=1)
 share = float((in_training != in_evaluation).float().mean())
-print(f"one network, one batch, two modes: {share:.1%} of the pixels get another label")
+print(f"one network, one batch, two modes: {share:.1%} of the pixels get "
+      "another label")
 name = "CutMix-CPS, labels in training − in evaluation mode"
 tables.results_table([compared("cutmix-cps", "cutmix-cps clean", name)])
 
@@ -518,7 +548,8 @@ tables.results_table([compared("cutmix-cps", "cutmix-cps clean", name)])
 run = semi_supervised.learn(profile, seed, cutmix_options)
 trained = resolve(run, device)
 print("it starts from draws", *(one.draw for one in run.start))
-print("training took", f"{trained.record['seconds']:.0f} s on the machine that ran it")
+print("training took",
+      f"{trained.record['seconds']:.0f} s on the machine that ran it")
 
 # %%
 histories = {
@@ -526,9 +557,11 @@ histories = {
     for name, term in (("masks", "labelled"), ("cross", "unlabelled"))
 }
 plots.show(
-    plots.curves(histories, "training step", "loss of both networks (logarithmic)", True),
-    alt="Two curves over the training steps on a logarithmic axis: the loss on the masks, "
-    "summed over both networks, and the cross loss on the unlabelled pictures.",
+    plots.curves(histories, "training step",
+                 "loss of both networks (logarithmic)", True),
+    alt="Two curves over the training steps on a logarithmic axis: the loss "
+    "on the masks, summed over both networks, and the cross loss on the "
+    "unlabelled pictures.",
 )
 
 # %% [markdown]
@@ -552,11 +585,10 @@ after = [
                                                        trained.method.second)
 ]
 shares_after = outcomes(*after)
-tables.results_table([
-    {"pixels of the unlabelled pictures": name,
-     "before": f"{shares_before[name]:.1f} %", "after": f"{shares_after[name]:.1f} %"}
-    for name in shares_before
-])
+tables.results_table([{"pixels of the unlabelled pictures": name,
+                       "before": f"{shares_before[name]:.1f} %",
+                       "after": f"{shares_after[name]:.1f} %"}
+                      for name in shares_before])
 
 # %%
 for name, shares in (("before", shares_before), ("after", shares_after)):
@@ -585,17 +617,22 @@ for name, shares in (("before", shares_before), ("after", shares_after)):
 def on_validation(probabilities: Tensor) -> float:
     """mIoU as a fraction on the validation pictures."""
     labels = labels_of(probabilities)
-    return evaluate_labels(data.val.masks.numpy(), labels, data.classes).mean_iou
+    return evaluate_labels(data.val.masks.numpy(), labels,
+                           data.classes).mean_iou
 
 
 def deployments(networks: dict[str, nn.Module]) -> dict[str, str]:
-    """mIoU on the validation pictures of each network, and of the mean of the first two."""
-    found = {name: beliefs(network, data.val) for name, network in networks.items()}
+    """mIoU on the validation pictures of each network, and of the mean of the
+    first two."""
+    found = {name: beliefs(network, data.val)
+             for name, network in networks.items()}
     first, second, *_ = found.values()
     found["mean of both"] = (first + second) / 2
-    return {name: f"{100 * on_validation(one):.1f}" for name, one in found.items()}
+    return {name: f"{100 * on_validation(one):.1f}"
+            for name, one in found.items()}
 
 
+# %%
 method = trained.method
 tables.results_table([
     {"val mIoU (%)": "before: masks alone", **deployments({
@@ -625,7 +662,8 @@ tables.results_table([
 # %%
 tables.results_table([
     compared(one, other, f"{ARMS[one]} − {ARMS[other]}") for one, other in (
-        ("cutmix-cps", "longer"), ("boxes alone", "longer"), ("cutmix-cps", "boxes alone"),
+        ("cutmix-cps", "longer"), ("boxes alone", "longer"),
+        ("cutmix-cps", "boxes alone"),
     )
 ])
 
@@ -642,8 +680,10 @@ tables.results_table([
 
 # %%
 def seconds_a_step(name: str) -> float:
-    """The time of one step's losses and gradients on the CPU: the best of three."""
-    method = methods.build(profile.unlabelled[name], profile.model, count).train()
+    """The time of one step's losses and gradients on the CPU: the best of
+    three."""
+    method = methods.build(profile.unlabelled[name], profile.model,
+                           count).train()
     times = []
     for _ in range(3):
         began = perf_counter()
@@ -653,11 +693,13 @@ def seconds_a_step(name: str) -> float:
 
 
 masks, pictures = train.batch_labelled, train.batch_unlabelled
-passes = {"fixmatch": (masks + pictures, pictures), "cps": (2 * (masks + pictures), 0),
+passes = {"fixmatch": (masks + pictures, pictures),
+          "cps": (2 * (masks + pictures), 0),
           "cutmix-cps": (2 * (masks + pictures), 2 * pictures)}
 times = {name: seconds_a_step(name) for name in passes}
 tables.results_table([
-    {"method": ARMS[name], "passes with gradient": str(kept), "without": str(free),
+    {"method": ARMS[name], "passes with gradient": str(kept),
+     "without": str(free),
      "time of a step, FixMatch = 1": f"{times[name] / times['fixmatch']:.1f}"}
     for name, (kept, free) in passes.items()
 ])
@@ -679,11 +721,13 @@ tables.results_table([
 rows = []
 for method_name in ("cps", "cutmix-cps"):
     for dataset in ("voc", "cityscapes"):
-        lines = {line.setting: line for line in published.recipe(method_name, dataset)}
+        lines = {line.setting: line
+                 for line in published.recipe(method_name, dataset)}
         weight = lines[f"unlabelled.{method_name}.weight"]
         hard = lines.get(f"unlabelled.{method_name}.hard.below")
         rows.append({
-            "method": ARMS[method_name], "dataset": dataset, "λ": f"{weight.value:g}",
+            "method": ARMS[method_name], "dataset": dataset,
+            "λ": f"{weight.value:g}",
             "labelled loss": "hard pixels" if hard else "all pixels",
             "how sure": published.SOURCES[weight.source],
         })
@@ -691,13 +735,17 @@ tables.results_table(rows)
 
 # %%
 print("PASCAL VOC, mIoU in percent on val")
-tables.results_table(published.unlabelled_rows("voc blended", ("CPS", "CutMix-CPS")))
+tables.results_table(
+    published.unlabelled_rows("voc blended", ("CPS", "CutMix-CPS"))
+)
 
 # %%
 print("Cityscapes, mIoU in percent on val")
-tables.results_table(published.unlabelled_rows("cityscapes", (
-    "masks alone", "CPS", "CutMix-CPS", "CutMix-CPS, run by others", "UniMatch 1"
-)))
+tables.results_table(
+    published.unlabelled_rows("cityscapes",
+                              ("masks alone", "CPS", "CutMix-CPS",
+                               "CutMix-CPS, run by others", "UniMatch 1"))
+)
 
 # %% [markdown]
 # Mind the column *how sure*: most rows of CPS are recalled from the paper, and no copy of it was at
@@ -705,11 +753,11 @@ tables.results_table(published.unlabelled_rows("cityscapes", (
 # same numbers of masks. Now look at what people reported who ran the published code themselves.
 
 # %%
-tables.results_table([
-    {"thread": entry["where"], "what was reported": entry["what"],
-     "how sure": published.SOURCES[entry["source"]]}
-    for entry in published.read()["reproducibility"] if entry["system"] == "CPS"
-])
+tables.results_table([{"thread": entry["where"],
+                       "what was reported": entry["what"],
+                       "how sure": published.SOURCES[entry["source"]]}
+                      for entry in published.read()["reproducibility"]
+                      if entry["system"] == "CPS"])
 
 # %% [markdown]
 # With 1,323 masks and a ResNet-50, the published gap between CPS with CutMix and without is no
@@ -741,14 +789,15 @@ tables.results_table([
 # %%
 variants, rows = studies.STUDIES["voc unlabelled"], []
 try:
-    photographs = studies.read("voc unlabelled", recipes.load("laptop", "voc"))
+    photographs = studies.read("voc unlabelled",
+                               recipes.load("laptop", "voc"))
     print(photographs.mark)
-    rows = [
-        {"100 masks": variants[row["arm"]].text + photographs.sign,
-         "test mIoU (%)": f"{row['test']:.1f}", "minutes": f"{row['minutes']:.1f}",
-         "memory (GB)": f"{row['memory GB']:.1f}", "seed": str(row["seed"])}
-        for row in photographs.rows
-    ]
+    rows = [{"100 masks": variants[row["arm"]].text + photographs.sign,
+             "test mIoU (%)": f"{row['test']:.1f}",
+             "minutes": f"{row['minutes']:.1f}",
+             "memory (GB)": f"{row['memory GB']:.1f}",
+             "seed": str(row["seed"])}
+            for row in photographs.rows]
 except FileNotFoundError as missing:
     print(missing)
 tables.results_table(rows or [{"100 masks": "not run yet"}])
@@ -776,7 +825,8 @@ with checks.exercise("13.1"):
         (0.125, 1, 0.125), (0.5, 3, 0.5), (0.2, 2, 0.32), (1.0, 3, 1.0)
     ):
         checks.same(odd_share(chance, boxes), expected)
-    print(f"  evenly spread: {odd_share(0.125, 3):.3f}, measured: {float(covered.mean()):.3f}")
+    print(f"  evenly spread: {odd_share(0.125, 3):.3f}, measured: "
+          f"{float(covered.mean()):.3f}")
 
 # %% [markdown]
 # <details><summary>Why it is smaller still</summary>
@@ -802,11 +852,14 @@ def cross_of_many(*students: Tensor) -> Tensor:
 
 # %% tags=["check"]
 noise = torch.Generator().manual_seed(132)
-one, two, three = (torch.randn(2, count, 8, 8, generator=noise) for _ in range(3))
-by_hand = sum(functional.cross_entropy(a, b.argmax(1)) for a, b in ((one, two), (two, one)))
+one, two, three = (torch.randn(2, count, 8, 8, generator=noise)
+                   for _ in range(3))
+by_hand = sum(functional.cross_entropy(a, b.argmax(1))
+              for a, b in ((one, two), (two, one)))
 with checks.exercise("13.2"):
     checks.same(cross_of_many(one, two), by_hand)
-    checks.same(cross_of_many(one, two, three), cross_of_many(three, one, two))
+    checks.same(cross_of_many(one, two, three),
+                cross_of_many(three, one, two))
     unsure = [torch.zeros(1, count, 4, 4)] * 3
     checks.same(cross_of_many(*unsure), 3 * np.log(count))
 
@@ -822,17 +875,20 @@ with checks.exercise("13.2"):
 
 # %% tags=["exercise"]
 def gradient_from_twin(logits: Tensor, hard: bool) -> Tensor:
-    """The gradient (B, C, H, W) of the mean cross-entropy with a twin's label."""
+    """The gradient (B, C, H, W) of the mean cross-entropy with a twin's
+    label."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 with checks.exercise("13.3"):
-    checks.same(gradient_from_twin(one, False), torch.zeros_like(one), "soft labels")
+    checks.same(gradient_from_twin(one, False), torch.zeros_like(one),
+                "soft labels")
     undecided = gradient_from_twin(torch.zeros(1, 2, 1, 1), True)
     checks.same(undecided.flatten(), (-0.5, 0.5), "two classes, undecided")
     hard = gradient_from_twin(one, True)
-    checks.same(hard.sum(dim=1), torch.zeros(2, 8, 8), "the sum over the classes")
+    checks.same(hard.sum(dim=1), torch.zeros(2, 8, 8),
+                "the sum over the classes")
     checks.same(hard.argmin(dim=1), one.argmax(dim=1), "the class that gains")
 
 # %% [markdown]

@@ -71,8 +71,10 @@ for study, records in together.items():
     for arm, recipe in studies.STUDIES[study].items():
         if records.seeds(arm):
             ARMS[arm] = recipe.text + records.sign
-            scores[arm] = dict(zip(records.seeds(arm), records.scores(arm), strict=True))
-print("seeds:", {ARMS[arm]: [*scores[arm]] for arm in ("longer", "cac") if arm in scores})
+            scores[arm] = dict(zip(records.seeds(arm), records.scores(arm),
+                                   strict=True))
+print("seeds:", {ARMS[arm]: [*scores[arm]] for arm in ("longer", "cac")
+                 if arm in scores})
 
 # %%
 wanted = ("longer", "crops alone", "cac", "strong", "fixmatch")
@@ -83,18 +85,20 @@ figure = plots.dots_with_intervals(
 )
 plots.show(
     figure,
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training "
-    "on masks for longer, of the same on crops, of CAC, of masks with strong views, and "
-    "of FixMatch.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU "
+    "of training on masks for longer, of the same on crops, of CAC, of "
+    "masks with strong views, and of FixMatch.",
 )
 
 
 # %%
 def compared(*pairs: tuple[str, str]) -> list[dict]:
-    """The differences in test mIoU of pairs of arms, paired by seed, as far as recorded."""
+    """The differences in test mIoU of pairs of arms, paired by seed, as far
+    as recorded."""
     lines = []
     for one, other in pairs:
-        seeds = sorted(scores.get(one, {}).keys() & scores.get(other, {}).keys())
+        seeds = sorted(scores.get(one, {}).keys() & scores.get(other, {})
+                       .keys())
         if len(seeds) < 2:
             continue
         found = paired_interval(
@@ -102,17 +106,19 @@ def compared(*pairs: tuple[str, str]) -> list[dict]:
         )
         lines.append({
             "trained with": ARMS[one], "compared with": ARMS[other],
-            "seeds": str(len(seeds)),
-            "points": f"{found.mean:+.1f}", "95 % interval": f"{found.low:+.1f} to "
-            f"{found.high:+.1f}", "verdict": found.verdict,
+            "seeds": str(len(seeds)), "points": f"{found.mean:+.1f}",
+            "95 % interval": f"{found.low:+.1f} to {found.high:+.1f}",
+            "verdict": found.verdict,
         })
     return lines or [{"trained with": "no records yet"}]
 
 
+# %%
 tables.results_table(compared(
-    ("crops alone", "longer"), ("cac", "crops alone"), ("cac", "longer"), ("cac", "strong"),
-    ("cac", "fixmatch"),
-))
+                         ("crops alone", "longer"), ("cac", "crops alone"),
+                         ("cac", "longer"), ("cac", "strong"),
+                         ("cac", "fixmatch"),
+                     ))
 
 # %%
 both = scores["cac"].keys() & scores["crops alone"].keys()
@@ -157,7 +163,8 @@ print(f"pixels that both crops show: {len(first):,}, "
 # %%
 @torch.inference_mode()
 def beliefs(network: nn.Module, images: Tensor) -> Tensor:
-    """Probabilities in every pixel of pictures uint8 (N, 3, H, W): (N, H, W, C)."""
+    """Probabilities in every pixel of pictures uint8 (N, 3, H, W): (N, H, W,
+    C)."""
     place = next(network.parameters()).device
     return torch.cat([
         enlarge(network.eval()(some.to(place).float() / 255), some.shape[-2:])
@@ -165,19 +172,24 @@ def beliefs(network: nn.Module, images: Tensor) -> Tensor:
     ])
 
 
+# %%
 def twice(method: nn.Module) -> dict[str, Tensor]:
-    """Label and confidence of every common pixel in either crop, and the truth: (M,)."""
+    """Label and confidence of every common pixel in either crop, and the
+    truth: (M,)."""
     found = {"truth": pair[0](truth).flatten()[first]}
-    for name, crops, places in zip(("one", "two"), pair, (first, second), strict=True):
+    for name, crops, places in zip(("one", "two"), pair, (first, second),
+                                   strict=True):
         every = beliefs(method, crops(plain)).flatten(0, 2)
         sure, label = every[places].max(dim=1)
         found |= {f"label {name}": label, f"confidence {name}": sure}
-    return {name: values[found["truth"] != VOID] for name, values in found.items()}
+    return {name: values[found["truth"] != VOID]
+            for name, values in found.items()}
 
 
 seen = twice(start.method.network)
 differ = seen["label one"] != seen["label two"]
-print(f"another class in the other crop: {differ.float().mean():.1%} of the common pixels")
+print(f"another class in the other crop: {differ.float().mean():.1%} of the "
+      "common pixels")
 
 # %% [markdown]
 # How far is a pixel from the place where its surroundings were cut off? Take the crop in which it
@@ -186,23 +198,29 @@ print(f"another class in the other crop: {differ.float().mean():.1%} of the comm
 
 # %%
 def room(crops: crop_pairs.Crops, places: np.ndarray) -> np.ndarray:
-    """Pixels between a place of a crop and the nearest side that cuts the picture: (M,)."""
+    """Pixels between a place of a crop and the nearest side that cuts the
+    picture: (M,)."""
     height, width = crops.size
-    number, row, column = np.unravel_index(places, (len(crops.corners), height, width))
+    number, row, column = np.unravel_index(
+        places, (len(crops.corners), height, width)
+    )
     top, left = crops.corners[number].T
     below, right = (
         side - own
         for side, own in zip(truth.shape[1:], crops.size, strict=True)
     )
-    cut = [(top > 0, row), (left > 0, column), (top < below, height - 1 - row),
-           (left < right, width - 1 - column)]
+    cut = [
+        (top > 0, row), (left > 0, column), (top < below, height - 1 - row),
+        (left < right, width - 1 - column)
+    ]
     return np.min([np.where(is_cut, far, 99) for is_cut, far in cut], axis=0)
 
 
 # %%
 known = (pair[0](truth).flatten()[first] != VOID).numpy()
 distance = np.minimum(room(pair[0], first), room(pair[1], second))[known]
-steps = [(low, (distance >= low) & (distance < low + 4)) for low in range(0, 28, 4)]
+steps = [(low, (distance >= low) & (distance < low + 4))
+         for low in range(0, 28, 4)]
 figure = plots.curves(
     {"another class": [(low + 2, 100 * float(differ.numpy()[where].mean()))
                        for low, where in steps if where.sum() > 200]},
@@ -210,8 +228,9 @@ figure = plots.curves(
 )
 plots.show(
     figure,
-    alt="The share of common pixels that get another class in the other crop, against the "
-    "distance to the nearest side at which one of the crops cuts the picture.",
+    alt="The share of common pixels that get another class in the other "
+    "crop, against the distance to the nearest side at which one of "
+    "the crops cuts the picture.",
 )
 
 # %% [markdown]
@@ -258,7 +277,8 @@ rng = np.random.default_rng(batch.seed)
 
 
 def framed(number: int) -> Boxes:
-    """Both crops of a picture as boxes; their classes only serve as two colours."""
+    """Both crops of a picture as boxes; their classes only serve as two
+    colours."""
     corners = np.stack([crops.corners[number][::-1] for crops in (one, two)])
     sides = np.hstack([corners, corners + one.size[::-1]])
     return Boxes(sides.astype(np.float32), np.array([1, 2]))
@@ -279,12 +299,14 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Unlabelled pictures with two overlapping rectangles, and beside each the two "
-    "crops as the network gets them: in colours of their own, some of them mirrored.",
+    alt="Unlabelled pictures with two overlapping rectangles, and beside "
+    "each the two crops as the network gets them: in colours of their "
+    "own, some of them mirrored.",
 )
 for n in several:
     share = crop_pairs.shared_share(one.corners[n], two.corners[n], one.size)
-    mirrored = [k for k, crops in enumerate((one, two), 1) if crops.flipped[n]]
+    mirrored = [k for k, crops in enumerate((one, two), 1)
+                if crops.flipped[n]]
     print(f"picture {n + 1}: intersection over union {share:.2f}, "
           f"mirrored crops: {mirrored}")
 
@@ -295,18 +317,21 @@ for n in several:
 # last bit.
 
 # %% tags=["nbval-check-output"]
-places = torch.stack(torch.meshgrid(*map(torch.arange, (64, 64)), indexing="ij")).double()
+places = torch.stack(torch.meshgrid(*map(torch.arange, (64, 64)),
+                                    indexing="ij")).double()
 places = places.expand(8, 2, 64, 64)
 crops = crop_pairs.draw_pair(
     places, 0.75, 4, np.random.default_rng(14), flip=0.5
 )
 numbers = crop_pairs.shared_cells(*crops, stride=4)
 cells = [
-    nn.functional.avg_pool2d(each(places), 4).movedim(1, -1).flatten(0, 2)[where]
-    for each, where in zip(crops, numbers, strict=True)
+    nn.functional.avg_pool2d(each(places), 4).movedim(1, -1)
+    .flatten(0, 2)[where] for each, where in zip(crops, numbers, strict=True)
 ]
-print("mirrored, crop 1:", crops[0].flipped.sum(), " crop 2:", crops[1].flipped.sum())
-print("common cells:", len(numbers[0]), " all at the same place:", torch.equal(*cells))
+print("mirrored, crop 1:", crops[0].flipped.sum(), " crop 2:",
+      crops[1].flipped.sum())
+print("common cells:", len(numbers[0]), " all at the same place:",
+      torch.equal(*cells))
 
 # %% [markdown]
 # Exercise 1 shows what becomes of this when corners may lie anywhere.
@@ -371,7 +396,8 @@ def contrast(
     temperature: float,
     filtered: bool = True,
 ) -> Tensor:
-    """-log e^(a . p / tau) / (e^(a . p / tau) + sum over n of e^(a . n / tau)): (N,)."""
+    """-log e^(a . p / tau) / (e^(a . p / tau) + sum over n of e^(a . n /
+    tau)): (N,)."""
     anchors = anchors / temperature
     near = (anchors * positives).sum(dim=1, keepdim=True)
     left_out = negative_labels == VOID
@@ -384,7 +410,8 @@ def contrast(
 
 # %% tags=["inline", "inline:semiseg_lib.methods.cac.method.moving"]
 def moving(mine: Tensor, other: Tensor, config: methods.CACConfig) -> Tensor:
-    """Which cells move, bool (N,), given their confidence and the other crop's, (N,)."""
+    """Which cells move, bool (N,), given their confidence and the other
+    crop's, (N,)."""
     sure = other > config.threshold
     return sure & (mine < other) if config.directional else sure
 
@@ -405,10 +432,13 @@ cut = crop_pairs.draw_crops(
 images = torch.cat([cut.images, view_one.images, view_two.images])
 features = method.network.decode_features(method.network.encode(images))
 logits = method.network.head(features)
-with_masks, grid = len(cut.images), [side // options.stride for side in one.size]
+with_masks, grid = len(cut.images), [
+    side // options.stride for side in one.size
+]
 
 pooled = nn.functional.adaptive_avg_pool2d(features[with_masks:], grid)
-f = method.projector(pooled).movedim(1, -1).flatten(0, 2)  # (N, D), unit length
+# (N, D), unit length
+f = method.projector(pooled).movedim(1, -1).flatten(0, 2)
 pooled = nn.functional.adaptive_avg_pool2d(logits[with_masks:].detach(), grid)
 c, y = (each.flatten() for each in pooled.softmax(dim=1).max(dim=1))
 drawn = rng.choice(len(f), min(options.negatives, len(f)), replace=False)
@@ -416,7 +446,8 @@ print("cells of this step:", len(f), " drawn as negatives:", len(drawn))
 
 # %% tags=["nbval-check-output"]
 first_one, first_two = crop_pairs.shared_cells(one, two, options.stride)
-first_two = first_two + len(f) // 2  # the second crops come after the first ones
+# the second crops come after the first ones
+first_two = first_two + len(f) // 2
 of_unlabelled = 0
 for mine, other in ((first_one, first_two), (first_two, first_one)):
     losses = contrast(
@@ -429,17 +460,20 @@ by_hand = {"labelled": cross_entropy(logits[:with_masks], cut.masks),
            "unlabelled": options.weight * of_unlabelled}
 
 for name, term in method.losses(batch, progress=0.5).items():
-    print(f"{name} term equal:", torch.allclose(term, by_hand[name], rtol=1e-4))
+    print(f"{name} term equal:",
+          torch.allclose(term, by_hand[name], rtol=1e-4))
 
 # %% tags=["nbval-check-output"]
-everyone = replace(options, threshold=0.0)  # so that cells move whatever the profile
+# so that cells move whatever the profile
+everyone = replace(options, threshold=0.0)
 moves = moving(c[first_one], c[first_two], everyone)
 losses = contrast(
-    f[first_one], f[first_two].detach(), y[first_one], f[drawn].detach(), y[drawn],
-    options.temperature, filtered=False,
+    f[first_one], f[first_two].detach(), y[first_one], f[drawn].detach(),
+    y[drawn], options.temperature, filtered=False,
 )
 reached = torch.autograd.grad(
-    (losses * moves).sum(), [method.projector[0].weight, method.network.head.weight],
+    (losses * moves).sum(),
+    [method.projector[0].weight, method.network.head.weight],
     retain_graph=True, allow_unused=True,
 )
 print("the projector learns from it: ", bool(reached[0].abs().sum() > 0))
@@ -464,17 +498,20 @@ def looked_at(trained: nn.Module, count: int = 4) -> widgets.CropPairExplorer:
     rng = np.random.default_rng([seed, 141])
     pair, parts = method.draw(views, rng)
     seeing = methods.build(options, profile.model, len(data.classes)).eval()
-    seeing.network.load_state_dict({k: v.cpu() for k, v in trained.state_dict().items()})
+    seeing.network.load_state_dict(
+        {k: v.cpu() for k, v in trained.state_dict().items()}
+    )
     images = torch.cat([part.images for part in parts])
     with torch.no_grad():
-        features = seeing.network.decode_features(seeing.network.encode(images))
+        features = seeing.network.decode_features(
+            seeing.network.encode(images)
+        )
         inside = torch.ones_like(images[:, 0], dtype=torch.bool)
         cells = seeing.cells(features, seeing.network.head(features), inside)
     return widgets.CropPairExplorer(
-        some.images.numpy(), pair, [pixels(part.images) for part in parts], cells,
-        np.asarray(data.unlabelled_truth)[:count], data.classes,
-        options.stride,
-        options.threshold,
+        some.images.numpy(), pair, [pixels(part.images) for part in parts],
+        cells, np.asarray(data.unlabelled_truth)[:count], data.classes,
+        options.stride, options.threshold,
     )
 
 
@@ -492,7 +529,8 @@ looked_at(start.method.average.module)
 
 # %%
 def agreement(found: dict[str, Tensor]) -> dict[str, float]:
-    """What the surer and the less sure of two crops are right about, in percent."""
+    """What the surer and the less sure of two crops are right about, in
+    percent."""
     right = torch.stack(
         [found[f"label {name}"] == found["truth"] for name in ("one", "two")]
     )
@@ -512,12 +550,14 @@ tables.results_table([{"model": "masks alone", **agreement(seen)}])
 
 # %%
 generator = np.random.default_rng([seed, 142])
-sample = generator.choice(len(seen["truth"]), min(2000, len(seen["truth"])), replace=False)
+sample = generator.choice(len(seen["truth"]), min(2000, len(seen["truth"])),
+                          replace=False)
 labels, truths = seen["label one"][sample], seen["truth"][sample]
 same_truth = truths[:, None] == truths
 same_label = labels[:, None] == labels
 tables.results_table([
-    {"negatives": name, "share of all pairs": 100 * float(kept.float().mean()),
+    {"negatives": name,
+     "share of all pairs": 100 * float(kept.float().mean()),
      "really of the same class": 100 * float(same_truth[kept].float().mean())}
     for name, kept in (("all other pixels", torch.ones_like(same_label)),
                        ("filtered by the predicted class", ~same_label))
@@ -535,7 +575,9 @@ tables.results_table([
 # **Predict first.** Write down "better", "worse" or "cannot tell" for both rows.
 
 # %%
-tables.results_table(compared(("cac both ways", "cac"), ("cac unfiltered", "cac")))
+tables.results_table(
+    compared(("cac both ways", "cac"), ("cac unfiltered", "cac"))
+)
 
 # %% [markdown]
 # Read the verdicts. If a row says that it cannot tell, the published ablation need not be wrong. It
@@ -550,7 +592,8 @@ tables.results_table(compared(("cac both ways", "cac"), ("cac unfiltered", "cac"
 # What we want to see is whether features and labels come to depend less on the crop.
 
 # %% tags=["nbval-ignore-output"]
-short = replace(profile, train_unlabelled=replace(train, steps=min(300, train.steps)))
+short = replace(profile,
+                train_unlabelled=replace(train, steps=min(300, train.steps)))
 control = replace(options, weight=0.0)
 runs = {
     "crops alone, short": semi_supervised.learn(short, seed, control),
@@ -563,7 +606,8 @@ trained |= {name: resolve(run, device) for name, run in runs.items()}
 # %%
 @torch.inference_mode()
 def cosines(network: nn.Module) -> dict[str, float]:
-    """Mean cosines of decoder features: one cell in two crops, and pairs of other cells."""
+    """Mean cosines of decoder features: one cell in two crops, and pairs of
+    other cells."""
     place, stride = next(network.parameters()).device, network.stride
     maps = []
     for crops in pair:
@@ -618,8 +662,8 @@ figure = plots.curves(
 )
 plots.show(
     figure,
-    alt="Two curves over the steps of the short training: the loss on the labelled crops "
-    "and the weighted contrast of the unlabelled ones.",
+    alt="Two curves over the steps of the short training: the loss on the "
+    "labelled crops and the weighted contrast of the unlabelled ones.",
 )
 
 # %% [markdown]
@@ -635,7 +679,8 @@ plots.show(
 
 # %% tags=["nbval-check-output"]
 generator = torch.Generator().manual_seed(14)
-vectors = nn.functional.normalize(torch.randn(1000, 16, generator=generator), dim=1)
+vectors = nn.functional.normalize(torch.randn(1000, 16, generator=generator),
+                                  dim=1)
 ids = torch.randint(0, 5, (1000,), generator=generator)
 anchors = vectors[:300].clone().requires_grad_()
 found = []
@@ -646,7 +691,8 @@ for chunk in (300, 50):
     )
     found.append((losses, torch.autograd.grad(losses.sum(), anchors)[0]))
 for name, whole, pieces in zip(("losses", "gradients"), *found, strict=True):
-    print(f"{name} in pieces are the same:", torch.allclose(whole, pieces, atol=1e-5))
+    print(f"{name} in pieces are the same:",
+          torch.allclose(whole, pieces, atol=1e-5))
 
 # %% [markdown]
 # ## Other people's numbers
@@ -695,14 +741,13 @@ tables.results_table([row for row in rows if row["encoder"] == "ResNet-50"])
 variants, lines = studies.STUDIES["voc unlabelled"], []
 wanted = ("100 supervised", "100 longer", "100 fixmatch", "100 cac")
 try:
-    photographs = studies.read("voc unlabelled", recipes.load("laptop", "voc"))
+    photographs = studies.read("voc unlabelled",
+                               recipes.load("laptop", "voc"))
     print(photographs.mark)
-    lines = [
-        {"100 masks": variants[row["arm"]].text + photographs.sign,
-         "seed": str(row["seed"]),
-         "VOC mIoU (%)": f"{row['test']:.1f}", "minutes": f"{row['minutes']:.0f}"}
-        for row in photographs.rows if row["arm"] in wanted
-    ]
+    lines = [{"100 masks": variants[row["arm"]].text + photographs.sign,
+              "seed": str(row["seed"]), "VOC mIoU (%)": f"{row['test']:.1f}",
+              "minutes": f"{row['minutes']:.0f}"}
+             for row in photographs.rows if row["arm"] in wanted]
 except FileNotFoundError as missing:
     print(missing)
 tables.results_table(lines or [{"100 masks": "not run yet"}])
@@ -724,13 +769,15 @@ tables.results_table(lines or [{"100 masks": "not run yet"}])
 
 # %% tags=["exercise"]
 def misfit(shift: int, stride: int) -> int:
-    """Pixels between a cell's centre in one crop and the nearest centre in the other."""
+    """Pixels between a cell's centre in one crop and the nearest centre in
+    the other."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 with checks.exercise("14.1"):
-    for shift, stride, expected in ((8, 4, 0), (2, 4, 2), (7, 8, 1), (13, 8, 3)):
+    for shift, stride, expected in ((8, 4, 0), (2, 4, 2), (7, 8, 1),
+                                    (13, 8, 3)):
         checks.same(misfit(shift, stride), expected)
 
 # %% [markdown]
@@ -770,19 +817,22 @@ with checks.exercise("14.2"):
 # [A solution](solutions/14_context_aware_consistency.ipynb)
 
 # %% tags=["exercise"]
-def matrix_gigabytes(pictures: int, side: int, stride: int, shared: float) -> float:
+def matrix_gigabytes(pictures: int, side: int, stride: int,
+                     shared: float) -> float:
     """One matrix of similarities in single precision, 10^9 bytes."""
     raise NotImplementedError("your turn")
 
 
 def rows_below(limit: float, pictures: int, side: int, stride: int) -> int:
-    """Anchors at a time whose similarities with all negatives take at most ``limit`` GB."""
+    """Anchors at a time whose similarities with all negatives take at most
+    ``limit`` GB."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 with checks.exercise("14.3"):
-    for shape, expected in {(4, 720, 8, 0.5): 4.19904, (8, 320, 8, 0.5): 0.65536}.items():
+    for shape, expected in {(4, 720, 8, 0.5): 4.19904,
+                            (8, 320, 8, 0.5): 0.65536}.items():
         checks.same(matrix_gigabytes(*shape), expected)
     checks.same(rows_below(0.5, 4, 720, 8), 1929)
 

@@ -63,7 +63,8 @@ profile = chapter.begin("15_error_localization", profile, device)
 
 # %%
 ARMS = {
-    "supervised": "masks alone", "longer": "masks alone, longer", "fixmatch": "FixMatch",
+    "supervised": "masks alone",
+    "longer": "masks alone, longer", "fixmatch": "FixMatch",
     "eln": "ELN", "eln all pixels": "ELN, every pixel trusted",
     "eln unheld": "ELN, not held back",
 }
@@ -75,7 +76,8 @@ sign = next(iter(together.values())).sign  # the same for both
 for study, found in together.items():
     print(f"{study}:", found.mark)
     for arm in ARMS.keys() & studies.STUDIES[study].keys():
-        scores[arm] = dict(zip(found.seeds(arm), found.scores(arm), strict=True))
+        scores[arm] = dict(zip(found.seeds(arm), found.scores(arm),
+                               strict=True))
 levels = {  # an interval of two seeds would fill the page
     text + sign: list(scores[arm].values())
     for arm, text in ARMS.items() if len(scores.get(arm, ())) > 2
@@ -87,24 +89,26 @@ print("seeds:", {
 # %%
 plots.show(
     plots.dots_with_intervals(levels, "mIoU on the test pictures (%)"),
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training "
-    "on masks alone, of masks alone for longer, of FixMatch, and of ELN with and without "
-    "its two ideas, as far as they were run.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU "
+    "of training on masks alone, of masks alone for longer, of FixMatch, "
+    "and of ELN with and without its two ideas, as far as they were run.",
 )
 
 
 # %%
 def compared(one: str, other: str) -> list[dict[str, str]]:
-    """The difference of two arms in test mIoU, paired by seed: a line, or none."""
+    """The difference of two arms, paired by seed: a line, or none."""
     seeds = sorted(scores.get(one, {}).keys() & scores.get(other, {}).keys())
     if len(seeds) < 2:
         return []
     found = paired_interval(
         *([scores[arm][s] for s in seeds] for arm in (one, other))
     )
+    pair = f"{ARMS[one]} − {ARMS[other]}{sign}"
     return [{
-        "difference in test mIoU (points)": f"{ARMS[one]} − {ARMS[other]}{sign}",
-        "mean": f"{found.mean:+.1f}", "interval": f"{found.low:+.1f} to {found.high:+.1f}",
+        "difference in test mIoU (points)": pair,
+        "mean": f"{found.mean:+.1f}",
+        "interval": f"{found.low:+.1f} to {found.high:+.1f}",
         "seeds": str(found.count), "verdict": found.verdict,
     }]
 
@@ -114,7 +118,9 @@ pairs = (
     ("eln", "eln unheld")
 )
 lines = [line for pair in pairs for line in compared(*pair)]
-tables.results_table(lines or [{"difference in test mIoU (points)": "not run yet"}])
+tables.results_table(
+    lines or [{"difference in test mIoU (points)": "not run yet"}]
+)
 
 # %%
 both = sorted(scores["eln"].keys() & scores["longer"].keys())
@@ -156,9 +162,13 @@ def beliefs(
     for numbers in torch.arange(len(images)).split(50):
         part = images.part(numbers.tolist())
         p = method(part.images.to(place)).softmax(dim=1)
-        entropy = -(p * p.clamp(min=1e-12).log()).sum(dim=1) / np.log(p.shape[1])
+        entropy = (
+            -(p * p.clamp(min=1e-12).log()).sum(dim=1) / np.log(p.shape[1])
+        )
         found.append([p.argmax(dim=1), p.amax(dim=1), entropy])
-    return tuple(torch.cat(maps).cpu().numpy() for maps in zip(*found, strict=True))
+    return tuple(
+        torch.cat(maps).cpu().numpy() for maps in zip(*found, strict=True)
+    )
 
 
 # %%
@@ -167,11 +177,13 @@ wrong = (labels != truth) & known
 rows = []
 for low, high in ((0.0, 0.6), (0.6, 0.9), (0.9, 0.99), (0.99, 1.01)):
     here = known & (confidence >= low) & (confidence < high)
+    caught = (here & wrong).sum() / wrong.sum()
     rows.append({
         "confidence": f"{low:g} to {min(high, 1):g}",
         "of all pixels (%)": f"{100 * here.sum() / known.sum():.1f}",
-        "of all errors (%)": f"{100 * (here & wrong).sum() / wrong.sum():.1f}",
-        "wrong among these (%)": f"{100 * wrong[here].mean():.1f}" if here.any() else "–",
+        "of all errors (%)": f"{100 * caught:.1f}",
+        "wrong among these (%)":
+            f"{100 * wrong[here].mean():.1f}" if here.any() else "–",
     })
 tables.results_table(rows)
 
@@ -181,17 +193,17 @@ chosen = np.argsort(-sure_and_wrong.mean(axis=(1, 2)), kind="stable")[:4]
 figure = plots.gallery(
     {
         "picture": looked_at.take(chosen).images.numpy(),
-        "truth": truth[chosen],
-        "prediction": labels[chosen].astype(np.uint8), "confidence": confidence[chosen],
+        "truth": truth[chosen], "prediction": labels[chosen].astype(np.uint8),
+        "confidence": confidence[chosen],
         "sure and wrong": sure_and_wrong[chosen],
-    },
-    data.classes,
+    }, data.classes,
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures with their hidden truth, the supervised model's "
-    "prediction, its confidence, dark for 0 and yellow for 1, and a map that is light "
-    "where it is at least 0.9 sure and yet wrong: whole objects light up.",
+    alt="Four unlabelled pictures with their hidden truth, the supervised "
+    "model's prediction, its confidence, dark for 0 and yellow for 1, and "
+    "a map that is light where it is at least 0.9 sure and yet wrong: "
+    "whole objects light up.",
 )
 
 # %% [markdown]
@@ -236,10 +248,13 @@ plots.show(
 # wrong ones few, so the wrong ones get the weight that makes both kinds count the same.
 
 # %% tags=["inline:semiseg_lib.methods.eln.method.error_loss"]
-def error_loss(right: Tensor, labels: Tensor, masks: Tensor, balance: float) -> Tensor:
-    """Binary cross-entropy of "the label is right here"; wrong ones as heavy as right ones.
+def error_loss(right: Tensor, labels: Tensor, masks: Tensor,
+               balance: float) -> Tensor:
+    """Binary cross-entropy of "the label is right here"; wrong ones as heavy
+    as right ones.
 
-    ``balance`` bounds the weight of a wrong pixel: it lies between 1 / balance and balance.
+    ``balance`` bounds the weight of a wrong pixel: it lies between 1 /
+    balance and balance.
     """
     known, hit = masks != VOID, labels == masks
     misses = (known & ~hit).sum()
@@ -273,16 +288,19 @@ place = next(start.method.parameters()).device
 with torch.no_grad():
     judged = start.method(labelled.images.to(place)).argmax(dim=1).cpu()
 unsaid = torch.zeros(judged.shape)  # g says 1/2 everywhere
-careless = labelled.masks.where(labelled.masks != VOID, 254)  # never predicted
-for name, masks in (("void left out", labelled.masks), ("void is wrong", careless)):
+# never predicted
+careless = labelled.masks.where(labelled.masks != VOID, 254)
+for name, masks in (("void left out", labelled.masks),
+                    ("void is wrong", careless)):
     misses = int(((judged != masks) & (masks != VOID)).sum())
-    print(f"{name}: {misses:5} wrong pixels, "
-          f"loss {float(error_loss(unsaid, judged, masks, options.balance)):.3f}")
+    print(f"{name}: {misses:5} wrong pixels, loss "
+          f"{float(error_loss(unsaid, judged, masks, options.balance)):.3f}")
 
 # %% tags=["nbval-check-output"]
 here = torch.full((1, 4, 4), 0.0)
 seen = torch.arange(16).view(1, 4, 4) % 3
-for name, masks in (("no wrong pixel ", seen), ("no right pixel ", (seen + 1) % 3),
+for name, masks in (("no wrong pixel ", seen),
+                    ("no right pixel ", (seen + 1) % 3),
                     ("no known pixel ", torch.full_like(seen, VOID))):
     print(f"{name} loss {float(error_loss(here, seen, masks, 100.0)):.4f}")
 
@@ -322,7 +340,8 @@ print(f"on labelled pictures:   {100 * labelled_errors:4.1f} %")
 
 # %% tags=["inline:semiseg_lib.methods.eln.method.held_at"]
 def held_at(ratio: float, loss: Tensor, main: Tensor) -> Tensor:
-    """An auxiliary decoder's loss while it is at least ``ratio`` times the main one's."""
+    """An auxiliary decoder's loss while it is at least ``ratio`` times the
+    main one's."""
     return torch.where(loss.detach() >= ratio * main.detach(), loss, 0.0)
 
 
@@ -343,7 +362,8 @@ learnt = [p for one in decoders.values() for p in one.parameters()]
 optimizer = torch.optim.AdamW(learnt, lr=train.lr)
 
 # %%
-losses, misses = [], []  # of every step: the main decoder's, then those of the three
+# of every step: the main decoder's, then those of the three
+losses, misses = [], []
 for step in range(120):
     part = loader.batch(step).labelled
     with torch.no_grad():
@@ -352,14 +372,15 @@ for step in range(120):
     logits = [main, *(one.decode(scales) for one in decoders.values())]
     found = [cross_entropy(one, part.masks) for one in logits]
     optimizer.zero_grad()
-    sum(held_at(k, one, found[0]) for k, one in zip(ratios.values(), found[1:],
-                                                    strict=True)).backward()
+    sum(held_at(k, one, found[0])
+        for k, one in zip(ratios.values(), found[1:], strict=True)).backward()
     optimizer.step()
     said = torch.stack(
         [enlarge(one, part.masks.shape[-2:]).argmax(dim=1) for one in logits]
     )
     losses.append([one.item() for one in found])
-    misses.append((said != part.masks)[:, part.masks != VOID].float().mean(dim=1).tolist())
+    misses.append((said != part.masks)[:, part.masks != VOID].float()
+                  .mean(dim=1).tolist())
 
 # %%
 tens = np.array(losses).reshape(12, 10, 4).mean(axis=1)  # of every ten steps
@@ -368,15 +389,17 @@ curves = {
     for k, name in enumerate(ratios)
 }
 plots.show(
-    plots.curves(curves, "training step", "loss over the main decoder's", True),
-    alt="Three falling curves over the training steps on a logarithmic axis, each the "
-    "loss of a decoder over that of the main one. They fall together; the one that is "
-    "held at 30 levels off first, the one that is held at 10 later, and the free one goes "
-    "on falling.",
+    plots.curves(curves, "training step", "loss over the main decoder's",
+                 True),
+    alt="Three falling curves over the training steps on a logarithmic axis, "
+    "each the loss of a decoder over that of the main one. They fall "
+    "together; the one that is held at 30 levels off first, the one that "
+    "is held at 10 later, and the free one goes on falling.",
 )
 late = 100 * np.mean(misses[-20:], axis=0)
 tables.results_table([
-    {"decoder": name, "wrong pixels of the labelled views (%)": f"{share:.1f}"}
+    {"decoder": name,
+     "wrong pixels of the labelled views (%)": f"{share:.1f}"}
     for name, share in zip(("main", *ratios), late, strict=True)
 ])
 
@@ -425,10 +448,12 @@ tables.results_table([
 # longest of this chapter.
 
 # %% tags=["nbval-ignore-output"]
-short = replace(profile, train_unlabelled=replace(train, steps=min(train.steps, 400)))
+short = replace(profile,
+                train_unlabelled=replace(train, steps=min(train.steps, 400)))
 trained = resolve(semi_supervised.learn(short, seed, options), device)
 method = trained.method.eval()
-print("training took", f"{trained.record['seconds']:.0f} s on the machine that ran it")
+print("training took",
+      f"{trained.record['seconds']:.0f} s on the machine that ran it")
 
 # %%
 terms = {
@@ -445,15 +470,16 @@ first = options.unlabelled_from * short.train_unlabelled.steps
 print(f"unlabelled pictures from step {first:.0f}")
 plots.show(
     plots.curves(histories, "training step", "loss (logarithmic)", True),
-    alt="Curves over the training steps on a logarithmic axis: the loss on the masks; "
-    "that of the auxiliary decoders, counted only while they learn; that of the error "
-    "network, the largest, which falls slowly; and from the third phase on that of the "
-    "unlabelled pictures.",
+    alt="Curves over the training steps on a logarithmic axis: the loss on "
+    "the masks; that of the auxiliary decoders, counted only while they "
+    "learn; that of the error network, the largest, which falls slowly; "
+    "and from the third phase on that of the unlabelled pictures.",
 )
 
 # %%
 def standing(steps: int = 20) -> list[dict[str, str]]:
-    """Each decoder's loss and errors on labelled views, at the end of the training."""
+    """Each decoder's loss and errors on labelled views, at the end of the
+    training."""
     place = next(method.parameters()).device
     decoders, rows = (method.network, *method.auxiliary), []
     for step in range(steps):
@@ -469,12 +495,15 @@ def standing(steps: int = 20) -> list[dict[str, str]]:
             for one, missed in zip(logits, wrong, strict=True)
         ])
     means = np.mean(rows, axis=0)
-    names = ("main", *(f"auxiliary, K = {ratio:g}" for ratio in options.ratios))
-    return [{"decoder": name, "loss over the main one's": f"{loss / means[0][0]:.1f}",
+    names = ("main",
+             *(f"auxiliary, K = {ratio:g}" for ratio in options.ratios))
+    return [{"decoder": name,
+             "loss over the main one's": f"{loss / means[0][0]:.1f}",
              "wrong pixels (%)": f"{100 * misses:.1f}"}
             for name, (loss, misses) in zip(names, means, strict=True)]
 
 
+# %%
 tables.results_table(standing())
 
 
@@ -491,8 +520,8 @@ with torch.inference_mode():
         method.error_map(looked_at.part(some.tolist()).images.to(place)).cpu()
         for some in torch.arange(len(looked_at)).split(50)
     ]).numpy()
-print(f"mIoU of the labels of the unlabelled pictures: {scored(labels):.1f} before, "
-      f"{scored(judged_labels):.1f} after")
+print(f"mIoU of the labels of the unlabelled pictures: {scored(labels):.1f} "
+      f"before, {scored(judged_labels):.1f} after")
 
 # %%
 missed = (judged_labels != truth) & known
@@ -512,10 +541,10 @@ figure = plots.gallery(
 )
 plots.show(
     figure,
-    alt="Four unlabelled pictures with many errors: hidden truth, predicted label, where "
-    "it is wrong, the error map, bright where an error is suspected, one minus the "
-    "confidence, and the labels that are kept, void elsewhere. The map's bands are "
-    "broader than the lines of doubt.",
+    alt="Four unlabelled pictures with many errors: hidden truth, predicted "
+    "label, where it is wrong, the error map, bright where an error is "
+    "suspected, one minus the confidence, and the labels that are kept, "
+    "void elsewhere. The map's bands are broader than the lines of doubt.",
 )
 
 # %% [markdown]
@@ -540,43 +569,55 @@ plots.show(
 # It can know all that confidence knows, and more. Does it win?
 
 # %%
-detectors = {"error map": 1 - right, "1 − confidence": 1 - sureness, "entropy": entropy,
+detectors = {"error map": 1 - right,
+             "1 − confidence": 1 - sureness, "entropy": entropy,
              "both, averaged": (1 - right) + (1 - sureness)}
 target = missed[known]
 print(f"wrong pixels: {100 * target.mean():.1f} %")
-ranked = {name: roc_auc_score(target, score[known]) for name, score in detectors.items()}
+ranked = {name: roc_auc_score(target, score[known])
+          for name, score in detectors.items()}
+precise = {name: average_precision_score(target, score[known])
+           for name, score in detectors.items()}
 tables.results_table([
     {"detector": name, "AUROC": f"{ranked[name]:.3f}",
-     "average precision": f"{average_precision_score(target, score[known]):.3f}"}
-    for name, score in detectors.items()
+     "average precision": f"{precise[name]:.3f}"}
+    for name in detectors
 ])
 
 # %%
 def by_picture(score: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Average precision in each picture, (N,); NaN where these pixels hold no error."""
+    """Average precision in each picture, (N,); NaN without an error."""
     found = np.full(len(score), np.nan)
-    for number, (where, errors) in enumerate(zip(among, missed & among, strict=True)):
+    for number, (where, errors) in enumerate(
+        zip(among, missed & among, strict=True)
+    ):
         if errors.any():
-            found[number] = average_precision_score(errors[where], score[number][where])
+            found[number] = average_precision_score(
+                errors[where], score[number][where]
+            )
     return found
 
 
+# %%
 lines = []
 for name, among in (
     ("all pixels", known),
     ("confidence at least 0.9", known & (sureness >= 0.9))
 ):
-    pair = [by_picture(detectors[one], among) for one in ("error map", "1 − confidence")]
+    pair = [by_picture(detectors[one], among)
+            for one in ("error map", "1 − confidence")]
     both = np.isfinite(pair[0])
     if both.sum() > 1:
         found = paired_interval(pair[0][both], pair[1][both])
         lines.append({
-            "error map − confidence, average precision": name, "pictures": str(found.count),
-            "mean": f"{found.mean:+.3f}",
+            "error map − confidence, average precision": name,
+            "pictures": str(found.count), "mean": f"{found.mean:+.3f}",
             "interval": f"{found.low:+.3f} to {found.high:+.3f}",
             "the error map is": found.verdict,
         })
-tables.results_table(lines or [{"error map − confidence, average precision": "no errors"}])
+tables.results_table(
+    lines or [{"error map − confidence, average precision": "no errors"}]
+)
 
 # %% [markdown]
 # The first line asks about all errors, the second only about those that no confidence threshold
@@ -663,9 +704,11 @@ widgets.ErrorMapExplorer(
 def pixel_contrast(
     anchors: Tensor, others: Tensor, labels: Tensor, temperature: float
 ) -> Tensor:
-    """Mean over anchors of -log(P / (P + Q)); 0 if there is none. Void is left out.
+    """Mean over anchors of -log(P / (P + Q)); 0 if there is none. Void is
+    left out.
 
-    ``anchors`` and ``others`` are unit vectors (N, D) of the same N cells; ``labels`` (N,).
+    ``anchors`` and ``others`` are unit vectors (N, D) of the same N cells;
+    ``labels`` (N,).
     """
     cosines = (anchors @ others.T).float() / temperature
     known = labels != VOID
@@ -674,14 +717,17 @@ def pixel_contrast(
     of_same, of_all = (
         (cosines - 1e9 * ~kind).logsumexp(dim=1) for kind in (same, known)
     )
-    return (of_all - of_same).where(counts, 0).sum() / counts.sum().clamp(min=1)
+    return (
+        (of_all - of_same).where(counts, 0).sum() / counts.sum().clamp(min=1)
+    )
 
 
 # %%
 def one_a_class(
     anchors: Tensor, others: Tensor, labels: Tensor, temperature: float
 ) -> Tensor:
-    """The published reduction: one logarithm a class, over the number of its pixels."""
+    """The published reduction: one logarithm a class, over the number of its
+    pixels."""
     powers = (anchors @ others.T / temperature).exp()
     total = torch.zeros(())
     for label in labels.unique():
@@ -691,14 +737,17 @@ def one_a_class(
     return total
 
 
+# %%
 noise = torch.Generator().manual_seed(15)
 for cells in (256, 1024, 4096):
     their = torch.randint(0, 4, (cells,), generator=noise)
-    teachers, raw = (torch.randn(cells, 16, generator=noise) for _ in range(2))
+    teachers, raw = (torch.randn(cells, 16, generator=noise)
+                     for _ in range(2))
     norms = []
     for loss in (pixel_contrast, one_a_class):
         students = raw.clone().requires_grad_()
-        unit = [nn.functional.normalize(one, dim=1) for one in (teachers, students)]
+        unit = [nn.functional.normalize(one, dim=1)
+                for one in (teachers, students)]
         loss(*unit, their, 0.5).backward()
         norms.append(float(students.grad.norm()))
     print(f"{cells:4} cells of four classes: the mean's gradient is "
@@ -726,7 +775,9 @@ tables.results_table(published.unlabelled_rows(
 
 # %%
 print("Cityscapes, mIoU in percent on val")
-tables.results_table(published.unlabelled_rows("cityscapes", ("masks alone", "CPS", "ELN")))
+tables.results_table(
+    published.unlabelled_rows("cityscapes", ("masks alone", "CPS", "ELN"))
+)
 
 # %% [markdown]
 # Mind the notes. The released code scores VOC at 505 × 505 pixels: the picture is squashed to a
@@ -758,7 +809,8 @@ tables.results_table(published.unlabelled_rows("cityscapes", ("masks alone", "CP
 
 # %%
 rows = []
-for study, named in (("voc unlabelled", "voc"), ("camvid unlabelled", "camvid")):
+for study, named in (("voc unlabelled", "voc"),
+                     ("camvid unlabelled", "camvid")):
     try:
         found = studies.read(study, recipes.load("laptop", named))
     except FileNotFoundError as missing:
@@ -789,15 +841,16 @@ tables.results_table(rows or [{"dataset": "not run yet"}])
 
 # %% tags=["exercise"]
 def share_of_the_wrong(right: int, wrong: int, balance: float) -> float:
-    """The wrong pixels' part of all weight, 0 .. 1; 0 if there is no pixel."""
+    """The wrong pixels' part of all weight, 0 .. 1; 0 if there is no
+    pixel."""
     raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 with checks.exercise("15.1"):
     for given, expected in (
-        ((90, 10, 100.0), 0.5), ((100, 1, 10.0), 0.0909091), ((50, 0, 100.0), 0.0),
-        ((0, 50, 100.0), 1.0), ((10, 90, 100.0), 0.5),
+        ((90, 10, 100.0), 0.5), ((100, 1, 10.0), 0.0909091),
+        ((50, 0, 100.0), 0.0), ((0, 50, 100.0), 1.0), ((10, 90, 100.0), 0.5),
     ):
         checks.same(share_of_the_wrong(*given), expected)
 
@@ -835,8 +888,10 @@ with checks.exercise("15.2"):
 # [A solution](solutions/15_error_localization.ipynb)
 
 # %% tags=["exercise"]
-def class_by_class(keeps: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Bool like ``keeps``: as many pixels of each predicted class, the surest."""
+def class_by_class(keeps: np.ndarray, labels: np.ndarray,
+                   sure: np.ndarray) -> np.ndarray:
+    """Bool like ``keeps``: as many pixels of each predicted class, the
+    surest."""
     raise NotImplementedError("your turn")
 
 
@@ -846,8 +901,10 @@ tiny = (np.array([1, 0, 0, 1, 0, 0], bool), np.array([0, 0, 0, 1, 1, 1]),
 with checks.exercise("15.3"):
     checks.same(class_by_class(*tiny), np.array([0, 1, 0, 0, 0, 1], bool))
     cheap = class_by_class(kept, judged_labels, sureness)
-    for name, keeps in (("error network", kept), ("confidence, class by class", cheap)):
-        print(f"  {name:<27} {100 * (1 - missed[keeps & known].mean()):.1f} % right")
+    for name, keeps in (("error network", kept),
+                        ("confidence, class by class", cheap)):
+        print(f"  {name:<27} {100 * (1 - missed[keeps & known].mean()):.1f} "
+              "% right")
 
 # %% [markdown]
 # <details><summary>What it says</summary>

@@ -26,7 +26,8 @@
 
 # %% tags=["parameters"]
 profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
-seed = 11  # whose pictures are shown; shares are over all of the profile's seeds
+# whose pictures are shown; shares are over all of the profile's seeds
+seed = 11
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
@@ -60,21 +61,25 @@ profile = chapter.begin("16_marginal_context", profile, device)
 # rows are marked †, and are not mixed with runs of today's code.
 
 # %%
-scores, names = {}, {}  # arm -> seed -> test mIoU in percent; arm -> what it is
+# arm -> seed -> test mIoU in percent; arm -> what it is
+scores, names = {}, {}
 together = studies.read_together(
     ("unlabelled", "context"), recipes.load("laptop")
 )
 for study, records in together.items():
     print(f"{study}:", records.mark)
     for arm, recipe in studies.STUDIES[study].items():
-        found = dict(zip(records.seeds(arm), records.scores(arm), strict=True))
+        found = dict(zip(records.seeds(arm), records.scores(arm),
+                         strict=True))
         if found:
             scores[arm], names[arm] = found, recipe.text + records.sign
 
 
 def recorded(*arms: str) -> dict[str, list[float]]:
-    """Test mIoU in percent of the arms that have records, one value a seed."""
-    return {names[arm]: list(scores[arm].values()) for arm in arms if arm in scores}
+    """Test mIoU in percent of the arms that have records, one value a
+    seed."""
+    return {names[arm]: list(scores[arm].values()) for arm in arms
+            if arm in scores}
 
 
 # %%
@@ -83,15 +88,16 @@ plots.show(
         recorded("supervised", "longer", "fixmatch", "cutmix-s4mc", "s4mc"),
         "mIoU on the test pictures (%)",
     ),
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training "
-    "on masks alone, of masks alone for longer, of FixMatch, and of S4MC in the forms "
-    "that have records.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU "
+    "of training on masks alone, of masks alone for longer, of FixMatch, "
+    "and of S4MC in the forms that have records.",
 )
 
 
 # %%
 def row(one: str, other: str) -> dict:
-    """What one arm has over another: paired by seed, with interval and verdict."""
+    """What one arm has over another: paired by seed, with interval and
+    verdict."""
     seeds = sorted(scores[one].keys() & scores[other].keys())
     line = {"trained with": names[one], "compared with": names[other],
             "seeds": str(len(seeds))}
@@ -111,8 +117,8 @@ def differences(*pairs: tuple[str, str]) -> tables.Table:
     return tables.results_table(rows or [{"trained with": "no records yet"}])
 
 
-differences(("s4mc", "longer"), ("cutmix-s4mc", "longer"), ("s4mc", "fixmatch"),
-            ("s4mc", "s4mc unrefined"))
+differences(("s4mc", "longer"), ("cutmix-s4mc", "longer"),
+            ("s4mc", "fixmatch"), ("s4mc", "s4mc unrefined"))
 
 # %%
 fair = scores["s4mc"].keys() & scores["longer"].keys()
@@ -152,7 +158,8 @@ masks = data.labelled.masks.long()
 
 
 def expected(masks: Tensor, **options) -> Tensor:
-    """E, (C,): how often a neighbour of a pixel of a class has the class, too."""
+    """E, (C,): how often a neighbour of a pixel of a class has the class,
+    too."""
     same, pairs = s4mc.agreement(masks, len(data.classes), **options)
     return same / pairs
 
@@ -162,10 +169,9 @@ counted = {
     "void is another class": expected(masks),
     "the same, 8 neighbours": expected(masks, count=8),
 }
-tables.results_table([
-    {"class": name, **{how: f"{share[c]:.3f}" for how, share in counted.items()}}
-    for c, name in enumerate(data.classes)
-])
+tables.results_table([{"class": name, **{how: f"{share[c]:.3f}"
+                                         for how, share in counted.items()}}
+                      for c, name in enumerate(data.classes)])
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -186,7 +192,8 @@ tables.results_table([
 for dataset in ("voc", "cityscapes"):
     recipe = published.recipe("s4mc", dataset)
     (line,) = (one for one in recipe if "expectation" in one.setting)
-    print(f"{dataset}, published: {line.published} ({published.SOURCES[line.source]})")
+    print(f"{dataset}, published: {line.published} "
+          f"({published.SOURCES[line.source]})")
 
 try:
     train_images = Data(DataConfig("voc"), seed).candidates
@@ -195,7 +202,8 @@ try:
         mask = torch.from_numpy(train_images.sample(i).mask).long()
         totals = totals + torch.stack(s4mc.agreement(mask[None], 21))
     share = (totals[0] / totals[1])[totals[1] > 0]
-    print(f"VOC, {share.numel()} classes: E from {share.min():.3f} to {share.max():.3f}")
+    print(f"VOC, {share.numel()} classes: E from {share.min():.3f} to "
+          f"{share.max():.3f}")
 except FileNotFoundError:
     print("no photographs here: see chapter 09 for how to get them")
 
@@ -243,14 +251,16 @@ except FileNotFoundError:
 
 # %% tags=["inline", "inline:semiseg_lib.methods.s4mc.method.refine"]
 def refine(
-    probabilities: Tensor, expectation: Tensor, count: int = 4, support: int = 1,
-    beta: float = BETA,
+    probabilities: Tensor, expectation: Tensor, count: int = 4,
+    support: int = 1, beta: float = BETA,
 ) -> Tensor:
-    """Probabilities (B, C, H, W) that the pixel or a supporting neighbour has the class."""
+    """Probabilities (B, C, H, W) that the pixel or a supporting neighbour has
+    the class."""
     expected = expectation.to(probabilities).view(-1, 1, 1)
     beside = neighbours(probabilities, count)
+    # much faster than sorting
     for believed in (
-        beside.amax(dim=0, keepdim=True) if support == 1  # much faster than sorting
+        beside.amax(dim=0, keepdim=True) if support == 1
         else beside.topk(support, dim=0).values
     ):
         joint = probabilities * torch.maximum(believed, expected)
@@ -270,7 +280,8 @@ for name, pixels in {"inside, one sure neighbour": strip(0.80, 0.60, 0.90),
                      "at the outline": strip(0.95, 0.80, 0.05)}.items():
     after = refine(pixels, E, beta=1.0)
     shown = [round(float(value), 2) for value in after[0, :, 0, 1]]
-    print(f"{name:<27} refined {shown}  margin {float(s4mc.indicator(pixels)[0, 0, 1]):.2f} -> "
+    print(f"{name:<27} refined {shown}  margin "
+          f"{float(s4mc.indicator(pixels)[0, 0, 1]):.2f} -> "
           f"{float(s4mc.indicator(after)[0, 0, 1]):.2f}")
 
 # %% [markdown]
@@ -286,7 +297,8 @@ for n in (0.9, 0.78, 0.5):
     both = max(p * n, p * 0.95)
     table = {"both": both, "pixel only": p - both, "neighbour only": n - both,
              "neither": 1 - p - n + both}
-    print(f"n = {n:.2f}:", ", ".join(f"{key} {value:+.2f}" for key, value in table.items()),
+    print(f"n = {n:.2f}:",
+          ", ".join(f"{key} {value:+.2f}" for key, value in table.items()),
           f"  refined {p + n - both:.2f}")
 
 # %% [markdown]
@@ -316,7 +328,8 @@ KINDS = ("margin", "confidence", "entropy")
 
 
 def beliefs(s: int, method) -> Tensor:
-    """A model's probabilities on a seed's unlabelled pictures, (N, C, H, W)."""
+    """A model's probabilities on a seed's unlabelled pictures, (N, C, H,
+    W)."""
     images = data_of[s].unlabelled.without_boxes().take(ENOUGH)
     logits = predict_logits(method, images).float()
     return enlarge(logits, images.images.shape[-2:]).softmax(dim=1)
@@ -341,7 +354,8 @@ print("probabilities:", tuple(maps.shape))
 
 
 def dropped_share(kind: str, asked: float) -> float:
-    """What is dropped when the threshold was to drop the share ``asked``, in percent."""
+    """What is dropped when the threshold was to drop the share ``asked``, in
+    percent."""
     everywhere = torch.ones_like(plain[kind], dtype=torch.bool)
     least = s4mc.threshold(plain[kind], everywhere, asked)
     return 100 * float((after[kind] <= least).float().mean())
@@ -351,11 +365,11 @@ tables.results_table([
     {
         "all in %": kind,
         "falls": 100 * float((after[kind] < plain[kind]).float().mean()),
-        "falls if E = 1": 100 * float((agreeing[kind] < plain[kind]).float().mean()),
+        "falls if E = 1": 100
+        * float((agreeing[kind] < plain[kind]).float().mean()),
         **{f"dropped where {asked:.0%} was asked": dropped_share(kind, asked)
            for asked in (0.4, 0.2, 0.1)},
-    }
-    for kind in KINDS
+    } for kind in KINDS
 ])
 
 # %% [markdown]
@@ -371,7 +385,8 @@ tables.results_table([
 
 # %%
 def truth_of(s: int) -> Tensor:
-    """The hidden masks of the same pictures, (N, H, W); for measuring only."""
+    """The hidden masks of the same pictures, (N, H, W); for measuring
+    only."""
     hidden = np.asarray(data_of[s].unlabelled_truth)
     return torch.from_numpy(hidden[ENOUGH]).long()
 
@@ -382,7 +397,8 @@ right = (maps.argmax(dim=1) == truth) & known
 
 
 def fates(kind: str, asked: float) -> dict[str, Tensor]:
-    """Which pixels are kept before and after refinement, added and lost, bool (N, H, W)."""
+    """Which pixels are kept before and after refinement, added and lost, bool
+    (N, H, W)."""
     least = s4mc.threshold(plain[kind], torch.ones_like(known), asked)
     before, now = plain[kind] > least, after[kind] > least
     return {"kept before": before, "kept after": now,
@@ -391,10 +407,12 @@ def fates(kind: str, asked: float) -> dict[str, Tensor]:
 
 # %%
 def share_of(where: Tensor) -> str:
-    """How many pixels these are, and how many of them are right; void is left out."""
+    """How many pixels these are, and how many of them are right; void is left
+    out."""
     where = where & known
     count = where.sum()
-    accuracy = f"{100 * float((right & where).sum() / count):.1f}" if count else "–"
+    accuracy = (f"{100 * float((right & where).sum() / count):.1f}" if count
+                else "–")
     return f"{100 * float(count / known.sum()):.1f} ({accuracy})"
 
 
@@ -422,17 +440,18 @@ figure = plots.gallery(
     {
         "picture": data.unlabelled.take(shown).images.numpy(),
         "label": label[shown].numpy(),
-        "margin": plain["margin"][shown].numpy(), "refined": after["margin"][shown].numpy(),
-        "lost": chosen["lost"][shown].numpy(), "added": chosen["added"][shown].numpy(),
-    },
-    data.classes,
+        "margin": plain["margin"][shown].numpy(),
+        "refined": after["margin"][shown].numpy(),
+        "lost": chosen["lost"][shown].numpy(),
+        "added": chosen["added"][shown].numpy(),
+    }, data.classes,
 )
 plots.show(
     figure,
-    alt="Unlabelled pictures with the teacher's label, its margin before and after "
-    "refinement, and maps of the pixels that refinement takes away and of those that it "
-    "adds. The lost pixels lie along outlines, in lines; the added ones are few and "
-    "scattered.",
+    alt="Unlabelled pictures with the teacher's label, its margin before and "
+    "after refinement, and maps of the pixels that refinement takes away "
+    "and of those that it adds. The lost pixels lie along outlines, in "
+    "lines; the added ones are few and scattered.",
 )
 
 # %% [markdown]
@@ -447,7 +466,8 @@ plots.show(
 
 # %%
 def gain_at_equal_count(s: int, kind: str, asked: float) -> float:
-    """Points by which the pixels kept after refinement are right more often than others."""
+    """Points by which the pixels kept after refinement are right more often
+    than others."""
     plain, after = (all_kinds[kind] for all_kinds in sure_of[s])
     known = truth_of(s) != VOID
     kept = (after > s4mc.threshold(plain, known, asked)) & known
@@ -480,9 +500,10 @@ plots.show(
     plots.paired_differences(
         gains, "right of the kept: refined − as many unrefined (points)"
     ),
-    alt="Paired differences of the accuracy of kept pixels, one row for each indicator "
-    "and each share: refined minus an unrefined threshold that keeps as many pixels, a "
-    "mark a seed, with intervals about a zero line.",
+    alt="Paired differences of the accuracy of kept pixels, one row for each "
+    "indicator and each share: refined minus an unrefined threshold that "
+    "keeps as many pixels, a mark a seed, with intervals about a zero "
+    "line.",
 )
 
 # %% [markdown]
@@ -539,16 +560,16 @@ figure = plots.curves(
     {
         "asked": list(zip(100 * progress, 100 * asked, strict=True)),
         **{kind: [(100 * t, dropped_share(kind, float(share)))
-                  for t, share in zip(progress, asked, strict=True)] for kind in KINDS},
-    },
-    "progress of the training (%)", "pixels dropped (%)",
+                  for t, share in zip(progress, asked, strict=True)]
+           for kind in KINDS},
+    }, "progress of the training (%)", "pixels dropped (%)",
 )
 plots.show(
     figure,
-    alt="Four curves over the progress of the training: the share of pixels that is asked "
-    "to be dropped, a straight line from forty percent to nothing, and the share that is "
-    "dropped by margin, confidence and entropy after refinement, which lie above or below "
-    "it.",
+    alt="Four curves over the progress of the training: the share of pixels "
+    "that is asked to be dropped, a straight line from forty percent to "
+    "nothing, and the share that is dropped by margin, confidence and "
+    "entropy after refinement, which lie above or below it.",
 )
 
 # %% [markdown]
@@ -592,11 +613,13 @@ batch = loader.batch(step=0)
 torch.manual_seed(seed)
 method = methods.build(options, profile.model, len(data.classes)).train()
 method.load_start([start[seed].method])
-losses = method.losses(batch, progress=0.0)  # it counts what the masks' neighbours agree on
+# it counts what the masks' neighbours agree on
+losses = method.losses(batch, progress=0.0)
 view = method.student_part(
     batch.unlabelled, 0.0, np.random.default_rng(batch.seed)
 )
-print("E, counted in one batch:", [round(float(e), 3) for e in method.expectation()])
+print("E, counted in one batch:",
+      [round(float(e), 3) for e in method.expectation()])
 dropped = float((view.masks == VOID).float().mean())
 print(f"asked to drop {options.drop:.0%}, dropped {dropped:.0%}")
 
@@ -634,7 +657,8 @@ print("unlabelled term equal:",
 # by the kept ones (a mean), or by $|K|^2/|\Omega|$ (S4MC)?
 
 # %% tags=["nbval-check-output"]
-flat = torch.zeros(1, 2, 10, 10, requires_grad=True)  # a student that knows nothing
+# a student that knows nothing
+flat = torch.zeros(1, 2, 10, 10, requires_grad=True)
 for count in (100, 50, 10):
     target = torch.full((1, 100), VOID)
     target[0, :count] = 1
@@ -642,10 +666,11 @@ for count in (100, 50, 10):
         flat, target.view(1, 10, 10), ignore_index=VOID, reduction="sum")
     pulls = []
     for divisor in (100, count, count**2 / 100):
-        (gradient,) = torch.autograd.grad(total / divisor, flat, retain_graph=True)
+        (gradient,) = torch.autograd.grad(total / divisor, flat,
+                                          retain_graph=True)
         pulls.append(float(gradient.abs().sum()))
-    print(f"{count:3d} of 100 kept, the pull of all together:  FixMatch {pulls[0]:.2f}, "
-          f"mean {pulls[1]:.2f}, S4MC {pulls[2]:.2f}")
+    print(f"{count:3d} of 100 kept, the pull of all together:  FixMatch "
+          f"{pulls[0]:.2f}, mean {pulls[1]:.2f}, S4MC {pulls[2]:.2f}")
 
 # %% [markdown]
 # FixMatch lets few sure pixels whisper. A mean lets them speak at the same volume as many. S4MC's
@@ -669,10 +694,13 @@ print("steps:", steps)
 
 # %%
 maps = beliefs(seed, trained.method)
-plain, after = sureness(maps), sureness(refine(maps, trained.method.expectation()))
+plain, after = sureness(maps), sureness(
+    refine(maps, trained.method.expectation())
+)
 right_before, right = right, (maps.argmax(dim=1) == truth) & known
 tables.results_table([
-    {"teacher": name, "right, all pixels (%)": 100 * float(hits.sum() / known.sum()),
+    {"teacher": name,
+     "right, all pixels (%)": 100 * float(hits.sum() / known.sum()),
      "val mIoU (%)": studies.percent(one.evaluate("val"))}
     for name, hits, one in (("masks alone", right_before, start[seed]),
                             ("S4MC, short", right, trained))
@@ -702,8 +730,8 @@ tables.results_table([
 # %%
 differences(
     ("s4mc", "s4mc unrefined"), ("s4mc unrefined", "s4mc all pixels"),
-    ("s4mc", "s4mc all pixels"),
-    ("s4mc all pixels", "fixmatch all"), ("s4mc", "cutmix-s4mc"), ("s4mc", "fixmatch"),
+    ("s4mc", "s4mc all pixels"), ("s4mc all pixels", "fixmatch all"),
+    ("s4mc", "cutmix-s4mc"), ("s4mc", "fixmatch"),
 )
 
 # %% [markdown]
@@ -730,16 +758,16 @@ differences(
 
 # %%
 variants, rows = studies.STUDIES["voc unlabelled"], []
-wanted = ("100 supervised", "100 longer", "100 fixmatch", "100 s4mc", "100 cutmix-s4mc")
+wanted = ("100 supervised", "100 longer", "100 fixmatch", "100 s4mc",
+          "100 cutmix-s4mc")
 try:
-    photographs = studies.read("voc unlabelled", recipes.load("laptop", "voc"))
+    photographs = studies.read("voc unlabelled",
+                               recipes.load("laptop", "voc"))
     print(photographs.mark)
-    rows = [
-        {"100 masks": variants[line["arm"]].text + photographs.sign,
-         "test mIoU (%)": f"{line['test']:.1f}", "minutes": f"{line['minutes']:.1f}",
-         "seed": str(line["seed"])}
-        for line in photographs.rows if line["arm"] in wanted
-    ]
+    rows = [{"100 masks": variants[line["arm"]].text + photographs.sign,
+             "test mIoU (%)": f"{line['test']:.1f}",
+             "minutes": f"{line['minutes']:.1f}", "seed": str(line["seed"])}
+            for line in photographs.rows if line["arm"] in wanted]
 except FileNotFoundError as missing:
     print(missing)
 tables.results_table(rows or [{"100 masks": "not run yet"}])
@@ -751,9 +779,11 @@ tables.results_table(rows or [{"100 masks": "not run yet"}])
 # [The published recipes](recipes.md) has every value with its source, and all that differs.
 
 # %%
-tables.results_table(published.unlabelled_rows("voc classic", (
-    "masks alone", "CutMix-Seg", "S4MC on CutMix-Seg", "S4MC on FixMatch", "UniMatch 1"
-)))
+tables.results_table(published.unlabelled_rows(
+                         "voc classic", ("masks alone", "CutMix-Seg",
+                                         "S4MC on CutMix-Seg",
+                                         "S4MC on FixMatch", "UniMatch 1")
+                     ))
 
 # %% [markdown]
 # Mind the labels. Between two versions of that README the row "S4MC ψ" became "S4MC + FixMatch"
@@ -769,11 +799,11 @@ tables.results_table(published.unlabelled_rows("voc classic", (
 # - the recorded validation on Cityscapes is of a centre crop, and no program scores a checkpoint.
 
 # %%
-tables.results_table([
-    {"where": entry["where"], "what was found": entry["what"],
-     "how sure": published.SOURCES[entry["source"]]}
-    for entry in published.read()["reproducibility"] if entry["system"] == "S4MC"
-])
+tables.results_table([{"where": entry["where"],
+                       "what was found": entry["what"],
+                       "how sure": published.SOURCES[entry["source"]]}
+                      for entry in published.read()["reproducibility"]
+                      if entry["system"] == "S4MC"])
 
 # %% [markdown]
 # ## Exercises
@@ -818,7 +848,8 @@ with checks.exercise("16.1"):
 # [A solution](solutions/16_marginal_context.ipynb)
 
 # %% tags=["exercise"]
-def kept_pixels(plain: Tensor, after: Tensor, shown: Tensor, dropped: float) -> Tensor:
+def kept_pixels(plain: Tensor, after: Tensor, shown: Tensor,
+                dropped: float) -> Tensor:
     """Which pixels are learnt, bool (B, H, W).
 
     Args:
@@ -836,10 +867,13 @@ window = torch.ones(2, 8, 9, dtype=torch.bool)
 window[0, :3] = window[1, :, 5:] = False
 plain[0, :3] = -1.0  # a padding that would be dropped first
 with checks.exercise("16.2"):
-    for share, counts in {0.0: (45, 40), 0.25: (34, 30), 0.4: (29, 25), 1.0: (0, 0)}.items():
+    for share, counts in {0.0: (45, 40), 0.25: (34, 30), 0.4: (29, 25),
+                          1.0: (0, 0)}.items():
         kept = kept_pixels(plain, after, window, share)
-        checks.same(kept.sum(dim=(1, 2)), counts, f"kept of each picture at {share}")
-    checks.same(kept_pixels(plain, after, window, 0.4).nonzero().sum(dim=0), (25, 232, 171), "where")
+        checks.same(kept.sum(dim=(1, 2)), counts,
+                    f"kept of each picture at {share}")
+    checks.same(kept_pixels(plain, after, window, 0.4).nonzero().sum(dim=0),
+                (25, 232, 171), "where")
 
 # %% [markdown]
 # ### 3. Investigate: the mean of the neighbours
@@ -854,7 +888,8 @@ with checks.exercise("16.2"):
 def blurred(
     probabilities: Tensor, count: int = 4, beta: float = BETA
 ) -> Tensor:
-    """Probabilities (B, C, H, W), moved by beta towards the mean of the neighbours."""
+    """Probabilities (B, C, H, W), moved by beta towards the mean of the
+    neighbours."""
     raise NotImplementedError("your turn")
 
 
@@ -871,7 +906,8 @@ with checks.exercise("16.3"):
 
 # %% tags=["check"]
 def accuracy(s: int, sureness: Tensor, kept: float) -> float:
-    """How many of the surest pixels are right, as a fraction; void is left out."""
+    """How many of the surest pixels are right, as a fraction; void is left
+    out."""
     truth = truth_of(s)
     known = truth != VOID
     picked = known & (sureness > s4mc.threshold(sureness, known, 1 - kept))
@@ -880,7 +916,8 @@ def accuracy(s: int, sureness: Tensor, kept: float) -> float:
 
 
 with checks.after("16.3"):
-    rules = {"own margin": lambda one: one, "best neighbour": lambda one: refine(one, E),
+    rules = {"own margin": lambda one: one,
+             "best neighbour": lambda one: refine(one, E),
              "mean of neighbours": blurred}
     display(tables.results_table([
         {"surest by": name, **{

@@ -64,21 +64,24 @@ text = {name: row.text for name, row in rows.items()}
 equal = {name: row for name, row in found.of_role("control", "method").items()
          if row.masks == laptop.data.labelled}
 methods = [name for name, row in equal.items() if row.entry.role == "method"]
-print(f"profile {laptop.name}, {laptop.data.labelled} masks, seeds", *found.seeds)
+print(f"profile {laptop.name}, {laptop.data.labelled} masks, seeds",
+      *found.seeds)
 for one in found.missing.values():
     print("no records yet, left out:", one.text)
 print(found.mark)
 
 # %%
 figure = plots.dots_with_intervals(
-    {text[name]: row.values for name, row in equal.items()}, "mIoU on the test pictures (%)"
+    {text[name]: row.values for name, row in equal.items()},
+    "mIoU on the test pictures (%)"
 )
 plots.show(
     figure,
-    alt="One row of dots for each control and each method, one dot a seed, with mean and "
-    "interval of the test mIoU: first the controls that see the masks alone, then the "
-    "methods that learn from unlabelled pictures, at last those that also have boxes of "
-    "the unlabelled pictures.",
+    alt="One row of dots for each control and each method, one dot a seed, "
+    "with mean and interval of the test mIoU: first the controls that see "
+    "the masks alone, then the methods that learn from unlabelled "
+    "pictures, at last those that also have boxes of the unlabelled "
+    "pictures.",
 )
 
 # %% [markdown]
@@ -167,9 +170,12 @@ gains = {control: found.differences(control, methods) for control in controls}
 told = {text[name]: by_seed(rows[name], rows["longer"])
         for name, gain in gains["longer"].items() if gain.interval}
 plots.show(
-    plots.paired_differences(told, "test mIoU: method minus masks alone, longer (points)"),
-    alt="One row for each method: differences in test mIoU to as many more steps on the "
-    "masks alone, a mark a seed, about a zero line, with interval and verdict.",
+    plots.paired_differences(
+        told, "test mIoU: method minus masks alone, longer (points)"
+    ),
+    alt="One row for each method: differences in test mIoU to as many more "
+    "steps on the masks alone, a mark a seed, about a zero line, with "
+    "interval and verdict.",
 )
 
 # %% [markdown]
@@ -186,8 +192,8 @@ plots.show(
 # </details>
 
 # %%
-asked = [(name, control) for control in controls for name, gain in gains[control].items()
-         if gain.interval]
+asked = [(name, control) for control in controls
+         for name, gain in gains[control].items() if gain.interval]
 p_values = [gains[control][name].p for name, control in asked]
 lines = []
 for (name, control), p, adjusted in zip(
@@ -195,9 +201,11 @@ for (name, control), p, adjusted in zip(
 ):
     gain = gains[control][name]
     lines.append({
-        "method": text[name], "against": text[control], "seeds": str(len(gain.seeds)),
+        "method": text[name],
+        "against": text[control], "seeds": str(len(gain.seeds)),
         "difference": str(gain), "alone": gain.verdict, "p": f"{p:.3f}",
-        "Bonferroni": f"{min(1, len(asked) * p):.3f}", "Holm": f"{adjusted:.3f}",
+        "Bonferroni": f"{min(1, len(asked) * p):.3f}",
+        "Holm": f"{adjusted:.3f}",
         "together": gain.verdict if adjusted <= 0.05 else "cannot tell",
     })
 print(f"{len(asked)} intervals; with no effect anywhere, about "
@@ -207,7 +215,8 @@ tables.results_table(lines)
 # %%
 strong = by_seed(rows["mean-teacher"], rows["strong"])
 if strong:  # none where only one of the two is legacy
-    checks.claim("mean-teacher-beats-strong-views", strong, asserts_claims=True)
+    checks.claim("mean-teacher-beats-strong-views", strong,
+                 asserts_claims=True)
 for key in ("alone", "together"):
     verdicts = [line[key] for line in lines]
     counted = ", ".join(f"{verdicts.count(kind)} {kind}"
@@ -235,12 +244,15 @@ pairs = {
     for pair in combinations(methods, 2)
 }
 pairs = {pair: gap for pair, gap in pairs.items() if gap.interval}
-adjusted = dict(zip(pairs, comparison.holm([gap.p for gap in pairs.values()]), strict=True))
-OTHER_WAY = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
+adjusted = dict(zip(pairs, comparison.holm([gap.p for gap in pairs.values()]),
+                    strict=True))
+OTHER_WAY = {"better": "worse", "worse": "better",
+             "cannot tell": "cannot tell"}
 
 
 def versus(name: str, kind: str, level: float = 0.05) -> list[str]:
-    """The methods that this one is better or worse than, with Holm's p up to ``level``."""
+    """The methods that this one is better or worse than, with Holm's p up to
+    ``level``."""
     names = []
     for (one, other), gap in pairs.items():
         told = level >= 1 or adjusted[one, other] <= level
@@ -257,7 +269,9 @@ lines = []
 for name in methods:
     line = {"method": text[name]}
     for kind in ("better", "worse"):
-        line[f"shown to be {kind} than"] = "; ".join(versus(name, kind)) or "–"
+        line[f"shown to be {kind} than"] = (
+            "; ".join(versus(name, kind)) or "–"
+        )
     line["cannot tell from"] = f"{len(versus(name, 'cannot tell'))} others"
     line["each pair alone"] = f"{len(versus(name, 'better', 1))} better, " \
                               f"{len(versus(name, 'worse', 1))} worse"
@@ -306,7 +320,8 @@ for name in methods:
     three = [rows[one].scores for one in (name, control, "longer")]
     shared = sorted(set.intersection(*map(set, three)))
     if len(shared) > 1:
-        whole, part, base = (np.mean([scores[s] for s in shared]) for scores in three)
+        whole, part, base = (np.mean([scores[s] for s in shared])
+                             for scores in three)
         rest = comparison.difference(rows[name], rows[control])
         lines.append({
             "method": text[name], "promise": PROMISES.get(name, "–"),
@@ -346,39 +361,42 @@ tables.results_table(lines)
 
 # %%
 ratio = comparison.MASK_OVER_BOXES
-named = [name for name in ("longer", "fixmatch", "none", "linear", "more masks",
-                           "more masks, fixmatch", "all masks") if name in rows]
-points = {text[name]: (row.cost(ratio), row.values) for name, row in rows.items()
-          if name in named or name in methods}
+named = [name for name in ("longer", "fixmatch", "none", "linear",
+                           "more masks", "more masks, fixmatch", "all masks")
+         if name in rows]
+points = {text[name]: (row.cost(ratio), row.values)
+          for name, row in rows.items() if name in named or name in methods}
 plots.show(
     plots.score_against_cost(
         points, f"work, in masks ({ratio:g} pictures with boxes = 1 mask)",
         "mIoU on the test pictures (%)", [text[name] for name in named],
     ),
-    alt="Test mIoU against the work of annotating on a logarithmic axis. At the left the "
-    "methods with few masks, in the middle those with boxes and those with more masks for "
-    "the same work, at the right the model that had all masks. Bars are intervals of the "
-    "mean.",
+    alt="Test mIoU against the work of annotating on a logarithmic axis. At "
+    "the left the methods with few masks, in the middle those with boxes "
+    "and those with more masks for the same work, at the right the model "
+    "that had all masks. Bars are intervals of the mean.",
 )
 
 # %%
 asked = [pair for pair in (
-    ("none", "more masks"), ("linear", "more masks"), ("linear", "more masks, fixmatch"),
-    ("linear", "fixmatch"), ("more masks", "fixmatch"),
-    ("more masks, fixmatch", "fixmatch"),
-) if pair[0] in rows and pair[1] in rows]
+             ("none", "more masks"), ("linear", "more masks"),
+             ("linear", "more masks, fixmatch"), ("linear", "fixmatch"),
+             ("more masks", "fixmatch"), ("more masks, fixmatch", "fixmatch"),
+         ) if pair[0] in rows and pair[1] in rows]
 lines = []
 for one, other in asked:
     gap = comparison.difference(rows[one], rows[other])
     lines.append({
         "one": text[one], "the other": text[other],
-        "work": f"{rows[one].cost(ratio):.0f} against {rows[other].cost(ratio):.0f}",
+        "work": f"{rows[one].cost(ratio):.0f} against "
+        f"{rows[other].cost(ratio):.0f}",
         "difference in mIoU": str(gap), "seeds": str(len(gap.seeds)),
         "verdict": gap.verdict,
     })
 masks_over_boxes = by_seed(rows["more masks"], rows["linear"])
 if masks_over_boxes:  # none where only one of the two is legacy
-    checks.claim("masks-beat-loose-boxes", masks_over_boxes, asserts_claims=True)
+    checks.claim("masks-beat-loose-boxes", masks_over_boxes,
+                 asserts_claims=True)
 tables.results_table(lines)
 
 # %% [markdown]
@@ -419,19 +437,22 @@ tables.results_table([
 try:
     cost = studies.read_costs(studies.record_path("cost", "laptop"))
     spent = cost["rows"]
-    print(f"{cost['images']} pictures of {cost['side']} x {cost['side']} pixels, "
-          f"median of {cost['blocks']} blocks of {cost['steps']} steps")
+    print(f"{cost['images']} pictures of {cost['side']} x {cost['side']} "
+          f"pixels, median of {cost['blocks']} blocks of {cost['steps']} "
+          "steps")
     print("made with:", cost["made with"])
 except FileNotFoundError:
     spent = {}
     print("no record yet: python benchmarks/methods.py makes it")
 SAME_STEP = {"longer": "supervised"}
-steps = {name: spent[SAME_STEP.get(name, name)] for name in rows
-         if name not in ("supervised",) and SAME_STEP.get(name, name) in spent}
+steps = {name: spent[SAME_STEP.get(name, name)]
+         for name in rows if name not in ("supervised",
+         ) and SAME_STEP.get(name, name) in spent}
 base = spent.get("supervised")
 tables.results_table([
     {"a step of": text[name], "time": f"{one['ratio']:.2f}",
-     "half of the blocks": f"{one['ratio low']:.2f} to {one['ratio high']:.2f}",
+     "half of the blocks": f"{one['ratio low']:.2f} to "
+     f"{one['ratio high']:.2f}",
      "operations": f"{one['operations'] / base['operations']:.2f}",
      "kept (MB)": f"{one['estimated bytes'] / 1e6:.0f}",
      "kept": f"{one['estimated bytes'] / base['estimated bytes']:.2f}",
@@ -450,9 +471,10 @@ tables.results_table([
 
 # %%
 if steps:
-    known = {name: (one["ratio"], rows[name].values) for name, one in steps.items()
-             if name in equal}
-    wanted = ("longer", "mean-teacher", "fixmatch", "cutmix-cps", "cac", "eln", "s4mc")
+    known = {name: (one["ratio"], rows[name].values)
+             for name, one in steps.items() if name in equal}
+    wanted = ("longer", "mean-teacher", "fixmatch", "cutmix-cps", "cac",
+              "eln", "s4mc")
     front = [name for name in wanted
              if name in known]
     figure = plots.score_against_cost(
@@ -462,9 +484,10 @@ if steps:
     )
     plots.show(
         figure,
-        alt="Test mIoU against the time of a training step in units of the supervised "
-        "step, on a logarithmic axis: masks alone, strong views and the methods without "
-        "boxes. Bars are intervals of the mean.",
+        alt="Test mIoU against the time of a training step in units of the "
+        "supervised step, on a logarithmic axis: masks alone, strong "
+        "views and the methods without boxes. Bars are intervals of the "
+        "mean.",
     )
 
 # %% [markdown]
@@ -486,12 +509,13 @@ real = {
     for name in ("voc", "camvid")
 }
 for name, one in real.items():
-    start = one.rows["supervised"].values[0] if "supervised" in one.rows else np.nan
+    start = (one.rows["supervised"].values[0] if "supervised" in one.rows
+             else np.nan)
     below = [row.entry.text for row in one.of_role("method").values()
              if row.values[0] < start]
-    print(f"{name}: seeds {one.seeds}, {one.profile.train_unlabelled.steps} further steps; "
-          f"{len(below)} of {len(one.of_role('method'))} methods end below masks alone "
-          f"({start:.1f} %)")
+    print(f"{name}: seeds {one.seeds}, {one.profile.train_unlabelled.steps} "
+          f"further steps; {len(below)} of {len(one.of_role('method'))} "
+          f"methods end below masks alone ({start:.1f} %)")
     print(" ", one.mark)
     for missing in one.missing.values():
         print(f"  no records yet, left out: {missing.text}")
@@ -499,12 +523,16 @@ for name, one in real.items():
 
 # %%
 def costs_of(dataset: str) -> tables.Table:
-    """The table of one dataset: what was given, what it cost, what came out."""
+    """The table of one dataset: what was given, what it cost, what came
+    out."""
     lines = real[dataset].table()
     left_out = ("extra supervision", "steps", "work, in masks")
-    lines = [{key: value for key, value in line.items() if key not in left_out}
-             for line in lines]
-    return tables.results_table(lines, plain=[key for line in lines for key in line])
+    lines = [
+        {key: value for key, value in line.items() if key not in left_out}
+        for line in lines
+    ]
+    return tables.results_table(lines,
+                                plain=[key for line in lines for key in line])
 
 
 costs_of("voc")
@@ -561,7 +589,8 @@ def gap(lines: list[dict[str, str]]) -> str:
     """By how much two published rows differ, column by column."""
     one, other = lines
     pairs = [(one[key], other[key]) for key in one if key.endswith(" masks")]
-    return ", ".join(f"{float(b) - float(a):+.1f}" for a, b in pairs if "–" not in (a, b))
+    return ", ".join(f"{float(b) - float(a):+.1f}" for a, b in pairs
+                     if "–" not in (a, b))
 
 
 for first, second in zip(wanted[::2], wanted[1::2], strict=True):
@@ -575,7 +604,8 @@ cityscapes = published.unlabelled_rows(
 )
 two = [row for row in cityscapes if row["encoder"] == "ResNet-101"]
 if len(two) == 2:
-    print(f"{two[1]['published']} − {two[0]['published']}: {gap(two)} points")
+    first, second = (row["published"] for row in two)
+    print(f"{second} − {first}: {gap(two)} points")
 
 # %% [markdown]
 # Hold these gaps beside those between neighbouring rows of the first table. They are the reason why
@@ -595,10 +625,12 @@ classic = published.read()["results_unlabelled"]["voc classic"]
 
 
 def line(method: str, encoder: str) -> dict[int, float]:
-    """Published mIoU in percent by the number of masks; of several rows, the last."""
+    """Published mIoU in percent by the number of masks; of several rows, the
+    last."""
     scores = [row["scores"] for row in classic["rows"]
               if (row["method"], row["encoder"]) == (method, encoder)][-1]
-    return {count: score for count, score in zip(classic["labelled"], scores, strict=True)
+    return {count: score
+            for count, score in zip(classic["labelled"], scores, strict=True)
             if score is not None}
 
 
@@ -619,28 +651,34 @@ figure = plots.curves(
 )
 axes = figure.axes[0]
 axes.set_xscale("log")
-axes.set_xticks(classic["labelled"], [str(count) for count in classic["labelled"]])
+axes.set_xticks(classic["labelled"],
+                [str(count) for count in classic["labelled"]])
 axes.minorticks_off()
 plots.show(
     figure,
-    alt="Published mIoU on VOC against the number of labelled pictures, for three "
-    "encoders, each with masks alone and with a semi-supervised method. The lines of the "
-    "strongest encoder lie above those of the weakest one.",
+    alt="Published mIoU on VOC against the number of labelled pictures, for "
+    "three encoders, each with masks alone and with a semi-supervised "
+    "method. The lines of the strongest encoder lie above those of the "
+    "weakest one.",
 )
 
 # %%
 plain, best = known["ResNet-101"], known["DINOv2-B"]
-resnets = [row for row in classic["rows"] if row["encoder"].startswith("ResNet")]
+resnets = [
+    row for row in classic["rows"] if row["encoder"].startswith("ResNet")
+]
 table = []
 for place, count in enumerate(classic["labelled"]):
-    top = max(row["scores"][place] for row in resnets if row["scores"][place] is not None)
+    top = max(row["scores"][place] for row in resnets
+              if row["scores"][place] is not None)
     table.append({
         "masks": str(count),
         "encoder: DINOv2-B − ResNet-101":
             f"{best[count] - plain[count]:+.1f}",
         "method on ResNet-101":
             f"{known['R101 + UniMatch 1'][count] - plain[count]:+.1f}",
-        "method on DINOv2-B": f"{known['B + UniMatch 2'][count] - best[count]:+.1f}",
+        "method on DINOv2-B":
+            f"{known['B + UniMatch 2'][count] - best[count]:+.1f}",
         "best of all ResNet rows": f"{top:.1f}",
         "DINOv2-B, masks alone": f"{best[count]:.1f}",
         "ahead": "the encoder" if best[count] > top else "the methods",
@@ -661,7 +699,8 @@ tables.results_table(table)
 
 # %%
 def best_of(names: list[str]) -> tuple[str, list[str]]:
-    """The highest mean, and those that the paired interval does not tell apart from it."""
+    """The highest mean, and those that the paired interval does not tell
+    apart from it."""
     top = max(names, key=lambda name: rows[name].interval.mean)
     verdicts = {
         name: comparison.difference(rows[name], rows[top]).verdict
@@ -689,7 +728,8 @@ print("1. Before any method: more steps, then strong views.")
 print("  ", says("longer", "supervised"))
 print("  ", says("strong", "longer"))
 print("2. Unlabelled pictures, no boxes. Highest mean:", text[top])
-print("   not told apart from it:", "; ".join(text[name] for name in alike) or "none")
+print("   not told apart from it:",
+      "; ".join(text[name] for name in alike) or "none")
 if cheap:
     print(f"   cheapest step among these: {text[cheap]}, "
           f"{steps[cheap]['ratio']:.1f} times the supervised one")
@@ -727,7 +767,8 @@ print("  ", says("more masks, fixmatch", "more masks"))
 
 # %% tags=["exercise"]
 def break_even(masks: int, boxes: int, other: int) -> float:
-    """The time of a mask over that of a picture's boxes at which the work is equal."""
+    """The time of a mask over that of a picture's boxes at which the work is
+    equal."""
     raise NotImplementedError("your turn")
 
 
@@ -755,7 +796,8 @@ def adjust(p_values: list[float]) -> list[float]:
 
 # %% tags=["check"]
 with checks.exercise("17.2"):
-    for some in ([0.04, 0.01, 0.03], [0.5], [0.9, 0.8, 0.001], [0.02, 0.02, 0.02, 0.6]):
+    for some in ([0.04, 0.01, 0.03], [0.5], [0.9, 0.8, 0.001],
+                 [0.02, 0.02, 0.02, 0.6]):
         checks.same(adjust(some), comparison.holm(some))
 
 # %% [markdown]
@@ -775,14 +817,16 @@ def seeds_needed(sd: float, points: float) -> int:
 
 # %% tags=["check"]
 with checks.exercise("17.3"):
-    for sd, difference_, expected in ((2.0, 1.0, 18), (1.0, 1.0, 7), (2.0, 5.0, 3)):
+    for sd, difference_, expected in ((2.0, 1.0, 18), (1.0, 1.0, 7),
+                                      (2.0, 5.0, 3)):
         checks.same(seeds_needed(sd, difference_), expected)
     for name in alike:
         apart = np.array(by_seed(rows[top], rows[name]))
         mean, sd = abs(apart.mean()), apart.std(ddof=1)
         if mean > 0.05 * sd:
-            print(f"{text[top]} and {text[name]}: {mean:.1f} points, sd {sd:.1f}: "
-                  f"{seeds_needed(sd, mean)} seeds, here {len(apart)}")
+            print(f"{text[top]} and {text[name]}: {mean:.1f} points, sd "
+                  f"{sd:.1f}: {seeds_needed(sd, mean)} seeds, here "
+                  f"{len(apart)}")
 
 # %% [markdown]
 # If the means stayed as they are, which they will not: a mean difference of few seeds is itself

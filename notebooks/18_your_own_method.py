@@ -81,8 +81,9 @@ levels = {
 }
 plots.show(
     plots.dots_with_intervals(levels, "mIoU on the test pictures (%)"),
-    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU of training "
-    "on masks alone, of its controls, and of every method without boxes that has records.",
+    alt="Rows of dots, one dot a seed, with mean and interval: the test mIoU "
+    "of training on masks alone, of its controls, and of every method "
+    "without boxes that has records.",
 )
 
 # %%
@@ -175,7 +176,8 @@ print(inspect.getsource(methods.MeanTeacher.unlabelled_loss))
 
 # %% tags=["inline", "inline:semiseg_lib.methods.mean_teacher.method.ramp_up"]
 def ramp_up(progress: float, share: float) -> float:
-    """exp(-5 (1 - t)^2), with t from 0 to 1 in the first ``share`` of training, then 1."""
+    """exp(-5 (1 - t)^2), with t from 0 to 1 in the first ``share`` of
+    training, then 1."""
     t = min(progress / share, 1.0) if share else 1.0
     return math.exp(-5 * (1 - t) ** 2)
 
@@ -224,7 +226,8 @@ for said in (0.5, 0.1, 0.001):
 # %%
 @dataclass(frozen=True)
 class SoftTeacherConfig(core.Configuration):
-    """Options: weight of the unlabelled loss, the teacher's temperature, views, average."""
+    """Options: weight of the unlabelled loss, the teacher's temperature,
+    views, average."""
 
     name: Literal["soft-teacher"] = "soft-teacher"
     weight: float = 1.0
@@ -239,6 +242,15 @@ class SoftTeacherConfig(core.Configuration):
 # padding and lets no gradient into the target, and `shown_pixels` says what is no padding.
 
 # %%
+@torch.no_grad()
+def soft_labels(
+    teacher: nn.Module, images: Tensor, temperature: float
+) -> Tensor:
+    """What the teacher says of images, sharpened: (B, C, H, W)."""
+    return (teacher(images).float() / temperature).softmax(dim=1)
+
+
+# %%
 class SoftTeacher(methods.AveragedMethod):
     def __init__(self, config: SoftTeacherConfig, network: nn.Module) -> None:
         super().__init__(network, config.ema_decay)
@@ -248,23 +260,20 @@ class SoftTeacher(methods.AveragedMethod):
     def learns_from(cls, config: SoftTeacherConfig) -> frozenset[str]:
         return methods.BOTH if config.weight else methods.LABELLED
 
-    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch, progress) -> dict[str, Tensor]:
         images, masks = batch.labelled.images, batch.labelled.masks
         if not self.config.weight:
             return {"labelled": cross_entropy(self.network(images), masks)}
         part, rng = batch.unlabelled, np.random.default_rng(batch.seed)
-        taught = self.teach(part.images)
+        teacher, temperature = self.average, self.config.temperature
+        taught = soft_labels(teacher, part.images, temperature)
         views = strong_view(part.images, self.config.strong, rng)
         own, of_views = self.logits_together(images, views)
-        consistent = soft_cross_entropy(of_views, taught, methods.losses.shown_pixels(part))
+        shown = methods.losses.shown_pixels(part)
+        consistent = soft_cross_entropy(of_views, taught, shown)
         weight = self.config.weight * ramp_up(progress, self.config.ramp)
         return {"labelled": cross_entropy(own, masks),
                 "unlabelled": weight * consistent}
-
-    @torch.no_grad()
-    def teach(self, images: Tensor) -> Tensor:
-        return (self.average(images).float() / self.config.temperature).softmax(dim=1)
-
 
 # %% [markdown]
 # One line makes it known. From here on the library can build, train, store and load it like its
@@ -281,7 +290,8 @@ loader = Loader(
 )
 method = methods.build(options, profile.model, len(data.classes))
 method.load_start([start.method])
-print({name: f"{loss:.3f}" for name, loss in method.losses(loader.batch(0), 1.0).items()})
+print({name: f"{loss:.3f}"
+       for name, loss in method.losses(loader.batch(0), 1.0).items()})
 
 # %% tags=["nbval-check-output"]
 @dataclass(frozen=True)
@@ -303,22 +313,25 @@ images = loader.batch(0).unlabelled.images
 views = strong_view(images, options.strong, np.random.default_rng(180))
 with torch.no_grad():
     size = images.shape[-2:]
-    taught = method.eval().teach(images)
+    taught = soft_labels(method.eval().average, images, options.temperature)
     own = method.network(views).log_softmax(dim=1)
     losses = enlarge(-(taught * own).sum(dim=1, keepdim=True), size)[:, 0]
     sure, labels = enlarge(taught, size).max(dim=1)
 chosen = range(min(4, len(images)))
 plots.show(
-    plots.gallery({
-        "weak view": [(255 * images[i]).byte().numpy() for i in chosen],
-        "strong view": [(255 * views[i]).byte().numpy() for i in chosen],
-        "taught": [labels[i].byte().numpy() for i in chosen],
-        "how sure": [sure[i].numpy() for i in chosen],
-        "loss": [(losses[i] / losses.max()).numpy() for i in chosen],
-    }, data.classes),
-    alt="Rows of unlabelled pictures: the weak view, the strong view in other colours, "
-    "the teacher's most likely class, how sure it is, and the student's loss, which is "
-    "brightest along outlines and where the strong view misled the student.",
+    plots.gallery(
+        {
+            "weak view": [(255 * images[i]).byte().numpy() for i in chosen],
+            "strong view": [(255 * views[i]).byte().numpy() for i in chosen],
+            "taught": [labels[i].byte().numpy() for i in chosen],
+            "how sure": [sure[i].numpy() for i in chosen],
+            "loss": [(losses[i] / losses.max()).numpy() for i in chosen],
+        }, data.classes
+    ),
+    alt="Rows of unlabelled pictures: the weak view, the strong view in "
+    "other colours, the teacher's most likely class, how sure it is, "
+    "and the student's loss, which is brightest along outlines and "
+    "where the strong view misled the student.",
 )
 
 # %% [markdown]
@@ -331,7 +344,8 @@ plots.show(
 # %% tags=["nbval-ignore-output"]
 contract = core.paths.CHECKOUT / "tests" / "methods" / "test_contract.py"
 if contract.is_file() and importlib.util.find_spec("pytest"):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    environment = {k: v for k, v in os.environ.items()
+                   if not k.startswith("PYTEST")}
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", str(contract),
                "-k", "MeanTeacher"]
     finished = subprocess.run(
@@ -340,7 +354,8 @@ if contract.is_file() and importlib.util.find_spec("pytest"):
     )
     print(finished.stdout.strip().splitlines()[-1])
 else:
-    print("the tests are not installed here: get a clone of the repository, and make setup")
+    print("the tests are not installed here: get a clone of the repository, "
+          "and make setup")
 
 # %% [markdown]
 # Your class is in a notebook, where pytest does not see it. The heart of the contract fits into
@@ -365,21 +380,21 @@ def contract_of(config, batch: batches.Batch) -> dict[str, bool]:
     taught = [p.grad is not None and bool(p.grad.any())
               for p in method.parameters() if p.requires_grad]
     return {
-        "losses are finite scalars": all(
-            v.shape == () and v.isfinite() for v in losses.values()
-        ),
+        "losses are finite scalars": all(v.shape == () and v.isfinite()
+                                         for v in losses.values()),
         "every parameter gets a gradient": all(taught),
-        "the average gets none": all(p.grad is None for p in method.average.parameters()),
-        "the same losses again": all(torch.equal(repeated[k], losses[k]) for k in losses),
+        "the average gets none": all(p.grad is None
+                                     for p in method.average.parameters()),
+        "the same losses again": all(torch.equal(repeated[k], losses[k])
+                                     for k in losses),
     }
 
 
 # %%
-def more_of_the_contract(
-    config, batch: batches.Batch, steps: int = 40
-) -> dict[str, bool]:
-    """Promises about a void batch, what is deployed, and whether it can learn at all."""
-    void = replace(batch.labelled, masks=torch.full_like(batch.labelled.masks, VOID))
+def more_of_the_contract(config, batch, steps: int = 40) -> dict[str, bool]:
+    """Promises about a void batch, about what is deployed, about learning."""
+    nothing = torch.full_like(batch.labelled.masks, VOID)
+    void = replace(batch.labelled, masks=nothing)
     of_void = built(config).losses(replace(batch, labelled=void), 0.5)
     method, images = built(config), batch.labelled.images
     optimizer = torch.optim.AdamW(
@@ -397,7 +412,8 @@ def more_of_the_contract(
     return {
         "a batch without a label gives 0": float(of_void["labelled"]) == 0,
         "the average is deployed": torch.equal(
-            method(images), enlarge(method.average(images), images.shape[-2:])),
+            method(images), enlarge(method.average(images), images.shape[-2:])
+        ),
         "it learns four pictures by heart": history[-1] < 0.5 * history[0],
     }
 
@@ -407,7 +423,8 @@ four = Loader(
     data.labelled.without_boxes(), data.unlabelled.without_boxes(), 4, 4,
     profile.augment, seed
 ).batch(0)
-for promises in (contract_of(options, four), more_of_the_contract(options, four)):
+for promises in (contract_of(options, four),
+                 more_of_the_contract(options, four)):
     for text, kept in promises.items():
         print("✓" if kept else "✗ NOT KEPT:", text)
 
@@ -420,7 +437,9 @@ for promises in (contract_of(options, four), more_of_the_contract(options, four)
 off = built(replace(options, weight=0.0))
 masks_alone = built(methods.SupervisedConfig())
 without = replace(four, unlabelled=None)
-same = torch.equal(*(one.losses(without, 0.5)["labelled"] for one in (off, masks_alone)))
+same = torch.equal(
+    *(one.losses(without, 0.5)["labelled"] for one in (off, masks_alone))
+)
 print("weight 0 is supervised training:", same)
 shapes = training.memory.example_batch(
     method, len(data.classes), 4, 8, size=(64, 64)
@@ -462,27 +481,28 @@ histories = {
 }
 plots.show(
     plots.curves(histories, "training step", "loss"),
-    alt="Two curves over the training steps: the loss on the masks, and that on the "
-    "unlabelled pictures, whose weight rises in the first quarter.",
+    alt="Two curves over the training steps: the loss on the masks, and that "
+    "on the unlabelled pictures, whose weight rises in the first quarter.",
 )
 
 
 # %%
 # Records of an earlier version of the library do not say their steps.
-recorded_steps = "–" if sign else recipes.load("laptop").train_unlabelled.steps
-table = [
-    {"method": name, "steps": str(count), "seed": str(seed),
-     "test mIoU (%)": f"{studies.percent(one.evaluate('test')):.1f}"}
-    for name, count, one in (
-        ("where both began", 0, start), ("masks alone, longer", steps, longer),
-        ("soft teacher, yours", steps, mine),
-    )
-] + [
-    {"method": f"{ARMS[row['arm']]} (record){sign}", "steps": str(recorded_steps),
-     "seed": str(row["seed"]), "test mIoU (%)": f"{row['test']:.1f}"}
-    for row in rows
-    if row["arm"] in ARMS.keys() - {"supervised"} and row["seed"] == seed
-]
+recorded_steps = (
+    "–" if sign else recipes.load("laptop").train_unlabelled.steps
+)
+table = ([{"method": name, "steps": str(count), "seed": str(seed),
+           "test mIoU (%)": f"{studies.percent(one.evaluate('test')):.1f}"}
+          for name, count, one in (
+              ("where both began", 0, start),
+              ("masks alone, longer", steps, longer),
+              ("soft teacher, yours", steps, mine),
+          )]
+         + [{"method": f"{ARMS[row['arm']]} (record){sign}",
+             "steps": str(recorded_steps), "seed": str(row["seed"]),
+             "test mIoU (%)": f"{row['test']:.1f}"}
+            for row in rows if row["arm"] in ARMS.keys() - {"supervised"}
+            and row["seed"] == seed])
 tables.results_table(table)
 
 # %% [markdown]
@@ -543,7 +563,8 @@ tables.results_table(table)
 
 # %% tags=["nbval-check-output"]
 luck = np.random.default_rng(181).normal(0, 2, size=(20_000, 20)).max(axis=1)
-print(f"the best of 20 looks {luck.mean():.1f} points better; it is not better at all")
+print(f"the best of 20 looks {luck.mean():.1f} points better; it is not "
+      "better at all")
 
 # %% [markdown]
 # ## Exercises
@@ -565,7 +586,8 @@ def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
 noise = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(182))
 with checks.exercise("18.1"):
     for temperature in (1.0, 0.5, 2.0):
-        checks.same(sharpened(noise.softmax(1), temperature), (noise / temperature).softmax(1))
+        checks.same(sharpened(noise.softmax(1), temperature),
+                    (noise / temperature).softmax(1))
 
 # %% [markdown]
 # ### 2. Implement: a method without a teacher
@@ -579,7 +601,8 @@ with checks.exercise("18.1"):
 
 # %% tags=["exercise"]
 def mean_entropy(logits: Tensor, inside: Tensor) -> Tensor:
-    """The mean entropy in nats over the pixels that are shown; 0 if there are none."""
+    """The mean entropy in nats over the pixels that are shown; 0 if there are
+    none."""
     raise NotImplementedError("your turn")
 
 
@@ -607,7 +630,8 @@ with checks.exercise("18.2"):
 
 # %%
 class Careless(SoftTeacher):
-    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch: batches.Batch,
+               progress: float) -> dict[str, Tensor]:
         fresh = np.random.default_rng().integers(2**32)
         return super().losses(replace(batch, seed=int(fresh)), progress)
 
@@ -619,20 +643,23 @@ class CarelessConfig(SoftTeacherConfig):
 
 careless = CarelessConfig(strong=options.strong)
 methods.register(CarelessConfig, Careless)
-broken = [text for text, kept in contract_of(careless, four).items() if not kept]
+broken = [text for text, kept in contract_of(careless, four).items()
+          if not kept]
 print("not kept:", broken)
 
 # %% tags=["exercise"]
 class Repaired(Careless):
     """The same method without the mistake."""
 
-    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch: batches.Batch,
+               progress: float) -> dict[str, Tensor]:
         raise NotImplementedError("your turn")
 
 
 # %% tags=["check"]
 with checks.exercise("18.3"):
-    repaired = [Repaired(careless, built(options).network).train() for _ in range(2)]
+    repaired = [Repaired(careless, built(options).network).train()
+                for _ in range(2)]
     one, two = (each.losses(four, 0.5)["unlabelled"] for each in repaired)
     checks.same(one.detach(), two.detach())
 

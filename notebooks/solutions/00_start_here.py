@@ -12,7 +12,8 @@
 # The exercises stand in [chapter 00](../00_start_here.ipynb). This notebook runs without it.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the labelled pictures, the first weights and the batches
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -33,9 +34,12 @@ def count_parameters(module: nn.Module) -> int:
 # %% tags=["check", "nbval-check-output"]
 example = nn.Conv2d(3, 4, kernel_size=3)  # 3·4·3·3 weights and 4 biases
 with checks.exercise("0.1"):
-    assert count_parameters(example) == 112, f"expected 112, got {count_parameters(example)}"
+    assert count_parameters(example) == 112, ("expected 112, got "
+                                              f"{count_parameters(example)}")
     example.bias.requires_grad_(False)
-    assert count_parameters(example) == 108, "parameters that are not trained do not count"
+    assert count_parameters(example) == 108, (
+        "parameters that are not trained do not count"
+    )
 
 # %% [markdown]
 # Now count the network inside `primary.method`, and its sibling that reads the boxes as well. How
@@ -50,4 +54,5 @@ primary = resolve(story.primary(profile, seed), device)
 # %% tags=["check"]
 with checks.after("0.1"):
     for name, trained in {"primary": primary, "ancillary": ancillary}.items():
-        print(f"{name:<9} {count_parameters(trained.method.network):>8,} parameters")
+        print(f"{name:<9} {count_parameters(trained.method.network):>8,} "
+              "parameters")

@@ -12,7 +12,8 @@
 # The exercises stand in [chapter 01](../01_data_preparation.ipynb). This notebook runs without it.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the labelled pictures
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -31,19 +32,26 @@ profile = chapter.begin("01_data_preparation", profile, device)
 
 # %% tags=["solution"]
 def tight_box(footprint: np.ndarray) -> tuple[int, int, int, int]:
-    """The tight box (x0, y0, x1, y1), half-open, of a bool (H, W) map with a True pixel in it."""
-    rows, columns = np.flatnonzero(footprint.any(axis=1)), np.flatnonzero(footprint.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    """The tight box (x0, y0, x1, y1), half-open, of a bool (H, W) map with a
+    True pixel in it."""
+    rows, columns = np.flatnonzero(footprint.any(axis=1)), np.flatnonzero(
+        footprint.any(axis=0)
+    )
+    return int(
+        columns[0]
+    ), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 # %% tags=["check", "nbval-check-output"]
 blob = np.zeros((6, 8), bool)
 blob[2, 3:7] = blob[2:5, 4] = True
 with checks.exercise("1.1"):
-    assert tight_box(blob) == (3, 2, 7, 5), f"expected (3, 2, 7, 5), got {tight_box(blob)}"
+    assert tight_box(blob) == (3, 2, 7, 5), ("expected (3, 2, 7, 5), got "
+                                             f"{tight_box(blob)}")
     x0, y0, x1, y1 = tight_box(blob)
     held = blob[y0:y1, x0:x1].sum()
-    assert held == blob.sum(), "the box, used as a slice, must hold every pixel"
+    assert held == blob.sum(), ("the box, used as a slice, must hold every "
+                                "pixel")
 
 
 # %% [markdown]
@@ -52,7 +60,8 @@ with checks.exercise("1.1"):
 # %% tags=["solution"]
 def box_iou(first: np.ndarray, second: np.ndarray) -> float:
     """Intersection over union of two half-open boxes (4,), x0 y0 x1 y1."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
+    low, high = np.maximum(first[:2],
+                           second[:2]), np.minimum(first[2:], second[2:])
     common = np.prod(np.clip(high - low, 0, None))
     areas = np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])
     return float(common / (areas - common))
@@ -65,8 +74,10 @@ data = Data(profile.data, seed)
 square = np.array([0, 0, 2, 2])
 with checks.exercise("1.2"):
     checks.same(box_iou(square, square), 1, "a box and itself")
-    checks.same(box_iou(square, np.array([1, 1, 3, 3])), 1 / 7, "1 of 7 pixels in both")
-    checks.same(box_iou(square, np.array([5, 5, 6, 6])), 0, "boxes that do not meet")
+    checks.same(box_iou(square, np.array([1, 1, 3, 3])), 1 / 7,
+                "1 of 7 pixels in both")
+    checks.same(box_iou(square, np.array([5, 5, 6, 6])), 0,
+                "boxes that do not meet")
     world = data.config.options.generated_world()
     overlaps = [
         box_iou(box, np.array(tight))
@@ -83,12 +94,18 @@ with checks.exercise("1.2"):
 # ## 3. Investigate: two kinds of mistake
 
 # %% tags=["solution"]
-def lost_and_claimed(mask: np.ndarray, maps: np.ndarray) -> tuple[float, float]:
-    """Of the object pixels, the share outside all boxes of their class; of the background pixels,
-    the share inside any box. ``mask`` is (H, W), 255 = void; ``maps`` is (C, H, W)."""
+def lost_and_claimed(mask: np.ndarray,
+                     maps: np.ndarray) -> tuple[float, float]:
+    """Of the object pixels, the share outside all boxes of their class; of
+    the background pixels, the share inside any box. ``mask`` is (H, W), 255 =
+    void; ``maps`` is (C, H, W)."""
     objects, background = (mask != 0) & (mask != VOID), mask == 0
-    own = np.take_along_axis(maps, np.where(objects, mask, 0)[None].astype(int), axis=0)[0]
-    return float((own[objects] == 0).mean()), float((maps[0][background] == 0).mean())
+    own = np.take_along_axis(maps,
+                             np.where(objects, mask, 0)[None].astype(int),
+                             axis=0)[0]
+    return float((own[objects] == 0).mean()), float(
+        (maps[0][background] == 0).mean()
+    )
 
 
 # %% tags=["check", "nbval-check-output"]
@@ -96,7 +113,8 @@ tiny_mask = np.array([[1, 1, 0, 0], [1, 1, VOID, 0]])
 tiny_box = Boxes(np.array([[1, 0, 3, 2]], np.float32), np.array([1]))
 tiny_maps = batches.boxes.class_maps(tiny_box, 2, (2, 4))
 with checks.exercise("1.3"):
-    checks.same(lost_and_claimed(tiny_mask, tiny_maps), (2 / 4, 1 / 3), "2 of 4 lost, 1 of 3 claimed")
+    checks.same(lost_and_claimed(tiny_mask, tiny_maps), (2 / 4, 1 / 3),
+                "2 of 4 lost, 1 of 3 claimed")
 
 
 # %% [markdown]
@@ -105,8 +123,11 @@ with checks.exercise("1.3"):
 # %%
 def as_boxes(drawn):
     """A scene's boxes, (class id, box) pairs, as the library's Boxes."""
-    coordinates = np.array([box for _, box in drawn], np.float32).reshape(-1, 4)
-    return Boxes(coordinates, np.array([class_id for class_id, _ in drawn], np.int64))
+    coordinates = (
+        np.array([box for _, box in drawn], np.float32).reshape(-1, 4)
+    )
+    return Boxes(coordinates, np.array([class_id for class_id, _ in drawn],
+                                       np.int64))
 
 
 # %%
@@ -117,12 +138,14 @@ STYLES = {
     "missed": minivoc.BoxStyle(missed=0.3),
 }
 
-# %% tags=["check", "nbval-check-output"]
+# %%
 scenes = [
     minivoc.draw_scene(minivoc.WORLDS["hurried"], "unlabelled", i)
     for i in range(100)
 ]
 mistakes = {}
+
+# %% tags=["check", "nbval-check-output"]
 with checks.after("1.3"):
     for title, style in STYLES.items():
         generator = np.random.default_rng(0)
@@ -138,9 +161,15 @@ with checks.after("1.3"):
          "background pixels claimed (%)": float(100 * claimed)}
         for title, (lost, claimed) in mistakes.items()
     ]))
-    assert mistakes["loose"][0] == 0, "a loose box must not lose object pixels"
-    assert mistakes["loose"][1] > mistakes["tight"][1], "a loose box must claim more"
-    assert mistakes["missed"][0] == max(m[0] for m in mistakes.values()), "misses lose most"
+    assert mistakes["loose"][0] == 0, (
+        "a loose box must not lose object pixels"
+    )
+    assert mistakes["loose"][1] > mistakes["tight"][1], (
+        "a loose box must claim more"
+    )
+    assert mistakes["missed"][0] == max(
+        m[0] for m in mistakes.values()
+    ), "misses lose most"
 
 # %% [markdown]
 # <details><summary>How to read it</summary>

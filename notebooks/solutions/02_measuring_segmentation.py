@@ -12,7 +12,8 @@
 # The exercises stand in [chapter 02](../02_measuring_segmentation.ipynb). This notebook runs without it.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the resampled test sets
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -55,16 +56,21 @@ matrix = confusion_matrix(small_truth, small_prediction, len(SMALL))
 
 # %%
 def class_iou(matrix: np.ndarray) -> np.ndarray:
-    """IoU of each class (C,) from a confusion matrix (C, C); NaN where a class does not occur."""
+    """IoU of each class (C,) from a confusion matrix (C, C); NaN where a
+    class does not occur."""
     hits = np.diag(matrix)
     union = matrix.sum(axis=0) + matrix.sum(axis=1) - hits
-    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+    return np.divide(hits, union, out=np.full(len(hits), np.nan),
+                     where=union > 0)
 
 
 # %% tags=["check", "nbval-check-output"]
-by_definition = 2 * np.diag(matrix) / (matrix.sum(axis=0) + matrix.sum(axis=1))
+by_definition = 2 * np.diag(matrix) / (
+    matrix.sum(axis=0) + matrix.sum(axis=1)
+)
 with checks.exercise("2.1"):
-    checks.same(dice_from_iou(class_iou(matrix)), by_definition, "the small example")
+    checks.same(dice_from_iou(class_iou(matrix)), by_definition,
+                "the small example")
     print("Dice", np.round(by_definition, 3).tolist())
 
 
@@ -73,7 +79,8 @@ with checks.exercise("2.1"):
 
 # %% tags=["solution"]
 def weighted_iou(matrix: np.ndarray) -> float:
-    """IoU averaged over classes with the classes' shares of the true pixels as weights."""
+    """IoU averaged over classes with the classes' shares of the true pixels
+    as weights."""
     shares = matrix.sum(axis=1) / matrix.sum()
     return float((shares * np.nan_to_num(class_iou(matrix))).sum())
 
@@ -87,9 +94,11 @@ nothing = np.zeros_like(truth)
 
 
 def fill_boxes(box_maps: np.ndarray) -> np.ndarray:
-    """Call each pixel by the class of the smallest box map over it: (N, C, H, W) to (N, H, W)."""
+    """Call each pixel by the class of the smallest box map over it: (N, C, H,
+    W) to (N, H, W)."""
     areas = box_maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
-    return np.where(box_maps == 1, areas, np.iinfo(np.int64).max).argmin(axis=1).astype(np.uint8)
+    return (np.where(box_maps == 1, areas, np.iinfo(np.int64).max)
+            .argmin(axis=1).astype(np.uint8))
 
 
 maps = data.test.part(range(len(data.test))).box_maps.numpy()
@@ -97,27 +106,31 @@ filled = fill_boxes(maps)
 
 # %%
 predictions = {"all background": nothing, "filled boxes": filled}
-scores = {name: evaluate_labels(truth, p, data.classes) for name, p in predictions.items()}
+scores = {name: evaluate_labels(truth, p, data.classes)
+          for name, p in predictions.items()}
 
 # %% tags=["check"]
 with checks.exercise("2.2"):
     checks.same(weighted_iou(matrix), 0.769697, "the small example")
     for name, score in scores.items():
-        print(f"{name:<15} mIoU {score.mean_iou:.3f}, weighted {weighted_iou(score.confusion):.3f}")
+        print(f"{name:<15} mIoU {score.mean_iou:.3f}, weighted "
+              f"{weighted_iou(score.confusion):.3f}")
 
 
 # %% [markdown]
 # ## 3. Investigate: the same pictures for both
 
 # %%
-def resampled_miou(
-    matrices: np.ndarray, pictures: int, draws: int, generator: np.random.Generator
-) -> np.ndarray:
-    """mIoU of ``draws`` test sets of ``pictures`` pictures drawn with replacement: (draws,).
+def resampled_miou(matrices: np.ndarray, pictures: int, draws: int,
+                   generator: np.random.Generator) -> np.ndarray:
+    """mIoU of ``draws`` test sets of ``pictures`` pictures drawn with
+    replacement: (draws,).
 
     ``matrices`` holds one confusion matrix a picture, (N, C, C).
     """
-    times = generator.multinomial(pictures, np.full(len(matrices), 1 / len(matrices)), size=draws)
+    times = generator.multinomial(
+        pictures, np.full(len(matrices), 1 / len(matrices)), size=draws
+    )
     totals = np.tensordot(times, matrices, axes=1)
     return np.array([np.nanmean(class_iou(total)) for total in totals])
 
@@ -126,14 +139,15 @@ def resampled_miou(
 def resampled_difference(
     first: np.ndarray, second: np.ndarray, draws: int, seed: int
 ) -> np.ndarray:
-    """mIoU of the first minus the second on the same resampled test sets: (draws,).
+    """mIoU of the first minus the second on the same resampled test sets:
+    (draws,).
 
-    ``first`` and ``second`` hold one confusion matrix a picture, (N, C, C), in the same order.
+    ``first`` and ``second`` hold one confusion matrix a picture, (N, C, C),
+    in the same order.
     """
-    same_pictures = [
-        resampled_miou(matrices, len(matrices), draws, np.random.default_rng(seed))
-        for matrices in (first, second)
-    ]
+    same_pictures = [resampled_miou(matrices, len(matrices), draws,
+                                    np.random.default_rng(seed))
+                     for matrices in (first, second)]
     return same_pictures[0] - same_pictures[1]
 
 
@@ -144,19 +158,24 @@ matrices = np.stack([confusion_matrix(t, p, len(data.classes))
 # %% tags=["check"]
 with checks.exercise("2.3"):
     assert np.all(resampled_difference(matrices, matrices, 20, seed) == 0), (
-        "a predictor minus itself must be 0 in every draw: draw the same pictures for both"
+        "a predictor minus itself must be 0 in every draw: draw the same "
+        "pictures for both"
     )
     areas = maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
     largest = (maps * areas).argmax(axis=1)
     of_largest = np.stack([confusion_matrix(t, p, len(data.classes))
                            for t, p in zip(truth, largest, strict=True)])
     paired = resampled_difference(matrices, of_largest, 1000, seed)
-    ours, theirs = (resampled_miou(m, len(m), 1000, np.random.default_rng(seed + number))
-                    for number, m in enumerate((matrices, of_largest)))
+    ours, theirs = (
+        resampled_miou(m, len(m), 1000, np.random.default_rng(seed + number))
+        for number, m in enumerate((matrices, of_largest))
+    )
     print("Smallest minus largest, 95 % of the draws:")
-    for name, values in {"same test pictures": paired, "each its own": ours - theirs}.items():
+    for name, values in {"same test pictures": paired,
+                         "each its own": ours - theirs}.items():
         low, high = 100 * np.quantile(values, (0.025, 0.975))
-        print(f"  {name:<18} {low:5.1f} to {high:5.1f} points, width {high - low:.1f}")
+        print(f"  {name:<18} {low:5.1f} to {high:5.1f} points, width "
+              f"{high - low:.1f}")
 
 # %% [markdown]
 # Read the two widths. As far as pictures that are hard for one predictor are hard for the other

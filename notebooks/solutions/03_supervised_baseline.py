@@ -12,7 +12,8 @@
 # The exercises stand in [chapter 03](../03_supervised_baseline.ipynb). This notebook runs without it.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the labelled pictures, the first weights and the batches
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -41,7 +42,8 @@ def t_interval(values: list[float]) -> tuple[float, float]:
     from scipy import stats
 
     count = len(values)
-    half = stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count)
+    half = (stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1)
+            / np.sqrt(count))
     return np.mean(values) - half, np.mean(values) + half
 
 
@@ -55,7 +57,8 @@ with checks.exercise("3.1"):
 
 # %% tags=["solution"]
 def masked_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean of -log p over non-void pixels; logits (B, C, H, W), masks (B, H, W) with 255 = void."""
+    """Mean of -log p over non-void pixels; logits (B, C, H, W), masks (B, H,
+    W) with 255 = void."""
     known = masks != VOID
     safe = torch.where(known, masks, 0)
     picked = logits.log_softmax(dim=1).gather(1, safe[:, None])[:, 0]
@@ -63,17 +66,23 @@ def masked_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 # %%
-tiny_logits = torch.tensor([[[[2.0, 0.0], [5.0, -5.0]], [[0.0, 1.0], [-5.0, 5.0]]]])
+tiny_logits = torch.tensor(
+    [[[[2.0, 0.0], [5.0, -5.0]], [[0.0, 1.0], [-5.0, 5.0]]]]
+)
 tiny_masks = torch.tensor([[[0, 1], [VOID, VOID]]])
 all_void = torch.full_like(tiny_masks, VOID)
 
 # %% tags=["check"]
 with checks.exercise("3.2"):
-    checks.same(masked_cross_entropy(tiny_logits, tiny_masks), cross_entropy(tiny_logits, tiny_masks), "a tiny example")
-    checks.same(masked_cross_entropy(tiny_logits, all_void), cross_entropy(tiny_logits, all_void), "all void")
-    random_logits = torch.randn(2, 5, 6, 6, generator=torch.Generator().manual_seed(1))
+    checks.same(masked_cross_entropy(tiny_logits, tiny_masks),
+                cross_entropy(tiny_logits, tiny_masks), "a tiny example")
+    checks.same(masked_cross_entropy(tiny_logits, all_void),
+                cross_entropy(tiny_logits, all_void), "all void")
+    random_logits = torch.randn(2, 5, 6, 6,
+                                generator=torch.Generator().manual_seed(1))
     random_masks = torch.arange(72).reshape(2, 6, 6) % 5
-    checks.same(masked_cross_entropy(random_logits, random_masks), cross_entropy(random_logits, random_masks), "five classes")
+    checks.same(masked_cross_entropy(random_logits, random_masks),
+                cross_entropy(random_logits, random_masks), "five classes")
 
 
 # %% [markdown]
@@ -81,9 +90,11 @@ with checks.exercise("3.2"):
 
 # %% tags=["solution"]
 def through_stride(masks: Tensor, num_classes: int, stride: int) -> Tensor:
-    """Masks (N, H, W) as a perfect network of this stride would return them, uint8 (N, H, W)."""
+    """Masks (N, H, W) as a perfect network of this stride would return them,
+    uint8 (N, H, W)."""
     background_for_void = torch.where(masks == VOID, 0, masks).long()
-    maps = nn.functional.one_hot(background_for_void, num_classes).movedim(-1, 1).float()
+    maps = (nn.functional.one_hot(background_for_void, num_classes)
+            .movedim(-1, 1).float())
     coarse = nn.functional.avg_pool2d(maps, stride)
     return enlarge(coarse, masks.shape[-2:]).argmax(dim=1).to(torch.uint8)
 
@@ -98,14 +109,15 @@ truth, labels = data.test.masks.numpy(), predict(trained.method, data.test)
 from semiseg_lib import evaluate_labels
 
 with checks.exercise("3.3"):
-    ceilings = {
-        stride: evaluate_labels(
-            truth, through_stride(data.test.masks, len(classes), stride).numpy(), classes
-        ).mean_iou
-        for stride in (1, 2, 4, 8)
-    }
-    print({stride: f"{100 * ceiling:.1f}" for stride, ceiling in ceilings.items()})
-    assert ceilings[1] == 1, f"stride 1 must change nothing, got {ceilings[1]}"
+    ceilings = {stride: evaluate_labels(
+                    truth, through_stride(data.test.masks, len(classes),
+                                          stride).numpy(), classes
+                ).mean_iou for stride in (1, 2, 4, 8)}
+    print({
+        stride: f"{100 * ceiling:.1f}" for stride, ceiling in ceilings.items()
+    })
+    assert ceilings[1] == 1, ("stride 1 must change nothing, got "
+                              f"{ceilings[1]}")
     assert ceilings[2] > ceilings[8], "a coarser answer should score lower"
 
 

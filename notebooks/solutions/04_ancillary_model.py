@@ -12,7 +12,8 @@
 # The exercises stand in [chapter 04](../04_ancillary_model.ipynb). This notebook runs without it.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the labelled pictures, the first weights and the batches
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -42,7 +43,9 @@ def stem_weights(width: int, box_channels: int) -> int:
 # %% tags=["check", "nbval-check-output"]
 with checks.exercise("4.1"):
     for box_channels in (0, 1, 21):
-        checks.same(stem_weights(16, box_channels), UNet(21, 16, box_channels).stem[0].weight.numel(), f"{box_channels} box channels")
+        checks.same(stem_weights(16, box_channels),
+                    UNet(21, 16, box_channels).stem[0].weight.numel(),
+                    f"{box_channels} box channels")
 
 
 # %% [markdown]
@@ -50,7 +53,8 @@ with checks.exercise("4.1"):
 
 # %% tags=["solution"]
 def box_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (4,), half-open; 0 if they do not meet."""
+    """Intersection over union of two boxes (4,), half-open; 0 if they do not
+    meet."""
     across = min(a[2], b[2]) - max(a[0], b[0])
     down = min(a[3], b[3]) - max(a[1], b[1])
     shared = max(across, 0) * max(down, 0)
@@ -67,7 +71,8 @@ side = truth.shape[-1]
 
 # %%
 def enlarged(boxes: Boxes, share: float) -> Boxes:
-    """Each side moved outwards by ``share`` of the box's width or height, cut at the picture."""
+    """Each side moved outwards by ``share`` of the box's width or height, cut
+    at the picture."""
     x0, y0, x1, y1 = boxes.coordinates.T
     across, down = share * (x1 - x0), share * (y1 - y0)
     sides = np.stack([x0 - across, y0 - down, x1 + across, y1 + down], axis=1)
@@ -78,10 +83,13 @@ def enlarged(boxes: Boxes, share: float) -> Boxes:
 tight = Boxes(np.array([[24, 28, 40, 36]], np.float32), np.array([1]))
 with checks.exercise("4.2"):
     for share in (0.15, 0.45):
-        iou = box_iou(tight.coordinates[0], enlarged(tight, share).coordinates[0])
+        iou = box_iou(tight.coordinates[0],
+                      enlarged(tight, share).coordinates[0])
         expected = 1 / (1 + 2 * share) ** 2
-        assert abs(iou - expected) < 1e-3, f"expected {expected:.3f}, got {iou:.3f}"
-        print(f"sides {share:.0%} too far out: IoU with the tight box {iou:.2f}")
+        assert abs(iou - expected) < 1e-3, (f"expected {expected:.3f}, got "
+                                            f"{iou:.3f}")
+        print(f"sides {share:.0%} too far out: IoU with the tight box "
+              f"{iou:.2f}")
     apart = box_iou(np.array([0, 0, 2, 2]), np.array([3, 3, 5, 5]))
     assert apart == 0, f"boxes that do not meet have IoU 0, got {apart}"
 
@@ -90,8 +98,10 @@ with checks.exercise("4.2"):
 # ## 3. Investigate: missing boxes
 
 # %% tags=["solution"]
-def overlooked(boxes: Boxes, chance: float, generator: np.random.Generator) -> Boxes:
-    """The boxes without those that were overlooked, each with the given chance."""
+def overlooked(boxes: Boxes, chance: float,
+               generator: np.random.Generator) -> Boxes:
+    """The boxes without those that were overlooked, each with the given
+    chance."""
     kept = generator.random(len(boxes)) >= chance
     return Boxes(boxes.coordinates[kept], boxes.classes[kept])
 
@@ -102,12 +112,14 @@ test_boxes = [data.test.sample(i).boxes for i in range(len(data.test))]
 # %%
 few = min(150, len(data.test))
 few_of_test = data.test.take(range(few))
-part = few_of_test.part(range(few))  # what a model is handed: images, masks, maps
+# what a model is handed: images, masks, maps
+part = few_of_test.part(range(few))
 
 
 def with_changed(change):
     """The few test pictures, with box maps drawn from changed boxes."""
-    maps = [class_maps(change(boxes), len(classes), (side, side)) for boxes in test_boxes[:few]]
+    maps = [class_maps(change(boxes), len(classes), (side, side))
+            for boxes in test_boxes[:few]]
     return replace(part, box_maps=torch.from_numpy(np.stack(maps)).float())
 
 
@@ -119,11 +131,16 @@ def labels_of(method, part) -> np.ndarray:
 # %% tags=["check"]
 generator = np.random.default_rng(0)
 with checks.exercise("4.3"):
-    counts = [sum(len(overlooked(boxes, chance, generator)) for boxes in test_boxes)
-              for chance in (0, 0.5, 1)]
+    counts = [
+        sum(len(overlooked(boxes, chance, generator)) for boxes in test_boxes)
+        for chance in (0, 0.5, 1)
+    ]
     total = sum(map(len, test_boxes))
-    assert counts[0] == total and counts[2] == 0, f"{counts} boxes left of {total}"
-    assert 0 < counts[1] < total, f"half should go, {counts[1]} of {total} are left"
+    assert counts[0] == total and counts[2] == 0, (
+        f"{counts} boxes left of {total}"
+    )
+    assert 0 < counts[1] < total, (f"half should go, {counts[1]} of {total} "
+                                   "are left")
     for chance in (0, 0.3, 0.6, 1):
         given = with_changed(
             lambda boxes, chance=chance: overlooked(boxes, chance, generator)

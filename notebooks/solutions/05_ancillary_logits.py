@@ -12,7 +12,8 @@
 # The exercises stand in [chapter 05](../05_ancillary_logits.ipynb). This notebook runs without it.
 
 # %% tags=["parameters"]
-profile = None  # "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+# "smoke", "laptop" ...; None asks SEMISEG_PROFILE, failing that laptop
+profile = None
 seed = 11  # draws the labelled pictures, the first weights and the batches
 device = None  # "cpu" to stay on the CPU; None takes the best there is
 
@@ -33,7 +34,8 @@ profile = chapter.begin("05_ancillary_logits", profile, device)
 # ## 1. Warm-up: the real thing
 
 # %% tags=["solution"]
-def store_gigabytes(pictures: int, num_classes: int, side: int, stride: int, bits: int) -> float:
+def store_gigabytes(pictures: int, num_classes: int, side: int, stride: int,
+                    bits: int) -> float:
     """Size of a store of logits of square pictures, in units of 1e9 bytes."""
     return pictures * num_classes * (side // stride) ** 2 * bits / 8 / 1e9
 
@@ -42,7 +44,8 @@ def store_gigabytes(pictures: int, num_classes: int, side: int, stride: int, bit
 with checks.exercise("5.1"):
     for stride, bits, expected in ((1, 32, 233.02), (4, 16, 7.28)):
         got = store_gigabytes(10_582, 21, 512, stride, bits)
-        assert abs(got - expected) < 0.01, f"expected {expected} GB, got {got:.2f}"
+        assert abs(got - expected) < 0.01, (f"expected {expected} GB, got "
+                                            f"{got:.2f}")
         print(f"stride {stride}, {bits} bits: {got:.2f} GB")
 
 
@@ -72,8 +75,10 @@ def reference_confidence(logits: np.ndarray) -> np.ndarray:
 
 huge = np.array([1000.0, 0.0, -1000.0, 5.0]).reshape(1, 4, 1, 1)
 with checks.exercise("5.2"):
-    checks.same(softmax_confidence(huge), reference_confidence(huge), "huge logits")
-    checks.same(softmax_confidence(exact.double().numpy()), reference_confidence(exact.double().numpy()), "the store")
+    checks.same(softmax_confidence(huge), reference_confidence(huge),
+                "huge logits")
+    checks.same(softmax_confidence(exact.double().numpy()),
+                reference_confidence(exact.double().numpy()), "the store")
 
 
 # %% [markdown]
@@ -81,7 +86,8 @@ with checks.exercise("5.2"):
 
 # %% tags=["solution"]
 def most_confident_mistake(confidence: np.ndarray, wrong: np.ndarray) -> int:
-    """The number of the picture with the largest sum of confidence over its wrong pixels."""
+    """The number of the picture with the largest sum of confidence over its
+    wrong pixels."""
     return int((confidence * wrong).sum(axis=(1, 2)).argmax())
 
 
@@ -90,12 +96,14 @@ def most_confident_mistake(confidence: np.ndarray, wrong: np.ndarray) -> int:
 store = resolve(story.logits(profile, seed), device)
 truth = np.asarray(data.unlabelled_truth)
 side = truth.shape[-1]
-unlabelled_boxes = [data.unlabelled.sample(i).boxes for i in range(len(truth))]
+unlabelled_boxes = [data.unlabelled.sample(i).boxes
+                    for i in range(len(truth))]
 
 
 def labels_of(logits: Tensor) -> np.ndarray:
     """Logits (N, C, h, w) as labels of full size, uint8 (N, H, W)."""
-    return enlarge(logits.float(), (side, side)).argmax(dim=1).to(torch.uint8).numpy()
+    return (enlarge(logits.float(), (side, side)).argmax(dim=1)
+            .to(torch.uint8).numpy())
 
 
 labels = labels_of(store.read())
@@ -113,5 +121,5 @@ with checks.exercise("5.3"):
     assert found == 1, f"expected picture 1 of the toy example, got {found}"
     found = most_confident_mistake(confidence, wrong)
     print(f"picture {found}, {data.unlabelled.names[found]}: "
-          f"{int(wrong[found].sum())} wrong pixels, "
-          f"boxes of {', '.join(classes[c] for c in unlabelled_boxes[found].classes)}")
+          f"{int(wrong[found].sum())} wrong pixels, boxes of "
+          f"{', '.join(classes[c] for c in unlabelled_boxes[found].classes)}")

@@ -12,8 +12,10 @@
 # The exercises stand in [chapter 06](../06_self_correction.ipynb). This notebook runs without it.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
-seed = 11  # whose pictures are shown; scores are over all of the profile's seeds
+# smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None
+# whose pictures are shown; scores are over all of the profile's seeds
+seed = 11
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
@@ -34,10 +36,10 @@ profile = chapter.begin("06_self_correction", profile, device)
 
 # %% tags=["solution"]
 def flip_alpha(p: Tensor, p_ancillary: Tensor) -> float:
-    """The alpha at which q changes sides between the primary's class and the ancillary's.
+    """The alpha at which q changes sides between the two models' classes.
 
     Args:
-        p, p_ancillary: probabilities (C,) of one pixel whose most likely classes differ.
+        p, p_ancillary: probabilities (C,) of a pixel; the largest differ.
     """
     mine, theirs = int(p.argmax()), int(p_ancillary.argmax())
     margin = p[mine].log() - p[theirs].log()
@@ -60,21 +62,29 @@ def closed_form(alpha: float) -> Tensor:
 with checks.exercise("6.1"):
     flip = flip_alpha(p, p_ancillary)
     checks.same(flip_alpha(p, p_ancillary), 1.164506)
-    assert int(closed_form(0.99 * flip).argmax()) == 0, "just below, the primary's class should win"
-    assert int(closed_form(1.01 * flip).argmax()) == 1, "just above, the ancillary's class should win"
+    assert int(closed_form(0.99 * flip).argmax()) == 0, (
+        "just below, the primary's class should win"
+    )
+    assert int(closed_form(1.01 * flip).argmax()) == 1, (
+        "just above, the ancillary's class should win"
+    )
 
 
 # %% [markdown]
 # ## 2. Implement: the other mean
 
 # %% tags=["solution"]
-def arithmetic_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
-    """The weighted arithmetic mean of both opinions: probabilities (B, C, h, w)."""
-    return (logits.softmax(dim=1) + alpha * logits_ancillary.softmax(dim=1)) / (1 + alpha)
+def arithmetic_correction(logits: Tensor, logits_ancillary: Tensor,
+                          alpha: float) -> Tensor:
+    """The weighted arithmetic mean of both opinions: probabilities (B, C, h,
+    w)."""
+    return ((logits.softmax(dim=1) + alpha * logits_ancillary.softmax(dim=1))
+            / (1 + alpha))
 
 
 # %% tags=["check"]
-one_pixel = (p.log()[None, :, None, None], p_ancillary.log()[None, :, None, None])
+one_pixel = (p.log()[None, :, None, None],
+             p_ancillary.log()[None, :, None, None])
 with checks.exercise("6.2"):
     q = arithmetic_correction(*one_pixel, 0.5)
     checks.same(q.flatten(), (0.6, 0.36, 0.04), "our pixel")
@@ -106,19 +116,22 @@ ALPHAS = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, np.inf)
 
 
 def corrected_labels_miou(s: int, alpha: float) -> float:
-    """mIoU in percent of the corrected labels of seed s; alpha may be infinite."""
+    """mIoU in percent of the corrected labels of seed s; alpha may be
+    infinite."""
     labels = logits_ancillary[s]
     if not np.isinf(alpha):
         labels = linear_correction(logits_primary[s], labels, alpha)
     return studies.percent(evaluate_unlabelled(data, labels))
 
 
-label_scores = {s: [corrected_labels_miou(s, alpha) for alpha in ALPHAS] for s in seeds}
+label_scores = {s: [corrected_labels_miou(s, alpha) for alpha in ALPHAS]
+                for s in seeds}
 
 
 # %% tags=["check"]
 def arithmetic_miou(s: int) -> float:
-    """mIoU in percent of labels made with the arithmetic mean at alpha = 0.5."""
+    """mIoU in percent of labels made with the arithmetic mean at alpha =
+    0.5."""
     mean = arithmetic_correction(logits_primary[s], logits_ancillary[s], 0.5)
     return studies.percent(evaluate_unlabelled(data, mean.log()))
 
@@ -128,7 +141,8 @@ with checks.after("6.2"):
     arithmetic = [arithmetic_miou(s) for s in profile.seeds]
     difference = paired_interval(arithmetic, geometric)
     print(f"arithmetic minus geometric: {difference.mean:+.1f} points "
-          f"({difference.low:+.1f} to {difference.high:+.1f}): {difference.verdict}")
+          f"({difference.low:+.1f} to {difference.high:+.1f}): "
+          f"{difference.verdict}")
 
 
 # %% [markdown]
@@ -136,15 +150,20 @@ with checks.after("6.2"):
 
 # %% tags=["solution"]
 def equivalent_alpha(alpha: float, t: float) -> float:
-    """The alpha that gives, on logits l, the same winners as ``alpha`` gives on t * l."""
+    """The alpha that gives, on logits l, the same winners as ``alpha`` gives
+    on t * l."""
     return alpha / t
 
 
 # %% tags=["check"]
 generator = torch.Generator().manual_seed(63)
-noise, noise_ancillary = (torch.randn(1, 4, 20, 20, generator=generator) for _ in range(2))
+noise, noise_ancillary = (torch.randn(1, 4, 20, 20, generator=generator)
+                          for _ in range(2))
 inflated = linear_correction(2 * noise, noise_ancillary, 1.0).argmax(dim=1)
 with checks.exercise("6.3"):
-    original = linear_correction(noise, noise_ancillary, equivalent_alpha(1.0, 2.0)).argmax(dim=1)
-    assert torch.equal(inflated, original), "divide t * l + alpha * l_anc by t: what is alpha now?"
+    original = linear_correction(noise, noise_ancillary,
+                                 equivalent_alpha(1.0, 2.0)).argmax(dim=1)
+    assert torch.equal(inflated, original), (
+        "divide t * l + alpha * l_anc by t: what is alpha now?"
+    )
     print("overconfidence and a smaller alpha are the same thing")

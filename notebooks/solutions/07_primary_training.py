@@ -12,8 +12,11 @@
 # The exercises stand in [chapter 07](../07_primary_training.ipynb). This notebook runs without it.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
-seed = 11  # whose batches and curves are shown; scores are over all of the profile's seeds
+# smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None
+# whose batches and curves are shown; scores are over all of the profile's
+# seeds
+seed = 11
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
@@ -43,16 +46,21 @@ with checks.exercise("7.1"):
     for until in (0.3, 1.0):
         moment = louder_from(30.0, 0.5, until)
         schedule = AlphaSchedule(30.0, 0.5, until)
-        assert abs(schedule.at(moment) - 1) < 1e-6, f"at {moment:.3f}, alpha is {schedule.at(moment)}"
-        print(f"falling by {until:.0%}, the primary is louder from {moment:.1%} on")
+        assert abs(schedule.at(moment) - 1) < 1e-6, (
+            f"at {moment:.3f}, alpha is {schedule.at(moment)}"
+        )
+        print(f"falling by {until:.0%}, the primary is louder from "
+              f"{moment:.1%} on")
 
 
 # %% [markdown]
 # ## 2. Implement: a schedule with another shape
 
 # %% tags=["solution"]
-def geometric_alpha(progress: float, start: float, end: float, until: float) -> float:
-    """Alpha that falls from ``start`` to ``end`` by equal factors until ``until``, then holds."""
+def geometric_alpha(progress: float, start: float, end: float,
+                    until: float) -> float:
+    """Alpha that falls from ``start`` to ``end`` by equal factors until
+    ``until``, then holds."""
     if progress >= until:
         return end
     return start * (end / start) ** (progress / until)
@@ -75,7 +83,8 @@ with checks.exercise("7.2"):
 
 # %% tags=["solution"]
 def pull(logits: Tensor, target: Tensor) -> Tensor:
-    """Half the sum over classes of |p - q|, (B, h, w); both arguments are (B, C, h, w)."""
+    """Half the sum over classes of |p - q|, (B, h, w); both arguments are (B,
+    C, h, w)."""
     return (logits.softmax(dim=1) - target).abs().sum(dim=1) / 2
 
 
@@ -114,10 +123,12 @@ logits = predict_logits(corrected, data.unlabelled)
 disagree = logits.argmax(dim=1) != logits_ancillary.argmax(dim=1)
 targets = {
     "uncorrected": logits_ancillary.softmax(dim=1),
-    "corrected": linear_correction(logits, logits_ancillary, end).softmax(dim=1),
+    "corrected": linear_correction(logits, logits_ancillary, end)
+    .softmax(dim=1),
 }
 with checks.after("7.3"):
     for name, target in targets.items():
         force = pull(logits, target)
-        print(f"{name:<12} mean pull where they agree {force[~disagree].mean():.3f}, "
-              f"where they disagree {force[disagree].mean():.3f}")
+        print(f"{name:<12} mean pull where they agree "
+              f"{force[~disagree].mean():.3f}, where they disagree "
+              f"{force[disagree].mean():.3f}")

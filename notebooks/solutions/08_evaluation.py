@@ -12,8 +12,10 @@
 # The exercises stand in [chapter 08](../08_evaluation.ipynb). This notebook runs without it.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
-seed = 11  # whose pictures are shown; scores are over all of the profile's seeds
+# smoke, laptop ...; None asks SEMISEG_PROFILE, and failing that means laptop
+profile = None
+# whose pictures are shown; scores are over all of the profile's seeds
+seed = 11
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
@@ -30,7 +32,7 @@ profile = chapter.begin("08_evaluation", profile, device)
 
 # %% tags=["solution"]
 def worth_in_masks(masks: int, unlabelled: int, ratio: float = 8.0) -> float:
-    """Annotation time in units of one mask; every picture, masked or not, also got boxes.
+    """Annotation time in units of one mask; every picture got boxes as well.
 
     Args:
         masks: pictures with mask and boxes.
@@ -54,11 +56,14 @@ with checks.exercise("8.1"):
 # ## 2. Implement: the paired interval
 
 # %% tags=["solution"]
-def interval_of_differences(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Low and high end of the 95 % t interval for the mean of a − b, paired by position."""
+def interval_of_differences(a: np.ndarray,
+                            b: np.ndarray) -> tuple[float, float]:
+    """Low and high end of the 95 % t interval for the mean of a − b, paired
+    by position."""
     differences = np.asarray(a) - np.asarray(b)
     number = len(differences)
-    half = stats.t.ppf(0.975, number - 1) * differences.std(ddof=1) / np.sqrt(number)
+    half = (stats.t.ppf(0.975, number - 1) * differences.std(ddof=1)
+            / np.sqrt(number))
     return differences.mean() - half, differences.mean() + half
 
 
@@ -73,7 +78,8 @@ with checks.exercise("8.2"):
 
 # %% tags=["solution"]
 def seeds_needed(sd: float, effect: float) -> int:
-    """The smallest number of seeds (at least 2) whose interval's half-width is below ``effect``."""
+    """The smallest number of seeds (at least 2) whose interval's half-width
+    is below ``effect``."""
     number = 2
     while stats.t.ppf(0.975, number - 1) * sd / np.sqrt(number) >= effect:
         number += 1
@@ -82,7 +88,9 @@ def seeds_needed(sd: float, effect: float) -> int:
 
 # %% tags=["check", "nbval-check-output"]
 with checks.exercise("8.3"):
-    for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7), (1.0, 0.5, 18)):
+    for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7),
+                                 (1.0, 0.5, 18)):
         answer = seeds_needed(sd, effect)
-        assert answer == expected, f"sd {sd}, effect {effect}: expected {expected}, got {answer}"
+        assert answer == expected, (f"sd {sd}, effect {effect}: expected "
+                                    f"{expected}, got {answer}")
         print(f"sd {sd}, effect {effect}: {answer} seeds")

@@ -12,7 +12,8 @@
 # The exercises stand in [chapter 09](../09_real_photographs.ipynb). This notebook runs without it.
 
 # %% tags=["parameters"]
-profile = None  # smoke, laptop, gpu ...; None asks SEMISEG_PROFILE, failing that means laptop
+# smoke, laptop, gpu ...; None asks SEMISEG_PROFILE, failing that means laptop
+profile = None
 seed = 11  # draws pictures, weights and batches of what is run here
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 root = None  # the folder that holds VOCdevkit; None asks SEMISEG_DATA
@@ -31,16 +32,20 @@ profile = chapter.begin("09_real_photographs", profile, device, dataset="voc")
 # ## 1. Warm-up: the rate for your batch
 
 # %% tags=["solution"]
-def rate_for(rate: float, meant_for: int, pictures: int, passes: int) -> float:
-    """The learning rate in proportion to the pictures of one optimiser step."""
+def rate_for(rate: float, meant_for: int, pictures: int,
+             passes: int) -> float:
+    """The learning rate in proportion to the pictures of one optimiser
+    step."""
     return rate * pictures * passes / meant_for
 
 
 # %% tags=["check"]
-def library_rate(rate: float, meant_for: int, pictures: int, passes: int) -> float:
+def library_rate(rate: float, meant_for: int, pictures: int,
+                 passes: int) -> float:
     """The library's rule."""
-    config = replace(profile.train_primary, lr=rate, lr_batch=meant_for, accumulate=passes,
-                     batch_labelled=pictures, batch_unlabelled=0)
+    config = replace(profile.train_primary, lr=rate, lr_batch=meant_for,
+                     accumulate=passes, batch_labelled=pictures,
+                     batch_unlabelled=0)
     return config.learning_rate
 
 
@@ -78,25 +83,34 @@ def library_covered(coordinates: np.ndarray, view: View) -> np.ndarray:
 
 
 test_boxes = np.array([[10, 5, 60, 50], [30, 20, 90, 70]], np.float32)
-mirrored = View((80, 100), scaled=(120, 150), top=10, left=20, size=(96, 96), flip=True)
+mirrored = View((80, 100), scaled=(120, 150), top=10, left=20, size=(96, 96),
+                flip=True)
 with checks.exercise("9.2"):
-    checks.same(covered(test_boxes, mirrored), library_covered(test_boxes, mirrored))
-    padded = View((80, 100), scaled=(40, 50), top=-28, left=-23, size=(96, 96))
-    checks.same(covered(test_boxes, padded), library_covered(test_boxes, padded))
+    checks.same(covered(test_boxes, mirrored),
+                library_covered(test_boxes, mirrored))
+    padded = View((80, 100), scaled=(40, 50), top=-28, left=-23,
+                  size=(96, 96))
+    checks.same(covered(test_boxes, padded),
+                library_covered(test_boxes, padded))
 
 
 # %% [markdown]
 # ## 3. Investigate: how large is the store?
 
 # %% tags=["solution"]
-def stored_bytes(height: int, width: int, classes: int, stride: int, bytes_each: int) -> int:
-    """The size of one picture's logits, (C, ceil(H/stride), ceil(W/stride))."""
+def stored_bytes(height: int, width: int, classes: int, stride: int,
+                 bytes_each: int) -> int:
+    """The size of one picture's logits, (C, ceil(H/stride),
+    ceil(W/stride))."""
     return classes * -(-height // stride) * -(-width // stride) * bytes_each
 
 
 # %% tags=["check"]
 with checks.exercise("9.3"):
     checks.same(stored_bytes(375, 500, 21, 4, 1), 246_750)
-    ours, raw = stored_bytes(375, 500, 21, 4, 1), stored_bytes(256, 256, 21, 1, 4)
-    print(f"a picture: {ours / 1e6:.2f} MB against {raw / 1e6:.2f} MB, {raw / ours:.0f} times less")
-    print(f"all:       {10_582 * ours / 1e9:.1f} GB against {10_582 * raw / 1e9:.1f} GB")
+    ours, raw = stored_bytes(375, 500, 21, 4,
+                             1), stored_bytes(256, 256, 21, 1, 4)
+    print(f"a picture: {ours / 1e6:.2f} MB against {raw / 1e6:.2f} MB, "
+          f"{raw / ours:.0f} times less")
+    print(f"all:       {10_582 * ours / 1e9:.1f} GB against "
+          f"{10_582 * raw / 1e9:.1f} GB")

@@ -60,7 +60,9 @@ def start_at(
     for label in range(classes):
         for channel, sign in ((label, 1), (classes + label, -1)):
             weight[channel, label, 1, 1] = sign / (1 + alpha)
-            weight[channel, classes + label, 1, 1] = sign * alpha / (1 + alpha)
+            weight[channel, classes + label, 1, 1] = (
+                sign * alpha / (1 + alpha)
+            )
     return module
 
 
@@ -88,8 +90,10 @@ def window(
     module: self_correcting.ConvCorrection, logits: Tensor,
     logits_ancillary: Tensor,
 ) -> tuple[int, int]:
-    """Rows and columns of the inputs on which the central output pixel depends."""
-    inputs = [one.clone().requires_grad_() for one in (logits, logits_ancillary)]
+    """Rows and columns of the inputs on which the central output pixel
+    depends."""
+    inputs = [one.clone().requires_grad_()
+              for one in (logits, logits_ancillary)]
     middle = logits.shape[-1] // 2
     module(*inputs)[..., middle, middle].sum().backward()
     reached = sum(one.grad.abs().sum(dim=(0, 1)) for one in inputs) > 0
@@ -110,7 +114,8 @@ half, start, final = (resolve(run, device) for run in stages)
 def folded(
     module: self_correcting.ConvCorrection
 ) -> self_correcting.ConvCorrection:
-    """A copy of the module whose kernels have all their weight in the centre."""
+    """A copy of the module whose kernels have all their weight in the
+    centre."""
     copy = deepcopy(module)
     with torch.no_grad():
         for convolution in (copy.hidden, copy.head):

@@ -41,9 +41,8 @@ paper = recipes.load("paper", "camvid", "pseudo-label")
 
 # %% tags=["check"]
 with checks.exercise("11.1"):
-    for epochs, expected in (
-        (400, paper.train_supervised.steps), (200, paper.rounds.finetune.steps)
-    ):
+    for epochs, expected in ((400, paper.train_supervised.steps),
+                             (200, paper.rounds.finetune.steps)):
         checks.same(steps(epochs, 367, 12), expected)
 
 
@@ -54,7 +53,8 @@ with checks.exercise("11.1"):
 def class_thresholds(
     confidence: np.ndarray, labels: np.ndarray, classes: int, share: float
 ) -> np.ndarray:
-    """For each class the confidence that ``share`` of its pixels reach, (C,)."""
+    """For each class the confidence that ``share`` of its pixels reach,
+    (C,)."""
     found = []
     for label in range(classes):
         sure_first = np.sort(confidence[labels == label])[::-1]
@@ -65,11 +65,13 @@ def class_thresholds(
 
 # %% tags=["check"]
 noise = torch.Generator().manual_seed(112)
-maps = (3 * torch.randn(4, 3, 40, 40, generator=noise, dtype=torch.float64)).softmax(dim=1)
+maps = ((3 * torch.randn(4, 3, 40, 40, generator=noise, dtype=torch.float64))
+        .softmax(dim=1))
 confidence, called_so = (one.flatten().numpy() for one in maps.max(dim=1))
 with checks.exercise("11.2"):
     for share in (0.2, 0.5, 1.0):
-        checks.same(class_thresholds(confidence, called_so, 3, share), pseudo_label.balanced_thresholds(maps, 3, share))
+        checks.same(class_thresholds(confidence, called_so, 3, share),
+                    pseudo_label.balanced_thresholds(maps, 3, share))
 
 
 # %% [markdown]
@@ -77,7 +79,8 @@ with checks.exercise("11.2"):
 
 # %% tags=["solution"]
 def flattery(checkpoints: int, pictures: int, right: float) -> float:
-    """Points by which the best of equal checkpoints is flattered by its own test score."""
+    """Points by which the best of equal checkpoints is flattered by its own
+    test score."""
     reached = stats.binom.cdf(np.arange(pictures), pictures, right)
     return 100 * float((1 - reached**checkpoints).sum() / pictures - right)
 
@@ -89,7 +92,9 @@ with checks.exercise("11.3"):
         best = draws.binomial(pictures, 0.8, (4000, checkpoints)).max(axis=1)
         simulated = 100 * (best.mean() / pictures - 0.8)
         answer = flattery(checkpoints, pictures, 0.8)
-        assert abs(answer - simulated) < 0.3, f"simulated {simulated:.2f}, got {answer:.2f}"
+        assert abs(answer - simulated) < 0.3, (
+            f"simulated {simulated:.2f}, got {answer:.2f}"
+        )
         print(f"best of {checkpoints:3} on {pictures:6,} pictures: "
               f"{answer + 0:+.1f} points")
 

@@ -34,7 +34,8 @@ profile = chapter.begin("12_consistency", profile, device)
 
 # %% tags=["solution"]
 def half_life(decay: float) -> float:
-    """Steps after which a student's weight in the moving average has halved."""
+    """Steps after which a student's weight in the moving average has
+    halved."""
     return np.log(0.5) / np.log(decay)
 
 
@@ -48,7 +49,8 @@ with checks.exercise("12.1"):
 # ## 2. Implement: CutMix for a batch
 
 # %% tags=["solution"]
-def cutmix(images: Tensor, labels: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+def cutmix(images: Tensor, labels: Tensor,
+           masks: Tensor) -> tuple[Tensor, Tensor]:
     """Pictures and labels, mixed alike.
 
     Args:
@@ -68,7 +70,8 @@ some_labels = torch.randint(0, 5, (3, 8, 8), generator=generator)
 mixed = batches.Mix(masks)
 with checks.exercise("12.2"):
     for part, given in enumerate((some_images, some_labels)):
-        checks.same(cutmix(some_images, some_labels, masks)[part], mixed(given))
+        checks.same(cutmix(some_images, some_labels, masks)[part],
+                    mixed(given))
 
 
 # %% [markdown]
@@ -76,7 +79,8 @@ with checks.exercise("12.2"):
 
 # %% tags=["solution"]
 def true_threshold(threshold: float, t: float) -> float:
-    """The calibrated confidence at which a teacher t times too sure just passes."""
+    """The calibrated confidence at which a teacher t times too sure just
+    passes."""
     margin = np.log(threshold / (1 - threshold)) / t
     return 1 / (1 + np.exp(-margin))
 
@@ -104,8 +108,11 @@ counts = confidence_counts(logits, truth, data.classes)
 # %% tags=["check"]
 inflated = confidence_counts(3 * logits, truth, data.classes)
 with checks.after("12.3"):
-    asked = round(200 * true_threshold(0.95, 3.0)) / 200  # the counts are exact at such steps
-    print(f"times 3, threshold 0.95:      kept {inflated.overall_kept(0.95):.1%}, "
-          f"right {inflated.overall_accuracy(0.95):.1%}")
-    print(f"as it is, threshold {asked:g}:   kept {counts.overall_kept(asked):.1%}, "
-          f"right {counts.overall_accuracy(asked):.1%}")
+    # the counts are exact at such steps
+    asked = round(200 * true_threshold(0.95, 3.0)) / 200
+    print("times 3, threshold 0.95:      kept "
+          f"{inflated.overall_kept(0.95):.1%}, right "
+          f"{inflated.overall_accuracy(0.95):.1%}")
+    print(f"as it is, threshold {asked:g}:   kept "
+          f"{counts.overall_kept(asked):.1%}, right "
+          f"{counts.overall_accuracy(asked):.1%}")

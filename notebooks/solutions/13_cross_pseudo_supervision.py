@@ -50,7 +50,8 @@ with checks.exercise("13.1"):
         (0.125, 1, 0.125), (0.5, 3, 0.5), (0.2, 2, 0.32), (1.0, 3, 1.0)
     ):
         checks.same(odd_share(chance, boxes), expected)
-    print(f"  evenly spread: {odd_share(0.125, 3):.3f}, measured: {float(covered.mean()):.3f}")
+    print(f"  evenly spread: {odd_share(0.125, 3):.3f}, measured: "
+          f"{float(covered.mean()):.3f}")
 
 
 # %% [markdown]
@@ -71,7 +72,8 @@ def cross_of_many(*students: Tensor) -> Tensor:
     total = 0
     for number, logits in enumerate(students):
         others = [one for place, one in enumerate(labels) if place != number]
-        total += sum(functional.cross_entropy(logits, one) for one in others) / len(others)
+        total += sum(functional.cross_entropy(logits, one)
+                     for one in others) / len(others)
     return total
 
 
@@ -83,11 +85,14 @@ count = len(data.classes)
 
 # %% tags=["check"]
 noise = torch.Generator().manual_seed(132)
-one, two, three = (torch.randn(2, count, 8, 8, generator=noise) for _ in range(3))
-by_hand = sum(functional.cross_entropy(a, b.argmax(1)) for a, b in ((one, two), (two, one)))
+one, two, three = (torch.randn(2, count, 8, 8, generator=noise)
+                   for _ in range(3))
+by_hand = sum(functional.cross_entropy(a, b.argmax(1))
+              for a, b in ((one, two), (two, one)))
 with checks.exercise("13.2"):
     checks.same(cross_of_many(one, two), by_hand)
-    checks.same(cross_of_many(one, two, three), cross_of_many(three, one, two))
+    checks.same(cross_of_many(one, two, three),
+                cross_of_many(three, one, two))
     unsure = [torch.zeros(1, count, 4, 4)] * 3
     checks.same(cross_of_many(*unsure), 3 * np.log(count))
 
@@ -97,20 +102,24 @@ with checks.exercise("13.2"):
 
 # %% tags=["solution"]
 def gradient_from_twin(logits: Tensor, hard: bool) -> Tensor:
-    """The gradient (B, C, H, W) of the mean cross-entropy with a twin's label."""
+    """The gradient (B, C, H, W) of the mean cross-entropy with a twin's
+    label."""
     logits = logits.detach().requires_grad_()
-    target = logits.detach().argmax(dim=1) if hard else logits.detach().softmax(dim=1)
+    target = (logits.detach().argmax(dim=1) if hard
+              else logits.detach().softmax(dim=1))
     functional.cross_entropy(logits, target).backward()
     return logits.grad
 
 
 # %% tags=["check"]
 with checks.exercise("13.3"):
-    checks.same(gradient_from_twin(one, False), torch.zeros_like(one), "soft labels")
+    checks.same(gradient_from_twin(one, False), torch.zeros_like(one),
+                "soft labels")
     undecided = gradient_from_twin(torch.zeros(1, 2, 1, 1), True)
     checks.same(undecided.flatten(), (-0.5, 0.5), "two classes, undecided")
     hard = gradient_from_twin(one, True)
-    checks.same(hard.sum(dim=1), torch.zeros(2, 8, 8), "the sum over the classes")
+    checks.same(hard.sum(dim=1), torch.zeros(2, 8, 8),
+                "the sum over the classes")
     checks.same(hard.argmin(dim=1), one.argmax(dim=1), "the class that gains")
 
 # %% [markdown]

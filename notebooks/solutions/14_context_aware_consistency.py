@@ -29,13 +29,15 @@ profile = chapter.begin("14_context_aware_consistency", profile, device)
 
 # %% tags=["solution"]
 def misfit(shift: int, stride: int) -> int:
-    """Pixels between a cell's centre in one crop and the nearest centre in the other."""
+    """Pixels between a cell's centre in one crop and the nearest centre in
+    the other."""
     return min(shift % stride, -shift % stride)
 
 
 # %% tags=["check"]
 with checks.exercise("14.1"):
-    for shift, stride, expected in ((8, 4, 0), (2, 4, 2), (7, 8, 1), (13, 8, 3)):
+    for shift, stride, expected in ((8, 4, 0), (2, 4, 2), (7, 8, 1),
+                                    (13, 8, 3)):
         checks.same(misfit(shift, stride), expected)
 
 
@@ -67,20 +69,23 @@ with checks.exercise("14.2"):
 # ## 3. Investigate: what would all similarities weigh?
 
 # %% tags=["solution"]
-def matrix_gigabytes(pictures: int, side: int, stride: int, shared: float) -> float:
+def matrix_gigabytes(pictures: int, side: int, stride: int,
+                     shared: float) -> float:
     """One matrix of similarities in single precision, 10^9 bytes."""
     cells = (side // stride) ** 2
     return pictures * cells * shared * 2 * pictures * cells * 4 / 1e9
 
 
 def rows_below(limit: float, pictures: int, side: int, stride: int) -> int:
-    """Anchors at a time whose similarities with all negatives take at most ``limit`` GB."""
+    """Anchors at a time whose similarities with all negatives take at most
+    ``limit`` GB."""
     return int(limit * 1e9 // (4 * 2 * pictures * (side // stride) ** 2))
 
 
 # %% tags=["check"]
 with checks.exercise("14.3"):
-    for shape, expected in {(4, 720, 8, 0.5): 4.19904, (8, 320, 8, 0.5): 0.65536}.items():
+    for shape, expected in {(4, 720, 8, 0.5): 4.19904,
+                            (8, 320, 8, 0.5): 0.65536}.items():
         checks.same(matrix_gigabytes(*shape), expected)
     checks.same(rows_below(0.5, 4, 720, 8), 1929)
 

@@ -36,7 +36,8 @@ profile = chapter.begin("15_error_localization", profile, device)
 
 # %% tags=["solution"]
 def share_of_the_wrong(right: int, wrong: int, balance: float) -> float:
-    """The wrong pixels' part of all weight, 0 .. 1; 0 if there is no pixel."""
+    """The wrong pixels' part of all weight, 0 .. 1; 0 if there is no
+    pixel."""
     weight = min(max(right / max(wrong, 1), 1 / balance), balance)
     total = right + weight * wrong
     return weight * wrong / total if total else 0.0
@@ -45,8 +46,8 @@ def share_of_the_wrong(right: int, wrong: int, balance: float) -> float:
 # %% tags=["check"]
 with checks.exercise("15.1"):
     for given, expected in (
-        ((90, 10, 100.0), 0.5), ((100, 1, 10.0), 0.0909091), ((50, 0, 100.0), 0.0),
-        ((0, 50, 100.0), 1.0), ((10, 90, 100.0), 0.5),
+        ((90, 10, 100.0), 0.5), ((100, 1, 10.0), 0.0909091),
+        ((50, 0, 100.0), 0.0), ((0, 50, 100.0), 1.0), ((10, 90, 100.0), 0.5),
     ):
         checks.same(share_of_the_wrong(*given), expected)
 
@@ -74,8 +75,10 @@ with checks.exercise("15.2"):
 # ## 3. Investigate: a cheaper judge
 
 # %% tags=["solution"]
-def class_by_class(keeps: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Bool like ``keeps``: as many pixels of each predicted class, the surest."""
+def class_by_class(keeps: np.ndarray, labels: np.ndarray,
+                   sure: np.ndarray) -> np.ndarray:
+    """Bool like ``keeps``: as many pixels of each predicted class, the
+    surest."""
     result = np.zeros_like(keeps)
     for number in np.unique(labels):
         mine = np.flatnonzero(labels == number)
@@ -104,16 +107,21 @@ def beliefs(
     for numbers in torch.arange(len(images)).split(50):
         part = images.part(numbers.tolist())
         p = method(part.images.to(place)).softmax(dim=1)
-        entropy = -(p * p.clamp(min=1e-12).log()).sum(dim=1) / np.log(p.shape[1])
+        entropy = (
+            -(p * p.clamp(min=1e-12).log()).sum(dim=1) / np.log(p.shape[1])
+        )
         found.append([p.argmax(dim=1), p.amax(dim=1), entropy])
-    return tuple(torch.cat(maps).cpu().numpy() for maps in zip(*found, strict=True))
+    return tuple(
+        torch.cat(maps).cpu().numpy() for maps in zip(*found, strict=True)
+    )
 
 
 # %%
 options, train = profile.unlabelled["eln"], profile.train_unlabelled
 
 # %%
-short = replace(profile, train_unlabelled=replace(train, steps=min(train.steps, 400)))
+short = replace(profile,
+                train_unlabelled=replace(train, steps=min(train.steps, 400)))
 trained = resolve(semi_supervised.learn(short, seed, options), device)
 method = trained.method.eval()
 
@@ -136,8 +144,10 @@ tiny = (np.array([1, 0, 0, 1, 0, 0], bool), np.array([0, 0, 0, 1, 1, 1]),
 with checks.exercise("15.3"):
     checks.same(class_by_class(*tiny), np.array([0, 1, 0, 0, 0, 1], bool))
     cheap = class_by_class(kept, judged_labels, sureness)
-    for name, keeps in (("error network", kept), ("confidence, class by class", cheap)):
-        print(f"  {name:<27} {100 * (1 - missed[keeps & known].mean()):.1f} % right")
+    for name, keeps in (("error network", kept),
+                        ("confidence, class by class", cheap)):
+        print(f"  {name:<27} {100 * (1 - missed[keeps & known].mean()):.1f} "
+              "% right")
 
 # %% [markdown]
 # <details><summary>What it says</summary>

@@ -13,7 +13,8 @@
 
 # %% tags=["parameters"]
 profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
-seed = 11  # whose pictures are shown; shares are over all of the profile's seeds
+# whose pictures are shown; shares are over all of the profile's seeds
+seed = 11
 device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
@@ -62,7 +63,8 @@ with checks.exercise("16.1"):
 # ## 2. Implement: which pixels are kept
 
 # %% tags=["solution"]
-def kept_pixels(plain: Tensor, after: Tensor, shown: Tensor, dropped: float) -> Tensor:
+def kept_pixels(plain: Tensor, after: Tensor, shown: Tensor,
+                dropped: float) -> Tensor:
     """Which pixels are learnt, bool (B, H, W).
 
     Args:
@@ -82,10 +84,13 @@ window = torch.ones(2, 8, 9, dtype=torch.bool)
 window[0, :3] = window[1, :, 5:] = False
 plain[0, :3] = -1.0  # a padding that would be dropped first
 with checks.exercise("16.2"):
-    for share, counts in {0.0: (45, 40), 0.25: (34, 30), 0.4: (29, 25), 1.0: (0, 0)}.items():
+    for share, counts in {0.0: (45, 40), 0.25: (34, 30), 0.4: (29, 25),
+                          1.0: (0, 0)}.items():
         kept = kept_pixels(plain, after, window, share)
-        checks.same(kept.sum(dim=(1, 2)), counts, f"kept of each picture at {share}")
-    checks.same(kept_pixels(plain, after, window, 0.4).nonzero().sum(dim=0), (25, 232, 171), "where")
+        checks.same(kept.sum(dim=(1, 2)), counts,
+                    f"kept of each picture at {share}")
+    checks.same(kept_pixels(plain, after, window, 0.4).nonzero().sum(dim=0),
+                (25, 232, 171), "where")
 
 # %% [markdown]
 # ## 3. Investigate: the mean of the neighbours
@@ -98,7 +103,8 @@ BETA, neighbours = s4mc.BETA, s4mc.neighbours  # refine, below, uses them
 def blurred(
     probabilities: Tensor, count: int = 4, beta: float = BETA
 ) -> Tensor:
-    """Probabilities (B, C, H, W), moved by beta towards the mean of the neighbours."""
+    """Probabilities (B, C, H, W), moved by beta towards the mean of the
+    neighbours."""
     inside = torch.ones_like(probabilities[:, :1])
     there = neighbours(inside, count).sum(dim=0)
     mean = neighbours(probabilities, count).sum(dim=0) / there
@@ -131,7 +137,8 @@ masks = data.labelled.masks.long()
 
 
 def expected(masks: Tensor, **options) -> Tensor:
-    """E, (C,): how often a neighbour of a pixel of a class has the class, too."""
+    """E, (C,): how often a neighbour of a pixel of a class has the class,
+    too."""
     same, pairs = s4mc.agreement(masks, len(data.classes), **options)
     return same / pairs
 
@@ -141,7 +148,8 @@ ENOUGH = range(min(200, len(data.unlabelled)))  # pictures that are looked at
 
 
 def beliefs(s: int, method) -> Tensor:
-    """A model's probabilities on a seed's unlabelled pictures, (N, C, H, W)."""
+    """A model's probabilities on a seed's unlabelled pictures, (N, C, H,
+    W)."""
     images = data_of[s].unlabelled.without_boxes().take(ENOUGH)
     logits = predict_logits(method, images).float()
     return enlarge(logits, images.images.shape[-2:]).softmax(dim=1)
@@ -155,7 +163,8 @@ E, nothing = expected(masks), torch.ones(len(data.classes))
 
 # %%
 def truth_of(s: int) -> Tensor:
-    """The hidden masks of the same pictures, (N, H, W); for measuring only."""
+    """The hidden masks of the same pictures, (N, H, W); for measuring
+    only."""
     hidden = np.asarray(data_of[s].unlabelled_truth)
     return torch.from_numpy(hidden[ENOUGH]).long()
 
@@ -166,7 +175,8 @@ beliefs_of = {s: beliefs(s, start[s].method) for s in seeds}
 
 # %% tags=["check"]
 def accuracy(s: int, sureness: Tensor, kept: float) -> float:
-    """How many of the surest pixels are right, as a fraction; void is left out."""
+    """How many of the surest pixels are right, as a fraction; void is left
+    out."""
     truth = truth_of(s)
     known = truth != VOID
     picked = known & (sureness > s4mc.threshold(sureness, known, 1 - kept))
@@ -175,7 +185,8 @@ def accuracy(s: int, sureness: Tensor, kept: float) -> float:
 
 
 with checks.after("16.3"):
-    rules = {"own margin": lambda one: one, "best neighbour": lambda one: refine(one, E),
+    rules = {"own margin": lambda one: one,
+             "best neighbour": lambda one: refine(one, E),
              "mean of neighbours": blurred}
     display(tables.results_table([
         {"surest by": name, **{

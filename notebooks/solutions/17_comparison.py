@@ -31,7 +31,8 @@ profile = chapter.begin("17_comparison", profile, device)
 
 # %% tags=["solution"]
 def break_even(masks: int, boxes: int, other: int) -> float:
-    """The time of a mask over that of a picture's boxes at which the work is equal."""
+    """The time of a mask over that of a picture's boxes at which the work is
+    equal."""
     return boxes / (other - masks)
 
 
@@ -59,7 +60,8 @@ def adjust(p_values: list[float]) -> list[float]:
 
 # %% tags=["check"]
 with checks.exercise("17.2"):
-    for some in ([0.04, 0.01, 0.03], [0.5], [0.9, 0.8, 0.001], [0.02, 0.02, 0.02, 0.6]):
+    for some in ([0.04, 0.01, 0.03], [0.5], [0.9, 0.8, 0.001],
+                 [0.02, 0.02, 0.02, 0.6]):
         checks.same(adjust(some), comparison.holm(some))
 
 
@@ -94,7 +96,8 @@ def by_seed(one: comparison.Row, other: comparison.Row) -> list[float]:
 
 # %%
 def best_of(names: list[str]) -> tuple[str, list[str]]:
-    """The highest mean, and those that the paired interval does not tell apart from it."""
+    """The highest mean, and those that the paired interval does not tell
+    apart from it."""
     top = max(names, key=lambda name: rows[name].interval.mean)
     verdicts = {
         name: comparison.difference(rows[name], rows[top]).verdict
@@ -108,14 +111,16 @@ top, alike = best_of(free)
 
 # %% tags=["check"]
 with checks.exercise("17.3"):
-    for sd, difference_, expected in ((2.0, 1.0, 18), (1.0, 1.0, 7), (2.0, 5.0, 3)):
+    for sd, difference_, expected in ((2.0, 1.0, 18), (1.0, 1.0, 7),
+                                      (2.0, 5.0, 3)):
         checks.same(seeds_needed(sd, difference_), expected)
     for name in alike:
         apart = np.array(by_seed(rows[top], rows[name]))
         mean, sd = abs(apart.mean()), apart.std(ddof=1)
         if mean > 0.05 * sd:
-            print(f"{text[top]} and {text[name]}: {mean:.1f} points, sd {sd:.1f}: "
-                  f"{seeds_needed(sd, mean)} seeds, here {len(apart)}")
+            print(f"{text[top]} and {text[name]}: {mean:.1f} points, sd "
+                  f"{sd:.1f}: {seeds_needed(sd, mean)} seeds, here "
+                  f"{len(apart)}")
 
 # %% [markdown]
 # If the means stayed as they are, which they will not: a mean difference of few seeds is itself

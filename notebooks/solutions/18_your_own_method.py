@@ -48,7 +48,8 @@ def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
 noise = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(182))
 with checks.exercise("18.1"):
     for temperature in (1.0, 0.5, 2.0):
-        checks.same(sharpened(noise.softmax(1), temperature), (noise / temperature).softmax(1))
+        checks.same(sharpened(noise.softmax(1), temperature),
+                    (noise / temperature).softmax(1))
 
 
 # %% [markdown]
@@ -56,7 +57,8 @@ with checks.exercise("18.1"):
 
 # %% tags=["solution"]
 def mean_entropy(logits: Tensor, inside: Tensor) -> Tensor:
-    """The mean entropy in nats over the pixels that are shown; 0 if there are none."""
+    """The mean entropy in nats over the pixels that are shown; 0 if there are
+    none."""
     each = -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1)
     return each.where(inside, 0).sum() / inside.sum().clamp(min=1)
 
@@ -83,7 +85,8 @@ with checks.exercise("18.2"):
 # %%
 @dataclass(frozen=True)
 class SoftTeacherConfig(core.Configuration):
-    """Options: weight of the unlabelled loss, the teacher's temperature, views, average."""
+    """Options: weight of the unlabelled loss, the teacher's temperature,
+    views, average."""
 
     name: Literal["soft-teacher"] = "soft-teacher"
     weight: float = 1.0
@@ -91,6 +94,15 @@ class SoftTeacherConfig(core.Configuration):
     ramp: float = 0.25
     strong: batches.StrongConfig = batches.StrongConfig()
     ema_decay: float = 0.99
+
+
+# %%
+@torch.no_grad()
+def soft_labels(
+    teacher: nn.Module, images: Tensor, temperature: float
+) -> Tensor:
+    """What the teacher says of images, sharpened: (B, C, H, W)."""
+    return (teacher(images).float() / temperature).softmax(dim=1)
 
 
 # %%
@@ -103,23 +115,20 @@ class SoftTeacher(methods.AveragedMethod):
     def learns_from(cls, config: SoftTeacherConfig) -> frozenset[str]:
         return methods.BOTH if config.weight else methods.LABELLED
 
-    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch, progress) -> dict[str, Tensor]:
         images, masks = batch.labelled.images, batch.labelled.masks
         if not self.config.weight:
             return {"labelled": cross_entropy(self.network(images), masks)}
         part, rng = batch.unlabelled, np.random.default_rng(batch.seed)
-        taught = self.teach(part.images)
+        teacher, temperature = self.average, self.config.temperature
+        taught = soft_labels(teacher, part.images, temperature)
         views = strong_view(part.images, self.config.strong, rng)
         own, of_views = self.logits_together(images, views)
-        consistent = soft_cross_entropy(of_views, taught, methods.losses.shown_pixels(part))
+        shown = methods.losses.shown_pixels(part)
+        consistent = soft_cross_entropy(of_views, taught, shown)
         weight = self.config.weight * ramp_up(progress, self.config.ramp)
         return {"labelled": cross_entropy(own, masks),
                 "unlabelled": weight * consistent}
-
-    @torch.no_grad()
-    def teach(self, images: Tensor) -> Tensor:
-        return (self.average(images).float() / self.config.temperature).softmax(dim=1)
-
 
 # %%
 methods.register(SoftTeacherConfig, SoftTeacher)
@@ -146,12 +155,13 @@ def contract_of(config, batch: batches.Batch) -> dict[str, bool]:
     taught = [p.grad is not None and bool(p.grad.any())
               for p in method.parameters() if p.requires_grad]
     return {
-        "losses are finite scalars": all(
-            v.shape == () and v.isfinite() for v in losses.values()
-        ),
+        "losses are finite scalars": all(v.shape == () and v.isfinite()
+                                         for v in losses.values()),
         "every parameter gets a gradient": all(taught),
-        "the average gets none": all(p.grad is None for p in method.average.parameters()),
-        "the same losses again": all(torch.equal(repeated[k], losses[k]) for k in losses),
+        "the average gets none": all(p.grad is None
+                                     for p in method.average.parameters()),
+        "the same losses again": all(torch.equal(repeated[k], losses[k])
+                                     for k in losses),
     }
 
 
@@ -163,7 +173,8 @@ four = Loader(
 
 # %%
 class Careless(SoftTeacher):
-    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch: batches.Batch,
+               progress: float) -> dict[str, Tensor]:
         fresh = np.random.default_rng().integers(2**32)
         return super().losses(replace(batch, seed=int(fresh)), progress)
 
@@ -175,7 +186,8 @@ class CarelessConfig(SoftTeacherConfig):
 
 careless = CarelessConfig(strong=options.strong)
 methods.register(CarelessConfig, Careless)
-broken = [text for text, kept in contract_of(careless, four).items() if not kept]
+broken = [text for text, kept in contract_of(careless, four).items()
+          if not kept]
 print("not kept:", broken)
 
 # %% [markdown]
@@ -186,13 +198,15 @@ print("not kept:", broken)
 class Repaired(Careless):
     """The same method without the mistake."""
 
-    def losses(self, batch: batches.Batch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch: batches.Batch,
+               progress: float) -> dict[str, Tensor]:
         return SoftTeacher.losses(self, batch, progress)
 
 
 # %% tags=["check"]
 with checks.exercise("18.3"):
-    repaired = [Repaired(careless, built(options).network).train() for _ in range(2)]
+    repaired = [Repaired(careless, built(options).network).train()
+                for _ in range(2)]
     one, two = (each.losses(four, 0.5)["unlabelled"] for each in repaired)
     checks.same(one.detach(), two.detach())
 

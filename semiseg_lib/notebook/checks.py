@@ -15,7 +15,6 @@ import yaml
 from semiseg_lib.core.terminal import say
 from semiseg_lib.evaluation.statistics import mean_and_interval
 
-
 YOUR_TURN = "your turn"
 """What the NotImplementedError of an exercise says that the reader has not written yet."""
 

@@ -35,14 +35,8 @@ def functions(cells: list[NotebookNode]) -> dict[str, ast.FunctionDef]:
 
 def answers(function: ast.FunctionDef) -> list[str]:
     """Return what a solution computes: its statements, and what it returns."""
-    found = []
-    for node in ast.walk(function):
-        if isinstance(node, ast.Return):
-            found.append(node.value)
-        elif isinstance(node, ast.Assign | ast.AugAssign) and not isinstance(
-            node.value, ast.Constant | ast.Name | ast.List
-        ):
-            found.append(node.value)
+    found = [node.value for node in ast.walk(function)
+             if isinstance(node, ast.Return | ast.Assign | ast.AugAssign)]
     return [text for text in map(ast.unparse, found) if len(text) > 12]
 
 
