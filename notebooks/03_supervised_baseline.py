@@ -62,8 +62,8 @@ data, classes = trained.data, trained.classes
 
 
 def picture_accuracy(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The share of non-void pixels that are right, picture by picture: (N, H,
-    W) to (N,)."""
+    """The share of non-void pixels that are right, picture by picture:
+    (N, H, W) to (N,)."""
     known = truth != VOID
     return ((labels == truth) & known).sum((1, 2)) / known.sum((1, 2)).clip(1)
 
@@ -657,8 +657,8 @@ with checks.exercise("3.1"):
 
 # %% tags=["exercise"]
 def masked_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean of -log p over non-void pixels; logits (B, C, H, W), masks (B, H,
-    W) with 255 = void."""
+    """Mean of -log p over non-void pixels; logits (B, C, H, W), masks
+    (B, H, W) with 255 = void."""
     raise NotImplementedError("your turn")
 
 

@@ -80,8 +80,8 @@ mixed = (logits_primary[seed] + 0.5 * logits_ancillary[seed]) / 1.5
 
 
 def labels_of(logits: Tensor) -> np.ndarray:
-    """The most likely class of every pixel of the picture, uint8 (N, H,
-    W)."""
+    """The most likely class of every pixel of the picture, uint8
+    (N, H, W)."""
     return (enlarge(logits, truth.shape[-2:]).argmax(dim=1).to(torch.uint8)
             .numpy())
 
@@ -697,8 +697,8 @@ with checks.exercise("6.1"):
 # %% tags=["exercise"]
 def arithmetic_correction(logits: Tensor, logits_ancillary: Tensor,
                           alpha: float) -> Tensor:
-    """The weighted arithmetic mean of both opinions: probabilities (B, C, h,
-    w)."""
+    """The weighted arithmetic mean of both opinions: probabilities
+    (B, C, h, w)."""
     raise NotImplementedError("your turn")
 
 
@@ -717,8 +717,8 @@ with checks.exercise("6.2"):
 
 # %% tags=["check"]
 def arithmetic_miou(s: int) -> float:
-    """mIoU in percent of labels made with the arithmetic mean at alpha =
-    0.5."""
+    """mIoU in percent of labels made with the arithmetic mean at alpha
+    = 0.5."""
     mean = arithmetic_correction(logits_primary[s], logits_ancillary[s], 0.5)
     return studies.percent(evaluate_unlabelled(data, mean.log()))
 

@@ -551,8 +551,8 @@ with checks.exercise("7.2"):
 
 # %% tags=["exercise"]
 def pull(logits: Tensor, target: Tensor) -> Tensor:
-    """Half the sum over classes of |p - q|, (B, h, w); both arguments are (B,
-    C, h, w)."""
+    """Half the sum over classes of |p - q|, (B, h, w); both arguments are
+    (B, C, h, w)."""
     raise NotImplementedError("your turn")
 
 

@@ -130,8 +130,8 @@ strong = [
 
 
 def labels_of(method: nn.Module, parts: list) -> np.ndarray:
-    """The most likely class of every pixel of the parts' pictures, (N, H,
-    W)."""
+    """The most likely class of every pixel of the parts' pictures,
+    (N, H, W)."""
     found = [predict_part(method, part).argmax(dim=1) for part in parts]
     return torch.cat(found).cpu().numpy()
 

@@ -147,8 +147,8 @@ hidden = np.asarray(data.unlabelled_truth)
 # %%
 @torch.inference_mode()
 def beliefs(network: nn.Module, images: ImageSet) -> Tensor:
-    """A network's probabilities in every pixel of some pictures, (N, C, H,
-    W)."""
+    """A network's probabilities in every pixel of some pictures,
+    (N, C, H, W)."""
     network.eval()
     place = next(network.parameters()).device
     pieces = torch.arange(len(images)).split(50)

@@ -163,8 +163,8 @@ print(f"pixels that both crops show: {len(first):,}, "
 # %%
 @torch.inference_mode()
 def beliefs(network: nn.Module, images: Tensor) -> Tensor:
-    """Probabilities in every pixel of pictures uint8 (N, 3, H, W): (N, H, W,
-    C)."""
+    """Probabilities in every pixel of pictures uint8 (N, 3, H, W):
+    (N, H, W, C)."""
     place = next(network.parameters()).device
     return torch.cat([
         enlarge(network.eval()(some.to(place).float() / 255), some.shape[-2:])

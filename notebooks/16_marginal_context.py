@@ -328,8 +328,8 @@ KINDS = ("margin", "confidence", "entropy")
 
 
 def beliefs(s: int, method) -> Tensor:
-    """A model's probabilities on a seed's unlabelled pictures, (N, C, H,
-    W)."""
+    """A model's probabilities on a seed's unlabelled pictures,
+    (N, C, H, W)."""
     images = data_of[s].unlabelled.without_boxes().take(ENOUGH)
     logits = predict_logits(method, images).float()
     return enlarge(logits, images.images.shape[-2:]).softmax(dim=1)

@@ -94,8 +94,8 @@ nothing = np.zeros_like(truth)
 
 
 def fill_boxes(box_maps: np.ndarray) -> np.ndarray:
-    """Call each pixel by the class of the smallest box map over it: (N, C, H,
-    W) to (N, H, W)."""
+    """Call each pixel by the class of the smallest box map over it:
+    (N, C, H, W) to (N, H, W)."""
     areas = box_maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
     return (np.where(box_maps == 1, areas, np.iinfo(np.int64).max)
             .argmin(axis=1).astype(np.uint8))

@@ -57,8 +57,8 @@ with checks.exercise("3.1"):
 
 # %% tags=["solution"]
 def masked_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean of -log p over non-void pixels; logits (B, C, H, W), masks (B, H,
-    W) with 255 = void."""
+    """Mean of -log p over non-void pixels; logits (B, C, H, W), masks
+    (B, H, W) with 255 = void."""
     known = masks != VOID
     safe = torch.where(known, masks, 0)
     picked = logits.log_softmax(dim=1).gather(1, safe[:, None])[:, 0]

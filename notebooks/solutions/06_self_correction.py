@@ -76,8 +76,8 @@ with checks.exercise("6.1"):
 # %% tags=["solution"]
 def arithmetic_correction(logits: Tensor, logits_ancillary: Tensor,
                           alpha: float) -> Tensor:
-    """The weighted arithmetic mean of both opinions: probabilities (B, C, h,
-    w)."""
+    """The weighted arithmetic mean of both opinions: probabilities
+    (B, C, h, w)."""
     return ((logits.softmax(dim=1) + alpha * logits_ancillary.softmax(dim=1))
             / (1 + alpha))
 
@@ -130,8 +130,8 @@ label_scores = {s: [corrected_labels_miou(s, alpha) for alpha in ALPHAS]
 
 # %% tags=["check"]
 def arithmetic_miou(s: int) -> float:
-    """mIoU in percent of labels made with the arithmetic mean at alpha =
-    0.5."""
+    """mIoU in percent of labels made with the arithmetic mean at alpha
+    = 0.5."""
     mean = arithmetic_correction(logits_primary[s], logits_ancillary[s], 0.5)
     return studies.percent(evaluate_unlabelled(data, mean.log()))
 

@@ -83,8 +83,8 @@ with checks.exercise("7.2"):
 
 # %% tags=["solution"]
 def pull(logits: Tensor, target: Tensor) -> Tensor:
-    """Half the sum over classes of |p - q|, (B, h, w); both arguments are (B,
-    C, h, w)."""
+    """Half the sum over classes of |p - q|, (B, h, w); both arguments are
+    (B, C, h, w)."""
     return (logits.softmax(dim=1) - target).abs().sum(dim=1) / 2
 
 

@@ -148,8 +148,8 @@ ENOUGH = range(min(200, len(data.unlabelled)))  # pictures that are looked at
 
 
 def beliefs(s: int, method) -> Tensor:
-    """A model's probabilities on a seed's unlabelled pictures, (N, C, H,
-    W)."""
+    """A model's probabilities on a seed's unlabelled pictures,
+    (N, C, H, W)."""
     images = data_of[s].unlabelled.without_boxes().take(ENOUGH)
     logits = predict_logits(method, images).float()
     return enlarge(logits, images.images.shape[-2:]).softmax(dim=1)
