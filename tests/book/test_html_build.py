@@ -5,6 +5,7 @@ Everything that needs the built pages is in this file, so that they are built on
 
 import html
 import itertools
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -68,14 +69,16 @@ def read(path: Path) -> Page:
 def test_every_page_is_there_and_leads_to_the_next(site):
     book = load()
     assert f"{book.home}.html" in (site / "index.html").read_text(encoding="utf-8")
-    names = [book.home, *(chapter.file for chapter in book.chapters), *book.back_matter]
+    names = [book.home, *(one.file for one in book.notebooks), *book.back_matter]
     for name, following in itertools.pairwise(names):
-        assert f"{following}.html" in read(site / f"{name}.html").links
+        link = os.path.relpath(f"{following}.html", Path(name).parent)
+        assert link in read(site / f"{name}.html").links
 
 
 def test_every_chapter_can_be_downloaded(site):
-    for chapter in load().chapters:
-        assert f"_sources/{chapter.file}.ipynb" in read(site / f"{chapter.file}.html").links
+    for chapter in load().notebooks:
+        source = os.path.relpath(f"_sources/{chapter.file}.ipynb", Path(chapter.file).parent)
+        assert source in read(site / f"{chapter.file}.html").links
         assert (site / "_sources" / f"{chapter.file}.ipynb").is_file()
 
 
@@ -243,3 +246,22 @@ def test_no_page_of_the_book_asks_for_anything_or_fails(page, site):
         page.goto(path.as_uri())
         page.wait_for_load_state("load")
     assert page.troubles == []
+
+
+WIDER_THAN_ITS_BOX = """
+() => [...document.querySelectorAll("div.cell_input pre")]
+  .filter(box => box.scrollWidth > box.clientWidth)
+  .map(box => box.innerText.split("\\n").reduce((a, b) => a.length < b.length ? b : a))
+"""
+
+
+@pytest.mark.browser
+def test_no_code_scrolls_sideways(page, site):
+    notebooks = load().notebooks
+    for width in (1280, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        for one in notebooks:
+            page.goto((site / f"{one.file}.html").as_uri())
+            assert page.evaluate(WIDER_THAN_ITS_BOX) == [], f"{one.file} at {width} pixels"
+    page.evaluate("document.querySelector('div.cell_input pre').append('x'.repeat(200))")
+    assert len(page.evaluate(WIDER_THAN_ITS_BOX)) == 1
