@@ -18,7 +18,15 @@ from semiseg_lib.cli import commands, data, runs
 from semiseg_lib.cli.flags import no_help_of_unknown
 from semiseg_lib.cli.renamed import refuse_old_names
 from semiseg_lib.core import escaping
-from semiseg_lib.core.terminal import Style, discard_output, flush, give, say, written_as
+from semiseg_lib.core.terminal import (
+    Style,
+    discard_output,
+    flush,
+    give,
+    open_streams,
+    say,
+    written_as,
+)
 
 DESCRIPTION = (
     "Semi-supervised semantic segmentation, stage by stage. `semiseg COMMAND --help` lists a "
@@ -33,7 +41,13 @@ EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0 done, 1 failed with a message, 2 wrong flags."""
     _write_utf8()
-    arguments = [_expanded(one) for one in (sys.argv[1:] if arguments is None else arguments)]
+    with open_streams():
+        return _answered(sys.argv[1:] if arguments is None else arguments)
+
+
+def _answered(arguments: Sequence[str]) -> int:
+    """Run one command in its style, and say in a line what went wrong; return the exit code."""
+    arguments = [_expanded(one) for one in arguments]
     style = Style(quiet="--quiet" in arguments, json="--json" in arguments)
     arguments = [one for one in arguments if one not in ("--quiet", "--json")]
     try:

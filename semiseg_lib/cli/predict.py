@@ -75,7 +75,7 @@ def predict_files(
         ValueError: writing would replace an image, a file of another origin, or one label
             another.
     """
-    source, out = Path(source), Path(out)
+    source, out = Path(source).expanduser(), Path(out).expanduser()
     if source.is_dir():
         files = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     else:

@@ -71,7 +71,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     After the block the file survives a power loss.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     with _replacing(path, path.suffix) as temporary:
         try:
             yield temporary
@@ -88,7 +88,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     If another process finishes the same folder first, its folder is kept and this one discarded.
     After the block the folder and its files survive a power loss.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     with _replacing(path) as temporary:
         try:
             temporary.mkdir()
@@ -189,7 +189,7 @@ def read_json(path: Path) -> dict[str, Any]:
         Damaged: any bit differs from what was written.
         FileNotFoundError: the file is missing.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     stored = read_bytes(path)
     start = len(_json_head(64 * "0"))
     body = stored[start:]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -80,6 +81,44 @@ def give(result: Mapping[str, Any], text: object) -> None:
         _write(json.dumps(_plain(result), indent=1, allow_nan=False), sys.stdout)
     else:
         _write(text, sys.stdout)
+
+
+@contextmanager
+def open_streams() -> Iterator[None]:
+    """Let the work go on where nobody reads: a stream is closed, or the reader of remarks left.
+
+    A daemon and ``pythonw`` have no streams; ``2> >(head)`` ends before the last bar is drawn.
+    """
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, \
+            redirect_stdout(sys.stdout or nowhere), \
+            redirect_stderr(_Unread(sys.stderr or nowhere)):
+        yield
+
+
+class _Unread(io.TextIOBase):
+    """Stream whose output is lost where nobody reads it any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(BrokenPipeError):
+            return self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(BrokenPipeError):
+            self.stream.flush()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        return self.stream.encoding
 
 
 def flush() -> None:

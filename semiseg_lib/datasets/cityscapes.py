@@ -117,7 +117,7 @@ class CityscapesDataset(FileReader):
         self, root: Path, split: str = "train", names: Sequence[str] | None = None,
         keep: Sequence[str] | None = None, masks: MaskFormat | None = "auto", boxes: bool = True,
     ) -> None:
-        self.root, self.split = Path(root), split
+        self.root, self.split = Path(root).expanduser(), split
         if masks not in (None, "auto", "labelIds", "labelTrainIds"):
             raise ValueError(f"masks={masks!r}; choose auto, labelIds, labelTrainIds or None.")
         if split == "test" and (masks is not None or boxes):
@@ -221,7 +221,7 @@ def cityscapes_images(root: Path, split: str) -> dict[str, str]:
         FileNotFoundError: the folder is missing.
         ValueError: it holds no images.
     """
-    folder = Path(root) / "leftImg8bit" / split
+    folder = Path(root).expanduser() / "leftImg8bit" / split
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{shown(folder)} is missing. Unpack leftImg8bit_trainvaltest.zip and "
@@ -241,7 +241,7 @@ def read_instance_ids(path: Path) -> np.ndarray:
         FileNotFoundError: the file is missing.
         LabelError: the file is not an instance image.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     with opened_image(path, "Unpack gtFine_trainvaltest.zip, or read without boxes.") as image:
         mode, ids = image.mode, np.asarray(image)
     if not mode.startswith("I"):

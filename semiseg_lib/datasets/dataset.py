@@ -174,18 +174,19 @@ class Dataset:
         Raises:
             FileNotFoundError: a folder is needed, but none is given or it lacks the dataset.
         """
+        root = None if root is None else Path(root).expanduser()
         if not self.needs_root:
             return root
-        named = "" if root in (None, reading_root()) else f" {Path(root).absolute()}"
+        named = "" if root in (None, reading_root()) else f" {root.absolute()}"
         looked_for.note("dataset", self.name + named)
         hint = f"; `semiseg data {self.name}` gets it or says how" if self.downloads else ""
-        if root is None or not Path(root).is_dir():
+        if root is None or not root.is_dir():
             where = "no folder was named" if root is None else f"{shown(root)} is not a folder"
             raise FileNotFoundError(
                 f"the dataset {self.name} was not found: {where}. Pass --root, or set "
                 f"SEMISEG_DATA to the folder that holds it{hint}."
             )
-        for folder in dict.fromkeys((Path(root) / self.place, Path(root))):
+        for folder in dict.fromkeys((root / self.place, root)):
             if not self.marks or any((folder / mark).exists() for mark in self.marks):
                 looked_for.note("folder", str(folder.resolve()))
                 return folder

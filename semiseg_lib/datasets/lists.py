@@ -51,7 +51,7 @@ def read_published_list(path: Path, known: Collection[str] = ()) -> tuple[str, .
         ValueError: it is empty, names an image twice, mixes formats, or a line names an image and
             the mask of another.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     lines = read_lines(
         path, "Download it from its repository (published lists are not part of this library), or "
         "leave it out to sample the labelled images by seed."

@@ -73,7 +73,7 @@ class Store:
         parents: Mapping[str, str] | None = None,
         fix: str = "",
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).expanduser()
         self.fix = fix
         self.kind = kind
         self.description: dict[str, Any] = json.loads(json.dumps(dict(description)))
@@ -89,7 +89,7 @@ class Store:
             FileNotFoundError: there is no manifest.
             Damaged: the manifest is damaged.
         """
-        path = Path(folder) / MANIFEST
+        path = Path(folder).expanduser() / MANIFEST
         manifest = _read_manifest(path)
         if manifest is None:
             raise FileNotFoundError(

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.part import Batch
+from semiseg_lib.core import escaping
 from semiseg_lib.core.terminal import progress_bar, say
 from semiseg_lib.methods.base import Method
 from semiseg_lib.training.checkpoints import (
@@ -47,6 +48,10 @@ __all__ = [
 ]
 
 SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY_ADVICE = (
+    "If a container has little shared memory, give it more (docker run --shm-size=2g), or ask for "
+    "fewer workers."
+)
 """Where workers hand batches over on Linux."""
 
 
@@ -250,13 +255,28 @@ def _read(
         _refuse_unguarded_main()
         batches = iter(DataLoader(
             loader, sampler=numbers, batch_size=None, num_workers=workers,
-            pin_memory=device.type == "cuda", worker_init_fn=outlast_signals,
+            pin_memory=device.type == "cuda", worker_init_fn=outlast_signals, collate_fn=_shared,
             generator=torch.Generator(),  # the global one is the method's
         ))
+        read = 0
         try:
-            yield from batches
+            for batch in batches:
+                yield batch
+                read += 1
+        except RuntimeError as error:
+            say(f"A worker ended ({escaping.visible(str(error).splitlines()[-1])}): this process "
+                f"reads the batches itself. {SHARED_MEMORY_ADVICE}", sys.stderr)
         finally:
             batches._shutdown_workers()  # an error keeps its frames alive, and them with it
+        yield from map(loader.batch, numbers[read:])
+
+
+def _shared(batch: Batch) -> Batch:
+    """Return a batch in shared memory.
+
+    torch does so in a thread of the worker, where an error is lost and the parent waits for ever.
+    """
+    return batch.changed(torch.Tensor.share_memory_)
 
 
 def _refuse_unguarded_main() -> None:
@@ -295,8 +315,8 @@ def _workers_that_fit(workers: int, batch: Batch) -> int:
     if needed <= free:
         return workers
     say(f"{SHARED_MEMORY} has {free / 1e6:.1f} MB free, and {workers} workers need about "
-        f"{needed / 1e6:.1f} MB: this process reads the batches itself. Give the container more "
-        "(docker run --shm-size=2g), or ask for fewer workers.", sys.stderr)
+        f"{needed / 1e6:.1f} MB: this process reads the batches itself. {SHARED_MEMORY_ADVICE}",
+        sys.stderr)
     return 0
 
 

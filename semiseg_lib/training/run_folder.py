@@ -92,7 +92,7 @@ class RunFolder:
             ValueError: an earlier version of the library made it.
             Damaged: a file is not what was written.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         if (path / MANIFEST).exists():
             try:
                 store = Store.open(path)
@@ -368,6 +368,7 @@ def read_description(path: Path) -> dict[str, Any]:
         ValueError: an earlier version of the library wrote it.
         Damaged: it is not what was written.
     """
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
             f"{shown(path)} is missing: name the config.json of a run, or the run's folder."

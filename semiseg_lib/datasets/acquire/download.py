@@ -127,7 +127,7 @@ def fetch(
     Raises:
         RuntimeError: all mirrors failed; the message has the reason of each and instructions.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{archive.name}.part"
     pooch.get_logger().setLevel(logging.WARNING)

@@ -45,7 +45,7 @@ def extract_frames(
         ValueError: ``every`` is < 1; or the folder holds images that were not extracted by this
             function.
     """
-    video, folder = Path(video), Path(folder)
+    video, folder = Path(video).expanduser(), Path(folder).expanduser()
     if every < 1:
         raise ValueError(f"every is {every}; it must be >= 1.")
     for number, image in _decoded(video, every, progress):

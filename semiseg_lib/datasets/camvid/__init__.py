@@ -134,7 +134,7 @@ class CamVidDataset(FileReader):
         self, root: Path, split: str = "train", names: Sequence[str] | None = None,
         keep: Sequence[str] | None = None, masks: bool = True, recipe: Recipe = "merged",
     ) -> None:
-        self.root, self.split, self.recipe = Path(root), split, recipe
+        self.root, self.split, self.recipe = Path(root).expanduser(), split, recipe
         if split not in SPLITS:
             raise ValueError(f"CamVid has no split {split!r}; choose {', '.join(SPLITS)}.")
         camvid_ids(recipe)
@@ -247,7 +247,7 @@ def camvid_names(root: Path, split: str) -> tuple[str, ...]:
     Raises:
         ValueError: there are no images.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     if lexists(root / f"{split}.txt"):
         return read_published_list(root / f"{split}.txt")
     original = (root / ORIGINAL[0]).is_dir()
@@ -285,7 +285,7 @@ def camvid_frames(root: Path) -> tuple[str, ...]:
         FileNotFoundError: there are no frames.
         ValueError: a name has no sequence and frame number.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     found = sorted(
         path.relative_to(root).with_suffix("").as_posix()
         for path in (root / FRAMES).rglob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES

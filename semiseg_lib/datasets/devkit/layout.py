@@ -51,7 +51,7 @@ class VOCDataset(FileReader):
         self, folder: Path, image_set: str, classes: Sequence[str],
         keep: Sequence[str] | None = None, masks: str | None = MASKS, boxes: bool = True,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).expanduser()
         names = read_list(_list_path(self.folder, image_set))
         super().__init__(names, classes, keep, masks, boxes, self.folder, classes[1:])
 

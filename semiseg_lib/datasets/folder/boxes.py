@@ -109,7 +109,7 @@ def read_coco(path: Path) -> dict[str, Drawn]:
     Raises:
         LabelError: the file is not in COCO's format, or two images share a name.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     with decoding(
         path, "Export the boxes again in COCO's format: images (id, file_name), categories "
         "(id, name) and annotations (image_id, category_id, bbox of four numbers).",

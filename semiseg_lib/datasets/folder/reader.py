@@ -113,7 +113,7 @@ def scan_folder(root: Path) -> Contents:
             boxes without an image, files that are not images, or ``classes.txt`` is invalid.
         LabelError: the COCO file is invalid.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     if not (root / "images").is_dir():
         raise FileNotFoundError(f"{shown(root)} has no folder images. Put the images into it.")
     classes = read_classes(root / "classes.txt")

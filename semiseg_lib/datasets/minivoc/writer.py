@@ -88,7 +88,7 @@ def prepare(
         root: parent folder; None for ``work_root()``.
         progress: show a progress bar.
     """
-    root = work_root() if root is None else Path(root)
+    root = work_root() if root is None else Path(root).expanduser()
     home = root / "minivoc" / f"{world.name}-{_fingerprint(world, sizes)}"
     if not home.is_dir():
         with locked(home):
