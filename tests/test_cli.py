@@ -375,6 +375,21 @@ def test_help_and_wrong_flags_are_answered_without_what_computes():
     assert heavy == "[]"
 
 
+TRAINED = """
+import sys
+from semiseg_lib.cli import main
+assert main(["train", "fixmatch", "--profile", "smoke", "--device", "cpu"]) == 0
+print(sorted({"matplotlib", "IPython", "ipywidgets", "nbformat", "jupyter_core", "ipykernel"}
+             & sys.modules.keys()))
+"""
+
+
+def test_a_training_needs_neither_matplotlib_nor_jupyter(work):
+    done = subprocess.run([sys.executable, "-c", TRAINED], capture_output=True, text=True,
+                          check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_new_flags_reach_the_run(work, capsys):
     arguments = ["--data.options.world", "tight", "--data.options.sizes.unlabelled", "10",
                  "--train.batch-unlabelled", "3", "--train.steps", "2", "--data.at-most", "9"]
@@ -430,6 +445,21 @@ def test_an_interruption_says_how_to_go_on(work, capsys, monkeypatch):
     monkeypatch.setattr(training, "fit", interrupted)
     said = failed(capsys, ["train", "supervised", *SMOKE, "--seed", "77"], code=130)
     assert "continues from the last checkpoint" in said
+
+
+def test_a_group_is_not_left_out_and_changed(work, capsys):
+    said = wrong_flags(capsys, ["train", "cutmix-cps", *SMOKE, "--method.cutmix.area", "0.2",
+                                "0.4", "--method.cutmix", "none"])
+    assert "--method.cutmix none leaves out the group that --method.cutmix.area belongs" in said
+
+
+def test_old_names_are_refused_as_names_of_flags_and_datasets_only(work, capsys):
+    """A class, a file may be called so."""
+    for line in (["data", "split", "minivoc", "--labelled", "8", "--out", "mini", "--keep", "mini"],
+                 ["predict", "data.weak", "--run", "nowhere", "--out", "out"]):
+        assert "is now" not in failed(capsys, line)
+    for line in (["data", "mini"], ["data", "split", "mini", "--labelled", "8", "--out", "x"]):
+        assert "is now called minivoc" in failed(capsys, line)
 
 
 def test_a_full_disk_is_said_in_a_line(work, capsys, monkeypatch):

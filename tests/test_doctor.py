@@ -24,16 +24,16 @@ def test_missing_and_old_packages(monkeypatch):
     monkeypatch.setattr(doctor, "version_of", lambda package: versions.get(package, "9.9.9"))
     found = {check.text: check for check in doctor.check_packages()}
     assert found["torch 2.7.1, but >=2.8 is needed"].status == "FAIL"
-    assert found["timm is not installed"].status == "FAIL"
-    assert found["timm is not installed"].fix == doctor.INSTALL
-    assert found["nbval is not installed (to run the tests)"].status == "NOTE"
+    assert found["not installed: timm"].status == "FAIL"
+    assert found["not installed: timm"].fix == doctor.CHECKOUT_INSTALL
+    assert found["not installed, to run the tests: nbval"].status == "NOTE"
     assert found["numpy 9.9.9"].status == found["tqdm 4.70.0+local"].status == "OK"
 
 
 def test_a_checkout_that_was_not_installed_fails(monkeypatch):
     monkeypatch.setattr(doctor, "version_of", lambda package: None)
     (found,) = doctor.check_packages()
-    assert found.status == "FAIL" and found.fix == doctor.INSTALL
+    assert found.status == "FAIL" and found.fix == doctor.CHECKOUT_INSTALL
 
 
 def test_every_package_that_the_project_asks_for_is_looked_at_once():
@@ -41,7 +41,8 @@ def test_every_package_that_the_project_asks_for_is_looked_at_once():
     assert set(doctor.EXTRAS) == set(asked.get_all("Provides-Extra"))
     found = [check.text for check in doctor.check_packages()]
     for name in {Requirement(one).name for one in asked.get_all("Requires-Dist")}:
-        assert sum(text.startswith(f"{name} ") for text in found) == 1, name
+        listed = [text for text in found if name in text.partition(": ")[2].split(", ")]
+        assert len(listed) + sum(text.startswith(f"{name} ") for text in found) == 1, name
 
 
 @pytest.mark.parametrize(("version", "status"), [("4.5.11", "OK"), ("5.0.0", "NOTE"),
@@ -49,8 +50,20 @@ def test_every_package_that_the_project_asks_for_is_looked_at_once():
 def test_a_jupyterlab_that_the_project_does_not_ask_for(monkeypatch, version, status):
     versions = {"jupyterlab": version}
     monkeypatch.setattr(doctor, "version_of", lambda package: versions.get(package, "9.9.9"))
-    (found,) = [one for one in doctor.check_packages() if one.text.startswith("jupyterlab ")]
+    (found,) = [one for one in doctor.check_packages()
+                if one.text.startswith("jupyterlab ") or one.text.endswith(": jupyterlab")]
     assert found.status == status and (status == "OK" or doctor.EXTRAS["lab"] in found.text)
+
+
+def test_outside_of_a_checkout_the_fix_names_packages_that_an_index_has(monkeypatch):
+    monkeypatch.setattr(doctor, "in_checkout", lambda: False)
+    versions = {"timm": None, "nbval": None, "av": None}
+    monkeypatch.setattr(doctor, "version_of", lambda package: versions.get(package, "9.9.9"))
+    fixes = {one.text: one.fix for one in doctor.check_packages()}
+    assert fixes["not installed: timm"].startswith('python -m pip install "timm>=')
+    assert not any("semiseg" in fix for fix in fixes.values())
+    (text,) = [one for one in fixes if "nbval" in one]
+    assert '"nbval>=' in fixes[text] and '"av>=' in fixes[text]
 
 
 @pytest.mark.parametrize(("declared", "status"), [(True, "NOTE"), (False, "OK")])

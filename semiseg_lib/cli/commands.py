@@ -122,7 +122,8 @@ def _flags(
     return tyro.cli(
         TrainFlags[type(method)], default=default, args=rest, prog=prog,
         config=(tyro.conf.AvoidSubcommands,),
-        description=f"Train {name}, or continue; defaults are the profile's, {profile.name}."
+        description=f"Train {name}, or continue; defaults are those of the profile {profile.name}. "
+        "--profile and --dataset choose others: see `semiseg train --help`."
         + (f" Groups of options that may be left out or added: {states}. `--GROUP none` leaves "
            "one out, `--GROUP default` or any `--GROUP.OPTION` adds it." if states else ""),
     )
@@ -263,9 +264,11 @@ def study(
     the book with the records that the book shows.
 
     Args:
-        name: tight, hurried, schedules, controls, "label errors", convolutional, unlabelled,
-            context, annotation, methods (every method that learns from unlabelled images); with
-            photographs: photographs, "voc unlabelled", "camvid unlabelled".
+        name: tight, hurried (the main story in either world of mini-VOC), schedules (alpha over
+            the training), controls (of the corrected label), "label errors", convolutional
+            (learnt correction), annotation (masks against boxes), unlabelled, context (methods
+            without boxes), methods (those of both, briefly); on photographs: photographs,
+            "voc unlabelled", "camvid unlabelled".
         seeds: the seeds; none given: the profile's.
         only: the arms to run; none given: all.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
@@ -334,7 +337,8 @@ def compare(
     Args:
         dataset: the dataset of the table.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
-        against: the row that the others are compared with, paired by seed.
+        against: the key of the row that the others are compared with, paired by seed; --json lists
+            the keys.
         ratio: time to draw a mask over the time to draw an image's boxes.
         out: also write the table to FILE.md, as printed, or FILE.csv, in full precision.
     """

@@ -26,10 +26,7 @@ from semiseg_lib.core.provenance import version_of
 from semiseg_lib.core.terminal import give
 from semiseg_lib.datasets.dataset import Dataset, find, names
 
-INSTALL = (
-    'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"' if in_checkout()
-    else 'python -m pip install --upgrade "semiseg_lib[lab,test,book,browser]"'
-)
+CHECKOUT_INSTALL = 'python -m pip install -c requirements.lock -e ".[lab,test,book,browser]"'
 EXTRAS = {
     "lab": "to read the book live",
     "test": "to run the tests",
@@ -38,6 +35,7 @@ EXTRAS = {
     "video": "to read videos",
 }
 """What each group of optional packages in pyproject.toml is for."""
+REINSTALL = "python -m pip install --force-reinstall torch torchvision"
 LEAST_DISK_GB, LEAST_MEMORY_GB = 1.0, 2.0
 
 
@@ -63,21 +61,36 @@ def check_python() -> Diagnosis:
 def check_packages() -> list[Diagnosis]:
     """Diagnose the packages that pyproject.toml asks for: the library's and the optional ones."""
     if version_of("semiseg_lib") is None:  # so nobody knows what it asks for
-        return [Diagnosis("FAIL", "semiseg_lib is not installed", INSTALL)]
+        return [Diagnosis("FAIL", "semiseg_lib is not installed", CHECKOUT_INSTALL)]
     found: dict[str, Diagnosis] = {}
+    missing: dict[str, dict[str, Requirement]] = {extra: {} for extra in ("", *EXTRAS)}
     for package in map(Requirement, importlib.metadata.requires("semiseg_lib")):
+        extra = next((one for one in EXTRAS
+                      if package.marker and package.marker.evaluate({"extra": one})), "")
         name, version = package.name, version_of(package.name)
-        purposes = [f" ({purpose})" for extra, purpose in EXTRAS.items()
-                    if package.marker and package.marker.evaluate({"extra": extra})]
-        status, purpose = ("NOTE", purposes[0]) if purposes else ("FAIL", "")
         if version is None:
-            found[name] = Diagnosis(status, f"{name} is not installed{purpose}", INSTALL)
-        elif not package.specifier.contains(version, prereleases=True):
-            text = f"{name} {version}, but {package.specifier} is needed{purpose}"
-            found[name] = Diagnosis(status, text, INSTALL)
-        else:
+            missing[extra][name] = package
+        elif package.specifier.contains(version, prereleases=True):
             found[name] = Diagnosis("OK", f"{name} {version}")
-    return list(found.values())
+        else:
+            purpose = f" ({EXTRAS[extra]})" if extra else ""
+            text = f"{name} {version}, but {package.specifier} is needed{purpose}"
+            found[name] = Diagnosis("NOTE" if extra else "FAIL", text, installing(package))
+    absent = [
+        Diagnosis("NOTE" if extra else "FAIL",
+                  f"not installed{extra and f', {EXTRAS[extra]}'}: {', '.join(packages)}",
+                  installing(*packages.values()))
+        for extra, packages in missing.items() if packages
+    ]
+    return [*found.values(), *absent]
+
+
+def installing(*packages: Requirement) -> str:
+    """Return the command that installs packages, or all that a checkout needs."""
+    if in_checkout():
+        return CHECKOUT_INSTALL
+    named = (f'"{one.name}{one.specifier}"' if one.specifier else one.name for one in packages)
+    return f"python -m pip install {' '.join(named)}"
 
 
 def check_torchvision() -> Diagnosis:
@@ -119,9 +132,9 @@ def check_computation() -> Diagnosis:
         torch.nn.functional.conv2d(images, torch.ones(2, 3, 3, 3)).sum().backward()
         correct = images.grad is not None and images.grad[0, 0, 4, 4].item() == 18.0
     except RuntimeError as error:
-        return Diagnosis("FAIL", f"PyTorch cannot compute here: {error}", INSTALL)
+        return Diagnosis("FAIL", f"PyTorch cannot compute here: {error}", REINSTALL)
     if not correct:
-        return Diagnosis("FAIL", "PyTorch computes a wrong gradient here", INSTALL)
+        return Diagnosis("FAIL", "PyTorch computes a wrong gradient here", REINSTALL)
     return Diagnosis("OK", "PyTorch computes a convolution and its gradient")
 
 

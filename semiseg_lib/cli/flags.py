@@ -147,9 +147,12 @@ def choose_groups(
     chosen, rest = parser.parse_known_args([_dashed(one) for one in arguments])
     for path, (value, kind) in groups.items():
         word = getattr(chosen, path)
+        options = [one for one in rest if one.startswith(f"--{path}.")]
         if word == "none":
+            if options:
+                parser.error(f"--{path} none leaves out the group that {options[0]} belongs to")
             flags = _replaced(flags, path, None)
-        elif word or any(one.startswith(f"--{path}.") for one in rest):
+        elif word or options:
             flags = _replaced(flags, path, value or kind())
     return flags, rest
 

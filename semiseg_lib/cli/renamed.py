@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 FLAGS = {
     "train.batch-weak": "train.batch-unlabelled",
@@ -21,7 +20,7 @@ FLAGS = {
 """Old flag, or the beginning of old flags up to a dot or a colon: new one."""
 
 DATASETS = {"mini": "minivoc"}
-"""Old name after ``semiseg data`` or ``semiseg data audit``: new one."""
+"""Old name after ``semiseg data``, ``data audit`` or ``data split``: new one."""
 
 COMMANDS = {("data", "check"): ("data", "audit")}
 """Old beginning of a command line: new one."""
@@ -32,7 +31,7 @@ def refuse_old_names(arguments: Sequence[str]) -> None:
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
         bare = flag.removeprefix("--")
-        for old in sorted(FLAGS, key=len, reverse=True):
+        for old in sorted(FLAGS, key=len, reverse=True) if flag.startswith("--") else ():
             if bare == old or bare.startswith((f"{old}.", f"{old}:")):
                 raise ValueError(f"{flag} is now {flag.replace(old, FLAGS[old], 1)}.")
         if group := re.fullmatch(r"((?:method|data)\.[a-z.-]+):([a-z-]+)", flag):
@@ -41,7 +40,7 @@ def refuse_old_names(arguments: Sequence[str]) -> None:
     for old_words, words in COMMANDS.items():
         if tuple(arguments[:len(old_words)]) == old_words:
             raise ValueError(f"semiseg {' '.join(old_words)} is now semiseg {' '.join(words)}.")
-    if arguments[:1] == ["data"]:
-        for before, name in pairwise(arguments):
-            if name in DATASETS and not before.startswith("-"):
-                raise ValueError(f"the dataset {name} is now called {DATASETS[name]}.")
+    named = arguments[2:3] if arguments[:2] in (["data", "audit"], ["data", "split"]) else []
+    for name in [*named, *(arguments[1:2] if arguments[:1] == ["data"] else [])]:
+        if name in DATASETS:
+            raise ValueError(f"the dataset {name} is now called {DATASETS[name]}.")
