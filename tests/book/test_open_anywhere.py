@@ -1,5 +1,6 @@
 """One address: the launch buttons, the cell that installs, Binder and the dev container."""
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -21,6 +22,7 @@ from bookkit import BookError, build, chapter_table, load
 from bookkit.gates import install_problems
 from bookkit.launch import INSTALL_TAG, NO_ADDRESS, ON_REQUEST, Repository
 from bookkit.notebook import as_stored, numbered, tagged, write_notebook
+from semiseg_lib.notebook import chapter
 
 HERE = Repository(
     "https://github.com/lab/semi-book", "term/2", jupyterhub="https://hub.example.edu"
@@ -337,6 +339,19 @@ def test_the_dev_container_runs_a_target_of_the_makefile(checkout):
     assert f"{setting.split('=')[0]}   ?=" in makefile and setting in makefile
     interpreter = settings["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
     assert interpreter == "${containerWorkspaceFolder}/.venv/bin/python"
+
+
+def test_an_installed_library_knows_the_chapters_without_a_copy(tmp_path, monkeypatch):
+    """From the file that the wheel brings along; `.ci/wheel` runs chapter 00 with it."""
+    known = chapter.contents()
+    assert [one["file"] for one in known] == [one.file for one in load().chapters]
+    monkeypatch.chdir(tmp_path)
+    installed = importlib.metadata.PackagePath("../share/semiseg/book.yml")
+    installed.dist = SimpleNamespace(locate_file=lambda path: build.BOOK_FILE)
+    for files, found in (([installed], known), (None, [])):
+        monkeypatch.setattr(chapter, "distribution", lambda name, all=files: SimpleNamespace(
+            files=all))
+        assert chapter.contents() == found
 
 
 def test_the_base_dependencies_hold_what_the_chapters_import(checkout):
