@@ -73,12 +73,15 @@ def table(write: bool = False) -> None:
     """Print README.md's chapter table.
 
     Args:
-        write: bring README.md's tables and figure up to date instead.
+        write: bring README.md's tables, buttons and figure, the results and the references, and
+            the install cells of the notebooks up to date instead.
     """
     if write:
-        changed = build.write_readme(load())
-        state = "updated" if changed else "up to date"
+        book = load()
+        state = "updated" if build.write_readme(book) else "up to date"
         say(f"README.md, results.md and references.md: {state}.")
+        changed = [path.name for path in build.write_install_cells(book)]
+        say(f"Install cells of notebooks: {', '.join(changed) or 'up to date'}.")
     else:
         say(chapter_table(load()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -27,10 +28,14 @@ from bookkit.description import (
     write_chapter_table,
 )
 from bookkit.inputs import are_unchanged, states_of
+from bookkit.launch import INSTALL_TAG
 from bookkit.notebook import (
     ChapterFailed,
+    as_stored,
     first_figure,
+    numbered,
     run_chapter,
+    tagged,
     tagged_text,
     write_notebook,
 )
@@ -50,6 +55,11 @@ SOURCES = CHECKOUT / "notebooks"
 BUILD = CHECKOUT / "_build"
 LEDGER = "executed.json"
 RESULT_TAG = "book-result"
+LAUNCH_START = "<!-- launch:start -->"
+LAUNCH_END = "<!-- launch:end -->"
+INSTALL_SOURCE = re.compile(
+    rf'^(# %% tags=\["{INSTALL_TAG}"[^\n]*\n).*?\n(?=# %%)', flags=re.MULTILINE | re.DOTALL
+)
 
 
 def chosen_chapters(book: Book, names: Sequence[str] | None) -> list[Chapter]:
@@ -271,6 +281,7 @@ def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
 
     Write each committed .ipynb from its .py, then README.md's tables and figure.
     """
+    write_install_cells(book)
     for chapter in chosen_chapters(book, chapters):
         source = SOURCES / f"{chapter.file}.py"
         minutes = _run_into(source, source.with_suffix(".ipynb"), "laptop")
@@ -287,9 +298,38 @@ def write_readme(book: Book, readme: Path = CHECKOUT / "README.md") -> bool:
     first = nbformat.read(SOURCES / f"{book.chapters[0].file}.ipynb", as_version=4)
     with atomic_write(SOURCES / "_static" / "result.png") as temporary:
         temporary.write_bytes(first_figure(first))
-    table = write_chapter_table(book, readme)
-    pages = [write_results_page(), citations.write_page()]
-    return write_between(readme, RESULTS_START, results_table(), RESULTS_END) or table or any(pages)
+    badges = book.repository.badges(f"notebooks/{book.chapters[0].file}.ipynb")
+    return any([
+        write_chapter_table(book, readme),
+        write_between(readme, LAUNCH_START, badges, LAUNCH_END),
+        write_results_page(),
+        citations.write_page(),
+        write_between(readme, RESULTS_START, results_table(), RESULTS_END),
+    ])
+
+
+def write_install_cells(book: Book) -> list[Path]:
+    """Put the repository's address into the notebooks' install cells; return the changed files.
+
+    Sources and stored notebooks are changed alike, and nothing else of them.
+    """
+    cell, changed = book.repository.install_cell(), []
+    for source in numbered(SOURCES, ".py"):
+        text = source.read_text(encoding="utf-8")
+        updated = INSTALL_SOURCE.sub(lambda found: f"{found[1]}{cell}\n\n", text)
+        if updated != text:
+            with atomic_write(source) as temporary:
+                temporary.write_text(updated, encoding="utf-8", newline="\n")
+            changed.append(source)
+    for stored in numbered(SOURCES, ".ipynb"):
+        notebook = nbformat.read(stored, as_version=4)
+        outdated = [one for one in tagged(notebook, INSTALL_TAG) if one.source != cell]
+        for one in outdated:
+            one.source = cell
+        if outdated:
+            write_notebook(as_stored(notebook), stored)
+            changed.append(stored)
+    return changed
 
 
 def write_toc(book: Book, path: Path) -> None:

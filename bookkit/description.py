@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from bookkit.launch import Repository
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.escaping import markdown
 from semiseg_lib.core.paths import CHECKOUT, shown
@@ -72,6 +73,7 @@ class Book:
     solutions_minutes: dict[str, float]
     back_matter_title: str
     back_matter: tuple[str, ...]
+    repository: Repository = Repository()
 
     @property
     def chapters(self) -> tuple[Chapter, ...]:
@@ -117,7 +119,8 @@ def load(path: Path = BOOK_FILE) -> Book:
     except yaml.YAMLError as error:
         raise BookError(f"{shown(path)} is not valid YAML: {error}") from error
     where = shown(path)
-    keys = {"title", "subtitle", "home", "profiles", "parts", "solutions", "back_matter"}
+    keys = {"title", "subtitle", "home", "profiles", "parts", "solutions", "back_matter",
+            "repository"}
     _check_keys(content, keys, set(), where)
     parts = tuple(_part(entry, where) for entry in content["parts"])
     _check_keys(content["solutions"], {"title", "minutes"}, set(), f"{where}, solutions")
@@ -132,9 +135,23 @@ def load(path: Path = BOOK_FILE) -> Book:
         solutions_minutes=_minutes(content["solutions"]["minutes"], f"{where}, solutions"),
         back_matter_title=content["back_matter"]["title"],
         back_matter=tuple(content["back_matter"]["pages"]),
+        repository=_repository(content["repository"], f"{where}, repository"),
     )
     _check_order(book, where)
     return book
+
+
+def _repository(entry: Any, where: str) -> Repository:
+    _check_keys(entry, {"url", "branch"}, {"jupyterhub", "buttons"}, where)
+    values = {name: value for name, value in entry.items() if value is not None}
+    if "buttons" in values:
+        values["buttons"] = tuple(values["buttons"])
+    for name in {"url", "jupyterhub"} & values.keys():
+        values[name] = str(values[name]).rstrip("/").removesuffix(".git")
+    try:
+        return Repository(**values)
+    except (TypeError, ValueError) as error:
+        raise BookError(f"{where}: {error}.") from error
 
 
 def _part(entry: Any, where: str) -> Part:
@@ -210,16 +227,26 @@ def toc(book: Book) -> dict[str, Any]:
 
 
 def chapter_table(book: Book) -> str:
-    """Return the chapters as a Markdown table: number and title, question, minutes, needs."""
-    lines = ["| | Chapter | Question | Minutes on a laptop | Uses |", "|---|---|---|---:|---|"]
+    """Return the chapters as a Markdown table: number and title, question, minutes, needs.
+
+    Where the repository has an address, the last column opens the chapter.
+    """
+    opens = bool(book.repository.url)
+    lines = [
+        "| | Chapter | Question | Minutes on a laptop | Uses |" + " Open in |" * opens,
+        "|---|---|---|---:|---|" + "---|" * opens,
+    ]
     for chapter in book.chapters:
-        link = f"[{markdown(chapter.title)}](notebooks/{chapter.file}.ipynb)"
+        path = f"notebooks/{chapter.file}.ipynb"
+        link = f"[{markdown(chapter.title)}]({path})"
         uses = ", ".join(name[:2] for name in chapter.needs) or "–"
         minutes = f"{chapter.minutes['laptop']:g}"
         question = markdown(chapter.question)
-        lines.append(f"| {chapter.number} | {link} | {question} | {minutes} | {uses} |")
+        line = f"| {chapter.number} | {link} | {question} | {minutes} | {uses} |"
+        services = [f"[{name}]({to})" for name, to in book.repository.links(path).items()]
+        lines.append(f"{line} {', '.join(services)} |" if opens else line)
     total = sum(chapter.minutes["laptop"] for chapter in book.chapters)
-    lines.append(f"| | | **the whole book** | **{total:g}** | |")
+    lines.append(f"| | | **the whole book** | **{total:g}** | |" + " |" * opens)
     return "\n".join(lines)
 
 

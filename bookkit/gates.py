@@ -12,7 +12,8 @@ from nbformat import NotebookNode
 
 from bookkit import markup
 from bookkit.description import Book
-from bookkit.notebook import as_stored
+from bookkit.launch import INSTALL_TAG, Repository
+from bookkit.notebook import as_stored, numbered, tagged
 
 LONGEST_CELL_LINES = 25
 LONGEST_LINE = 78
@@ -56,6 +57,20 @@ def notebook_problems(notebook: NotebookNode) -> Iterator[str]:
         yield from _images(number, cell)
     if as_stored(notebook) != notebook:
         yield "volatile metadata, ids or progress bars are stored: make sync"
+
+
+def install_problems(source: Path, repository: Repository) -> list[str]:
+    """Return the problems of the cell with which the code of a chapter or of solutions begins.
+
+    It installs the library where it is missing, from the repository's address.
+    """
+    notebook = jupytext.read(source, fmt="py:percent")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if len(tagged(notebook, INSTALL_TAG)) != 1 or code[:1] != tagged(notebook, INSTALL_TAG):
+        return [f"{source.stem}: the first code cell, and no other, must have the tag install"]
+    if code[0].source != repository.install_cell():
+        return [f"{source.stem}: the install cell is not that of book.yml: bookkit table --write"]
+    return []
 
 
 def _size(number: int, lines: list[str]) -> Iterator[str]:
@@ -143,4 +158,6 @@ def book_problems(book: Book, folder: Path) -> list[str]:
             problems.append(f"{page}.md is listed in book.yml and missing")
     for chapter in book.notebooks:
         problems += chapter_problems(folder / f"{chapter.file}.py")
+    for source in numbered(folder, ".py"):
+        problems += install_problems(source, book.repository)
     return problems

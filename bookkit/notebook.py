@@ -175,11 +175,23 @@ def write_notebook(notebook: NotebookNode, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def numbered(folder: Path, suffix: str) -> list[Path]:
+    """Return the files of chapters and of solutions in a folder and below, without hidden ones."""
+    return sorted(
+        path for path in folder.rglob(f"[0-9]*{suffix}")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def tagged(notebook: NotebookNode, tag: str) -> list[NotebookNode]:
+    """Return the code cells with a tag, in order."""
+    return [cell for cell in notebook.cells
+            if cell.cell_type == "code" and tag in cell.metadata.get("tags", [])]
+
+
 def tagged_text(notebook: NotebookNode, tag: str) -> str:
     """Return the text output of the last code cell with a tag; "" if there is none."""
-    for cell in reversed(notebook.cells):
-        if cell.cell_type != "code" or tag not in cell.metadata.get("tags", []):
-            continue
+    for cell in reversed(tagged(notebook, tag)):
         printed = [output.get("text", "") for output in cell.outputs]
         returned = [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
         return "\n".join(text.rstrip() for text in printed + returned if text)

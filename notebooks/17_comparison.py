@@ -24,6 +24,33 @@
 #
 # **Minutes**: less than half of one in every profile. Nothing is trained here.
 
+# %% tags=["install", "remove-cell"]
+# Installs the library where it is missing, as on Colab; else does nothing.
+import importlib.util
+
+if importlib.util.find_spec("semiseg_lib") is None:
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    folders = [Path.cwd(), *Path.cwd().parents]
+    copies = [str(one) for one in folders if (one / "semiseg_lib").is_dir()]
+    source = os.environ.get("SEMISEG_REPOSITORY") or [*copies, ""][0]
+    if not source:
+        raise ModuleNotFoundError(
+            "semiseg_lib is not installed here, and this notebook knows no "
+            "address of it. Run %pip install FOLDER in a new cell, where "
+            "FOLDER is your copy of the book's repository."
+        )
+    print("semiseg_lib is missing here. Installing it from", source, "...")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+    finished = subprocess.run(pip, capture_output=True, text=True)
+    if finished.returncode:
+        raise RuntimeError(f"It was not installed. {finished.stderr}")
+    importlib.invalidate_caches()
+    print("Installed. If an import fails now, restart the kernel.")
+
 # %% tags=["parameters"]
 profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
 seed = 11  # not used: the records of all seeds are read

@@ -7,10 +7,13 @@ a network: MathJax is served from _static, and widgets carry their own HTML.
 """
 
 import warnings
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bookkit import load
 from bookkit.build import write_toc
+from bookkit.launch import add_buttons
 
 # The extension looks at every live object, PyTorch's deprecated names among them.
 warnings.filterwarnings("ignore", category=FutureWarning, module="sphinx_external_toc")
@@ -90,3 +93,8 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+def setup(app: Any) -> None:
+    """Draw the launch buttons, after the theme has begun its header."""
+    app.connect("html-page-context", partial(add_buttons, book.repository), priority=502)

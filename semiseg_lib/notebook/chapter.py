@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,23 @@ def begin(
 def contents() -> list[dict[str, Any]]:
     """Return the chapters as ``book.yml`` describes them, in order.
 
-    The file is searched in the current folder and its parents; without one (a notebook copied out
-    of the book) there are no chapters.
+    The file is searched in the current folder and its parents (a copy of the repository), then
+    among the files of the installed package; without one there are no chapters.
     """
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (book := folder / "book.yml").is_file():
-            parts = yaml.safe_load(book.read_text(encoding="utf-8"))["parts"]
-            return [entry for part in parts for entry in part["chapters"]]
+    folders = (Path.cwd(), *Path.cwd().parents)
+    found = next((path for one in folders if (path := one / "book.yml").is_file()), None)
+    if book := found or _installed_book():
+        parts = yaml.safe_load(book.read_text(encoding="utf-8"))["parts"]
+        return [entry for part in parts for entry in part["chapters"]]
     return []
+
+
+def _installed_book() -> Path | None:
+    try:
+        files = distribution("semiseg_lib").files or ()
+    except PackageNotFoundError:
+        return None
+    return next((Path(str(one.locate())) for one in files if one.name == "book.yml"), None)
 
 
 def _minutes(chapter: str, profile: str) -> float | None:
