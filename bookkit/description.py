@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from semiseg_lib.core.durable import atomic_write
-from semiseg_lib.core.escaping import markdown
+from semiseg_lib.core.escaping import Markdown, markdown
 from semiseg_lib.core.paths import CHECKOUT, shown
+from semiseg_lib.notebook.tables import MISSING, Table
 
 BOOK_FILE = CHECKOUT / "book.yml"
 ALWAYS_TIMED = {"smoke", "laptop"}
@@ -180,16 +181,18 @@ def toc(book: Book) -> dict[str, Any]:
 
 def chapter_table(book: Book) -> str:
     """Return the chapters as a Markdown table: number and title, question, minutes, needs."""
-    lines = ["| | Chapter | Question | Minutes on a laptop | Uses |", "|---|---|---|---:|---|"]
-    for chapter in book.chapters:
-        link = f"[{markdown(chapter.title)}](notebooks/{chapter.file}.ipynb)"
-        uses = ", ".join(name[:2] for name in chapter.needs) or "–"
-        minutes = f"{chapter.minutes['laptop']:g}"
-        question = markdown(chapter.question)
-        lines.append(f"| {chapter.number} | {link} | {question} | {minutes} | {uses} |")
+    rows = [
+        (chapter.number,
+         Markdown(f"[{markdown(chapter.title)}](notebooks/{chapter.file}.ipynb)"),
+         chapter.question,
+         f"{chapter.minutes['laptop']:g}",
+         ", ".join(name[:2] for name in chapter.needs) or MISSING)
+        for chapter in book.chapters
+    ]
     total = sum(chapter.minutes["laptop"] for chapter in book.chapters)
-    lines.append(f"| | | **the whole book** | **{total:g}** | |")
-    return "\n".join(lines)
+    rows.append(("", "", Markdown("**the whole book**"), Markdown(f"**{total:g}**"), ""))
+    titles = ("", "Chapter", "Question", "Minutes on a laptop", "Uses")
+    return Table(titles, tuple(rows)).lines(markdown)
 
 
 def write_chapter_table(book: Book, readme: Path) -> bool:
