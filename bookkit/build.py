@@ -258,7 +258,7 @@ def html(
         shutil.copy(notebook, staging)
     if not outdated and (older := gates.outdated(book, staging, SOURCES)):
         raise BookError("\n".join([
-            "not published:", *older, "To render them as they are: python -m bookkit html --outdated"
+            "not published:", *older, "To render it all the same: python -m bookkit html --outdated"
         ]))
     command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", "-b", "html"]
     finished = subprocess.run([*command, str(staging), str(destination)], check=False)

@@ -25,12 +25,16 @@ from bookkit import rests_on
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.looked_for import LOOKED_FOR
+from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.core.terminal import progress_bar
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_SECONDS = 3600
 LONGEST_POSTFIX = 100  # characters of a training's own progress bar shown beside the chapter's
 THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Without its version, jupytext writes the head of a chapter's .py alike on every machine.
+JUPYTEXT = {"formats": "ipynb,py:percent",
+            "notebook_metadata_filter": "-jupytext.text_representation.jupytext_version"}
 TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # colours, moves of the cursor
 
 
@@ -98,7 +102,9 @@ def run_chapter(
                          f"--IPKernelApp.exec_files={opening.__file__}"],
         resources={"metadata": {"path": str(source.parent)}},
     )
-    environment = {**os.environ, "SEMISEG_PROFILE": profile}
+    # The library whose files are hashed afterwards, also where another one is installed.
+    paths = filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")])
+    environment = {**os.environ, "SEMISEG_PROFILE": profile, "PYTHONPATH": os.pathsep.join(paths)}
     if opened:
         environment[LOOKED_FOR] = str(opened)
     if threads:
@@ -161,7 +167,7 @@ def as_stored(notebook: NotebookNode) -> NotebookNode:
     kept = {key: value for key, value in stored.metadata.items() if key == rests_on.METADATA}
     stored.metadata = nbformat.from_dict(
         {
-            "jupytext": {"formats": "ipynb,py:percent"},
+            "jupytext": JUPYTEXT,
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
             **kept,

@@ -121,10 +121,9 @@ def code(text: str) -> Iterator[str]:
         elif starts or token.type in UNCOUNTED:
             continue
         elif token.type in LAYOUT:
-            if not is_text:
-                yield from statement
+            if token.type != tokenize.NEWLINE or not is_text:
+                yield from (*statement, tokenize.tok_name[token.type])
             statement, is_text = [], True
-            yield tokenize.tok_name[token.type]
         else:
             statement.append(token.string)
             # A formatted string is one token here before Python 3.12: it is no docstring.

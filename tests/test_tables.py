@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from semiseg_lib.core.escaping import Markdown
 from semiseg_lib.evaluation.statistics import mean_and_interval, paired_interval
 from semiseg_lib.notebook.tables import MISSING, Table, markdown_table, results_table
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 ROWS = [
     {"method": "supervised", "mIoU": [0.60, 0.62], "minutes": 2.0},
     {"method": "linear", "mIoU": [0.75, 0.77], "minutes": 4.25},
@@ -96,7 +98,8 @@ def test_table_looks_the_same_in_every_run():
 NUMBERS = [
     "1", "-0.058", "−3", "+3.1 %", "71.6%", "10,000", "1e-3", "<0.001", "61.0 ± 1.4",
     "-0.4 to +6.6", "+3.1 (-0.4 to +6.6)", "64.3 (98.4)", "0.0 (–)", "19 MB", "4.9 images/s",
-    "424 masks", "600 + 1000", "8 × 8", "53.5 †", "0.01–0.3", "10,000 ± 1,000",
+    "424 masks", "600 + 1000", "8 × 8", "53.5 †", "+16.0 (+14.5 to +17.5) ‡", "0.01–0.3",
+    "10,000 ± 1,000",
 ]
 TEXTS = [
     "linear", "11, 12", "[11]", "c5da1405", "0 throughout: own labels", "TorchSemiSeg 14", "1.2.3",
@@ -201,20 +204,42 @@ LOOK = """
 }
 """
 PLAIN = "<style>:root { color-scheme: light dark }</style>"
-# What the book's theme and JupyterLab say of tables.
+# What JupyterLab and others say of tables.
 LAB = """<style>body { color: #e0e0e0; background: #111 } td, th { text-align: right }
 tbody tr:nth-child(odd) { background: #f5f5f5 }</style>"""
 
 
+def book(scheme):
+    """Return the start of a page of the book, with the styles of its theme, in light or dark."""
+    import myst_nb
+    import pydata_sphinx_theme
+    import sphinx_book_theme
+
+    sheets = [
+        Path(pydata_sphinx_theme.__file__).parent
+        / "theme/pydata_sphinx_theme/static/styles/pydata-sphinx-theme.css",
+        Path(sphinx_book_theme.__file__).parent
+        / "theme/sphinx_book_theme/static/styles/sphinx-book-theme.css",
+        Path(myst_nb.__file__).parent / "static/mystnb.css",
+        CHECKOUT / "notebooks/_static/book.css",
+    ]
+    styles = "".join(f"<style>{sheet.read_text(encoding='utf-8')}</style>" for sheet in sheets)
+    return (f'<html data-theme="{scheme}" data-mode="{scheme}">{styles}<body>'
+            '<main class="bd-content"><div class="bd-article cell"><div class="cell_output">'
+            '<div class="output text_html">')
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("around", [PLAIN, LAB], ids=["plain", "lab"])
+@pytest.mark.parametrize("around", [lambda scheme: PLAIN, lambda scheme: LAB, book],
+                         ids=["plain", "lab", "book"])
 def test_a_browser_shows_numbers_right_text_left_and_no_broken_interval(
     page, tmp_path, around, scheme
 ):
     target = tmp_path / "page.html"
     tables = "".join(results_table(rows)._repr_html_() for rows in (LONG, ROWS))
-    target.write_text(f'<!doctype html><meta charset="utf-8">{around}{tables}', encoding="utf-8")
+    target.write_text(f'<!doctype html>{around(scheme)}<meta charset="utf-8">{tables}',
+                      encoding="utf-8")
     page.set_viewport_size({"width": 390, "height": 800})
     page.emulate_media(color_scheme=scheme)
     page.goto(target.as_uri())
@@ -228,7 +253,8 @@ def test_a_browser_shows_numbers_right_text_left_and_no_broken_interval(
     assert by_text["masks and boxes, corrected for as many more steps"] > 1, "390 px are narrow"
     assert [by_text[text] for text in right - {"difference", "mIoU (%)"}] == [1] * (len(right) - 2)
     alone = page.evaluate("""() => {
-      const cell = [...document.querySelectorAll("td")].find((one) => /cannot/.test(one.textContent));
+      const cells = [...document.querySelectorAll("td")];
+      const cell = cells.find((one) => /cannot/.test(one.textContent));
       const [text, range] = [cell.firstChild, document.createRange()];
       range.setStart(text, text.data.indexOf("+0.1"));
       range.setEnd(text, text.data.length);
