@@ -26,6 +26,7 @@ ProfileName = Annotated[
     str | None, tyro.conf.arg(help="smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop")
 ]
 Force = Annotated[bool, tyro.conf.arg(help="run again what is up to date")]
+Outdated = Annotated[bool, tyro.conf.arg(help="also render outputs older than the code")]
 Jobs = Annotated[int | None, tyro.conf.arg(
     help="how many chapters at once, each with one thread; unset: as many as there are cores, at "
     "most 4; 1 runs one after the other, with all threads"
@@ -50,9 +51,12 @@ def execute(
     say(build.trained_since(before, bool(executed)))
 
 
-def html(notebooks: Path = build.SOURCES, destination: Path = build.BUILD / "html") -> None:
+def html(
+    notebooks: Path = build.SOURCES, destination: Path = build.BUILD / "html",
+    outdated: Outdated = False,
+) -> None:
     """Build the HTML from stored outputs."""
-    page = build.html(notebooks, destination)
+    page = build.html(notebooks, destination, outdated)
     say(f"Open the book: {page.resolve().as_uri()}")
 
 

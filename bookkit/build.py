@@ -17,10 +17,12 @@ from threading import Event
 
 import nbformat
 
+from bookkit import gates
 from bookkit.description import (
     BOOK_FILE,
     SOLUTIONS,
     Book,
+    BookError,
     Chapter,
     load,
     toc,
@@ -233,10 +235,20 @@ def _source_hash(source: Path) -> str:
     return digest.hexdigest()
 
 
-def html(notebooks: Path = SOURCES, destination: Path = BUILD / "html") -> Path:
+def html(
+    notebooks: Path = SOURCES, destination: Path = BUILD / "html", outdated: bool = False
+) -> Path:
     """Render the executed notebooks of a folder and the book's pages; return the home page.
 
-    Every Sphinx warning is an error: RuntimeError is raised after all of them were shown.
+    Args:
+        notebooks: the folder of the executed notebooks.
+        destination: the folder of the pages.
+        outdated: whether to render outputs that are older than the code as well.
+
+    Raises:
+        BookError: outputs are older than the code, or it is not known what they rest on.
+        FileNotFoundError: a notebook is missing.
+        RuntimeError: Sphinx warned, after all warnings were shown.
     """
     book = load(BOOK_FILE)
     staging = destination.parent / f"{destination.name}_source"
@@ -254,6 +266,10 @@ def html(notebooks: Path = SOURCES, destination: Path = BUILD / "html") -> Path:
                 f"{shown(notebook)} is missing: run `python -m bookkit execute` first."
             )
         shutil.copy(notebook, staging / f"{chapter.file}.ipynb")
+    if not outdated and (older := gates.outdated(book, staging, SOURCES)):
+        raise BookError("\n".join([
+            "not published:", *older, "To render it all the same: python -m bookkit html --outdated"
+        ]))
     command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", "-b", "html"]
     finished = subprocess.run([*command, str(staging), str(destination)], check=False)
     if finished.returncode != 0:

@@ -11,8 +11,9 @@ import yaml
 
 from bookkit.launch import Repository
 from semiseg_lib.core.durable import atomic_write
-from semiseg_lib.core.escaping import markdown
+from semiseg_lib.core.escaping import Markdown, markdown
 from semiseg_lib.core.paths import CHECKOUT, shown
+from semiseg_lib.notebook.tables import MISSING, Table
 
 BOOK_FILE = CHECKOUT / "book.yml"
 ALWAYS_TIMED = {"smoke", "laptop"}
@@ -232,22 +233,21 @@ def chapter_table(book: Book) -> str:
     Where the repository has an address, the last column opens the chapter.
     """
     opens = bool(book.repository.url)
-    lines = [
-        "| | Chapter | Question | Minutes on a laptop | Uses |" + " Open in |" * opens,
-        "|---|---|---|---:|---|" + "---|" * opens,
-    ]
+    rows = []
     for chapter in book.chapters:
         path = f"notebooks/{chapter.file}.ipynb"
-        link = f"[{markdown(chapter.title)}]({path})"
-        uses = ", ".join(name[:2] for name in chapter.needs) or "–"
-        minutes = f"{chapter.minutes['laptop']:g}"
-        question = markdown(chapter.question)
-        line = f"| {chapter.number} | {link} | {question} | {minutes} | {uses} |"
         services = [f"[{name}]({to})" for name, to in book.repository.links(path).items()]
-        lines.append(f"{line} {', '.join(services)} |" if opens else line)
+        rows.append((
+            chapter.number, Markdown(f"[{markdown(chapter.title)}]({path})"), chapter.question,
+            f"{chapter.minutes['laptop']:g}",
+            ", ".join(name[:2] for name in chapter.needs) or MISSING,
+            Markdown(", ".join(services)),
+        ))
     total = sum(chapter.minutes["laptop"] for chapter in book.chapters)
-    lines.append(f"| | | **the whole book** | **{total:g}** | |" + " |" * opens)
-    return "\n".join(lines)
+    rows.append(("", "", Markdown("**the whole book**"), Markdown(f"**{total:g}**"), "", ""))
+    titles = ("", "Chapter", "Question", "Minutes on a laptop", "Uses", "Open in")
+    shown_columns = len(titles) if opens else len(titles) - 1
+    return Table(titles[:shown_columns], tuple(row[:shown_columns] for row in rows)).lines(markdown)
 
 
 def write_chapter_table(book: Book, readme: Path) -> bool:

@@ -10,7 +10,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from bookkit import markup
+from bookkit import markup, rests_on
 from bookkit.description import Book
 from bookkit.launch import INSTALL_TAG, Repository
 from bookkit.notebook import as_stored, numbered, tagged
@@ -18,6 +18,7 @@ from bookkit.notebook import as_stored, numbered, tagged
 LONGEST_CELL_LINES = 25
 LONGEST_LINE = 78
 LARGEST_NOTEBOOK_BYTES = 1_500_000
+LARGEST_BOOK_BYTES = 8_000_000
 SHORTEST_ALT = 15
 PARAMETERS = ("profile", "seed", "device")
 
@@ -38,6 +39,8 @@ def chapter_problems(source: Path) -> list[str]:
     problems = [*notebook_problems(notebook)]
     if differing := first_difference(jupytext.read(source, fmt="py:percent"), notebook):
         problems.append(f"{source.name} and {stored.name} differ at {differing}: make sync")
+    if older := rests_on.problem(notebook, source):
+        problems.append(older)
     if stored.stat().st_size > LARGEST_NOTEBOOK_BYTES:
         problems.append(f"{stored.stat().st_size} bytes, over {LARGEST_NOTEBOOK_BYTES}")
     return [f"{source.stem}: {problem}" for problem in problems]
@@ -160,4 +163,25 @@ def book_problems(book: Book, folder: Path) -> list[str]:
         problems += chapter_problems(folder / f"{chapter.file}.py")
     for source in numbered(folder, ".py"):
         problems += install_problems(source, book.repository)
+    if (size := stored_bytes(folder)) > LARGEST_BOOK_BYTES:
+        problems.append(f"the notebooks have {size} bytes together, over {LARGEST_BOOK_BYTES}")
     return problems
+
+
+def stored_bytes(folder: Path) -> int:
+    """Return the size of all notebooks in `folder` and below."""
+    return sum(path.stat().st_size for path in folder.rglob("*.ipynb"))
+
+
+def outdated(book: Book, notebooks: Path, sources: Path) -> list[str]:
+    """Return a sentence per chapter whose executed notebook is older than what it rests on.
+
+    Args:
+        book: all chapters.
+        notebooks: the folder of the executed notebooks.
+        sources: the folder of the chapters' percent sources.
+    """
+    found = ((chapter.file, rests_on.problem(
+        nbformat.read(notebooks / f"{chapter.file}.ipynb", as_version=4),
+        sources / f"{chapter.file}.py")) for chapter in book.notebooks)
+    return [f"{name}: {problem}" for name, problem in found if problem]

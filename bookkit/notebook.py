@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 
 import jupytext
@@ -19,15 +20,21 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from bookkit import opened as opening
+from bookkit import rests_on
 from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.escaping import visible
 from semiseg_lib.core.looked_for import LOOKED_FOR
+from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.core.terminal import progress_bar
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_SECONDS = 3600
 LONGEST_POSTFIX = 100  # characters of a training's own progress bar shown beside the chapter's
 THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Without its version, jupytext writes the head of a chapter's .py alike on every machine.
+JUPYTEXT = {"formats": "ipynb,py:percent",
+            "notebook_metadata_filter": "-jupytext.text_representation.jupytext_version"}
 TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # colours, moves of the cursor
 
 
@@ -91,18 +98,24 @@ def run_chapter(
         kernel_name="python3",
         coalesce_streams=True,
         store_widget_state=False,
-        extra_arguments=["--log-level=ERROR"],  # a kernel on this machine need not warn about TCP
+        extra_arguments=["--log-level=ERROR",  # a kernel on this machine need not warn about TCP
+                         f"--IPKernelApp.exec_files={opening.__file__}"],
         resources={"metadata": {"path": str(source.parent)}},
     )
-    environment = {**os.environ, "SEMISEG_PROFILE": profile}
+    # The library whose files are hashed afterwards, also where another one is installed.
+    paths = filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")])
+    environment = {**os.environ, "SEMISEG_PROFILE": profile, "PYTHONPATH": os.pathsep.join(paths)}
     if opened:
         environment[LOOKED_FOR] = str(opened)
     if threads:
         environment |= dict.fromkeys(THREAD_COUNTS, str(threads))
-    started = time.monotonic()
+    started, started_ns = time.monotonic(), time.time_ns()
     # disable=None: a moving bar on a terminal, nothing in a log file.
-    with progress_bar(total=len(code_cells), desc=source.stem, unit="cell", disable=None,
-                      leave=False) as bar:
+    with TemporaryDirectory() as folder, progress_bar(
+        total=len(code_cells), desc=source.stem, unit="cell", disable=None, leave=False
+    ) as bar:
+        noted = Path(folder) / "opened.txt"
+        environment[opening.OPENED] = str(noted)
         client.on_cell_executed = lambda **_: bar.update()
         client.watch = lambda text: bar.set_postfix_str(visible(_last_line(text))[:LONGEST_POSTFIX])
         try:
@@ -111,6 +124,9 @@ def run_chapter(
             if stop.is_set():
                 raise ChapterStopped(source.stem) from error
             raise ChapterFailed(_failure(source, code_cells, error), notebook) from error
+        lines = noted.read_text("utf-8", "surrogateescape").splitlines()
+    found = rests_on.hashes(source, lines, started_ns)
+    notebook.metadata[rests_on.METADATA] = {rests_on.KEY: found}
     return as_stored(notebook), time.monotonic() - started
 
 
@@ -144,14 +160,17 @@ def as_stored(notebook: NotebookNode) -> NotebookNode:
     """Return the notebook without what changes between runs or machines.
 
     Cell ids follow from position and source; timings, progress bars (stderr) and the handles of
-    live widgets go, where the widget also left its kernel-free HTML form.
+    live widgets go, where the widget also left its kernel-free HTML form. What the outputs rest
+    on stays.
     """
     stored = nbformat.from_dict(notebook)
+    kept = {key: value for key, value in stored.metadata.items() if key == rests_on.METADATA}
     stored.metadata = nbformat.from_dict(
         {
-            "jupytext": {"formats": "ipynb,py:percent"},
+            "jupytext": JUPYTEXT,
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
+            **kept,
         }
     )
     stored.nbformat, stored.nbformat_minor = 4, 5

@@ -6,11 +6,12 @@ section per file of the profile ``paper``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from semiseg_lib import datasets, recipes
 from semiseg_lib.core.escaping import Markdown, markdown
 from semiseg_lib.notebook import published
+from semiseg_lib.notebook.tables import Table
 from semiseg_lib.recipes import Recipe
 
 PAGE, BLOCK = "recipes", "```{recipes}\n```"
@@ -33,16 +34,11 @@ def _section(recipe: Recipe) -> str:
     return "\n\n".join([
         f"## {markdown(system[0].upper() + system[1:])}: {markdown(dataset.title)}",
         f"Methods: {methods}. File: `recipes/{profile.name}/{recipe.path.name}`.",
-        "\n".join(_table([TITLES, [Markdown("---")] * len(TITLES), *_rows(recipe)])),
+        Table(TITLES, tuple(map(tuple, _rows(recipe)))).lines(markdown),
         "Not reproduced:",
         "\n".join(f"- {f'(`{one.method}` only) ' if one.method else ''}{markdown(one.sentence)}"
                   for one in recipe.differs),
     ])
-
-
-def _table(rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    for row in rows:
-        yield f"| {' | '.join(map(markdown, row))} |"
 
 
 def _rows(recipe: Recipe) -> Iterator[list[str]]:

@@ -2,61 +2,107 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from semiseg_lib.core import escaping
 from semiseg_lib.evaluation.statistics import mean_and_interval
 
 MISSING = "–"
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?"
+_SIGNED = rf"[-+−<>≤≥≈~×]?{_DIGITS}"
+_WITH_UNIT = rf"{_SIGNED}(?:\s?(?:%|[^\W\d_]{{1,12}}(?:/[^\W\d_]{{1,12}})?))?"
+_JOINED = rf"{_WITH_UNIT}(?:\s?(?:±|to|of|[-+−–×/])\s?{_WITH_UNIT})*"
+NUMBER = re.compile(rf"{_JOINED}(?:\s\((?:{_JOINED}|{MISSING})\))?(?:\s?[†‡])?")
+"""A cell that is a number, with its sign, unit, deviation or interval, and mark."""
+_RANGE = rf"{_SIGNED}(?: %)?(?: (?:±|to) {_SIGNED}(?: %)?)?"
+MEASURE = re.compile(rf"(?<![\w.,]){_RANGE}(?: \((?:{_RANGE}|{MISSING})\))?(?![\w.])")
+"""A number within a text, with what must stand on the same line."""
 
 
 @dataclass(frozen=True)
 class Table:
     """A rendered table, the same in every run; names in it are text in each of its forms.
 
+    A column whose cells are numbers, dashes and blanks aside, is aligned right, any other left.
+
     Attributes:
         titles: the titles of the columns.
-        rows: the cells of each row.
+        rows: the cells of each row; one that is :class:`~semiseg_lib.core.escaping.Markdown` is
+            taken as it is in Markdown.
     """
 
     titles: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    def numeric(self) -> tuple[bool, ...]:
+        """Return whether each column holds numbers."""
+        columns = [[cell.strip("*`") for cell in column if cell not in ("", MISSING)]
+                   for column in zip(*self.rows, strict=True)]
+        return tuple(bool(cells) and all(map(NUMBER.fullmatch, cells)) for cells in columns)
+
     def __repr__(self) -> str:
         return self.lines(escaping.visible)
 
     def _repr_html_(self) -> str:
-        left = [{"selector": "th, td", "props": "text-align: left; padding: 0.25em 0.9em"}]
-        right = [{"selector": f".col{place}, th.col{place}", "props": "text-align: right"}
-                 for place in range(1, len(self.titles))]
+        """Return HTML in the colours of the page; its id is that of the content."""
         frame = pd.DataFrame(
-            [[escaping.html(cell) for cell in row] for row in self.rows],
+            [[_unbroken(escaping.html(cell)) for cell in row] for row in self.rows],
             columns=[escaping.html(title) for title in self.titles],
         )
-        style = frame.style.hide(axis="index").set_uuid("results")
-        return style.set_table_styles(left + right).to_html()
+        key = hashlib.sha256(repr((self.titles, self.rows)).encode()).hexdigest()[:10]
+        places = [place for place, is_number in enumerate(self.numeric()) if is_number]
+        line = "1px solid color-mix(in srgb, currentColor 25%, transparent)"
+        styles = [
+            ("", "border-collapse: collapse; color: inherit"),
+            ("tr", "background: none !important"),  # the stripes of a page that knows one theme
+            ("tr > *", "text-align: left; vertical-align: top; color: inherit; "
+                       f"padding: 0.25em 0.9em; border: 0; border-bottom: {line}"),
+        ]
+        if places:
+            styles += [
+                (", ".join(f".n{place}" for place in places), "text-align: right"),
+                (", ".join(f"td.n{place}" for place in places), "white-space: nowrap"),
+            ]
+        style = Styler(frame, uuid=key, cell_ids=False).hide(axis="index").set_table_styles(
+            [{"selector": selector, "props": props} for selector, props in styles],
+            css_class_names={"col": "n", "data": "", "row": "r", "col_heading": "", "level": "l"},
+        )
+        # Themes give any other output of HTML a light card.
+        return style.set_table_attributes('class="dataframe"').to_html()
 
     def lines(self, escape: Callable[[str], str]) -> str:
         """Return the table drawn with ``|`` and ``-``, as Markdown does, its cells escaped.
 
         Args:
             escape: what each cell is passed through: ``escaping.visible`` for a terminal,
-                ``escaping.markdown`` for a README or a report.
+                ``escaping.markdown`` for a README or a report, in which no number breaks.
         """
-        columns = [[*map(escape, column)] for column in zip(self.titles, *self.rows, strict=True)]
-        widths = [max(map(len, column)) for column in columns]
-        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+        keep = _unbroken if escape is escaping.markdown else str
+        numeric = self.numeric()
+        columns = [[keep(escape(cell)) for cell in column]
+                   for column in zip(self.titles, *self.rows, strict=True)]
+        widths = [max(3, *map(len, column)) for column in columns]
+        rule = ["-" * (width - 1) + (":" if is_number else "-")
+                for width, is_number in zip(widths, numeric, strict=True)]
         lines = [
-            [cell.ljust(width) if place == 0 else cell.rjust(width)
-             for place, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+            [cell.rjust(width) if is_number else cell.ljust(width)
+             for cell, width, is_number in zip(cells, widths, numeric, strict=True)]
             for cells in zip(*columns, strict=True)
         ]
         return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
+
+
+def _unbroken(text: str) -> str:
+    """Return a text in which a number and its interval, deviation or % stay on one line."""
+    return MEASURE.sub(lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def results_table(rows: Sequence[Mapping[str, Any]], plain: Collection[str] = ()) -> Table:

@@ -1,17 +1,22 @@
 """Every stored chapter passes every gate, and every gate can be failed."""
 
 import copy
+import os
+import shutil
 
+import jupytext.cli
 import nbformat
 import pytest
 
 from bookkit import load
 from bookkit.gates import (
+    LARGEST_BOOK_BYTES,
     MACHINE_PATH,
     book_problems,
     chapter_problems,
     first_difference,
     notebook_problems,
+    stored_bytes,
 )
 from bookkit.notebook import as_stored, write_notebook
 
@@ -19,6 +24,46 @@ from bookkit.notebook import as_stored, write_notebook
 @pytest.mark.parametrize("chapter", load().chapters, ids=lambda chapter: chapter.file)
 def test_the_stored_chapter_is_in_order(chapter, checkout):
     assert chapter_problems(checkout / "notebooks" / f"{chapter.file}.py") == []
+
+
+def test_all_notebooks_together_are_light(checkout):
+    assert stored_bytes(checkout / "notebooks") <= LARGEST_BOOK_BYTES <= 8_000_000
+
+
+def test_heavy_notebooks_are_noticed_also_in_folders_below(tmp_path):
+    (tmp_path / "solutions").mkdir()
+    for path in (tmp_path / "a.ipynb", tmp_path / "solutions" / "b.ipynb"):
+        path.write_bytes(b" " * (LARGEST_BOOK_BYTES // 2 + 1))
+    assert stored_bytes(tmp_path) == LARGEST_BOOK_BYTES + 2
+    assert any("the notebooks have 8000002 bytes together" in one
+               for one in book_problems(load(), tmp_path))
+
+
+@pytest.mark.parametrize("chapter", load().chapters, ids=lambda chapter: chapter.file)
+def test_opened_and_saved_without_an_edit_a_notebook_changes_nothing(chapter, checkout, tmp_path):
+    stored = checkout / "notebooks" / f"{chapter.file}.ipynb"
+    nbformat.write(nbformat.read(stored, as_version=4), tmp_path / "saved.ipynb")
+    assert (tmp_path / "saved.ipynb").read_bytes() == stored.read_bytes()
+
+
+@pytest.mark.parametrize("newer", [".py", ".ipynb"])
+def test_jupytext_changes_neither_file_of_a_pair_that_says_what_it_rests_on(
+    checkout, tmp_path, newer
+):
+    pairs = []
+    for chapter in load().chapters:
+        pair = [tmp_path / f"{chapter.file}{ending}" for ending in (".py", ".ipynb")]
+        for path in pair:
+            shutil.copy(checkout / "notebooks" / path.name, path)
+        notebook = nbformat.read(pair[1], as_version=4)
+        notebook.metadata["semiseg"] = {"rests_on": {f"{chapter.file}.py": "0a1b2c3d"}}
+        write_notebook(as_stored(notebook), pair[1])
+        for path in pair:
+            os.utime(path, (2e9, 2e9) if path.suffix == newer else (1e9, 1e9))
+        pairs += pair
+    before = {path: path.read_bytes() for path in pairs}
+    jupytext.cli.jupytext(["--sync", "--quiet", *(str(path) for path in pairs[::2])])
+    assert [path.name for path in pairs if path.read_bytes() != before[path]] == []
 
 
 def test_at_least_one_chapter_has_a_compared_output(checkout):
@@ -155,8 +200,10 @@ def test_the_stored_form_is_stable_and_keeps_the_kernel_free_widget(sound_notebo
     html = {view: {"model_id": "7"}, "text/html": "<canvas></canvas>"}
     sound_notebook.cells[2].outputs.append(nbformat.v4.new_output("display_data", data=html))
     sound_notebook.metadata["widgets"] = {"state": {}}
+    sound_notebook.metadata["semiseg"] = {"rests_on": {"01_a.py": "0a1b2c3d"}}
     stored = as_stored(sound_notebook)
     assert stored.cells[2].outputs[-1].data == {"text/html": "<canvas></canvas>"}
     assert "widgets" not in stored.metadata
+    assert stored.metadata.semiseg == {"rests_on": {"01_a.py": "0a1b2c3d"}}
     assert as_stored(stored) == stored
     assert stored.cells[2].id != stored.cells[1].id

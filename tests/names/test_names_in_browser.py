@@ -142,7 +142,7 @@ def test_a_page_of_results_shows_names_as_they_are(looked_at, built):
 def test_a_chapter_shows_names_as_they_are(looked_at, built):
     page = looked_at(built / "chapter.html")
     ready(page)
-    cells = page.locator("#T_results tbody td")
+    cells = page.locator("table.dataframe tbody td")
     assert cells.evaluate_all("all => all.map(node => node.textContent)") == SHOWN
     assert_shows(page.locator(".output.stream"), SHOWN)
     assert_shows(page.locator(".cutmix-sampler"), NAMES_SHOWN)

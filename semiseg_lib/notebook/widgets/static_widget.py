@@ -20,13 +20,20 @@ def read_source(*names: str) -> str:
     return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
 
+def lean(source: str) -> str:
+    """Return JavaScript or CSS without indentation, blank lines and lines that are a comment."""
+    lines = (line.strip() for line in source.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith(("//", "/*")))
+
+
 class StaticWidget(anywidget.AnyWidget):
     """A widget that also works without a kernel.
 
     A subclass names its ``scripts`` (defining ``mount(root, payload, state)``) and ``sheets``
     beside this module, and its ``root_class``; the traits listed in ``payload()["state"]`` are
     synchronized with the script. Its MIME bundle holds, next to the live view, ``text/html`` with
-    the same script and all data embedded. Neither uses a network.
+    the same script and all data embedded, so that an output also works where it is copied to, or
+    beside another of its kind. Neither uses a network.
     """
 
     scripts: ClassVar[tuple[str, ...]]
@@ -66,7 +73,7 @@ class StaticWidget(anywidget.AnyWidget):
         key = hashlib.sha256(data.encode()).hexdigest()[:12]
         fallback = base64.b64encode(self.fallback_png()).decode()
         label = escaping.html(self.text())
-        page = f"""<style>{read_source(*self.sheets)}</style>
+        page = f"""<style>{lean(read_source(*self.sheets))}</style>
 <div class="static-widget {self.root_class}" data-static-widget="{key}"
  role="group" aria-label="{label}">
 <img src="data:image/png;base64,{fallback}" alt="{label}" style="max-width:100%">
@@ -74,7 +81,7 @@ class StaticWidget(anywidget.AnyWidget):
 </div>
 <script type="application/json" data-static-payload="{key}">{data}</script>
 <script>(function () {{
-{read_source(*self.scripts, "standalone.js")}
+{lean(read_source(*self.scripts, "standalone.js"))}
 start("{key}");
 }})();</script>"""
         size = len(page.encode())
