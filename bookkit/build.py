@@ -60,7 +60,7 @@ RESULT_TAG = "book-result"
 LAUNCH_START = "<!-- launch:start -->"
 LAUNCH_END = "<!-- launch:end -->"
 INSTALL_SOURCE = re.compile(
-    rf'^(# %% tags=\["{INSTALL_TAG}"[^\n]*\n).*?\n(?=# %%)', flags=re.MULTILINE | re.DOTALL
+    rf'^(# %%[^\n]* tags=\["{INSTALL_TAG}"[^\n]*\n).*?\n(?=# %%)', flags=re.MULTILINE | re.DOTALL
 )
 
 

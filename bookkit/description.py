@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,6 @@ class Chapter:
         """Return the two digits at the start of the file name."""
         return Path(self.file).name[:2]
 
-    @property
-    def is_solutions(self) -> bool:
-        """Return whether it holds the solutions of a chapter's exercises."""
-        return self.file.startswith(SOLUTIONS)
-
-
 @dataclass(frozen=True)
 class Part:
     """A titled run of chapters."""
@@ -70,11 +64,11 @@ class Book:
     home: str
     profiles: dict[str, str]
     parts: tuple[Part, ...]
-    solutions_title: str
-    solutions_minutes: dict[str, float]
     back_matter_title: str
     back_matter: tuple[str, ...]
     repository: Repository = Repository()
+    solutions_title: str = ""
+    solutions_minutes: dict[str, float] = field(default_factory=dict)
 
     @property
     def chapters(self) -> tuple[Chapter, ...]:
@@ -83,8 +77,8 @@ class Book:
 
     @property
     def solutions(self) -> tuple[Chapter, ...]:
-        """Return the solutions of each chapter's exercises, in order."""
-        return tuple(
+        """Return the solutions of each chapter's exercises, in order; () without their minutes."""
+        return () if not self.solutions_minutes else tuple(
             Chapter(f"{SOLUTIONS}{chapter.file}", chapter.title, "", self.solutions_minutes,
                     (*chapter.needs, chapter.file), chapter.data)
             for chapter in self.chapters
@@ -120,11 +114,12 @@ def load(path: Path = BOOK_FILE) -> Book:
     except yaml.YAMLError as error:
         raise BookError(f"{shown(path)} is not valid YAML: {error}") from error
     where = shown(path)
-    keys = {"title", "subtitle", "home", "profiles", "parts", "solutions", "back_matter",
-            "repository"}
-    _check_keys(content, keys, set(), where)
+    keys = {"title", "subtitle", "home", "profiles", "parts", "back_matter", "repository"}
+    _check_keys(content, keys, {"solutions"}, where)
+    solutions = content.get("solutions")
     parts = tuple(_part(entry, where) for entry in content["parts"])
-    _check_keys(content["solutions"], {"title", "minutes"}, set(), f"{where}, solutions")
+    if solutions is not None:
+        _check_keys(solutions, {"title", "minutes"}, set(), f"{where}, solutions")
     _check_keys(content["back_matter"], {"title", "pages"}, set(), f"{where}, back_matter")
     book = Book(
         title=content["title"],
@@ -132,11 +127,13 @@ def load(path: Path = BOOK_FILE) -> Book:
         home=content["home"],
         profiles=dict(content["profiles"]),
         parts=parts,
-        solutions_title=content["solutions"]["title"],
-        solutions_minutes=_minutes(content["solutions"]["minutes"], f"{where}, solutions"),
         back_matter_title=content["back_matter"]["title"],
         back_matter=tuple(content["back_matter"]["pages"]),
         repository=_repository(content["repository"], f"{where}, repository"),
+        solutions_title=solutions["title"] if solutions else "",
+        solutions_minutes=(
+            _minutes(solutions["minutes"], f"{where}, solutions") if solutions else {}
+        ),
     )
     _check_order(book, where)
     return book
@@ -219,9 +216,9 @@ def toc(book: Book) -> dict[str, Any]:
         }
         for part in book.parts
     ]
-    parts.append({"caption": book.solutions_title, "chapters": [
-        {"file": one.file, "title": f"{one.number} {one.title}"} for one in book.solutions
-    ]})
+    solutions = [{"file": one.file, "title": f"{one.number} {one.title}"} for one in book.solutions]
+    if solutions:
+        parts.append({"caption": book.solutions_title, "chapters": solutions})
     pages = [{"file": page} for page in book.back_matter]
     parts.append({"caption": book.back_matter_title, "chapters": pages})
     return {"format": "jb-book", "root": book.home, "parts": parts}

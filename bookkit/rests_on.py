@@ -15,8 +15,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import jupytext
 from nbformat import NotebookNode
 
+from bookkit.launch import INSTALL_TAG
 from semiseg_lib.core.paths import CHECKOUT
 
 METADATA, KEY = "semiseg", "rests_on"
@@ -92,7 +94,13 @@ def _source_of(opened: str) -> Path:
 def _hash(path: Path) -> str:
     if not path.is_file():
         return ABSENT
-    return _hash_of(path.read_bytes(), path.suffix == ".py")
+    if path.is_relative_to(LIBRARY):
+        return _hash_of(path.read_bytes(), path.suffix == ".py")
+    # Of a chapter the cell that installs does not count: the book's address stands in it.
+    cells = jupytext.read(path, fmt="py:percent").cells
+    source = [cell.source for cell in cells if cell.cell_type == "code"
+              and INSTALL_TAG not in cell.metadata.get("tags", [])]
+    return _hash_of("\n".join(source).encode("utf-8"), True)
 
 
 @cache

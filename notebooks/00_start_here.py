@@ -31,7 +31,7 @@
 # **Minutes**: well under one in the `smoke` profile. In the `laptop` profile about one if the runs
 # are on disk already, and a few more the first time.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

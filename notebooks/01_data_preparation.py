@@ -30,7 +30,7 @@
 #
 # **Minutes**: about one in the `laptop` profile; most of it is for drawing the pictures once.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

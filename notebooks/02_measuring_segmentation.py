@@ -30,7 +30,7 @@
 #
 # **Minutes**: less than one in the `laptop` profile, once the pictures are drawn.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

@@ -31,7 +31,7 @@
 # **Minutes**: half a minute in the `smoke` profile; in the `laptop` profile about 1 if the
 # ancillary runs of chapter 04 are on disk, 2 otherwise.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

@@ -31,7 +31,7 @@
 # **Minutes**: half a minute in the `smoke` profile. In the `laptop` profile several the first
 # time, one once the runs are on disk.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

@@ -32,7 +32,7 @@
 # **Minutes**: half a minute in the `smoke` profile, about one in the `laptop` profile if the
 # runs of chapter 07 are on disk.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

@@ -32,7 +32,7 @@
 # **Minutes**: well under one in the `smoke` profile, one to two in the `laptop` profile. Training
 # on real photographs takes longer, and is not done here: its results are loaded.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

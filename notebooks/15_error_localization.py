@@ -33,7 +33,7 @@
 # **Minutes**: under one in the `smoke` profile. In the `laptop` profile about one the first time,
 # half of one once the runs are on disk.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

@@ -31,7 +31,7 @@
 # **Minutes**: under one in the `smoke` profile. In the `laptop` profile about one, more where the
 # supervised runs of chapter 03 are not on disk yet.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

@@ -31,7 +31,7 @@
 #
 # **Minutes**: less than half of one in every profile. Nothing is trained here.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

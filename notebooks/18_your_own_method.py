@@ -31,7 +31,7 @@
 #
 # **Minutes**: under one in the `smoke` profile and in the `laptop` profile.
 
-# %% tags=["install", "remove-cell"]
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 

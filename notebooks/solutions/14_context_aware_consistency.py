@@ -2,14 +2,48 @@
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
-#     text_representation: {extension: .py, format_name: percent}
-#   kernelspec: {display_name: Python 3, language: python, name: python3}
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
 # ---
 
 # %% [markdown]
 # # Solutions: Context-aware consistency
 #
 # The exercises stand in [chapter 14](../14_context_aware_consistency.ipynb). This notebook runs without it.
+
+# %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
+# Installs the library where it is missing, as on Colab; else does nothing.
+import importlib.util
+
+if importlib.util.find_spec("semiseg_lib") is None:
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    folders = [Path.cwd(), *Path.cwd().parents]
+    copies = [str(one) for one in folders if (one / "semiseg_lib").is_dir()]
+    source = os.environ.get("SEMISEG_REPOSITORY") or [*copies, ""][0]
+    if not source:
+        raise ModuleNotFoundError(
+            "semiseg_lib is not installed here, and this notebook knows no "
+            "address of it. Run %pip install FOLDER in a new cell, where "
+            "FOLDER is your copy of the book's repository."
+        )
+    print("semiseg_lib is missing here. Installing it from", source, "...")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+    finished = subprocess.run(pip, capture_output=True, text=True)
+    if finished.returncode:
+        raise RuntimeError(f"It was not installed. {finished.stderr}")
+    importlib.invalidate_caches()
+    print("Installed. If an import fails now, restart the kernel.")
 
 # %% tags=["parameters"]
 profile = None  # smoke, laptop ...; None asks SEMISEG_PROFILE, else laptop
