@@ -13,7 +13,7 @@ from PIL import Image
 
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.notebook import plots
+from semiseg_lib.notebook import numbering, plots
 from semiseg_lib.notebook.plots.charts import spread_apart
 from semiseg_lib.notebook.plots.images import BACKGROUND_COLOUR, VOID_COLOUR
 from semiseg_lib.notebook.plots.style import (
@@ -224,6 +224,14 @@ def test_no_global_state_is_left_behind():
     assert plt.get_fignums() == []
 
 
+@pytest.fixture(autouse=True)
+def no_chapter():
+    """Figures have a number in a chapter only."""
+    numbering.start("")
+    yield
+    numbering.start("")
+
+
 def test_show_in_a_script_saves_and_names_the_file(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path))
     plots.show(plots.confusion(np.eye(2), ("a", "b")), alt="Both classes are always\n right.")
@@ -243,6 +251,25 @@ def test_show_in_a_notebook_publishes_the_alt_text(monkeypatch):
     ((data, metadata),) = published
     assert data["text/plain"] == metadata["image/png"]["alt"] == "A diagonal."
     assert data["image/png"].startswith(b"\x89PNG")
+
+
+def test_the_figures_of_a_chapter_are_numbered(monkeypatch):
+    """Below the figure, where every renderer shows it; a figure shown again keeps its number."""
+    shown = []
+    monkeypatch.setattr("semiseg_lib.notebook.plots.style._in_a_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.publish_display_data",
+                        lambda data, metadata: shown.append((data, metadata["image/png"]["alt"])))
+    numbering.start("06_self_correction")
+    for alt in ("A line.", "Two lines.", "A line."):
+        plots.show(plots.confusion(np.eye(2), ("a", "b")), alt)
+    assert [alt for _, alt in shown] == [
+        "Figure 6.1. A line.", "Figure 6.2. Two lines.", "Figure 6.1. A line."]
+    images = [Image.open(io.BytesIO(data["image/png"])).convert("L") for data, _ in shown]
+    strips = [np.asarray(image.crop((0, image.height - 40, *image.size))) for image in images]
+    assert all(strip[:, -200:].min() < 150 and strip[:, :200].min() == 255 for strip in strips)
+    assert not np.array_equal(strips[0], strips[1]) and np.array_equal(strips[0], strips[2])
+    numbering.start("a notebook of one's own")
+    assert numbering.label("A line.") == ""
 
 
 @pytest.mark.parametrize("alt", ["", "  \n"])

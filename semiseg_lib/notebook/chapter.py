@@ -12,6 +12,7 @@ import yaml
 
 from semiseg_lib import recipes
 from semiseg_lib.core.terminal import say
+from semiseg_lib.notebook import numbering
 from semiseg_lib.recipes import Profile
 from semiseg_lib.training.loop import make_accelerator
 
@@ -27,6 +28,7 @@ def begin(
         device: "cpu" to stay on the CPU; None selects the best available device.
         dataset: minivoc, voc ...: the dataset of the profile.
     """
+    numbering.start(chapter)
     chosen = recipes.load(profile, dataset)
     minutes = _minutes(chapter, chosen.name)
     place = make_accelerator(chosen.train_primary, device).device

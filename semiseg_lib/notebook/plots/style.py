@@ -11,11 +11,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
 from matplotlib.textpath import TextPath
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from semiseg_lib.core import durable, escaping, paths
 from semiseg_lib.core.terminal import say
+from semiseg_lib.notebook import numbering
 from semiseg_lib.notebook.plots.images import VOID_COLOUR, class_colours
 
 DOTS_PER_INCH = 150
@@ -86,7 +88,7 @@ def text_width(text: str, size: float) -> float:
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure as PNG with its alt text and close it.
+    """Display a figure as PNG with its number and alt text, and close it.
 
     In a notebook the PNG is the cell's output; ``text/plain`` and the metadata carry ``alt``. In a
     plain script the PNG is saved below ``work_root()/figures``, and its path and alt are printed.
@@ -101,7 +103,9 @@ def show(figure: Figure, alt: str) -> None:
     if not alt or not alt.strip():
         raise ValueError("show(figure, alt) needs an alt text: say in a sentence what is seen")
     alt = escaping.visible(" ".join(alt.split()))
-    png = png_bytes(figure)
+    label = numbering.label(alt)
+    png = png_bytes(figure, label)
+    alt = f"{label}. {alt}" if label else alt
     metadata = {"alt": alt, "width": round(figure.get_figwidth() * SHOWN_PER_INCH)}
     figure.clear()
     if _in_a_notebook():
@@ -115,13 +119,32 @@ def show(figure: Figure, alt: str) -> None:
     say(f"{paths.shown(target)}: {alt}")
 
 
-def png_bytes(figure: Figure) -> bytes:
-    """Return the figure as PNG with a palette of 256 colours, less than half of full colour."""
+def png_bytes(figure: Figure, label: str = "") -> bytes:
+    """Return the figure as PNG with a palette of 256 colours, less than half of full colour.
+
+    Args:
+        figure: what to draw.
+        label: written below it on the right, such as "Figure 6.3".
+    """
     drawn, stored = io.BytesIO(), io.BytesIO()
     with styled():
         figure.savefig(drawn, format="png", dpi=figure.dpi)
-    in_few_colours(Image.open(drawn).convert("RGB")).save(stored, "png", optimize=True)
+    image = _labelled(Image.open(drawn).convert("RGB"), label)
+    in_few_colours(image).save(stored, "png", optimize=True)
     return stored.getvalue()
+
+
+def _labelled(image: Image.Image, label: str) -> Image.Image:
+    """Return an image with a line of text below, on the right; the same image without a text."""
+    if not label:
+        return image
+    size = round(RULES["font.size"] * DOTS_PER_INCH / 72)
+    font = ImageFont.truetype(findfont(RULES["font.family"]), size)
+    taller = Image.new("RGB", (image.width, image.height + 2 * size), "white")
+    taller.paste(image)
+    place = (image.width - size // 2, image.height + size)
+    ImageDraw.Draw(taller).text(place, label, fill=QUIET, font=font, anchor="rm")
+    return taller
 
 
 def in_few_colours(image: Image.Image) -> Image.Image:
