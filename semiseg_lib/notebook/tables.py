@@ -64,7 +64,7 @@ class Table:
             ("", "border-collapse: collapse; color: inherit"),
             ("tr", "background: none !important"),  # the stripes of a page that knows one theme
             ("tr > *", "text-align: left; vertical-align: top; color: inherit; "
-                       f"padding: 0.25em 0.9em; border: 0; border-bottom: {line}"),
+                       f"padding: 0.25em 0.6em; border: 0; border-bottom: {line}"),
         ]
         if places:
             styles += [
@@ -101,8 +101,12 @@ class Table:
 
 
 def _unbroken(text: str) -> str:
-    """Return a text in which a number and its interval, deviation or % stay on one line."""
-    return MEASURE.sub(lambda found: found[0].replace(" ", "\u00a0"), text)
+    """Return a text in which a number and its interval, deviation or % stay on one line.
+
+    A mark such as † stays with the word before it.
+    """
+    marked = re.sub(" (?=[†‡])", "\u00a0", text)
+    return MEASURE.sub(lambda found: found[0].replace(" ", "\u00a0"), marked)
 
 
 def results_table(rows: Sequence[Mapping[str, Any]], plain: Collection[str] = ()) -> Table:
