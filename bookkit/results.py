@@ -36,7 +36,7 @@ def results_table() -> str:
     return _with_mark(
         f"{markdown_table(rows, plain=['mIoU on test (%)'])}\n\n"
         f"Self-correction gains {gain.mean:.1f} points over learning the same labels uncorrected "
-        f"(95 % interval {gain.low:.1f} to {gain.high:.1f}, {gain.count} seeds, paired; laptop "
+        f"(95 % interval {gain.low:.1f} to {gain.high:.1f}, {gain.runs} seeds, paired; laptop "
         "profile, mean ± sd above).",
         records.mark,
     )
@@ -172,7 +172,7 @@ def gains(records: Records) -> list[str]:
             gain = paired_interval(records.scores(key), records.scores(none))
             sentences.append(
                 f"{arm.labelled} masks, {correction} minus none: {gain.mean:+.1f} points (95 % "
-                f"interval {gain.low:+.1f} to {gain.high:+.1f}, {gain.count} seeds, paired): "
+                f"interval {gain.low:+.1f} to {gain.high:+.1f}, {gain.runs} seeds, paired): "
                 f"{gain.verdict}."
             )
     return sentences

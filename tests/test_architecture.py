@@ -8,11 +8,14 @@ import re
 import subprocess
 import sys
 import tokenize
+import tomllib
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import semiseg_lib
 from semiseg_lib import methods
 from semiseg_lib.datasets.dataset import SHIPPED
 
@@ -587,9 +590,9 @@ def test_a_dataset_that_knows_another_would_be_noticed():
         assert files & {*SHIPPED} == {"voc"}, spelling
 
 
-def public_names() -> dict[str, str]:
-    """Return the names of the public face with the modules that they come from."""
-    stub = ast.parse((LIBRARY / "__init__.pyi").read_text(encoding="utf-8"))
+def public_names(folder: Path = LIBRARY) -> dict[str, str]:
+    """Return the names of the public face, or of a room, with the modules that they come from."""
+    stub = ast.parse((folder / "__init__.pyi").read_text(encoding="utf-8"))
     return {alias.name: node.module or "" for node in stub.body
             if isinstance(node, ast.ImportFrom) for alias in node.names}
 
@@ -600,6 +603,44 @@ def test_the_public_face_is_there_and_costs_nothing_before_it_is_used():
                f"assert {sorted(public_names())} == sorted(semiseg_lib.__all__)\n"
                "for name in semiseg_lib.__all__: getattr(semiseg_lib, name)")
     subprocess.run([sys.executable, "-c", program], check=True, cwd=LIBRARY.parent)
+
+
+def test_a_type_checker_sees_the_methods_that_are_there():
+    """The other stubs make the names of their rooms; this one repeats what the rooms declare."""
+    stub = public_names(LIBRARY / "methods")
+    assert sorted(stub) == sorted(methods.__all__)
+    for name, module in stub.items():
+        origin = importlib.import_module(f"semiseg_lib.methods.{module}".rstrip("."))
+        assert getattr(methods, name) is getattr(origin, name), name
+
+
+def test_the_type_checker_reads_every_module_that_defines_a_name_of_the_face(checkout):
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))
+    defining = set()
+    for name, module in public_names().items():
+        value = getattr(semiseg_lib, name)
+        is_file = isinstance(value, ModuleType)
+        home = value.__name__ if is_file else getattr(value, "__module__", f"semiseg_lib.{module}")
+        path = checkout / home.replace(".", "/")
+        ways = (path / "__init__.pyi", path / "__init__.py", path.with_suffix(".py"))
+        found = next(way for way in ways if way.is_file())
+        defining.add(found.relative_to(checkout).as_posix())
+    assert len(defining) > 40
+    assert defining - {*project["tool"]["mypy"]["files"]} == set()
+
+
+def test_a_wrong_type_within_the_face_would_be_noticed(checkout, tmp_path):
+    source = "semiseg_lib/evaluation/metrics.py"
+    right = "return Evaluation.of(zip(truth, prediction, strict=True), classes)"
+    text = (checkout / source).read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    planted = tmp_path / "metrics.py"
+    planted.write_text(text.replace(right, "return 3"), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "mypy", "--shadow-file", source, str(planted)],
+                          capture_output=True, text=True, cwd=checkout)
+    assert done.returncode == 1, done.stderr
+    (error, _) = done.stdout.splitlines()
+    assert '(got "int", expected "Evaluation")' in error
 
 
 def imports_of_readers(checkout: Path) -> dict[str, list[tuple[str, str]]]:

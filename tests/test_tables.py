@@ -40,7 +40,7 @@ def test_interval_agrees_with_scipy(level):
 
 def test_one_value_has_no_interval_and_equal_values_an_empty_one():
     alone = mean_and_interval([0.7])
-    assert (alone.mean, alone.count) == (0.7, 1)
+    assert (alone.mean, alone.runs) == (0.7, 1)
     assert math.isnan(alone.low) and math.isnan(alone.high) and math.isnan(alone.sd)
     assert mean_and_interval([0.5, 0.5])[:3] == (0.5, 0.5, 0.5)
 

@@ -104,8 +104,8 @@ class Data:
         """Return two halves of the labelled images, split by the seed; the first is not empty."""
         order = np.random.default_rng([self.seed, 2]).permutation(len(self.labelled)).tolist()
         middle = max(len(order) // 2, 1)
-        return tuple(self.labelled.take(sorted(half))
-                     for half in (order[:middle], order[middle:]))
+        first, second = sorted(order[:middle]), sorted(order[middle:])
+        return self.labelled.take(first), self.labelled.take(second)
 
     @cached_property
     def unlabelled(self) -> ImageSet:

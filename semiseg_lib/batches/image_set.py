@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from semiseg_lib.batches.boxes import Allowed, allowed_by_boxes
@@ -282,7 +284,7 @@ class ImageSet:
         return ImageSet(reader, indices, self.boxed, self.unboxed, fields=frozenset())
 
 
-class Masks(Sequence):
+class Masks:
     """The masks of an image set, uint8 (H, W) each, read on access.
 
     ``numpy.asarray(masks)`` returns all of them, uint8 (N, H, W), if they share one size.
@@ -294,12 +296,15 @@ class Masks(Sequence):
     def __len__(self) -> int:
         return len(self.images)
 
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[number] for number in range(len(self)))
+
     def __getitem__(self, number: int) -> np.ndarray:
         if not 0 <= number < len(self.images):
             raise IndexError(number)
         return _mask_of(self.images.sample(number))
 
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.images.masks.numpy(), dtype=dtype)
 
 
@@ -311,7 +316,7 @@ class Joined:
         self.names = tuple(name for images in sets for name in images.names)
         self.classes = sets[0].classes
         self.boxes = False
-        self.masks: Sequence[np.ndarray] | Literal["own"] | None = "own"
+        self.masks: object = "own"
         self.decoding = "\n".join(dict.fromkeys(images.decoding for images in sets))
         self.canonical = {
             key: value for images in sets for key, value in images.reader.canonical.items()
@@ -325,7 +330,7 @@ class Joined:
         images = images if self.masks is not None else images.without_labels()
         return replace(images.sample(number), boxes=None)
 
-    def content(self, index: int) -> Iterator:
+    def content(self, index: int) -> Iterator[Path | bytes | str]:
         """Yield the content of the image in its own set."""
         images, number = self.places[index]
         images = images if self.masks is not None else images.without_labels()
@@ -337,13 +342,13 @@ class Relabelled(Joined):
 
     def __init__(self, images: ImageSet, masks: Sequence[np.ndarray]) -> None:
         super().__init__([images.without_labels()])
-        self.masks = masks
+        self.relabelled = masks
 
     def __getitem__(self, index: int) -> Sample:
         sample = super().__getitem__(index)
         if self.masks is None:
             return sample
-        mask, size = self.masks[index], sample.image.shape[1:]
+        mask, size = self.relabelled[index], sample.image.shape[1:]
         if mask.shape != size:
             raise ValueError(
                 f"the mask for {visible(sample.name)} has {mask.shape} rows and columns, but the "
@@ -351,11 +356,11 @@ class Relabelled(Joined):
             )
         return replace(sample, mask=mask)
 
-    def content(self, index: int) -> Iterator:
+    def content(self, index: int) -> Iterator[Path | bytes | str]:
         """Yield the content of the image, and the bytes of its mask."""
         yield from super().content(index)
         if self.masks is not None:
-            yield np.ascontiguousarray(self.masks[index]).tobytes()
+            yield np.ascontiguousarray(self.relabelled[index]).tobytes()
 
 
 def joined(*sets: ImageSet) -> ImageSet:

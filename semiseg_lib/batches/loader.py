@@ -55,17 +55,19 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         """Return this process's share of the batch of step ``step``, counted from 0."""
-        parts = [
-            self._part(images, size, step, number) if images is not None else None
-            for number, (images, size) in enumerate(zip(self.sets, self.batch_sizes, strict=True))
-        ]
-        return Batch(*parts, seed=derived_seed(self.seed, step, len(parts), self.process))
+        labelled, unlabelled = self.sets
+        return Batch(
+            self._part(labelled, step, 0),
+            None if unlabelled is None else self._part(unlabelled, step, 1),
+            derived_seed(self.seed, step, len(self.sets), self.process),
+        )
 
     def __getitem__(self, step: int) -> Batch:
         return self.batch(step)
 
-    def _part(self, images: ImageSet, size: int, step: int, number: int) -> Part:
-        """Return this process's share of ``size`` images; ``number``: 0 labelled, 1 unlabelled."""
+    def _part(self, images: ImageSet, step: int, number: int) -> Part:
+        """Return this process's share of the images; ``number``: 0 labelled, 1 unlabelled."""
+        size = self.batch_sizes[number]
         indices = sampled_indices(len(images), size, step, seed=2 * self.seed + number)
         draws = np.random.default_rng([self.seed, step, number]).random((size, DRAWS))
         mine = slice(self.process, size, self.processes)

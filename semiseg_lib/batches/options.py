@@ -21,6 +21,10 @@ def _read_options(value: Any, handler: Any, info: ValidationInfo) -> DatasetOpti
     return TypeAdapter(kind).validate_python(value)
 
 
+DEFAULTS: Any = None
+"""Stands for the default options of a dataset until the dataset is known."""
+
+
 @dataclass(frozen=True)
 class DataConfig(Configuration):
     """The images of an experiment, and how many of them have masks.
@@ -56,7 +60,7 @@ class DataConfig(Configuration):
     keep: tuple[str, ...] = ()
     at_most: int = 0
     unboxed: Literal["unknown", "empty"] = "unknown"
-    options: Annotated[SerializeAsAny[DatasetOptions], WrapValidator(_read_options)] = None
+    options: Annotated[SerializeAsAny[DatasetOptions], WrapValidator(_read_options)] = DEFAULTS
 
     def __post_init__(self) -> None:
         kind = datasets.find(self.dataset).options

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,18 @@ class Batch:
         """Return a copy with ``change`` applied to every tensor of both parts."""
         unlabelled = self.unlabelled and self.unlabelled.changed(change)
         return replace(self, labelled=self.labelled.changed(change), unlabelled=unlabelled)
+
+
+def required(value: T | None, name: str) -> T:
+    """Return a part of a batch, or a tensor of a part, that a method cannot do without.
+
+    Args:
+        value: what the batch or the part has.
+        name: what it is called.
+
+    Raises:
+        ValueError: it is None.
+    """
+    if value is None:
+        raise ValueError(f"the method learns from {name}, and the batch has none.")
+    return value

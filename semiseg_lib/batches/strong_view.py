@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,7 +31,7 @@ def strong_view(images: Tensor, config: StrongConfig, rng: np.random.Generator) 
     draws = rng.random((len(images), DRAWS))
     reach = (config.brightness, config.contrast, config.saturation, config.hue)
     low, high = config.sigma
-    changes = (
+    changes: tuple[tuple[float, Callable[[Tensor, np.ndarray], Tensor]], ...] = (
         (config.jitter, lambda views, own: jitter(views, reach, 2 * own[:, 3:7] - 1)),
         (config.grey, lambda views, own: grey(views).expand_as(views)),
         (config.blur, lambda views, own: blur(views, low + (high - low) * own[:, 7])),

@@ -173,7 +173,7 @@ class View:
 
 
 def draw_view(
-    size: tuple[int, int], config: ViewConfig, draws: np.ndarray, stride: int = 1
+    size: Sequence[int], config: ViewConfig, draws: Sequence[float] | np.ndarray, stride: int = 1
 ) -> View:
     """Return the view of an image of ``size`` (H, W) that uniform random numbers determine.
 
@@ -186,11 +186,12 @@ def draw_view(
     """
     low, high = config.scale
     factor = low + (high - low) * draws[0]
+    source_height, source_width = size
     height, width = (max(round(side * factor), 1) for side in size)
-    crop = (config.crop, config.crop) if config.crop else tuple(size)
+    crop = (config.crop, config.crop) if config.crop else (source_height, source_width)
     reach = config.shift // stride
     return View(
-        source=tuple(size),
+        source=(source_height, source_width),
         scaled=(height, width),
         top=_corner(height - crop[0], draws[1]) + stride * _whole(-reach, reach, draws[3]),
         left=_corner(width - crop[1], draws[2]) + stride * _whole(-reach, reach, draws[4]),
@@ -232,7 +233,7 @@ def jitter(images: Tensor, reach: Sequence[float], draws: np.ndarray) -> Tensor:
     return images
 
 
-def stored_stride(image: tuple[int, int], stored: tuple[int, int]) -> int:
+def stored_stride(image: Sequence[int], stored: Sequence[int]) -> int:
     """Return the stride in pixels of stored logits, h = ceil(H / stride): a power of two."""
     longest = 0 if image[0] >= image[1] else 1
     return 2 ** round(math.log2(image[longest] / stored[longest]))

@@ -76,7 +76,7 @@ def reading_root(root: Path | None = None) -> Path | None:
     return dataset_root() or (downloaded if downloaded.is_dir() else None)
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str) -> str:
     """Return a path for display, on one line: relative to the checkout if inside it."""
     path = Path(path)
     if path.is_absolute() and path.is_relative_to(CHECKOUT):

@@ -48,43 +48,76 @@ class DatasetOptions(Configuration):
 class Request(Protocol):
     """The part of a data configuration that determines which files are read."""
 
-    dataset: str
-    candidates: str
-    unlabelled: str
-    val: str
-    test: str
-    keep: tuple[str, ...]
-    options: DatasetOptions
+    @property
+    def dataset(self) -> str: ...
+
+    @property
+    def candidates(self) -> str: ...
+
+    @property
+    def unlabelled(self) -> str: ...
+
+    @property
+    def val(self) -> str: ...
+
+    @property
+    def test(self) -> str: ...
+
+    @property
+    def keep(self) -> tuple[str, ...]: ...
+
+    @property
+    def options(self) -> DatasetOptions: ...
 
 
-class Reader(Protocol):
+class Content(Protocol):
+    """What the samples of a reader are read from; it decides the digest of its images."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the N image names."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the C class names."""
+        ...
+
+    @property
+    def canonical(self) -> Mapping[str, str]:
+        """Return the SHA-256 of sources by that of their files, usually none.
+
+        It is for files whose bytes differ between encoders.
+        """
+        ...
+
+    def content(self, index: int) -> Iterable[Path | bytes | str]:
+        """Yield the content of an image: files, bytes, or SHA-256 of either."""
+        ...
+
+
+class Reader(Content, Protocol):
     """Samples by index.
 
     Attributes:
-        names: N image names.
-        classes: C class names.
         masks: which masks are read; None (set on a copy) for none.
         boxes: whether boxes are read; False may be set on a copy.
-        canonical: {SHA-256 of a file: SHA-256 of its source}, for files whose bytes differ between
-            encoders; usually empty.
-        decoding: what determines the samples besides the bytes, such as an option or the order of
-            the classes in the files; usually empty.
     """
 
-    names: Sequence[str]
-    classes: tuple[str, ...]
     masks: object
     boxes: bool
-    canonical: Mapping[str, str]
-    decoding: str
+
+    @property
+    def decoding(self) -> str:
+        """Return what determines the samples besides the bytes, usually "".
+
+        Such as an option, or the order of the classes in the files.
+        """
+        ...
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
-
-    def content(self, index: int) -> Iterable[Path | bytes | str]:
-        """Yield the content of ``self[index]``: files, bytes, or SHA-256 of either."""
-        ...
 
 
 class Source(Protocol):

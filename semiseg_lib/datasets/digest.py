@@ -22,7 +22,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from semiseg_lib.core.durable import Damaged, locked, read_json, write_json
 from semiseg_lib.core.paths import shown, work_root
-from semiseg_lib.datasets.dataset import Reader
+from semiseg_lib.datasets.dataset import Content
 
 VERSION = "semiseg image set 1"
 """Enters every digest; change it together with what enters a digest."""
@@ -156,7 +156,7 @@ _RECORDS = TypeAdapter(dict[str, _Record])
 
 
 def image_set_hashes(
-    reader: Reader, indices: Sequence[int], hashes: FileHashes | None = None,
+    reader: Content, indices: Sequence[int], hashes: FileHashes | None = None,
     note: Note = lambda _: None,
 ) -> dict[str, tuple[str, ...]]:
     """Return {image name: hashes of its content}, in the reader's order.
@@ -179,7 +179,7 @@ def image_set_hashes(
 
 
 def image_set_digest(
-    reader: Reader,
+    reader: Content,
     indices: Sequence[int],
     hashes: FileHashes | None = None,
     extra: Iterable[str] = (),
@@ -208,7 +208,7 @@ def image_set_digest(
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _table_for(reader: Reader, indices: Sequence[int]) -> FileHashes:
+def _table_for(reader: Content, indices: Sequence[int]) -> FileHashes:
     """Return the cached hashes of the dataset's files; without files there is no table."""
     first = next((reader.content(index) for index in indices), ())
     file = next((content for content in first if isinstance(content, Path)), None)
@@ -240,7 +240,7 @@ def _shared(folder: Path | None, work: Path) -> FileHashes:
 
 
 def _listed(
-    reader: Reader, indices: Sequence[int], hashes: FileHashes, note: Note
+    reader: Content, indices: Sequence[int], hashes: FileHashes, note: Note
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Return name and hashes of every index; new hashes are saved even if a file fails."""
     named: list[tuple[str, list[Path | str]]] = []

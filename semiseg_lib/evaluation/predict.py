@@ -39,8 +39,8 @@ def predict_part(method: Method, part: Part, protocol: Protocol = WHOLE_IMAGE) -
     maps = _box_maps(method, part)
     views = protocol.views()
     with evaluating(method):
-        total = sum(_view(method, part.images, maps, *view, protocol) for view in views)
-    return total / len(views)
+        seen = (_view(method, part.images, maps, *view, protocol) for view in views)
+        return sum(seen, torch.zeros(())) / len(views)
 
 
 def parts(
@@ -140,7 +140,8 @@ def _slide(method: Method, images: Tensor, maps: Tensor | None, protocol: Protoc
     rows, columns = (window_starts(n, side, protocol.overlap) for n in (height, width))
     if len(rows) == len(columns) == 1:
         return _probabilities(method, images, maps)
-    total, count = None, torch.zeros(height, width, device=_device(method))
+    total: Tensor | None = None
+    count = torch.zeros(height, width, device=_device(method))
     for top in rows:
         for left in columns:
             window = (..., slice(top, top + side), slice(left, left + side))
@@ -149,6 +150,7 @@ def _slide(method: Method, images: Tensor, maps: Tensor | None, protocol: Protoc
                 total = seen.new_zeros(*seen.shape[:2], height, width)
             total[window] += seen
             count[window] += 1
+    assert total is not None, "a side has a window"
     return total / count
 
 

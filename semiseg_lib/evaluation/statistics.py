@@ -16,7 +16,7 @@ class Interval(NamedTuple):
     low: float
     high: float
     sd: float
-    count: int
+    runs: int
 
     @property
     def verdict(self) -> str:
@@ -26,7 +26,7 @@ class Interval(NamedTuple):
         return "worse" if self.high < 0 else "cannot tell"
 
 
-def mean_and_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+def mean_and_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
     """Return mean, Student-t confidence interval and sample standard deviation of runs.
 
     Args:
@@ -36,20 +36,20 @@ def mean_and_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     Raises:
         ValueError: no values, a value that is not finite, or a level outside (0, 1).
     """
-    values = _finite(values, "values")
+    found = _finite(values, "values")
     if not 0 < level < 1:
         raise ValueError(f"level must be in (0, 1), got {level}")
-    mean = float(values.mean())
-    if len(values) == 1:
+    mean = float(found.mean())
+    if len(found) == 1:
         return Interval(mean, np.nan, np.nan, np.nan, 1)
-    sd = float(values.std(ddof=1))
+    sd = float(found.std(ddof=1))
     # The quantile of Student's t; importing scipy.stats for it takes half a second.
-    half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * sd / np.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half, sd, len(values))
+    half = float(stdtrit(len(found) - 1, 0.5 + level / 2)) * sd / np.sqrt(len(found))
+    return Interval(mean, mean - half, mean + half, sd, len(found))
 
 
 def paired_interval(
-    a: Sequence[float], b: Sequence[float], level: float = 0.95
+    a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = 0.95
 ) -> Interval:
     """Return the paired t interval of the mean of a − b over runs that share a seed.
 
@@ -64,16 +64,18 @@ def paired_interval(
     Raises:
         ValueError: lengths differ, fewer than two pairs, or a value that is not finite.
     """
-    a, b = _finite(a, "a"), _finite(b, "b")
-    if len(a) != len(b):
-        raise ValueError(f"a and b must be paired by seed, got {len(a)} and {len(b)} values")
-    if len(a) < 2:
+    left, right = _finite(a, "a"), _finite(b, "b")
+    if len(left) != len(right):
+        raise ValueError(
+            f"a and b must be paired by seed, got {len(left)} and {len(right)} values"
+        )
+    if len(left) < 2:
         raise ValueError("one pair has no spread: run at least two seeds of each")
-    return mean_and_interval(a - b, level)
+    return mean_and_interval(left - right, level)
 
 
-def _finite(values: Sequence[float], name: str) -> np.ndarray:
-    values = np.asarray(values, float).ravel()
-    if not len(values) or not np.isfinite(values).all():
+def _finite(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:
+    found = np.asarray(values, float).ravel()
+    if not len(found) or not np.isfinite(found).all():
         raise ValueError(f"{name} must hold at least one value, all finite")
-    return values
+    return found

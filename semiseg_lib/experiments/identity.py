@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 
@@ -26,6 +26,7 @@ from semiseg_lib.experiments.values import (
     MixedLogits,
     PseudoLabels,
     Run,
+    V,
     Value,
     part_of,
 )
@@ -48,7 +49,7 @@ NAME = r".+-[0-9a-f]{10}-([0-9a-f]{10})"
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(Generic[V]):
     """A value and the digests of its inputs when it was identified.
 
     Attributes:
@@ -59,7 +60,7 @@ class Identity:
         weights: the SHA-256 of each encoder's file of initial weights; none for random weights.
     """
 
-    value: Value
+    value: V
     classes: tuple[str, ...]
     images: Mapping[str, str]
     parents: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +112,7 @@ class Inputs:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root
         self._opened: dict[str, Data] = {}
-        self._known: dict[str, Identity] = {}
+        self._known: dict[str, Identity[Any]] = {}
 
     def data(self, value: Value) -> Data:
         """Return the images of a value."""
@@ -121,7 +122,7 @@ class Inputs:
             self._opened[key] = Data(run.data, run.seed, self.root)
         return self._opened[key]
 
-    def identity(self, value: Value) -> Identity:
+    def identity(self, value: V) -> Identity[V]:
         """Return the identity of a value.
 
         Raises:
@@ -172,7 +173,7 @@ class Inputs:
         return {"labelled": lambda: data.labelled, "first half": lambda: data.halves[0],
                 "all": lambda: data.everything}[run.masks]()
 
-    def _identified(self, value: Value) -> Identity:
+    def _identified(self, value: V) -> Identity[V]:
         parents = {name: self.identity(one).digest for name, one in value.parents().items()}
         self._refuse_parents_of_others(value)
         files = weights_files(value) if isinstance(value, Run) else {}

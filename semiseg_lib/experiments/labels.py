@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
+from semiseg_lib.batches.part import required
 from semiseg_lib.batches.weak_view import stored_stride
 from semiseg_lib.core import escaping
 from semiseg_lib.core.paths import shown
@@ -21,6 +22,7 @@ from semiseg_lib.experiments.refusals import refuse_labels_of_others, refuse_oth
 from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.trained import Trained
 from semiseg_lib.methods.losses import enlarge
+from semiseg_lib.methods.self_correcting import PrimaryConfig
 from semiseg_lib.methods.self_correcting.method import ConvPrimary, linear_correction, restrict
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.training.run_folder import CONFIG
@@ -44,9 +46,11 @@ class CorrectedLogits(Iterable[torch.Tensor]):
     def __iter__(self) -> Iterator[torch.Tensor]:
         device = next(self.primary.method.parameters()).device
         for number, own in enumerate(logits_of(self.primary.method, self.images)):
-            both = (logits[None].float().to(device) for logits in (own, self.ancillary[number]))
-            allowed = self.images.part([number]).allowed.to(device)
-            yield _corrected(self.primary, *both, allowed)[0].cpu()
+            logits, logits_ancillary = (
+                one[None].float().to(device) for one in (own, self.ancillary[number])
+            )
+            allowed = required(self.images.part([number]).allowed, "allowed classes").to(device)
+            yield _corrected(self.primary, logits, logits_ancillary, allowed)[0].cpu()
 
 
 def corrected_logits(primary: Trained) -> CorrectedLogits:
@@ -112,14 +116,14 @@ def _corrected(
         logits, logits_ancillary: (1, C, h, w).
         allowed: bool (1, C, H, W).
     """
-    method = primary.method
-    if isinstance(method, ConvPrimary):
-        return method.corrected(logits, logits_ancillary)
-    mixed = linear_correction(logits, logits_ancillary, method.config.alpha.end)
-    return restrict(mixed, allowed) if method.config.constrain else mixed
+    if isinstance(primary.method, ConvPrimary):
+        return primary.method.corrected(logits, logits_ancillary)
+    options: PrimaryConfig = primary.run.method
+    mixed = linear_correction(logits, logits_ancillary, options.alpha.end)
+    return restrict(mixed, allowed) if options.constrain else mixed
 
 
-def _label(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+def _label(logits: torch.Tensor, size: Sequence[int]) -> np.ndarray:
     """Return the most likely class of every pixel (H, W), from stored logits (C, h, w)."""
     stride = stored_stride(size, logits.shape[-2:])
     covered = tuple(side * stride for side in logits.shape[-2:])

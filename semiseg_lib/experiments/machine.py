@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,10 @@ class Machine:
     trackers: tuple[str, ...] = ()
 
     @staticmethod
-    def of(machine: Machine | str | None) -> Machine:
+    def of(machine: AnyMachine) -> Machine:
         """Return a machine; a string names its device."""
         return machine if isinstance(machine, Machine) else Machine(machine)
+
+
+AnyMachine: TypeAlias = Machine | Literal["cpu"] | None
+"""What functions take for a machine; a string names its device, None is the best device here."""

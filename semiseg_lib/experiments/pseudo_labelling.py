@@ -16,7 +16,7 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.core.terminal import say_once
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.evaluation.metrics import Evaluation
-from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.machine import AnyMachine, Machine
 from semiseg_lib.experiments.refusals import refuse_labels_of_others
 from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.self_correction import supervised
@@ -100,7 +100,7 @@ def student(
 
 def rounds(
     profile: Profile, seed: int, plan: RoundsConfig | None = None,
-    machine: Machine | str | None = None, anew: bool = False,
+    machine: AnyMachine = None, anew: bool = False,
 ) -> Iterator[Round]:
     """Yield one round after the other.
 

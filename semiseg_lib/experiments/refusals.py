@@ -53,7 +53,7 @@ def refuse_other_images(
     )
 
 
-def refuse_labels_of_others(labels: ImageStore, data: Data, images: ImageSet) -> None:
+def refuse_labels_of_others(labels: ImageStore[Any], data: Data, images: ImageSet) -> None:
     """Raise ValueError if stored labels belong to other images than those to be scored.
 
     Args:

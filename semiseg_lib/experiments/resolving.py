@@ -40,7 +40,7 @@ from semiseg_lib.experiments.identity import (
     run_of,
 )
 from semiseg_lib.experiments.lists import explain_new_work, lists_of, reason_to_restart
-from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.machine import AnyMachine, Machine
 from semiseg_lib.experiments.places import (
     digest_of_bytes,
     install,
@@ -53,7 +53,7 @@ from semiseg_lib.experiments.places import (
 )
 from semiseg_lib.experiments.trained import Trained, code_of, opened, warn_of_other_states
 from semiseg_lib.experiments.training import refuse_contradictions, train
-from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, Value
+from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, V, Value
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.pseudo_label.method import class_thresholds, select
 from semiseg_lib.methods.self_correcting.method import linear_correction
@@ -67,22 +67,24 @@ NOT_KEPT = ("what was stored before is still there; what was begun in its place 
             "the same command begins again")
 
 T = TypeVar("T")
-Labels = TypeVar("Labels", LogitsStore, PseudoLabelStore)
+Labels = TypeVar("Labels", bound=LogitsStore | PseudoLabelStore)
 Give = Callable[[Sequence[int]], Iterable[Any]]
 """Function from the numbers of images to what is stored of each."""
 
 
 @overload
-def resolve(value: Run, machine: Machine | str | None = ..., anew: bool = ...) -> Trained: ...
+def resolve(value: Run, machine: AnyMachine = ..., anew: bool = ...) -> Trained: ...
 @overload
 def resolve(
-    value: Logits | MixedLogits, machine: Machine | str | None = ..., anew: bool = ...
+    value: Logits | MixedLogits, machine: AnyMachine = ..., anew: bool = ...
 ) -> LogitsStore: ...
 @overload
 def resolve(
-    value: PseudoLabels, machine: Machine | str | None = ..., anew: bool = ...
+    value: PseudoLabels, machine: AnyMachine = ..., anew: bool = ...
 ) -> PseudoLabelStore: ...
-def resolve(value, machine=None, anew=False):
+def resolve(
+    value: Value, machine: AnyMachine = None, anew: bool = False
+) -> Trained | LogitsStore | PseudoLabelStore:
     """Return the result of a value: load it from disk, continue it, or make it.
 
     Args:
@@ -122,19 +124,20 @@ class _Resolver:
 
     # ------------------------------------------------------------------------------------- runs
 
-    def _identity(self, value: Value) -> Identity:
+    def _identity(self, value: V) -> Identity[V]:
         """Return the identity of a value; raise an error if the processes' identities differ."""
         state = PartialState()
         if state.num_processes == 1:
             return self.inputs.identity(value)
-        identity, error = None, None
+        identity: Identity[V] | Exception
         try:
             identity = self.inputs.identity(value)
-        except Exception as problem:
-            error = problem
-        found = gather_object([identity.digest if identity else f"{type(error).__name__}: {error}"])
-        if error is not None:
-            raise error
+            own = identity.digest
+        except Exception as error:
+            identity, own = error, f"{type(error).__name__}: {error}"
+        found = gather_object([own])
+        if isinstance(identity, Exception):
+            raise identity
         if len(set(found)) > 1:
             others = [f"{number}: {one}" for number, one in enumerate(found) if one != found[0]]
             raise ValueError(
@@ -182,7 +185,7 @@ class _Resolver:
         """Return what a value builds on, resolved."""
         return {name: self.resolve(one) for name, one in value.parents().items()}
 
-    def _make_run(self, identity: Identity, anew: bool) -> Trained:
+    def _make_run(self, identity: Identity[Run], anew: bool) -> Trained:
         """Train, from the folder's checkpoint if there is one; store and open the result."""
         run, data = identity.value, self.inputs.data(identity.value)
         path = place_anew(identity) if anew else own_place(identity)
@@ -225,7 +228,7 @@ class _Resolver:
             return trained
 
     def _is_due(
-        self, identity: Identity, folder: RunFolder, sources: Mapping[str, str], anew: bool
+        self, identity: Identity[Run], folder: RunFolder, sources: Mapping[str, str], anew: bool
     ) -> bool:
         """Return whether a run must be trained; prepare its folder if so."""
         if anew:
@@ -257,12 +260,10 @@ class _Resolver:
 
     def _validation(self, run: Run, data: Data) -> Callable[[Method], float] | None:
         """Return the validation mIoU in percent; None for a run that is not validated."""
-        if run.validation is None:
+        protocol = run.validation
+        if protocol is None:
             return None
-
-        return lambda method: (
-            100 * evaluate(method, data.val, data.classes, run.validation).mean_iou
-        )
+        return lambda method: 100 * evaluate(method, data.val, data.classes, protocol).mean_iou
 
     # ----------------------------------------------------------------------------------- labels
 
@@ -305,7 +306,7 @@ class _Resolver:
         return self._find_or_write(identity, store, anew, give)
 
     def _find_or_write(
-        self, identity: Identity, own: Labels, anew: bool,
+        self, identity: Identity[V], own: Labels, anew: bool,
         give: Callable[[Mapping[str, Any]], Give],
     ) -> Labels:
         """Return a complete store; the main process writes what is missing or damaged.
@@ -356,7 +357,7 @@ class _Resolver:
         _answer_of_main(write)
         return own
 
-    def _found(self, identity: Identity, store: Callable[[Path], Store]) -> Path | None:
+    def _found(self, identity: Identity[V], store: Callable[[Path], Store]) -> Path | None:
         """Return the folder of a finished store whose bytes are those that were written."""
         for path in places(identity):
             found = store(path)
@@ -371,7 +372,7 @@ class _Resolver:
                     sys.stderr)
         return None
 
-    def _problem(self, identity: Identity, store: Store) -> str:
+    def _problem(self, identity: Identity[V], store: Store) -> str:
         """Return why a store that has a manifest cannot be used; "" if it can.
 
         Raises:

@@ -29,7 +29,7 @@ from semiseg_lib.datasets.lists import read_published_list
 from semiseg_lib.evaluation.metrics import Evaluation, evaluate
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.experiments.identity import NAME, SCHEMA, Identity, Inputs, as_scored, build
-from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.machine import AnyMachine, Machine
 from semiseg_lib.experiments.places import digest_of_bytes, stored_lists
 from semiseg_lib.experiments.refusals import refuse_other_classes, refuse_other_images
 from semiseg_lib.experiments.values import Run
@@ -134,7 +134,7 @@ class Trained:
 
 
 def open_run(
-    path: Path, machine: Machine | str | None = None, which: Literal["last", "best"] = "last",
+    path: Path, machine: AnyMachine = None, which: Literal["last", "best"] = "last",
     other_data: bool = False,
 ) -> Trained:
     """Open a finished run from its folder; its images need not be there.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from semiseg_lib import methods
 from semiseg_lib.batches.options import DataConfig, ViewConfig
@@ -22,7 +22,7 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.training.options import TrainConfig
 
 
-class Value(Configuration):
+class _Value(Configuration):
     """Base class of the values."""
 
     def parents(self) -> dict[str, Value]:
@@ -32,7 +32,7 @@ class Value(Configuration):
 
 
 @dataclass(frozen=True)
-class Run(Value):
+class Run(_Value):
     """One training run.
 
     Attributes:
@@ -107,7 +107,7 @@ class Run(Value):
 
 
 @dataclass(frozen=True)
-class Logits(Value):
+class Logits(_Value):
     """Stored logits of a run for every image of a part of its data.
 
     Attributes:
@@ -122,7 +122,7 @@ class Logits(Value):
 
 
 @dataclass(frozen=True)
-class MixedLogits(Value):
+class MixedLogits(_Value):
     """Stored linear correction of a finished primary's logits by the ancillary's.
 
     Attributes:
@@ -139,7 +139,7 @@ class MixedLogits(Value):
 
 
 @dataclass(frozen=True)
-class PseudoLabels(Value):
+class PseudoLabels(_Value):
     """Stored labels of all unlabelled images by a teacher.
 
     Attributes:
@@ -153,6 +153,12 @@ class PseudoLabels(Value):
     selection: Selection
     number: int = 1
     protocol: Protocol = WHOLE_IMAGE
+
+
+Value: TypeAlias = Run | Logits | MixedLogits | PseudoLabels
+"""What can be resolved."""
+
+V = TypeVar("V", bound=Value)
 
 
 def part_of(labels: Logits | MixedLogits | PseudoLabels) -> str:

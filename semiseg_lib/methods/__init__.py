@@ -3,30 +3,28 @@
 A room is a folder: its ``__init__`` says what the paper does and declares its methods with their
 options, its ``method.py`` has the equations and the code. Importing this package reads all
 declarations and does not import torch. The classes of methods and of their options are attributes
-of this package, such as ``methods.CPS`` and ``methods.CPSConfig``.
+of this package, such as ``methods.CPS`` and ``methods.CPSConfig``; ``__init__.pyi`` lists them for
+type checkers.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import lazy_loader
-from pydantic import PlainValidator
 
-from semiseg_lib import models
 from semiseg_lib.methods import registry
 from semiseg_lib.methods.registry import (
     Declared,
+    MethodConfig,
     UnknownMethod,
+    build,
     declared,
     defaults,
     method_class,
     named_options,
     register,
 )
-
-if TYPE_CHECKING:
-    from semiseg_lib.methods.base import Method
 
 registry.discover(__path__, __name__)
 
@@ -38,9 +36,6 @@ __all__ = [
     "named_options", "register", *_shared_names,
     *(name for one in declared() for name in (one.method, one.options.__name__)),
 ]
-
-MethodConfig = Annotated[Any, PlainValidator(registry.read)]
-"""Options of a method in this folder, or of one that was registered; read by their name."""
 
 
 def __getattr__(name: str) -> Any:
@@ -55,19 +50,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
-
-
-def build(config: MethodConfig, model: models.ModelConfig, num_classes: int) -> Method:
-    """Build a method around fresh networks.
-
-    Args:
-        config: which method, with its options.
-        model: which network.
-        num_classes: C, background included.
-    """
-    method = method_class(config)
-    box_channels = method.box_channels(config, num_classes)
-    return method.from_config(
-        config, lambda: models.build(model, num_classes, box_channels, method.attention),
-        num_classes,
-    )

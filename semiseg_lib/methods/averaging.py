@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -20,7 +22,9 @@ class MovingAverage(AveragedModel):
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         @torch.no_grad()
-        def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+        def average(
+            averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int
+        ) -> None:
             weight = 1 - min(decay, 1 - 1 / (int(updates) + 1))
             for old, new in zip(averaged, current, strict=True):
                 if old.is_floating_point():

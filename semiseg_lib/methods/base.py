@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.batches.part import Batch, Part, required
 from semiseg_lib.methods.averaging import MovingAverage
 from semiseg_lib.methods.losses import enlarge, hard_cross_entropy
 
@@ -128,16 +128,16 @@ class Method(nn.Module):
             step: the index of the step that was just made, from 0.
         """
 
-    def parameter_groups(self) -> Iterable[dict]:
+    def parameter_groups(self) -> Iterable[dict[str, Any]]:
         """Return parameter groups for the optimizer; ``lr_scale`` multiplies the base rate.
 
         A network with a pretrained ``encoder`` states its scale as ``encoder_lr``. Everything else
         learns at the base rate.
         """
         scales = {
-            parameter: float(module.encoder_lr)
+            parameter: float(cast(float, module.encoder_lr))
             for module in self.modules() if hasattr(module, "encoder_lr")
-            for parameter in module.encoder.parameters()
+            for parameter in cast(nn.Module, module.encoder).parameters()
         }
         groups: dict[float, list[nn.Parameter]] = {}
         for parameter in self.parameters():
@@ -199,7 +199,7 @@ class AveragedMethod(Method):
         """
         return self.network(torch.cat(images)).split([len(one) for one in images])
 
-    def load_start_of_network(self, finished: AveragedMethod) -> None:
+    def load_start_of_network(self, finished: Method) -> None:
         """Load network and average of a finished method.
 
         Args:
@@ -208,6 +208,8 @@ class AveragedMethod(Method):
         Raises:
             RuntimeError: its weights do not fit.
         """
+        if not isinstance(finished, AveragedMethod):
+            raise RuntimeError(f"{type(finished).__name__} has no network with a moving average.")
         self.network.load_state_dict(finished.network.state_dict())
         self.average.load_state_dict(finished.average.state_dict())
 
@@ -241,13 +243,15 @@ class SemiSupervised(AveragedMethod):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         rng = np.random.default_rng(batch.seed)
         labelled = self.labelled_part(batch.labelled, rng)
+        masks = required(labelled.masks, "masks")
         if not self.config.weight or progress < self.start:
-            loss = self.labelled_loss(self.labelled_logits(labelled.images), labelled.masks)
+            loss = self.labelled_loss(self.labelled_logits(labelled.images), masks)
             nothing = {"unlabelled": torch.zeros_like(loss)} if self.config.weight else {}
             return {"labelled": loss, **nothing}
-        logits, unlabelled = self.unlabelled_loss(labelled, batch.unlabelled, progress, rng)
+        views = required(batch.unlabelled, "unlabelled images")
+        logits, unlabelled = self.unlabelled_loss(labelled, views, progress, rng)
         return {
-            "labelled": self.labelled_loss(logits, labelled.masks),
+            "labelled": self.labelled_loss(logits, masks),
             "unlabelled": self.weight(progress) * unlabelled,
         }
 

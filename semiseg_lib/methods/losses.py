@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,7 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.options import HardPixels
 
 
-def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarge(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Return logits (B, C, h, w) enlarged to (B, C, H, W), bilinearly, pixel areas aligned.
 
     Args:
@@ -115,7 +117,7 @@ def shown_pixels(part: Part) -> Tensor:
     return torch.ones_like(part.images[:, 0], dtype=torch.bool)
 
 
-def inside_at(inside: Tensor, size: tuple[int, int]) -> Tensor:
+def inside_at(inside: Tensor, size: tuple[int, ...]) -> Tensor:
     """Return which pixels at head resolution show nothing but the image, bool (B, h, w).
 
     A pixel that covers even a single pixel of padding counts as padding: its logits mix both.

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import PlainValidator, ValidationError
 
+from semiseg_lib import models
 from semiseg_lib.core.fingerprint import adapter
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Declared:
         variants: options that have a name of their own, such as ``cutmix-cps``.
     """
 
-    options: type
+    options: type[Any]
     method: str
     unlabelled: bool = False
     variants: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -42,7 +43,7 @@ class Declared:
         return getattr(import_module(f"{self.options.__module__}.method"), self.method)
 
 
-METHODS: dict[type, Declared | type[Method]] = {}
+METHODS: dict[type[Any], Declared | type[Method]] = {}
 """Each known method by the dataclass of its options: as declared, or the class as registered."""
 
 _shipped: list[Declared] = []
@@ -143,7 +144,8 @@ def register(config: type, method: type[Method]) -> None:
     from semiseg_lib.methods.base import Method  # imports torch
 
     is_frozen = (
-        isinstance(config, type) and is_dataclass(config) and config.__dataclass_params__.frozen
+        isinstance(config, type) and is_dataclass(config)
+        and config.__dataclass_params__.frozen  # type: ignore[attr-defined]  # not in typeshed
     )
     if not is_frozen or "name" not in {field.name for field in fields(config)}:
         raise ValueError(
@@ -194,3 +196,23 @@ def read(value: Any) -> Any:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])
         raise ValueError(f"{place + ': ' if place else ''}{first['msg']}") from error
+
+
+MethodConfig: TypeAlias = Annotated[Any, PlainValidator(read)]
+"""Options of a shipped method, or of one that was registered; read by their name."""
+
+
+def build(config: MethodConfig, model: models.ModelConfig, num_classes: int) -> Method:
+    """Build a method around fresh networks.
+
+    Args:
+        config: which method, with its options.
+        model: which network.
+        num_classes: C, background included.
+    """
+    method = method_class(config)
+    box_channels = method.box_channels(config, num_classes)
+    return method.from_config(
+        config, lambda: models.build(model, num_classes, box_channels, method.attention),
+        num_classes,
+    )

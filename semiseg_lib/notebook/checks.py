@@ -67,8 +67,7 @@ def claim(name: str, values: Sequence[float], asserts_claims: bool) -> None:
         ClaimFailed: the mean or the interval is out of bounds.
     """
     promised = read_claims()[name]
-    values = np.asarray(list(values), dtype=float)
-    mean, low, high, _, seeds = mean_and_interval(values)
+    mean, low, high, _, seeds = mean_and_interval(list(values))
     shown = f"mean {mean:.1f}, 95 % interval {low:.1f} to {high:.1f}, {seeds} seeds"
     expected = _expected(promised)
     problems = [

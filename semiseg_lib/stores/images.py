@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from semiseg_lib.core.durable import Damaged, locked, sha256
 from semiseg_lib.core.paths import shown
@@ -15,9 +15,11 @@ from semiseg_lib.core.terminal import say
 
 from .store import Stale, Store
 
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True)
-class ImageStore:
+class ImageStore(Generic[Item]):
     """A store of one item per image of a list.
 
     A subclass defines the error with its fix (:meth:`_stale`), and its own entry of the description
@@ -42,6 +44,13 @@ class ImageStore:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Item:
+        """Return the item of one image."""
+        raise NotImplementedError
 
     @cached_property
     def store(self) -> Store:
@@ -87,7 +96,7 @@ class ImageStore:
             )
 
     def write(
-        self, give: Callable[[Sequence[int]], Iterable[Any]], title: str = "", lock: bool = True
+        self, give: Callable[[Sequence[int]], Iterable[Item]], title: str = "", lock: bool = True
     ) -> None:
         """Compute and store what is missing; intact files are kept.
 
@@ -157,7 +166,7 @@ class ImageStore:
             return f"they have {error.stored} {key}, not {error.asked}"
         return f"{error.key} is {error.stored!r}, not {error.asked!r}"
 
-    def _write(self, give: Callable[[Sequence[int]], Iterable[Any]], title: str) -> None:
+    def _write(self, give: Callable[[Sequence[int]], Iterable[Item]], title: str) -> None:
         """Write what is missing; the caller has locked the folder."""
         raise NotImplementedError
 

@@ -43,7 +43,7 @@ class StaleLogits(Stale):
 
 
 @dataclass(frozen=True)
-class LogitsStore(ImageStore):
+class LogitsStore(ImageStore[Tensor]):
     """Stored logits of a list of images: ``store[i]`` reads one, ``read()`` all of them.
 
     Reading one image loads no other. A file is checked against its SHA-256 before the first of its

@@ -35,7 +35,7 @@ class StalePseudoLabels(Stale):
 
 
 @dataclass(frozen=True)
-class PseudoLabelStore(ImageStore):
+class PseudoLabelStore(ImageStore[np.ndarray]):
     """Stored labels of a list of images: ``store[i]`` reads those of one, uint8 (H, W).
 
     Attributes:

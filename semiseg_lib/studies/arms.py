@@ -8,7 +8,7 @@ from typing import Any
 
 from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.experiments import Run, runs_behind
-from semiseg_lib.experiments.machine import Machine
+from semiseg_lib.experiments.machine import AnyMachine, Machine
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.scores import Rounds, Scores, reads, scored
 
@@ -82,7 +82,7 @@ class Arm:
         value = self.value(profile, seed)
         return value.runs() if isinstance(value, Rounds) else tuple(runs_behind(value))
 
-    def run(self, profile: Profile, seed: int, machine: Machine | str | None = None) -> Scores:
+    def run(self, profile: Profile, seed: int, machine: AnyMachine = None) -> Scores:
         """Train the arm with one seed and return its scores; finished runs are loaded.
 
         Args:

@@ -36,6 +36,7 @@ from semiseg_lib.core.paths import in_checkout, shown, work_root
 from semiseg_lib.core.provenance import code_version, is_tracked
 from semiseg_lib.datasets.frozen_files import freeze_files
 from semiseg_lib.experiments import Machine
+from semiseg_lib.experiments.machine import AnyMachine
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import marks
 from semiseg_lib.studies.arms import Arm
@@ -81,7 +82,7 @@ def run(
     name: str,
     profile: Profile,
     seeds: tuple[int, ...] | None = None,
-    machine: Machine | str | None = None,
+    machine: AnyMachine = None,
     only: tuple[str, ...] = (),
     anew: bool = False,
     path: Path | None = None,

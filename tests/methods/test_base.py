@@ -1,12 +1,14 @@
-"""The parameter groups that the optimiser gets."""
+"""The parameter groups that the optimiser gets, and what a method starts from."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from semiseg_lib import methods
 from semiseg_lib.methods import SupervisedConfig
+from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.supervised.method import Supervised
 from semiseg_lib.models import ModelConfig
 
@@ -41,3 +43,9 @@ def test_without_an_encoder_of_its_own_rate_there_is_one_group_in_the_networks_o
         expected = [p for p in method.network.parameters() if p.requires_grad]
         assert group["lr_scale"] == 1.0
         assert [id(p) for p in group["params"]] == [id(p) for p in expected]
+
+
+def test_a_method_without_an_average_is_no_start():
+    method = Supervised(SupervisedConfig(), Pretrained(0.1))
+    with pytest.raises(RuntimeError, match="Method has no network with a moving average"):
+        method.load_start([Method()])

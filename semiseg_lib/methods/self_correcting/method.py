@@ -51,11 +51,12 @@ i, c, s           index         pixel, class, scale
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from semiseg_lib.batches.part import Batch, Part
+from semiseg_lib.batches.part import Batch, Part, required
 from semiseg_lib.methods.base import BOTH, LABELLED, AveragedMethod, Method
 from semiseg_lib.methods.losses import cross_entropy, inside_at, soft_cross_entropy
 from semiseg_lib.methods.self_correcting import AncillaryConfig, ConvPrimaryConfig, PrimaryConfig
@@ -82,7 +83,7 @@ class BoxAttention(nn.Module):
     def __init__(self, box_channels: int, channels: int) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(box_channels, channels, 3, padding=1)
-        nn.init.zeros_(self.convolution.bias)
+        nn.init.zeros_(cast(Tensor, self.convolution.bias))
 
     def forward(self, features: Tensor, box_maps: Tensor) -> Tensor:
         """Return attended features, (B, channels, h, w).
@@ -188,10 +189,10 @@ class ConvCorrection(nn.Module):
 
     @torch.no_grad()
     def _start_at_the_mean(self, num_classes: int) -> None:
-        self.hidden.weight[: 2 * num_classes] = 0
-        self.hidden.bias[: 2 * num_classes] = 0
-        self.head.weight.zero_()
-        self.head.bias.zero_()
+        for parameter in self.hidden.parameters():
+            parameter[: 2 * num_classes] = 0
+        for parameter in self.head.parameters():
+            parameter.zero_()
         for label in range(num_classes):
             for channel, sign in ((label, 1), (num_classes + label, -1)):
                 self.hidden.weight[channel, label, 1, 1] = 0.5 * sign
@@ -223,7 +224,7 @@ class Ancillary(AveragedMethod):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         part = batch.labelled
         logits = self.network(part.images, self.seen_of_boxes(part.box_maps))
-        return {"labelled": cross_entropy(logits, part.masks)}  # (E2)
+        return {"labelled": cross_entropy(logits, required(part.masks, "masks"))}  # (E2)
 
     def head_logits(self, images: Tensor, box_maps: Tensor | None = None) -> Tensor:
         return super().head_logits(images, self.seen_of_boxes(box_maps))
@@ -265,13 +266,13 @@ class Primary(AveragedMethod):
         return BOTH
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled, unlabelled = batch.labelled, batch.unlabelled
+        labelled, unlabelled = batch.labelled, required(batch.unlabelled, "unlabelled images")
         logits_labelled, logits_unlabelled = self.logits_together(
             labelled.images, unlabelled.images
         )
         target = self.target(logits_unlabelled, unlabelled, progress)
         return {
-            "labelled": cross_entropy(logits_labelled, labelled.masks),
+            "labelled": cross_entropy(logits_labelled, required(labelled.masks, "masks")),
             "unlabelled": soft_cross_entropy(  # (E6), whose gradient is that of KL(q || p)
                 logits_unlabelled, target, unlabelled.inside
             ),
@@ -286,12 +287,12 @@ class Primary(AveragedMethod):
                 the labels are to keep to it.
             progress: the share of the training that is done.
         """
-        target = unlabelled.logits_ancillary
+        target = required(unlabelled.logits_ancillary, "ancillary logits")
         if self.config.correction == "linear":
             alpha = self.config.alpha.at(progress)  # (E4)
             target = linear_correction(logits.detach(), target, alpha)
         if self.config.constrain:
-            target = restrict(target, unlabelled.allowed)
+            target = restrict(target, required(unlabelled.allowed, "allowed classes"))
         return target.softmax(dim=1)
 
 
@@ -341,9 +342,11 @@ class ConvPrimary(AveragedMethod):
         self.load_state_dict(start.state_dict())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled, unlabelled = batch.labelled, batch.unlabelled
+        labelled = batch.labelled
         if self.config.stage == "start":
             return self._labelled_losses(self.network(labelled.images), labelled)  # (E8)
+        unlabelled = required(batch.unlabelled, "unlabelled images")
+        logits_ancillary = required(unlabelled.logits_ancillary, "ancillary logits")
         logits_labelled, logits_unlabelled = self.logits_together(
             labelled.images, unlabelled.images
         )
@@ -352,18 +355,17 @@ class ConvPrimary(AveragedMethod):
         # SemiSupervised.
         with torch.no_grad():
             q = self.corrected(
-                logits_unlabelled, unlabelled.logits_ancillary, unlabelled.inside
+                logits_unlabelled, logits_ancillary, unlabelled.inside
             ).softmax(dim=1)
         unlabelled_loss = soft_cross_entropy(logits_unlabelled, q, unlabelled.inside)  # (E6)
         return {**losses, "unlabelled": unlabelled_loss}  # (E9)
 
     def _labelled_losses(self, logits: Tensor, part: Part) -> dict[str, Tensor]:
         source = logits if self.config.through else logits.detach()
-        q = self.corrected(source, part.logits_ancillary, part.inside)
-        return {
-            "labelled": cross_entropy(logits, part.masks),
-            "correction": cross_entropy(q, part.masks),
-        }
+        masks = required(part.masks, "masks")
+        logits_ancillary = required(part.logits_ancillary, "ancillary logits")
+        q = self.corrected(source, logits_ancillary, part.inside)
+        return {"labelled": cross_entropy(logits, masks), "correction": cross_entropy(q, masks)}
 
     def corrected(
         self, logits: Tensor, logits_ancillary: Tensor, inside: Tensor | None = None

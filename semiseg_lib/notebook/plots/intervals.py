@@ -59,7 +59,7 @@ def paired_differences(differences: Mapping[str, Sequence[float]], xlabel: str) 
         axes.axvline(0, color=INK, linewidth=1.6, zorder=1)
         for row, (name, values) in enumerate(differences.items()):
             interval = mean_and_interval(values)
-            if interval.count < 2:
+            if interval.runs < 2:
                 raise ValueError(f"{name!r}: one pair has no spread; run at least two seeds")
             verdict = interval.verdict
             marker = {"better": "^", "worse": "v"}.get(verdict, "o")
@@ -89,7 +89,7 @@ def _draw_row(
     values = np.asarray(values, float)
     # Coinciding dots are fanned out so that each seed stays visible.
     offsets = np.linspace(-0.13, 0.13, len(values)) if len(values) > 1 else np.zeros(1)
-    if interval.count > 1:
+    if interval.runs > 1:
         axes.plot([interval.low, interval.high], [row, row], color=colour, linewidth=9, alpha=0.28,
                   solid_capstyle="butt", zorder=2)
         axes.plot([interval.mean] * 2, [row - 0.24, row + 0.24], color=colour, linewidth=3,
@@ -103,7 +103,7 @@ def _number(value: float, signed: bool = False) -> str:
 
 
 def _span(interval: Interval, signed: bool = False) -> str:
-    if interval.count == 1:
+    if interval.runs == 1:
         return "one run"
     return f"{_number(interval.low, signed)} to {_number(interval.high, signed)}"
 

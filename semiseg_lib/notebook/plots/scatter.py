@@ -65,7 +65,7 @@ def score_against_cost(
 
 def _draw(axes: Axes, cost: float, scores: Sequence[float], place: int) -> None:
     interval, colour = mean_and_interval(scores), SERIES_COLOURS[place]
-    if interval.count > 1:
+    if interval.runs > 1:
         axes.plot([cost] * 2, [interval.low, interval.high], color=colour, linewidth=6,
                   alpha=0.3, solid_capstyle="butt", zorder=2)
     axes.plot([cost], [interval.mean], marker=SERIES_MARKERS[place], color=colour,
