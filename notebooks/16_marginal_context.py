@@ -68,7 +68,6 @@ device = None  # "cpu" to stay on the CPU; None takes the best device there is
 from dataclasses import replace
 
 import numpy as np
-from IPython.display import display
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -953,14 +952,14 @@ with checks.after("16.3"):
     rules = {"own margin": lambda one: one,
              "best neighbour": lambda one: refine(one, E),
              "mean of neighbours": blurred}
-    display(tables.results_table([
+    tables.results_table([
         {"surest by": name, **{
             f"right of the surest {share:.0%}":
                 [accuracy(s, s4mc.indicator(rule(beliefs_of[s])), share)
                  for s in profile.seeds]
             for share in (0.6, 0.8)}}
         for name, rule in rules.items()
-    ]))
+    ]).show()
 
 # %% [markdown]
 # ## Quiz

@@ -222,7 +222,7 @@ def test_the_mark_stands_below_every_table_with_legacy_rows(records, tmp_path, c
     assert mark in printed and "| boxes, linear corr. † |" in printed and "| FixMatch  " in printed
     legacy = pd.read_csv(out).set_index("row")["legacy"]
     assert legacy["linear"] and not legacy["longer"]
-    assert mark in results.compared() and "boxes, linear corr. †" in results.compared()
+    assert mark in results.compared() and "boxes, linear corr.\u00a0†" in results.compared()
     assert "†" not in results.drawn_without_boxes("unlabelled")
     store(records, LAPTOP, {("context", "cac"): {11: 65.0, 12: 67.0}}, legacy="def5678")
     text = results.drawn_without_boxes("context")
@@ -234,11 +234,11 @@ def test_readme_and_measured_tables_show_the_mark(records):
               for arm in ("supervised", "none", "linear", "all masks")}
     store(records, LAPTOP, scores, legacy="abc1234")
     text = results.results_table()
-    assert text.count(" † ") == 4 and text.endswith(studies.mark_of(["abc1234"]))
+    assert text.count("\u00a0† ") == 4 and text.endswith(studies.mark_of(["abc1234"]))
     voc = load("laptop", "voc")
     store(records, voc, {("voc unlabelled", "100 longer"): {11: 45.0}}, legacy="abc1234")
     text = results.measured("laptop", "voc unlabelled")
-    assert " † |" in text and text.endswith(studies.mark_of(["abc1234"]))
+    assert "\u00a0† |" in text and text.endswith(studies.mark_of(["abc1234"]))
 
 
 SETTINGS = ("masks", "work, in masks", "networks", "steps")
@@ -393,7 +393,7 @@ def test_the_command_and_the_pages_say_that_states_differ(records, tmp_path, cap
     assert note in results.compared()
     store(records, LAPTOP, {("context", "cac"): {11: 65.0, 12: 67.0}}, made_with=made(threads=2))
     text = results.drawn_without_boxes("context")
-    assert "‡ rows of seeds 11, 12 were" in text and ") ‡ |" in text
+    assert "‡ rows of seeds 11, 12 were" in text and ")\u00a0‡ |" in text
     assert "‡" not in results.drawn_without_boxes("unlabelled")
     store(records, LAPTOP, {("hurried", "linear"): {11: 75.0}, **LEGACY}, legacy="abc1234")
     marks = comparison.read("minivoc", LAPTOP).mark

@@ -53,7 +53,6 @@ device = None  # "cpu" to stay on the CPU; None takes the best there is
 
 # %% tags=["nbval-ignore-output"]
 import numpy as np
-from IPython.display import display
 
 from semiseg_lib import Boxes, Data, VOID, batches, chapter, checks, tables
 from semiseg_lib.datasets import minivoc
@@ -190,11 +189,11 @@ with checks.after("1.3"):
             ))
             for s in scenes
         ], axis=0)
-    display(tables.results_table([
+    tables.results_table([
         {"boxes": title, "object pixels lost (%)": float(100 * lost),
          "background pixels claimed (%)": float(100 * claimed)}
         for title, (lost, claimed) in mistakes.items()
-    ]))
+    ]).show()
     assert mistakes["loose"][0] == 0, (
         "a loose box must not lose object pixels"
     )

@@ -53,7 +53,6 @@ device = None  # "cpu" to stay on the CPU; None takes the best device there is
 
 # %% tags=["nbval-ignore-output"]
 import numpy as np
-from IPython.display import display
 import torch
 from torch import Tensor
 
@@ -222,11 +221,11 @@ with checks.after("16.3"):
     rules = {"own margin": lambda one: one,
              "best neighbour": lambda one: refine(one, E),
              "mean of neighbours": blurred}
-    display(tables.results_table([
+    tables.results_table([
         {"surest by": name, **{
             f"right of the surest {share:.0%}":
                 [accuracy(s, s4mc.indicator(rule(beliefs_of[s])), share)
                  for s in profile.seeds]
             for share in (0.6, 0.8)}}
         for name, rule in rules.items()
-    ]))
+    ]).show()

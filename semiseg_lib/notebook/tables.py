@@ -51,6 +51,12 @@ class Table:
     def __repr__(self) -> str:
         return self.lines(escaping.visible)
 
+    def show(self) -> None:
+        """Display the table before the end of a notebook's cell; print it in a script."""
+        from IPython.display import display
+
+        display(self)
+
     def _repr_html_(self) -> str:
         """Return HTML in the colours of the page; its id is that of the content."""
         frame = pd.DataFrame(
