@@ -28,6 +28,7 @@ from semiseg_lib.core.looked_for import LOOKED_FOR
 from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.core.terminal import progress_bar
 
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_SECONDS = 3600
 LONGEST_POSTFIX = 100  # characters of a training's own progress bar shown beside the chapter's
@@ -161,15 +162,15 @@ def as_stored(notebook: NotebookNode) -> NotebookNode:
 
     Cell ids follow from position and source; timings, progress bars (stderr) and the handles of
     live widgets go, where the widget also left its kernel-free HTML form. What the outputs rest
-    on stays.
+    on stays, and what Jupyter writes about the kernel's language when it saves a notebook.
     """
     stored = nbformat.from_dict(notebook)
     kept = {key: value for key, value in stored.metadata.items() if key == rests_on.METADATA}
     stored.metadata = nbformat.from_dict(
         {
             "jupytext": JUPYTEXT,
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
+            "kernelspec": KERNEL,
+            "language_info": stored.metadata.get("language_info", {"name": "python"}),
             **kept,
         }
     )

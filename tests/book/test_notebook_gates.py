@@ -7,6 +7,8 @@ import shutil
 import jupytext.cli
 import nbformat
 import pytest
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelspec import get_kernel_dict
 
 from bookkit import load
 from bookkit.gates import (
@@ -21,7 +23,7 @@ from bookkit.gates import (
 from bookkit.notebook import as_stored, write_notebook
 
 
-@pytest.mark.parametrize("chapter", load().chapters, ids=lambda chapter: chapter.file)
+@pytest.mark.parametrize("chapter", load().notebooks, ids=lambda chapter: chapter.file)
 def test_the_stored_chapter_is_in_order(chapter, checkout):
     assert chapter_problems(checkout / "notebooks" / f"{chapter.file}.py") == []
 
@@ -39,10 +41,16 @@ def test_heavy_notebooks_are_noticed_also_in_folders_below(tmp_path):
                for one in book_problems(load(), tmp_path))
 
 
-@pytest.mark.parametrize("chapter", load().chapters, ids=lambda chapter: chapter.file)
+@pytest.mark.parametrize("chapter", load().notebooks, ids=lambda chapter: chapter.file)
 def test_opened_and_saved_without_an_edit_a_notebook_changes_nothing(chapter, checkout, tmp_path):
+    """JupyterLab writes what the kernel says of itself; only a version of Python is another's."""
     stored = checkout / "notebooks" / f"{chapter.file}.ipynb"
-    nbformat.write(nbformat.read(stored, as_version=4), tmp_path / "saved.ipynb")
+    notebook = nbformat.read(stored, as_version=4)
+    version = notebook.metadata.language_info.version
+    notebook.metadata["kernelspec"] = {
+        "name": "python3", **{key: get_kernel_dict()[key] for key in ("display_name", "language")}}
+    notebook.metadata["language_info"] = {**IPythonKernel.language_info, "version": version}
+    nbformat.write(notebook, tmp_path / "saved.ipynb")
     assert (tmp_path / "saved.ipynb").read_bytes() == stored.read_bytes()
 
 
@@ -51,10 +59,11 @@ def test_jupytext_changes_neither_file_of_a_pair_that_says_what_it_rests_on(
     checkout, tmp_path, newer
 ):
     pairs = []
-    for chapter in load().chapters:
+    (tmp_path / "solutions").mkdir()
+    for chapter in load().notebooks:
         pair = [tmp_path / f"{chapter.file}{ending}" for ending in (".py", ".ipynb")]
         for path in pair:
-            shutil.copy(checkout / "notebooks" / path.name, path)
+            shutil.copy(checkout / "notebooks" / path.relative_to(tmp_path), path)
         notebook = nbformat.read(pair[1], as_version=4)
         notebook.metadata["semiseg"] = {"rests_on": {f"{chapter.file}.py": "0a1b2c3d"}}
         write_notebook(as_stored(notebook), pair[1])

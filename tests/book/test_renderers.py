@@ -17,6 +17,7 @@ from bookkit.gates import first_difference
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 CHAPTERS = [chapter.file for chapter in load().chapters]
+NOTEBOOK_FILES = [one.file for one in load().notebooks]
 PAGES = sorted(path.stem for path in NOTEBOOKS.glob("*.md"))
 GENERATED = {
     api.PAGE: ("{public-names}", "{opened-files}"), command_line.PAGE: ("{commands}",),
@@ -74,7 +75,7 @@ def test_nbconvert_shows_a_chapter_as_it_is_meant(name):
         assert sign not in shown.outside + "".join(shown.inside), sign
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", NOTEBOOK_FILES)
 def test_a_chapter_needs_no_myst_and_cites_what_the_bibliography_says(name):
     for text in prose(name):
         assert [*markup.problems(text), *citations.problems(text)] == []
@@ -88,7 +89,7 @@ def test_a_page_needs_no_myst_but_for_what_is_filled_in(name):
     assert [*found, *citations.problems(text)] == []
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", NOTEBOOK_FILES)
 def test_a_chapter_and_its_notebook_hold_the_same_through_jupytext(name):
     source = (NOTEBOOKS / f"{name}.py").read_text(encoding="utf-8")
     notebook = jupytext.reads(source, fmt="py:percent")
