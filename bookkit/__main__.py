@@ -16,7 +16,7 @@ from bookkit.description import Book, BookError, chapter_table, load
 from bookkit.gates import book_problems
 from bookkit.notebook import ChapterFailed
 from bookkit.schedule import default_jobs
-from semiseg_lib.core.paths import CHECKOUT
+from semiseg_lib.core.paths import CHECKOUT, shown
 from semiseg_lib.core.terminal import say
 
 Chapters = Annotated[
@@ -27,6 +27,7 @@ ProfileName = Annotated[
 ]
 Force = Annotated[bool, tyro.conf.arg(help="run again what is up to date")]
 Outdated = Annotated[bool, tyro.conf.arg(help="also render outputs older than the code")]
+Solutions = Annotated[bool, tyro.conf.arg(help="with the solutions of the exercises")]
 Jobs = Annotated[int | None, tyro.conf.arg(
     help="how many chapters at once, each with one thread; unset: as many as there are cores, at "
     "most 4; 1 runs one after the other, with all threads"
@@ -53,11 +54,17 @@ def execute(
 
 def html(
     notebooks: Path = build.SOURCES, destination: Path = build.BUILD / "html",
-    outdated: Outdated = False,
+    outdated: Outdated = False, solutions: Solutions = True,
 ) -> None:
     """Build the HTML from stored outputs."""
-    page = build.html(notebooks, destination, outdated)
+    page = build.html(notebooks, destination, outdated, solutions)
     say(f"Open the book: {page.resolve().as_uri()}")
+
+
+def handout(destination: Path = build.BUILD / "handout") -> None:
+    """For lecturers: write the chapters, their links to solutions left out."""
+    written = build.hand_out(load(), destination)
+    say(f"{len(written)} chapters are in {shown(destination)}.")
 
 
 def sync(chapters: Chapters = ()) -> None:
@@ -70,7 +77,8 @@ def check() -> None:
     book = load()
     if problems := book_problems(book, build.SOURCES):
         raise BookError("\n".join(["the stored chapters are not in order:", *problems]))
-    say(f"{len(book.chapters)} chapters and their solutions are in order.")
+    say(f"{len(book.notebooks)} notebooks are in order: {len(book.chapters)} chapters, the others "
+        "with solutions.")
 
 
 def table(write: bool = False) -> None:
@@ -92,7 +100,7 @@ def table(write: bool = False) -> None:
 
 ACTIONS: Mapping[str, Callable[..., None]] = {
     "build": make, "execute": execute, "html": html, "sync": sync, "check": check,
-    "table": table,
+    "handout": handout, "table": table,
 }
 
 

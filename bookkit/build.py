@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from threading import Event
 
 import nbformat
+import yaml
 
 from bookkit import gates
 from bookkit.description import (
@@ -39,6 +40,7 @@ from bookkit.notebook import (
     run_chapter,
     tagged,
     tagged_text,
+    without_solutions,
     write_notebook,
 )
 from bookkit.results import (
@@ -235,8 +237,37 @@ def _source_hash(source: Path) -> str:
     return digest.hexdigest()
 
 
+def hand_out(
+    book: Book, destination: Path, notebooks: Path = SOURCES, solutions: bool = False
+) -> list[Path]:
+    """Copy the executed notebooks of a folder; return the files.
+
+    Args:
+        book: all chapters.
+        destination: the folder to copy to.
+        notebooks: the folder of the executed notebooks.
+        solutions: whether with the solutions; without them no chapter leads to one.
+
+    Raises:
+        FileNotFoundError: a notebook is missing.
+    """
+    written = []
+    for one in book.notebooks if solutions else book.chapters:
+        source, copy = (Path(folder) / f"{one.file}.ipynb" for folder in (notebooks, destination))
+        if not source.is_file():
+            raise FileNotFoundError(
+                f"{shown(source)} is missing: run `python -m bookkit execute` first."
+            )
+        notebook = nbformat.read(source, as_version=4)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_notebook(notebook if solutions else without_solutions(notebook), copy)
+        written.append(copy)
+    return written
+
+
 def html(
-    notebooks: Path = SOURCES, destination: Path = BUILD / "html", outdated: bool = False
+    notebooks: Path = SOURCES, destination: Path = BUILD / "html", outdated: bool = False,
+    solutions: bool = True,
 ) -> Path:
     """Render the executed notebooks of a folder and the book's pages; return the home page.
 
@@ -244,28 +275,26 @@ def html(
         notebooks: the folder of the executed notebooks.
         destination: the folder of the pages.
         outdated: whether to render outputs that are older than the code as well.
+        solutions: whether with the solutions of the exercises.
 
     Raises:
         BookError: outputs are older than the code, or it is not known what they rest on.
         FileNotFoundError: a notebook is missing.
         RuntimeError: Sphinx warned, after all warnings were shown.
     """
-    book = load(BOOK_FILE)
     staging = destination.parent / f"{destination.name}_source"
     for folder in (staging, destination):
         shutil.rmtree(folder, ignore_errors=True)
     staging.mkdir(parents=True)
-    for page in [*SOURCES.glob("*.md"), *SOURCES.glob("*.bib"), SOURCES / "conf.py", BOOK_FILE]:
+    for page in [*SOURCES.glob("*.md"), *SOURCES.glob("*.bib"), SOURCES / "conf.py"]:
         shutil.copy(page, staging)
     shutil.copytree(SOURCES / "_static", staging / "_static")
-    (staging / SOLUTIONS).mkdir()
-    for chapter in book.notebooks:
-        notebook = Path(notebooks) / f"{chapter.file}.ipynb"
-        if not notebook.is_file():
-            raise FileNotFoundError(
-                f"{shown(notebook)} is missing: run `python -m bookkit execute` first."
-            )
-        shutil.copy(notebook, staging / f"{chapter.file}.ipynb")
+    content = yaml.safe_load(BOOK_FILE.read_text(encoding="utf-8"))
+    if not solutions:
+        del content["solutions"]
+    (staging / BOOK_FILE.name).write_text(yaml.safe_dump(content), encoding="utf-8")
+    book = load(staging / BOOK_FILE.name)
+    hand_out(book, staging, notebooks, solutions)
     if not outdated and (older := gates.outdated(book, staging, SOURCES)):
         raise BookError("\n".join([
             "not published:", *older, "To render it all the same: python -m bookkit html --outdated"

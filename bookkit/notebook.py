@@ -28,6 +28,7 @@ from semiseg_lib.core.looked_for import LOOKED_FOR
 from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.core.terminal import progress_bar
 
+SOLUTION_LINK = re.compile(r"\n\n\[A solution\]\(solutions/[\w.]+\)")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_SECONDS = 3600
@@ -193,6 +194,15 @@ def write_notebook(notebook: NotebookNode, path: Path) -> None:
     text = nbformat.writes(notebook).rstrip("\n") + "\n"
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def without_solutions(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy of a chapter without its links to solutions."""
+    copy = nbformat.from_dict(notebook)
+    for cell in copy.cells:
+        if cell.cell_type == "markdown":
+            cell.source = SOLUTION_LINK.sub("", cell.source)
+    return copy
 
 
 def numbered(folder: Path, suffix: str) -> list[Path]:

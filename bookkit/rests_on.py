@@ -1,7 +1,8 @@
 """What the stored outputs of a chapter rest on: its code, and the library's files that it opened.
 
 A chapter's metadata hold a hash of each, ``{"semiseg": {"rests_on": {name: hash}}}``. Of Python the
-code counts, without comments and docstrings; of anything else every byte. Stubs (``.pyi``) are left
+code counts, without comments and docstrings; of YAML what it says, of ``book.yml`` its parts; of
+anything else every byte. Stubs (``.pyi``) are left
 out: they say where names are, and what the names stand for is counted.
 """
 
@@ -10,19 +11,21 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import json
 import tokenize
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import jupytext
+import yaml
 from nbformat import NotebookNode
 
 from bookkit.launch import INSTALL_TAG
 from semiseg_lib.core.paths import CHECKOUT
 
 METADATA, KEY = "semiseg", "rests_on"
-LIBRARY = CHECKOUT / "semiseg_lib"
+LIBRARY, BOOK = CHECKOUT / "semiseg_lib", "book.yml"
 ABSENT, UNKNOWN = "absent", "unknown"
 DIGITS = 8
 LAYOUT = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
@@ -41,10 +44,11 @@ def hashes(source: Path, opened: Iterable[str], since_ns: int) -> dict[str, str]
         since_ns: the clock when the kernel was started, in nanoseconds. The hash of a file that
             has changed since is unknown, for the chapter may have read it before.
     """
-    paths = {_source_of(one) for one in opened if LIBRARY.name in one}
+    paths = {_source_of(one) for one in opened if LIBRARY.name in one or one.endswith(BOOK)}
     names = {path.relative_to(CHECKOUT).as_posix() for path in paths
-             if path.is_relative_to(LIBRARY) and path.suffix != ".pyi"
-             and "__pycache__" not in path.parts and not path.name.startswith(".")}
+             if path == CHECKOUT / BOOK or (
+                 path.is_relative_to(LIBRARY) and path.suffix != ".pyi"
+                 and "__pycache__" not in path.parts and not path.name.startswith("."))}
     found = {}
     for name in [source.name, *sorted(names)]:
         path = _path(name, source.parent)
@@ -82,7 +86,7 @@ def problem(notebook: NotebookNode, source: Path) -> str:
 
 
 def _path(name: str, folder: Path) -> Path:
-    return CHECKOUT / name if "/" in name else folder / name
+    return CHECKOUT / name if "/" in name or name == BOOK else folder / name
 
 
 def _source_of(opened: str) -> Path:
@@ -94,13 +98,22 @@ def _source_of(opened: str) -> Path:
 def _hash(path: Path) -> str:
     if not path.is_file():
         return ABSENT
+    if path == CHECKOUT / BOOK:  # a chapter shows the table of contents, and its minutes
+        return _hash_of(_parsed(path, "parts"), False)
     if path.is_relative_to(LIBRARY):
-        return _hash_of(path.read_bytes(), path.suffix == ".py")
+        content = _parsed(path) if path.suffix == ".yml" else path.read_bytes()
+        return _hash_of(content, path.suffix == ".py")
     # Of a chapter the cell that installs does not count: the book's address stands in it.
     cells = jupytext.read(path, fmt="py:percent").cells
     source = [cell.source for cell in cells if cell.cell_type == "code"
               and INSTALL_TAG not in cell.metadata.get("tags", [])]
     return _hash_of("\n".join(source).encode("utf-8"), True)
+
+
+def _parsed(path: Path, key: str = "") -> bytes:
+    """Return what a YAML file says, or says under a key, without its comments."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return json.dumps(content[key] if key else content, default=str).encode("utf-8")
 
 
 @cache

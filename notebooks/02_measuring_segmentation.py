@@ -34,23 +34,23 @@
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 
-if importlib.util.find_spec("semiseg_lib") is None:
+found = importlib.util.find_spec("semiseg_lib")
+if found is None or found.origin is None:
     import os
     import subprocess
     import sys
     from pathlib import Path
 
-    folders = [Path.cwd(), *Path.cwd().parents]
-    copies = [str(one) for one in folders if (one / "semiseg_lib").is_dir()]
-    source = os.environ.get("SEMISEG_REPOSITORY") or [*copies, ""][0]
-    if not source:
-        raise ModuleNotFoundError(
-            "semiseg_lib is not installed here, and this notebook knows no "
-            "address of it. Run %pip install FOLDER in a new cell, where "
-            "FOLDER is your copy of the book's repository."
-        )
-    print("semiseg_lib is missing here. Installing it from", source, "...")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+    address = ""
+    for folder in reversed([Path.cwd(), *Path.cwd().parents]):
+        if (folder / "semiseg_lib" / "__init__.py").is_file():
+            address = str(folder)
+    address = os.environ.get("SEMISEG_REPOSITORY", address)
+    if not address:
+        raise ModuleNotFoundError("semiseg_lib is not installed here. "
+                                  "Run %pip install FOLDER, your copy of it.")
+    print("semiseg_lib is missing here. Installing it from", address, "...")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", address]
     finished = subprocess.run(pip, capture_output=True, text=True)
     if finished.returncode:
         raise RuntimeError(f"It was not installed. {finished.stderr}")
@@ -576,6 +576,8 @@ def weighted_iou(matrix: np.ndarray) -> float:
 # %% tags=["check"]
 with checks.exercise("2.2"):
     checks.same(weighted_iou(matrix), 0.769697, "the small example")
+    absent = np.pad(matrix, (0, 1))  # one more class, which occurs nowhere
+    checks.same(weighted_iou(absent), 0.769697, "a class that is absent")
     for name, score in scores.items():
         print(f"{name:<15} mIoU {score.mean_iou:.3f}, weighted "
               f"{weighted_iou(score.confusion):.3f}")
@@ -602,16 +604,24 @@ def resampled_difference(
     """
     raise NotImplementedError("your turn")
 
+# %%
+areas = maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
+largest = (maps * areas).argmax(axis=1)
+of_largest, of_nothing = (
+    np.stack([confusion_matrix(t, p, len(data.classes))
+              for t, p in zip(truth, labels, strict=True)])
+    for labels in (largest, np.zeros_like(truth))
+)
+
 # %% tags=["check"]
 with checks.exercise("2.3"):
     assert np.all(resampled_difference(matrices, matrices, 20, seed) == 0), (
         "a predictor minus itself must be 0 in every draw: draw the same "
         "pictures for both"
     )
-    areas = maps.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
-    largest = (maps * areas).argmax(axis=1)
-    of_largest = np.stack([confusion_matrix(t, p, len(data.classes))
-                           for t, p in zip(truth, largest, strict=True)])
+    assert np.all(resampled_difference(matrices, of_nothing, 20, seed) > 0), (
+        "filled boxes minus background everywhere must be above 0"
+    )
     paired = resampled_difference(matrices, of_largest, 1000, seed)
     ours, theirs = (
         resampled_miou(m, len(m), 1000, np.random.default_rng(seed + number))

@@ -35,23 +35,23 @@
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 
-if importlib.util.find_spec("semiseg_lib") is None:
+found = importlib.util.find_spec("semiseg_lib")
+if found is None or found.origin is None:
     import os
     import subprocess
     import sys
     from pathlib import Path
 
-    folders = [Path.cwd(), *Path.cwd().parents]
-    copies = [str(one) for one in folders if (one / "semiseg_lib").is_dir()]
-    source = os.environ.get("SEMISEG_REPOSITORY") or [*copies, ""][0]
-    if not source:
-        raise ModuleNotFoundError(
-            "semiseg_lib is not installed here, and this notebook knows no "
-            "address of it. Run %pip install FOLDER in a new cell, where "
-            "FOLDER is your copy of the book's repository."
-        )
-    print("semiseg_lib is missing here. Installing it from", source, "...")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+    address = ""
+    for folder in reversed([Path.cwd(), *Path.cwd().parents]):
+        if (folder / "semiseg_lib" / "__init__.py").is_file():
+            address = str(folder)
+    address = os.environ.get("SEMISEG_REPOSITORY", address)
+    if not address:
+        raise ModuleNotFoundError("semiseg_lib is not installed here. "
+                                  "Run %pip install FOLDER, your copy of it.")
+    print("semiseg_lib is missing here. Installing it from", address, "...")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", address]
     finished = subprocess.run(pip, capture_output=True, text=True)
     if finished.returncode:
         raise RuntimeError(f"It was not installed. {finished.stderr}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -76,3 +77,18 @@ def test_the_workflow_tries_every_python_every_system_and_the_lowest_versions():
     assert tried == {"3.11", "3.12", "3.13", "3.14"}
     assert "lowest-direct" in str(workflow["jobs"]["lowest"])
     assert any(".ci/wheel" in str(step) for step in workflow["jobs"]["tests"]["steps"])
+
+
+def test_the_checkout_and_its_history_stay_small():
+    """20 MB of files, 90 MB of history."""
+    if not (CHECKOUT / ".git").exists():
+        pytest.skip("no clone")
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=CHECKOUT, capture_output=True, text=True,
+                              check=True).stdout
+
+    files = [CHECKOUT / name for name in git("ls-files", "-z").split("\0") if name]
+    assert sum(path.stat().st_size for path in files if path.is_file()) <= 20e6
+    kilobytes = dict(line.split(": ") for line in git("count-objects", "-v").splitlines())
+    assert int(kilobytes["size-pack"]) + int(kilobytes["size"]) <= 90_000

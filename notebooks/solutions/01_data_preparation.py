@@ -22,23 +22,23 @@
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 
-if importlib.util.find_spec("semiseg_lib") is None:
+found = importlib.util.find_spec("semiseg_lib")
+if found is None or found.origin is None:
     import os
     import subprocess
     import sys
     from pathlib import Path
 
-    folders = [Path.cwd(), *Path.cwd().parents]
-    copies = [str(one) for one in folders if (one / "semiseg_lib").is_dir()]
-    source = os.environ.get("SEMISEG_REPOSITORY") or [*copies, ""][0]
-    if not source:
-        raise ModuleNotFoundError(
-            "semiseg_lib is not installed here, and this notebook knows no "
-            "address of it. Run %pip install FOLDER in a new cell, where "
-            "FOLDER is your copy of the book's repository."
-        )
-    print("semiseg_lib is missing here. Installing it from", source, "...")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+    address = ""
+    for folder in reversed([Path.cwd(), *Path.cwd().parents]):
+        if (folder / "semiseg_lib" / "__init__.py").is_file():
+            address = str(folder)
+    address = os.environ.get("SEMISEG_REPOSITORY", address)
+    if not address:
+        raise ModuleNotFoundError("semiseg_lib is not installed here. "
+                                  "Run %pip install FOLDER, your copy of it.")
+    print("semiseg_lib is missing here. Installing it from", address, "...")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", address]
     finished = subprocess.run(pip, capture_output=True, text=True)
     if finished.returncode:
         raise RuntimeError(f"It was not installed. {finished.stderr}")
@@ -79,8 +79,7 @@ def tight_box(footprint: np.ndarray) -> tuple[int, int, int, int]:
 blob = np.zeros((6, 8), bool)
 blob[2, 3:7] = blob[2:5, 4] = True
 with checks.exercise("1.1"):
-    assert tight_box(blob) == (3, 2, 7, 5), ("expected (3, 2, 7, 5), got "
-                                             f"{tight_box(blob)}")
+    checks.same(tight_box(blob), (3, 2, 7, 5))
     x0, y0, x1, y1 = tight_box(blob)
     held = blob[y0:y1, x0:x1].sum()
     assert held == blob.sum(), ("the box, used as a slice, must hold every "
@@ -148,6 +147,10 @@ tiny_maps = batches.boxes.class_maps(tiny_box, 2, (2, 4))
 with checks.exercise("1.3"):
     checks.same(lost_and_claimed(tiny_mask, tiny_maps), (2 / 4, 1 / 3),
                 "2 of 4 lost, 1 of 3 claimed")
+    others = Boxes(tiny_box.coordinates, np.array([2]))  # of another class
+    other_maps = batches.boxes.class_maps(others, 3, (2, 4))
+    checks.same(lost_and_claimed(tiny_mask, other_maps), (1, 1 / 3),
+                "a box of another class: all 4 lost")
 
 
 # %% [markdown]

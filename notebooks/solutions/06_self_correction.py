@@ -22,23 +22,23 @@
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 
-if importlib.util.find_spec("semiseg_lib") is None:
+found = importlib.util.find_spec("semiseg_lib")
+if found is None or found.origin is None:
     import os
     import subprocess
     import sys
     from pathlib import Path
 
-    folders = [Path.cwd(), *Path.cwd().parents]
-    copies = [str(one) for one in folders if (one / "semiseg_lib").is_dir()]
-    source = os.environ.get("SEMISEG_REPOSITORY") or [*copies, ""][0]
-    if not source:
-        raise ModuleNotFoundError(
-            "semiseg_lib is not installed here, and this notebook knows no "
-            "address of it. Run %pip install FOLDER in a new cell, where "
-            "FOLDER is your copy of the book's repository."
-        )
-    print("semiseg_lib is missing here. Installing it from", source, "...")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+    address = ""
+    for folder in reversed([Path.cwd(), *Path.cwd().parents]):
+        if (folder / "semiseg_lib" / "__init__.py").is_file():
+            address = str(folder)
+    address = os.environ.get("SEMISEG_REPOSITORY", address)
+    if not address:
+        raise ModuleNotFoundError("semiseg_lib is not installed here. "
+                                  "Run %pip install FOLDER, your copy of it.")
+    print("semiseg_lib is missing here. Installing it from", address, "...")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", address]
     finished = subprocess.run(pip, capture_output=True, text=True)
     if finished.returncode:
         raise RuntimeError(f"It was not installed. {finished.stderr}")
@@ -193,11 +193,13 @@ def equivalent_alpha(alpha: float, t: float) -> float:
 generator = torch.Generator().manual_seed(63)
 noise, noise_ancillary = (torch.randn(1, 4, 20, 20, generator=generator)
                           for _ in range(2))
-inflated = linear_correction(2 * noise, noise_ancillary, 1.0).argmax(dim=1)
 with checks.exercise("6.3"):
-    original = linear_correction(noise, noise_ancillary,
-                                 equivalent_alpha(1.0, 2.0)).argmax(dim=1)
-    assert torch.equal(inflated, original), (
-        "divide t * l + alpha * l_anc by t: what is alpha now?"
-    )
+    for alpha, t in ((1.0, 2.0), (3.0, 2.0), (0.5, 4.0)):
+        same = equivalent_alpha(alpha, t)
+        inflated = linear_correction(t * noise, noise_ancillary, alpha)
+        original = linear_correction(noise, noise_ancillary, same)
+        assert torch.equal(inflated.argmax(dim=1), original.argmax(dim=1)), (
+            f"other winners with alpha {alpha:g} and t {t:g}: divide "
+            "t * l + alpha * l_anc by t"
+        )
     print("overconfidence and a smaller alpha are the same thing")

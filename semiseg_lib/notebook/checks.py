@@ -116,6 +116,8 @@ def same(answer: Any, expected: Any, what: str = "") -> None:
         AssertionError: they differ by more than 1e-4 of the expected value; the message shows both.
     """
     place, numbers = f"{what}: " if what else "", _array(expected)
+    if answer is None:
+        raise AssertionError(f"{place}expected {numbers}, got None: is there a return?")
     try:
         got = _array(answer)
     except (TypeError, ValueError) as error:

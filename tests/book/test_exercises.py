@@ -102,3 +102,37 @@ def test_the_solutions_are_right_and_need_no_chapter(chapter, capsys, monkeypatc
     count = len(tagged(NOTEBOOKS / f"{chapter}.py", "exercise"))
     right = [f"✓ exercise {int(chapter[:2])}.{place + 1}: right" for place in range(count)]
     assert [line for line in printed.splitlines() if line.startswith(("✓", "○"))] == right
+
+
+WRONG = {
+    "01_data_preparation: lost_and_claimed": (
+        "np.take_along_axis(maps,\n" + 29 * " " + "np.where(objects, mask, 0)[None].astype(int),\n"
+        + 29 * " " + "axis=0)[0]", "maps[0] == 0"),
+    "02_measuring_segmentation: weighted_iou": ("np.nan_to_num(class_iou(matrix))",
+                                                "class_iou(matrix)"),
+    "02_measuring_segmentation: resampled_difference": (
+        "same_pictures[0] - same_pictures[1]", "same_pictures[1] - same_pictures[0]"),
+    "05_ancillary_logits: most_confident_mistake": ("(confidence * wrong)", "wrong"),
+    "06_self_correction: equivalent_alpha": ("return alpha / t", "return 1 / t"),
+    "07_primary_training: pull": (".sum(dim=1) / 2", ".mean(dim=1)"),
+    "09_real_photographs: stored_bytes": (" * bytes_each", ""),
+    "13_cross_pseudo_supervision: cross_of_many": (
+        "if place != number]", "if place == (number + 1) % len(labels)]"),
+    "18_your_own_method: mean_entropy": ("/ inside.sum().clamp(min=1)", "/ inside.numel()"),
+    "08_evaluation: worth_in_masks": ("return masks + (masks + unlabelled) / ratio",
+                                      "masks + (masks + unlabelled) / ratio"),
+}
+"""A part of a solution, and what makes it wrong in a way that a reader may think of."""
+
+
+@pytest.mark.parametrize("which", WRONG)
+def test_a_wrong_answer_is_refused(which, monkeypatch):
+    chapter, name = which.split(": ")
+    right, wrong = WRONG[which]
+    path = NOTEBOOKS / "solutions" / f"{chapter}.py"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(right) == 1 and f"def {name}(" in text
+    monkeypatch.chdir(path.parent)
+    matplotlib.use("agg")
+    with pytest.raises(AssertionError, match=rf"exercise {int(chapter[:2])}\.\d: not yet"):
+        exec(compile(text.replace(right, wrong), str(path), "exec"), {"__name__": "__main__"})

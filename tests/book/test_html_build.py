@@ -266,3 +266,37 @@ def test_no_code_scrolls_sideways(page, site):
             assert page.evaluate(WIDER_THAN_ITS_BOX) == [], f"{one.file} at {width} pixels"
     page.evaluate("document.querySelector('div.cell_input pre').append('x'.repeat(200))")
     assert len(page.evaluate(WIDER_THAN_ITS_BOX)) == 1
+
+
+WIDER_THAN_THE_WINDOW = "() => document.documentElement.scrollWidth - window.innerWidth"
+
+
+@pytest.mark.browser
+def test_no_page_scrolls_sideways_on_a_phone_or_beside_another_window(page, site):
+    found = {}
+    for width in (390, 1024):
+        page.set_viewport_size({"width": width, "height": 844})
+        for path in sorted({*site.glob("*.html"), *site.glob("solutions/*.html")}
+                           - {site / "index.html"}):
+            page.goto(path.as_uri())
+            if (more := page.evaluate(WIDER_THAN_THE_WINDOW)) > 1:
+                found[path.stem, width] = more
+    assert found == {}
+
+
+def test_the_pages_can_be_made_without_the_solutions(tmp_path):
+    site = build.html(SOURCES, tmp_path / "html", solutions=False).parent
+    assert len([*site.glob("[0-9]*.html")]) == len(load().chapters)
+    leaks = [path.name for path in site.rglob("*") if path.is_file()
+             and path.suffix in (".html", ".ipynb", ".js")
+             and re.search(r"solutions/\d\d_|Solutions: ", path.read_text("utf-8"))]
+    assert leaks == [] and not (site / "solutions").exists()
+
+
+def test_the_chapters_can_be_handed_out_without_the_solutions(tmp_path):
+    written = build.hand_out(load(), tmp_path)
+    assert [path.stem for path in written] == [one.file for one in load().chapters]
+    for path in written:
+        assert "solutions/" not in path.read_text(encoding="utf-8")
+        before = nbformat.read(SOURCES / path.name, as_version=4)
+        assert len(nbformat.read(path, as_version=4).cells) == len(before.cells)

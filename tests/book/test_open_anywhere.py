@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from bookkit import BookError, build, chapter_table, load
-from bookkit.gates import install_problems
+from bookkit.gates import install_problems, notebook_problems
 from bookkit.launch import INSTALL_TAG, NO_ADDRESS, ON_REQUEST, Repository
 from bookkit.notebook import as_stored, numbered, tagged, write_notebook
 from semiseg_lib.notebook import chapter
@@ -155,6 +155,25 @@ def test_a_new_address_changes_the_install_cells_alone(tmp_path, monkeypatch, de
     assert nbformat.read(files[2], as_version=4) == as_stored(notebook)
 
 
+def test_a_notebook_with_an_address_passes_every_gate(sound_notebook):
+    begin = nbformat.v4.new_code_cell(CELL, metadata={"tags": [INSTALL_TAG]}, execution_count=1)
+    for cell in sound_notebook.cells[1:]:
+        cell.execution_count += 1
+    sound_notebook.cells.insert(1, begin)
+    assert max(map(len, CELL.splitlines())) < 100
+    assert [*notebook_problems(as_stored(sound_notebook))] == []
+
+
+def test_a_folder_that_is_called_like_the_library_is_not_taken_for_it(
+    missing, tmp_path, monkeypatch
+):
+    """Such as a clone in a folder of this name, which Python finds as a namespace."""
+    (tmp_path / "semiseg_lib").mkdir()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin=None))
+    run_cell(CELL)
+    assert missing.commands == [pip("git+https://github.com/lab/semi-book@term/2")]
+
+
 def run_cell(cell: str) -> None:
     exec(compile(cell, "install", "exec"), {})
 
@@ -198,6 +217,7 @@ def test_a_copy_around_the_notebook_goes_before_the_address_and_a_chosen_source_
     missing, tmp_path, monkeypatch
 ):
     (tmp_path / "semiseg_lib").mkdir()
+    (tmp_path / "semiseg_lib" / "__init__.py").touch()
     folder = tmp_path / "notebooks" / "solutions"
     folder.mkdir(parents=True)
     for here in (tmp_path / "notebooks", folder):
@@ -211,7 +231,7 @@ def test_a_copy_around_the_notebook_goes_before_the_address_and_a_chosen_source_
 
 
 def test_without_address_or_copy_the_cell_says_what_to_do(missing):
-    with pytest.raises(ModuleNotFoundError, match=r"Run %pip install FOLDER in a new cell"):
+    with pytest.raises(ModuleNotFoundError, match=r"Run %pip install FOLDER, your copy"):
         run_cell(Repository().install_cell())
     assert missing.commands == []
 

@@ -148,6 +148,25 @@ def test_what_is_older_is_not_published_unless_it_is_asked_for(tmp_path, monkeyp
         build.html(build.SOURCES, tmp_path / "html", outdated=True)
 
 
+def test_of_yaml_comments_do_not_count_and_of_book_yml_its_parts_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(rests_on, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(rests_on, "LIBRARY", tmp_path / "semiseg_lib")
+    (tmp_path / "semiseg_lib").mkdir()
+    for path, texts in {
+        tmp_path / "semiseg_lib" / "a.yml": ("a: 1", "a:   1  # one", "a: 2"),
+        tmp_path / "book.yml": ("parts: [1]\ntitle: a", "parts: [1]\ntitle: b", "parts: [2]"),
+    }.items():
+        hashes = []
+        for text in texts:
+            path.write_text(text, encoding="utf-8")
+            hashes.append(rests_on._hash(path))
+        assert hashes[0] == hashes[1] != hashes[2]
+    source = tmp_path / "00_a.py"
+    source.write_text("# %%\n1\n", encoding="utf-8")
+    opened = [str(tmp_path / "book.yml"), str(tmp_path / "other.yml")]
+    assert set(rests_on.hashes(source, opened, 2**63 - 1)) == {"00_a.py", "book.yml"}
+
+
 def test_the_address_of_the_book_makes_no_output_older(tmp_path):
     """The cell that installs does not count, and every other one does."""
     text = (build.SOURCES / "02_measuring_segmentation.py").read_text(encoding="utf-8")
