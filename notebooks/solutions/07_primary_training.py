@@ -128,7 +128,8 @@ car = torch.tensor([[1.0, 0.0], [1.0, 0.0]]).reshape(2, 2, 1, 1)
 with checks.exercise("7.3"):
     checks.same(pull(sure, car), np.array([0.0, 1.0]).reshape(2, 1, 1))
     undecided, first = torch.zeros(1, 4, 1, 1), torch.eye(4)[:1]
-    checks.same(pull(undecided, first[..., None, None]), [[[0.75]]], "four classes, undecided")
+    checks.same(pull(undecided, first[..., None, None]), [[[0.75]]],
+                "four classes, undecided")
 
 # %%
 seeds = tuple(dict.fromkeys((seed, *profile.seeds)))
