@@ -31,7 +31,8 @@ def refuse_old_names(arguments: Sequence[str]) -> None:
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
         bare = flag.removeprefix("--")
-        for old in sorted(FLAGS, key=len, reverse=True) if flag.startswith("--") or ":" in flag else ():
+        is_flag = flag.startswith("--") or ":" in flag
+        for old in sorted(FLAGS, key=len, reverse=True) if is_flag else ():
             if bare == old or bare.startswith((f"{old}.", f"{old}:")):
                 raise ValueError(f"{flag} is now {flag.replace(old, FLAGS[old], 1)}.")
         if group := re.fullmatch(r"((?:method|data)\.[a-z.-]+):([a-z-]+)", flag):
