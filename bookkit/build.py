@@ -59,6 +59,7 @@ SOURCES = CHECKOUT / "notebooks"
 BUILD = CHECKOUT / "_build"
 LEDGER = "executed.json"
 RESULT_TAG = "book-result"
+NAME_WIDTH = 42  # of the longest notebook
 LAUNCH_START = "<!-- launch:start -->"
 LAUNCH_END = "<!-- launch:end -->"
 INSTALL_SOURCE = re.compile(
@@ -190,7 +191,7 @@ def _sha256(path: Path) -> str:
 
 def _say(chapter: str, what: str) -> None:
     """Print a line about a chapter, above the progress bars."""
-    say(f"{chapter:<42} {what}")
+    say(f"{chapter:<{NAME_WIDTH}} {what}")
 
 
 def _expected(chapter: Chapter, profile: str) -> str:
@@ -283,22 +284,22 @@ def html(
         RuntimeError: Sphinx warned, after all warnings were shown.
     """
     staging = destination.parent / f"{destination.name}_source"
-    for folder in (staging, destination):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     for page in [*SOURCES.glob("*.md"), *SOURCES.glob("*.bib"), SOURCES / "conf.py"]:
         shutil.copy(page, staging)
     shutil.copytree(SOURCES / "_static", staging / "_static")
     content = yaml.safe_load(BOOK_FILE.read_text(encoding="utf-8"))
     if not solutions:
-        del content["solutions"]
+        content.pop("solutions", None)
     (staging / BOOK_FILE.name).write_text(yaml.safe_dump(content), encoding="utf-8")
     book = load(staging / BOOK_FILE.name)
-    hand_out(book, staging, notebooks, solutions)
+    hand_out(book, staging, notebooks, solutions=bool(book.solutions))
     if not outdated and (older := gates.outdated(book, staging, SOURCES)):
         raise BookError("\n".join([
             "not published:", *older, "To render it all the same: python -m bookkit html --outdated"
         ]))
+    shutil.rmtree(destination, ignore_errors=True)  # not before all can be published
     command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", "-b", "html"]
     finished = subprocess.run([*command, str(staging), str(destination)], check=False)
     if finished.returncode != 0:
@@ -308,9 +309,9 @@ def html(
 
 def summary(book: Book, minutes: dict[str, float], notebooks: Path, page: Path) -> str:
     """Return the summary of a build: minutes by chapter, result table, address of the HTML."""
-    lines = ["", f"{'notebook':<42} minutes"]
-    lines += [f"{name:<42} {spent:7.1f}" for name, spent in minutes.items()]
-    lines += [f"{'together':<42} {sum(minutes.values()):7.1f}"]
+    lines = ["", f"{'notebook':<{NAME_WIDTH}} minutes"]
+    lines += [f"{name:<{NAME_WIDTH}} {spent:7.1f}" for name, spent in minutes.items()]
+    lines += [f"{'together':<{NAME_WIDTH}} {sum(minutes.values()):7.1f}"]
     for chapter in reversed(book.chapters):
         path = notebooks / f"{chapter.file}.ipynb"
         result = tagged_text(nbformat.read(path, as_version=4), RESULT_TAG)
@@ -332,7 +333,7 @@ def sync(book: Book, chapters: Sequence[str] | None = None) -> None:
         minutes = _run_into(source, source.with_suffix(".ipynb"), "laptop")
         source.with_suffix(".failed.ipynb").unlink(missing_ok=True)
         expected = chapter.minutes["laptop"]
-        say(f"{chapter.file:<42} {minutes:5.1f} min (book.yml: {expected:g})")
+        say(f"{chapter.file:<{NAME_WIDTH}} {minutes:5.1f} min (book.yml: {expected:g})")
     write_readme(book)
 
 

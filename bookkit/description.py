@@ -47,6 +47,12 @@ class Chapter:
         """Return the two digits at the start of the file name."""
         return Path(self.file).name[:2]
 
+    @property
+    def entry(self) -> dict[str, str]:
+        """Return its entry in the table of contents of sphinx_external_toc."""
+        return {"file": self.file, "title": f"{self.number} {self.title}"}
+
+
 @dataclass(frozen=True)
 class Part:
     """A titled run of chapters."""
@@ -207,17 +213,11 @@ def _check_order(book: Book, where: str) -> None:
 def toc(book: Book) -> dict[str, Any]:
     """Return the table of contents in the format of sphinx_external_toc."""
     parts = [
-        {
-            "caption": part.title,
-            "chapters": [
-                {"file": chapter.file, "title": f"{chapter.number} {chapter.title}"}
-                for chapter in part.chapters
-            ],
-        }
+        {"caption": part.title, "chapters": [chapter.entry for chapter in part.chapters]}
         for part in book.parts
     ]
-    solutions = [{"file": one.file, "title": f"{one.number} {one.title}"} for one in book.solutions]
-    if solutions:
+    if book.solutions:
+        solutions = [one.entry for one in book.solutions]
         parts.append({"caption": book.solutions_title, "chapters": solutions})
     pages = [{"file": page} for page in book.back_matter]
     parts.append({"caption": book.back_matter_title, "chapters": pages})

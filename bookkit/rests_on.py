@@ -2,8 +2,8 @@
 
 A chapter's metadata hold a hash of each, ``{"semiseg": {"rests_on": {name: hash}}}``. Of Python the
 code counts, without comments and docstrings; of YAML what it says, of ``book.yml`` its parts; of
-anything else every byte. Stubs (``.pyi``) are left
-out: they say where names are, and what the names stand for is counted.
+anything else every byte. Stubs (``.pyi``) are left out: they say where names are, and what the
+names stand for is counted.
 """
 
 from __future__ import annotations

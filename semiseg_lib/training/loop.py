@@ -48,11 +48,11 @@ __all__ = [
 ]
 
 SHARED_MEMORY = Path("/dev/shm")
+"""Where workers hand batches over on Linux."""
 SHARED_MEMORY_ADVICE = (
     "If a container has little shared memory, give it more (docker run --shm-size=2g), or ask for "
     "fewer workers."
 )
-"""Where workers hand batches over on Linux."""
 
 
 def make_accelerator(

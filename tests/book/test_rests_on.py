@@ -142,8 +142,11 @@ def test_a_notebook_without_hashes_is_not_known_to_be_in_order(ran, tmp_path):
 def test_what_is_older_is_not_published_unless_it_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(gates, "outdated", lambda *_: ["02_a: its outputs are older than b.py: c"])
     monkeypatch.setattr(build, "sys", None)  # it gets as far as Sphinx's command
+    (tmp_path / "html").mkdir()
+    (tmp_path / "html" / "index.html").touch()
     with pytest.raises(BookError, match=r"not published:\n02_a: .*b\.py: c\n.*--outdated"):
         build.html(build.SOURCES, tmp_path / "html")
+    assert (tmp_path / "html" / "index.html").is_file(), "the pages of before are lost"
     with pytest.raises(AttributeError, match="executable"):
         build.html(build.SOURCES, tmp_path / "html", outdated=True)
 
