@@ -345,7 +345,7 @@ def outline(figure, panel, scene):
 
 # %%
 CHOSEN = (5, 6, 7)
-lists = {"tight: unlabelled": ("tight", "unlabelled"),
+lists = {"harder: unlabelled": ("harder", "unlabelled"),
          "hurried: labelled": ("hurried", "labelled"),
          "hurried: unlabelled": ("hurried", "unlabelled")}
 columns, drawn = {}, {}
@@ -371,7 +371,7 @@ figure = plots.gallery(columns, ("background", "object"), boxes=drawn,
 for place, scene in enumerate(scenes):
     outline(figure, 3 * place + 2, scene)
 plots.show(figure,
-           alt="Pictures of the tight and of the hurried world with the "
+           alt="Pictures of the harder and of the hurried world with the "
            "boxes that were drawn. In the last column the tight boxes "
            "are dashed: the drawn ones reach beyond.")
 

@@ -94,7 +94,7 @@ profile = chapter.begin("08_evaluation", profile, device)
 # %%
 laptop = recipes.load("laptop")
 records = studies.read_together(
-    ("hurried", "controls", "label errors", "tight"), laptop
+    ("hurried", "controls", "label errors", "harder"), laptop
 )
 sign = records["hurried"].sign  # the same for all four
 
@@ -555,7 +555,7 @@ pens = {
     "tight": few.with_options(unlabelled_boxes=studies.TIGHT),
     "loose": few.with_options(unlabelled_boxes=studies.LOOSE),
     "missing": few.with_options(unlabelled_boxes=studies.MISSED),
-    "harder, tight": few.with_options(world="tight", unlabelled_boxes=None),
+    "harder, tight": few.with_options(world="harder", unlabelled_boxes=None),
 }
 sets = {name: Data(config, seed).unlabelled for name, config in pens.items()}
 numbers = sorted(range(8), key=lambda i: len(sets["missing"].sample(i).boxes)
@@ -589,7 +589,7 @@ CASES = {
     "loose on all": ("label errors", "equal"),
     "tight on all": ("label errors", "tight"),
     "missing on unlabelled": ("label errors", "missed"),
-    "harder world, tight": ("tight", ""),
+    "harder world, tight": ("harder", ""),
 }
 
 

@@ -391,7 +391,7 @@ def test_a_training_needs_neither_matplotlib_nor_jupyter(work):
 
 
 def test_new_flags_reach_the_run(work, capsys):
-    arguments = ["--data.options.world", "tight", "--data.options.sizes.unlabelled", "10",
+    arguments = ["--data.options.world", "harder", "--data.options.sizes.unlabelled", "10",
                  "--train.batch-unlabelled", "3", "--train.steps", "2", "--data.at-most", "9"]
     boxes = ["--data.options.labelled-boxes", "none",
              "--data.options.unlabelled-boxes.missed", "0.5"]
@@ -399,7 +399,7 @@ def test_new_flags_reach_the_run(work, capsys):
     assert main(["train", "fixmatch", *SMOKE, *arguments]) == 0
     folder = folder_in(capsys.readouterr().out)
     config = value_in(folder)
-    assert config["data"]["options"]["world"] == "tight"
+    assert config["data"]["options"]["world"] == "harder"
     assert config["data"]["options"]["sizes"]["unlabelled"] == 10
     assert config["data"]["options"]["unlabelled_boxes"]["missed"] == 0.5
     assert config["train"]["batch_unlabelled"] == 3 and config["data"]["labelled"] == 12

@@ -68,9 +68,9 @@ def test_the_profiles_of_the_book_are_there(checkout):
 def test_a_profile_cannot_be_changed_by_a_chapter():
     with pytest.raises(AttributeError):
         load("smoke").seeds = (1,)
-    other = load("smoke").in_world("tight")
+    other = load("smoke").in_world("harder")
     worlds = [one.data.options.world for one in (other, load("smoke"))]
-    assert worlds == ["tight", "hurried"]
+    assert worlds == ["harder", "hurried"]
     assert replace(other, data=load("smoke").data) == load("smoke")
 
 
@@ -102,7 +102,7 @@ def test_a_profile_that_a_dataset_lacks_names_those_it_has():
             load(asked, "imagenet")
     assert all(for_dataset(name) for name in SHIPPED)
     with pytest.raises(ValueError, match="the dataset voc has no option 'world'; it has none"):
-        load("gpu", "voc").in_world("tight")
+        load("gpu", "voc").in_world("harder")
 
 
 def test_a_dataset_without_numbers_of_its_own_runs_with_the_folders(monkeypatch):

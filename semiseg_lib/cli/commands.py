@@ -264,12 +264,14 @@ def study(
     the book with the records that the book shows.
 
     Args:
-        name: tight, hurried (the main story in either world of mini-VOC), schedules (alpha over
-            the training), controls (of the corrected label), "label errors", convolutional
-            (learnt correction), annotation (masks against boxes), unlabelled, context (methods
-            without boxes), methods (those of both, briefly); on photographs: photographs,
-            "voc unlabelled", "camvid unlabelled".
-        seeds: the seeds; none given: the profile's.
+        name: ways (to use boxes, masks and unlabelled images), conditions (of the boxes), curve
+            (of the number of masks), colours (strong views), training (labels on the way), search
+            (for the choices behind these); hurried, harder (the main story in either world of
+            mini-VOC), schedules (alpha over the training), controls (of the corrected label),
+            "label errors", convolutional (learnt correction), annotation (masks against boxes),
+            unlabelled, context (methods without boxes), methods (those of both, briefly); on
+            photographs: photographs, "voc unlabelled", "camvid unlabelled".
+        seeds: the seeds; none given: those of each arm, or else the profile's.
         only: the arms to run; none given: all.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
         root: the folder that holds the dataset; unset: SEMISEG_DATA, else datasets/ in the work

@@ -48,7 +48,7 @@ class Common:
 
     profile: str | None = None
     dataset: str = "minivoc"
-    world: Literal["tight", "hurried"] | None = None
+    world: Literal["harder", "hurried"] | None = None
     labelled: int | None = None
     published: Path | None = None
     steps: int | None = None

@@ -23,7 +23,7 @@ from semiseg_lib.experiments.resolving import resolve
 from semiseg_lib.experiments.trained import Trained
 from semiseg_lib.methods.losses import enlarge
 from semiseg_lib.methods.self_correcting import PrimaryConfig
-from semiseg_lib.methods.self_correcting.method import ConvPrimary, linear_correction, restrict
+from semiseg_lib.methods.self_correcting.method import ConvPrimary, corrected
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.training.run_folder import CONFIG
 
@@ -102,14 +102,22 @@ def evaluate_unlabelled(
         refuse_labels_of_others(store, data, images)
     pairs = zip(data.truth_of(images), logits, strict=True)
     return Evaluation.of(
-        ((truth, _label(one, truth.shape)) for truth, one in pairs), data.classes
+        ((truth, most_likely_classes(one, truth.shape)) for truth, one in pairs), data.classes
     )
+
+
+def most_likely_classes(logits: torch.Tensor, size: Sequence[int]) -> np.ndarray:
+    """Return the most likely class of every pixel (H, W), from stored logits (C, h, w)."""
+    stride = stored_stride(size, logits.shape[-2:])
+    covered = tuple(side * stride for side in logits.shape[-2:])
+    large = enlarge(logits[None].float(), covered)[0, :, : size[0], : size[1]]
+    return large.argmax(dim=0).numpy()
 
 
 def _corrected(
     primary: Trained, logits: torch.Tensor, logits_ancillary: torch.Tensor, allowed: torch.Tensor
 ) -> torch.Tensor:
-    """Correct logits as a finished primary does: by its module or the end of its schedule.
+    """Correct logits as a finished primary does: by its module or with its last alpha.
 
     Args:
         primary: the run.
@@ -119,13 +127,8 @@ def _corrected(
     if isinstance(primary.method, ConvPrimary):
         return primary.method.corrected(logits, logits_ancillary)
     options: PrimaryConfig = primary.run.method
-    mixed = linear_correction(logits, logits_ancillary, options.alpha.end)
-    return restrict(mixed, allowed) if options.constrain else mixed
-
-
-def _label(logits: torch.Tensor, size: Sequence[int]) -> np.ndarray:
-    """Return the most likely class of every pixel (H, W), from stored logits (C, h, w)."""
-    stride = stored_stride(size, logits.shape[-2:])
-    covered = tuple(side * stride for side in logits.shape[-2:])
-    large = enlarge(logits[None].float(), covered)[0, :, : size[0], : size[1]]
-    return large.argmax(dim=0).numpy()
+    return corrected(
+        options, logits, logits_ancillary,
+        options.alpha.at(primary.run.steps / primary.run.train.steps),
+        allowed if options.constrain else None,
+    )

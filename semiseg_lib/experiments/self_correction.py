@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Literal
 
 from semiseg_lib.experiments.values import Logits, MixedLogits, Run
-from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig
+from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig, SupervisedConfig
 from semiseg_lib.recipes import Profile
+from semiseg_lib.training.options import TrainConfig
 
 UNCORRECTED = PrimaryConfig(correction="none")
 """Options of a primary that learns the ancillary's labels as they are, the control."""
@@ -61,6 +62,31 @@ def logits(
         part: the images: ``unlabelled`` or ``labelled``.
     """
     return Logits(ancillary(profile, seed), part, profile.logits_bits)
+
+
+def own_logits(profile: Profile, seed: int) -> Logits:
+    """Return the supervised run's logits of the unlabelled images with boxes, which it ignores.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+    """
+    return Logits(supervised(profile, seed), "unlabelled", profile.logits_bits)
+
+
+def second_opinion(profile: Profile, seed: int, alpha: float = 0.5) -> MixedLogits:
+    """Return the fixed mixture of the ancillary's and the supervised run's logits.
+
+    It is linear correction by a model that does not learn on: a control of the one that does.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        alpha: the weight of the ancillary's logits, >= 0.
+    """
+    return MixedLogits(
+        supervised(profile, seed), logits(profile, seed), alpha, profile.logits_bits
+    )
 
 
 def primary(
@@ -115,6 +141,20 @@ def conv_primary(profile: Profile, seed: int, options: ConvPrimaryConfig) -> Run
     )
 
 
+def equal_steps(
+    profile: Profile, seed: int, options: SupervisedConfig | None = None
+) -> Run:
+    """Return the run on masks alone with the steps and the images per step of a primary.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images, the initial weights and the batches.
+        options: None takes the profile's.
+    """
+    options = options or profile.supervised
+    return Run.of(profile, seed, options, _labelled_only(profile.train_primary))
+
+
 def warm_primary(profile: Profile, seed: int, options: PrimaryConfig | None = None) -> Run:
     """Return a primary that starts, as a convolutional one does, with steps on the masks alone.
 
@@ -151,7 +191,11 @@ def all_masks(profile: Profile, seed: int) -> Run:
         profile: the numbers.
         seed: draws the labelled images, the initial weights and the batches.
     """
-    train = profile.train_primary
-    images = train.batch_labelled + train.batch_unlabelled
-    train = replace(train, batch_labelled=images, batch_unlabelled=0)
+    train = _labelled_only(profile.train_primary)
     return Run.of(profile, seed, profile.supervised, train, masks="all")
+
+
+def _labelled_only(train: TrainConfig) -> TrainConfig:
+    """Return the options of a training with as many images per step, all of them labelled."""
+    images = train.batch_labelled + train.batch_unlabelled
+    return replace(train, batch_labelled=images, batch_unlabelled=0)

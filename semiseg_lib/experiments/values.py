@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from semiseg_lib import methods
 from semiseg_lib.batches.options import DataConfig, ViewConfig
-from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.core.fingerprint import Configuration, Schema
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.pseudo_label import Selection
@@ -46,10 +46,15 @@ class Run(_Value):
         start: the runs whose last weights initialize this one, one per network; () for fresh
             weights.
         validation: the protocol of validation; None if ``train.validate_every`` is 0.
+        stop: the steps after which it ends, a look at a training on its way: all schedules are
+            still those of ``train.steps``. None for all steps.
 
     Raises:
-        ValueError: validation is set without ``train.validate_every``, or missing with it.
+        ValueError: validation is set without ``train.validate_every``, or missing with it; or
+            ``stop`` is not among the logged steps.
     """
+
+    SCHEMA = Schema(before={"stop": None})
 
     method: MethodConfig
     train: TrainConfig
@@ -63,6 +68,7 @@ class Run(_Value):
     unlabelled_logits: Logits | MixedLogits | None = None
     start: tuple[Run, ...] = ()
     validation: Protocol | None = None
+    stop: int | None = None
 
     def __post_init__(self) -> None:
         if (self.validation is not None) != (self.train.validate_every > 0):
@@ -70,6 +76,12 @@ class Run(_Value):
                 "a run needs a protocol for its validation exactly if train.validate_every is "
                 f"set; train.validate_every is {self.train.validate_every}, validation is "
                 f"{self.validation}."
+            )
+        logged = range(self.train.log_every, self.train.steps + 1, self.train.log_every)
+        if self.stop is not None and self.stop not in logged:
+            raise ValueError(
+                f"stop of a run is {self.stop}; it must be a multiple of train.log_every, "
+                f"{self.train.log_every}, and at most train.steps, {self.train.steps}."
             )
         for part in ("labelled", "unlabelled"):
             logits = getattr(self, f"{part}_logits")
@@ -94,6 +106,11 @@ class Run(_Value):
             method, train, profile.model, profile.augment, profile.data, seed,
             validation=profile.protocol if train.validate_every else None, **inputs,
         )
+
+    @property
+    def steps(self) -> int:
+        """Return the number of optimizer steps."""
+        return self.stop or self.train.steps
 
     @property
     def weights(self) -> Literal["last", "best"]:
@@ -123,10 +140,10 @@ class Logits(_Value):
 
 @dataclass(frozen=True)
 class MixedLogits(_Value):
-    """Stored linear correction of a finished primary's logits by the ancillary's.
+    """Stored linear correction of a finished run's logits by the ancillary's.
 
     Attributes:
-        primary: the finished primary.
+        primary: the finished run, which reads no boxes: a primary, or one on masks alone.
         ancillary: the stored logits that it is mixed with; they set the images.
         alpha: the weight of the ancillary's logits, >= 0.
         bits: bits per stored logit.

@@ -1,4 +1,4 @@
-"""Losses that several methods share, and the resolutions and pixels that they are taken at."""
+"""Losses that several methods share, their resolutions and pixels, and what boxes allow there."""
 
 from __future__ import annotations
 
@@ -22,6 +22,23 @@ def enlarge(logits: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
     return nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def restrict(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Give probability 0 to the classes that an incomplete label does not allow.
+
+    Args:
+        logits: (B, C, h, w).
+        allowed: bool (B, C, H, W), the allowed classes of each pixel of the image. A position of
+            the logits allows what any of its pixels allows; one that allows nothing stays as it is.
+
+    Returns:
+        Logits (B, C, h, w), the lowest finite number for what is not allowed: unlike minus
+        infinity it can be interpolated.
+    """
+    possible = nn.functional.adaptive_max_pool2d(allowed.float(), logits.shape[-2:]) > 0
+    possible |= ~possible.any(dim=1, keepdim=True)
+    return logits.masked_fill(~possible, torch.finfo(logits.dtype).min)
 
 
 def most_likely(scores: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class Profile(Configuration):
         """Return the same profile on the images of another mini-VOC world.
 
         Args:
-            world: ``tight`` or ``hurried``.
+            world: ``harder`` or ``hurried``.
 
         Raises:
             ValueError: its dataset has no worlds.

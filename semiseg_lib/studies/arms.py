@@ -27,6 +27,7 @@ class Arm:
         dataset: the dataset whose profile it runs with.
         labelled: the number of images with masks; None for the profile's.
         data_options: options of the dataset that replace the profile's.
+        seeds: the seeds of its records in the profile that the book prints; () for the profile's.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Arm:
     dataset: str = "minivoc"
     labelled: int | None = None
     data_options: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
 
     def profile(self, profile: Profile) -> Profile:
         """Return the profile on this arm's images and boxes.
@@ -44,6 +46,14 @@ class Arm:
         """
         data = profile.data.with_options(**self.data_options)
         return replace(profile, data=replace(data, labelled=self.labelled or data.labelled))
+
+    def seeds_in(self, profile: Profile) -> tuple[int, ...]:
+        """Return the seeds of the arm's records in a profile.
+
+        Args:
+            profile: the study's profile.
+        """
+        return self.seeds if self.seeds and profile.asserts_claims else profile.seeds
 
     def value(self, profile: Profile, seed: int) -> Run | Rounds:
         """Return what is trained, as a value.

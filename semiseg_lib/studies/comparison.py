@@ -349,9 +349,9 @@ def training_steps(arm: Arm, profile: Profile) -> str:
     steps: list[int] = []
     for run in arm.runs(profile):
         if getattr(run.method, "stage", "") == "fine-tune":
-            steps[-1] += run.train.steps
+            steps[-1] += run.steps
         else:
-            steps.append(run.train.steps)
+            steps.append(run.steps)
     return " + ".join(map(str, steps))
 
 

@@ -97,7 +97,7 @@ def run(
     Args:
         name: the study.
         profile: the profile to run with.
-        seeds: the seeds; None for the profile's.
+        seeds: the seeds; None for those of each arm.
         machine: the machine to compute on.
         only: names of arms; () for all.
         anew: measure stored rows again.
@@ -114,9 +114,11 @@ def run(
     machine = Machine.of(machine)
     done = {(row["arm"], row["seed"]): row for row in _current(_stored(path), name, profile)}
     here = data_here(arms, profile, machine) if done else {}
-    for seed in seeds or profile.seeds:
-        for arm_name, arm in arms.items():
-            if only and arm_name not in only:
+    wanted = {name: arm for name, arm in arms.items() if not only or name in only}
+    of_arms = {name: seeds or arm.seeds_in(profile) for name, arm in wanted.items()}
+    for seed in sorted({seed for some in of_arms.values() for seed in some}):
+        for arm_name, arm in wanted.items():
+            if seed not in of_arms[arm_name]:
                 continue
             row = done.get((arm_name, seed))
             if row and not anew and is_of_these_images(row, arm, profile, machine, here):

@@ -11,10 +11,9 @@ from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.fingerprint import Configuration
 from semiseg_lib.core.paths import shown
-from semiseg_lib.evaluation.metrics import Evaluation
+from semiseg_lib.evaluation.metrics import Evaluation, evaluate
 from semiseg_lib.experiments import (
     Inputs,
-    MixedLogits,
     Run,
     Trained,
     corrected_logits,
@@ -30,8 +29,11 @@ from semiseg_lib.experiments.values import Logits
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.recipes import Profile
 from semiseg_lib.recipes.profile import RoundsConfig
+from semiseg_lib.studies.label_scores import label_scores
 from semiseg_lib.training.run_folder import RunFolder
 
+MOST_TO_CHOOSE_WITH = 48
+"""The largest number of validation masks that a choice is made on."""
 Scores = dict[str, Any]
 """Measured values by name, and in ``made with`` the states of machine and code behind them."""
 
@@ -90,23 +92,51 @@ def scored(value: Run, profile: Profile, machine: Machine) -> Scores:
 def with_labels(value: Run, profile: Profile, machine: Machine) -> Scores:
     """Return :func:`scored` and the score of the labels of the unlabelled images with boxes.
 
-    For a primary these are the corrected labels, for an ancillary its own, and for a run that
-    learnt from mixed logits, these.
+    For a primary these are the labels that it learnt from, corrected as at the end of its training;
+    for any other run its predictions.
 
     Args:
         value, profile, machine: as for :func:`scored`.
     """
     trained = resolve(value, machine)
-    given = value.unlabelled_logits
-    if isinstance(given, MixedLogits):
-        labels = resolve(given, machine)
-    elif given is not None:
+    if value.unlabelled_logits is not None:
         labels = corrected_logits(trained)
     else:
         labels = resolve(Logits(value, "unlabelled", profile.logits_bits), machine)
     data = trained.data
     score = percent(evaluate_unlabelled(data, labels, data.boxed))
     return {**_scored(trained, profile), "labels": score}
+
+
+def with_sources(value: Run, profile: Profile, machine: Machine) -> Scores:
+    """Return :func:`with_labels` and, under ``sources``, the scores of every source of labels.
+
+    Args:
+        value, profile, machine: as for :func:`scored`.
+    """
+    sources = label_scores(resolve(value, machine))
+    return {**with_labels(value, profile, machine), "sources": sources}
+
+
+def on_few_masks(value: Run, profile: Profile, machine: Machine) -> Scores:
+    """Return the mIoU on as many validation masks as the run had labelled images, at most 48.
+
+    This is what a choice may be made on: whoever has few masks to train with has no more to
+    choose with. The masks are the first ones of the validation list.
+
+    Args:
+        value, profile, machine: as for :func:`scored`.
+    """
+    trained = resolve(value, machine)
+    images = few_of_val(trained.data)
+    score = evaluate(trained.method, images, trained.data.classes, profile.protocol)
+    return {"val": percent(score), **cost(trained), "made with": made_with([value], machine)}
+
+
+def few_of_val(data: Data) -> ImageSet:
+    """Return the first validation images, as many as have masks in training, at most 48."""
+    images = data.val.without_boxes()
+    return images.take(range(min(len(data.labelled), len(images), MOST_TO_CHOOSE_WITH)))
 
 
 def rounds(value: Rounds, profile: Profile, machine: Machine) -> Scores:
@@ -142,7 +172,7 @@ def cost(*runs: Trained) -> Scores:
         runs: finished ones, whose times are added.
     """
     seconds = sum(one.record["seconds"] for one in runs)
-    images = sum(one.run.train.steps * one.run.train.images for one in runs)
+    images = sum(one.run.steps * one.run.train.images for one in runs)
     return {
         "minutes": seconds / 60, "images a second": images / seconds,
         "memory GB": max(one.record["memory_gb"] for one in runs),
@@ -185,6 +215,7 @@ def scores_fairly(data: Data, split: str) -> bool:
 IMAGES: Mapping[str, Callable[[Data], ImageSet]] = {
     "test": lambda data: data.test.without_boxes(),
     "val": lambda data: data.val.without_boxes(),
+    "few of val": lambda data: few_of_val(data),
     "boxes of unlabelled": lambda data: data.boxed,
     "hidden masks": lambda data: data.unlabelled_truth.images,
     "hidden masks of boxed": lambda data: data.truth_of(data.boxed).images,
@@ -210,6 +241,11 @@ READS: Mapping[Callable[..., Scores], Reads] = {
     with_labels: Reads(
         ("test", "boxes of unlabelled", "hidden masks of boxed"), ("logits_bits",)
     ),
+    with_sources: Reads(
+        ("test", "boxes of unlabelled", "hidden masks of boxed"), ("logits_bits",)
+    ),
+    # Test images are not scored; their digest says which rows belong together.
+    on_few_masks: Reads(("test", "few of val")),
     rounds: Reads(("test", "val", "hidden masks")),
 }
 """The inputs of each score. A score of your own needs an entry."""

@@ -174,7 +174,7 @@ def violations(part, truth: np.ndarray) -> np.ndarray:
     return known & ~np.take_along_axis(part.allowed.numpy(), chosen, axis=1)[:, 0]
 
 
-@pytest.mark.parametrize("world", ["tight", "hurried"])
+@pytest.mark.parametrize("world", ["harder", "hurried"])
 def test_tight_boxes_allow_the_truth_and_loose_ones_more(world):
     tight, truth = drawn(world, BoxStyle())
     loose, same = drawn(world, BoxStyle(loose=(0.2, 0.5)))

@@ -345,11 +345,11 @@ def test_a_missing_dataset_says_how_to_get_it(config, monkeypatch, tmp_path):
 
 
 def test_options_belong_to_their_dataset():
-    assert DataConfig("minivoc").with_options(world="tight").options.world == "tight"
+    assert DataConfig("minivoc").with_options(world="harder").options.world == "harder"
     with pytest.raises(ValueError, match=r"minivoc has no option 'recipe'; it has .*world"):
         DataConfig("minivoc").with_options(recipe="exact")
     with pytest.raises(ValueError, match="voc has no option 'world'; it has none"):
-        VOC.with_options(world="tight")
+        VOC.with_options(world="harder")
     with pytest.raises(ValueError, match="the options of voc must be a DatasetOptions"):
         DataConfig("voc", options=SMALL)
     with pytest.raises(ValueError, match="unknown dataset 'mini'"):

@@ -43,7 +43,7 @@ MINIVOC = find("minivoc")
 
 PINNED_COUNT = 12
 PINNED = {
-    "tight": "8d9707e25d5deee2f6d0548870e8e93e956c744e98ab58adf8d7e4eb6a05c5eb",
+    "harder": "8d9707e25d5deee2f6d0548870e8e93e956c744e98ab58adf8d7e4eb6a05c5eb",
     "hurried": "e4b37edf438dca985f40327e58ea73a5eb00fe30a6ec60be26d975bf554da8ee",
 }
 SMALL = Sizes(labelled=4, unlabelled=5, val=3, test=2)
@@ -69,7 +69,7 @@ def test_soft_noise_is_exact_in_any_order_of_summation():
 
 
 def test_images_may_be_drawn_in_any_order_and_from_several_threads():
-    world = WORLDS["tight"]
+    world = WORLDS["harder"]
     with ThreadPoolExecutor(2) as pool:
         backwards = list(pool.map(lambda i: draw_scene(world, "test", i), reversed(range(12))))
     for index, scene in enumerate(reversed(backwards)):
@@ -77,9 +77,9 @@ def test_images_may_be_drawn_in_any_order_and_from_several_threads():
 
 
 def test_worlds_are_as_the_book_describes_them():
-    assert WORLDS["tight"].classes == CLASSES == tuple(sorted(DRAW_CLASS))
+    assert WORLDS["harder"].classes == CLASSES == tuple(sorted(DRAW_CLASS))
     assert WORLDS["hurried"].classes == ("balloon", "car", "fish", "tree")
-    assert WORLDS["tight"].unlabelled_boxes == BoxStyle()
+    assert WORLDS["harder"].unlabelled_boxes == BoxStyle()
     assert WORLDS["hurried"].unlabelled_boxes.loose == (0.15, 0.45)
     for world in WORLDS.values():
         assert {world.box_style(split) for split in ("labelled", "val", "test")} == {BoxStyle()}
@@ -99,7 +99,7 @@ def test_scenes_do_not_depend_on_box_styles(world_name):
 
 def test_splits_share_no_image():
     drawn = {
-        draw_scene(WORLDS["tight"], split, index).image.tobytes()
+        draw_scene(WORLDS["harder"], split, index).image.tobytes()
         for split, index in product(SPLITS, range(25))
     }
     assert len(drawn) == 25 * len(SPLITS)
@@ -130,7 +130,7 @@ def test_tight_boxes_agree_with_the_silhouettes(world_name):
 
 
 def test_every_boundary_of_an_object_is_void():
-    for scene in scenes("tight", 40):
+    for scene in scenes("harder", 40):
         mask = scene.mask.astype(int)
         for one, two in ((mask[:, 1:], mask[:, :-1]), (mask[1:], mask[:-1])):
             assert not ((one != two) & (one != VOID) & (two != VOID)).any()
@@ -161,7 +161,7 @@ def test_wild_boxes_are_never_empty():
 
 def test_the_share_of_missed_boxes_is_as_asked():
     chance, generator = 0.3, np.random.default_rng(5)
-    images = scenes("tight", 60)
+    images = scenes("harder", 60)
     asked = kept = 0
     for _ in range(10):
         for scene in images:
@@ -268,8 +268,8 @@ def test_options_decide_the_world_and_the_counts():
     assert options.counts() == {"candidates": 4, "unlabelled": 5, "val": 3, "test": 2}
     assert options.generated_world() == WORLDS["hurried"] and options.world == "hurried"
     shaky = BoxStyle(jitter=0.1)
-    changed = MiniVOCOptions("tight", labelled_boxes=shaky).generated_world()
-    assert changed == replace(WORLDS["tight"], labelled_boxes=shaky)
+    changed = MiniVOCOptions("harder", labelled_boxes=shaky).generated_world()
+    assert changed == replace(WORLDS["harder"], labelled_boxes=shaky)
 
 
 def test_a_folder_drawn_in_an_older_layout_is_not_taken_for_a_new_one(tmp_path, monkeypatch):
@@ -299,7 +299,7 @@ def test_annotations_are_voc_xml(tmp_path):
 
 
 def test_an_interrupted_preparation_leaves_nothing_and_is_redone(tmp_path, monkeypatch):
-    world, draw = WORLDS["tight"], writer.draw_scene
+    world, draw = WORLDS["harder"], writer.draw_scene
     calls = iter(range(100))
 
     def draw_until_the_power_fails(*arguments):
@@ -317,7 +317,7 @@ def test_an_interrupted_preparation_leaves_nothing_and_is_redone(tmp_path, monke
 
 
 def test_a_finished_folder_is_used_again_and_others_get_their_own(tmp_path, monkeypatch):
-    world = WORLDS["tight"]
+    world = WORLDS["harder"]
     folder = prepare(world, SMALL, root=tmp_path, progress=False)
     shaky = replace(world, unlabelled_boxes=BoxStyle(jitter=0.1))
     assert prepare(shaky, SMALL, root=tmp_path, progress=False) != folder
@@ -345,10 +345,10 @@ def test_all_classes_occur_about_equally_often(world_name):
     [
         (lambda: BoxStyle(loose=(0.4, 0.1)), "low <= high"),
         (lambda: BoxStyle(missed=1.5), r"in \[0, 1\]"),
-        (lambda: replace(WORLDS["tight"], classes=("tree", "boat")), "alphabetical"),
-        (lambda: replace(WORLDS["tight"], classes=("unicorn",)), "may hold"),
-        (lambda: draw_scene(WORLDS["tight"], "training", 0), "unknown split"),
-        (lambda: draw_scene(WORLDS["tight"], "val", -1), "non-negative"),
+        (lambda: replace(WORLDS["harder"], classes=("tree", "boat")), "alphabetical"),
+        (lambda: replace(WORLDS["harder"], classes=("unicorn",)), "may hold"),
+        (lambda: draw_scene(WORLDS["harder"], "training", 0), "unknown split"),
+        (lambda: draw_scene(WORLDS["harder"], "val", -1), "non-negative"),
     ],
 )
 def test_mistakes_are_named(mistake, message):

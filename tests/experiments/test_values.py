@@ -104,14 +104,15 @@ def leaves(value, path: tuple[str, ...] = ()):
 
 
 OTHERS = {
-    "correction": "none", "world": "tight", "optimizer": "sgd", "schedule": "poly",
+    "correction": "none", "world": "harder", "optimizer": "sgd", "schedule": "poly",
     "precision": "bf16", "lr_end": 1e-3, "unboxed": "empty", "crop": 32, "scale": (0.5, 1.0),
     "border": "padding", "flip": 0.25, "keep": ("disc",), "shape": "cosine", "norm": "group",
     "rates": (6, 12), "labelled_boxes": BoxStyle(missed=0.1),
     "unlabelled_boxes": BoxStyle(missed=0.1), "masks": "all", "part": "labelled", "bits": 8,
     "start": (story.supervised(SMOKE, 7),), "labelled_logits": story.logits(SMOKE, 7, "labelled"),
     "architecture": "deeplab", "output_stride": 8, "boxes": "heat map",
-    "unlabelled_logits": story.logits(SMOKE, 7),
+    "unlabelled_logits": story.logits(SMOKE, 7), "strong": StrongConfig(),
+    "strong_labelled": StrongConfig(),
 }
 
 
@@ -130,6 +131,8 @@ def changed(value, path: tuple[str, ...]):
         return replace(value, dataset="voc", options=None)
     if name == "name":
         return replace(value, name="another")
+    if name == "stop":
+        return replace(value, stop=value.train.log_every)
     if name in OTHERS and (name != "start" or isinstance(old, tuple)):
         return replace(value, **{name: OTHERS[name]})
     if isinstance(old, bool):

@@ -98,7 +98,7 @@ class World:
     parent: int = 0
     start: int = 0
     teacher: int = 0
-    minivoc: str = "tight"
+    minivoc: str = "harder"
 
     @property
     def machine(self) -> Machine:

@@ -19,7 +19,6 @@ from semiseg_lib.methods.losses import (
     enlarge,
     soft_cross_entropy,
 )
-from semiseg_lib.methods.self_correcting.method import restrict
 
 
 def test_cross_entropy_is_pytorchs_mean_over_the_labelled_pixels():

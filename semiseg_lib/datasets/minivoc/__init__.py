@@ -57,7 +57,7 @@ class MiniVOCOptions(DatasetOptions):
         labelled_boxes, unlabelled_boxes: box styles; None for those of the world.
     """
 
-    world: Literal["tight", "hurried"] = "hurried"
+    world: Literal["harder", "hurried"] = "hurried"
     sizes: Sizes = Sizes()
     labelled_boxes: BoxStyle | None = None
     unlabelled_boxes: BoxStyle | None = None

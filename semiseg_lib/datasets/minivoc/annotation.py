@@ -35,7 +35,7 @@ def annotate(scene: Scene, style: BoxStyle, rng: np.random.Generator, side: int)
         outwards, shake = rng.random(4), rng.standard_normal(4)
         if skipped:
             continue
-        if style.loose == (0.0, 0.0) and style.jitter == 0.0:
+        if style == BoxStyle(missed=style.missed):
             boxes.append((class_id, tight))
         else:
             boxes.append((class_id, _redraw(tight, style, outwards, shake, side)))
@@ -46,7 +46,11 @@ def _redraw(
     tight: tuple[float, float, float, float], style: BoxStyle, outwards: np.ndarray,
     shake: np.ndarray, side: int,
 ) -> tuple[float, float, float, float]:
-    """Return a loosened and jittered copy of a tight box."""
+    """Return a loosened, jittered and shifted copy of a tight box.
+
+    A shift takes the random numbers of the jitter of the first two sides, so that the number of
+    draws stays: a style with both moves these sides in the direction of the shift.
+    """
     x0, y0, x1, y1 = tight
     low, high = style.loose
     moved = []
@@ -55,6 +59,7 @@ def _redraw(
     ):
         share = low + (high - low) * float(outwards[position])
         offset = direction * share + style.jitter * float(shake[position])
+        offset += style.shifted * float(shake[position % 2])
         moved.append(round((corner + length * offset) * STEP) / STEP)
     left, right = _interval(moved[0], moved[2], side)
     top, bottom = _interval(moved[1], moved[3], side)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.core.fingerprint import Configuration, Schema
 
 DRAWING_VERSION = 1  # increase it whenever a change to the drawing changes a pixel
 CLASSES = ("balloon", "boat", "car", "fish", "house", "tree")  # what can be drawn
@@ -18,12 +18,16 @@ class BoxStyle(Configuration):
     ``loose``: each side is moved outwards by U(low, high) of the box's width or height.
     ``jitter``: standard deviation of an extra Gaussian shift of each side, as a fraction of the
     box's width or height.
+    ``shifted``: standard deviation of a Gaussian shift of the whole box, in the same units.
     ``missed``: probability that an object gets no box.
     """
+
+    SCHEMA = Schema(before={"shifted": 0.0})
 
     loose: tuple[float, float] = (0.0, 0.0)
     jitter: float = 0.0
     missed: float = 0.0
+    shifted: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.loose
@@ -31,6 +35,8 @@ class BoxStyle(Configuration):
             raise ValueError(f"BoxStyle.loose needs 0 <= low <= high, got {self.loose}")
         if self.jitter < 0.0:
             raise ValueError(f"BoxStyle.jitter must be >= 0, got {self.jitter}")
+        if self.shifted < 0.0:
+            raise ValueError(f"BoxStyle.shifted must be >= 0, got {self.shifted}")
         if not 0.0 <= self.missed <= 1.0:
             raise ValueError(f"BoxStyle.missed must be in [0, 1], got {self.missed}")
 
@@ -105,8 +111,8 @@ class Sizes(Configuration):
 
 
 WORLDS: dict[str, World] = {
-    "tight": World(
-        name="tight",
+    "harder": World(
+        name="harder",
         classes=CLASSES,
         objects=(1, 4),
         distractors=(1, 3),
@@ -132,4 +138,4 @@ WORLDS: dict[str, World] = {
         seed=20200,
     ),
 }
-"""The two worlds, with ``tight`` boxes and with those of ``hurried`` annotators."""
+"""The two worlds: ``harder`` images with tight boxes, and easier ones of ``hurried`` annotators."""

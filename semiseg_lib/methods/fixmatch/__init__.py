@@ -12,7 +12,7 @@ from math import inf
 from typing import Literal
 
 from semiseg_lib.batches.options import CutMixConfig, StrongConfig
-from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.core.fingerprint import Configuration, Schema
 from semiseg_lib.methods.options import HardPixels
 from semiseg_lib.methods.registry import Declared
 
@@ -37,7 +37,11 @@ class FixMatchConfig(Configuration):
         ema_decay: decay of the moving average that teaches and is deployed; with 0 the student
             teaches itself.
         hard: the labelled loss is the mean over hard pixels only; None for all of them.
+        constrain: the teacher's labels keep to the boxes of the unlabelled images: no class outside
+            its own boxes. An image without boxes allows all.
     """
+
+    SCHEMA = Schema(before={"constrain": False})
 
     name: Literal["fixmatch"] = "fixmatch"
     weight: float = 1.0
@@ -48,6 +52,7 @@ class FixMatchConfig(Configuration):
     feature_dropout: float = 0.0
     ema_decay: float = 0.99
     hard: HardPixels | None = None
+    constrain: bool = False
 
     def __post_init__(self) -> None:
         self.check_ranges("fixmatch", weight=(0, inf), threshold=(0, 1))

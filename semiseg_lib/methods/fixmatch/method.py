@@ -43,14 +43,20 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semiseg_lib.batches.cutmix import draw_mix
 from semiseg_lib.batches.part import Part
 from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.base import SemiSupervised
-from semiseg_lib.methods.losses import confident_cross_entropy, shown_pixels
+from semiseg_lib.methods.fixmatch import FixMatchConfig
+from semiseg_lib.methods.losses import (
+    confident_cross_entropy,
+    enlarge,
+    restrict,
+    shown_pixels,
+)
 
 
 def sure_labels(probabilities: Tensor, threshold: float) -> Tensor:
@@ -76,10 +82,14 @@ class FixMatch(SemiSupervised):
 
     uses_all_weights = True
 
+    def __init__(self, config: FixMatchConfig, network: nn.Module, start: float = 0.0) -> None:
+        super().__init__(config, network, start)
+        self.reads = frozenset({"allowed"} if config.constrain and config.weight else ())
+
     def unlabelled_loss(
         self, labelled: Part, unlabelled: Part, progress: float, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        labels = self.teach(unlabelled.images)
+        labels = self.teach(unlabelled.images, unlabelled.allowed)
         views = [self.strong_part(unlabelled, labels, rng) for _ in range(self.config.views)]
         logits, *of_views = self.logits_together(
             labelled.images, *(view.images for view in views)
@@ -95,14 +105,18 @@ class FixMatch(SemiSupervised):
         return logits, loss  # both terms of (E7), L_u without w
 
     @torch.no_grad()
-    def teach(self, images: Tensor) -> Tensor:
+    def teach(self, images: Tensor, allowed: Tensor | None = None) -> Tensor:
         """Return the teacher's labels (E1), int64 (B, H, W), void where it is not sure.
 
         Args:
             images: weak views (B, 3, H, W) in [0, 1].
+            allowed: bool (B, C, H, W), the classes that boxes allow in each pixel; None allows all.
         """
         # The average teaches, as in UniMatch's second version; in its first one the student does.
-        return sure_labels(self.probabilities(images), self.config.threshold)  # q of (E1)
+        logits = enlarge(self.average(images).float(), images.shape[-2:])
+        if allowed is not None:
+            logits = restrict(logits, allowed)
+        return sure_labels(logits.softmax(dim=1), self.config.threshold)  # q of (E1)
 
     def strong_part(self, unlabelled: Part, labels: Tensor, rng: np.random.Generator) -> Part:
         """Return a strong view of every image, mixed, with its labels as masks, (E2).

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
-from semiseg_lib.core.fingerprint import Configuration
+from semiseg_lib.batches.options import StrongConfig
+from semiseg_lib.core.fingerprint import Configuration, Schema
 from semiseg_lib.methods.registry import Declared
 
 
@@ -82,17 +84,40 @@ class PrimaryConfig(Configuration):
     """Options of the primary model.
 
     Attributes:
-        correction: ``none`` learns the ancillary's labels as they are; ``linear`` corrects them.
-        alpha: the schedule of the linear correction.
+        correction: ``none`` learns the ancillary's labels as they are; ``linear`` corrects them by
+            a weighted mean of both models' logits; ``bootstrap`` by the same mean of their
+            probabilities, which is soft bootstrapping (Reed et al. 2015) with two models.
+        alpha: the schedule of the correction.
         ema_decay: decay of the moving average that is deployed.
         constrain: the labels keep to what the boxes allow: no class outside its own boxes.
+        temperature: divides the ancillary's logits; above 1 its labels are less sure. A control:
+            is it correction that helps, or doubt?
+        smoothing: share of each label that is spread evenly over all classes, in [0, 1]. Another
+            control of this kind. It comes last, so it undoes ``constrain`` in part.
+        strong: learn the labels on a strong view of the unlabelled images; None for weak views.
+            The label is that of the weak view.
+        strong_labelled: learn the masks on a strong view, too, with the colours of this option;
+            None for weak views.
     """
 
+    SCHEMA = Schema(before={
+        "temperature": 1.0, "smoothing": 0.0, "strong": None, "strong_labelled": None,
+    })
+
     name: Literal["primary"] = "primary"
-    correction: Literal["none", "linear"] = "linear"
+    correction: Literal["none", "linear", "bootstrap"] = "linear"
     alpha: AlphaSchedule = AlphaSchedule()
     ema_decay: float = 0.99
     constrain: bool = False
+    temperature: float = 1.0
+    smoothing: float = 0.0
+    strong: StrongConfig | None = None
+    strong_labelled: StrongConfig | None = None
+
+    def __post_init__(self) -> None:
+        self.check_ranges("primary", smoothing=(0, 1))
+        if not 0 < self.temperature < inf:
+            raise ValueError(f"primary.temperature is {self.temperature}; it must be above 0.")
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,17 @@ The primary, with (E3), and with (E5) in two stages, start and full:
     (E8)  L = CE_F(y, p) + CE_F(y, q)
     (E9)  L = CE_F(y, p) + CE_W(sg[q], p) + CE_F(y, q)
 
-Equations and end points of alpha are the authors' slides'; the shape of its way is ours. So is the
-option to give probability 0 in q to classes that the boxes do not allow.
+The controls of the linear correction: the mean of probabilities in place of logits, which minimises
+KL(p || q) + alpha KL(p_anc || q); an ancillary that is less sure; a smoothed label
+
+    (E10)  q = (p + alpha p_anc) / (1 + alpha)
+    (E11)  p_anc = softmax(l_anc / T)
+    (E12)  q <- (1 - s) q + s / C
+
+Equations (E1) to (E9) and end points of alpha are the authors' slides'; the shape of its way is
+ours. So is the option to give probability 0 in q to classes that the boxes do not allow, and that
+to learn p of a strong view S(x), with the label q of the weak view. (E10) has one model in Reed et
+al. (2015): p_anc is the given label there.
 
 ================  ============  ====================================================================
 symbol            shape         meaning
@@ -39,26 +48,34 @@ alpha             number        how much the ancillary is trusted
 alpha_0, alpha_1  number        its values at first and in the end: 30 and 0.5
 t, r              number        share of the training that is done; share after which alpha is
                                 alpha_1
+T                 number        temperature of the ancillary
+s                 number        share of a label that is spread evenly
+C                 number        classes, background included
+S                 view          strong view: gives each image colours of its own
 sg                operator      takes no gradient
 F                 pixels        of the images with masks and boxes, without void
 W                 pixels        of the images with boxes only, without padding
 CE                number        cross-entropy, mean over the pixels of F or W
 L_anc, L          number        the loss of the ancillary, and of the primary
-i, c, s           index         pixel, class, scale
+i, c, s           index         pixel, class; in (E1) scale
 ================  ============  ====================================================================
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.batches.part import Batch, Part, required
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.methods.base import BOTH, LABELLED, AveragedMethod, Method
-from semiseg_lib.methods.losses import cross_entropy, inside_at, soft_cross_entropy
+from semiseg_lib.methods.losses import cross_entropy, inside_at, restrict, soft_cross_entropy
 from semiseg_lib.methods.self_correcting import AncillaryConfig, ConvPrimaryConfig, PrimaryConfig
 
 
@@ -111,6 +128,32 @@ def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) ->
     Raises:
         ValueError: alpha is negative or the shapes differ.
     """
+    check_pair(logits, logits_ancillary, alpha)
+    return (logits + alpha * logits_ancillary) / (1 + alpha)  # (E3), before the softmax
+
+
+def bootstrapped(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tensor:
+    """Return log q of (E10), the arithmetic mean of both labels, (B, C, h, w).
+
+    It is the primary's own label for alpha = 0, the ancillary's for alpha towards infinity, as
+    :func:`linear_correction` is. But where the two are sure of different classes, both stay in it.
+
+    Args:
+        logits: l, the primary's, (B, C, h, w).
+        logits_ancillary: l_anc, of the same shape.
+        alpha: how much the ancillary is trusted, >= 0.
+
+    Raises:
+        ValueError: alpha is negative or the shapes differ.
+    """
+    check_pair(logits, logits_ancillary, alpha)
+    own, given = logits.log_softmax(dim=1), logits_ancillary.log_softmax(dim=1)
+    weights = torch.tensor([1, alpha], dtype=own.dtype, device=own.device).log()
+    return torch.logaddexp(own + weights[0], given + weights[1]) - math.log1p(alpha)  # (E10)
+
+
+def check_pair(logits: Tensor, logits_ancillary: Tensor, alpha: float = 0.0) -> None:
+    """Raise ValueError if the shapes of both models' logits differ or ``alpha`` is negative."""
     if alpha < 0:
         raise ValueError(f"alpha is {alpha}, but a weight cannot be negative.")
     if logits.shape != logits_ancillary.shape:
@@ -118,24 +161,6 @@ def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) ->
             f"logits {tuple(logits.shape)} and ancillary logits {tuple(logits_ancillary.shape)} "
             "differ in shape: were they stored for another model or other classes?"
         )
-    return (logits + alpha * logits_ancillary) / (1 + alpha)  # (E3), before the softmax
-
-
-def restrict(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Give probability 0 to the classes that an incomplete label does not allow.
-
-    Args:
-        logits: (B, C, h, w).
-        allowed: bool (B, C, H, W), the allowed classes of each pixel of the image. A position of
-            the logits allows what any of its pixels allows; one that allows nothing stays as it is.
-
-    Returns:
-        Logits (B, C, h, w), the lowest finite number for what is not allowed: unlike minus
-        infinity it can be interpolated.
-    """
-    possible = nn.functional.adaptive_max_pool2d(allowed.float(), logits.shape[-2:]) > 0
-    possible |= ~possible.any(dim=1, keepdim=True)
-    return logits.masked_fill(~possible, torch.finfo(logits.dtype).min)
 
 
 class ConvCorrection(nn.Module):
@@ -178,12 +203,7 @@ class ConvCorrection(nn.Module):
         Raises:
             ValueError: the shapes differ.
         """
-        if logits.shape != logits_ancillary.shape:
-            raise ValueError(
-                f"logits {tuple(logits.shape)} and ancillary logits "
-                f"{tuple(logits_ancillary.shape)} differ in shape: were they stored for another "
-                "model or other classes?"
-            )
+        check_pair(logits, logits_ancillary)
         both = torch.cat([logits, logits_ancillary], dim=1)
         return self.head(self.hidden(both).relu())  # (E5), before the softmax
 
@@ -267,10 +287,17 @@ class Primary(AveragedMethod):
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, unlabelled = batch.labelled, required(batch.unlabelled, "unlabelled images")
-        logits_labelled, logits_unlabelled = self.logits_together(
-            labelled.images, unlabelled.images
-        )
-        target = self.target(logits_unlabelled, unlabelled, progress)
+        rng = np.random.default_rng(batch.seed)
+        images = strong_or_weak(labelled.images, self.config.strong_labelled, rng)
+        if self.config.strong is None:
+            logits_labelled, logits_unlabelled = self.logits_together(images, unlabelled.images)
+            target = self.target(logits_unlabelled, unlabelled, progress)
+        else:
+            strong = strong_or_weak(unlabelled.images, self.config.strong, rng)
+            logits_labelled, logits_unlabelled, logits_weak = self.logits_together(
+                images, strong, unlabelled.images
+            )
+            target = self.target(logits_weak, unlabelled, progress)
         return {
             "labelled": cross_entropy(logits_labelled, required(labelled.masks, "masks")),
             "unlabelled": soft_cross_entropy(  # (E6), whose gradient is that of KL(q || p)
@@ -287,13 +314,41 @@ class Primary(AveragedMethod):
                 the labels are to keep to it.
             progress: the share of the training that is done.
         """
-        target = required(unlabelled.logits_ancillary, "ancillary logits")
-        if self.config.correction == "linear":
-            alpha = self.config.alpha.at(progress)  # (E4)
-            target = linear_correction(logits.detach(), target, alpha)
-        if self.config.constrain:
-            target = restrict(target, required(unlabelled.allowed, "allowed classes"))
-        return target.softmax(dim=1)
+        given = required(unlabelled.logits_ancillary, "ancillary logits")
+        allowed = required(unlabelled.allowed, "allowed classes") if self.config.constrain else None
+        target = corrected(
+            self.config, logits.detach(), given, self.config.alpha.at(progress), allowed  # (E4)
+        ).softmax(dim=1)
+        smoothing = self.config.smoothing
+        return (1 - smoothing) * target + smoothing / target.shape[1]  # (E12)
+
+
+def corrected(
+    config: PrimaryConfig, logits: Tensor, logits_ancillary: Tensor, alpha: float,
+    allowed: Tensor | None = None,
+) -> Tensor:
+    """Return the logits of q (B, C, h, w) by (E3), (E10) or neither, within what boxes allow.
+
+    Args:
+        config: the correction and the temperature of the ancillary.
+        logits: l, the primary's, (B, C, h, w).
+        logits_ancillary: l_anc, of the same shape.
+        alpha: how much the ancillary is trusted, >= 0.
+        allowed: bool (B, C, H, W), the allowed classes of each pixel; None allows all.
+    """
+    given = logits_ancillary / config.temperature  # (E11)
+    if config.correction == "linear":
+        given = linear_correction(logits, given, alpha)  # (E3)
+    elif config.correction == "bootstrap":
+        given = bootstrapped(logits, given, alpha)  # (E10)
+    return given if allowed is None else restrict(given, allowed)
+
+
+def strong_or_weak(
+    images: Tensor, strong: StrongConfig | None, rng: np.random.Generator
+) -> Tensor:
+    """Return strong views S(x) of images (B, 3, H, W), or with None the images as they are."""
+    return images if strong is None else strong_view(images, strong, rng)
 
 
 class ConvPrimary(AveragedMethod):
