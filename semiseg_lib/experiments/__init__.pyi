@@ -9,6 +9,7 @@ from .machine import Machine as Machine
 from .resolving import resolve as resolve
 from .trained import Trained as Trained
 from .trained import open_run as open_run
+from .values import BoxLabels as BoxLabels
 from .values import Logits as Logits
 from .values import MixedLogits as MixedLogits
 from .values import PseudoLabels as PseudoLabels

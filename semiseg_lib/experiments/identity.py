@@ -22,6 +22,7 @@ from semiseg_lib.core.escaping import listed, visible
 from semiseg_lib.core.fingerprint import digest, dump, plain
 from semiseg_lib.datasets.digest import file_hash
 from semiseg_lib.experiments.values import (
+    BoxLabels,
     Logits,
     MixedLogits,
     PseudoLabels,
@@ -37,10 +38,12 @@ from semiseg_lib.models import ModelConfig
 SCHEMA = 1
 """Version of stored descriptions; increased when their meaning changes, older ones are refused."""
 
-KINDS = {Run: "run", Logits: "logits", MixedLogits: "mixed-logits", PseudoLabels: "pseudo-labels"}
+KINDS = {Run: "run", Logits: "logits", MixedLogits: "mixed-logits", BoxLabels: "box-labels",
+         PseudoLabels: "pseudo-labels"}
 """The stable name of each kind of value."""
 
-FOLDER_OF = {Run: "runs", Logits: "logits", MixedLogits: "logits", PseudoLabels: "pseudo_labels"}
+FOLDER_OF = {Run: "runs", Logits: "logits", MixedLogits: "logits", BoxLabels: "logits",
+             PseudoLabels: "pseudo_labels"}
 """The folder below the work folder that holds each kind of value."""
 
 
@@ -216,7 +219,7 @@ class Inputs:
                 )
 
 
-def labelled_by(labels: Logits | MixedLogits | PseudoLabels, data: Data) -> ImageSet:
+def labelled_by(labels: Logits | MixedLogits | BoxLabels | PseudoLabels, data: Data) -> ImageSet:
     """Return the images of some data that stored labels are of, as they were read for them."""
     if not isinstance(labels, PseudoLabels):
         return boxed_part(data, part_of(labels))
@@ -234,7 +237,7 @@ def run_of(value: Value) -> Run:
     """Return the run whose data a value uses."""
     return {
         Run: lambda: value, Logits: lambda: value.run, MixedLogits: lambda: value.primary,
-        PseudoLabels: lambda: value.teacher,
+        BoxLabels: lambda: value.run, PseudoLabels: lambda: value.teacher,
     }[type(value)]()
 
 

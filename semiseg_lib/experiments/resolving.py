@@ -17,12 +17,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
+from semiseg_lib.batches.box_labels import as_logits, drawn_labels
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.durable import Damaged, locked
@@ -53,7 +54,15 @@ from semiseg_lib.experiments.places import (
 )
 from semiseg_lib.experiments.trained import Trained, code_of, opened, warn_of_other_states
 from semiseg_lib.experiments.training import refuse_contradictions, train
-from semiseg_lib.experiments.values import Logits, MixedLogits, PseudoLabels, Run, V, Value
+from semiseg_lib.experiments.values import (
+    BoxLabels,
+    Logits,
+    MixedLogits,
+    PseudoLabels,
+    Run,
+    V,
+    Value,
+)
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.pseudo_label.method import class_thresholds, select
 from semiseg_lib.methods.self_correcting.method import linear_correction
@@ -76,7 +85,7 @@ Give = Callable[[Sequence[int]], Iterable[Any]]
 def resolve(value: Run, machine: AnyMachine = ..., anew: bool = ...) -> Trained: ...
 @overload
 def resolve(
-    value: Logits | MixedLogits, machine: AnyMachine = ..., anew: bool = ...
+    value: Logits | MixedLogits | BoxLabels, machine: AnyMachine = ..., anew: bool = ...
 ) -> LogitsStore: ...
 @overload
 def resolve(
@@ -267,7 +276,7 @@ class _Resolver:
 
     # ----------------------------------------------------------------------------------- labels
 
-    def _logits(self, value: Logits | MixedLogits, anew: bool) -> LogitsStore:
+    def _logits(self, value: Logits | MixedLogits | BoxLabels, anew: bool) -> LogitsStore:
         identity, images = self._identity(value), labelled_by(value, self.inputs.data(value))
         store = LogitsStore(
             own_place(identity), identity.digest, images.names, value.bits,
@@ -276,6 +285,8 @@ class _Resolver:
         def give(parts: Mapping[str, Any]) -> Give:
             if isinstance(value, Logits):
                 return lambda numbers: logits_of(parts["run"].method, images.take(numbers))
+            if isinstance(value, BoxLabels):
+                return lambda numbers: drawn(value, images, numbers)
             primary, ancillary = parts["primary"], parts["ancillary"]
             return lambda numbers: mixed(primary, ancillary, images, numbers, value.alpha)
 
@@ -420,6 +431,17 @@ def mixed(
     own = logits_of(primary.method, images.take(numbers))
     for number, one in zip(numbers, own, strict=True):
         yield linear_correction(one[None].float(), ancillary[number][None].float(), alpha)[0]
+
+
+def drawn(
+    value: BoxLabels, images: ImageSet, numbers: Sequence[int]
+) -> Iterator[torch.Tensor]:
+    """Yield the logits (C, h, w) of labels that are drawn from boxes, per image."""
+    count = len(images.classes)
+    stride = cast(int, blueprint(value.run, count).network.stride)
+    for number in numbers:
+        labels = drawn_labels(images.sample(number), value.rule)
+        yield as_logits(labels, count, stride, value.sure)
 
 
 def _answer_of_main(question: Callable[[], T]) -> T:

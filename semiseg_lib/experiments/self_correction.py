@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from semiseg_lib.experiments.values import Logits, MixedLogits, Run
+from semiseg_lib.batches.box_labels import Rule
+from semiseg_lib.experiments.values import BoxLabels, Logits, MixedLogits, Run
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig, SupervisedConfig
 from semiseg_lib.recipes import Profile
 from semiseg_lib.training.options import TrainConfig
@@ -74,6 +75,17 @@ def own_logits(profile: Profile, seed: int) -> Logits:
     return Logits(supervised(profile, seed), "unlabelled", profile.logits_bits)
 
 
+def drawn_labels(profile: Profile, seed: int, rule: Rule = "grabcut") -> BoxLabels:
+    """Return labels of the unlabelled images with boxes that are drawn by a rule.
+
+    Args:
+        profile: the numbers.
+        seed: draws the labelled images; the others get labels.
+        rule: how a box becomes a label.
+    """
+    return BoxLabels(supervised(profile, seed), rule, bits=profile.logits_bits)
+
+
 def second_opinion(profile: Profile, seed: int, alpha: float = 0.5) -> MixedLogits:
     """Return the fixed mixture of the ancillary's and the supervised run's logits.
 
@@ -93,7 +105,7 @@ def primary(
     profile: Profile,
     seed: int,
     options: PrimaryConfig | ConvPrimaryConfig | None = None,
-    labels: Logits | MixedLogits | None = None,
+    labels: Logits | MixedLogits | BoxLabels | None = None,
 ) -> Run:
     """Return the run that is deployed: it learns from masks and (corrected) ancillary labels.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from semiseg_lib import methods
+from semiseg_lib.batches.box_labels import Rule
 from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.core.fingerprint import Configuration, Schema
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
@@ -65,7 +66,7 @@ class Run(_Value):
     draw: int = 0
     masks: Literal["labelled", "first half", "all"] | PseudoLabels = "labelled"
     labelled_logits: Logits | None = None
-    unlabelled_logits: Logits | MixedLogits | None = None
+    unlabelled_logits: Logits | MixedLogits | BoxLabels | None = None
     start: tuple[Run, ...] = ()
     validation: Protocol | None = None
     stop: int | None = None
@@ -156,6 +157,35 @@ class MixedLogits(_Value):
 
 
 @dataclass(frozen=True)
+class BoxLabels(_Value):
+    """Stored labels of the unlabelled images with boxes, drawn by a rule that learns nothing.
+
+    Attributes:
+        run: the run whose images they are, and whose network's resolution they have. It is not
+            trained for them.
+        rule: how a box becomes a label; see :mod:`semiseg_lib.batches.box_labels`.
+        sure: the probability of the drawn class, in (0, 1).
+        bits: bits per stored logit.
+
+    Raises:
+        ValueError: ``sure`` is not in (0, 1).
+    """
+
+    run: Run
+    rule: Rule = "grabcut"
+    sure: float = 0.9
+    bits: Literal[8, 16] = 16
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sure < 1:
+            raise ValueError(f"sure is {self.sure}; it must be in (0, 1).")
+
+    def parents(self) -> dict[str, Value]:
+        """Return {}: the labels build on images and boxes alone."""
+        return {}
+
+
+@dataclass(frozen=True)
 class PseudoLabels(_Value):
     """Stored labels of all unlabelled images by a teacher.
 
@@ -172,15 +202,15 @@ class PseudoLabels(_Value):
     protocol: Protocol = WHOLE_IMAGE
 
 
-Value: TypeAlias = Run | Logits | MixedLogits | PseudoLabels
+Value: TypeAlias = Run | Logits | MixedLogits | BoxLabels | PseudoLabels
 """What can be resolved."""
 
 V = TypeVar("V", bound=Value)
 
 
-def part_of(labels: Logits | MixedLogits | PseudoLabels) -> str:
+def part_of(labels: Logits | MixedLogits | BoxLabels | PseudoLabels) -> str:
     """Return which images stored labels are of: ``labelled`` or ``unlabelled`` ones."""
-    if isinstance(labels, PseudoLabels):
+    if isinstance(labels, BoxLabels | PseudoLabels):
         return "unlabelled"
     return labels.part if isinstance(labels, Logits) else labels.ancillary.part
 

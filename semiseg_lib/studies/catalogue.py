@@ -10,6 +10,7 @@ from semiseg_lib import methods, recipes
 from semiseg_lib.batches.options import THREE_BOXES, StrongConfig
 from semiseg_lib.datasets.minivoc import BoxStyle
 from semiseg_lib.experiments import (
+    BoxLabels,
     Logits,
     MixedLogits,
     Run,
@@ -42,7 +43,7 @@ def linear(
 def primary(
     options: PrimaryConfig | ConvPrimaryConfig,
     story: Callable[..., Run] = self_correction.primary,
-    labels: Callable[[Profile, int], Logits | MixedLogits] | None = None,
+    labels: Callable[[Profile, int], Logits | MixedLogits | BoxLabels] | None = None,
 ) -> MakeValue:
     """Return the recipe of a primary with the profile's ``ema_decay``.
 
@@ -227,7 +228,9 @@ def ways() -> dict[str, Arm]:
     longer = semi_supervised.supervised_longer
     bound = self_correction.all_masks
     unimatch = method("fixmatch", **UNIMATCH)
-    unimatch_in_boxes = method("fixmatch", constrain=True, **UNIMATCH)
+    unimatch_in_boxes = method(
+        "fixmatch", constrain=True, threshold=CHOSEN["threshold"], **UNIMATCH
+    )
     central = {
         "supervised": Arm("masks alone", self_correction.supervised, with_sources),
         "equal": Arm("masks alone, steps of a primary", self_correction.equal_steps),
@@ -236,6 +239,9 @@ def ways() -> dict[str, Arm]:
         "ancillary": Arm("ancillary (sees boxes)", self_correction.ancillary, with_sources),
         "none": Arm("boxes as input, uncorrected", primary(UNCORRECTED), with_sources),
         "linear": Arm("boxes as input, linear correction", primary(linear()), with_sources),
+        "chosen alpha": Arm(
+            "boxes as input, α as chosen", primary(linear(CHOSEN["alpha"])), with_labels
+        ),
         "constraint": Arm(
             "boxes as constraint", primary(CONSTRAINED, labels=own), with_labels
         ),
@@ -270,9 +276,19 @@ def ways() -> dict[str, Arm]:
         "mixture in boxes": Arm(
             "fixed mixture within boxes", primary(CONSTRAINED, labels=fixed), with_labels
         ),
+        "grabcut": Arm(
+            "GrabCut labels", primary(UNCORRECTED, labels=self_correction.drawn_labels),
+            with_sources,
+        ),
+        "grabcut linear": Arm(
+            "GrabCut labels, linear correction",
+            primary(linear(), labels=self_correction.drawn_labels),
+            with_labels,
+        ),
         "fixmatch": Arm("FixMatch, no boxes", method("fixmatch")),
         "fixmatch in boxes": Arm(
-            "FixMatch, boxes as constraint", method("fixmatch", constrain=True)
+            "FixMatch, boxes as constraint",
+            method("fixmatch", constrain=True, threshold=CHOSEN["threshold"]),
         ),
     }
     return {
@@ -316,10 +332,14 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = {
 """Options of mini-VOC by the condition: boxes of the labelled, boxes of the unlabelled images."""
 
 
+CHOSEN = {"alpha": 0.25, "temperature": 2.0, "smoothing": 0.1, "bootstrap": 0.5, "threshold": 0.8}
+"""The values with the best mean in the study ``search``."""
+
+
 def search() -> dict[str, Arm]:
     """Return the trials behind every choice that was made for these studies.
 
-    The name of an arm is ``choice, value``; :func:`chosen` reads it. The seeds are never reported.
+    The name of an arm is ``choice, value``. Seeds and validation masks are never reported.
     """
     trials = {
         **{f"alpha, {end:g}": primary(linear(end=end)) for end in (0.1, 0.25, 0.5, 1.0)},
@@ -514,6 +534,30 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
     "controls": {
         "none": Arm("no correction", primary(UNCORRECTED), with_labels),
         "linear": Arm("linear correction", primary(linear()), with_labels),
+        "temperature": Arm(
+            "ancillary with a temperature",
+            primary(replace(UNCORRECTED, temperature=CHOSEN["temperature"])),
+            with_labels,
+            seeds=FIVE,
+        ),
+        "smoothing": Arm(
+            "smoothed labels",
+            primary(replace(UNCORRECTED, smoothing=CHOSEN["smoothing"])),
+            with_labels,
+            seeds=FIVE,
+        ),
+        "bootstrap": Arm(
+            "soft bootstrapping",
+            primary(linear(CHOSEN["bootstrap"], correction="bootstrap")),
+            with_labels,
+            seeds=FIVE,
+        ),
+        "published bootstrap": Arm(
+            "soft bootstrapping, 95 % of the given label",
+            primary(linear(19, until=0, correction="bootstrap")),
+            with_labels,
+            seeds=FIVE,
+        ),
         "ensemble": Arm(
             "retrained on ensemble of none and ancillary",
             primary(UNCORRECTED, self_correction.second_round),

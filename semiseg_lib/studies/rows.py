@@ -71,6 +71,25 @@ class Records:
         rows = sorted((r for r in self.rows if r["arm"] == arm), key=lambda r: r["seed"])
         return [row[score] for row in rows if score in row]
 
+    def by_seed(self, arm: str, *place: str) -> dict[int, float]:
+        """Return one score of an arm in percent, by seed, ascending.
+
+        Args:
+            arm: the arm.
+            place: the keys that lead to the score in a row, such as ``("sources", "own", "mIoU")``;
+                none for the test mIoU.
+
+        Raises:
+            KeyError: a row has no such score.
+        """
+        found = {}
+        for row in sorted((r for r in self.rows if r["arm"] == arm), key=lambda r: r["seed"]):
+            value = row
+            for key in place or ("test",):
+                value = value[key]
+            found[row["seed"]] = value
+        return found
+
     def seeds(self, arm: str) -> list[int]:
         """Return the seeds of an arm, ascending."""
         return sorted(row["seed"] for row in self.rows if row["arm"] == arm)

@@ -11,6 +11,7 @@ import pytest
 from reachable import named_profiles
 
 from semiseg_lib import methods
+from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.core.fingerprint import Configuration, Schema, digest, dump, plain, schema_of
 from semiseg_lib.core.fingerprint import load as read
 from semiseg_lib.datasets.dataset import LISTS

@@ -17,6 +17,7 @@ from semiseg_lib.methods.losses import (
     confident_cross_entropy,
     cross_entropy,
     enlarge,
+    restrict,
     soft_cross_entropy,
 )
 
