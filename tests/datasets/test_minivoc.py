@@ -152,6 +152,21 @@ def test_loose_boxes_contain_the_tight_ones_and_stay_in_the_image():
                 assert outer >= low
 
 
+def test_shifted_boxes_keep_their_size_where_the_image_does_not_cut_them():
+    moved = []
+    for index, scene in enumerate(scenes("hurried", 60)):
+        drawn = annotate(scene, BoxStyle(shifted=0.2), np.random.default_rng(index), side=64)
+        for (_, new), (_, old) in zip(drawn, scene.boxes, strict=True):
+            for low, high in ((0, 2), (1, 3)):
+                length = old[high] - old[low]
+                if new[low] > 0 and new[high] < 64:
+                    assert abs(new[high] - new[low] - length) <= 1 / 8
+                    moved.append((new[low] - old[low]) / length)
+    assert abs(np.mean(moved)) < 0.06 and 0.12 < np.std(moved) < 0.25
+    with pytest.raises(ValueError, match="shifted"):
+        BoxStyle(shifted=-0.1)
+
+
 def test_wild_boxes_are_never_empty():
     style = BoxStyle(loose=(0.0, 0.2), jitter=3.0)
     for index, scene in enumerate(scenes("hurried", 60)):

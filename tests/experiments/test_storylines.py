@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from semiseg_lib.batches.box_labels import as_logits, drawn_labels
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.options import DataConfig
 from semiseg_lib.datasets.labels import VOID, LabelError
@@ -294,6 +295,50 @@ def test_a_warm_primary_goes_on_from_its_start(primary, request):
     begin(value)
     assert same(started[0].method.network, expected.network)
     assert same(started[0].method.average, expected.average)
+
+
+def test_a_run_can_end_on_its_way_with_the_schedules_of_the_whole(primary):
+    halfway = resolve(replace(primary.run, stop=2), "cpu")
+    assert [row["step"] for row in halfway.history] == [
+        row["step"] for row in primary.history if row["step"] <= 2
+    ]
+    ours, theirs = halfway.history[-1], primary.history[len(halfway.history) - 1]
+    assert ours["loss_unlabelled"] == pytest.approx(theirs["loss_unlabelled"], rel=1e-5)
+    assert halfway.folder.path != primary.folder.path and not same(halfway.method, primary.method)
+    with pytest.raises(ValueError, match=r"must be a multiple of train\.log_every"):
+        replace(primary.run, stop=primary.run.train.steps + 1)
+
+
+@pytest.mark.parametrize("rule", ["filled", "grabcut"])
+def test_a_primary_can_learn_labels_that_are_drawn_from_boxes(rule, drawn_work):
+    value = story.drawn_labels(SMOKE, SEED, rule)
+    before = sorted((drawn_work / "runs").iterdir())
+    stored = resolve(value, "cpu")
+    assert sorted((drawn_work / "runs").iterdir()) == before, "nothing is trained for them"
+    trained = resolve(story.primary(SMOKE, SEED, story.UNCORRECTED, value), "cpu")
+    assert list(stored.names) == list(trained.data.boxed.names)
+    for number in (0, 5):
+        expected = drawn_labels(trained.data.boxed.sample(number), rule)
+        pooled = as_logits(expected, len(trained.data.classes), 2, value.sure)
+        torch.testing.assert_close(stored[number].float(), pooled, rtol=1e-2, atol=1e-2)
+    with pytest.raises(ValueError, match=r"sure is 1\.0"):
+        replace(value, sure=1.0)
+
+
+def test_a_second_opinion_mixes_the_ancillary_with_the_run_on_masks_alone(drawn_work):
+    mixed = resolve(story.second_opinion(SMOKE, SEED, 0.5), "cpu").read().float()
+    own, given = (resolve(one, "cpu").read().float()
+                  for one in (story.own_logits(SMOKE, SEED), story.logits(SMOKE, SEED)))
+    torch.testing.assert_close(mixed, linear_correction(own, given, 0.5), rtol=1e-2, atol=1e-2)
+    supervised = resolve(story.supervised(SMOKE, SEED), "cpu")
+    predicted = predict_logits(supervised.method, supervised.data.unlabelled)
+    torch.testing.assert_close(own, predicted, rtol=1e-2, atol=1e-2)
+
+
+def test_masks_alone_with_the_steps_of_a_primary(primary):
+    train, equal = primary.run.train, story.equal_steps(SMOKE, SEED)
+    assert equal.train.steps == train.steps and equal.train.images == train.images
+    assert equal.train.batch_unlabelled == 0 and not equal.start and equal.masks == "labelled"
 
 
 # Photographs, and images without boxes

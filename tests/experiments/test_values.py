@@ -18,6 +18,7 @@ from semiseg_lib.datasets.dataset import LISTS
 from semiseg_lib.datasets.minivoc.worlds import BoxStyle
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.experiments import (
+    BoxLabels,
     Inputs,
     Logits,
     MixedLogits,
@@ -69,6 +70,7 @@ def values_of(profile: Profile) -> dict[str, Value]:
     others = {
         "logits": story.logits(profile, 7, "labelled"),
         "mixed": runs["second round"].unlabelled_logits,
+        "drawn": story.drawn_labels(profile, 7),
         "pseudo-labels": runs["round 1"].start[0].masks,
     }
     return runs | others
@@ -79,7 +81,7 @@ def test_every_value_of_every_profile_survives_json(profile):
     """Written in full, or as what its identity is made of: the same value comes back."""
     values = values_of(profile)
     kinds = {type(one) for one in values.values()}
-    assert kinds == {Run, Logits, MixedLogits, PseudoLabels}
+    assert kinds == {Run, Logits, MixedLogits, BoxLabels, PseudoLabels}
     for name, value in values.items():
         stored = json.loads(json.dumps(dump(value), allow_nan=False))
         again = read(type(value), stored, Path("config.json"))

@@ -78,7 +78,7 @@ def examples() -> dict[type, Any]:
     smoke = recipes.load("smoke")
     runs = [
         story.second_round(smoke, 0), story.conv_primary(smoke, 0, ConvPrimaryConfig()),
-        Rounds.of(smoke, 0, Selection()),
+        Rounds.of(smoke, 0, Selection()), story.drawn_labels(smoke, 0),
     ]
     held = [*runs, *(DataConfig(name) for name in SHIPPED), *named_profiles().values()]
     found = {type(one): one for value in held for one in within(value)}

@@ -610,6 +610,12 @@ STORYLINES: Mapping[ModuleType, Mapping[str, Way]] = {
         "warm_primary": _value(self_correction.warm_primary, PRIMARY | {"supervised method"},
                                cost=2),
         "second_round": _value(self_correction.second_round, PRIMARY, cost=2),
+        "equal_steps": _value(self_correction.equal_steps,
+                              ALWAYS | {"primary training", "supervised method"}),
+        "own_logits": _value(self_correction.own_logits, LABELS | MASKS),
+        "second_opinion": _value(self_correction.second_opinion, LABELS | MASKS),
+        "drawn_labels": _value(
+            self_correction.drawn_labels, MASKS | {"unlabelled", "unlabelled boxes", "logits"}),
         "all_masks": _value(
             self_correction.all_masks,
             ALWAYS | {"unlabelled", "hidden", "primary training", "supervised method"}),

@@ -44,6 +44,25 @@ def small(batch, padded: bool = False):
                    unlabelled=replace(unlabelled, inside=inside) if padded else unlabelled)
 
 
+def test_constrained_labels_keep_to_the_boxes(make_batch):
+    """Against a loop: the most likely of the allowed classes, sure among these."""
+    batch = small(make_batch())
+    images = batch.unlabelled.images
+    allowed = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) < 0.5
+    allowed[:, 0] = True
+    method = built(FixMatchConfig(threshold=0.7, constrain=True))
+    assert method.reads == {"allowed"} and not built(FixMatchConfig()).reads
+    labels, free = method.teach(images, allowed), method.teach(images)
+    probabilities = method.average(images).softmax(dim=1)
+    for image, row, column in np.ndindex(3, 16, 16):
+        one = probabilities[image, :, row, column] * allowed[image, :, row, column]
+        one = one / one.sum()
+        expected = int(one.argmax()) if one.max() >= 0.7 else VOID
+        assert int(labels[image, row, column]) == expected
+    assert not torch.equal(labels, free)
+    assert torch.equal(method.teach(images, torch.ones_like(allowed)), free)
+
+
 def by_loop(method: FixMatch, batch) -> float:
     """The unlabelled loss; draws are taken in the order: mask, colours, ..., dropped features."""
     config, images = method.config, batch.unlabelled.images

@@ -14,12 +14,14 @@ from torch.nn import functional
 
 from semiseg_lib import methods
 from semiseg_lib.batches.boxes import class_maps, heat_map
+from semiseg_lib.batches.options import StrongConfig
 from semiseg_lib.batches.part import Part
+from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.methods import AncillaryConfig, PrimaryConfig
 from semiseg_lib.methods.self_correcting import AlphaSchedule
-from semiseg_lib.methods.self_correcting.method import linear_correction
+from semiseg_lib.methods.self_correcting.method import bootstrapped, linear_correction
 from semiseg_lib.models import ModelConfig
 
 MODEL = ModelConfig(width=4)
@@ -71,15 +73,42 @@ def test_two_that_agree_are_left_as_they_are():
     torch.testing.assert_close(linear_correction(logits, logits, 7.0), logits)
 
 
+def other_minimiser(p: np.ndarray, p_anc: np.ndarray, alpha: float) -> np.ndarray:
+    """The q that minimises KL(p || q) + alpha KL(p_anc || q), found by descent on free logits."""
+
+    def objective(free: np.ndarray) -> tuple[float, np.ndarray]:
+        q, wanted = softmax(free), (p + alpha * p_anc) / (1 + alpha)
+        value = float(p @ np.log(p / q) + alpha * p_anc @ np.log(p_anc / q)) / (1 + alpha)
+        return value, q - wanted
+
+    found = minimize(objective, np.zeros_like(p), jac=True, method="BFGS", options={"gtol": 1e-10})
+    return softmax(found.x)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0, 19.0])
+def test_soft_bootstrapping_is_the_minimum_of_the_other_divergences(alpha):
+    for seed in range(6):
+        logits, logits_ancillary = (random_logits(seed + k, 1, 5, 1, 1) for k in (0, 100))
+        q = bootstrapped(logits, logits_ancillary, alpha).exp().flatten().numpy()
+        p, p_anc = (x.softmax(dim=1).flatten().numpy() for x in (logits, logits_ancillary))
+        np.testing.assert_allclose(q, (p + alpha * p_anc) / (1 + alpha), atol=1e-12)
+        np.testing.assert_allclose(q, other_minimiser(p, p_anc, alpha), atol=1e-6)
+
+
+MIXTURES = pytest.mark.parametrize("mixture", [linear_correction, bootstrapped])
+
+
+@MIXTURES
 @pytest.mark.parametrize("shape", [(2, 5, 3, 3), (2, 4, 6, 6), (1, 4, 3, 3)])
-def test_logits_of_another_shape_are_refused_rather_than_broadcast(shape):
+def test_logits_of_another_shape_are_refused_rather_than_broadcast(shape, mixture):
     with pytest.raises(ValueError, match="differ in shape"):
-        linear_correction(torch.zeros(2, 4, 3, 3), torch.zeros(shape), 1.0)
+        mixture(torch.zeros(2, 4, 3, 3), torch.zeros(shape), 1.0)
 
 
-def test_a_negative_alpha_is_refused():
+@MIXTURES
+def test_a_negative_alpha_is_refused(mixture):
     with pytest.raises(ValueError, match=r"-0\.5"):
-        linear_correction(torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 1, 1), -0.5)
+        mixture(torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 1, 1), -0.5)
 
 
 @pytest.mark.parametrize("until", [1.0, 0.3])
@@ -166,7 +195,7 @@ def test_the_unlabelled_target_is_the_correction_with_the_alpha_of_the_moment():
     torch.testing.assert_close(uncorrected, ancillary.softmax(dim=1))
 
 
-@pytest.mark.parametrize("correction", ["none", "linear"])
+@pytest.mark.parametrize("correction", ["none", "linear", "bootstrap"])
 def test_the_loss_is_the_sum_of_the_papers_two_terms(correction, make_batch):
     """Recomputed from the network's logits with PyTorch's own losses, gradients included."""
     batch = make_batch()
@@ -181,8 +210,10 @@ def test_the_loss_is_the_sum_of_the_papers_two_terms(correction, make_batch):
     large = functional.interpolate(labelled, scale_factor=2, mode="bilinear")
     first = functional.cross_entropy(large, batch.labelled.masks, ignore_index=VOID)
     ancillary = batch.unlabelled.logits_ancillary
-    mixed = (unlabelled.detach() + 2 * ancillary) / 3 if correction == "linear" else ancillary
-    second = -(mixed.softmax(dim=1) * unlabelled.log_softmax(dim=1)).sum(dim=1).mean()
+    own, given = unlabelled.detach(), ancillary.softmax(dim=1)
+    q = {"none": given, "linear": ((own + 2 * ancillary) / 3).softmax(dim=1),
+         "bootstrap": (own.softmax(dim=1) + 2 * given) / 3}[correction]
+    second = -(q * unlabelled.log_softmax(dim=1)).sum(dim=1).mean()
     torch.testing.assert_close(losses["labelled"], first)
     torch.testing.assert_close(losses["unlabelled"], second)
     theirs = torch.autograd.grad(first + second, list(twin.network.parameters()))
@@ -190,7 +221,7 @@ def test_the_loss_is_the_sum_of_the_papers_two_terms(correction, make_batch):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("correction", ["none", "linear"])
+@pytest.mark.parametrize("correction", ["none", "linear", "bootstrap"])
 def test_no_gradient_reaches_the_ancillary_or_flows_through_the_target(correction, make_batch):
     batch = make_batch()
     ancillary = batch.unlabelled.logits_ancillary.requires_grad_()
@@ -203,6 +234,51 @@ def test_no_gradient_reaches_the_ancillary_or_flows_through_the_target(correctio
     assert ancillary.grad is None
 
 
+@pytest.mark.parametrize("correction", ["none", "linear", "bootstrap"])
+def test_a_temperature_divides_the_ancillarys_logits_and_smoothing_mixes_in_an_even_label(
+    correction,
+):
+    logits, ancillary = random_logits(0, 2, 3, 4, 4), random_logits(1, 2, 3, 4, 4)
+    plain, softer, smoothed = (
+        primary(correction=correction, alpha=AlphaSchedule(2, 2), **options)
+        for options in ({}, {"temperature": 3.0}, {"smoothing": 0.3})
+    )
+    torch.testing.assert_close(
+        softer.target(logits, labels(ancillary), 0.5),
+        plain.target(logits, labels(ancillary / 3), 0.5),
+    )
+    torch.testing.assert_close(
+        smoothed.target(logits, labels(ancillary), 0.5),
+        0.7 * plain.target(logits, labels(ancillary), 0.5) + 0.1,
+    )
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"smoothing": 1.1}, {"smoothing": -0.1}])
+def test_labels_without_meaning_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        PrimaryConfig(**options)
+
+
+def test_the_label_of_a_strong_view_is_that_of_the_weak_one(make_batch):
+    """Recomputed from one pass over masks, strong and weak views, with PyTorch's own losses."""
+    batch, strong = make_batch(), StrongConfig()
+    options = {"alpha": AlphaSchedule(2, 2), "strong": strong, "strong_labelled": strong}
+    losses = primary(**options).losses(batch, 0.5)
+    rng = np.random.default_rng(batch.seed)
+    views = [strong_view(part.images, strong, rng) for part in (batch.labelled, batch.unlabelled)]
+    assert not torch.equal(views[1], batch.unlabelled.images)
+    logits = primary(**options).network(torch.cat([*views, batch.unlabelled.images]))
+    labelled, student, weak = logits.split([3, 3, 3])
+    q = ((weak.detach() + 2 * batch.unlabelled.logits_ancillary) / 3).softmax(dim=1)
+    torch.testing.assert_close(
+        losses["unlabelled"], -(q * student.log_softmax(dim=1)).sum(dim=1).mean()
+    )
+    large = functional.interpolate(labelled, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(losses["labelled"], functional.cross_entropy(
+        large, batch.labelled.masks, ignore_index=VOID
+    ))
+
+
 def test_with_alpha_zero_the_unlabelled_images_teach_nothing():
     """q is then p itself, where the gradient of -q log p vanishes: self-training on own beliefs."""
     logits = random_logits(0, 2, 3, 4, 4).requires_grad_()
@@ -212,7 +288,7 @@ def test_with_alpha_zero_the_unlabelled_images_teach_nothing():
     assert torch.autograd.grad(loss, logits)[0].abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("correction", ["none", "linear"])
+@pytest.mark.parametrize("correction", ["none", "linear", "bootstrap"])
 def test_a_constrained_label_is_the_free_one_shared_out_among_the_allowed_classes(correction):
     logits, ancillary = random_logits(0, 2, 3, 4, 4), random_logits(1, 2, 3, 4, 4)
     allowed = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(2)) < 0.25
@@ -232,7 +308,7 @@ def test_a_constrained_label_is_the_free_one_shared_out_among_the_allowed_classe
     assert (q == 0).any() and not torch.equal(q, plainly)
 
 
-@pytest.mark.parametrize("correction", ["none", "linear"])
+@pytest.mark.parametrize("correction", ["none", "linear", "bootstrap"])
 def test_where_everything_is_allowed_nothing_is_constrained(correction):
     logits, ancillary = random_logits(0, 2, 3, 4, 4), random_logits(1, 2, 3, 4, 4)
     part = labels(ancillary, torch.ones(2, 3, 8, 8, dtype=torch.bool))
@@ -243,7 +319,7 @@ def test_where_everything_is_allowed_nothing_is_constrained(correction):
     assert free.reads == frozenset() and constrained.reads == {"allowed"}
 
 
-@pytest.mark.parametrize("correction", ["none", "linear"])
+@pytest.mark.parametrize("correction", ["none", "linear", "bootstrap"])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_a_constrained_primary_learns_in_half_precision_too(correction, precision, make_batch):
     """Also from positions that allow nothing, and where the ancillary is sure of the forbidden."""

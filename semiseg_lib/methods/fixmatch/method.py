@@ -46,7 +46,7 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib.batches.cutmix import draw_mix
-from semiseg_lib.batches.part import Part
+from semiseg_lib.batches.part import Part, required
 from semiseg_lib.batches.strong_view import strong_view
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.methods.base import SemiSupervised
@@ -89,7 +89,8 @@ class FixMatch(SemiSupervised):
     def unlabelled_loss(
         self, labelled: Part, unlabelled: Part, progress: float, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        labels = self.teach(unlabelled.images, unlabelled.allowed)
+        allowed = required(unlabelled.allowed, "allowed classes") if self.config.constrain else None
+        labels = self.teach(unlabelled.images, allowed)
         views = [self.strong_part(unlabelled, labels, rng) for _ in range(self.config.views)]
         logits, *of_views = self.logits_together(
             labelled.images, *(view.images for view in views)
