@@ -74,7 +74,7 @@ def train(
         torch.cuda.reset_peak_memory_stats(accelerator.device)
     title = f"{run.method.name} (seed {run.seed})"
     history = fit(
-        method, loader, run.train, folder, accelerator, title, stop_at=run.stop,
+        method, loader, run.train, folder, accelerator, title, stop_at=run.stop or None,
         score=score, workers=machine.workers,
     )
     return method, {

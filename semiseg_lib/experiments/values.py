@@ -48,14 +48,14 @@ class Run(_Value):
             weights.
         validation: the protocol of validation; None if ``train.validate_every`` is 0.
         stop: the steps after which it ends, a look at a training on its way: all schedules are
-            still those of ``train.steps``. None for all steps.
+            still those of ``train.steps``. 0 for all steps.
 
     Raises:
         ValueError: validation is set without ``train.validate_every``, or missing with it; or
             ``stop`` is not among the logged steps.
     """
 
-    SCHEMA = Schema(before={"stop": None})
+    SCHEMA = Schema(before={"stop": 0})
 
     method: MethodConfig
     train: TrainConfig
@@ -69,7 +69,7 @@ class Run(_Value):
     unlabelled_logits: Logits | MixedLogits | BoxLabels | None = None
     start: tuple[Run, ...] = ()
     validation: Protocol | None = None
-    stop: int | None = None
+    stop: int = 0
 
     def __post_init__(self) -> None:
         if (self.validation is not None) != (self.train.validate_every > 0):
@@ -79,7 +79,7 @@ class Run(_Value):
                 f"{self.validation}."
             )
         logged = range(self.train.log_every, self.train.steps + 1, self.train.log_every)
-        if self.stop is not None and self.stop not in logged:
+        if self.stop and self.stop not in logged:
             raise ValueError(
                 f"stop of a run is {self.stop}; it must be a multiple of train.log_every, "
                 f"{self.train.log_every}, and at most train.steps, {self.train.steps}."

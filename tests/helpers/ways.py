@@ -346,6 +346,8 @@ PRIMARY = LABELS | {"primary training", "primary method"}
 CONV = LABELS | {"primary training"}
 WITHOUT_BOXES = MASKS | {"unlabelled", "training without boxes"}
 ROUNDS = MASKS | {"unlabelled", "rounds"}
+UNREAD_BOXES = (MASKS - {"labelled"}) | {"unlabelled", "unlabelled boxes", "logits"}
+"""What labels read that come with the boxes of the unlabelled images, whoever makes them."""
 OF_THE_FILE = frozenset({"labelled", "classes"})
 """What a run that is described by a file reads: its options are the file's."""
 SCORED = frozenset({"classes"})
@@ -529,7 +531,7 @@ def _interrupted(world: World) -> set[str]:
 
 
 def _stop(fit: Callable, arguments: tuple, options: dict) -> None:
-    fit(*arguments, **options, stop_at=1)
+    fit(*arguments, **{**options, "stop_at": 1})
     raise KeyboardInterrupt
 
 
@@ -612,10 +614,10 @@ STORYLINES: Mapping[ModuleType, Mapping[str, Way]] = {
         "second_round": _value(self_correction.second_round, PRIMARY, cost=2),
         "equal_steps": _value(self_correction.equal_steps,
                               ALWAYS | {"primary training", "supervised method"}),
-        "own_logits": _value(self_correction.own_logits, LABELS | MASKS),
+        "own_logits": _value(self_correction.own_logits, UNREAD_BOXES | {"labelled"}),
         "second_opinion": _value(self_correction.second_opinion, LABELS | MASKS),
         "drawn_labels": _value(
-            self_correction.drawn_labels, MASKS | {"unlabelled", "unlabelled boxes", "logits"}),
+            self_correction.drawn_labels, UNREAD_BOXES),
         "all_masks": _value(
             self_correction.all_masks,
             ALWAYS | {"unlabelled", "hidden", "primary training", "supervised method"}),
