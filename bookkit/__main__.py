@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from bookkit import build
+from bookkit import build, conclusions
 from bookkit.description import Book, BookError, chapter_table, load
 from bookkit.gates import book_problems
 from bookkit.notebook import ChapterFailed
@@ -85,8 +85,8 @@ def table(write: bool = False) -> None:
     """Print README.md's chapter table.
 
     Args:
-        write: bring README.md's tables, buttons and figure, the results and the references, and
-            the install cells of the notebooks up to date instead.
+        write: bring README.md's tables, buttons and figure, the results and the references, the
+            install cells of the notebooks and the conclusions in all texts up to date instead.
     """
     if write:
         book = load()
@@ -94,6 +94,8 @@ def table(write: bool = False) -> None:
         say(f"README.md, results.md and references.md: {state}.")
         changed = [path.name for path in build.write_install_cells(book)]
         say(f"Install cells of notebooks: {', '.join(changed) or 'up to date'}.")
+        changed = [path.name for path in conclusions.write()]
+        say(f"Conclusions: {', '.join(changed) or 'up to date'}.")
     else:
         say(chapter_table(load()))
 

@@ -10,7 +10,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from bookkit import markup, rests_on
+from bookkit import conclusions, markup, rests_on
 from bookkit.description import Book
 from bookkit.launch import INSTALL_TAG, Repository
 from bookkit.notebook import as_stored, numbered, tagged
@@ -164,6 +164,7 @@ def book_problems(book: Book, folder: Path) -> list[str]:
         problems += chapter_problems(folder / f"{chapter.file}.py")
     for source in numbered(folder, ".py"):
         problems += install_problems(source, book.repository)
+    problems += conclusions.problems()
     if (size := stored_bytes(folder)) > LARGEST_BOOK_BYTES:
         problems.append(f"the notebooks have {size} bytes together, over {LARGEST_BOOK_BYTES}")
     return problems

@@ -1,0 +1,123 @@
+"""The book's conclusions in its texts: sentences between markers, rendered from stored records.
+
+A text holds ``<!-- finding: NAME -->`` on a line (or after a bullet), then the sentence, then
+``<!-- end -->``. The names are those of ``semiseg_lib/studies/findings.yml``. The markers do not
+show in any renderer.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import nbformat
+
+from bookkit.description import BookError
+from bookkit.notebook import as_stored, numbered, write_notebook
+from semiseg_lib import recipes
+from semiseg_lib.core.durable import atomic_write
+from semiseg_lib.core.escaping import markdown
+from semiseg_lib.core.paths import CHECKOUT, shown
+from semiseg_lib.studies import findings
+
+SOURCES = CHECKOUT / "notebooks"
+REGION = re.compile(
+    r"^(?P<before>.*)<!-- finding: (?P<name>[\w-]+) -->\n(?:.*\n)*?.*<!-- end -->", re.MULTILINE
+)
+WIDTH = 98
+"""Characters of a line of Markdown; a chapter's source puts ``# `` before it."""
+COMMENT = "# "
+
+
+def sentences(text: str, sentence: Callable[[str], str]) -> str:
+    """Return a text with the sentence of each finding that it names.
+
+    Args:
+        text: Markdown, or the source of a chapter.
+        sentence: from the name of a finding to its sentence.
+    """
+    def filled(found: re.Match[str]) -> str:
+        before = found["before"]
+        margin = re.sub(r"[-*]", " ", before)
+        comment = COMMENT if before.startswith(COMMENT) else ""
+        lines = textwrap.wrap(
+            sentence(found["name"]), WIDTH - len(margin.removeprefix(comment)),
+            break_long_words=False, break_on_hyphens=False,
+        )
+        body = "".join(f"{margin}{line}\n" for line in lines)
+        return f"{before}<!-- finding: {found['name']} -->\n{body}{margin}<!-- end -->"
+
+    return REGION.sub(filled, text)
+
+
+def write() -> list[Path]:
+    """Bring the sentences of README.md, of the pages and of the notebooks up to date.
+
+    Returns:
+        the files that changed.
+
+    Raises:
+        BookError: a text names a finding that is not there, or one without records.
+    """
+    changed = []
+    for page in texts():
+        text = page.read_text(encoding="utf-8")
+        updated = sentences(text, _of(page))
+        if updated != text:
+            with atomic_write(page) as temporary:
+                temporary.write_text(updated, encoding="utf-8", newline="\n")
+            changed.append(page)
+    for stored in numbered(SOURCES, ".ipynb"):
+        notebook = nbformat.read(stored, as_version=4)
+        old = [cell.source for cell in notebook.cells]
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = sentences(cell.source, _of(stored))
+        if old != [cell.source for cell in notebook.cells]:
+            write_notebook(as_stored(notebook), stored)
+            changed.append(stored)
+    return changed
+
+
+def problems() -> Iterator[str]:
+    """Yield which sentences are outdated, and which claims the records contradict."""
+    for page in texts():
+        text = page.read_text(encoding="utf-8")
+        if sentences(text, _of(page)) != text:
+            yield f"{shown(page)}: a conclusion is not that of the records: bookkit table --write"
+    profile = recipes.load("laptop")
+    for name in sorted(used()):
+        if said := findings.find(name, profile).contradiction:
+            yield said
+
+
+def texts() -> list[Path]:
+    """Return the files that may hold conclusions, but for the stored notebooks."""
+    return [CHECKOUT / "README.md", *sorted(SOURCES.glob("*.md")), *numbered(SOURCES, ".py")]
+
+
+def used() -> set[str]:
+    """Return the names of the findings that a text holds."""
+    return {found["name"] for page in texts()
+            for found in REGION.finditer(page.read_text(encoding="utf-8"))}
+
+
+def _of(page: Path) -> Callable[[str], str]:
+    """Return the function from the name of a finding in a page to its sentence."""
+    def sentence(name: str) -> str:
+        try:
+            return _sentence(name)
+        except KeyError as error:
+            raise BookError(f"{shown(page)}: there is no finding {name!r}.") from error
+        except FileNotFoundError as error:
+            raise BookError(f"{shown(page)}: {name!r} has no record. {error}") from error
+
+    return sentence
+
+
+@cache
+def _sentence(name: str) -> str:
+    return markdown(findings.find(name, recipes.load("laptop")).sentence)
