@@ -94,4 +94,14 @@ def test_choices_are_made_on_seeds_and_images_that_are_never_reported():
     for name, study in studies.STUDIES.items():
         for one in study.values():
             assert name == "search" or not {*NEVER_REPORTED} & {*one.seeds_in(LAPTOP)}
-    assert CHOSEN.keys() == {name.partition(", ")[0] for name in studies.STUDIES["search"]}
+
+
+def test_every_choice_is_the_best_trial_of_the_stored_search():
+    found = studies.current("search", LAPTOP)
+    trials: dict[str, dict[float, float]] = {}
+    for name in studies.STUDIES["search"]:
+        scores = found.by_seed(name, "val")
+        assert scores.keys() == {*NEVER_REPORTED}
+        choice, _, value = name.partition(", ")
+        trials.setdefault(choice, {})[float(value)] = sum(scores.values())
+    assert CHOSEN == {choice: max(values, key=values.get) for choice, values in trials.items()}

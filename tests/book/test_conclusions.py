@@ -16,7 +16,7 @@ def test_a_sentence_is_put_between_its_markers_and_wrapped_alike_in_source_and_c
     source = "".join(f"# {line}".rstrip() + "\n" for line in cell.splitlines())
     filled = conclusions.sentences(cell, SENTENCES.__getitem__)
     lines = filled.splitlines()
-    assert "old" not in filled and " ".join(lines[3:-4]) == SENTENCES["long"]
+    assert "older" not in filled and " ".join(lines[3:-5]) == SENTENCES["long"]
     assert max(map(len, lines)) <= conclusions.WIDTH
     assert lines[-3:] == ["- <!-- finding: short -->", "  It is so.", "  <!-- end -->"]
     in_source = conclusions.sentences(source, SENTENCES.__getitem__)
