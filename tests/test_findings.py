@@ -104,4 +104,4 @@ def test_every_choice_is_the_best_trial_of_the_stored_search():
         assert scores.keys() == {*NEVER_REPORTED}
         choice, _, value = name.partition(", ")
         trials.setdefault(choice, {})[float(value)] = sum(scores.values())
-    assert CHOSEN == {choice: max(values, key=values.get) for choice, values in trials.items()}
+    assert {choice: max(values, key=values.get) for choice, values in trials.items()} == CHOSEN
