@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import own_folder
 import pytest
 
-from semiseg_lib import recipes
+from semiseg_lib import cli, recipes
 from semiseg_lib.cli import COMMANDS, data, main
 from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.core.terminal import Style, give, progress_bar, say, written_as
@@ -78,6 +80,33 @@ def test_json_is_one_document_on_standard_output(places, capsys, command):
     assert main([*command.format(**places).split(), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert sorted(found) == DOCUMENTS[command]
+
+
+def keys_of(document: object) -> set[str]:
+    """Every key of a JSON document, at any depth."""
+    if isinstance(document, dict):
+        return {*document}.union(*map(keys_of, document.values()))
+    return set().union(*map(keys_of, document)) if isinstance(document, list) else set()
+
+
+def given_keys(path: Path) -> Iterator[str]:
+    """The keys that a file of the command line writes in documents."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "give":
+            for part in ast.walk(node.args[0]):
+                if isinstance(part, ast.Dict):
+                    yield from (key.value for key in part.keys if key)
+
+
+def test_the_keys_of_all_documents_have_one_style(places, capsys):
+    keys = {key for path in Path(cli.__file__).parent.glob("*.py") for key in given_keys(path)}
+    assert {"mean_iou", "bytes_per_image", "made_with", "kept"} <= keys
+    for command in DOCUMENTS:
+        capsys.readouterr()
+        assert main([*command.format(**places).split(), "--json"]) == 0
+        keys |= keys_of(json.loads(capsys.readouterr().out))
+    assert "difference_low" in keys
+    assert [key for key in keys if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", key)] == []
 
 
 @pytest.mark.parametrize("command", DOCUMENTS)

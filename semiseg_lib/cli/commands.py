@@ -176,7 +176,7 @@ def logits(common: CommonFlags = Common()) -> None:
     logits = story.logits(common.chosen("ancillary"), common.seed)
     store = experiments.resolve(logits, common.machine)
     give({"path": store.folder, "images": len(store.names),
-          "bytes per image": store.bytes_per_image},
+          "bytes_per_image": store.bytes_per_image},
          f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
          f"{shown(store.folder)}")
 
@@ -288,18 +288,18 @@ def study(
     path = studies.record_path(name, chosen.name)
     with _making_anew(path.stem) if anew else nullcontext():
         records = studies.run(name, chosen, seeds or None, machine, only, anew, path)
-    rows = [
-        {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
-         "seeds": records.seeds(key)}
-        for key, arm in studies.STUDIES[name].items() if records.scores(key)
-    ]
+    arms = {key: arm for key, arm in studies.STUDIES[name].items() if records.scores(key)}
     notes = [note for note in (records.mark, records.left_out_text) if note]
     if (served := studies.read(name, chosen)).legacy:
         notes.append(f"Chapters and tables still show the stored rows of this study: {served.mark}")
-    table = results_table([{**row, "seeds": str(row["seeds"])} for row in rows],
-                          plain=["mIoU on test (%)"])
-    give({"study": name, "records": path, "arms": rows, "made with": records.made_with,
-          "notes": notes},
+    table = results_table([
+        {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
+         "seeds": str(records.seeds(key))} for key, arm in arms.items()
+    ], plain=["mIoU on test (%)"])
+    give({"study": name, "records": path, "split": "test", "arms": [
+        {"arm": key, "text": arm.text, "seeds": records.seeds(key),
+         "mean_iou": [score / 100 for score in records.scores(key)]} for key, arm in arms.items()
+    ], "made_with": records.made_with, "notes": notes},
          "\n".join([str(table), f"records: {shown(path)}", f"made with: {records.made_with}",
                     *notes]))
 

@@ -67,13 +67,14 @@ def claim(name: str, values: Sequence[float], asserts_claims: bool) -> None:
         ClaimFailed: the mean or the interval is out of bounds.
     """
     promised = read_claims()[name]
-    mean, low, high, _, seeds = mean_and_interval(list(values))
-    shown = f"mean {mean:.1f}, 95 % interval {low:.1f} to {high:.1f}, {seeds} seeds"
+    found = mean_and_interval(list(values))
+    shown = (f"mean {found.mean:.1f}, 95 % interval {found.low:.1f} to {found.high:.1f}, "
+             f"{found.runs} seeds")
     expected = _expected(promised)
     problems = [
-        promised.low is not None and not mean >= promised.low,
-        promised.high is not None and not mean <= promised.high,
-        promised.interval_above is not None and not low > promised.interval_above,
+        promised.low is not None and not found.mean >= promised.low,
+        promised.high is not None and not found.mean <= promised.high,
+        promised.interval_above is not None and not found.low > promised.interval_above,
     ]
     if not asserts_claims:
         say(f"- {promised.text}\n  expected {expected}; this profile is too short to judge it")
