@@ -50,7 +50,7 @@ def read_claims(path: Path = CLAIMS_FILE) -> dict[str, Claim]:
     Args:
         path: a file like ``claims.yml``.
     """
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
     return {name: Claim(name, **entry) for name, entry in entries.items()}
 
 
