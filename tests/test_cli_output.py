@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -207,16 +208,6 @@ def test_what_stands_without_a_flag_has_a_name(capsys, command, name):
     assert name in printed.out + printed.err
 
 
-@pytest.mark.parametrize(("command", "said"), [
-    ("data audit minivoc --sample 0", "--sample is 0; check at least one image"),
-    ("data audit minivoc --sample -3", "--sample is -3; check at least one image"),
-    ("data frames", "name at least one video"),
-])
-def test_nothing_is_not_called_done(capsys, command, said):
-    assert main(command.split()) == 1
-    assert said in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_every_command(shell):
     """Of every shell that the page of the command line names."""
@@ -227,6 +218,49 @@ def test_completion_knows_every_command(shell):
         check=True, capture_output=True, text=True,
     ).stdout
     assert all(name in script for name in COMMANDS) and "--split" in script
+    if shell == "fish":  # a string within double quotes
+        script = re.sub(r"\\(.)", r"\1", script)
+    spec = ast.literal_eval(re.search(r"^COMPLETION_SPEC = (.*)$", script, re.M)[1])
+    below = spec["subcommands"]
+    assert below["data"]["subcommands"].keys() == data.commands().keys()
+    assert {"fixmatch", "primary"} <= below["train"]["subcommands"].keys()
+    for command in [*below.values(), *below["data"]["subcommands"].values(),
+                    *below["train"]["subcommands"].values()]:
+        flags = {flag for option in command["options"] for flag in option["flags"]}
+        assert {"--quiet", "--json", "--help"} <= flags and "--arguments" not in flags
+        assert not any("\n" in option["description"] for option in command["options"])
+
+
+OFFERED = """
+source /dev/stdin
+offered=$(complete -p semiseg | sed 's/.*-F \\([^ ]*\\) .*/\\1/')
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+$offered
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.parametrize(("line", "words"), [
+    ("semiseg evaluate --", {"--split", "--root", "--other-data", "--quiet", "--json"}),
+    ("semiseg data audit --", {"--sample", "--list", "--json"}),
+    ("semiseg compare --ag", {"--against"}),
+    ("semiseg evaluate --split ", {"val", "test"}),
+    ("semiseg data s", {"split", "sbd"}),
+    ("semiseg train fix", {"fixmatch"}),
+])
+def test_bash_offers_words_of_the_command_line_only(line, words):
+    script = subprocess.run(
+        [sys.executable, "-m", "semiseg_lib", "--tyro-print-completion", "bash"],
+        check=True, capture_output=True, text=True,
+    ).stdout
+    offered = subprocess.run(
+        ["bash", "-c", OFFERED, "bash", *line.split(" ")], input=script, check=True,
+        capture_output=True, text=True,
+    ).stdout.split("\n")[:-1]
+    assert words <= {*offered}
+    assert [one for one in offered if not re.fullmatch(r"-?-?[a-z][a-z0-9-]*", one)] == []
 
 
 @pytest.mark.parametrize("method", ["supervised", "fixmatch"])
