@@ -28,6 +28,8 @@ MACHINE_PATH = re.compile(
     r"|(?<!\w)[A-Z]:\\+(?:Users|Windows|Temp|Program)\S*"
 )
 
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
+
 
 def chapter_problems(source: Path) -> list[str]:
     """Return the problems of the chapter whose percent source is `source`."""
@@ -53,6 +55,8 @@ def notebook_problems(notebook: NotebookNode) -> Iterator[str]:
     for number, cell in enumerate(notebook.cells):
         for path in MACHINE_PATH.findall(_all_text(cell)):
             yield f"cell {number} names a folder of one machine: {path}"
+        if ADDRESS.search(_all_text(cell)):
+            yield f"cell {number} shows an object by its address; show its value"
         if cell.cell_type == "code":
             if INSTALL_TAG not in cell.metadata.get("tags", []):  # an address may be long
                 yield from _size(number, cell.source.splitlines())

@@ -819,7 +819,7 @@ for masks in (24, 96):
         **{k: f"{v:.1f}" for k, v in means.items()},
         "conv − linear": f"{interval.mean:+.1f} "
         f"({interval.low:+.1f} to {interval.high:+.1f})",
-        "runs": f"{interval.count} seeds",
+        "runs": f"{interval.runs} seeds",
     })
 tables.results_table(rows)
 

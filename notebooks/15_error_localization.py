@@ -143,7 +143,7 @@ def compared(one: str, other: str) -> list[dict[str, str]]:
         "difference in test mIoU (points)": pair,
         "mean": f"{found.mean:+.1f}",
         "interval": f"{found.low:+.1f} to {found.high:+.1f}",
-        "seeds": str(found.count), "verdict": found.verdict,
+        "seeds": str(found.runs), "verdict": found.verdict,
     }]
 
 
@@ -645,7 +645,7 @@ for name, among in (
         found = paired_interval(pair[0][both], pair[1][both])
         lines.append({
             "error map − confidence, average precision": name,
-            "pictures": str(found.count), "mean": f"{found.mean:+.3f}",
+            "pictures": str(found.runs), "mean": f"{found.mean:+.3f}",
             "interval": f"{found.low:+.3f} to {found.high:+.3f}",
             "the error map is": found.verdict,
         })

@@ -5,8 +5,8 @@ Arrows go one way: ``datasets`` and ``models`` feed ``methods``, which ``trainin
 ``__init__.pyi`` lists the public names; each is imported when it is first used.
 """
 
-import lazy_loader
+from semiseg_lib.core import lazy
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

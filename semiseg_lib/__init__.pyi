@@ -57,3 +57,5 @@ from .notebook import plots as plots
 from .notebook import published as published
 from .notebook import tables as tables
 from .notebook import widgets as widgets
+
+__version__: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shutil
@@ -227,26 +228,102 @@ def test_a_configuration_that_is_none_is_refused(runs, tmp_path, capsys, content
         assert "config.json" in failed(capsys, [command, str(spoiled)])
 
 
+MISTYPED = {
+    "evaluate nowhere": "nowhere is missing",
+    "predict nowhere --run nowhere --out out": "nowhere is missing",
+    "predict {image} --run nowhere --out out": "nowhere is missing",
+    "visualize nowhere.png --run nowhere --out out.png": "nowhere.png is missing",
+    "visualize {image} --run {folder} --out out.jpg": "out.jpg: the figure is written as a .png",
+    "visualize {image} --run {folder} --out {image}": "is an input",
+    "run nowhere": "nowhere is missing",
+    "run {image} --weights nowhere.bin": "nowhere.bin is missing",
+    "data --profile desktop": "no profile 'desktop'; there are smoke",
+    "data audit mars": "unknown dataset 'mars'; choose from minivoc, voc",
+    "data audit minivoc --list nowhere.txt": "nowhere.txt is missing",
+    "data audit minivoc --sample 0": "--sample is 0; check at least one image",
+    "data split mars --labelled 5 --out x": "unknown dataset 'mars'",
+    "data split minivoc --labelled 0 --out x": "--labelled is 0",
+    "data frames": "name at least one video",
+    "data frames nowhere.MXF": "nowhere.MXF is missing",
+    "data frames {image} --every 0": "--every is 0",
+    "train supervised --profile desktop": "no profile 'desktop'",
+    "train --train.steps 3": "name the method before any flag",
+    "train --data.candidates cps fixmatch": "name the method before any flag",
+    "train fixmatch --profile paper --dataset camvid": "no recipe of fixmatch",
+    "train fixmatch --profile smoke --data.published nowhere.txt": "nowhere.txt is missing",
+    "study tight --profile desktop": "no profile 'desktop'",
+    "compare --profile desktop": "no profile 'desktop'",
+    "compare --against nonsense": "'nonsense' is not a row of the comparison; choose from superv",
+    "compare --ratio 0": "--ratio is 0",
+    "compare --out table.xls": "table.xls: the comparison is written as .md or .csv",
+    "pipeline --dataset mars": "unknown dataset 'mars'; choose from minivoc, voc",
+    "pipeline --profile desktop": "no profile 'desktop'",
+    "pipeline --labelled -1": "data.labelled is -1",
+    "pipeline --steps 0": "steps is 0",
+    "pipeline --steps -1": "steps is -1",
+    "pipeline --published nowhere.txt": "nowhere.txt is missing",
+    "logits --profile desktop": "no profile 'desktop'",
+    "evaluate \x1b[31m": "holds characters that show nothing",
+}
+"""{what cannot be meant: what is said}, with a file and a folder that there are in braces."""
+MISTYPED_FLAGS = [
+    "nonsense", "train nonsense", "train fixmatch --dataset mars", "data mars", "study nonsense",
+    "compare --dataset mars", "evaluate {folder} --split train", "runs purne", "doctor now",
+    "train cutmix-cps --method.cutmix maybe", "train fixmatch --train.steps many",
+    "train fixmatch --profile smoke --train.steps 0", "data --world mars",
+]
+"""What the parsers refuse."""
+
+
+def test_what_was_mistyped_ends_with_two_at_once_and_begins_nothing(tmp_path):
+    """In every command; nothing that computes is imported, and nothing written."""
+    assert {line.split()[0] for line in [*MISTYPED, *MISTYPED_FLAGS]} == {*COMMANDS, "nonsense"}
+    image, folder = tmp_path / "image.png", tmp_path / "folder"
+    image.touch()
+    folder.mkdir()
+    given = [line.format(image=image, folder=folder) for line in [*MISTYPED, *MISTYPED_FLAGS]]
+    work = tmp_path / "work"
+    done = subprocess.run(
+        [sys.executable, "-c", ANSWERED_AT_ONCE], input="\n".join(given), capture_output=True,
+        text=True, check=True, cwd=tmp_path, env={**os.environ, "SEMISEG_WORK": str(work)},
+    )
+    *codes, heavy = done.stdout.splitlines()
+    assert codes == [f"{line} 2" for line in given] and heavy == "[]"
+    assert not work.exists() and {*tmp_path.iterdir()} == {image, folder}
+
+
+@pytest.mark.parametrize("line", MISTYPED)
+def test_what_was_mistyped_is_said_with_the_way_to_the_help(work, tmp_path, capsys, line):
+    (tmp_path / "image.png").touch()
+    arguments = line.format(image=tmp_path / "image.png", folder=tmp_path).split()
+    said = failed(capsys, arguments, code=2)
+    assert MISTYPED[line] in said and f"`semiseg {arguments[0]} --help`" in said
+
+
 @pytest.mark.parametrize("arguments, words", [
-    (["evaluate", "nowhere"], "config.json is missing"),
-    (["data", "--profile", "desktop"], "no profile 'desktop'; there are smoke"),
-    (["train", "supervised", "--profile", "desktop"], "no profile 'desktop'"),
-    (["study", "nonsense", "--profile", "smoke"], "no study 'nonsense'; there are convolutional"),
-    (["predict", "nowhere", "--run", "nowhere", "--out", "out"], "config.json is missing"),
+    (["evaluate", "."], "config.json is missing"),
     (["pipeline", *SMOKE, "--labelled", "999"], "999 labelled images wanted"),
     (["pipeline", *SMOKE, "--labelled", "1"], "Label more images"),
-    (["pipeline", *SMOKE, "--labelled", "-1"], "-1 labelled images wanted"),
-    (["pipeline", *SMOKE, "--steps", "0"], "steps is 0"),
-    (["pipeline", *SMOKE, "--steps", "-1"], "steps is -1"),
     (["train", "fixmatch", *SMOKE, "--train.batch-unlabelled", "0"],
      "learns from unlabelled images"),
-    (["train", "fixmatch", *SMOKE, "--data.published", "nowhere.txt"], "nowhere.txt is missing"),
-    (["pipeline", "--dataset", "mars"], "unknown dataset 'mars'; choose from minivoc, voc"),
-    (["data", "audit", "mars"], "unknown dataset 'mars'; choose from minivoc, voc"),
-    (["train", "fixmatch", "--profile", "paper", "--dataset", "camvid"], "no recipe of fixmatch"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_what_cannot_be_done_is_said_in_a_line(work, capsys, arguments, words):
     assert words in failed(capsys, arguments)
+
+
+def test_a_flag_may_stand_before_the_method(work, capsys):
+    assert main(["train", "--seed", "5", "--train.steps", "2", "supervised", *SMOKE[:2],
+                 *SMOKE[4:]]) == 0
+    config = value_in(folder_in(capsys.readouterr().out))
+    assert config["seed"] == 5 and config["train"]["steps"] == 2
+
+
+def test_a_home_folder_that_nobody_knows_is_said_in_a_line(capsys, monkeypatch):
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    assert "home directory" in failed(capsys, ["runs", "--root", "~/x"])
 
 
 OLD_FLAGS = {
@@ -275,7 +352,7 @@ OLD_FLAGS = {
 @pytest.mark.parametrize("flag", OLD_FLAGS)
 def test_a_flag_that_was_renamed_is_refused_with_its_new_name(work, capsys, flag):
     """Nothing is trained, whatever stands beside it."""
-    said = failed(capsys, ["train", "supervised", *SMOKE, *flag.split(" ")])
+    said = failed(capsys, ["train", "supervised", *SMOKE, *flag.split(" ")], code=2)
     assert OLD_FLAGS[flag] in said
 
 
@@ -341,7 +418,7 @@ def test_an_option_of_a_group_that_is_left_out_is_refused(capsys):
 
 
 def test_a_group_in_the_old_form_is_refused_with_the_new_one(capsys):
-    said = failed(capsys, ["train", "cutmix-cps", *SMOKE, "method.cutmix:none"])
+    said = failed(capsys, ["train", "cutmix-cps", *SMOKE, "method.cutmix:none"], code=2)
     assert "method.cutmix:none is now --method.cutmix none." in said
 
 
@@ -366,8 +443,8 @@ def test_help_and_wrong_flags_are_answered_without_what_computes():
              **{f"{name} --help": 0 for name in COMMANDS},
              **{f"{name} --no-such-flag": 2 for name in COMMANDS},
              **{f"train {name} --help": 0 for name in ("fixmatch", "primary", "pseudo-label")},
-             "train fixmatch --no-such-flag": 2, "train fixmatch --train.steps many": 2,
-             "train nothing": 2, "data audit --help": 0, "data nothing": 2, "runs prune --help": 0}
+             "train fixmatch --no-such-flag": 2,
+             "data audit --help": 0, "data nothing": 2, "runs prune --help": 0}
     done = subprocess.run([sys.executable, "-c", ANSWERED_AT_ONCE], input="\n".join(lines),
                           capture_output=True, text=True, check=True)
     *codes, heavy = done.stdout.splitlines()
@@ -455,11 +532,12 @@ def test_a_group_is_not_left_out_and_changed(work, capsys):
 
 def test_old_names_are_refused_as_names_of_flags_and_datasets_only(work, capsys):
     """A class, a file may be called so."""
-    for line in (["data", "split", "minivoc", "--labelled", "8", "--out", "mini", "--keep", "mini"],
-                 ["predict", "data.weak", "--run", "nowhere", "--out", "out"]):
-        assert "is now" not in failed(capsys, line)
+    split = ["data", "split", "minivoc", "--labelled", "8", "--out", "mini", "--keep", "mini"]
+    assert "is now" not in failed(capsys, split)
+    predict = ["predict", "data.weak", "--run", "nowhere", "--out", "out"]
+    assert "is now" not in failed(capsys, predict, code=2)
     for line in (["data", "mini"], ["data", "split", "mini", "--labelled", "8", "--out", "x"]):
-        assert "is now called minivoc" in failed(capsys, line)
+        assert "is now called minivoc" in failed(capsys, line, code=2)
 
 
 def test_a_full_disk_is_said_in_a_line(work, capsys, monkeypatch):
@@ -471,7 +549,7 @@ def test_a_full_disk_is_said_in_a_line(work, capsys, monkeypatch):
     assert "could not write" in said and "Free some disk space" in said
 
 
-@pytest.mark.parametrize("arguments, code", [(["evaluate", "nowhere"], 1), (["data", *SMOKE], 0)])
+@pytest.mark.parametrize("arguments, code", [(["evaluate", "nowhere"], 2), (["data", *SMOKE], 0)])
 def test_the_module_hands_the_exit_code_to_the_shell(work, monkeypatch, arguments, code):
     monkeypatch.setattr(sys, "argv", ["semiseg", *arguments])
     with pytest.raises(SystemExit) as stopped:

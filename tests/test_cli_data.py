@@ -49,7 +49,7 @@ def test_the_images_that_lie_in_no_folder_are_shown_too(mini, capsys):
 
 @pytest.mark.parametrize("arguments", ["mini", "audit mini", "split mini", "mini --seed 1"])
 def test_the_name_mini_is_refused_with_the_new_one(arguments, capsys):
-    assert main(["data", *arguments.split()]) == 1
+    assert main(["data", *arguments.split()]) == 2
     assert "the dataset mini is now called minivoc." in capsys.readouterr().err
 
 

@@ -273,7 +273,7 @@ def test_a_dataset_without_audit_and_an_unknown_one_are_refused(mine, root, caps
     for arguments in (["data", "audit", "theirs"], ["data", "--dataset", "theirs"],
                       ["data", "split", "theirs", "--labelled", "2", "--out", "list.txt"],
                       ["pipeline", "--dataset", "theirs", "--profile", "smoke"]):
-        assert main(arguments) == 1, arguments
+        assert main(arguments) == 2, arguments
         said = capsys.readouterr().err
         assert "unknown dataset 'theirs'; choose from minivoc, voc" in said and "mine" in said
     with pytest.raises(SystemExit) as stopped:

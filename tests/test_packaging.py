@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import subprocess
@@ -54,6 +55,11 @@ def test_every_locked_package_takes_debians_python():
 def test_the_version_stands_in_one_place():
     assert PROJECT["dynamic"] == ["version"] and "version" not in PROJECT
     assert importlib.metadata.version("semiseg_lib") == semiseg_lib.__version__
+
+
+def test_type_checkers_know_the_version():
+    stub = ast.parse((CHECKOUT / "semiseg_lib" / "__init__.pyi").read_text(encoding="utf-8"))
+    assert "__version__: str" in map(ast.unparse, stub.body)
 
 
 def test_environment_yml_installs_what_make_setup_installs():

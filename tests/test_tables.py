@@ -10,7 +10,7 @@ from scipy import stats
 
 from semiseg_lib.core import escaping
 from semiseg_lib.core.escaping import Markdown
-from semiseg_lib.evaluation.statistics import mean_and_interval, paired_interval
+from semiseg_lib.evaluation.statistics import Interval, mean_and_interval, paired_interval
 from semiseg_lib.notebook.tables import MISSING, Table, markdown_table, results_table
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -42,12 +42,20 @@ def test_one_value_has_no_interval_and_equal_values_an_empty_one():
     alone = mean_and_interval([0.7])
     assert (alone.mean, alone.runs) == (0.7, 1)
     assert math.isnan(alone.low) and math.isnan(alone.high) and math.isnan(alone.sd)
-    assert mean_and_interval([0.5, 0.5])[:3] == (0.5, 0.5, 0.5)
+    assert mean_and_interval([0.5, 0.5]) == Interval(0.5, 0.5, 0.5, 0.0, 2)
+
+
+def test_the_parts_of_an_interval_have_names_only():
+    """As a tuple it would be unpacked in a wrong order, and its ``count`` taken for the runs."""
+    interval = mean_and_interval([1.0, 3.0])
+    with pytest.raises(TypeError, match="not iterable"):
+        tuple(interval)
+    assert not hasattr(interval, "count") and interval.runs == 2
 
 
 def test_interval_covers_the_mean_as_often_as_it_says():
     draws = np.random.default_rng(1).normal(size=(2000, 4))
-    covered = np.mean([low <= 0 <= high for _, low, high, _, _ in map(mean_and_interval, draws)])
+    covered = np.mean([one.low <= 0 <= one.high for one in map(mean_and_interval, draws)])
     assert covered == pytest.approx(0.95, abs=0.015)
 
 
@@ -99,11 +107,11 @@ NUMBERS = [
     "1", "-0.058", "−3", "+3.1 %", "71.6%", "10,000", "1e-3", "<0.001", "61.0 ± 1.4",
     "-0.4 to +6.6", "+3.1 (-0.4 to +6.6)", "64.3 (98.4)", "0.0 (–)", "19 MB", "4.9 images/s",
     "424 masks", "600 + 1000", "8 × 8", "53.5 †", "+16.0 (+14.5 to +17.5) ‡", "0.01–0.3",
-    "10,000 ± 1,000",
+    "10,000 ± 1,000", "nan", "nan %", "70.0 ± nan", "+1.0 (nan to nan)", "-inf",
 ]
 TEXTS = [
     "linear", "11, 12", "[11]", "c5da1405", "0 throughout: own labels", "TorchSemiSeg 14", "1.2.3",
-    "30 → 0.5 by 30 % †", "- 3 -", "data/1.py", "1,00",
+    "30 → 0.5 by 30 % †", "- 3 -", "data/1.py", "1,00", "nano", "information", "infinite %",
 ]
 
 

@@ -46,6 +46,9 @@ class DataConfig(Configuration):
         unboxed: meaning of an image that was not annotated with boxes: ``unknown`` (it may show any
             object) or ``empty`` (it shows none).
         options: options of the dataset itself; None for its defaults.
+
+    Raises:
+        ValueError: the dataset is unknown, the options are not its own, or a number is negative.
     """
 
     SCHEMA = Schema(aside=frozenset({"published"}))
@@ -63,6 +66,9 @@ class DataConfig(Configuration):
     options: Annotated[SerializeAsAny[DatasetOptions], WrapValidator(_read_options)] = DEFAULTS
 
     def __post_init__(self) -> None:
+        for name in ("labelled", "at_most"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"data.{name} is {getattr(self, name)}; it must be >= 0.")
         kind = datasets.find(self.dataset).options
         if self.options is None:
             object.__setattr__(self, "options", kind())

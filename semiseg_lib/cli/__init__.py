@@ -14,8 +14,8 @@ from pathlib import Path
 import tyro
 
 import semiseg_lib
-from semiseg_lib.cli import commands, data, runs
-from semiseg_lib.cli.flags import no_help_of_unknown
+from semiseg_lib.cli import commands, completion, data, runs
+from semiseg_lib.cli.flags import WrongUse, no_help_of_unknown, typed
 from semiseg_lib.cli.renamed import refuse_old_names
 from semiseg_lib.core import escaping
 from semiseg_lib.core.terminal import (
@@ -32,14 +32,15 @@ DESCRIPTION = (
     "Semi-supervised semantic segmentation, stage by stage. `semiseg COMMAND --help` lists a "
     "command's flags; `semiseg --version` prints the version. Every command also takes --quiet "
     "(no progress bars and no remarks: results and warnings) and --json (the result as one JSON "
-    "document on standard output, all else on standard error). Exit codes: 0 done, 1 failed with "
-    "a message, 2 wrong flags, 130 interrupted."
+    "document on standard output, all else on standard error). Exit codes: 0 done; 1 failed with "
+    "a message; 2 what was typed is wrong (an unknown flag or name, a value out of its range, a "
+    "file to read that is missing) and nothing was begun; 130 interrupted."
 )
 EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0 done, 1 failed with a message, 2 wrong flags."""
+    """Run one command; return the exit code: 0 done, 1 failed with a message, 2 wrongly typed."""
     _write_utf8()
     with open_streams():
         return _answered(sys.argv[1:] if arguments is None else arguments)
@@ -47,12 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _answered(arguments: Sequence[str]) -> int:
     """Run one command in its style, and say in a line what went wrong; return the exit code."""
-    arguments = [_expanded(one) for one in arguments]
     style = Style(quiet="--quiet" in arguments, json="--json" in arguments)
     arguments = [one for one in arguments if one not in ("--quiet", "--json")]
     try:
         with written_as(style):
-            code = _run(arguments)
+            code = _run([_expanded(one) for one in arguments])
             flush()
             return code
     except SystemExit as stopped:
@@ -62,6 +62,10 @@ def _answered(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # such as `semiseg runs | head`: nobody reads on
         discard_output()
         return 1
+    except WrongUse as error:
+        known = f" {arguments[0]}" if arguments[0] in COMMANDS else ""
+        say(f"semiseg: {error}\n`semiseg{known} --help` says what it takes.", sys.stderr)
+        return 2
     except EXPECTED as error:
         say(f"semiseg: {error}", sys.stderr)
         return 1
@@ -76,8 +80,14 @@ def _run(arguments: Sequence[str]) -> int:
     if arguments == ["--version"]:
         give({"version": semiseg_lib.__version__}, f"semiseg {semiseg_lib.__version__}")
         return 0
-    refuse_invisible(arguments)
-    refuse_old_names(arguments)
+    with typed():
+        refuse_invisible(arguments)
+        refuse_old_names(arguments)
+    if completion.is_asked_for(arguments):
+        return tyro.extras.subcommand_cli_from_dict(
+            completion.stand_ins(COMMANDS), args=arguments, prog="semiseg",
+            config=(tyro.conf.OmitSubcommandPrefixes,),
+        ) or 0
     command, rest = (arguments or [""])[0], arguments[1:]
     if command in OWN_PARSERS:
         return OWN_PARSERS[command](rest) or 0

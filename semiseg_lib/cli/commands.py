@@ -26,8 +26,12 @@ from semiseg_lib.cli.flags import (
     RunArgument,
     StudyArgument,
     TrainFlags,
+    WrongUse,
     choose_groups,
+    command,
+    existing,
     optional_groups,
+    typed,
 )
 from semiseg_lib.core.durable import Damaged, locked, move
 from semiseg_lib.core.paths import reading_root, shown, work_root, working_in
@@ -36,7 +40,7 @@ from semiseg_lib.evaluation.options import WHOLE_IMAGE
 from semiseg_lib.experiments import Machine, Run, semi_supervised
 from semiseg_lib.experiments import self_correction as story
 from semiseg_lib.recipes import Profile
-from semiseg_lib.studies.entries import FAIR, MASK_OVER_BOXES
+from semiseg_lib.studies.entries import COMPARISONS, FAIR, MASK_OVER_BOXES
 from semiseg_lib.training.options import TrainConfig
 
 TRAINABLE = tuple(methods.named_options())
@@ -54,13 +58,31 @@ def train(arguments: Sequence[str]) -> None:
     chooser.add_argument("--dataset", default="minivoc", choices=datasets.names(),
                          help="minivoc (drawn), voc, cityscapes, camvid, your own folder; to "
                               "classify small images: digits, cifar10; or a registered one")
-    chosen, rest = chooser.parse_known_args(arguments)
-    profile = recipes.load(chosen.profile, chosen.dataset, chosen.method)
+    chosen, rest = chooser.parse_known_args(_method_first(arguments))
+    with typed():
+        profile = recipes.load(chosen.profile, chosen.dataset, chosen.method)
     if chosen.method == "pseudo-label":
         run = _train_rounds
     else:
         run = _train_stage if chosen.method in recipes.STAGES else _train_unlabelled
     run(chosen.method, profile, rest)
+
+
+def _method_first(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with the method, which may stand behind flags, in front.
+
+    Raises:
+        WrongUse: behind flags stand several words that may be the method, or none.
+    """
+    methods_named = [one for one in arguments if one in TRAINABLE]
+    behind = arguments[:1] and arguments[0].startswith("-") and not {"-h", "--help"} & {*arguments}
+    if behind and len(methods_named) != 1:
+        raise WrongUse("name the method before any flag: `semiseg train METHOD --FLAG ...`; "
+                       f"methods: {', '.join(TRAINABLE)}.")
+    if not methods_named or arguments[0] in TRAINABLE or not arguments[0].startswith("-"):
+        return list(arguments)
+    place = arguments.index(methods_named[0])
+    return [methods_named[0], *arguments[:place], *arguments[place + 1:]]
 
 
 def _train_stage(name: str, profile: Profile, rest: Sequence[str]) -> None:
@@ -119,7 +141,7 @@ def _flags(
         f"{path} ({'none' if value is None else 'used'})"
         for path, (value, _) in optional_groups(default).items()
     )
-    return tyro.cli(
+    flags = tyro.cli(
         TrainFlags[type(method)], default=default, args=rest, prog=prog,
         config=(tyro.conf.AvoidSubcommands,),
         description=f"Train {name}, or continue; defaults are those of the profile {profile.name}. "
@@ -127,6 +149,9 @@ def _flags(
         + (f" Groups of options that may be left out or added: {states}. `--GROUP none` leaves "
            "one out, `--GROUP default` or any `--GROUP.OPTION` adds it." if states else ""),
     )
+    if flags.data.published:
+        existing(Path(flags.data.published))
+    return flags
 
 
 def _changed(profile: Profile, flags: TrainFlags, changed: dict[str, Any]) -> Profile:
@@ -134,6 +159,7 @@ def _changed(profile: Profile, flags: TrainFlags, changed: dict[str, Any]) -> Pr
     return replace(profile, data=flags.data, model=flags.model, augment=flags.augment, **changed)
 
 
+@command
 def run(
     file: ConfigArgument, root: Path | None = None, workers: int = 0,
     other_data: bool = False, resume: bool = True, weights: tuple[Path, ...] = (),
@@ -171,16 +197,18 @@ def run(
     give({"run": folder, "config": folder / CONFIG}, f"run: {shown(folder)}")
 
 
+@command
 def logits(common: CommonFlags = Common()) -> None:
     """Store the ancillary's logits of all unlabelled images."""
     logits = story.logits(common.chosen("ancillary"), common.seed)
     store = experiments.resolve(logits, common.machine)
     give({"path": store.folder, "images": len(store.names),
-          "bytes per image": store.bytes_per_image},
+          "bytes_per_image": store.bytes_per_image},
          f"{len(store.names)} images, {store.bytes_per_image / 1000:.1f} kB each, in "
          f"{shown(store.folder)}")
 
 
+@command
 def evaluate(
     run: RunArgument, split: Literal["val", "test"] = "test",
     protocol: ProtocolFlags = WHOLE_IMAGE, root: Path | None = None, other_data: bool = False,
@@ -203,6 +231,7 @@ def evaluate(
     report(trained, split, protocol)
 
 
+@command
 def predict(
     source: ImageArgument, run: Path, out: Path,
     protocol: ProtocolFlags = WHOLE_IMAGE,
@@ -227,11 +256,12 @@ def predict(
          f"labels and overlays are in {shown(out)}")
 
 
+@command
 def pipeline(common: CommonFlags = Common()) -> None:
     """Run all stages: data, supervised baseline, ancillary, logits, primary; then compare them."""
+    profile, seed, machine = common.chosen("primary"), common.seed, common.machine
     from semiseg_lib.notebook.tables import results_table
 
-    profile, seed, machine = common.chosen("primary"), common.seed, common.machine
     own, learnt = profile.primary, profile.conv_primary
     runs = {
         "supervised (masks alone)": story.supervised(profile, seed),
@@ -255,6 +285,7 @@ def pipeline(common: CommonFlags = Common()) -> None:
     ]))
 
 
+@command
 def study(
     name: StudyArgument, seeds: tuple[int, ...] = (), only: tuple[str, ...] = (),
     profile: str | None = None, root: Path | None = None, workers: int = 0,
@@ -281,27 +312,31 @@ def study(
             own; after an interruption the same command goes on there.
         device: cpu, or unset for the best there is.
     """
+    with typed():
+        if profile is not None:
+            recipes.of(profile)  # before the arms, which import torch
+        if unknown := set(only) - studies.STUDIES[name].keys():
+            raise ValueError(f"{min(unknown)!r} is not an arm of {name!r}; it has "
+                             f"{', '.join(studies.STUDIES[name])}.")
+        chosen = recipes.load(profile, studies.dataset_of(name))
     from semiseg_lib.notebook.tables import results_table
 
-    if name not in studies.STUDIES:
-        raise ValueError(f"there is no study {name!r}; there are {', '.join(studies.STUDIES)}.")
-    chosen = recipes.load(profile, studies.dataset_of(name))
     machine = Machine(device, reading_root(root), workers)
     path = studies.record_path(name, chosen.name)
     with _making_anew(path.stem) if anew else nullcontext():
         records = studies.run(name, chosen, seeds or None, machine, only, anew, path)
-    rows = [
-        {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
-         "seeds": records.seeds(key)}
-        for key, arm in studies.STUDIES[name].items() if records.scores(key)
-    ]
+    arms = {key: arm for key, arm in studies.STUDIES[name].items() if records.scores(key)}
     notes = [note for note in (records.mark, records.left_out_text) if note]
     if (served := studies.read(name, chosen)).legacy:
         notes.append(f"Chapters and tables still show the stored rows of this study: {served.mark}")
-    table = results_table([{**row, "seeds": str(row["seeds"])} for row in rows],
-                          plain=["mIoU on test (%)"])
-    give({"study": name, "records": path, "arms": rows, "made with": records.made_with,
-          "notes": notes},
+    table = results_table([
+        {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
+         "seeds": str(records.seeds(key))} for key, arm in arms.items()
+    ], plain=["mIoU on test (%)"])
+    give({"study": name, "records": path, "split": "test", "arms": [
+        {"arm": key, "text": arm.text, "seeds": records.seeds(key),
+         "mean_iou": [score / 100 for score in records.scores(key)]} for key, arm in arms.items()
+    ], "made_with": records.made_with, "notes": notes},
          "\n".join([str(table), f"records: {shown(path)}", f"made with: {records.made_with}",
                     *notes]))
 
@@ -330,6 +365,7 @@ def _making_anew(records: str) -> Iterator[None]:
             move(folder, folder.with_name(f"{folder.name}-{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}"))
 
 
+@command
 def compare(
     dataset: Literal["minivoc", "voc", "camvid"] = "minivoc", profile: str | None = None,
     against: str = FAIR, ratio: float = MASK_OVER_BOXES, out: Path | None = None,
@@ -344,11 +380,21 @@ def compare(
         ratio: time to draw a mask over the time to draw an image's boxes.
         out: also write the table to FILE.md, as printed, or FILE.csv, in full precision.
     """
+    with typed():
+        chosen = recipes.load(profile, dataset)
+        if against not in COMPARISONS[dataset]:
+            raise ValueError(f"{against!r} is not a row of the comparison; choose from "
+                             f"{', '.join(COMPARISONS[dataset])}.")
+        if ratio <= 0:
+            raise ValueError(f"--ratio is {ratio:g}; the time of a mask over that of boxes is > 0.")
+        if out is not None and out.suffix not in (".md", ".csv"):
+            raise ValueError(f"{shown(out)}: the comparison is written as .md or .csv.")
     from semiseg_lib.cli.compare import print_comparison
 
-    print_comparison(dataset, recipes.load(profile, dataset), against, ratio, out)
+    print_comparison(dataset, chosen, against, ratio, out)
 
 
+@command
 def visualize(
     source: ImageArgument, run: Path, out: Path, truth: Path | None = None,
     device: Literal["cpu"] | None = None,
@@ -362,11 +408,17 @@ def visualize(
         truth: the image's mask of class ids, drawn beside the prediction.
         device: cpu, or unset for the best available device.
     """
+    with typed():
+        if out.suffix.lower() != ".png":
+            raise ValueError(f"{shown(out)}: the figure is written as a .png file.")
+        if out.resolve() in {path.resolve() for path in (source, truth) if path}:
+            raise ValueError(f"{shown(out)} is an input; choose another name for the figure.")
     from semiseg_lib.cli.visualize import write_figure
 
     write_figure(source, run, out, truth, device)
 
 
+@command
 def doctor() -> int:
     """Check this machine: versions, device, memory, datasets."""
     from semiseg_lib.cli.doctor import main

@@ -17,7 +17,9 @@ from semiseg_lib.cli.flags import (
     CommonFlags,
     DatasetArgument,
     VideoArguments,
+    command,
     no_help_of_unknown,
+    typed,
 )
 from semiseg_lib.core import escaping
 from semiseg_lib.core.paths import reading_root, shown, work_root
@@ -47,12 +49,14 @@ def commands() -> dict[str, Callable[..., int | None]]:
     return {"minivoc": minivoc, **_downloads(), "frames": frames, "audit": audit, "split": split}
 
 
+@command
 def minivoc(common: CommonFlags = Common()) -> None:
     """Generate the images of mini-VOC, unless they are stored, and show a summary."""
+    config = common.chosen().data
     from semiseg_lib.batches.data import Data
     from semiseg_lib.notebook.tables import results_table
 
-    data = Data(common.chosen().data, common.seed, common.machine.root)
+    data = Data(config, common.seed, common.machine.root)
     has_boxes = {
         name: all(map(data.source.has_boxes, members)) for name, members in data.names.items()
     }
@@ -104,9 +108,10 @@ def _command(dataset: datasets.Dataset, download: Download) -> Callable[..., int
         f"{download.text}\n\n"
         "Args:\n    root: the folder to put it in; unset: datasets/ in the work folder.\n"
     )
-    return get
+    return command(get)
 
 
+@command
 def frames(
     videos: VideoArguments,
     root: Path | None = None,
@@ -121,8 +126,11 @@ def frames(
         every: keep the frames 0, every, 2 every ...
         size: width and height to resize to, as the labelled images have; unset: the video's own.
     """
-    if not videos:
-        raise ValueError("name at least one video, such as 0006R0.MXF.")
+    with typed():
+        if not videos:
+            raise ValueError("name at least one video, such as 0006R0.MXF.")
+        if every < 1:
+            raise ValueError(f"--every is {every}; keep every 1st, 2nd ... frame.")
     folder = (root or work_root() / "datasets") / "camvid" / FRAMES
     counts = {
         video: extract_frames(video, folder / video.stem, every, size) for video in videos
@@ -133,6 +141,7 @@ def frames(
                    f"{shown(folder / video.stem)}" for video, count in counts.items()))
 
 
+@command
 def audit(
     dataset: DatasetArgument,
     root: Path | None = None,
@@ -149,9 +158,10 @@ def audit(
         sample: number of images to check per list; unset: all.
         workers: threads; unset: up to 4.
     """
-    if sample is not None and sample < 1:
-        raise ValueError(f"--sample is {sample}; check at least one image per list.")
-    declared = datasets.find(dataset)
+    with typed():
+        if sample is not None and sample < 1:
+            raise ValueError(f"--sample is {sample}; check at least one image per list.")
+        declared = datasets.find(dataset)
     if declared.needs_root:
         root = reading_root(root)
     report = audit_dataset(dataset, root, lists, sample, workers, progress=True)
@@ -180,6 +190,7 @@ def as_text(report: Report) -> str:
     return "\n\n".join(parts)
 
 
+@command
 def split(
     dataset: DatasetArgument,
     labelled: int,
@@ -203,13 +214,16 @@ def split(
     Raises:
         ValueError: ``out`` is there and names other images.
     """
+    with typed():
+        config = DataConfig(dataset, candidates=candidates, keep=keep)
+        if labelled < 1:
+            raise ValueError(f"--labelled is {labelled}; at least one image needs a mask.")
+        if out.is_dir():
+            raise ValueError(f"{shown(out)} is a folder; name a file for the list.")
     from semiseg_lib.batches.data import Data, choose_names
 
-    config = DataConfig(dataset, candidates=candidates, keep=keep)
     images = Data(config, seed, root).candidates
     names = choose_names(images, labelled, seed)
-    if out.is_dir():
-        raise ValueError(f"{shown(out)} is a folder; name a file for the list.")
     if out.exists() and out.read_bytes().split() != " ".join(names).encode().split():
         raise ValueError(
             f"{shown(out)} is there and names other images, which would be lost. Choose another "

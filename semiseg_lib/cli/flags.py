@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import wraps
+from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_type_hints
 
@@ -12,6 +15,7 @@ import tyro
 
 from semiseg_lib import recipes
 from semiseg_lib.batches.options import DataConfig, ViewConfig
+from semiseg_lib.core.paths import shown
 from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Machine
 from semiseg_lib.models import ModelConfig
@@ -19,6 +23,7 @@ from semiseg_lib.recipes import Profile
 from semiseg_lib.training.options import TrainConfig
 
 Options = TypeVar("Options")
+Command = TypeVar("Command", bound=Callable[..., Any])
 MachineFlags = Annotated[Machine, tyro.conf.arg(name="")]
 ConfigArgument = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="CONFIG")]]
 RunArgument = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
@@ -26,8 +31,62 @@ ImageArgument = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="IMAG
 VideoArguments = tyro.conf.Positional[
     Annotated[tuple[Path, ...], tyro.conf.arg(metavar="VIDEO ...")]
 ]
-StudyArgument = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="STUDY")]]
+Study = Literal[
+    "convolutional", "unlabelled", "context", "annotation", "methods", "voc unlabelled",
+    "camvid unlabelled", "photographs", "tight", "hurried", "schedules", "controls", "label errors",
+]
+"""The names of the studies, whose arms import torch."""
+StudyArgument = tyro.conf.Positional[Annotated[Study, tyro.conf.arg(metavar="STUDY")]]
 DatasetArgument = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATASET")]]
+NOT_READ = {"out", "root"}
+"""Arguments that are paths but no inputs: what is written, and the folder of the datasets."""
+
+
+class WrongUse(ValueError):
+    """Error for a command line that cannot be meant; raised before anything is begun."""
+
+
+@contextmanager
+def typed() -> Iterator[None]:
+    """Raise WrongUse for what the block refuses, which looks at nothing but what was typed."""
+    try:
+        yield
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+
+
+def existing(path: Path) -> Path:
+    """Return the path of a file or folder.
+
+    Raises:
+        WrongUse: it is not there.
+    """
+    if not path.expanduser().exists():
+        raise WrongUse(f"{shown(path)} is missing; name a file or folder that is there.")
+    return path
+
+
+def command(function: Command) -> Command:
+    """Return a command that looks for the files it reads before it begins.
+
+    Each entry of its docstring gets a line of its own: in a completion script a line is a word.
+
+    Args:
+        function: its arguments are the flags; those that are paths are read, but for
+            :data:`NOT_READ`.
+    """
+    function.__doc__ = cleandoc(function.__doc__ or "").replace("\n        ", " ")
+
+    @wraps(function)
+    def checked(*arguments: Any, **named: Any) -> Any:
+        given = signature(function).bind(*arguments, **named).arguments
+        for name, value in given.items():
+            for path in value if isinstance(value, tuple) else [value]:
+                if isinstance(path, Path) and name not in NOT_READ:
+                    existing(path)
+        return function(*arguments, **named)
+
+    return checked  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -60,7 +119,16 @@ class Common:
 
         Args:
             method: what is trained, so that no other system's recipe is taken; "" if nothing is.
+
+        Raises:
+            WrongUse: a name is unknown, a number out of its range or a file missing.
         """
+        if self.published is not None:
+            existing(self.published)
+        with typed():
+            return self._chosen(method)
+
+    def _chosen(self, method: str) -> Profile:
         chosen = recipes.load(self.profile, self.dataset, method)
         published = self.published and self.published.as_posix()
         changed = {"labelled": self.labelled, "published": published}
@@ -141,7 +209,10 @@ def choose_groups(
         The flags with these groups, and the arguments without ``--GROUP none`` and the like.
     """
     groups = optional_groups(flags)
-    parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog=prog, usage=f"{prog} [--OPTION VALUE ...]; `{prog} --help` lists the options",
+        add_help=False, allow_abbrev=False,
+    )
     for path in groups:
         parser.add_argument(f"--{path}", type=str.lower, choices=("none", "default"), dest=path)
     chosen, rest = parser.parse_known_args([_dashed(one) for one in arguments])

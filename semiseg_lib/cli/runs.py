@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from semiseg_lib.cli.flags import no_help_of_unknown
+from semiseg_lib.cli.flags import command, no_help_of_unknown
 from semiseg_lib.core.paths import shown, work_root
 from semiseg_lib.core.terminal import give, say
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from semiseg_lib.experiments.inventory import Item
 
 
+@command
 def list_runs(root: Path | None = None) -> None:
     """List runs, logits and pseudo-labels: fresh, stale and why, damaged, orphaned; and sizes.
 
@@ -39,6 +40,7 @@ def list_runs(root: Path | None = None) -> None:
             "what they were made from; `semiseg runs prune` shows and removes those.")
 
 
+@command
 def prune(root: Path | None = None, yes: bool = False) -> None:
     """Show what no command would use as it is, or whose source is gone; ask, and remove it.
 
@@ -66,9 +68,9 @@ def prune(root: Path | None = None, yes: bool = False) -> None:
 def main(arguments: Sequence[str]) -> int:
     """List what is stored: fresh, stale, damaged or left over; `semiseg runs prune` removes."""
     pruning = list(arguments[:1]) == ["prune"]
-    command, rest = (prune, arguments[1:]) if pruning else (list_runs, arguments)
+    chosen, rest = (prune, arguments[1:]) if pruning else (list_runs, arguments)
     rest = no_help_of_unknown(rest, ())
-    tyro.cli(command, args=rest, prog=f"semiseg runs{' prune' if pruning else ''}")
+    tyro.cli(chosen, args=rest, prog=f"semiseg runs{' prune' if pruning else ''}")
     return 0
 
 

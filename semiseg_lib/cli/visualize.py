@@ -37,13 +37,6 @@ def write_figure(
             f"{shown(run)} is a run of {options.name}, which has no error map; train one "
             "with `semiseg train eln`."
         )
-    if out.suffix.lower() != ".png":
-        raise ValueError(f"{shown(out)}: the figure is written as a .png file.")
-    for path in (source, *([truth] if truth else [])):
-        if not path.is_file():
-            raise FileNotFoundError(f"{shown(path)} is missing: name an image file.")
-    if out.resolve() in {path.resolve() for path in (source, truth) if path}:
-        raise ValueError(f"{shown(out)} is an input; choose another name for the figure.")
     classes = trained.classes
     image = read_image(source)
     mask = read_mask(truth, len(classes)) if truth else None

@@ -71,8 +71,9 @@ def give(result: Mapping[str, Any], text: object) -> None:
     Of the processes of a job the main one prints it.
 
     Args:
-        result: the same for a machine: numbers in full precision, fractions in [0, 1], absolute
-            paths; a number that is not finite becomes null.
+        result: the same for a machine, under keys such as ``mean_iou``: numbers in full precision,
+            shares and scores as fractions in [0, 1], absolute paths; None for what is not known; a
+            number that is not finite becomes null.
         text: for a person.
     """
     if os.environ.get("RANK", "0") != "0":

@@ -1,5 +1,5 @@
 """Datasets on disk: one module per dataset, with its declaration, and shared code."""
 
-import lazy_loader
+from semiseg_lib.core import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

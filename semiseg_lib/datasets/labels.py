@@ -40,10 +40,11 @@ def decoding(
         FileNotFoundError: the file is missing.
         LabelError: it cannot be decoded, or the block raised this error.
     """
+    path = Path(path).expanduser()
     try:
         yield
     except FileNotFoundError:
-        state = "is a link that leads nowhere" if Path(path).is_symlink() else "is missing"
+        state = "is a link that leads nowhere" if path.is_symlink() else "is missing"
         raise FileNotFoundError(f"{shown(path)} {state}. {missing or fix}") from None
     except LabelError:
         raise
@@ -65,6 +66,7 @@ def opened_image(
     Raises:
         FileNotFoundError, LabelError: as for :func:`decoding`.
     """
+    path = Path(path).expanduser()
     with decoding(path, missing=missing), Image.open(path) as image:
         image.load()
         yield image

@@ -87,7 +87,7 @@ def read_lines(path: Path, missing: str) -> list[str]:
         LabelError: it is not a text file.
     """
     with decoding(path, "Save it as text in UTF-8, one name per line.", missing):
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
 
 
 def list_digest(names: Sequence[str]) -> str:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
 
-class Interval(NamedTuple):
-    """A mean with its confidence interval, in the unit of the values it came from."""
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval, in the unit of the values it came from.
+
+    Its parts are read by name: it is no tuple.
+
+    Attributes:
+        mean: of the runs.
+        low, high: the ends of the interval; NaN for one run.
+        sd: the sample standard deviation; NaN for one run.
+        runs: number of runs.
+    """
 
     mean: float
     low: float

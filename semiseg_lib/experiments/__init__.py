@@ -6,6 +6,6 @@
 imported when it is first used.
 """
 
-import lazy_loader
+from semiseg_lib.core import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import lazy_loader
-
+from semiseg_lib.core import lazy
 from semiseg_lib.methods import registry
 from semiseg_lib.methods.registry import (
     Declared,
@@ -28,7 +27,7 @@ from semiseg_lib.methods.registry import (
 
 registry.discover(__path__, __name__)
 
-_shared, _, _shared_names = lazy_loader.attach(
+_shared, _, _shared_names = lazy.attach(
     __name__, ["losses"], {"base": ["BOTH", "LABELLED", "AveragedMethod", "SemiSupervised"]}
 )
 __all__ = [

@@ -1,7 +1,7 @@
 """What a reader meets in a notebook cell: tables, figures, widgets, checks of claims."""
 
-import lazy_loader
+from semiseg_lib.core import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = lazy.attach(
     __name__, ["chapter", "checks", "plots", "published", "tables", "widgets"]
 )

@@ -50,7 +50,7 @@ def read_claims(path: Path = CLAIMS_FILE) -> dict[str, Claim]:
     Args:
         path: a file like ``claims.yml``.
     """
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
     return {name: Claim(name, **entry) for name, entry in entries.items()}
 
 
@@ -67,13 +67,14 @@ def claim(name: str, values: Sequence[float], asserts_claims: bool) -> None:
         ClaimFailed: the mean or the interval is out of bounds.
     """
     promised = read_claims()[name]
-    mean, low, high, _, seeds = mean_and_interval(list(values))
-    shown = f"mean {mean:.1f}, 95 % interval {low:.1f} to {high:.1f}, {seeds} seeds"
+    found = mean_and_interval(list(values))
+    shown = (f"mean {found.mean:.1f}, 95 % interval {found.low:.1f} to {found.high:.1f}, "
+             f"{found.runs} seeds")
     expected = _expected(promised)
     problems = [
-        promised.low is not None and not mean >= promised.low,
-        promised.high is not None and not mean <= promised.high,
-        promised.interval_above is not None and not low > promised.interval_above,
+        promised.low is not None and not found.mean >= promised.low,
+        promised.high is not None and not found.mean <= promised.high,
+        promised.interval_above is not None and not found.low > promised.interval_above,
     ]
     if not asserts_claims:
         say(f"- {promised.text}\n  expected {expected}; this profile is too short to judge it")

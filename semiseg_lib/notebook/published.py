@@ -72,7 +72,7 @@ def read(path: Path = PUBLISHED_FILE) -> dict[str, Any]:
     Args:
         path: a file like it.
     """
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
 
 
 def recipe(method: str = "primary", dataset: str = "voc") -> list[Hyperparameter]:

@@ -17,7 +17,7 @@ from semiseg_lib.evaluation.statistics import mean_and_interval
 
 MISSING = "–"
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?"
-_SIGNED = rf"[-+−<>≤≥≈~×]?{_DIGITS}"
+_SIGNED = rf"[-+−<>≤≥≈~×]?(?:{_DIGITS}|(?:nan|inf)\b)"
 _WITH_UNIT = rf"{_SIGNED}(?:\s?(?:%|[^\W\d_]{{1,12}}(?:/[^\W\d_]{{1,12}})?))?"
 _JOINED = rf"{_WITH_UNIT}(?:\s?(?:±|to|of|[-+−–×/])\s?{_WITH_UNIT})*"
 NUMBER = re.compile(rf"{_JOINED}(?:\s\((?:{_JOINED}|{MISSING})\))?(?:\s?[†‡])?")
@@ -166,8 +166,8 @@ def _cell(value: Any, name: str, is_score: bool) -> str:
     if is_score and (values.min() < 0 or values.max() > 1):
         raise ValueError(f"{name!r} holds {values.max():g}: scores are fractions in [0, 1]; "
                          f"list the column in plain=[...] if it is not a score")
-    mean, _, _, sd, count = mean_and_interval(values * (100 if is_score else 1))
-    return f"{mean:.1f}" if count == 1 else f"{mean:.1f} ± {sd:.1f}"
+    found = mean_and_interval(values * (100 if is_score else 1))
+    return f"{found.mean:.1f}" + (f" ± {found.sd:.1f}" if found.runs > 1 else "")
 
 
 def _is_sequence(value: Any) -> bool:

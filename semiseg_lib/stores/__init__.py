@@ -1,5 +1,5 @@
 """Stores: folders of files, written once and read often, whose manifest describes them."""
 
-import lazy_loader
+from semiseg_lib.core import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -4,6 +4,6 @@ A study is a list of arms. Its records are small JSON files in ``measured/``; th
 read their tables from them, and ``semiseg study NAME`` makes them again.
 """
 
-import lazy_loader
+from semiseg_lib.core import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -118,9 +118,8 @@ class Difference:
     def __str__(self) -> str:
         if self.interval is None:
             return UNKNOWN
-        mean, low, high = self.interval[:3]
-        sign = f" {OTHER_STATE}" if self.apart else ""
-        return f"{mean:+.1f} ({low:+.1f} to {high:+.1f}){sign}"
+        found, sign = self.interval, f" {OTHER_STATE}" if self.apart else ""
+        return f"{found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f}){sign}"
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,7 @@ def read_costs(path: Path) -> dict[str, Any]:
         FileNotFoundError: nothing is stored yet.
         Damaged: the file is not what was written.
     """
-    return _content(_there(path), "python benchmarks/methods.py")
+    return _content(_there(Path(path).expanduser()), "python benchmarks/methods.py")
 
 
 def _row(

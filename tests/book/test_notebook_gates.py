@@ -102,6 +102,10 @@ def path_in_output(cells):
     cells[2].outputs[1].text = "saved to /home/somebody/data/run\n"
 
 
+def address_in_output(cells):
+    cells[2].outputs[1].text = f"runs: {[].count}\n"
+
+
 def path_in_source(cells):
     cells[0].source = "Look in C:\\Users\\somebody\\data."
 
@@ -148,6 +152,7 @@ SPOILED = {
     error_output: "ended in ValueError",
     path_in_output: "names a folder of one machine: /home/somebody",
     path_in_source: "names a folder of one machine: C:",
+    address_in_output: "shows an object by its address",
     long_cell: "has 26 lines",
     long_line: "a line of 125 characters",
     no_alt: "has no alt text",

@@ -122,7 +122,7 @@ def test_data(semiseg, place):
     out, _ = semiseg("data", "split", "folder", "--labelled", 5, "--out", listed, "--root", root)
     assert visible(listed) in out
     assert set(read_published_list(listed, FILES)) <= set(FILES)
-    out, said = semiseg("data", "frames", base / "<b>.MXF", code=1)
+    out, said = semiseg("data", "frames", base / "<b>.MXF", code=2)
     assert "<b>.MXF" in said
 
 
@@ -192,7 +192,7 @@ def test_train_and_what_is_stored(semiseg, runs, place):
     out, _ = semiseg("train", "supervised", *OWN, "--root", place[1])
     assert all(visible(name) in out for name in CLASSES)
     out, _ = semiseg("evaluate", runs["supervised"], "--split", "test", "--root", place[1],
-                     code=1)  # the argument of a bad name is refused
+                     code=2)  # the argument of a bad name is refused
     for path in runs["supervised"].rglob("*.json"):
         raw = path.read_bytes()
         assert raw.isascii() and not set(raw) & {*range(10), *range(11, 32)}, path.name
@@ -237,14 +237,14 @@ def test_a_finished_run_is_used_from_a_folder_of_another_name(
     out, _ = semiseg("visualize", image, "--run", eln, "--out", figure, "--device", "cpu")
     assert figure.is_file() and visible(figure) in out
     _, said = semiseg("predict", root / "masks" / "<none>", "--run", supervised, "--out",
-                      tmp_path / "q", code=1)
+                      tmp_path / "q", code=2)
     assert "<none>" in said
 
 
 @pytest.mark.parametrize("bad", ["\x1b[31mx", "a\rb", "\u202egnp.x", "\x9b2J"])
 def test_an_argument_that_shows_nothing_is_refused_before_a_parser_repeats_it(semiseg, bad):
     for arguments in (("train", bad), ("evaluate", "x", f"--{bad}"), (bad,), ("data", bad)):
-        _, said = semiseg(*arguments, code=1)
+        _, said = semiseg(*arguments, code=2)
         assert said.startswith("semiseg: the argument ") and visible(bad) in said
 
 
@@ -273,7 +273,7 @@ def test_study_and_compare(semiseg, monkeypatch, tmp_path):
             row[0] for row in assert_is_safe_in_a_spreadsheet(text)]
         escape = visible if suffix == ".md" else escaping.csv
         assert {escape(name) for name in NAMES} <= set(cells)
-    _, said = semiseg("compare", "--against", "<b>", code=1)
+    _, said = semiseg("compare", "--against", "<b>", code=2)
     assert "'<b>' is not a row" in said
 
 

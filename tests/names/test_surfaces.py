@@ -338,14 +338,27 @@ def test_a_comparison_is_text_everywhere():
 
 
 def test_a_comparison_in_a_spreadsheet_holds_no_formula():
-    frame = compare.as_frame(compared(), NAMES[11])
-    text = compare.as_csv(frame)
+    rows = compare.as_rows(compared(), NAMES[11])
+    text = compare.as_csv(rows)
     cells = assert_is_safe_in_a_spreadsheet(text)
     assert [row[1] for row in cells[2:]] == [escaping.csv(name) for name in NAMES]
-    assert f"minus {SHOWN[11]}" in cells[0]
+    assert {cells[0][1], cells[0][-1]} == {"text", "minutes_last_stage"}
+    place = cells[0].index("minus")
+    assert {row[place] for row in cells[1:]} == {"", escaping.csv(NAMES[11])}
     read = pd.read_csv(io.StringIO(text))
-    assert read["mean"].tolist() == frame["mean"].tolist()
+    assert read["mean_iou"].tolist() == [row["mean_iou"] for row in rows]
     assert read["row"].tolist() == [row[0] for row in cells[1:]]
+
+
+@pytest.mark.parametrize("package", [
+    one.name for one in pkgutil.walk_packages(semiseg_lib.__path__, "semiseg_lib.")
+    if one.ispkg and hasattr(importlib.import_module(one.name), "__getattr__")
+] + ["semiseg_lib"])
+def test_a_name_that_a_package_has_not_is_told_as_text(package):
+    with pytest.raises(AttributeError) as raised:
+        getattr(importlib.import_module(package), "\x1b[31mred")
+    assert package in str(raised.value) and r"\x1b[31mred" in str(raised.value)
+    assert_is_text_for_a_terminal(str(raised.value))
 
 
 # What the builder writes.

@@ -177,7 +177,7 @@ def unpack(archive: Path, inside: str, target: Path, progress: bool = True) -> P
         LabelError: a name in the archive points outside it, it holds a link, it is damaged, or it
             has no folder ``inside``.
     """
-    archive, target = Path(archive), Path(target)
+    archive, target = Path(archive).expanduser(), Path(target).expanduser()
     if target.is_dir():
         return target
     read = _unzip if zipfile.is_zipfile(archive) else _untar

@@ -48,16 +48,19 @@ def get_archive(archive: Archive, inside: str, target: Path, root: Path, progres
         RuntimeError: all mirrors failed.
         ValueError: the archive is refused or damaged.
     """
+    target = Path(target).expanduser()
     if not target.is_dir():
         unpack(fetch(archive, root / "downloads", progress=progress), inside, target, progress)
 
 
 def count_files(folder: Path, pattern: str, expected: int) -> Count:
     """Count the files of ``folder`` that match the pattern."""
+    folder = Path(folder).expanduser()
     return Count(f"{shown(folder)}/{pattern}", sum(1 for _ in folder.glob(pattern)), expected)
 
 
 def count_names(path: Path, expected: int) -> Count:
     """Count the names in a list; 0 if it is missing."""
+    path = Path(path).expanduser()
     names = read_lines(path, "") if path.is_file() else []
     return Count(shown(path), sum(bool(name.strip()) for name in names), expected)

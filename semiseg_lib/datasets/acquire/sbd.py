@@ -37,7 +37,7 @@ def read_sbd_mask(path: Path) -> np.ndarray:
         LabelError: it is truncated, not a MATLAB file, not from ``cls``, or holds unknown ids.
     """
     with decoding(path, "Unpack SBD's benchmark.tgz again."):
-        mask = read_field(Path(path).read_bytes(), "GTcls", "Segmentation")
+        mask = read_field(Path(path).expanduser().read_bytes(), "GTcls", "Segmentation")
     if mask is None:
         raise LabelError(
             f"{shown(path)} holds no GTcls.Segmentation. Read the files of dataset/cls; those of "
@@ -67,7 +67,8 @@ def make_aug(sbd_root: Path, voc_root: Path, progress: bool = True) -> None:
         FileNotFoundError: a list, an image or a mask is missing.
         LabelError: a mask is invalid.
     """
-    dataset, voc_root = _dataset_folder(Path(sbd_root)), Path(voc_root)
+    dataset = _dataset_folder(Path(sbd_root).expanduser())
+    voc_root = Path(voc_root).expanduser()
     lists = voc_root / "ImageSets" / "Segmentation"
     train, held_out = read_list(lists / "train.txt"), read_list(lists / "val.txt")
     known = {*train, *held_out}

@@ -332,6 +332,7 @@ def audit_camvid(folder: Path, lists: Sequence[Path]) -> Layout:
         folder: the dataset.
         lists: further lists to audit, files of image names.
     """
+    folder = Path(folder).expanduser()
     original = (folder / ORIGINAL[0]).is_dir()
     eleven = dict(enumerate(CAMVID_CLASSES))
     if original:
@@ -369,6 +370,7 @@ def get_camvid(root: Path, progress: bool = True) -> list[Count]:
     Raises:
         ValueError: the copy has other classes than CamVid.
     """
+    root = Path(root).expanduser()
     target = root / "camvid"
     images, masks = (target / name for name in ORIGINAL)
     scratch = root / "downloads" / "camvid"

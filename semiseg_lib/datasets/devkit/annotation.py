@@ -31,7 +31,7 @@ def read_annotation(path: Path) -> list[tuple[str, tuple[float, float, float, fl
         path, "Each <object> needs a <name> and a <bndbox> with xmin, ymin, xmax and ymax.",
         missing="Add the annotation, or read the list without boxes.",
     ):
-        root = ElementTree.parse(path).getroot()
+        root = ElementTree.parse(Path(path).expanduser()).getroot()
         if root.tag != "annotation":
             raise ValueError(f"<{root.tag}> instead of <annotation>")
         return [(_text(one, "name"), tuple(float(_text(one, f"bndbox/{side}")) for side in _SIDES))

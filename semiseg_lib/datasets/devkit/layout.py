@@ -132,6 +132,7 @@ def voc_layout(folder: Path, classes: Sequence[str], lists: Sequence[Path] = ())
     Raises:
         FileNotFoundError: the folder has no lists, or one of ``lists`` is missing.
     """
+    folder = Path(folder).expanduser()
     rules = Rules(
         ids=dict(enumerate(classes)), palette=PALETTE,
         read_boxes=lambda entry: read_annotation(entry.boxes),
