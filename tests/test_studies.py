@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from unittest import mock
 
 import own_folder
@@ -21,7 +21,7 @@ import torch
 from flips import each_flip
 
 from semiseg_lib import methods, recipes, studies
-from semiseg_lib.cli import commands, main
+from semiseg_lib.cli import commands, flags, main
 from semiseg_lib.core.durable import Damaged, read_json, write_json
 from semiseg_lib.core.fingerprint import fingerprint
 from semiseg_lib.core.fingerprint import load as load_value
@@ -37,15 +37,19 @@ from semiseg_lib.models import ModelConfig
 from semiseg_lib.recipes import load
 from semiseg_lib.studies import Arm, Rounds, scores
 from semiseg_lib.studies import records as stored_records
-from semiseg_lib.studies.catalogue import photo_arms, unlabelled_photo_arms
+from semiseg_lib.studies.catalogue import NEVER_REPORTED, photo_arms, unlabelled_photo_arms
 
 RECORDS = CHECKOUT / "semiseg_lib" / "studies" / "measured"
 REDUCED = {
     "photographs": (list(photo_arms(100)), 1),
     "voc unlabelled": (list(unlabelled_photo_arms("voc", 100)), 1),
     "camvid unlabelled": (list(unlabelled_photo_arms("camvid", 46)), 1),
+    "search": (list(studies.STUDIES["search"]), len(NEVER_REPORTED)),
+    "controls": (["none", "linear", "ensemble", "second round"], 3),
 }
 """Studies of which the laptop profile holds a part only: these arms, with so many seeds."""
+IN_THE_MAKING = ("ways", "conditions", "curve", "colours", "training")
+"""Studies whose records are not complete. No text of the book may read those of a missing one."""
 KINDS = {
     "supervised": ("unlabelled", "supervised"), "longer": ("unlabelled", "longer"),
     "fixmatch": ("unlabelled", "fixmatch"), "rounds": ("unlabelled", "pseudo"),
@@ -256,6 +260,11 @@ def test_an_arm_names_its_method_by_the_name_that_commands_know(monkeypatch):
         studies.method("primary")
     with pytest.raises(ValueError, match="'paper' has a recipe per system for 'voc'"):
         Arm("cac", studies.method("cac")).value(load("paper", "voc"), 3)
+
+
+def test_the_command_line_knows_every_study():
+    """Its names stand there once more, so that they are known without importing torch."""
+    assert sorted(get_args(flags.Study)) == sorted(studies.STUDIES)
 
 
 def test_an_unknown_study_or_arm_is_refused(records):
@@ -1124,7 +1133,10 @@ def test_an_interrupted_call_anew_goes_on_where_it_was(own, command, capsys, mon
 
 # -------------------------------------------------------------------------------- committed records
 
-@pytest.mark.parametrize("name", [name for name in studies.STUDIES if name != "methods"])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="the records are being made"))
+    if name in IN_THE_MAKING else name for name in studies.STUDIES if name != "methods"
+])
 def test_the_committed_records_are_complete(name):
     """Each arm of the study, three or more seeds, the same for all.
 
@@ -1138,7 +1150,8 @@ def test_the_committed_records_are_complete(name):
     seeds = {arm: found.seeds(arm) for arm in arms}
     shared = set.intersection(*map(set, seeds.values()))
     assert len(shared) >= wanted, f"make them again: semiseg study {name!r}; seeds now: {seeds}"
-    assert all(0 < row["test"] < 100 for row in found.rows)
+    score = "val" if name == "search" else "test"
+    assert all(0 < row[score] < 100 for row in found.rows)
     assert all(commit in found.mark for commit in found.legacy)
     for row in found.rows:
         assert "legacy" in row or row.keys() >= set(OF_EVERY_ROW)

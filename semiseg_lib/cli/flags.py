@@ -32,8 +32,9 @@ VideoArguments = tyro.conf.Positional[
     Annotated[tuple[Path, ...], tyro.conf.arg(metavar="VIDEO ...")]
 ]
 Study = Literal[
-    "convolutional", "unlabelled", "context", "annotation", "methods", "voc unlabelled",
-    "camvid unlabelled", "photographs", "tight", "hurried", "schedules", "controls", "label errors",
+    "ways", "controls", "schedules", "conditions", "curve", "colours", "training", "search",
+    "hurried", "harder", "label errors", "convolutional", "annotation", "unlabelled", "context",
+    "methods", "photographs", "voc unlabelled", "camvid unlabelled",
 ]
 """The names of the studies, whose arms import torch."""
 StudyArgument = tyro.conf.Positional[Annotated[Study, tyro.conf.arg(metavar="STUDY")]]
