@@ -576,6 +576,8 @@ def weighted_iou(matrix: np.ndarray) -> float:
 # %% tags=["check"]
 with checks.exercise("2.2"):
     checks.same(weighted_iou(matrix), 0.769697, "the small example")
+    more_cars = matrix * np.array([[1], [1], [5]])
+    checks.same(weighted_iou(more_cars), 0.730326, "five times the true cars")
     absent = np.pad(matrix, (0, 1))  # one more class, which occurs nowhere
     checks.same(weighted_iou(absent), 0.769697, "a class that is absent")
     for name, score in scores.items():
@@ -622,6 +624,12 @@ with checks.exercise("2.3"):
     assert np.all(resampled_difference(matrices, of_nothing, 20, seed) > 0), (
         "filled boxes minus background everywhere must be above 0"
     )
+    all_right = np.stack([np.eye(2)] * 2)  # two pictures of two classes
+    all_wrong = all_right[:, ::-1]
+    half_right = np.stack([all_right[0], all_wrong[1]])
+    checks.same(np.unique(resampled_difference(half_right, all_wrong, 200,
+                                               seed)),
+                (0, 1 / 3, 1), "the values that occur, one picture right")
     paired = resampled_difference(matrices, of_largest, 1000, seed)
     ours, theirs = (
         resampled_miou(m, len(m), 1000, np.random.default_rng(seed + number))

@@ -760,6 +760,7 @@ def seeds_needed(sd: float, effect: float) -> int:
 
 # %% tags=["check", "nbval-check-output"]
 with checks.exercise("8.3"):
+    checks.same(seeds_needed(0.1, 2.0), 2, "sd 0.1, effect 2.0")
     for sd, effect, expected in ((0.5, 2.0, 3), (1.0, 1.0, 7),
                                  (1.0, 0.5, 18)):
         answer = seeds_needed(sd, effect)

@@ -619,9 +619,11 @@ def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
 # %% tags=["check"]
 noise = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(182))
 with checks.exercise("18.1"):
-    for temperature in (1.0, 0.5, 2.0):
-        checks.same(sharpened(noise.softmax(1), temperature),
-                    (noise / temperature).softmax(1))
+    pixels = torch.tensor([[0.8, 0.5], [0.2, 0.5]]).view(1, 2, 1, 2)
+    for temperature, first in ((1.0, 0.8), (0.5, 16 / 17), (2.0, 2 / 3)):
+        checks.same(sharpened(pixels, temperature)[0, :, 0],
+                    [[first, 0.5], [1 - first, 0.5]],
+                    f"two pixels at temperature {temperature}")
 
 # %% [markdown]
 # ### 2. Implement: a method without a teacher
@@ -699,6 +701,11 @@ with checks.exercise("18.3"):
                 for _ in range(2)]
     one, two = (each.losses(four, 0.5)["unlabelled"] for each in repaired)
     checks.same(one.detach(), two.detach())
+    next_batch = replace(four, seed=four.seed + 1)
+    again = repaired[0].losses(next_batch, 0.5)["unlabelled"]
+    assert not torch.equal(again, one), (
+        "the views must differ where the seed of the batch differs"
+    )
 
 # %% [markdown]
 # <details><summary>What you would notice</summary>

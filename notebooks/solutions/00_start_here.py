@@ -66,11 +66,12 @@ def count_parameters(module: nn.Module) -> int:
 
 
 # %% tags=["check", "nbval-check-output"]
-example = nn.Conv2d(3, 4, kernel_size=3)  # 3·4·3·3 weights and 4 biases
+# 3·4·3·3 weights and 4 biases, inside of another module
+example = nn.Sequential(nn.Conv2d(3, 4, kernel_size=3), nn.ReLU())
 with checks.exercise("0.1"):
     assert count_parameters(example) == 112, ("expected 112, got "
                                               f"{count_parameters(example)}")
-    example.bias.requires_grad_(False)
+    example[0].bias.requires_grad_(False)
     assert count_parameters(example) == 108, (
         "parameters that are not trained do not count"
     )

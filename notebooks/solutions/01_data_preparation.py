@@ -77,7 +77,7 @@ def tight_box(footprint: np.ndarray) -> tuple[int, int, int, int]:
 
 # %% tags=["check", "nbval-check-output"]
 blob = np.zeros((6, 8), bool)
-blob[2, 3:7] = blob[2:5, 4] = True
+blob[2, [3, 4, 6]] = blob[4, 4] = True  # with gaps
 with checks.exercise("1.1"):
     checks.same(tight_box(blob), (3, 2, 7, 5))
     x0, y0, x1, y1 = tight_box(blob)
@@ -103,13 +103,13 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> float:
 data = Data(profile.data, seed)
 
 # %% tags=["check"]
-square = np.array([0, 0, 2, 2])
+wide, tall = np.array([0, 0, 4, 2]), np.array([3, 0, 5, 4])
 with checks.exercise("1.2"):
-    checks.same(box_iou(square, square), 1, "a box and itself")
-    checks.same(box_iou(square, np.array([1, 1, 3, 3])), 1 / 7,
-                "1 of 7 pixels in both")
-    checks.same(box_iou(square, np.array([5, 5, 6, 6])), 0,
-                "boxes that do not meet")
+    checks.same(box_iou(wide, wide), 1, "a box and itself")
+    checks.same(box_iou(wide, tall), 1 / 7, "2 of 14 pixels in both")
+    for away in ([9, 9, 10, 11], [9, 0, 11, 1], [1, 9, 2, 12]):
+        checks.same(box_iou(wide, np.array(away)), 0,
+                    "boxes that do not meet")
     world = data.config.options.generated_world()
     overlaps = [
         box_iou(box, np.array(tight))

@@ -165,11 +165,17 @@ module = deepcopy(final.method.correction)
 # %% tags=["check"]
 noise = torch.Generator().manual_seed(103)
 maps = [torch.randn(1, count, 11, 11, generator=noise) for _ in range(2)]
+of_both = folded(module)  # three rows of one input, two columns of the other
+with torch.no_grad():
+    both = of_both.hidden.weight
+    both[:, :count, ::2, 1] = both[:, :count, 1:2, 1]
+    both[:, count:, 1, 0] = both[:, count:, 1, 1]
 with checks.exercise("10.3"):
     for name, one, expected in (
         ("fresh", self_correcting.ConvCorrection(count, width=32), (1, 1)),
         ("trained", module, (5, 5)),
         ("folded", folded(module), (1, 1)),
+        ("one input wide, one high", of_both, (3, 2)),
     ):
         checks.same(window(one, *maps), expected)
         print(f"  {name}: {expected[0]} × {expected[1]}")

@@ -156,7 +156,14 @@ some = torch.rand(2, 3, 6, 7, generator=noise).softmax(dim=1)
 with checks.exercise("16.3"):
     checks.same(blurred(some).sum(dim=1), torch.ones(2, 6, 7))
     checks.same(blurred(torch.ones(1, 2, 4, 4)), torch.ones(1, 2, 4, 4))
-    checks.same(blurred(strip(0.2, 0.6, 0.4), beta=1.0)[0, 0, 0, 1], 0.3)
+    for beta, expected_ in ((1.0, 0.3), (0.5, 0.45), (0.0, 0.6)):
+        moved = blurred(strip(0.2, 0.6, 0.4), beta=beta)
+        checks.same(moved[0, 0, 0, 1], expected_, f"beta {beta}")
+    corner = torch.zeros(1, 1, 3, 3)
+    corner[..., 0, 0] = 1
+    for neighbours_, expected_ in ((4, 0), (8, 1 / 8)):
+        middle = blurred(corner, neighbours_, beta=1.0)[0, 0, 1, 1]
+        checks.same(middle, expected_, f"a corner of {neighbours_}")
 
 # %% [markdown]
 # Is a blur a better witness? The next cell keeps the surest 60 % and 80 % by each rule, for the

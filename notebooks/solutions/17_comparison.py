@@ -146,7 +146,7 @@ top, alike = best_of(free)
 # %% tags=["check"]
 with checks.exercise("17.3"):
     for sd, difference_, expected in ((2.0, 1.0, 18), (1.0, 1.0, 7),
-                                      (2.0, 5.0, 3)):
+                                      (2.0, 5.0, 3), (0.1, 2.0, 2)):
         checks.same(seeds_needed(sd, difference_), expected)
     for name in alike:
         apart = np.array(by_seed(rows[top], rows[name]))
