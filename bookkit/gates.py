@@ -27,6 +27,10 @@ MACHINE_PATH = re.compile(
     r"(?<![\w+/.=-])/(?:home|Users|tmp|root|work|private|var/folders)/\S*"
     r"|(?<!\w)[A-Z]:\\+(?:Users|Windows|Temp|Program)\S*"
 )
+PRINTED_MARKUP = {
+    "colours of a terminal": re.compile(r"\x1b\["),
+    "Markdown": re.compile(r"\*\*\w[^*\n]*\*\*|\[[^\]\n]+\]\((?:https?:|[\w/.]+\.(?:md|ipynb))"),
+}
 
 
 def chapter_problems(source: Path) -> list[str]:
@@ -59,6 +63,10 @@ def notebook_problems(notebook: NotebookNode) -> Iterator[str]:
         else:
             yield from (f"cell {number}: {found}" for found in _markup(cell.source))
         yield from _images(number, cell)
+        for output in cell.get("outputs", []):
+            for what, pattern in PRINTED_MARKUP.items():
+                if pattern.search(output.get("text", "")):
+                    yield f"cell {number} prints {what}, which is shown as it stands"
     if as_stored(notebook) != notebook:
         yield "volatile metadata, ids or progress bars are stored: make sync"
 

@@ -69,6 +69,7 @@ import importlib.util
 import inspect
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -380,13 +381,14 @@ contract = core.paths.CHECKOUT / "tests" / "methods" / "test_contract.py"
 if contract.is_file() and importlib.util.find_spec("pytest"):
     environment = {k: v for k, v in os.environ.items()
                    if not k.startswith("PYTEST")}
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", str(contract),
-               "-k", "MeanTeacher"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "--color=no",
+               str(contract), "-k", "MeanTeacher"]
     finished = subprocess.run(
         command, cwd=core.paths.CHECKOUT, env=environment,
         capture_output=True, text=True, check=False,
     )
-    print(finished.stdout.strip().splitlines()[-1])
+    counts = re.findall(r"\d+ (?:passed|failed|errors?)\b", finished.stdout)
+    print("tests of the contract:", ", ".join(counts) or finished.stderr)
 else:
     print("the tests are not installed here: get a clone of the repository, "
           "and make setup")

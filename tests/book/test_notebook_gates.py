@@ -106,6 +106,14 @@ def path_in_source(cells):
     cells[0].source = "Look in C:\\Users\\somebody\\data."
 
 
+def printed_colours(cells):
+    cells[2].outputs[1].text = "\x1b[32m17 passed\x1b[0m\n"
+
+
+def printed_markdown(cells):
+    cells[2].outputs[1].text = "**Reduced run**, 2**3 and {**a}\n"
+
+
 def long_cell(cells):
     cells[2].source = "\n".join(f"x{line} = {line}" for line in range(26))
 
@@ -148,6 +156,8 @@ SPOILED = {
     error_output: "ended in ValueError",
     path_in_output: "names a folder of one machine: /home/somebody",
     path_in_source: "names a folder of one machine: C:",
+    printed_colours: "cell 2 prints colours of a terminal",
+    printed_markdown: "cell 2 prints Markdown",
     long_cell: "has 26 lines",
     long_line: "a line of 125 characters",
     no_alt: "has no alt text",
