@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from bookkit import markup, rests_on
 from bookkit.description import Book
 from bookkit.launch import INSTALL_TAG, Repository
-from bookkit.notebook import as_stored, numbered, tagged
+from bookkit.notebook import as_stored, numbered, tagged, unhidden
 
 LONGEST_CELL_LINES = 25
 LONGEST_LINE = 78
@@ -178,8 +178,8 @@ def book_problems(book: Book, folder: Path) -> list[str]:
 
 
 def stored_bytes(folder: Path) -> int:
-    """Return the size of all notebooks in `folder` and below."""
-    return sum(path.stat().st_size for path in folder.rglob("*.ipynb"))
+    """Return the size of all notebooks in `folder` and below, without hidden ones."""
+    return sum(path.stat().st_size for path in unhidden(folder, "*.ipynb"))
 
 
 def outdated(book: Book, notebooks: Path, sources: Path) -> list[str]:

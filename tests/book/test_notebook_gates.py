@@ -37,6 +37,9 @@ def test_heavy_notebooks_are_noticed_also_in_folders_below(tmp_path):
     for path in (tmp_path / "a.ipynb", tmp_path / "solutions" / "b.ipynb"):
         path.write_bytes(b" " * (LARGEST_BOOK_BYTES // 2 + 1))
     assert stored_bytes(tmp_path) == LARGEST_BOOK_BYTES + 2
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / ".ipynb_checkpoints" / "a-checkpoint.ipynb").write_bytes(b" ")
+    assert stored_bytes(tmp_path) == LARGEST_BOOK_BYTES + 2, "what an editor keeps counts"
     assert any("the notebooks have 8000002 bytes together" in one
                for one in book_problems(load(), tmp_path))
 
