@@ -1,4 +1,5 @@
 # The public face: rooms, and what several chapters or examples use. Imported when first used.
+__version__: str
 from . import batches as batches
 from . import core as core
 from . import datasets as datasets
