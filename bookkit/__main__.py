@@ -62,9 +62,12 @@ def html(
 
 
 def handout(destination: Path = build.BUILD / "handout") -> None:
-    """For lecturers: write the chapters, their links to solutions left out."""
-    written = build.hand_out(load(), destination)
-    say(f"{len(written)} chapters are in {shown(destination)}.")
+    """For lecturers: write the chapters without links to solutions, with all that they link to."""
+    book = load()
+    written = build.hand_out(book, destination)
+    others = len(written) - len(book.chapters)
+    say(f"{len(book.chapters)} chapters, and {others} pictures and pages that they link to, are in "
+        f"{shown(destination)}.")
 
 
 def sync(chapters: Chapters = ()) -> None:

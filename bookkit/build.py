@@ -18,7 +18,7 @@ from threading import Event
 import nbformat
 import yaml
 
-from bookkit import gates
+from bookkit import gates, markup
 from bookkit.description import (
     BOOK_FILE,
     SOLUTIONS,
@@ -40,6 +40,7 @@ from bookkit.notebook import (
     run_chapter,
     tagged,
     tagged_text,
+    unhidden,
     without_solutions,
     write_notebook,
 )
@@ -58,6 +59,7 @@ from semiseg_lib.stores.store import MANIFEST
 SOURCES = CHECKOUT / "notebooks"
 BUILD = CHECKOUT / "_build"
 LEDGER = "executed.json"
+MADE = ".made_by_bookkit"  # lists the pages of the last build in their folder
 RESULT_TAG = "book-result"
 NAME_WIDTH = 42  # of the longest notebook
 LAUNCH_START = "<!-- launch:start -->"
@@ -231,15 +233,47 @@ def _source_hash(source: Path) -> str:
     """
     library = CHECKOUT / "semiseg_lib"
     digest = hashlib.sha256(source.read_bytes() if source.is_file() else b"")
-    for path in sorted(library.rglob("*")):
+    for path in unhidden(library, "*"):
         name = path.relative_to(library)
-        if path.is_file() and "__pycache__" not in name.parts and not path.name.startswith("."):
+        if path.is_file() and "__pycache__" not in name.parts:
             digest.update(name.as_posix().encode("utf-8") + path.read_bytes())
     return digest.hexdigest()
 
 
-def hand_out(
-    book: Book, destination: Path, notebooks: Path = SOURCES, solutions: bool = False
+def hand_out(book: Book, destination: Path) -> list[Path]:
+    """Write the stored chapters without links to solutions, and what they link to; return all.
+
+    The pages are plain Markdown: what the book fills in when it is built is filled in here.
+
+    Args:
+        book: all chapters.
+        destination: the folder to write to.
+
+    Raises:
+        FileNotFoundError: a notebook, or what a chapter or a page links to, is missing.
+    """
+    from bookkit.pages import FILLED  # needs the packages of the extra "book", the rest does not
+
+    written = _copy_notebooks(book, destination, SOURCES, solutions=False)
+    texts = [cell.source for path in written for cell in nbformat.read(path, as_version=4).cells
+             if cell.cell_type == "markdown"]
+    while texts:
+        for name in sorted({*markup.linked_files(texts.pop())}):
+            copy = destination / name
+            if copy in written:
+                continue
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(SOURCES / name, copy)
+            written.append(copy)
+            if copy.suffix == ".md":
+                page = copy.read_text(encoding="utf-8")
+                texts.append(FILLED[copy.stem](page) if copy.stem in FILLED else page)
+                copy.write_text(texts[-1], encoding="utf-8", newline="\n")
+    return written
+
+
+def _copy_notebooks(
+    book: Book, destination: Path, notebooks: Path, solutions: bool
 ) -> list[Path]:
     """Copy the executed notebooks of a folder; return the files.
 
@@ -272,6 +306,9 @@ def html(
 ) -> Path:
     """Render the executed notebooks of a folder and the book's pages; return the home page.
 
+    The pages replace those of the last build when all are made, and not before. Other files of
+    the destination stay.
+
     Args:
         notebooks: the folder of the executed notebooks.
         destination: the folder of the pages.
@@ -283,28 +320,49 @@ def html(
         FileNotFoundError: a notebook is missing.
         RuntimeError: Sphinx warned, after all warnings were shown.
     """
-    staging = destination.parent / f"{destination.name}_source"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}-") as folder:
+        staging, built = Path(folder, "source"), Path(folder, "html")
+        _stage(staging, notebooks, outdated, solutions)
+        command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", "-b", "html",
+                   "-d", str(Path(folder, "doctrees")), str(staging), str(built)]
+        if subprocess.run(command, check=False).returncode != 0:
+            raise RuntimeError("the HTML was not built: see Sphinx's warnings above.")
+        _publish(built, destination)
+    return destination / "index.html"
+
+
+def _stage(staging: Path, notebooks: Path, outdated: bool, solutions: bool) -> None:
+    """Write what Sphinx reads; the arguments are those of :func:`html`."""
+    staging.mkdir()
     for page in [*SOURCES.glob("*.md"), *SOURCES.glob("*.bib"), SOURCES / "conf.py"]:
         shutil.copy(page, staging)
-    shutil.copytree(SOURCES / "_static", staging / "_static")
+    shutil.copytree(SOURCES / "_static", staging / "_static", ignore=shutil.ignore_patterns(".*"))
     content = yaml.safe_load(BOOK_FILE.read_text(encoding="utf-8"))
     if not solutions:
         content.pop("solutions", None)
     (staging / BOOK_FILE.name).write_text(yaml.safe_dump(content), encoding="utf-8")
     book = load(staging / BOOK_FILE.name)
-    hand_out(book, staging, notebooks, solutions=bool(book.solutions))
+    _copy_notebooks(book, staging, notebooks, solutions=bool(book.solutions))
     if not outdated and (older := gates.outdated(book, staging, SOURCES)):
         raise BookError("\n".join([
             "not published:", *older, "To render it all the same: python -m bookkit html --outdated"
         ]))
-    shutil.rmtree(destination, ignore_errors=True)  # not before all can be published
-    command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", "-b", "html"]
-    finished = subprocess.run([*command, str(staging), str(destination)], check=False)
-    if finished.returncode != 0:
-        raise RuntimeError("the HTML was not built: see Sphinx's warnings above.")
-    return destination / "index.html"
+
+
+def _publish(built: Path, destination: Path) -> None:
+    """Put a build in the place of the last one, whose files are listed; leave all other files."""
+    made = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
+    listed = destination / MADE
+    before = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    shutil.copytree(built, destination, dirs_exist_ok=True)
+    for old in [destination / name for name in set(before) - made]:
+        old.unlink(missing_ok=True)
+        for folder in old.relative_to(destination).parents:
+            if (destination / folder).is_dir() and not any((destination / folder).iterdir()):
+                (destination / folder).rmdir()
+    with atomic_write(listed) as temporary:
+        temporary.write_text("\n".join(sorted(made)), encoding="utf-8")
 
 
 def summary(book: Book, minutes: dict[str, float], notebooks: Path, page: Path) -> str:

@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from bookkit import conclusions, markup, rests_on
 from bookkit.description import Book
 from bookkit.launch import INSTALL_TAG, Repository
-from bookkit.notebook import as_stored, numbered, tagged
+from bookkit.notebook import as_stored, numbered, tagged, unhidden
 
 LONGEST_CELL_LINES = 25
 LONGEST_LINE = 78
@@ -27,6 +27,10 @@ MACHINE_PATH = re.compile(
     r"(?<![\w+/.=-])/(?:home|Users|tmp|root|work|private|var/folders)/\S*"
     r"|(?<!\w)[A-Z]:\\+(?:Users|Windows|Temp|Program)\S*"
 )
+PRINTED_MARKUP = {
+    "colours of a terminal": re.compile(r"\x1b\["),
+    "Markdown": re.compile(r"\*\*\w[^*\n]*\*\*|\[[^\]\n]+\]\((?:https?:|[\w/.]+\.(?:md|ipynb))"),
+}
 
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 
@@ -63,6 +67,10 @@ def notebook_problems(notebook: NotebookNode) -> Iterator[str]:
         else:
             yield from (f"cell {number}: {found}" for found in _markup(cell.source))
         yield from _images(number, cell)
+        for output in cell.get("outputs", []):
+            for what, pattern in PRINTED_MARKUP.items():
+                if pattern.search(output.get("text", "")):
+                    yield f"cell {number} prints {what}, which is shown as it stands"
     if as_stored(notebook) != notebook:
         yield "volatile metadata, ids or progress bars are stored: make sync"
 
@@ -175,8 +183,8 @@ def book_problems(book: Book, folder: Path) -> list[str]:
 
 
 def stored_bytes(folder: Path) -> int:
-    """Return the size of all notebooks in `folder` and below."""
-    return sum(path.stat().st_size for path in folder.rglob("*.ipynb"))
+    """Return the size of all notebooks in `folder` and below, without hidden ones."""
+    return sum(path.stat().st_size for path in unhidden(folder, "*.ipynb"))
 
 
 def outdated(book: Book, notebooks: Path, sources: Path) -> list[str]:

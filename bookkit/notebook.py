@@ -205,12 +205,20 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
     return copy
 
 
-def numbered(folder: Path, suffix: str) -> list[Path]:
-    """Return the files of chapters and of solutions in a folder and below, without hidden ones."""
+def unhidden(folder: Path, pattern: str) -> list[Path]:
+    """Return what matches a pattern in a folder and below, without what is hidden.
+
+    An editor keeps copies of notebooks in hidden folders, such as ``.ipynb_checkpoints``.
+    """
     return sorted(
-        path for path in folder.rglob(f"[0-9]*{suffix}")
+        path for path in folder.rglob(pattern)
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
+
+
+def numbered(folder: Path, suffix: str) -> list[Path]:
+    """Return the files of chapters and of solutions in a folder and below, without hidden ones."""
+    return unhidden(folder, f"[0-9]*{suffix}")
 
 
 def tagged(notebook: NotebookNode, tag: str) -> list[NotebookNode]:

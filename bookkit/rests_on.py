@@ -1,9 +1,10 @@
-"""What the stored outputs of a chapter rest on: its code, and the library's files that it opened.
+"""What the stored outputs of a chapter rest on: its code, the library's files that it opened, and
+the tests that it handed to another process.
 
 A chapter's metadata hold a hash of each, ``{"semiseg": {"rests_on": {name: hash}}}``. Of Python the
-code counts, without comments and docstrings; of YAML what it says, of ``book.yml`` its parts; of
-anything else every byte. Stubs (``.pyi``) are left out: they say where names are, and what the
-names stand for is counted.
+code counts, without comments and docstrings, unless the chapter shows source; of YAML what it says,
+of ``book.yml`` its parts; of anything else every byte. Stubs (``.pyi``) are
+left out: they say where names are, and what the names stand for is counted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import re
 import tokenize
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -25,7 +27,10 @@ from bookkit.launch import INSTALL_TAG
 from semiseg_lib.core.paths import CHECKOUT
 
 METADATA, KEY = "semiseg", "rests_on"
-LIBRARY, BOOK = CHECKOUT / "semiseg_lib", "book.yml"
+LIBRARY, TESTS, BOOK = CHECKOUT / "semiseg_lib", CHECKOUT / "tests", "book.yml"
+SHOWS_SOURCE = re.compile(
+    r"\bget(?:source|sourcelines|doc)\(|\bhelp\(|\b__doc__\b|^\?+[\w.]+$|^[\w.]+\?+$", re.MULTILINE
+)
 ABSENT, UNKNOWN = "absent", "unknown"
 DIGITS = 8
 LAYOUT = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
@@ -40,29 +45,36 @@ def hashes(source: Path, opened: Iterable[str], since_ns: int) -> dict[str, str]
 
     Args:
         source: the chapter.
-        opened: the paths that its kernel opened, compiled modules among them.
+        opened: the paths that its kernel opened, compiled modules among them, or handed to another
+            process.
         since_ns: the clock when the kernel was started, in nanoseconds. The hash of a file that
             has changed since is unknown, for the chapter may have read it before.
     """
-    paths = {_source_of(one) for one in opened if LIBRARY.name in one or one.endswith(BOOK)}
+    places = LIBRARY.name, TESTS.name, BOOK
+    paths = {_source_of(one) for one in opened if any(place in one for place in places)}
     names = {path.relative_to(CHECKOUT).as_posix() for path in paths
              if path == CHECKOUT / BOOK or (
-                 path.is_relative_to(LIBRARY) and path.suffix != ".pyi"
+                 _is_code(path) and path.suffix != ".pyi"
                  and "__pycache__" not in path.parts and not path.name.startswith("."))}
-    found = {}
+    found, is_shown = {}, shows_source(source)
     for name in [source.name, *sorted(names)]:
         path = _path(name, source.parent)
         is_new = path.is_file() and path.stat().st_mtime_ns >= since_ns
-        found[name] = UNKNOWN if is_new else _hash(path)
+        found[name] = UNKNOWN if is_new else _hash(path, is_shown)
     return found
 
 
-def changed(notebook: NotebookNode, folder: Path) -> list[str] | None:
+def shows_source(source: Path) -> bool:
+    """Return whether a chapter shows source or docstrings, as by ``inspect.getsource``."""
+    return SHOWS_SOURCE.search(_code_cells(source)) is not None
+
+
+def changed(notebook: NotebookNode, source: Path) -> list[str] | None:
     """Return the names of the files that are not as they were when a chapter was run.
 
     Args:
         notebook: the executed chapter.
-        folder: where its source lies.
+        source: its source.
 
     Returns:
         The names, or None if it is not known what the outputs rest on.
@@ -70,12 +82,14 @@ def changed(notebook: NotebookNode, folder: Path) -> list[str] | None:
     stored = notebook.metadata.get(METADATA, {}).get(KEY)
     if not stored:
         return None
-    return [name for name, then in stored.items() if _hash(_path(name, folder)) != then]
+    is_shown = shows_source(source)
+    return [name for name, then in stored.items()
+            if _hash(_path(name, source.parent), is_shown) != then]
 
 
 def problem(notebook: NotebookNode, source: Path) -> str:
     """Return the sentence on outputs that are older than the code, with the fix, or ""."""
-    found = changed(notebook, source.parent)
+    found = changed(notebook, source)
     if found == []:
         return ""
     fix = f"python -m bookkit sync {source.name[:2]}"
@@ -95,19 +109,27 @@ def _source_of(opened: str) -> Path:
     return Path(importlib.util.source_from_cache(path)) if path.suffix == ".pyc" else path
 
 
-def _hash(path: Path) -> str:
+def _is_code(path: Path) -> bool:
+    return path.is_relative_to(LIBRARY) or path.is_relative_to(TESTS)
+
+
+def _hash(path: Path, is_shown: bool = False) -> str:
+    """Return the hash of what counts of a file; of one whose source is shown all of it counts."""
     if not path.is_file():
         return ABSENT
     if path == CHECKOUT / BOOK:  # a chapter shows the table of contents, and its minutes
         return _hash_of(_parsed(path, "parts"), False)
-    if path.is_relative_to(LIBRARY):
+    if _is_code(path):
         content = _parsed(path) if path.suffix == ".yml" else path.read_bytes()
-        return _hash_of(content, path.suffix == ".py")
-    # Of a chapter the cell that installs does not count: the book's address stands in it.
-    cells = jupytext.read(path, fmt="py:percent").cells
-    source = [cell.source for cell in cells if cell.cell_type == "code"
-              and INSTALL_TAG not in cell.metadata.get("tags", [])]
-    return _hash_of("\n".join(source).encode("utf-8"), True)
+        return _hash_of(content, path.suffix == ".py" and not is_shown)
+    return _hash_of(_code_cells(path).encode("utf-8"), not is_shown)
+
+
+def _code_cells(source: Path) -> str:
+    """Return the code of a chapter without the cell that installs, in which an address stands."""
+    cells = jupytext.read(source, fmt="py:percent").cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "code"
+                     and INSTALL_TAG not in cell.metadata.get("tags", []))
 
 
 def _parsed(path: Path, key: str = "") -> bytes:

@@ -100,7 +100,7 @@ def measured(name: str, study: str = PHOTOGRAPHS) -> str:
     rows = studies.score_rows(records, study)
     plain = ["mIoU on test (%)", *COSTS.values(), "mIoU of the labels (%)"]
     table = markdown_table(rows, plain=[title for title in plain if title in rows[0]])
-    parts = [studies.conditions(records, profile, study), table, *gains(records)]
+    parts = [markdown(studies.conditions(records, profile, study)), table, *gains(records)]
     return _with_mark("\n\n".join(parts), records.mark)
 
 

@@ -36,11 +36,14 @@
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 
-found = importlib.util.find_spec("semiseg_lib")
-if found is None or found.origin is None:
+needed = "semiseg_lib", "torch", "timm", "tyro", "anywidget", "lazy_loader"
+found = [importlib.util.find_spec(name) for name in needed]
+if not all(one and one.origin for one in found):
     import os
+    import shutil
     import subprocess
     import sys
+    import tempfile
     from pathlib import Path
 
     address = ""
@@ -52,8 +55,13 @@ if found is None or found.origin is None:
         raise ModuleNotFoundError("semiseg_lib is not installed here. "
                                   "Run %pip install FOLDER, your copy of it.")
     print("semiseg_lib is missing here. Installing it from", address, "...")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", address]
-    finished = subprocess.run(pip, capture_output=True, text=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    with tempfile.TemporaryDirectory() as copy:
+        if Path(address).is_dir():  # pip would leave what it builds there
+            ignored = shutil.ignore_patterns(".*", "_build", "build", "data")
+            address = shutil.copytree(address, copy, ignore=ignored,
+                                      dirs_exist_ok=True)
+        finished = subprocess.run([*pip, address], capture_output=True, text=True)
     if finished.returncode:
         raise RuntimeError(f"It was not installed. {finished.stderr}")
     importlib.invalidate_caches()
@@ -960,11 +968,17 @@ def window(
 # %% tags=["check"]
 noise = torch.Generator().manual_seed(103)
 maps = [torch.randn(1, count, 11, 11, generator=noise) for _ in range(2)]
+of_both = folded(module)  # three rows of one input, two columns of the other
+with torch.no_grad():
+    both = of_both.hidden.weight
+    both[:, :count, ::2, 1] = both[:, :count, 1:2, 1]
+    both[:, count:, 1, 0] = both[:, count:, 1, 1]
 with checks.exercise("10.3"):
     for name, one, expected in (
         ("fresh", self_correcting.ConvCorrection(count, width=32), (1, 1)),
         ("trained", module, (5, 5)),
         ("folded", folded(module), (1, 1)),
+        ("one input wide, one high", of_both, (3, 2)),
     ):
         checks.same(window(one, *maps), expected)
         print(f"  {name}: {expected[0]} × {expected[1]}")

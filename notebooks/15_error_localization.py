@@ -37,11 +37,14 @@
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 
-found = importlib.util.find_spec("semiseg_lib")
-if found is None or found.origin is None:
+needed = "semiseg_lib", "torch", "timm", "tyro", "anywidget", "lazy_loader"
+found = [importlib.util.find_spec(name) for name in needed]
+if not all(one and one.origin for one in found):
     import os
+    import shutil
     import subprocess
     import sys
+    import tempfile
     from pathlib import Path
 
     address = ""
@@ -53,8 +56,13 @@ if found is None or found.origin is None:
         raise ModuleNotFoundError("semiseg_lib is not installed here. "
                                   "Run %pip install FOLDER, your copy of it.")
     print("semiseg_lib is missing here. Installing it from", address, "...")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", address]
-    finished = subprocess.run(pip, capture_output=True, text=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    with tempfile.TemporaryDirectory() as copy:
+        if Path(address).is_dir():  # pip would leave what it builds there
+            ignored = shutil.ignore_patterns(".*", "_build", "build", "data")
+            address = shutil.copytree(address, copy, ignore=ignored,
+                                      dirs_exist_ok=True)
+        finished = subprocess.run([*pip, address], capture_output=True, text=True)
     if finished.returncode:
         raise RuntimeError(f"It was not installed. {finished.stderr}")
     importlib.invalidate_caches()
@@ -885,6 +893,7 @@ with checks.exercise("15.1"):
     for given, expected in (
         ((90, 10, 100.0), 0.5), ((100, 1, 10.0), 0.0909091),
         ((50, 0, 100.0), 0.0), ((0, 50, 100.0), 1.0), ((10, 90, 100.0), 0.5),
+        ((0, 0, 100.0), 0.0),
     ):
         checks.same(share_of_the_wrong(*given), expected)
 
@@ -907,7 +916,7 @@ def auroc(wrong: np.ndarray, score: np.ndarray) -> float:
 rng = np.random.default_rng(15)
 some, their = rng.random(400) < 0.1, rng.integers(0, 30, 400) / 30
 with checks.exercise("15.2"):
-    checks.same(auroc(some, their), roc_auc_score(some, their))
+    checks.same(auroc(some, their), 0.417139)
     checks.same(auroc(some, their), auroc(some, their**2))
     checks.same(auroc(some, np.zeros(400)), 0.5)
 
@@ -930,10 +939,10 @@ def class_by_class(keeps: np.ndarray, labels: np.ndarray,
 
 
 # %% tags=["check"]
-tiny = (np.array([1, 0, 0, 1, 0, 0], bool), np.array([0, 0, 0, 1, 1, 1]),
-       np.array([0.1, 0.9, 0.2, 0.3, 0.2, 0.8]))
+tiny = (np.array([1, 1, 0, 1, 0, 0], bool), np.array([0, 0, 0, 1, 1, 1]),
+       np.array([0.7, 0.9, 0.8, 0.3, 0.2, 0.6]))
 with checks.exercise("15.3"):
-    checks.same(class_by_class(*tiny), np.array([0, 1, 0, 0, 0, 1], bool))
+    checks.same(class_by_class(*tiny), np.array([0, 1, 1, 0, 0, 1], bool))
     cheap = class_by_class(kept, judged_labels, sureness)
     for name, keeps in (("error network", kept),
                         ("confidence, class by class", cheap)):

@@ -45,7 +45,7 @@ exclude_patterns = ["_build", "README.md", "book.yml"]
 external_toc_path = str(here / "_toc.yml")
 write_toc(book, here / "_toc.yml")
 
-myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 bibtex_bibfiles = ["references.bib"]
 bibtex_reference_style = "round"  # of bookkit.citations

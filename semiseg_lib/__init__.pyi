@@ -1,4 +1,5 @@
 # The public face: rooms, and what several chapters or examples use. Imported when first used.
+__version__: str
 from . import batches as batches
 from . import core as core
 from . import datasets as datasets
@@ -58,4 +59,3 @@ from .notebook import published as published
 from .notebook import tables as tables
 from .notebook import widgets as widgets
 
-__version__: str

@@ -89,6 +89,9 @@ def test_an_exercise_is_right_wrong_or_not_written_yet(capsys):
     with pytest.raises(AssertionError, match=r"exercise 6\.1: not yet\. expected 2"), \
             checks.exercise("6.1"):
         same(1, 2)
+    with pytest.raises(AssertionError, match=r"6\.1: not yet\. It raises ValueError: no such"), \
+            checks.exercise("6.1"):
+        raise ValueError("no such class")
     with checks.exercise("6.1"):
         raise NotImplementedError(checks.YOUR_TURN)
     assert capsys.readouterr().out == "○ exercise 6.1: your turn\n"

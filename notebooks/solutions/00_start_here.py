@@ -22,11 +22,14 @@
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 
-found = importlib.util.find_spec("semiseg_lib")
-if found is None or found.origin is None:
+needed = "semiseg_lib", "torch", "timm", "tyro", "anywidget", "lazy_loader"
+found = [importlib.util.find_spec(name) for name in needed]
+if not all(one and one.origin for one in found):
     import os
+    import shutil
     import subprocess
     import sys
+    import tempfile
     from pathlib import Path
 
     address = ""
@@ -38,8 +41,13 @@ if found is None or found.origin is None:
         raise ModuleNotFoundError("semiseg_lib is not installed here. "
                                   "Run %pip install FOLDER, your copy of it.")
     print("semiseg_lib is missing here. Installing it from", address, "...")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", address]
-    finished = subprocess.run(pip, capture_output=True, text=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    with tempfile.TemporaryDirectory() as copy:
+        if Path(address).is_dir():  # pip would leave what it builds there
+            ignored = shutil.ignore_patterns(".*", "_build", "build", "data")
+            address = shutil.copytree(address, copy, ignore=ignored,
+                                      dirs_exist_ok=True)
+        finished = subprocess.run([*pip, address], capture_output=True, text=True)
     if finished.returncode:
         raise RuntimeError(f"It was not installed. {finished.stderr}")
     importlib.invalidate_caches()
@@ -66,11 +74,12 @@ def count_parameters(module: nn.Module) -> int:
 
 
 # %% tags=["check", "nbval-check-output"]
-example = nn.Conv2d(3, 4, kernel_size=3)  # 3·4·3·3 weights and 4 biases
+# 3·4·3·3 weights and 4 biases, inside of another module
+example = nn.Sequential(nn.Conv2d(3, 4, kernel_size=3), nn.ReLU())
 with checks.exercise("0.1"):
     assert count_parameters(example) == 112, ("expected 112, got "
                                               f"{count_parameters(example)}")
-    example.bias.requires_grad_(False)
+    example[0].bias.requires_grad_(False)
     assert count_parameters(example) == 108, (
         "parameters that are not trained do not count"
     )

@@ -22,11 +22,14 @@
 # Installs the library where it is missing, as on Colab; else does nothing.
 import importlib.util
 
-found = importlib.util.find_spec("semiseg_lib")
-if found is None or found.origin is None:
+needed = "semiseg_lib", "torch", "timm", "tyro", "anywidget", "lazy_loader"
+found = [importlib.util.find_spec(name) for name in needed]
+if not all(one and one.origin for one in found):
     import os
+    import shutil
     import subprocess
     import sys
+    import tempfile
     from pathlib import Path
 
     address = ""
@@ -38,8 +41,13 @@ if found is None or found.origin is None:
         raise ModuleNotFoundError("semiseg_lib is not installed here. "
                                   "Run %pip install FOLDER, your copy of it.")
     print("semiseg_lib is missing here. Installing it from", address, "...")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", address]
-    finished = subprocess.run(pip, capture_output=True, text=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    with tempfile.TemporaryDirectory() as copy:
+        if Path(address).is_dir():  # pip would leave what it builds there
+            ignored = shutil.ignore_patterns(".*", "_build", "build", "data")
+            address = shutil.copytree(address, copy, ignore=ignored,
+                                      dirs_exist_ok=True)
+        finished = subprocess.run([*pip, address], capture_output=True, text=True)
     if finished.returncode:
         raise RuntimeError(f"It was not installed. {finished.stderr}")
     importlib.invalidate_caches()
@@ -81,9 +89,11 @@ def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
 # %% tags=["check"]
 noise = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(182))
 with checks.exercise("18.1"):
-    for temperature in (1.0, 0.5, 2.0):
-        checks.same(sharpened(noise.softmax(1), temperature),
-                    (noise / temperature).softmax(1))
+    pixels = torch.tensor([[0.8, 0.5], [0.2, 0.5]]).view(1, 2, 1, 2)
+    for temperature, first in ((1.0, 0.8), (0.5, 16 / 17), (2.0, 2 / 3)):
+        checks.same(sharpened(pixels, temperature)[0, :, 0],
+                    [[first, 0.5], [1 - first, 0.5]],
+                    f"two pixels at temperature {temperature}")
 
 
 # %% [markdown]
@@ -246,6 +256,11 @@ with checks.exercise("18.3"):
                 for _ in range(2)]
     one, two = (each.losses(four, 0.5)["unlabelled"] for each in repaired)
     checks.same(one.detach(), two.detach())
+    next_batch = replace(four, seed=four.seed + 1)
+    again = repaired[0].losses(next_batch, 0.5)["unlabelled"]
+    assert not torch.equal(again, one), (
+        "the views must differ where the seed of the batch differs"
+    )
 
 # %% [markdown]
 # <details><summary>What you would notice</summary>

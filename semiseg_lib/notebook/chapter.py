@@ -10,7 +10,9 @@ from typing import Any
 import torch
 import yaml
 
+import semiseg_lib
 from semiseg_lib import recipes
+from semiseg_lib.core.paths import shown
 from semiseg_lib.core.terminal import say
 from semiseg_lib.notebook import numbering
 from semiseg_lib.recipes import Profile
@@ -21,6 +23,8 @@ def begin(
     chapter: str, profile: str | None = None, device: str | None = None, dataset: str = "minivoc"
 ) -> Profile:
     """Load a profile and print device, profile and the minutes to expect.
+
+    A line names the library where it is another than that of the checkout around the notebook.
 
     Args:
         chapter: the chapter's file name without suffix, as in ``book.yml``.
@@ -35,6 +39,8 @@ def begin(
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type.upper()
     say(f"device:  {name}, {torch.get_num_threads()} of {os.cpu_count()} CPU threads")
     say(f"profile: {chosen.name} ({chosen.purpose})")
+    if other := _other_library():
+        say(other)
     if minutes is not None:
         say(f"expect:  about {minutes:g} min the first time; finished runs are loaded from disk")
     return chosen
@@ -52,6 +58,18 @@ def contents() -> list[dict[str, Any]]:
         parts = yaml.safe_load(book.read_text(encoding="utf-8"))["parts"]
         return [entry for part in parts for entry in part["chapters"]]
     return []
+
+
+def _other_library() -> str:
+    """Return a line on a library that is not that of the checkout around the notebook, or ""."""
+    imported = Path(semiseg_lib.__file__).resolve().parent
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        own = folder / imported.name
+        if (own / "__init__.py").is_file():
+            return "" if own.resolve() == imported else (
+                f"library: {imported.name} {semiseg_lib.__version__} from {shown(imported)}, "
+                f"not the copy in {shown(folder)}: changes there do not count")
+    return ""
 
 
 def _installed_book() -> Path | None:

@@ -141,14 +141,19 @@ def exercise(name: str) -> Iterator[None]:
         name: the chapter's number and the exercise's, such as "6.1".
 
     Raises:
-        AssertionError: the answer is wrong; the message names the exercise.
+        AssertionError: the answer is wrong, or raises an error; the message names the exercise.
+        NotImplementedError: the device lacks an operation.
     """
     try:
         with after(name):
             yield
             say(f"✓ exercise {name}: right")
-    except AssertionError as error:
-        raise AssertionError(f"exercise {name}: not yet. {error}") from error
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        said = str(error) if isinstance(error, AssertionError) else (
+            f"It raises {type(error).__name__}: {error}")
+        raise AssertionError(f"exercise {name}: not yet. {said}") from error
 
 
 @contextmanager

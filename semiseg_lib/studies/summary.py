@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from semiseg_lib.core.escaping import markdown
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies.catalogue import STUDIES
 from semiseg_lib.studies.marks import NO_SETTINGS
@@ -41,7 +40,7 @@ def score_rows(records: Records, study: str) -> list[dict[str, Any]]:
 
 
 def conditions(records: Records, profile: Profile, study: str) -> str:
-    """Return a sentence on the size and the machine of the runs of a study.
+    """Return a plain sentence on the size and the machine of the runs of a study.
 
     The size is that of the profile, so it is left out for legacy rows.
 
@@ -51,7 +50,7 @@ def conditions(records: Records, profile: Profile, study: str) -> str:
         study: its name in :data:`semiseg_lib.studies.STUDIES`.
     """
     seeds = sorted({row["seed"] for row in records.rows})
-    kind = "Run on a graphics card" if records.on_gpu else "**Reduced run**, no graphics card"
+    kind = "Run on a graphics card" if records.on_gpu else "Reduced run, no graphics card"
     unlabelled = f"at most {profile.data.at_most}" if profile.data.at_most else "all"
     if study == PHOTOGRAPHS:
         train, whose = profile.train_primary, "for the primary"
@@ -66,5 +65,5 @@ def conditions(records: Records, profile: Profile, study: str) -> str:
         f"{kind}; profile {profile.name} ({profile.purpose}). {size}"
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}). Mean ± sd "
         "over the seeds" + ("" if len(seeds) > 1 else "; one seed has no spread")
-        + f". Machine: {markdown(records.made_with)}."
+        + f". Machine: {records.made_with}."
     )

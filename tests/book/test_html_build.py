@@ -9,13 +9,13 @@ import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from urllib.parse import quote
 
 import nbformat
 import pytest
 
-from bookkit import api, build, citations, load
+from bookkit import api, build, citations, load, markup
 from bookkit.build import SOURCES
 from bookkit.notebook import as_stored, write_notebook
 
@@ -293,10 +293,64 @@ def test_the_pages_can_be_made_without_the_solutions(tmp_path):
     assert leaks == [] and not (site / "solutions").exists()
 
 
-def test_the_chapters_can_be_handed_out_without_the_solutions(tmp_path):
+def test_a_build_that_fails_changes_nothing_and_one_that_works_keeps_what_others_made(
+    tmp_path, monkeypatch
+):
+    site = tmp_path / "html"
+    pages = {"index.html": "old", "solutions/00.html": "old"}
+
+    def sphinx(command, **options):
+        for name, text in pages.items():
+            path = Path(command[-1], name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return SimpleNamespace(returncode=code)
+
+    def held():
+        return {path.relative_to(tmp_path).as_posix(): path.read_text(encoding="utf-8")
+                for path in tmp_path.rglob("*") if path.is_file() and path.name != build.MADE}
+
+    monkeypatch.setattr(build.subprocess, "run", sphinx)
+    code = 0
+    build.html(SOURCES, site, outdated=True)
+    others = {"html/CNAME": "book.org", "html/.nojekyll": "", "html_source/notes.txt": "mine"}
+    for name, text in others.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    before = held()
+    pages, code = {"index.html": "new"}, 1
+    with pytest.raises(RuntimeError, match="was not built"):
+        build.html(SOURCES, site, outdated=True)
+    assert held() == before
+    code = 0
+    build.html(SOURCES, site, outdated=True)
+    assert held() == {**others, "html/index.html": "new"}
+    assert not (site / "solutions").exists()
+
+
+def test_the_chapters_can_be_handed_out_without_the_solutions_and_every_link_leads_somewhere(
+    tmp_path
+):
     written = build.hand_out(load(), tmp_path)
-    assert [path.stem for path in written] == [one.file for one in load().chapters]
+    assert {*written} == {path for path in tmp_path.rglob("*") if path.is_file()}
+    chapters = [path for path in written if path.suffix == ".ipynb"]
+    assert [path.stem for path in chapters] == [one.file for one in load().chapters]
+    followed = set()
     for path in written:
-        assert "solutions/" not in path.read_text(encoding="utf-8")
-        before = nbformat.read(SOURCES / path.name, as_version=4)
-        assert len(nbformat.read(path, as_version=4).cells) == len(before.cells)
+        if path.suffix == ".ipynb":
+            cells = nbformat.read(path, as_version=4).cells
+            assert len(cells) == len(nbformat.read(SOURCES / path.name, as_version=4).cells)
+            text = "\n\n".join(one.source for one in cells if one.cell_type == "markdown")
+        elif path.suffix == ".md":
+            text = path.read_text(encoding="utf-8")
+        else:
+            continue
+        assert "](solutions/" not in text and [*markup.problems(text)] == []
+        links = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", text)
+        for link in filter(lambda one: not re.match(r"\w+:", one), map("".join, links)):
+            name, _, anchor = link.partition("#")
+            target = path.parent / name if name else path
+            assert target.is_file(), f"{path.name}: {link}"
+            assert not anchor or f'id="{anchor}"' in target.read_text("utf-8"), link
+            followed.add(name)
+    assert followed > {"references.md", "recipes.md", "glossary.md", "_static/story.svg"}

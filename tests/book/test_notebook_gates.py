@@ -37,6 +37,9 @@ def test_heavy_notebooks_are_noticed_also_in_folders_below(tmp_path):
     for path in (tmp_path / "a.ipynb", tmp_path / "solutions" / "b.ipynb"):
         path.write_bytes(b" " * (LARGEST_BOOK_BYTES // 2 + 1))
     assert stored_bytes(tmp_path) == LARGEST_BOOK_BYTES + 2
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / ".ipynb_checkpoints" / "a-checkpoint.ipynb").write_bytes(b" ")
+    assert stored_bytes(tmp_path) == LARGEST_BOOK_BYTES + 2, "what an editor keeps counts"
     assert any("the notebooks have 8000002 bytes together" in one
                for one in book_problems(load(), tmp_path))
 
@@ -110,6 +113,14 @@ def path_in_source(cells):
     cells[0].source = "Look in C:\\Users\\somebody\\data."
 
 
+def printed_colours(cells):
+    cells[2].outputs[1].text = "\x1b[32m17 passed\x1b[0m\n"
+
+
+def printed_markdown(cells):
+    cells[2].outputs[1].text = "**Reduced run**, 2**3 and {**a}\n"
+
+
 def long_cell(cells):
     cells[2].source = "\n".join(f"x{line} = {line}" for line in range(26))
 
@@ -153,6 +164,8 @@ SPOILED = {
     path_in_output: "names a folder of one machine: /home/somebody",
     path_in_source: "names a folder of one machine: C:",
     address_in_output: "shows an object by its address",
+    printed_colours: "cell 2 prints colours of a terminal",
+    printed_markdown: "cell 2 prints Markdown",
     long_cell: "has 26 lines",
     long_line: "a line of 125 characters",
     no_alt: "has no alt text",

@@ -1,5 +1,6 @@
 """One address: the launch buttons, the cell that installs, Binder and the dev container."""
 
+import ast
 import importlib.metadata
 import importlib.util
 import json
@@ -18,6 +19,7 @@ import nbformat
 import pytest
 import yaml
 
+import semiseg_lib
 from bookkit import BookError, build, chapter_table, load
 from bookkit.gates import install_problems, notebook_problems
 from bookkit.launch import INSTALL_TAG, NO_ADDRESS, ON_REQUEST, Repository
@@ -169,9 +171,28 @@ def test_a_folder_that_is_called_like_the_library_is_not_taken_for_it(
 ):
     """Such as a clone in a folder of this name, which Python finds as a namespace."""
     (tmp_path / "semiseg_lib").mkdir()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin=None))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(
+        origin=None if name == "semiseg_lib" else "there"))
     run_cell(CELL)
     assert missing.commands == [pip("git+https://github.com/lab/semi-book@term/2")]
+
+
+def test_in_the_root_of_a_copy_it_is_installed_where_its_packages_are_missing(
+    missing, copy, monkeypatch
+):
+    """There Python finds the library itself as a folder, and none of what it needs."""
+    monkeypatch.chdir(copy)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if (
+        name == "lazy_loader") else SimpleNamespace(origin="there"))
+    run_cell(CELL)
+    assert missing.copies == [["build", "notebooks", "semiseg_lib"]]
+
+
+def test_the_cell_looks_for_packages_that_the_library_requires(checkout):
+    names = re.search(r"^needed = (.+)$", CELL, flags=re.MULTILINE)[1]
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    base = {re.match(r"[\w-]+", one)[0].replace("-", "_") for one in project["dependencies"]}
+    assert {*ast.literal_eval(names)} - {"semiseg_lib"} <= base
 
 
 def run_cell(cell: str) -> None:
@@ -181,10 +202,13 @@ def run_cell(cell: str) -> None:
 @pytest.fixture
 def missing(monkeypatch, tmp_path):
     """Pretend that the library is missing, in a folder without a copy; record what pip is given."""
-    asked = SimpleNamespace(commands=[], code=0)
+    asked = SimpleNamespace(commands=[], copies=[], code=0)
 
     def run(command, **options):
         asked.commands.append(command)
+        if (folder := Path(command[-1])).is_dir():
+            (folder / "build").mkdir()  # as pip does
+            asked.copies.append(sorted(path.name for path in folder.iterdir()))
         return subprocess.CompletedProcess(command, asked.code, "", "no such branch")
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -192,6 +216,15 @@ def missing(monkeypatch, tmp_path):
     monkeypatch.delenv("SEMISEG_REPOSITORY", raising=False)
     monkeypatch.chdir(tmp_path)
     return asked
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the repository, with what no installation needs."""
+    for name in ("semiseg_lib", "notebooks/solutions", "data", "_build", ".venv"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "semiseg_lib" / "__init__.py").touch()
+    return tmp_path
 
 
 def pip(source) -> list[str]:
@@ -214,17 +247,15 @@ def test_where_it_is_missing_the_cell_installs_it_from_the_address_and_says_so(m
 
 
 def test_a_copy_around_the_notebook_goes_before_the_address_and_a_chosen_source_before_both(
-    missing, tmp_path, monkeypatch
+    missing, copy, monkeypatch
 ):
-    (tmp_path / "semiseg_lib").mkdir()
-    (tmp_path / "semiseg_lib" / "__init__.py").touch()
-    folder = tmp_path / "notebooks" / "solutions"
-    folder.mkdir(parents=True)
-    for here in (tmp_path / "notebooks", folder):
+    """What pip builds of a copy is not left in it."""
+    for here in (copy / "notebooks", copy / "notebooks" / "solutions"):
         monkeypatch.chdir(here)
         run_cell(CELL)
         run_cell(Repository().install_cell())
-    assert missing.commands == [pip(tmp_path)] * 4
+    assert missing.copies == [["build", "notebooks", "semiseg_lib"]] * 4
+    assert not (copy / "build").exists()
     monkeypatch.setenv("SEMISEG_REPOSITORY", "book.whl")
     run_cell(CELL)
     assert missing.commands[-1] == pip("book.whl")
@@ -373,6 +404,19 @@ def test_an_installed_library_knows_the_chapters_without_a_copy(tmp_path, monkey
         monkeypatch.setattr(chapter, "distribution", lambda name, all=files: SimpleNamespace(
             files=all))
         assert chapter.contents() == found
+
+
+def test_a_chapter_names_a_library_that_is_not_that_of_the_copy_around_it(
+    copy, checkout, monkeypatch, capsys
+):
+    monkeypatch.chdir(copy / "notebooks")
+    chapter.begin("00_start_here", "smoke")
+    said = capsys.readouterr().out
+    assert f"library: semiseg_lib {semiseg_lib.__version__} from " in said
+    for here in (checkout / "notebooks" / "solutions", copy.parent):
+        monkeypatch.chdir(here)
+        chapter.begin("00_start_here", "smoke")
+        assert "library:" not in capsys.readouterr().out
 
 
 def test_the_base_dependencies_hold_what_the_chapters_import(checkout):

@@ -26,6 +26,9 @@ GENERATED = {
 ROLE = re.compile(r"\{cite:[pt]\}`(\w+)`")
 
 
+VERBATIM = ("pre", "script", "style")
+
+
 class Answers(HTMLParser):
     """The text of a page inside each answer and outside of all, and answers that stand open."""
 
@@ -34,7 +37,7 @@ class Answers(HTMLParser):
         self.stack: list[str] = []
         self.inside: list[str] = []
         self.outside = ""
-        self.open = 0
+        self.open = self.verbatim = 0
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -44,12 +47,16 @@ class Answers(HTMLParser):
         if tag == "details":
             self.inside.append("")
             self.open += "open" in dict(attributes)
+        self.verbatim += tag in VERBATIM
 
     def handle_endtag(self, tag):
         if tag in ("details", "summary"):
             assert self.stack.pop() == tag
+        self.verbatim -= tag in VERBATIM
 
     def handle_data(self, data):
+        if self.verbatim:
+            return
         if not self.stack:
             self.outside += data
         elif self.stack == ["details"]:
@@ -62,14 +69,18 @@ def prose(name: str) -> list[str]:
     return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_nbconvert_shows_a_chapter_as_it_is_meant(name):
-    cells = [nbformat.v4.new_markdown_cell(text) for text in prose(name)]
-    text, _ = HTMLExporter(template_name="basic").from_notebook_node(
-        nbformat.v4.new_notebook(cells=cells))
+@pytest.mark.parametrize("name", NOTEBOOK_FILES)
+def test_nbconvert_shows_a_notebook_as_it_is_meant(name):
+    """With its code and outputs, whose source is not looked at for signs of Markdown."""
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    text, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
     shown = Answers(text)
     assert shown.stack == [] and shown.open == 0
-    assert len(shown.inside) == sum(cell.source.count("<details>") for cell in cells) > 0
+    assert len(shown.inside) == "".join(prose(name)).count("<details>")
+    assert shown.inside or name not in CHAPTERS
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            assert cell.source and "<details" not in output.get("data", {}).get("text/html", "")
     assert all(len(answer.split()) > 3 for answer in shown.inside)
     for sign in ("{cite", "```", ":::", "<details", "</details", "**"):
         assert sign not in shown.outside + "".join(shown.inside), sign
@@ -141,6 +152,13 @@ def test_the_page_of_references_lists_every_entry_under_its_key():
     (":::{note}\n3\n:::", "markup that only the book understands: :::"),
     ("(here)=\n# Heading", "markup that only the book understands: (here)="),
     ("+++\n\ntext", "markup that only the book understands: +++"),
+    ("``` {note}\n3\n```", "a directive that only the book understands: {note}"),
+    ("$$x$$ (eq:1)", "markup that only the book understands: $$ (eq:1)"),
+    ("Text.[^1]\n\n[^1]: A note.", "markup that only the book understands: [^1]"),
+    ("Term\n: What it means", "markup that only the book understands: : "),
+    ("It takes {{ minutes }} minutes.", "markup that only the book understands: {{ minutes }}"),
+    ("See [](page.md).", "a link without a text, which only the book fills in: page.md"),
+    ("<DETAILS open><summary>Answer</summary>\n\n3\n\n</DETAILS>", "not <DETAILS open>"),
     ("<details open><summary>Answer</summary>\n\n3\n\n</details>", "not <details open>"),
     ("<details><summary>Answer</summary>\n3\n\n</details>", "a blank line"),
     ("<details><summary>Answer</summary>\n\n3", "an answer without an end"),
@@ -151,6 +169,7 @@ def test_markup_that_shows_elsewhere_otherwise_is_noticed(text, problem):
 
 
 def test_plain_markup_passes():
-    answer = "1. $x_{i}$\n\n   ```python\n   {1: 2}\n   ```\n\n| a |\n|---|\n| `{b}` |"
+    answer = "1. $x_{i}$, $x_{{i}}$ `[^1] {{ a }}`\n\n"
+    answer += "   ```python\n   {1: 2}\n   ```\n\n| a |\n|---|\n| `{b}` |"
     text = f"> `a/{{b}}`.\n\n<details><summary>Answer</summary>\n\n{answer}\n\n</details>"
     assert [*markup.problems(text)] == []

@@ -4,6 +4,7 @@ import time
 
 import jupytext
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 from bookkit import BookError, build, gates, load, rests_on
 from bookkit.gates import chapter_problems
@@ -105,8 +106,8 @@ def test_a_chapter_as_it_was_run_has_no_problem(ran):
 ])
 def test_a_change_is_named_with_its_fix(ran, name, monkeypatch):
     before = rests_on._hash
-    monkeypatch.setattr(rests_on, "_hash", lambda path: "00000000" if path.as_posix().endswith(
-        name) else before(path))
+    monkeypatch.setattr(rests_on, "_hash", lambda path, is_shown: "00000000" if (
+        path.as_posix().endswith(name)) else before(path, is_shown))
     assert chapter_problems(ran[0]) == [
         f"02_two_modules: its outputs are older than {name}: python -m bookkit sync 02"]
 
@@ -180,6 +181,38 @@ def test_the_address_of_the_book_makes_no_output_older(tmp_path):
         source.write_text(changed, encoding="utf-8")
         hashes.append(rests_on.hashes(source, (), 2**63 - 1)[source.name])
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize("shown", [
+    "print(inspect.getsource(checks.same))", "help(checks)", "checks.same??", "?checks.same",
+    "print(checks.same.__doc__)",
+])
+def test_of_a_chapter_that_shows_source_remarks_and_docstrings_count(
+    shown, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(rests_on, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(rests_on, "LIBRARY", tmp_path / "semiseg_lib")
+    (tmp_path / "semiseg_lib").mkdir()
+    module, source = tmp_path / "semiseg_lib" / "a.py", tmp_path / "02_a.py"
+    for text, older in ((shown, True), ("helped = 1  # help?", False)):
+        source.write_text(jupytext.writes(new_notebook(cells=[new_code_cell(text)]),
+                                          fmt="py:percent"), encoding="utf-8")
+        module.write_text(FULL, encoding="utf-8")
+        notebook = new_notebook(metadata={"semiseg": {"rests_on": rests_on.hashes(
+            source, [str(module)], 2**63 - 1)}})
+        assert rests_on.problem(notebook, source) == ""
+        module.write_text(FULL.replace("Return c.", "Return d."), encoding="utf-8")
+        assert ("older than semiseg_lib/a.py" in rests_on.problem(notebook, source)) is older
+
+
+def test_a_test_that_a_chapter_lets_another_process_run_counts(tmp_path):
+    source = tmp_path / "02_a.py"
+    contract = "tests/methods/test_contract.py"
+    source.write_text("# %%\nimport subprocess, sys\nsubprocess.run([sys.executable, '-c', '', "
+                      f"{str(rests_on.CHECKOUT / contract)!r}])\n", encoding="utf-8")
+    noted = run_chapter(source, "smoke")[0].metadata.semiseg.rests_on
+    assert noted == {source.name: noted[source.name],
+                     contract: rests_on._hash(rests_on.CHECKOUT / contract)}
 
 
 def test_every_chapter_whose_outputs_are_older_is_listed(tmp_path):

@@ -76,7 +76,7 @@ def test_every_stored_score_is_on_the_page(checkout):
 def test_one_seed_has_no_spread_and_makes_no_difference(stored):
     stored({"100 none": [60.04], "100 linear": [62.0]})
     text = results.measured("laptop")
-    assert "**Reduced run**" in text and "1 seed (11)" in text and "no spread" in text
+    assert "Reduced run" in text and "1 seed (11)" in text and "no spread" in text
     rows = [line for line in text.splitlines() if re.match(r"\|\s+100 ", line)]
     assert len(rows) == 2 and " 60.0 |" in rows[0] and " 61.0 |" in rows[0]
     assert "±" not in "".join(rows) and "points" not in text
@@ -103,14 +103,14 @@ def test_the_conditions_come_from_profile_and_machine():
     smaller = replace(profile, augment=replace(profile.augment, crop=96))
     assert "96-px crops" in studies.conditions(records, smaller, "photographs")
     told = studies.conditions(records, profile, "photographs")
-    assert told.startswith("**Reduced run**, no graphics card")
+    assert told.startswith("Reduced run, no graphics card")
     assert "Machine: cpu (a kind, AVX2), 1 thread, 1 process, torch 2.13.0, code abc1234." in told
     lent = record({"100 none": [60.0]}, gpu="a card", device="cuda")
     told = studies.conditions(lent, profile, "photographs")
     assert told.startswith("Run on a graphics card") and "Machine: cuda (a card, AVX2)" in told
     mixed = replace(records, rows=records.rows + lent.rows)
     told = studies.conditions(mixed, profile, "photographs")
-    assert told.startswith("**Reduced run**") and "Machine: 2 states of machine" in told
+    assert told.startswith("Reduced run") and "Machine: 2 states of machine" in told
     assert "1 row: cuda (a card" in told
 
 
