@@ -128,10 +128,10 @@ figure = plots.gallery(views, classes,
 plots.show(figure,
            alt="Three test pictures, one a row, from well to poorly "
            "segmented: the picture, the true mask, the label of the "
-           "supervised model, and its wrong pixels in white.")
+           "supervised model, and its wrong pixels in black.")
 
 # %% [markdown]
-# **What to notice.** Look at *where* the white pixels lie. Ragged outlines are one kind of mistake.
+# **What to notice.** Look at *where* the black pixels lie. Ragged outlines are one kind of mistake.
 # A whole object that has the right outline and the wrong class is another, and it costs far more.
 # Which of the two dominates in the bottom row?
 #

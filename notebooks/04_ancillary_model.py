@@ -158,7 +158,7 @@ for number, channel in enumerate(channels):
           sep="\n")
 
 # %% [markdown]
-# The same for a real picture, one that has several classes. White is 1. The last column is the
+# The same for a real picture, one that has several classes. Black is 1. The last column is the
 # *heat map* of a public re-implementation: a single channel, 1 inside any box. Look at what is lost
 # from one to the other.
 
@@ -172,8 +172,8 @@ heat_map = batches.boxes.heat_map(test_boxes[rich], (side, side))
 views["heat map"] = [heat_map[0].astype(bool)]
 figure = plots.gallery(views, classes, boxes=[test_boxes[rich]])
 plots.show(figure,
-           alt="A picture with its boxes; then one map a class, white inside "
-           "the boxes of that class, the background map white outside "
+           alt="A picture with its boxes; then one map a class, black inside "
+           "the boxes of that class, the background map black outside "
            "all boxes; last, one heat map of all boxes.")
 
 # %% [markdown]

@@ -138,11 +138,11 @@ figure = plots.gallery(views,
 plots.show(figure,
            alt="Three unlabelled pictures with their loose boxes, one a row: "
            "the ancillary's label, the hidden true mask, and the wrong "
-           "pixels in white, most of them around the objects.")
+           "pixels in black, most of them around the objects.")
 
 # %% [markdown]
 # **What to notice.** Look at the names first: do you find an object of the wrong class? Then at the
-# white pixels: are they scattered, or do they lie between an object and the side of its box?
+# black pixels: are they scattered, or do they lie between an object and the side of its box?
 
 # %% [markdown]
 # ## Why logits, and not labels
@@ -553,7 +553,7 @@ tables.results_table(rows)
 
 # %% [markdown]
 # The pictures with the most *confident* mistakes, chosen by the number of wrong pixels above 90 %.
-# In the last column they are white. Ask of each patch what a picture-only model might say about it.
+# In the last column they are black. Ask of each patch what a picture-only model might say about it.
 
 # %%
 probability = enlarge(store.read().float(), (side, side)).softmax(dim=1)
@@ -570,7 +570,7 @@ figure = plots.gallery(
 plots.show(figure,
            alt="Three unlabelled pictures with the most confident mistakes, "
            "one a row: boxes, the ancillary's label, the hidden truth, "
-           "its confidence from dark to yellow, and in white the pixels "
+           "its confidence from dark to yellow, and in black the pixels "
            "where it is sure and wrong.")
 
 # %% [markdown]

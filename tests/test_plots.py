@@ -15,7 +15,13 @@ from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
 from semiseg_lib.notebook import numbering, plots
 from semiseg_lib.notebook.plots.charts import spread_apart
-from semiseg_lib.notebook.plots.images import BACKGROUND_COLOUR, VOID_COLOUR
+from semiseg_lib.notebook.plots.images import (
+    BACKGROUND_COLOUR,
+    NO_COLOUR,
+    VOID_COLOUR,
+    YES_COLOUR,
+    drawable,
+)
 from semiseg_lib.notebook.plots.style import (
     SERIES_COLOURS,
     in_few_colours,
@@ -59,6 +65,21 @@ def closest(colours, sight):
 )
 def test_class_colours_stay_apart_for_every_sight(sight, distance):
     assert closest([*plots.class_colours(7), VOID_COLOUR], sight) >= distance
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_yes_and_no_are_not_taken_for_a_class_or_void(sight):
+    others = [*plots.class_colours(7), VOID_COLOUR]
+    assert closest([YES_COLOUR, NO_COLOUR, *others], sight) > 15
+
+
+def test_a_map_of_true_and_false_has_colours_and_a_legend_of_its_own():
+    wrong = np.eye(8, dtype=bool)
+    assert drawable(wrong)[0, 0].tolist() == [*YES_COLOUR]
+    assert drawable(wrong)[0, 1].tolist() == [*NO_COLOUR]
+    figure = plots.gallery({"truth": [np.eye(8, dtype=np.uint8)], "wrong": [wrong]}, ("a", "b"))
+    names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert names == ["a", "b", "yes", "no"]
 
 
 @pytest.mark.parametrize("sight", SIGHTS)

@@ -12,6 +12,8 @@ from semiseg_lib.datasets.labels import VOID
 BACKGROUND_COLOUR = (0x26, 0x2A, 0x36)
 VOID_COLOUR = (0xF5, 0xF1, 0xE6)
 MAP_COLOURS = "cividis"
+YES_COLOUR, NO_COLOUR = (0x00, 0x00, 0x00), (0xC4, 0xC8, 0xCF)
+"""Of maps of true and false: none is the colour of a class, of the background or of void."""
 
 # The first six are the result of a search: with background and void, any two of them are >= 29
 # CIELAB units apart under simulated protan and deutan vision and >= 23 under tritan. The rest were
@@ -104,5 +106,5 @@ def drawable(entry: Any) -> np.ndarray:
     if entry.ndim != 2:
         return as_image(entry)
     if entry.dtype == bool:
-        return np.where(entry[..., None], VOID_COLOUR, BACKGROUND_COLOUR).astype(np.uint8)
+        return np.where(entry[..., None], YES_COLOUR, NO_COLOUR).astype(np.uint8)
     return colourise(entry) if entry.dtype.kind in "iu" else heat(entry)

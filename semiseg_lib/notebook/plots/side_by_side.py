@@ -15,7 +15,13 @@ from matplotlib.patheffects import Normal, Stroke
 from semiseg_lib.core import escaping
 from semiseg_lib.datasets.labels import VOID
 from semiseg_lib.datasets.sample import Boxes
-from semiseg_lib.notebook.plots.images import VOID_COLOUR, class_colours, drawable
+from semiseg_lib.notebook.plots.images import (
+    NO_COLOUR,
+    VOID_COLOUR,
+    YES_COLOUR,
+    class_colours,
+    drawable,
+)
 from semiseg_lib.notebook.plots.style import (
     DOTS_PER_INCH,
     INK,
@@ -79,19 +85,24 @@ def gallery(
 
 
 def _legend_names(columns: Mapping, boxes: Mapping | None, classes: Sequence[str]) -> list:
-    """Return (colour, name) pairs: all classes if few, else those that occur; void if it does."""
-    masks = [mask for column in columns.values() for mask in map(np.asarray, column)
-             if mask.ndim == 2 and mask.dtype.kind in "iu"]
+    """Return (colour, name) pairs: all classes if few, else those that occur; void if it does.
+
+    Maps of true and false have entries of their own.
+    """
+    maps = [one for column in columns.values() for one in map(np.asarray, column) if one.ndim == 2]
+    masks = [one for one in maps if one.dtype.kind in "iu"]
+    answers = [(np.array(YES_COLOUR), "yes"), (np.array(NO_COLOUR), "no")]
+    answers *= any(one.dtype == bool for one in maps)
     seen = {int(i) for mask in masks for i in np.unique(mask)}
     has_void = VOID in seen
     for drawn in (box for column in (boxes or {}).values() for box in column if box is not None):
         seen.update(int(i) for i in drawn.classes)
     if not seen:
-        return []
+        return answers
     colours = class_colours(len(classes))
     names = [(colours[i], escaping.figure(name)) for i, name in enumerate(classes)
              if i in seen or len(classes) <= EVERY_CLASS_IN_LEGEND]
-    return names + [(np.array(VOID_COLOUR), "void")] * has_void
+    return names + [(np.array(VOID_COLOUR), "void")] * has_void + answers
 
 
 @dataclass(frozen=True)

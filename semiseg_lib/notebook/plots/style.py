@@ -18,7 +18,12 @@ from PIL import Image, ImageDraw, ImageFont
 from semiseg_lib.core import durable, escaping, paths
 from semiseg_lib.core.terminal import say
 from semiseg_lib.notebook import numbering
-from semiseg_lib.notebook.plots.images import VOID_COLOUR, class_colours
+from semiseg_lib.notebook.plots.images import (
+    NO_COLOUR,
+    VOID_COLOUR,
+    YES_COLOUR,
+    class_colours,
+)
 
 DOTS_PER_INCH = 150
 SHOWN_PER_INCH = 100  # pixels per inch on the page: the file is 1.5 times finer than shown
@@ -155,7 +160,8 @@ def in_few_colours(image: Image.Image) -> Image.Image:
     found, where, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     colours = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=-1).astype(np.uint8)
     frequent = colours[np.argsort(-counts, kind="stable")[:48]]
-    kept = np.unique(np.vstack([frequent, class_colours(21), [VOID_COLOUR]]), axis=0)
+    fixed = [VOID_COLOUR, YES_COLOUR, NO_COLOUR]
+    kept = np.unique(np.vstack([frequent, class_colours(21), fixed]), axis=0)
     # A rare colour, such as the edge of a thin line, must be near one of the palette as well.
     evened = np.repeat(colours, np.ceil(np.cbrt(counts)).astype(int), axis=0)[None]
     rest = Image.fromarray(evened).quantize(
