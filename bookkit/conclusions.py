@@ -25,7 +25,8 @@ from semiseg_lib.studies import findings
 
 SOURCES = CHECKOUT / "notebooks"
 REGION = re.compile(
-    r"^(?P<before>.*)<!-- finding: (?P<name>[\w-]+) -->\n(?:.*\n)*?.*<!-- end -->", re.MULTILINE
+    r"^(?P<before>[#* \->]*)<!-- finding: (?P<name>[\w-]+) -->\n(?:.*\n)*?.*<!-- end -->",
+    re.MULTILINE,
 )
 WIDTH = 98
 """Characters of a line of Markdown; a chapter's source puts ``# `` before it."""

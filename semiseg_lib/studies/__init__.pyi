@@ -2,6 +2,7 @@ from . import comparison as comparison
 from .arms import Arm as Arm
 from .catalogue import LOOSE as LOOSE
 from .catalogue import MISSED as MISSED
+from .catalogue import SAME_HOURS as SAME_HOURS
 from .catalogue import STUDIES as STUDIES
 from .catalogue import TIGHT as TIGHT
 from .catalogue import linear as linear

@@ -297,6 +297,26 @@ def ways() -> dict[str, Arm]:
     }
 
 
+SAME_HOURS: Mapping[str, str] = {
+    "longer": "24 masks",
+    "strong": "24 masks, strong views",
+    "unimatch": "24 + bare images, strong views",
+    "none": "24 + boxes, uncorrected",
+    "linear": "24 + boxes, self-correcting",
+    "constraint": "24 + boxes as constraint",
+    "both": "24 + boxes as both",
+    "unimatch in boxes": "24 + boxes, strong views",
+    "124 longer": "124 masks",
+    "124 strong": "124 masks, strong views",
+    "124 unimatch": "124 + bare images, strong views",
+    "all masks": "all 824 masks",
+}
+"""Arms of the study ``ways`` in words: first the work of 24 masks, then that of 124, then of 824.
+
+The boxes of 800 images count as 100 masks (``EQUAL_COST``).
+"""
+
+
 def conditions() -> dict[str, Arm]:
     """Return an arm per condition of the boxes and way to use them; see ``CONDITIONS``."""
     ways_there = {

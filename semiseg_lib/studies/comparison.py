@@ -19,7 +19,7 @@ from semiseg_lib.evaluation.statistics import (
     mean_and_interval,
     paired_interval,
 )
-from semiseg_lib.experiments.values import fresh_networks
+from semiseg_lib.experiments.values import BoxLabels, fresh_networks
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import marks, records
 from semiseg_lib.studies.arms import Arm
@@ -81,15 +81,10 @@ class Row:
         return mean_and_interval(self.values)
 
     def cost(self, ratio: float = MASK_OVER_BOXES) -> float | None:
-        """Return the annotation cost in masks: masks + images with boxes / ``ratio``.
-
-        Boxes of images that have masks are free.
-        """
-        if ratio <= 0:
-            raise ValueError(f"ratio must be > 0 (time of a mask / of boxes), got {ratio}")
+        """Return :func:`work_in_masks`; None if the numbers are not known."""
         if self.masks is None or self.boxes is None:
             return None
-        return self.masks + self.boxes / ratio
+        return work_in_masks(self.masks, self.boxes, ratio)
 
 
 @dataclass(frozen=True)
@@ -365,13 +360,52 @@ def networks(arm: Arm, profile: Profile) -> int:
 
 
 def learns_from_boxes(arm: Arm, profile: Profile) -> bool:
-    """Return whether an arm's model learns from labels by a model that sees boxes.
+    """Return whether boxes of unlabelled images have a part in what an arm's model learns.
+
+    They may be read by an ancillary, forbid classes, or become labels by a rule.
 
     Args:
         arm: of a study.
         profile: the profile that made its records.
     """
-    return any(methods.method_class(run.method).uses_boxes for run in arm.runs(profile))
+    return any(
+        methods.method_class(run.method).uses_boxes or getattr(run.method, "constrain", False)
+        or isinstance(run.unlabelled_logits, BoxLabels)
+        for run in arm.runs(profile)
+    )
+
+
+def masks_and_boxes(arm: Arm, profile: Profile) -> tuple[int, int | None]:
+    """Return the numbers of images with masks, and of further ones with boxes, behind an arm.
+
+    The second is None if it is not known before the images are opened.
+
+    Args:
+        arm: of a study.
+        profile: the profile that made its records.
+    """
+    data = arm.profile(profile).data
+    masks, unlabelled = data.labelled, data.count_unlabelled()
+    if any(run.masks == "all" for run in arm.runs(profile)):  # the hidden ones too
+        masks += unlabelled or 0
+    return masks, unlabelled if learns_from_boxes(arm, profile) else 0
+
+
+def work_in_masks(masks: int, boxes: int, ratio: float = MASK_OVER_BOXES) -> float:
+    """Return the annotation work in masks: masks + images with boxes / ``ratio``.
+
+    Boxes of images that have masks are free.
+
+    Args:
+        masks, boxes: numbers of images.
+        ratio: the time of a mask over that of an image's boxes, > 0.
+
+    Raises:
+        ValueError: ``ratio`` is not positive.
+    """
+    if ratio <= 0:
+        raise ValueError(f"ratio must be > 0 (time of a mask / of boxes), got {ratio}")
+    return masks + boxes / ratio
 
 
 def _row(entry: Entry, own: list[dict], profile: Profile) -> Row:
@@ -389,13 +423,9 @@ def _row(entry: Entry, own: list[dict], profile: Profile) -> Row:
 def _with_settings(row: Row, profile: Profile) -> Row:
     """Return a row with the settings of its arm's recipe, as it is today."""
     arm = STUDIES[row.entry.study][row.entry.arm]
-    data = arm.profile(profile).data
-    unlabelled = data.count_unlabelled()
-    masks = data.labelled
-    if any(run.masks == "all" for run in arm.runs(profile)):  # the hidden ones too
-        masks += unlabelled or 0
+    masks, boxes = masks_and_boxes(arm, profile)
     return replace(
-        row, masks=masks, boxes=unlabelled if learns_from_boxes(arm, profile) else 0,
+        row, masks=masks, boxes=boxes,
         networks=row.entry.networks or networks(arm, profile), steps=training_steps(arm, profile),
     )
 

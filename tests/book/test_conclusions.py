@@ -22,7 +22,8 @@ def test_a_sentence_is_put_between_its_markers_and_wrapped_alike_in_source_and_c
     in_source = conclusions.sentences(source, SENTENCES.__getitem__)
     assert [line.removeprefix("#").removeprefix(" ") for line in in_source.splitlines()] == lines
     assert conclusions.sentences(filled, SENTENCES.__getitem__) == filled
-    assert conclusions.sentences("nothing", SENTENCES.__getitem__) == "nothing"
+    for text in ("nothing", "in a line <!-- finding: short -->\n<!-- end -->"):
+        assert conclusions.sentences(text, SENTENCES.__getitem__) == text
 
 
 def test_an_unknown_finding_is_named_with_its_page(monkeypatch, tmp_path):
