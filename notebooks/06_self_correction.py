@@ -820,8 +820,12 @@ with checks.exercise("6.1"):
 #
 # Swap the arguments of both divergences and minimise $\mathrm{KL}(p\,\|\,q) +
 # \alpha\,\mathrm{KL}(p_\mathrm{anc} \,\|\,q)$. The same three steps lead to the *arithmetic* mean
-# $q = (p + \alpha\,p_\mathrm{anc})/(1+\alpha)$. Implement it for logits. It returns
-# probabilities.
+#
+# $$
+# q = \frac{p + \alpha\,p_\mathrm{anc}}{1 + \alpha}. \tag{E10}
+# $$
+#
+# Implement it for logits. It returns probabilities.
 #
 # [A solution](solutions/06_self_correction.ipynb)
 
@@ -871,6 +875,22 @@ with checks.after("6.2"):
 # Which $\alpha$ applied to the *original* logits gives the same most likely classes as $\alpha =
 # 1$ applied to the inflated ones? Write the rule for any $t$ and $\alpha$. What does it say
 # about choosing $\alpha$ for a model whose confidence cannot be trusted?
+#
+# The same knob, on the other model, makes a control of correction: an ancillary that is less sure,
+# by a temperature $T$ above 1,
+#
+# $$
+# p_\mathrm{anc} = \mathrm{softmax}(\ell_\mathrm{anc} / T), \tag{E11}
+# $$
+#
+# or any label with a share $\epsilon$ of it spread evenly over the $C$ classes,
+#
+# $$
+# q \leftarrow (1 - \epsilon)\, q + \epsilon / C. \tag{E12}
+# $$
+#
+# Both make a label softer without a second opinion. If they do as well, it was not correction that
+# helped, but doubt.
 #
 # [A solution](solutions/06_self_correction.ipynb)
 

@@ -251,7 +251,7 @@ MISTYPED = {
     "train --data.candidates cps fixmatch": "name the method before any flag",
     "train fixmatch --profile paper --dataset camvid": "no recipe of fixmatch",
     "train fixmatch --profile smoke --data.published nowhere.txt": "nowhere.txt is missing",
-    "study tight --profile desktop": "no profile 'desktop'",
+    "study harder --profile desktop": "no profile 'desktop'",
     "compare --profile desktop": "no profile 'desktop'",
     "compare --against nonsense": "'nonsense' is not a row of the comparison; choose from superv",
     "compare --ratio 0": "--ratio is 0",

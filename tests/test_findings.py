@@ -9,8 +9,8 @@ import pytest
 from semiseg_lib import recipes, studies
 from semiseg_lib.evaluation.statistics import paired_interval
 from semiseg_lib.studies import Records, findings
-from semiseg_lib.studies.catalogue import CHOSEN, FIVE, NEVER_REPORTED, TEN
 from semiseg_lib.studies.findings import SAME, UNKNOWN, Finding, answer
+from semiseg_lib.studies.main_story import CHOSEN, FIVE, NEVER_REPORTED, TEN
 
 LAPTOP = recipes.load("laptop")
 BASE = Finding("example", "one", "two", ("ways", "linear"), ("ways", "none"), smallest=1.0)

@@ -8,17 +8,15 @@ that reads boxes.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from semiseg_lib.batches.boxes import covered_pixels
+from semiseg_lib.batches.options import Rule
 from semiseg_lib.datasets.sample import Sample
 
-Rule = Literal["filled", "grabcut"]
 ROUNDS = 5
 """Iterations of GrabCut."""
 

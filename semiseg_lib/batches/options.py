@@ -21,6 +21,8 @@ def _read_options(value: Any, handler: Any, info: ValidationInfo) -> DatasetOpti
     return TypeAdapter(kind).validate_python(value)
 
 
+Rule = Literal["filled", "grabcut"]
+"""How a box becomes a label without learning; see :mod:`semiseg_lib.batches.box_labels`."""
 DEFAULTS: Any = None
 """Stands for the default options of a dataset until the dataset is known."""
 

@@ -17,13 +17,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from semiseg_lib.batches.box_labels import as_logits, drawn_labels
 from semiseg_lib.batches.data import Data
 from semiseg_lib.batches.image_set import ImageSet
 from semiseg_lib.core.durable import Damaged, locked
@@ -42,6 +41,7 @@ from semiseg_lib.experiments.identity import (
 )
 from semiseg_lib.experiments.lists import explain_new_work, lists_of, reason_to_restart
 from semiseg_lib.experiments.machine import AnyMachine, Machine
+from semiseg_lib.experiments.made_labels import drawn, mixed
 from semiseg_lib.experiments.places import (
     digest_of_bytes,
     install,
@@ -65,7 +65,6 @@ from semiseg_lib.experiments.values import (
 )
 from semiseg_lib.methods.base import Method
 from semiseg_lib.methods.pseudo_label.method import class_thresholds, select
-from semiseg_lib.methods.self_correcting.method import linear_correction
 from semiseg_lib.stores.logits import LogitsStore
 from semiseg_lib.stores.pseudo_labels import PseudoLabelStore
 from semiseg_lib.stores.store import Stale, Store
@@ -421,27 +420,6 @@ def _rewritten(parts: Mapping[str, Any], sources: Mapping[str, str]) -> str:
             return (f"{shown(part.folder)} was written anew while something was made from it. Run "
                     "the same command again: it takes what is there now.")
     return ""
-
-
-def mixed(
-    primary: Trained, ancillary: LogitsStore, images: ImageSet, numbers: Sequence[int],
-    alpha: float,
-) -> Iterator[torch.Tensor]:
-    """Yield the linear correction (C, h, w) of a primary's and an ancillary's logits, per image."""
-    own = logits_of(primary.method, images.take(numbers))
-    for number, one in zip(numbers, own, strict=True):
-        yield linear_correction(one[None].float(), ancillary[number][None].float(), alpha)[0]
-
-
-def drawn(
-    value: BoxLabels, images: ImageSet, numbers: Sequence[int]
-) -> Iterator[torch.Tensor]:
-    """Yield the logits (C, h, w) of labels that are drawn from boxes, per image."""
-    count = len(images.classes)
-    stride = cast(int, blueprint(value.run, count).network.stride)
-    for number in numbers:
-        labels = drawn_labels(images.sample(number), value.rule)
-        yield as_logits(labels, count, stride, value.sure)
 
 
 def _answer_of_main(question: Callable[[], T]) -> T:

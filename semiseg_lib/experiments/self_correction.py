@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from semiseg_lib.batches.box_labels import Rule
+from semiseg_lib.batches.options import Rule
 from semiseg_lib.experiments.values import BoxLabels, Logits, MixedLogits, Run
 from semiseg_lib.methods import ConvPrimaryConfig, PrimaryConfig, SupervisedConfig
 from semiseg_lib.recipes import Profile

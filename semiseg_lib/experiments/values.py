@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from semiseg_lib import methods
-from semiseg_lib.batches.box_labels import Rule
-from semiseg_lib.batches.options import DataConfig, ViewConfig
+from semiseg_lib.batches.options import DataConfig, Rule, ViewConfig
 from semiseg_lib.core.fingerprint import Configuration, Schema
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods import MethodConfig
