@@ -123,8 +123,8 @@ figure = plots.gallery(
     boxes=[test_boxes[i] for i in chosen],
 )
 plots.show(figure,
-           alt="Three test pictures with their tight boxes, one per row, then "
-           "the true mask, the label of the supervised model and the "
+           alt="Three test pictures with their tight boxes, one per row, "
+           "then the true mask, the label of the supervised model and the "
            "label of the ancillary.")
 
 # %% [markdown]
@@ -176,8 +176,8 @@ heat_map = batches.boxes.heat_map(test_boxes[rich], (side, side))
 views["heat map"] = [heat_map[0].astype(bool)]
 figure = plots.gallery(views, classes, boxes=[test_boxes[rich]])
 plots.show(figure,
-           alt="A picture with its boxes; then one map per class, black inside "
-           "the boxes of that class, the background map black outside "
+           alt="A picture with its boxes; then one map per class, black "
+           "inside the boxes of that class, the background map black outside "
            "all boxes; last, one heat map of all boxes.")
 
 # %% [markdown]

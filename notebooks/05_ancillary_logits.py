@@ -131,8 +131,8 @@ figure = plots.gallery(views,
                        classes, boxes=[unlabelled_boxes[i] for i in shown],
                        rows_titles=["much", "some", "little"])
 plots.show(figure,
-           alt="Three unlabelled pictures with their loose boxes, one per row: "
-           "the ancillary's label, the hidden true mask, and the wrong "
+           alt="Three unlabelled pictures with their loose boxes, one per "
+           "row: the ancillary's label, the hidden true mask, and the wrong "
            "pixels in black, most of them around the objects.")
 
 # %% [markdown]
@@ -458,9 +458,9 @@ for name, group in {"tight boxes": on_tight, "loose boxes": on_loose}.items():
 tables.results_table(rows)
 
 # %% [markdown]
-# A threshold does not save us. In our runs 44 % of the mistakes survive it with loose boxes, and 41
-# % with tight ones. So looseness hardly makes a mistake more confident; it makes more of them, 13 %
-# of the pixels in place of 4, and so more than three times as many confident ones.
+# A threshold does not save us. In our runs 44 % of the mistakes survive it with loose boxes, and
+# 41 % with tight ones. So looseness hardly makes a mistake more confident; it makes more of them,
+# 13 % of the pixels in place of 4, and so more than three times as many confident ones.
 #
 # The pictures with the most *confident* mistakes, chosen by the number of wrong pixels above 90 %.
 # In the last column they are black. Ask of each patch what a picture-only model might say about it.

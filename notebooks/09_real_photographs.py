@@ -545,8 +545,8 @@ figure = plots.dots_with_intervals(
 )
 plots.show(
     figure,
-    alt="Two rows of dots, one dot per seed, with mean and interval: the mIoU "
-    "of an ancillary that sees one map for each class, and of one that "
+    alt="Two rows of dots, one dot per seed, with mean and interval: the "
+    "mIoU of an ancillary that sees one map for each class, and of one that "
     "sees a single heat map.",
 )
 gap = np.subtract(scores["class maps"], scores["heat map"])
