@@ -127,5 +127,6 @@ def test_the_minutes_in_a_chapters_header_are_those_of_book_yml(checkout):
         text = (checkout / "notebooks" / f"{chapter.file}.py").read_text(encoding="utf-8")
         if said := line.search(text):
             found[chapter.file] = {"laptop": float(said[1]), "smoke": float(said[2])}
-            assert found[chapter.file] == {name: chapter.minutes[name] for name in ("laptop", "smoke")}
+            assert found[chapter.file] == {name: chapter.minutes[name]
+                                           for name in ("laptop", "smoke")}
     assert "03_supervised_baseline" in found

@@ -27,7 +27,7 @@ KL(p || q) + alpha KL(p_anc || q); an ancillary that is less sure; a smoothed la
 
     (E10)  q = (p + alpha p_anc) / (1 + alpha)
     (E11)  p_anc = softmax(l_anc / T)
-    (E12)  q <- (1 - s) q + s / C
+    (E12)  q <- (1 - eta) q + eta / C
 
 Equations (E1) to (E9) and end points of alpha are the authors' slides'; the shape of its way is
 ours. So is the option to give probability 0 in q to classes that the boxes do not allow, and that
@@ -49,15 +49,14 @@ alpha_0, alpha_1  number        its values at first and in the end: 30 and 0.5
 t, r              number        share of the training that is done; share after which alpha is
                                 alpha_1
 T                 number        temperature of the ancillary
-s                 number        share of a label that is spread evenly
+eta               number        share of a label that is spread evenly
 C                 number        classes, background included
-S                 view          strong view: gives each image colours of its own
 sg                operator      takes no gradient
 F                 pixels        of the images with masks and boxes, without void
 W                 pixels        of the images with boxes only, without padding
 CE                number        cross-entropy, mean over the pixels of F or W
 L_anc, L          number        the loss of the ancillary, and of the primary
-i, c, s           index         pixel, class; in (E1) scale
+i, c, s           index         pixel, class, scale
 ================  ============  ====================================================================
 """
 
