@@ -505,7 +505,7 @@ def resampled_miou(matrices: np.ndarray, pictures: int, draws: int,
     """mIoU of ``draws`` test sets of ``pictures`` pictures drawn with
     replacement: (draws,).
 
-    ``matrices`` holds one confusion matrix a picture, (N, C, C).
+    ``matrices`` holds one confusion matrix per picture, (N, C, C).
     """
     times = generator.multinomial(
         pictures, np.full(len(matrices), 1 / len(matrices)), size=draws
@@ -625,8 +625,8 @@ def resampled_difference(
     """mIoU of the first minus the second on the same resampled test sets:
     (draws,).
 
-    ``first`` and ``second`` hold one confusion matrix a picture, (N, C, C),
-    in the same order.
+    ``first`` and ``second`` hold one confusion matrix per picture,
+    (N, C, C), in the same order.
     """
     raise NotImplementedError("your turn")
 

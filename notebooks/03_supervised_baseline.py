@@ -125,7 +125,7 @@ views = {
 figure = plots.gallery(views, classes,
                        rows_titles=["good", "typical", "poor"])
 plots.show(figure,
-           alt="Three test pictures, one a row, from well to poorly "
+           alt="Three test pictures, one per row, from well to poorly "
            "segmented: the picture, the true mask, the label of the "
            "supervised model, and its wrong pixels in black.")
 

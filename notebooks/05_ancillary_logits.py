@@ -205,10 +205,9 @@ plots.show(figure,
 # > [re-implementation](https://github.com/youcefgheffari3/semi-supervised_segmentation_approach)
 # > dumps them. Ours are kept at the network's own stride and in float16, 32 times less at stride 4:
 # > the large map is the small one, interpolated, and rounding gives another label only where two
-# > classes are as good as tied (36 of 3.3 million pixels in our runs). Files of numbers look alike,
-# > and a store that was not made again after the ancillary was retrained spoils the primary without
-# > an error. So a store notes which model and which pictures it belongs to, with a SHA-256 of each
-# > file, and refuses all others.
+# > classes are as good as tied. A store that was not made again after the ancillary was retrained
+# > would spoil the primary without an error. So a store notes which model and which pictures it
+# > belongs to, with a SHA-256 of each file, and refuses all others.
 
 # %% [markdown]
 # ## How good are the labels?

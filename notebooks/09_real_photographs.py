@@ -406,11 +406,10 @@ print("by hand = network: ", same)
 # > **For practitioners.** `accelerate launch --num_processes 2 -m semiseg_lib train primary …` and
 # > `torchrun` train on several devices. A batch is a batch *of all processes together*, so their
 # > number changes the minutes and not the recipe. If you change the batch, the rate follows in
-# > proportion [(Goyal et al., 2017)](references.md#goyal2017large). These profiles need about 0.4
-# > GB (`laptop`), 2.3 GB (`gpu`) and 26 GB (`paper`); a run with large batches prints its estimate.
-# > A run leaves a folder named after its recipe and the digests of all that it read, so another
-# > option or one changed picture is another run. `kill -9` costs at most the time since the last
-# > checkpoint.
+# > proportion [(Goyal et al., 2017)](references.md#goyal2017large). A run with large batches prints
+# > how much memory it needs before it starts. It leaves a folder named after its recipe and the
+# > digests of all that it read, so another option or one changed picture is another run. `kill -9`
+# > costs at most the time since the last checkpoint.
 #
 # Now the stages on the pictures at hand, for a few dozen steps.
 
@@ -646,7 +645,7 @@ def moved_boxes(coordinates: np.ndarray, view: View) -> np.ndarray:
 
 # %% tags=["check"]
 def covered(coordinates: np.ndarray, view: View) -> np.ndarray:
-    """The pixels that your boxes cover, one map a box."""
+    """The pixels that your boxes cover, one map per box."""
     moved = moved_boxes(coordinates, view)
     boxes = Boxes(moved, 1 + np.arange(len(moved)))
     return class_maps(boxes, 1 + len(boxes), view.size)[1:]

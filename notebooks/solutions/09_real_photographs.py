@@ -112,7 +112,7 @@ def moved_boxes(coordinates: np.ndarray, view: View) -> np.ndarray:
 
 # %% tags=["check"]
 def covered(coordinates: np.ndarray, view: View) -> np.ndarray:
-    """The pixels that your boxes cover, one map a box."""
+    """The pixels that your boxes cover, one map per box."""
     moved = moved_boxes(coordinates, view)
     boxes = Boxes(moved, 1 + np.arange(len(moved)))
     return class_maps(boxes, 1 + len(boxes), view.size)[1:]
