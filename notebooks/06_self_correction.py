@@ -883,10 +883,10 @@ with checks.after("6.2"):
 # p_\mathrm{anc} = \mathrm{softmax}(\ell_\mathrm{anc} / T), \tag{E11}
 # $$
 #
-# or any label with a share $\epsilon$ of it spread evenly over the $C$ classes,
+# or any label with a share $\eta$ of it spread evenly over the $C$ classes,
 #
 # $$
-# q \leftarrow (1 - \epsilon)\, q + \epsilon / C. \tag{E12}
+# q \leftarrow (1 - \eta)\, q + \eta / C. \tag{E12}
 # $$
 #
 # Both make a label softer without a second opinion. If they do as well, it was not correction that

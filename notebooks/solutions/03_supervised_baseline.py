@@ -16,7 +16,8 @@
 # %% [markdown]
 # # Solutions: The supervised baseline
 #
-# The exercises stand in [chapter 03](../03_supervised_baseline.ipynb). This notebook runs without it.
+# The exercises stand in [chapter 03](../03_supervised_baseline.ipynb). This notebook runs without
+# it.
 
 # %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
@@ -67,8 +68,8 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib import (
-    Run, VOID, chapter, checks, datasets, enlarge, predict, resolve,
-    self_correction as story, work_root,
+    Run, VOID, chapter, checks, datasets, enlarge, mean_and_interval, predict,
+    resolve, self_correction as story, training, work_root,
 )
 from semiseg_lib.methods.losses import cross_entropy
 
@@ -76,23 +77,37 @@ profile = chapter.begin("03_supervised_baseline", profile, device)
 
 
 # %% [markdown]
-# ## 1. Warm-up: an interval by hand
+# ## 1. Warm-up: the loss of a model that does not look
+#
+# The best constant probabilities are the shares themselves, and the loss is their entropy.
 
 # %% tags=["solution"]
-def t_interval(values: list[float]) -> tuple[float, float]:
-    """The two ends of the 95 % interval of the mean."""
-    from scipy import stats
+def loss_without_looking(shares: np.ndarray) -> float:
+    """The smallest mean cross-entropy of a model that gives every pixel the
+    same probabilities, from the classes' shares (C,) of the pixels."""
+    present = shares[shares > 0]
+    return float(-(present * np.log(present)).sum())
 
-    count = len(values)
-    half = (stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1)
-            / np.sqrt(count))
-    return np.mean(values) - half, np.mean(values) + half
 
+# %%
+# loaded if this run is on disk, otherwise trained now
+trained = resolve(story.supervised(profile, seed), device)
+data, classes = trained.data, trained.classes
+truth, labels = data.test.masks.numpy(), predict(trained.method, data.test)
 
 # %% tags=["check"]
 with checks.exercise("3.1"):
-    checks.same(t_interval([58.0, 61.0, 59.5]), (55.7738, 63.2262))
-
+    checks.same(loss_without_looking(np.full(5, 0.2)), 1.609438,
+                "five classes of equal shares")
+    checks.same(loss_without_looking(np.array([0.5, 0.25, 0.25])), 1.039721,
+                "one half and two quarters")
+    checks.same(loss_without_looking(np.array([0.5, 0.0, 0.5])), 0.693147,
+                "a class that does not occur")
+    found = datasets.splits.class_shares(
+        list(data.labelled.masks.numpy()), len(classes)
+    )
+    print(f"without looking at our labelled pictures: "
+          f"{loss_without_looking(found):.2f}")
 
 # %% [markdown]
 # ## 2. Implement: a masked cross-entropy from nothing
@@ -143,12 +158,6 @@ def through_stride(masks: Tensor, num_classes: int, stride: int) -> Tensor:
     return enlarge(coarse, masks.shape[-2:]).argmax(dim=1).to(torch.uint8)
 
 
-# %%
-# loaded if this run is on disk, otherwise trained now
-trained = resolve(story.supervised(profile, seed), device)
-data, classes = trained.data, trained.classes
-truth, labels = data.test.masks.numpy(), predict(trained.method, data.test)
-
 # %% tags=["check"]
 from semiseg_lib import evaluate_labels
 
@@ -169,12 +178,15 @@ with checks.exercise("3.3"):
 
 
 # %% [markdown]
-# ## 4. Investigate: what is one more mask worth?
+# ## 4. Investigate: what are more masks worth?
 
 # %% tags=["solution"]
-def first_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """The first ``count`` names of a list of labelled pictures."""
-    return names[:count]
+def nested_names(drawn: tuple[str, ...], candidates: tuple[str, ...],
+                 count: int) -> tuple[str, ...]:
+    """``count`` names: those drawn, in order, then further candidates, in
+    order; no name twice."""
+    further = [name for name in candidates if name not in drawn]
+    return (*drawn, *further)[:count]
 
 
 # %%
@@ -188,31 +200,43 @@ short = replace(full, steps=max(full.steps // 10, 1))
 short_average = replace(profile.supervised, ema_decay=0.9)
 
 
-def short_run(names: tuple[str, ...], start: int) -> float:
+def short_run(names: tuple[str, ...], start: int,
+              train: training.TrainConfig = short) -> float:
     """Validation mIoU in percent of a short training on listed pictures."""
     digest = datasets.lists.list_digest(names)
     path = work_root() / "splits" / f"{digest[:10]}.txt"
     datasets.lists.write_list(names, path)
     data = replace(profile.data, published=path.as_posix())
     listed = replace(profile, data=data)
-    run = Run.of(listed, start, short_average, short)
+    run = Run.of(listed, start, short_average, train)
     return 100 * resolve(run, device).evaluate("val").mean_iou
 
 
 three = profile.seeds[:3]
 drawn = {s: runs[s].data.names["labelled"] for s in three}
-crossed = {
-    f"pictures of seed {s}": [short_run(drawn[s], start) for start in three]
-    for s in three
-}
+
+# %% tags=["check"]
+with checks.exercise("3.4"):
+    some, all_of_them = ("c", "a"), ("a", "b", "c", "d")
+    for count, expected in ((1, ("c",)), (2, ("c", "a")),
+                            (3, ("c", "a", "b")), (4, ("c", "a", "b", "d"))):
+        names = tuple(nested_names(some, all_of_them, count))
+        assert names == expected, f"expected {expected}, got {names}"
+
+# %%
+a_fifth = replace(full, steps=max(full.steps // 5, 1))
 
 # %% tags=["check", "nbval-ignore-output"]
-first = profile.seeds[0]
-half = len(drawn[first]) // 2
-with checks.exercise("3.4"):
-    subset = first_names(("c", "a", "d", "b"), 3)
-    assert tuple(subset) == ("c", "a", "d"), f"expected c, a, d, got {subset}"
-    subset = first_names(drawn[first], half)
-    of_all = crossed[f"pictures of seed {first}"][0]
-    print(f"{half} masks: {short_run(subset, first):.1f}, "
-          f"{len(drawn[first])} masks: {of_all:.1f} (one run each)")
+with checks.after("3.4"):
+    candidates = tuple(data.source.names("candidates"))
+    half = min(len(names) for names in drawn.values()) // 2
+    many = min(8 * half, len(candidates))
+    by_masks = {count: [short_run(nested_names(names, candidates, count),
+                                  start, a_fifth)
+                        for start, names in drawn.items()]
+                for count in (half, many)}
+    for count, values in by_masks.items():
+        print(f"{count} masks:", *(f"{value:.1f}" for value in values))
+    gain = mean_and_interval(np.subtract(by_masks[many], by_masks[half]))
+    print(f"more masks, seed by seed: {gain.mean:+.1f} points, 95 % interval "
+          f"{gain.low:.1f} to {gain.high:.1f}")

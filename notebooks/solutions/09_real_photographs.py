@@ -100,7 +100,7 @@ with checks.exercise("9.1"):
 
 # %% tags=["solution"]
 def moved_boxes(coordinates: np.ndarray, view: View) -> np.ndarray:
-    """Boxes (N, 4) as x1, y1, x2, y2 in the view's pixels."""
+    """Boxes (N, 4) as x0, y0, x1, y1 in the view's pixels."""
     x = coordinates[:, [0, 2]] * view.scaled[1] / view.source[1] - view.left
     y = coordinates[:, [1, 3]] * view.scaled[0] / view.source[0] - view.top
     height, width = view.size
@@ -112,7 +112,7 @@ def moved_boxes(coordinates: np.ndarray, view: View) -> np.ndarray:
 
 # %% tags=["check"]
 def covered(coordinates: np.ndarray, view: View) -> np.ndarray:
-    """The pixels that your boxes cover, one map a box."""
+    """The pixels that your boxes cover, one map per box."""
     moved = moved_boxes(coordinates, view)
     boxes = Boxes(moved, 1 + np.arange(len(moved)))
     return class_maps(boxes, 1 + len(boxes), view.size)[1:]

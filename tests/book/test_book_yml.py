@@ -1,5 +1,6 @@
 """book.yml is read and checked, and what is derived from it stays in step."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,3 +117,16 @@ def test_the_table_is_written_between_its_markers_only(book, tmp_path):
     readme.write_text("no markers", encoding="utf-8")
     with pytest.raises(BookError, match="needs the lines"):
         book_package.write_chapter_table(book, readme)
+
+
+def test_the_minutes_in_a_chapters_header_are_those_of_book_yml(checkout):
+    line = re.compile(r"\*\*Minutes\*\*: about \d+ to read and do; "
+                      r"the code takes (\S+) in `laptop`, (\S+) in `smoke`")
+    found = {}
+    for chapter in load().chapters:
+        text = (checkout / "notebooks" / f"{chapter.file}.py").read_text(encoding="utf-8")
+        if said := line.search(text):
+            found[chapter.file] = {"laptop": float(said[1]), "smoke": float(said[2])}
+            assert found[chapter.file] == {name: chapter.minutes[name]
+                                           for name in ("laptop", "smoke")}
+    assert "03_supervised_baseline" in found

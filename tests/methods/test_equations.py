@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 METHODS = ROOT / "semiseg_lib" / "methods"
 ROOMS = sorted(path.parent.name for path in METHODS.glob("*/__init__.py"))
 NOTATION = (ROOT / "notebooks" / "notation.md").read_text(encoding="utf-8")
-GREEK = {"alpha", "beta", "gamma", "epsilon", "theta", "kappa", "lambda", "rho", "tau", "Omega"}
+GREEK = {"alpha", "beta", "gamma", "eta", "theta", "kappa", "lambda", "rho", "tau", "Omega"}
 NAME = re.compile(r"([A-Za-z]+'?)(?:_(\{[^{}]*\}|\(\d\)|\w+))?")
 DISPLAY = re.compile(r"\$\$(.*?)\$\$|```\{math\}\n(.*?)```", re.S)
 TAG = re.compile(r"\\tag\{([^}]*)\}")
