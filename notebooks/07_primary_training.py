@@ -377,8 +377,12 @@ plots.show(
 # that. What the book concludes comes from the stored record, which has more seeds:
 #
 # - <!-- finding: boxes-over-masks -->
+#   With boxes as input, uncorrected, test mIoU is 15.7 points higher than with masks alone and as
+#   many steps (95 % interval +8.4 to +23.1, 3 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: linear-over-none -->
+#   With linear correction, test mIoU is 2.4 points higher than with the ancillary's labels as they
+#   are (95 % interval +1.9 to +2.9, 3 seeds, paired).
 #   <!-- end -->
 #
 # The first sentence has a control that was easy to forget: the supervised model above had fewer
@@ -685,6 +689,8 @@ with checks.after("7.3"):
 # - What the stored runs say of the primary:
 #
 #   <!-- finding: linear-over-none -->
+#   With linear correction, test mIoU is 2.4 points higher than with the ancillary's labels as they
+#   are (95 % interval +1.9 to +2.9, 3 seeds, paired).
 #   <!-- end -->
 # - The unlabelled loss is no yardstick: its target moves.
 # - Own labels from the same forward pass pull with zero force. Correction needs the disagreement.

@@ -8,7 +8,6 @@ from . import experiments as experiments
 from . import methods as methods
 from . import models as models
 from . import recipes as recipes
-from . import stores as stores
 from . import studies as studies
 from . import training as training
 from .batches.boxes import class_maps as class_maps

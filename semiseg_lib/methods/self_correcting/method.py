@@ -31,7 +31,7 @@ KL(p || q) + alpha KL(p_anc || q); an ancillary that is less sure; a smoothed la
 
 Equations (E1) to (E9) and end points of alpha are the authors' slides'; the shape of its way is
 ours. So is the option to give probability 0 in q to classes that the boxes do not allow, and that
-to learn p of a strong view S(x), with the label q of the weak view. (E10) has one model in Reed et
+to learn p of a strong view, with the label q of the weak view. (E10) has one model in Reed et
 al. (2015): p_anc is the given label there.
 
 ================  ============  ====================================================================
@@ -127,7 +127,13 @@ def linear_correction(logits: Tensor, logits_ancillary: Tensor, alpha: float) ->
     Raises:
         ValueError: alpha is negative or the shapes differ.
     """
-    check_pair(logits, logits_ancillary, alpha)
+    if alpha < 0:
+        raise ValueError(f"alpha is {alpha}, but a weight cannot be negative.")
+    if logits.shape != logits_ancillary.shape:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and ancillary logits {tuple(logits_ancillary.shape)} "
+            "differ in shape: were they stored for another model or other classes?"
+        )
     return (logits + alpha * logits_ancillary) / (1 + alpha)  # (E3), before the softmax
 
 
@@ -145,21 +151,10 @@ def bootstrapped(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tens
     Raises:
         ValueError: alpha is negative or the shapes differ.
     """
-    check_pair(logits, logits_ancillary, alpha)
+    linear_correction(logits, logits_ancillary, alpha)  # refuses what cannot be mixed
     own, given = logits.log_softmax(dim=1), logits_ancillary.log_softmax(dim=1)
     weights = torch.tensor([1, alpha], dtype=own.dtype, device=own.device).log()
     return torch.logaddexp(own + weights[0], given + weights[1]) - math.log1p(alpha)  # (E10)
-
-
-def check_pair(logits: Tensor, logits_ancillary: Tensor, alpha: float = 0.0) -> None:
-    """Raise ValueError if the shapes of both models' logits differ or ``alpha`` is negative."""
-    if alpha < 0:
-        raise ValueError(f"alpha is {alpha}, but a weight cannot be negative.")
-    if logits.shape != logits_ancillary.shape:
-        raise ValueError(
-            f"logits {tuple(logits.shape)} and ancillary logits {tuple(logits_ancillary.shape)} "
-            "differ in shape: were they stored for another model or other classes?"
-        )
 
 
 class ConvCorrection(nn.Module):
@@ -202,7 +197,12 @@ class ConvCorrection(nn.Module):
         Raises:
             ValueError: the shapes differ.
         """
-        check_pair(logits, logits_ancillary)
+        if logits.shape != logits_ancillary.shape:
+            raise ValueError(
+                f"logits {tuple(logits.shape)} and ancillary logits "
+                f"{tuple(logits_ancillary.shape)} differ in shape: were they stored for another "
+                "model or other classes?"
+            )
         both = torch.cat([logits, logits_ancillary], dim=1)
         return self.head(self.hidden(both).relu())  # (E5), before the softmax
 
