@@ -472,9 +472,10 @@ found = {studies.STUDIES["ways"][arm].text: ways.scores(arm)
 figure = plots.dots_with_intervals(found, "mIoU on the test pictures (%)")
 plots.show(
     figure,
-    alt="Rows of dots, one a seed, with mean and interval of the test mIoU of "
-    "students that learn from the same boxes in different ways: as input of an "
-    "ancillary, as a constraint, as both, by GrabCut, and with strong views.",
+    alt="Rows of dots, one a seed, with mean and interval of the test mIoU of"
+    " students that learn from the same boxes in different ways: as input"
+    " of an ancillary, as a constraint, as both, by GrabCut, and with "
+    "strong views.",
 )
 
 # %% [markdown]
