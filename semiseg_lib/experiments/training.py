@@ -74,8 +74,8 @@ def train(
         torch.cuda.reset_peak_memory_stats(accelerator.device)
     title = f"{run.method.name} (seed {run.seed})"
     history = fit(
-        method, loader, run.train, folder, accelerator, title, stop_at=run.stop or None,
-        score=score, workers=machine.workers,
+        method, loader, run.train, folder, accelerator, title, score=score,
+        workers=machine.workers, **({"stop_at": run.stop} if run.stop else {}),
     )
     return method, {
         "history": history, "seconds": history[-1]["seconds"],
