@@ -11,8 +11,7 @@ from semiseg_lib.core.paths import CHECKOUT
 from semiseg_lib.evaluation.statistics import paired_interval
 from semiseg_lib.notebook import published
 from semiseg_lib.notebook.tables import markdown_table
-from semiseg_lib.recipes import Profile
-from semiseg_lib.studies import Arm, Records, comparison
+from semiseg_lib.studies import Records, comparison
 from semiseg_lib.studies.comparison import Row
 from semiseg_lib.studies.entries import FAIR, MASK_OVER_BOXES, Entry
 from semiseg_lib.studies.summary import COSTS, PHOTOGRAPHS
@@ -27,18 +26,15 @@ def results_table() -> str:
     """Return what the same annotation hours buy on mini-VOC, mIoU as mean ± sd."""
     profile = recipes.load("laptop")
     records, arms = studies.current("ways", profile), studies.STUDIES["ways"]
+    shown = {arm: text for arm, text in studies.SAME_HOURS.items() if records.seeds(arm)}
+    work = {arm: comparison.work_in_masks(*comparison.masks_and_boxes(arms[arm], profile))
+            for arm in shown}
     rows = [
-        {"annotated": text, "work, in masks": f"{_work(arms[arm], profile):g}",
+        {"annotated": text, "work, in masks": f"{work[arm]:g}",
          "mIoU on test (%)": records.scores(arm), "seeds": str(len(records.seeds(arm)))}
-        for arm, text in studies.SAME_HOURS.items() if records.seeds(arm)
+        for arm, text in shown.items()
     ]
     return _with_mark(markdown_table(rows, plain=["mIoU on test (%)"]), records.mark)
-
-
-def _work(arm: Arm, profile: Profile) -> float:
-    """Return the annotation work behind an arm, in masks."""
-    masks, boxes = comparison.masks_and_boxes(arm, profile)
-    return comparison.work_in_masks(masks, boxes or 0)
 
 
 def _with_mark(text: str, mark: str) -> str:

@@ -36,7 +36,6 @@ from .evaluation.predict import predict_probabilities as predict_probabilities
 from .evaluation.statistics import mean_and_interval as mean_and_interval
 from .evaluation.statistics import paired_interval as paired_interval
 from .experiments import Machine as Machine
-from .experiments import Run as Run
 from .experiments import evaluate_unlabelled as evaluate_unlabelled
 from .experiments import pseudo_labelling as pseudo_labelling
 from .experiments import resolve as resolve

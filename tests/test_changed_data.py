@@ -57,12 +57,13 @@ def semiseg(work, capsys):
 @pytest.fixture
 def refused(work, capsys):
     """Run a command that must be refused in a line; return that."""
-    def run(*arguments, root: Path | None = None) -> str:
+    def run(*arguments, root: Path | None = None, code: int = 1) -> str:
         where = ["--root", str(root)] if root else []
-        assert main([*map(str, arguments), *where]) == 1, capsys.readouterr().out
+        assert main([*map(str, arguments), *where]) == code, capsys.readouterr().out
         said = capsys.readouterr().err
-        message = said[said.index("semiseg: "):].strip()
-        assert "Traceback" not in said and len(message.splitlines()) == 1
+        message, *hint = said[said.index("semiseg: "):].strip().splitlines()
+        assert "Traceback" not in said
+        assert hint == ([f"`semiseg {arguments[0]} --help` says what it takes."] * (code == 2))
         return message
 
     return run
@@ -373,7 +374,8 @@ def test_a_file_that_describes_no_run_is_refused(work, tmp_path, refused, conten
              "old": "by an earlier version", "later": "has schema 99; this version of semiseg_lib "
                                                       "reads schema 1"}
     for place in (tmp_path, path):
-        assert words[content] in refused("run", place, *ON_CPU)
+        code = 1 if place.exists() else 2
+        assert words[content] in refused("run", place, *ON_CPU, code=code)
 
 
 # -------------------------------------------------------------------------- files that were cut off

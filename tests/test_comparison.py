@@ -231,11 +231,20 @@ def test_the_mark_stands_below_every_table_with_legacy_rows(records, tmp_path, c
 
 
 def test_readme_and_measured_tables_show_the_mark(records):
-    scores = {("hurried", arm): {11: 75.0, 12: 74.5, 13: 73.0}
-              for arm in ("supervised", "none", "linear", "all masks")}
-    store(records, LAPTOP, scores, legacy="abc1234")
+    scores = {("ways", arm): {11: 75.0, 12: 74.5} for arm in ("strong", "constraint", "all masks")}
+    store(records, LAPTOP, scores)
+    path = studies.record_path("ways", "laptop")
+    stored = stored_records._stored(path)
+    stored.rows[0]["made with"] = made(threads=2)
+    stored_records._store(path, stored)
     text = results.results_table()
-    assert text.count("\u00a0† ") == 4 and text.endswith(studies.mark_of(["abc1234"]))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()
+            if line.startswith("| ")][2:]
+    assert [row[:2] for row in rows] == [["24 masks, strong views", "24"],
+                                         ["24 + boxes as constraint", "124"],
+                                         ["all 824 masks", "824"]]
+    assert {row[2] for row in rows} == {"74.8\u00a0±\u00a00.4"} and text.endswith(
+        studies.current("ways", LAPTOP).mark) and "2 states of the machine" in text
     voc = load("laptop", "voc")
     store(records, voc, {("voc unlabelled", "100 longer"): {11: 45.0}}, legacy="abc1234")
     text = results.measured("laptop", "voc unlabelled")

@@ -46,7 +46,7 @@ def test_a_redirected_table_is_utf8_under_a_windows_code_page(tmp_path):
 def test_an_error_is_utf8_under_a_windows_code_page(tmp_path):
     done = python("-m", "semiseg_lib", "evaluate", "wo→", PYTHONUTF8="0",
                   PYTHONIOENCODING="cp1252", SEMISEG_WORK=str(tmp_path))
-    assert done.returncode == 1 and "wo→" in done.stderr.decode("utf-8")
+    assert done.returncode == 2 and "wo→" in done.stderr.decode("utf-8")
 
 
 def test_a_home_folder_is_expanded_in_every_path(tmp_path, monkeypatch):

@@ -131,7 +131,7 @@ def test_a_profile_has_options_for_every_method_or_the_command_says_for_which(ke
     if not whole and not FILES[key].methods:
         assert set(there) == alone
     elif name == "smoke":
-        assert main(["train", "cac", "--dataset", dataset, "--profile", name]) == 1
+        assert main(["train", "cac", "--dataset", dataset, "--profile", name]) == 2
         said = capsys.readouterr().err
         assert f"the profile 'smoke' has no recipe of cac for '{dataset}'." in said
         assert f"For {dataset} it has recipes of fixmatch" in said
@@ -324,25 +324,25 @@ def test_two_recipes_for_the_same_are_refused(folder):
 
 @pytest.mark.parametrize("method", ["mean-teacher", "supervised"])
 def test_a_method_without_a_published_recipe_is_refused_with_those_there_are(method, capsys):
-    assert main(["train", method, "--dataset", "voc", "--profile", "paper"]) == 1
+    assert main(["train", method, "--dataset", "voc", "--profile", "paper"]) == 2
     said = capsys.readouterr().err
     assert f"no recipe of {method} for 'voc'. It has none of {method} for any dataset." in said
     others = said.partition("For voc it has recipes of ")[2].partition(".")[0].split(", ")
     assert {"primary", "cps", "cutmix-cps", "s4mc"} < set(others)
     assert not {"pseudo-label", "mean-teacher", "supervised"} & set(others)
     assert f"Profiles with a recipe of {method} for voc: smoke, laptop, gpu (--profile gpu)" in said
-    assert main(["pipeline", "--dataset", "camvid", "--profile", "paper"]) == 1
+    assert main(["pipeline", "--dataset", "camvid", "--profile", "paper"]) == 2
     said = capsys.readouterr().err
     assert "no recipe of primary for 'camvid'. It has one for cityscapes, voc" in said
 
 
 def test_a_refusal_names_the_method_and_says_what_to_type_instead(capsys):
-    assert main(["train", "mean-teacher", "--profile", "paper"]) == 1
+    assert main(["train", "mean-teacher", "--profile", "paper"]) == 2
     assert capsys.readouterr().err.endswith(
         "the profile 'paper' has no recipe of mean-teacher for 'minivoc'. It has none of "
         "mean-teacher for any dataset. Profiles with a recipe of mean-teacher for minivoc: smoke, "
-        "laptop (--profile laptop).\n")
-    assert main(["train", "cps", "--profile", "paper"]) == 1
+        "laptop (--profile laptop).\n`semiseg train --help` says what it takes.\n")
+    assert main(["train", "cps", "--profile", "paper"]) == 2
     assert (
         "no recipe of cps for 'minivoc'. It has one for cityscapes, voc (--dataset cityscapes). "
         "Profiles with a recipe of cps for minivoc: smoke, laptop (--profile laptop)."

@@ -266,6 +266,16 @@ def test_an_arm_names_its_method_by_the_name_that_commands_know(monkeypatch):
         Arm("cac", studies.method("cac")).value(load("paper", "voc"), 3)
 
 
+def test_a_study_on_validation_masks_prints_their_score(records, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    command = ["study", "search", "--profile", "smoke", "--seeds", "5", "--only", "alpha, 0.5"]
+    assert main([*command, "--device", "cpu"]) == 0
+    assert "mIoU on val (%)" in capsys.readouterr().out
+    assert main([*command, "--device", "cpu", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["split"] == "val" and 0 < said["arms"][0]["mean_iou"][0] < 1
+
+
 def test_the_command_line_knows_every_study():
     """Its names stand there once more, so that they are known without importing torch."""
     assert sorted(get_args(flags.Study)) == sorted(studies.STUDIES)

@@ -325,17 +325,20 @@ def study(
     path = studies.record_path(name, chosen.name)
     with _making_anew(path.stem) if anew else nullcontext():
         records = studies.run(name, chosen, seeds or None, machine, only, anew, path)
-    arms = {key: arm for key, arm in studies.STUDIES[name].items() if records.scores(key)}
+    every = studies.STUDIES[name]
+    split = studies.reads(next(iter(every.values())).score).split
+    arms = {key: arm for key, arm in every.items() if records.seeds(key)}
     notes = [note for note in (records.mark, records.left_out_text) if note]
     if (served := studies.read(name, chosen)).legacy:
         notes.append(f"Chapters and tables still show the stored rows of this study: {served.mark}")
     table = results_table([
-        {"arm": key, "what": arm.text, "mIoU on test (%)": records.scores(key),
+        {"arm": key, "what": arm.text, f"mIoU on {split} (%)": records.scores(key, split),
          "seeds": str(records.seeds(key))} for key, arm in arms.items()
-    ], plain=["mIoU on test (%)"])
-    give({"study": name, "records": path, "split": "test", "arms": [
+    ], plain=[f"mIoU on {split} (%)"])
+    give({"study": name, "records": path, "split": split, "arms": [
         {"arm": key, "text": arm.text, "seeds": records.seeds(key),
-         "mean_iou": [score / 100 for score in records.scores(key)]} for key, arm in arms.items()
+         "mean_iou": [score / 100 for score in records.scores(key, split)]}
+        for key, arm in arms.items()
     ], "made_with": records.made_with, "notes": notes},
          "\n".join([str(table), f"records: {shown(path)}", f"made with: {records.made_with}",
                     *notes]))

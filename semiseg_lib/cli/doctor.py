@@ -32,6 +32,7 @@ EXTRAS = {
     "test": "to run the tests",
     "book": "to build the HTML",
     "browser": "to test the widgets in a browser",
+    "grabcut": "to draw GrabCut labels from boxes",
     "video": "to read videos",
 }
 """What each group of optional packages in pyproject.toml is for."""

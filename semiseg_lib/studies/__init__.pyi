@@ -20,6 +20,7 @@ from .records import run as run
 from .rows import Records as Records
 from .scores import Rounds as Rounds
 from .scores import percent as percent
+from .scores import reads as reads
 from .scores import scores_fairly as scores_fairly
 from .summary import conditions as conditions
 from .summary import score_rows as score_rows

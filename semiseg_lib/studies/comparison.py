@@ -81,9 +81,11 @@ class Row:
         return mean_and_interval(self.values)
 
     def cost(self, ratio: float = MASK_OVER_BOXES) -> float | None:
-        """Return :func:`work_in_masks`; None if the numbers are not known."""
-        if self.masks is None or self.boxes is None:
-            return None
+        """Return :func:`work_in_masks`; None if the numbers are not known.
+
+        Args:
+            ratio: the time of a mask over that of an image's boxes, > 0.
+        """
         return work_in_masks(self.masks, self.boxes, ratio)
 
 
@@ -391,13 +393,15 @@ def masks_and_boxes(arm: Arm, profile: Profile) -> tuple[int, int | None]:
     return masks, unlabelled if learns_from_boxes(arm, profile) else 0
 
 
-def work_in_masks(masks: int, boxes: int, ratio: float = MASK_OVER_BOXES) -> float:
+def work_in_masks(
+    masks: int | None, boxes: int | None, ratio: float = MASK_OVER_BOXES
+) -> float | None:
     """Return the annotation work in masks: masks + images with boxes / ``ratio``.
 
     Boxes of images that have masks are free.
 
     Args:
-        masks, boxes: numbers of images.
+        masks, boxes: numbers of images; with None the work is not known.
         ratio: the time of a mask over that of an image's boxes, > 0.
 
     Raises:
@@ -405,7 +409,7 @@ def work_in_masks(masks: int, boxes: int, ratio: float = MASK_OVER_BOXES) -> flo
     """
     if ratio <= 0:
         raise ValueError(f"ratio must be > 0 (time of a mask / of boxes), got {ratio}")
-    return masks + boxes / ratio
+    return None if masks is None or boxes is None else masks + boxes / ratio
 
 
 def _row(entry: Entry, own: list[dict], profile: Profile) -> Row:

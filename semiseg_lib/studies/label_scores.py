@@ -114,10 +114,11 @@ def wrong_shares(
 @torch.no_grad()
 def _sources(trained: Trained) -> Iterator[dict[str, torch.Tensor]]:
     """Yield the logits (C, h, w) of every source, image by image."""
-    run, images = trained.run, trained.data.boxed.with_fields("allowed", "box_maps")
+    run, images = trained.run, trained.data.boxed
     given = None if run.unlabelled_logits is None else resolve(
         run.unlabelled_logits, trained.machine
     )
+    constrained = images.with_fields("allowed")
     for number, one in enumerate(logits_of(trained.method, images)):
         own = one[None].float().cpu()
         sources = {"own": own}
@@ -125,6 +126,6 @@ def _sources(trained: Trained) -> Iterator[dict[str, torch.Tensor]]:
             labels = given[number][None].float()
             sources |= {"given": labels}
             sources |= {at(alpha): linear_correction(own, labels, alpha) for alpha in ALPHAS}
-        allowed = required(images.part([number]).allowed, "allowed classes")
+        allowed = required(constrained.part([number]).allowed, "allowed classes")
         sources |= {f"{name}{IN_BOXES}": restrict(each, allowed) for name, each in sources.items()}
         yield {name: each[0] for name, each in sources.items()}

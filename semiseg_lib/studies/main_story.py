@@ -146,7 +146,7 @@ SAME_HOURS: Mapping[str, str] = {
     "124 unimatch": "124 + bare images, strong views",
     "all masks": "all 824 masks",
 }
-"""Arms of the study ``ways`` in words: first the work of 24 masks, then that of 124, then of 824.
+"""Arms of the study ``ways`` in words, in the order of their work, 24, 124 and 824 masks.
 
 The boxes of 800 images count as 100 masks (``EQUAL_COST``).
 """

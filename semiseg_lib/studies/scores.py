@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
@@ -134,7 +134,11 @@ def on_few_masks(value: Run, profile: Profile, machine: Machine) -> Scores:
 
 
 def few_of_val(data: Data) -> ImageSet:
-    """Return the first validation images, as many as have masks in training, at most 48."""
+    """Return the first validation images, as many as have masks in training, at most 48.
+
+    Args:
+        data: the images of a run.
+    """
     images = data.val.without_boxes()
     return images.take(range(min(len(data.labelled), len(images), MOST_TO_CHOOSE_WITH)))
 
@@ -215,7 +219,7 @@ def scores_fairly(data: Data, split: str) -> bool:
 IMAGES: Mapping[str, Callable[[Data], ImageSet]] = {
     "test": lambda data: data.test.without_boxes(),
     "val": lambda data: data.val.without_boxes(),
-    "few of val": lambda data: few_of_val(data),
+    "few of val": few_of_val,
     "boxes of unlabelled": lambda data: data.boxed,
     "hidden masks": lambda data: data.unlabelled_truth.images,
     "hidden masks of boxed": lambda data: data.truth_of(data.boxed).images,
@@ -230,10 +234,12 @@ class Reads:
     Attributes:
         images: names in ``IMAGES``.
         options: names of the profile's options.
+        split: the images that the main score is on, and its key in a row.
     """
 
     images: tuple[str, ...] = ("test",)
     options: tuple[str, ...] = ()
+    split: Literal["test", "val"] = "test"
 
 
 READS: Mapping[Callable[..., Scores], Reads] = {
@@ -245,7 +251,7 @@ READS: Mapping[Callable[..., Scores], Reads] = {
         ("test", "boxes of unlabelled", "hidden masks of boxed"), ("logits_bits",)
     ),
     # Test images are not scored; their digest says which rows belong together.
-    on_few_masks: Reads(("test", "few of val")),
+    on_few_masks: Reads(("test", "few of val"), split="val"),
     rounds: Reads(("test", "val", "hidden masks")),
 }
 """The inputs of each score. A score of your own needs an entry."""

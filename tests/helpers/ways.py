@@ -413,7 +413,7 @@ def _arm(world: World) -> set[str]:
     return found
 
 
-STUDY = "walk"
+STUDY = "harder"
 
 
 @contextmanager
@@ -716,7 +716,7 @@ READ_A_RESULT = {
     "labels.corrected_logits": "test_sources.py: other images, other logits, logits that are gone",
     "labels.evaluate_unlabelled": "test_sources.py: labels of other images",
     "pseudo_labelling.evaluate_labels": "test_sources.py: labels of other images",
-    "resolving.mixed": "the resolver's own: it gives what it has just resolved",
+    "made_labels.mixed": "the resolver's own: it gives what it has just resolved",
 }
 """Public functions that are handed results and compute from them, with where that is tried."""
 

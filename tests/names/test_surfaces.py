@@ -122,7 +122,7 @@ def test_every_figure_is_tried_here():
     (("to_csv", "writer", "DictWriter", "to_excel"), {"semiseg_lib/cli/compare.py"}),
     (("to_markdown", "to_latex", "HTML", "Markdown", "Javascript", "display"),
      # escaping.Markdown: what the authors wrote
-     {"bookkit/description.py", "bookkit/recipes.py", "bookkit/results.py",
+     {"bookkit/description.py", "bookkit/recipes.py",
       "semiseg_lib/notebook/tables.py"}),  # a Table, as at the end of a cell
     (("publish_display_data",), {"semiseg_lib/notebook/plots/style.py"}),
     (("write_between",), {"bookkit/build.py", "bookkit/citations.py", "bookkit/description.py",

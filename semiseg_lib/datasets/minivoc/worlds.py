@@ -138,4 +138,4 @@ WORLDS: dict[str, World] = {
         seed=20200,
     ),
 }
-"""The two worlds: ``harder`` images with tight boxes, and easier ones of ``hurried`` annotators."""
+"""The ``harder`` world, whose boxes are tight, and that of ``hurried`` annotators, by name."""

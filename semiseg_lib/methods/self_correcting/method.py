@@ -151,10 +151,21 @@ def bootstrapped(logits: Tensor, logits_ancillary: Tensor, alpha: float) -> Tens
     Raises:
         ValueError: alpha is negative or the shapes differ.
     """
-    linear_correction(logits, logits_ancillary, alpha)  # refuses what cannot be mixed
+    if alpha < 0:
+        raise ValueError(f"alpha is {alpha}, but a weight cannot be negative.")
+    _refuse_other_shape(logits, logits_ancillary)
     own, given = logits.log_softmax(dim=1), logits_ancillary.log_softmax(dim=1)
     weights = torch.tensor([1, alpha], dtype=own.dtype, device=own.device).log()
     return torch.logaddexp(own + weights[0], given + weights[1]) - math.log1p(alpha)  # (E10)
+
+
+def _refuse_other_shape(logits: Tensor, logits_ancillary: Tensor) -> None:
+    """Raise ValueError if the shapes of both models' logits differ."""
+    if logits.shape != logits_ancillary.shape:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and ancillary logits {tuple(logits_ancillary.shape)} "
+            "differ in shape: were they stored for another model or other classes?"
+        )
 
 
 class ConvCorrection(nn.Module):
@@ -197,12 +208,7 @@ class ConvCorrection(nn.Module):
         Raises:
             ValueError: the shapes differ.
         """
-        if logits.shape != logits_ancillary.shape:
-            raise ValueError(
-                f"logits {tuple(logits.shape)} and ancillary logits "
-                f"{tuple(logits_ancillary.shape)} differ in shape: were they stored for another "
-                "model or other classes?"
-            )
+        _refuse_other_shape(logits, logits_ancillary)
         both = torch.cat([logits, logits_ancillary], dim=1)
         return self.head(self.hidden(both).relu())  # (E5), before the softmax
 
@@ -287,12 +293,12 @@ class Primary(AveragedMethod):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         labelled, unlabelled = batch.labelled, required(batch.unlabelled, "unlabelled images")
         rng = np.random.default_rng(batch.seed)
-        images = strong_or_weak(labelled.images, self.config.strong_labelled, rng)
+        images = _strong_or_weak(labelled.images, self.config.strong_labelled, rng)
         if self.config.strong is None:
             logits_labelled, logits_unlabelled = self.logits_together(images, unlabelled.images)
             target = self.target(logits_unlabelled, unlabelled, progress)
         else:
-            strong = strong_or_weak(unlabelled.images, self.config.strong, rng)
+            strong = _strong_or_weak(unlabelled.images, self.config.strong, rng)
             logits_labelled, logits_unlabelled, logits_weak = self.logits_together(
                 images, strong, unlabelled.images
             )
@@ -343,7 +349,7 @@ def corrected(
     return given if allowed is None else restrict(given, allowed)
 
 
-def strong_or_weak(
+def _strong_or_weak(
     images: Tensor, strong: StrongConfig | None, rng: np.random.Generator
 ) -> Tensor:
     """Return strong views S(x) of images (B, 3, H, W), or with None the images as they are."""
