@@ -26,6 +26,7 @@ from bookkit.description import (
     BookError,
     Chapter,
     load,
+    rewrite,
     toc,
     write_between,
     write_chapter_table,
@@ -417,14 +418,10 @@ def write_install_cells(book: Book) -> list[Path]:
 
     Sources and stored notebooks are changed alike, and nothing else of them.
     """
-    cell, changed = book.repository.install_cell(), []
-    for source in numbered(SOURCES, ".py"):
-        text = source.read_text(encoding="utf-8")
-        updated = INSTALL_SOURCE.sub(lambda found: f"{found[1]}{cell}\n\n", text)
-        if updated != text:
-            with atomic_write(source) as temporary:
-                temporary.write_text(updated, encoding="utf-8", newline="\n")
-            changed.append(source)
+    cell = book.repository.install_cell()
+    changed = [source for source in numbered(SOURCES, ".py") if rewrite(source, INSTALL_SOURCE.sub(
+        lambda found: f"{found[1]}{cell}\n\n", source.read_text(encoding="utf-8")
+    ))]
     for stored in numbered(SOURCES, ".ipynb"):
         notebook = nbformat.read(stored, as_version=4)
         outdated = [one for one in tagged(notebook, INSTALL_TAG) if one.source != cell]

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import nbformat
 
-from bookkit.description import BookError
+from bookkit.description import BookError, rewrite
 from bookkit.notebook import as_stored, numbered, write_notebook
 from semiseg_lib import recipes
-from semiseg_lib.core.durable import atomic_write
 from semiseg_lib.core.escaping import markdown
 from semiseg_lib.core.paths import CHECKOUT, shown
 from semiseg_lib.studies import findings
@@ -63,14 +62,8 @@ def write() -> list[Path]:
     Raises:
         BookError: a text names a finding that is not there, or one without records.
     """
-    changed = []
-    for page in texts():
-        text = page.read_text(encoding="utf-8")
-        updated = sentences(text, _of(page))
-        if updated != text:
-            with atomic_write(page) as temporary:
-                temporary.write_text(updated, encoding="utf-8", newline="\n")
-            changed.append(page)
+    changed = [page for page in texts()
+               if rewrite(page, sentences(page.read_text(encoding="utf-8"), _of(page)))]
     for stored in numbered(SOURCES, ".ipynb"):
         notebook = nbformat.read(stored, as_version=4)
         old = [cell.source for cell in notebook.cells]

@@ -265,9 +265,13 @@ def write_between(page: Path, start_line: str, content: str, end_line: str) -> b
     _, end, after = rest.partition(end_line)
     if not (start and end):
         raise BookError(f"{shown(page)} needs the lines {start_line} and {end_line}.")
-    updated = f"{before}{start}\n{content}\n{end}{after}"
-    if updated == text:
+    return rewrite(page, f"{before}{start}\n{content}\n{end}{after}")
+
+
+def rewrite(page: Path, text: str) -> bool:
+    """Write a text into a file unless it is what stands there; return True if it changed."""
+    if page.read_text(encoding="utf-8") == text:
         return False
     with atomic_write(page) as temporary:
-        temporary.write_text(updated, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
     return True

@@ -62,8 +62,7 @@ def notebook_problems(notebook: NotebookNode) -> Iterator[str]:
         if ADDRESS.search(_all_text(cell)):
             yield f"cell {number} shows an object by its address; show its value"
         if cell.cell_type == "code":
-            if INSTALL_TAG not in cell.metadata.get("tags", []):  # an address may be long
-                yield from _size(number, cell.source.splitlines())
+            yield from _size(number, cell)
         else:
             yield from (f"cell {number}: {found}" for found in _markup(cell.source))
         yield from _images(number, cell)
@@ -89,9 +88,12 @@ def install_problems(source: Path, repository: Repository) -> list[str]:
     return []
 
 
-def _size(number: int, lines: list[str]) -> Iterator[str]:
+def _size(number: int, cell: NotebookNode) -> Iterator[str]:
+    lines = cell.source.splitlines()
     if len(lines) > LONGEST_CELL_LINES:
         yield f"cell {number} has {len(lines)} lines, over {LONGEST_CELL_LINES}"
+    if INSTALL_TAG in cell.metadata.get("tags", []):  # an address may be long
+        return
     for line in lines:
         if len(line) > LONGEST_LINE:
             yield f"cell {number}: a line of {len(line)} characters: {line.strip()[:40]} ..."

@@ -34,37 +34,29 @@
 
 # %% jupyter={"source_hidden": true} tags=["install", "remove-cell"]
 # Installs the library where it is missing, as on Colab; else does nothing.
-import importlib.util
-
+from importlib import util
 needed = "semiseg_lib", "torch", "timm", "tyro", "anywidget", "lazy_loader"
-found = [importlib.util.find_spec(name) for name in needed]
-if not all(one and one.origin for one in found):
+if None in [getattr(util.find_spec(one), "origin", None) for one in needed]:
     import os
-    import shutil
-    import subprocess
     import sys
-    import tempfile
     from pathlib import Path
-
-    address = ""
-    for folder in reversed([Path.cwd(), *Path.cwd().parents]):
-        if (folder / "semiseg_lib" / "__init__.py").is_file():
-            address = str(folder)
-    address = os.environ.get("SEMISEG_REPOSITORY", address)
-    if not address:
-        raise ModuleNotFoundError("semiseg_lib is not installed here. "
-                                  "Run %pip install FOLDER, your copy of it.")
-    print("semiseg_lib is missing here. Installing it from", address, "...")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    with tempfile.TemporaryDirectory() as copy:
-        if Path(address).is_dir():  # pip would leave what it builds there
-            ignored = shutil.ignore_patterns(".*", "_build", "build", "data")
-            address = shutil.copytree(address, copy, ignore=ignored,
-                                      dirs_exist_ok=True)
-        finished = subprocess.run([*pip, address], capture_output=True, text=True)
-    if finished.returncode:
-        raise RuntimeError(f"It was not installed. {finished.stderr}")
-    importlib.invalidate_caches()
+    from shutil import copytree, ignore_patterns
+    from subprocess import run
+    from tempfile import TemporaryDirectory
+    copies = [str(one) for one in (Path.cwd(), *Path.cwd().parents)
+              if (one / "semiseg_lib" / "__init__.py").is_file()]
+    copies.append("")
+    source = os.environ.get("SEMISEG_REPOSITORY", copies[0])
+    if not source:
+        raise ModuleNotFoundError("Run %pip install FOLDER, your copy of it.")
+    print("semiseg_lib is missing here. Installing it from", source, "...")
+    with TemporaryDirectory() as copy:
+        if Path(source).is_dir():  # pip would leave what it builds there
+            ignored = ignore_patterns(".*", "_build", "build", "data")
+            source = copytree(source, f"{copy}/copy", ignore=ignored)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+        if (done := run(pip, capture_output=True, text=True)).returncode:
+            raise RuntimeError(f"It was not installed. {done.stderr}")
     print("Installed. If an import fails now, restart the kernel.")
 
 # %% tags=["parameters"]
