@@ -73,8 +73,8 @@ import torch
 from torch import Tensor, nn
 
 from semiseg_lib import (
-    VOID, chapter, checks, datasets, evaluate, experiments,
-    mean_and_interval, methods, plots, predict, recipes, resolve, self_correction as story,
+    VOID, chapter, checks, datasets, evaluate, experiments, mean_and_interval,
+    methods, plots, predict, recipes, resolve, self_correction as story,
     studies, tables, training, work_root,
 )
 
