@@ -11,7 +11,11 @@ from typing import Annotated
 
 import tyro
 
-from bookkit import build, conclusions
+try:
+    from bookkit import build, conclusions
+except ModuleNotFoundError as error:
+    raise SystemExit(f"The package {error.name} is missing, which the builder of the book needs: "
+                     "run `make setup` in a copy of the repository.") from error
 from bookkit.description import Book, BookError, chapter_table, load
 from bookkit.gates import book_problems
 from bookkit.notebook import ChapterFailed

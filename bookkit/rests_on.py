@@ -52,6 +52,8 @@ def hashes(source: Path, opened: Iterable[str], since_ns: int) -> dict[str, str]
     """
     places = LIBRARY.name, TESTS.name, BOOK
     paths = {_source_of(one) for one in opened if any(place in one for place in places)}
+    for path in [path for path in paths if path.is_relative_to(TESTS)]:
+        paths |= set(_rests_with(path))
     names = {path.relative_to(CHECKOUT).as_posix() for path in paths
              if path == CHECKOUT / BOOK or (
                  _is_code(path) and path.suffix != ".pyi"
@@ -107,6 +109,17 @@ def _source_of(opened: str) -> Path:
     """Return a path that was opened; of a compiled module its source."""
     path = Path(opened).resolve()
     return Path(importlib.util.source_from_cache(path)) if path.suffix == ".pyc" else path
+
+
+def _rests_with(test: Path) -> Iterator[Path]:
+    """Yield what a test runs with, the helpers and every conftest.py above it.
+
+    Another process opens them, so that the chapter's kernel does not.
+    """
+    yield from (TESTS / "helpers").glob("*.py")
+    for folder in test.parents:
+        if folder.is_relative_to(TESTS) and (folder / "conftest.py").is_file():
+            yield folder / "conftest.py"
 
 
 def _is_code(path: Path) -> bool:

@@ -108,25 +108,24 @@ print("seeds:", ways.seeds("linear"), "-", ways.made_with)
 # and about the same number of steps. What they say, seed by seed:
 #
 # - <!-- finding: boxes-over-masks -->
-#   With boxes as input, uncorrected, test mIoU is 15.7 points higher than with masks alone and as
-#   many steps (95 % interval +8.4 to +23.1, 3 seeds, paired).
+#   With boxes as input, uncorrected, test mIoU is 15.8 points higher than with masks alone and as
+#   many steps (95 % interval +12.9 to +18.7, 5 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: linear-over-none -->
-#   With linear correction, test mIoU is 2.4 points higher than with the ancillary's labels as they
-#   are (95 % interval +1.9 to +2.9, 3 seeds, paired).
+#   With linear correction, test mIoU is 2.5 points higher than with the ancillary's labels as they
+#   are (95 % interval +1.2 to +3.9, 5 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: unimatch-over-linear -->
-#   We cannot tell whether test mIoU is higher with two strong views and no box or with 800 images
-#   with boxes and linear correction (difference +5.0, 95 % interval -3.6 to +13.7, 3 seeds, paired;
-#   1 point would matter).
+#   With two strong views and no box, test mIoU is 5.9 points higher than with 800 images with boxes
+#   and linear correction (95 % interval +2.5 to +9.3, 5 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: masks-over-boxes -->
-#   With 124 masks, test mIoU is 12.1 points higher than with 24 masks and 800 images with boxes and
-#   linear correction (95 % interval +4.3 to +19.9, 3 seeds, paired).
+#   With 124 masks, test mIoU is 11.9 points higher than with 24 masks and 800 images with boxes and
+#   linear correction (95 % interval +9.1 to +14.8, 5 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: unimatch-in-boxes-over-unimatch -->
-#   With two strong views and boxes as constraint, test mIoU is 6.1 points higher than with two
-#   strong views and no box (95 % interval +2.9 to +9.2, 3 seeds, paired).
+#   With two strong views and boxes as constraint, test mIoU is 5.8 points higher than with two
+#   strong views and no box (95 % interval +4.4 to +7.2, 5 seeds, paired).
 #   <!-- end -->
 #
 # So boxes are worth a lot, and self-correction is worth something. It is not what to do first. The
@@ -137,8 +136,8 @@ print("seeds:", ways.seeds("linear"), "-", ways.made_with)
 #
 # One thing you have to know before you believe any of this. The pictures are drawn, and their boxes
 # were made loose **on purpose**, with pictures that are easier than they could be: in this world
-# the effect of correction can be seen. Chapter 08 repeats it with tight boxes, missing boxes,
-# shifted boxes and harder pictures.
+# the effect of correction can be seen. Chapter 08 repeats it with tight, missing and shifted boxes,
+# and there correction costs points.
 
 # %% [markdown]
 # ## The whole story in four lines
@@ -443,8 +442,8 @@ with checks.after("0.1"):
 # - Before a method, ask what the same hours buy:
 #
 #   <!-- finding: masks-over-boxes -->
-#   With 124 masks, test mIoU is 12.1 points higher than with 24 masks and 800 images with boxes and
-#   linear correction (95 % interval +4.3 to +19.9, 3 seeds, paired).
+#   With 124 masks, test mIoU is 11.9 points higher than with 24 masks and 800 images with boxes and
+#   linear correction (95 % interval +9.1 to +14.8, 5 seeds, paired).
 #   <!-- end -->
 # - The ancillary sees boxes and labels the unlabelled pictures. The primary sees pictures only,
 #   learns from those labels, and helps to correct them.

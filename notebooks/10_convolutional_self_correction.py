@@ -1034,8 +1034,8 @@ with checks.exercise("10.3"):
 # ## Next
 #
 # [Real photographs](09_real_photographs.ipynb) shows how the same stages run on PASCAL VOC, this
-# module included. One experiment is left to you here. The study `label errors` has arms in which
-# the boxes of $F$ are as loose as those of $W$. Give them a module. What should it learn there?
+# module included. One experiment is left to you here. The study `conditions` has arms in which the
+# boxes of $F$ are as loose as those of $W$. Give them a module. What should it learn there?
 #
 # ## References
 #

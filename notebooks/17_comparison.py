@@ -375,8 +375,9 @@ tables.results_table(lines)
 # %% [markdown]
 # ## What do the labels cost?
 #
-# Boxes are quicker to draw than masks. Suppose **eight times** as quick. This is an assumption;
-# time your own annotators, and change the number below. Then the work behind a training is, in
+# Boxes are quicker to draw than masks, **eight times** as quick in the introduction of
+# [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting), object by object. Time your own
+# annotators, and change the number below. Then the work behind a training is, in
 # units of one mask,
 #
 # $$
@@ -953,4 +954,4 @@ with checks.exercise("17.3"):
 # Several questions at once: [Holm (1979)](references.md#holm1979). That semi-supervised methods
 # should be compared in one code, with tuned baselines and equal budgets:
 # [Oliver et al. (2018)](references.md#oliver2018realistic). The factor of eight between masks and
-# boxes is an assumption of this book.
+# boxes: [Ibrahim et al. (2020)](references.md#ibrahim2020selfcorrecting).

@@ -72,6 +72,41 @@ def failed(capsys, arguments: list[str], code: int = 1) -> str:
     return message
 
 
+@pytest.mark.parametrize(("arguments", "said"), [
+    ("pipeline --seed -1", "seed is -1"),
+    ("train supervised --seed -1", "seed is -1"),
+    (f"train supervised --seed {2**64}", f"seed is {2**64}"),
+    ("train supervised --workers -1", "workers is -1"),
+    ("train supervised --trackers bogus", "'bogus' is not a tracker"),
+    ("train supervised --model.width 0", "model.width is 0"),
+    ("train supervised --train.lr -1", "train.lr is -1.0; it must be >= 0"),
+    ("train supervised --train.lr nan", "train.lr is nan; it must be >= 0"),
+    ("logits --seed -2", "seed is -2"),
+    ("logits --workers -2", "workers is -2"),
+    ("study methods --seeds 1 -1", "seed is -1"),
+    ("study methods --workers -1", "workers is -1"),
+    ("run . --workers -1", "workers is -1"),
+    ("evaluate . --window -1", "window is -1"),
+    ("evaluate . --scales 1 0", "scales are (1.0, 0.0)"),
+    ("predict . --run . --out labels --overlap 2", "overlap is 2.0"),
+    ("compare --ratio nan", "--ratio is nan"),
+    ("data split digits --labelled 10 --seed -3 --out list.txt", "seed is -3"),
+    ("data frames . --size -1 5", "--size is (-1, 5)"),
+    ("data audit digits --workers 0", "--workers is 0"),
+])
+def test_a_value_out_of_its_range_is_refused_before_anything_is_begun(
+    tmp_path, monkeypatch, capsys, arguments, said
+):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(arguments.split())
+    except SystemExit as stopped:  # the parser's own
+        code = stopped.code
+    assert code == 2 and said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def wrong_flags(capsys, arguments: list[str]) -> str:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
@@ -251,7 +286,7 @@ MISTYPED = {
     "train --data.candidates cps fixmatch": "name the method before any flag",
     "train fixmatch --profile paper --dataset camvid": "no recipe of fixmatch",
     "train fixmatch --profile smoke --data.published nowhere.txt": "nowhere.txt is missing",
-    "study harder --profile desktop": "no profile 'desktop'",
+    "study schedules --profile desktop": "no profile 'desktop'",
     "compare --profile desktop": "no profile 'desktop'",
     "compare --against nonsense": "'nonsense' is not a row of the comparison; choose from superv",
     "compare --ratio 0": "--ratio is 0",

@@ -105,3 +105,12 @@ def test_every_choice_is_the_best_trial_of_the_stored_search():
         choice, _, value = name.partition(", ")
         trials.setdefault(choice, {})[float(value)] = sum(scores.values())
     assert {choice: max(values, key=values.get) for choice, values in trials.items()} == CHOSEN
+
+
+def test_an_end_near_zero_keeps_its_sign():
+    """Or an interval that excludes 0 would read as if it held it."""
+    one = found(CLEAR)
+    near = replace(one, interval=replace(one.interval, mean=-1.7, low=-3.3, high=-0.02))
+    assert near.verdict == "worse" and "-3.3 to -0.02," in near.sentence
+    none = replace(one, interval=replace(one.interval, mean=0.0, low=-3.3, high=0.0))
+    assert "-3.3 to +0.00," in none.sentence

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from semiseg_lib.core import paths
 
 
@@ -34,3 +36,14 @@ def test_shared_work_folders_are_listed_as_in_path(monkeypatch, tmp_path):
     folders = (tmp_path / "a", tmp_path / "b")
     monkeypatch.setenv("SEMISEG_SHARED", os.pathsep.join(map(str, folders)) + os.pathsep)
     assert paths.shared_roots() == folders
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch, tmp_path):
+    def no_home(*_: object, **__: object) -> None:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("SEMISEG_WORK", raising=False)
+    monkeypatch.setattr(paths, "CHECKOUT", tmp_path)  # as in an installed wheel
+    monkeypatch.setattr(paths.platformdirs, "user_data_path", no_home)
+    with pytest.raises(RuntimeError, match="set SEMISEG_WORK to a folder"):
+        paths.work_root()

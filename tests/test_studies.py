@@ -46,10 +46,9 @@ REDUCED = {
     "voc unlabelled": (list(unlabelled_photo_arms("voc", 100)), 1),
     "camvid unlabelled": (list(unlabelled_photo_arms("camvid", 46)), 1),
     "search": (list(studies.STUDIES["search"]), len(NEVER_REPORTED)),
-    "controls": (["none", "linear", "ensemble", "second round"], 3),
 }
 """Studies of which the laptop profile holds a part only: these arms, with so many seeds."""
-IN_THE_MAKING = ("ways", "conditions", "curve", "colours", "training")
+IN_THE_MAKING = ("conditions", "curve", "colours")
 """Studies whose records are not complete. No text of the book may read those of a missing one."""
 ARMS = len(studies.STUDIES["controls"])
 FURTHER = ("ensemble", "second round")
@@ -77,10 +76,8 @@ LEGACY_HASHES = {
     "controls-laptop": "c86067f841f7dbb8155064926597dd399bb99c059e7ea290e270a3c49e14cc15",
     "convolutional-laptop": "dc00c57377827e9b3ec93a49b987048e9d3699ebc078bb7b00e8400527123435",
     "hurried-laptop": "5822468f16f05836af3a78889d209aa379be87d2a02c3546c87622d6f909708d",
-    "label_errors-laptop": "22a77d711eacdb29d3a0c5976ec2318db88a3d17b8d6774017dfdcb68cc61642",
     "photographs-laptop": "923e6e98fe5f24725fc918fc2d92f0e4dd55ec241f334dfa30c766756a3c59c1",
     "schedules-laptop": "6f5fd750e07bf31e5e5ddd66315a74b3cf153bf52e823ce3657235215c678bf3",
-    "harder-laptop": "ddcba63451b8cefbdb6596d6c0453eb261ed068c5de704f3902d2527efbe19d8",
     "unlabelled-laptop": "a5d91cee7d4ee971337f1a2d8548d0d1e2df2f8f69df758e6d557f3f325343a1",
     "voc_unlabelled-laptop": "558a292361f2cfcbb1b838f2dd207696b04f2dcc63444154253b3f386f15b5b6",
 }
@@ -138,7 +135,7 @@ def own(records, tmp_path, monkeypatch):
     """A study of one arm on a folder of one's own: its folder, its profile, a machine."""
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
     arm = Arm("masks alone", self_correction.supervised, dataset="folder")
-    monkeypatch.setattr(stored_records, "STUDIES", {"harder": {"supervised": arm}})
+    monkeypatch.setattr(stored_records, "STUDIES", {"schedules": {"supervised": arm}})
     root = own_folder.draw(tmp_path / "own")
     return root, own_folder.profile(), Machine("cpu", root)
 
@@ -239,8 +236,8 @@ def test_the_help_of_the_command_names_every_study():
 
 
 def test_records_that_are_not_there_name_the_command(records):
-    with pytest.raises(FileNotFoundError, match=r"label_errors-smoke.*study 'label errors' --prof"):
-        studies.read("label errors", load("smoke"))
+    with pytest.raises(FileNotFoundError, match=r"voc_unlabelled-smoke.*'voc unlabelled' --prof"):
+        studies.read("voc unlabelled", load("smoke", "voc"))
 
 
 def test_an_arm_names_its_method_by_the_name_that_commands_know(monkeypatch):
@@ -357,12 +354,12 @@ def test_made_with_tells_of_the_trainings_and_not_of_the_reader(own, monkeypatch
     kept = torch.get_num_threads()
     arms = {"supervised": studies.STUDIES["unlabelled"]["supervised"],
             "longer": studies.STUDIES["unlabelled"]["longer"]}
-    monkeypatch.setattr(stored_records, "STUDIES", {"harder": arms})
+    monkeypatch.setattr(stored_records, "STUDIES", {"schedules": arms})
     try:
         torch.set_num_threads(2)
         resolve(self_correction.supervised(profile, 1), machine)
         torch.set_num_threads(1)
-        found = studies.run("harder", profile, seeds=(1,), machine=machine)
+        found = studies.run("schedules", profile, seeds=(1,), machine=machine)
     finally:
         torch.set_num_threads(kept)
     threads = {row["arm"]: [one["machine"]["threads"] for one in row["made with"]]
@@ -453,10 +450,10 @@ def test_rows_of_several_versions_of_the_code_are_served_and_told(runs, monkeypa
 def test_a_row_of_other_images_is_made_again(own):
     """Its run is trained anew, and the old row is left out."""
     root, profile, machine = own
-    first = studies.run("harder", profile, seeds=(1,), machine=machine)
-    assert studies.run("harder", profile, seeds=(1,), machine=machine) == first
+    first = studies.run("schedules", profile, seeds=(1,), machine=machine)
+    assert studies.run("schedules", profile, seeds=(1,), machine=machine) == first
     own_folder.exchange(root)
-    second = studies.run("harder", profile, seeds=(1,), machine=machine)
+    second = studies.run("schedules", profile, seeds=(1,), machine=machine)
     (old,), (new,) = first.rows, second.rows
     assert new["identity"] != old["identity"] and new["config"] == old["config"]
     assert new["images"]["labelled"] != old["images"]["labelled"]
@@ -467,19 +464,19 @@ def test_a_row_of_other_images_is_made_again(own):
 def test_rows_of_other_test_images_are_left_out_and_made_again(own):
     """No table mixes rows that were scored on different images."""
     root, profile, machine = own
-    studies.run("harder", profile, seeds=(1, 2), machine=machine)
+    studies.run("schedules", profile, seeds=(1, 2), machine=machine)
     last = sorted(Inputs(root).data(self_correction.supervised(profile, 1)).names["test"])
     own_folder.exchange(root, [int(name.removeprefix("p")) for name in last])
-    found = studies.run("harder", profile, seeds=(1,), machine=machine)
+    found = studies.run("schedules", profile, seeds=(1,), machine=machine)
     assert found.seeds("supervised") == [1]
     assert found.left_out_text == ("Stored rows that are left out: 2 made from other images than "
                                    "the newest row.")
-    assert studies.read("harder", profile) == found
-    found = studies.run("harder", profile, seeds=(2,), machine=machine)
+    assert studies.read("schedules", profile) == found
+    found = studies.run("schedules", profile, seeds=(2,), machine=machine)
     assert found.seeds("supervised") == [1, 2]
     assert found.left_out == {stored_records.OTHER_IMAGES: 2}
     own_folder.exchange(root, [int(name.removeprefix("p")) for name in last])
-    found = studies.run("harder", profile, seeds=(1,), machine=machine)
+    found = studies.run("schedules", profile, seeds=(1,), machine=machine)
     assert found.seeds("supervised") == [1, 2]  # the old images are back, and so is their row
     assert found.left_out == {stored_records.OTHER_IMAGES: 2}
 
@@ -516,7 +513,7 @@ def two_arms(own, tmp_path, monkeypatch):
     """A study of two arms on a folder with lists of its own: its folder, a profile, a machine."""
     arms = {"a": Arm("masks alone", self_correction.supervised, dataset="folder"),
             "b": Arm("two masks", self_correction.supervised, dataset="folder", labelled=2)}
-    monkeypatch.setattr(stored_records, "STUDIES", {"harder": arms})
+    monkeypatch.setattr(stored_records, "STUDIES", {"schedules": arms})
     root = own_folder.draw(tmp_path / "listed", masked=8, lists=True)
     return root, own[1], Machine("cpu", root)
 
@@ -530,31 +527,31 @@ def pairs(found: studies.Records) -> set[tuple[str, int]]:
 def test_no_read_mixes_rows_of_two_states_of_the_data(two_arms, records):
     """Masks change, and one row is made again: it stands alone until the others are, too."""
     root, profile, machine = two_arms
-    first = studies.run("harder", profile, seeds=(0, 1), machine=machine)
+    first = studies.run("schedules", profile, seeds=(0, 1), machine=machine)
     everyone = {(arm, seed) for arm in "ab" for seed in (0, 1)}
     assert pairs(first) == everyone and first.left_out == {}
     assert len({row["data"] for row in first.rows}) == 1
     own_folder.exchange(root, own_folder.LISTS["labelled"])
-    found = studies.run("harder", profile, seeds=(0,), machine=machine, only=("b",))
-    assert pairs(found) == {("b", 0)} and studies.read("harder", profile) == found
+    found = studies.run("schedules", profile, seeds=(0,), machine=machine, only=("b",))
+    assert pairs(found) == {("b", 0)} and studies.read("schedules", profile) == found
     assert found.left_out == {stored_records.OTHER_IMAGES: 4}
     assert "4 made from other images" in found.left_out_text
-    stored = list(read_json(records / "harder-smoke.json")["rows"].values())
+    stored = list(read_json(records / "schedules-smoke.json")["rows"].values())
     assert stored == [*first.rows, *found.rows]
-    whole = studies.run("harder", profile, seeds=(0, 1), machine=machine)
+    whole = studies.run("schedules", profile, seeds=(0, 1), machine=machine)
     assert pairs(whole) == everyone and found.rows[0] in whole.rows
     assert whole.left_out == {stored_records.OTHER_IMAGES: 4}
-    stored = list(read_json(records / "harder-smoke.json")["rows"].values())
+    stored = list(read_json(records / "schedules-smoke.json")["rows"].values())
     assert stored[:4] == first.rows and len(stored) == 8
 
 
 def test_rows_are_served_again_once_their_data_are_back(two_arms):
     root, profile, machine = two_arms
-    first = studies.run("harder", profile, seeds=(0, 1), machine=machine)
+    first = studies.run("schedules", profile, seeds=(0, 1), machine=machine)
     own_folder.exchange(root, own_folder.LISTS["labelled"])
-    second = studies.run("harder", profile, seeds=(0, 1), machine=machine)
+    second = studies.run("schedules", profile, seeds=(0, 1), machine=machine)
     own_folder.exchange(root, own_folder.LISTS["labelled"])
-    back = studies.run("harder", profile, seeds=(1,), machine=machine, only=("b",))
+    back = studies.run("schedules", profile, seeds=(1,), machine=machine, only=("b",))
     assert pairs(back) == pairs(first) and back.left_out == {stored_records.OTHER_IMAGES: 4}
     for row in first.rows:
         assert row in back.rows or (row["arm"], row["seed"]) == ("b", 1)
@@ -566,29 +563,30 @@ def test_rows_are_served_again_once_their_data_are_back(two_arms):
 
 def test_an_arm_that_joins_leaves_the_rows_of_the_others(runs, monkeypatch):
     """Also one on other data: what the others draw from is as it was."""
-    smoke, arms = load("smoke"), studies.STUDIES["label errors"]
-    monkeypatch.setattr(stored_records, "STUDIES", {"harder": {"loose none": arms["loose none"]}})
-    first = studies.run("harder", smoke, seeds=(1,))
-    both = {name: arms[name] for name in ("loose none", "tight none")}
-    monkeypatch.setattr(stored_records, "STUDIES", {"harder": both})
-    found = studies.run("harder", smoke, seeds=(1,))
+    smoke, arms = load("smoke"), studies.STUDIES["conditions"]
+    one, other = "tight, loose, none", "tight, tight, none"
+    monkeypatch.setattr(stored_records, "STUDIES", {"schedules": {one: arms[one]}})
+    first = studies.run("schedules", smoke, seeds=(1,))
+    both = {name: arms[name] for name in (one, other)}
+    monkeypatch.setattr(stored_records, "STUDIES", {"schedules": both})
+    found = studies.run("schedules", smoke, seeds=(1,))
     assert len(runs) == 2 and found.rows[0] == first.rows[0] and found.left_out == {}
-    one, other = found.rows
-    assert one["data"] != other["data"]
-    assert other["data of all arms"] == sorted([one["data"], other["data"]])
+    old, new = found.rows
+    assert old["data"] != new["data"]
+    assert new["data of all arms"] == sorted([old["data"], new["data"]])
 
 
 def test_a_changed_state_that_only_one_arm_reads_keeps_the_rows_of_the_other(records):
     """What decides is what the newest row has seen, whichever arm it is of."""
-    smoke, arms = load("smoke"), studies.STUDIES["label errors"]
-    configs = {arm: arms[arm].fingerprint(smoke) for arm in ("loose none", "tight none")}
+    smoke, arms = load("smoke"), studies.STUDIES["conditions"]
+    loose, tight = "tight, loose, none", "tight, tight, none"
+    configs = {arm: arms[arm].fingerprint(smoke) for arm in (loose, tight)}
     seen = {"data of all arms": ["d", "e"]}
-    rows = [current_row("loose none", 1, configs["loose none"]) | seen,
-            current_row("tight none", 1, configs["tight none"]) | {**seen, "data": "e"},
-            current_row("tight none", 2, configs["tight none"])
-            | {"data": "f", "data of all arms": ["d", "f"]}]
-    store(records, "label errors", [], rows)
-    found = studies.read("label errors", smoke)
+    rows = [current_row(loose, 1, configs[loose]) | seen,
+            current_row(tight, 1, configs[tight]) | {**seen, "data": "e"},
+            current_row(tight, 2, configs[tight]) | {"data": "f", "data of all arms": ["d", "f"]}]
+    store(records, "conditions", [], rows)
+    found = studies.read("conditions", smoke)
     assert found.rows == [rows[0], rows[2]] and found.left_out == {stored_records.OTHER_IMAGES: 1}
 
 
@@ -619,7 +617,7 @@ def pretrained(runs, tmp_path, monkeypatch):
     arms = {"a": Arm("a", self_correction.supervised, dataset="folder"),
             "b": Arm("b", self_correction.supervised, dataset="folder", labelled=2),
             "scratch": Arm("from scratch", from_scratch, dataset="folder")}
-    monkeypatch.setattr(stored_records, "STUDIES", {"harder": arms})
+    monkeypatch.setattr(stored_records, "STUDIES", {"schedules": arms})
     root = own_folder.draw(tmp_path / "own", masked=8, lists=True)
 
     def profile(path: Path):
@@ -636,22 +634,22 @@ def test_rows_of_other_encoder_weights_are_left_out_and_made_again(pretrained, t
     first = tmp_path / "first.pt"
     second = first if place == "the same" else tmp_path / "second.pt"
     first.write_bytes(b"first")
-    found = studies.run("harder", profile(first), seeds=(1, 2), machine=machine)
+    found = studies.run("schedules", profile(first), seeds=(1, 2), machine=machine)
     everyone = {(arm, seed) for arm in ("a", "b", "scratch") for seed in (1, 2)}
     assert pairs(found) == everyone and found.left_out == {}
     key = "model " + hashlib.sha256(b"first").hexdigest()
     assert all(row["weights"] == {key: ["a", "b"]} for row in found.rows)
     second.write_bytes(b"second")
-    found = studies.run("harder", profile(second), seeds=(3,), machine=machine, only=("a",))
+    found = studies.run("schedules", profile(second), seeds=(3,), machine=machine, only=("a",))
     assert pairs(found) == {("a", 3), ("scratch", 1), ("scratch", 2)}
     assert found.left_out_text == ("Stored rows that are left out: 4 started with other encoder "
                                    "weights than the newest row.")
-    assert studies.read("harder", profile(second)) == found
-    found = studies.run("harder", profile(second), seeds=(1, 2), machine=machine)
+    assert studies.read("schedules", profile(second)) == found
+    found = studies.run("schedules", profile(second), seeds=(1, 2), machine=machine)
     assert pairs(found) == everyone | {("a", 3)} and found.left_out == {
         stored_records.OTHER_WEIGHTS: 4}
     first.write_bytes(b"first")
-    found = studies.run("harder", profile(first), seeds=(1,), machine=machine, only=("b",))
+    found = studies.run("schedules", profile(first), seeds=(1,), machine=machine, only=("b",))
     assert pairs(found) == everyone
     assert found.left_out == {stored_records.OTHER_WEIGHTS: 5}
 
@@ -663,11 +661,11 @@ def test_rows_that_do_not_say_their_encoder_weights_are_left_out_beside_those_th
     profile, machine = pretrained
     (tmp_path / "first.pt").write_bytes(b"first")
     profile = profile(tmp_path / "first.pt")
-    rows = studies.run("harder", profile, seeds=(1,), machine=machine).rows
+    rows = studies.run("schedules", profile, seeds=(1,), machine=machine).rows
     silent = [{key: one for key, one in row.items() if key != "weights"} for row in rows]
-    store(records, "harder", [], silent)
-    assert studies.read("harder", profile).rows == silent
-    found = studies.run("harder", profile, seeds=(2,), machine=machine, only=("a",))
+    store(records, "schedules", [], silent)
+    assert studies.read("schedules", profile).rows == silent
+    found = studies.run("schedules", profile, seeds=(2,), machine=machine, only=("a",))
     assert pairs(found) == {("a", 2), ("scratch", 1)}
     assert found.left_out == {stored_records.OTHER_WEIGHTS: 2}
 
@@ -676,9 +674,9 @@ def test_an_arm_runs_where_the_encoder_weights_of_the_others_are_not(pretrained,
     profile, machine = pretrained
     path = tmp_path / "first.pt"
     path.write_bytes(b"first")
-    first = studies.run("harder", profile(path), seeds=(1,), machine=machine)
+    first = studies.run("schedules", profile(path), seeds=(1,), machine=machine)
     path.unlink()
-    found = studies.run("harder", profile(path), seeds=(2,), machine=machine, only=("scratch",))
+    found = studies.run("schedules", profile(path), seeds=(2,), machine=machine, only=("scratch",))
     assert pairs(found) == pairs(first) | {("scratch", 2)} and found.rows[-1]["weights"] == {}
 
 
@@ -696,7 +694,7 @@ def test_encoder_weights_that_change_while_an_arm_runs_are_noticed(
 
     monkeypatch.setattr(Arm, "run", changing)
     with pytest.raises(ValueError, match="the encoder weights of 'a' changed while it ran"):
-        studies.run("harder", profile(path), seeds=(1,), machine=machine)
+        studies.run("schedules", profile(path), seeds=(1,), machine=machine)
     assert not records.exists()
 
 
@@ -746,11 +744,11 @@ def test_processes_with_other_work_folders_lose_no_rows(records, tmp_path):
 
 def test_where_no_images_are_rows_are_taken_as_they_are(own, tmp_path):
     _, profile, machine = own
-    first = studies.run("harder", profile, seeds=(1,), machine=machine)
+    first = studies.run("schedules", profile, seeds=(1,), machine=machine)
     away = replace(machine, root=tmp_path / "nowhere")
-    assert studies.run("harder", profile, seeds=(1,), machine=away) == first
+    assert studies.run("schedules", profile, seeds=(1,), machine=away) == first
     with pytest.raises(FileNotFoundError):
-        studies.run("harder", profile, seeds=(2,), machine=away)
+        studies.run("schedules", profile, seeds=(2,), machine=away)
 
 
 CHOOSING = replace(own_folder.profile().rounds, keep_better=True)
@@ -785,11 +783,11 @@ def test_a_row_is_made_again_where_the_data_have_changed_and_says_what_its_score
     monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
     recipe, score = READING[arm]
     arms = {arm: Arm(arm, recipe, score, dataset="folder")}
-    monkeypatch.setattr(stored_records, "STUDIES", {"harder": arms})
+    monkeypatch.setattr(stored_records, "STUDIES", {"schedules": arms})
     root = own_folder.draw(tmp_path / "own", masked=8, boxes=True, lists=True)
     profile, machine = own_folder.profile(), Machine("cpu", root)
-    (old,) = studies.run("harder", profile, seeds=(1,), machine=machine).rows
-    studies.run("harder", profile, seeds=(1,), machine=machine)
+    (old,) = studies.run("schedules", profile, seeds=(1,), machine=machine).rows
+    studies.run("schedules", profile, seeds=(1,), machine=machine)
     assert len(runs) == 1
     if changed in ("hidden masks", "val"):
         own_folder.exchange(root, {"hidden masks": (4, 5), "val": (6,)}[changed])
@@ -797,7 +795,7 @@ def test_a_row_is_made_again_where_the_data_have_changed_and_says_what_its_score
         number = {"boxes": 4, "test boxes": 7}[changed]
         _, mask = own_folder.scene(number + 1)
         own_folder.write_boxes(root, number, mask, own_folder.CLASSES)
-    (new,) = studies.run("harder", profile, seeds=(1,), machine=machine).rows
+    (new,) = studies.run("schedules", profile, seeds=(1,), machine=machine).rows
     assert len(runs) == 2 and new["data"] != old["data"]
     assert ((new["identity"], new["images"]) != (old["identity"], old["images"])) == reads
 
@@ -836,7 +834,7 @@ def test_images_that_change_while_an_arm_runs_are_noticed(own, records, monkeypa
 
     monkeypatch.setattr(Arm, "run", changing)
     with pytest.raises(ValueError, match=f"the .*{words}.* of 'supervised' changed while it ran"):
-        studies.run("harder", profile, seeds=(1,), machine=machine)
+        studies.run("schedules", profile, seeds=(1,), machine=machine)
     assert not records.exists()
 
 
@@ -1030,14 +1028,14 @@ def test_new_rows_stand_beside_the_legacy_ones(records, runs):
 
 def test_studies_of_one_table_are_of_one_kind(records, runs):
     smoke = load("smoke")
-    names = ("hurried", "controls", "harder")
+    names = ("hurried", "controls", "schedules")
     with pytest.raises(FileNotFoundError, match="hurried-smoke"):
         studies.read_together(names, smoke)
     old = legacy_rows(["none"], seeds=(1,))
     store(records, "hurried", old)
     store(records, "controls", legacy_rows(["none"], seeds=(1,), commit="def5678"))
     studies.run("hurried", smoke, seeds=(1,), only=("none",))
-    studies.run("harder", smoke, seeds=(1,), only=("none",))
+    studies.run("schedules", smoke, seeds=(1,), only=("none",))
     assert studies.read("hurried", smoke).legacy == ()
     found = studies.read_together(names, smoke)
     assert {name: one.legacy for name, one in found.items()} == {
@@ -1077,7 +1075,7 @@ def command(own, monkeypatch):
     root, profile, _ = own
     monkeypatch.setattr(recipes, "load", own_folder.load_instead(profile))
     monkeypatch.setattr(studies, "STUDIES", stored_records.STUDIES)
-    return ["study", "harder", "--profile", "smoke", "--root", str(root), "--device", "cpu",
+    return ["study", "schedules", "--profile", "smoke", "--root", str(root), "--device", "cpu",
             "--seeds", "1"]
 
 
@@ -1087,16 +1085,16 @@ def test_anew_makes_rows_in_a_work_folder_of_its_own(own, command, capsys):
     work = work_root()
     assert main(command) == 0
     (run,) = (work / "runs").iterdir()
-    first = studies.read("harder", profile)
+    first = studies.read("schedules", profile)
     before = {path: path.read_bytes() for path in run.iterdir()}
-    assert main(command) == 0 and studies.read("harder", profile) == first
+    assert main(command) == 0 and studies.read("schedules", profile) == first
     assert main([*command, "--anew"]) == 0
     assert "made with: cpu" in capsys.readouterr().out
     (again,) = (work / "anew").glob("*/runs/*")
     assert again.name == run.name
     assert (again / "model.safetensors").read_bytes() == before[run / "model.safetensors"]
     assert {path: path.read_bytes() for path in run.iterdir()} == before
-    second = studies.read("harder", profile)
+    second = studies.read("schedules", profile)
     assert second.scores("supervised") == first.scores("supervised")
     assert second.rows[0]["identity"] == first.rows[0]["identity"]
     assert second.rows[0]["minutes"] != first.rows[0]["minutes"]
@@ -1110,11 +1108,11 @@ def test_outside_the_checkout_rows_that_are_made_anew_stand_beside_the_others(
     _, profile, _ = own
     monkeypatch.setattr(stored_records, "in_checkout", lambda: False)
     assert main([*command, "--anew"]) == 0
-    path = work_root() / "records" / "harder-smoke.json"
+    path = work_root() / "records" / "schedules-smoke.json"
     assert f"records: {path.as_posix()}" in capsys.readouterr().out and path.is_file()
-    first = studies.read("harder", profile)
+    first = studies.read("schedules", profile)
     assert main([*command, "--anew"]) == 0
-    assert studies.read("harder", profile).rows[0]["minutes"] != first.rows[0]["minutes"]
+    assert studies.read("schedules", profile).rows[0]["minutes"] != first.rows[0]["minutes"]
     assert not list((work_root() / "anew").rglob("*-smoke.json"))
 
 
@@ -1138,7 +1136,7 @@ def test_an_interrupted_call_anew_goes_on_where_it_was(own, command, capsys, mon
         assert main(command) == 130
     (left,) = (work_root() / "anew").iterdir()
     assert len(trained) == 1 and len(list(left.glob("runs/*"))) == 1
-    assert "anew/harder-smoke/runs/" in {str(item.path.relative_to(work_root()))[:23]
+    assert "anew/schedules-smoke/runs/" in {str(item.path.relative_to(work_root()))[:26]
                                       for item in inventory(own[0])}
     assert main(command) == 0 and len(trained) == 1
     assert "going on from there" in capsys.readouterr().err and not left.exists()

@@ -20,6 +20,7 @@ from semiseg_lib.core.durable import Damaged, read_json, write_json
 from semiseg_lib.core.escaping import listed, visible
 from semiseg_lib.core.fingerprint import digest, plain
 from semiseg_lib.core.paths import reading_root, work_root
+from semiseg_lib.core.seeds import check_seed
 from semiseg_lib.core.terminal import progress_bar
 from semiseg_lib.datasets.cached import Cached
 from semiseg_lib.datasets.dataset import Reader
@@ -46,6 +47,7 @@ class Data:
     """
 
     def __init__(self, config: DataConfig, seed: int, root: Path | None = None) -> None:
+        check_seed(seed)
         self.config, self.seed = config, seed
         self._declared = datasets.find(config.dataset)
         self.source = self._declared.source(config, reading_root(root), seed)

@@ -15,7 +15,7 @@ import tyro
 
 import semiseg_lib
 from semiseg_lib.cli import commands, completion, data, runs
-from semiseg_lib.cli.flags import WrongUse, no_help_of_unknown, typed
+from semiseg_lib.cli.flags import WrongUse, parsed, typed
 from semiseg_lib.cli.renamed import refuse_old_names
 from semiseg_lib.core import escaping
 from semiseg_lib.core.terminal import (
@@ -91,10 +91,7 @@ def _run(arguments: Sequence[str]) -> int:
     command, rest = (arguments or [""])[0], arguments[1:]
     if command in OWN_PARSERS:
         return OWN_PARSERS[command](rest) or 0
-    return tyro.extras.subcommand_cli_from_dict(
-        dict(COMMANDS), args=no_help_of_unknown(arguments, COMMANDS), prog="semiseg",
-        description=DESCRIPTION,
-    ) or 0
+    return parsed(COMMANDS, arguments, "semiseg", DESCRIPTION)() or 0
 
 
 def refuse_invisible(arguments: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ from semiseg_lib.cli.flags import (
 )
 from semiseg_lib.core.durable import Damaged, locked, move
 from semiseg_lib.core.paths import reading_root, shown, work_root, working_in
+from semiseg_lib.core.seeds import check_seed
 from semiseg_lib.core.terminal import give, say
 from semiseg_lib.evaluation.options import WHOLE_IMAGE
 from semiseg_lib.experiments import Machine, Run, semi_supervised
@@ -141,14 +143,17 @@ def _flags(
         f"{path} ({'none' if value is None else 'used'})"
         for path, (value, _) in optional_groups(default).items()
     )
-    flags = tyro.cli(
-        TrainFlags[type(method)], default=default, args=rest, prog=prog,
-        config=(tyro.conf.AvoidSubcommands,),
-        description=f"Train {name}, or continue; defaults are those of the profile {profile.name}. "
+    description = (
+        f"Train {name}, or continue; defaults are those of the profile {profile.name}. "
         "--profile and --dataset choose others: see `semiseg train --help`."
         + (f" Groups of options that may be left out or added: {states}. `--GROUP none` leaves "
-           "one out, `--GROUP default` or any `--GROUP.OPTION` adds it." if states else ""),
+           "one out, `--GROUP default` or any `--GROUP.OPTION` adds it." if states else "")
     )
+    with typed():
+        flags = tyro.cli(
+            TrainFlags[type(method)], default=default, args=rest, prog=prog,
+            config=(tyro.conf.AvoidSubcommands,), description=description,
+        )
     if flags.data.published:
         existing(Path(flags.data.published))
     return flags
@@ -181,12 +186,14 @@ def run(
     from semiseg_lib.experiments.trained import read_run, with_weights_at
     from semiseg_lib.training.run_folder import CONFIG, RunFolder, read_description
 
+    with typed():
+        machine = Machine(device, root, workers)
     path = file / CONFIG if file.is_dir() else file
     try:
         description = RunFolder.open(file).description if file.is_dir() else read_description(file)
     except Damaged:  # of a damaged manifest the config.json beside it still says what it was
         description = read_description(path)
-    value, machine = read_run(description, path), Machine(device, root, workers)
+    value = read_run(description, path)
     if weights:
         description = {**description, "value": with_weights_at(description, weights)}
         value = read_run(description, path)
@@ -297,11 +304,10 @@ def study(
     Args:
         name: ways (to use boxes, masks and unlabelled images), conditions (of the boxes), curve
             (of the number of masks), colours (strong views), training (labels on the way), search
-            (for the choices behind these); hurried, harder (the main story in either world of
-            mini-VOC), schedules (alpha over the training), controls (of the corrected label),
-            "label errors", convolutional (learnt correction), annotation (masks against boxes),
-            unlabelled, context (methods without boxes), methods (those of both, briefly); on
-            photographs: photographs, "voc unlabelled", "camvid unlabelled".
+            (for the choices behind these), schedules (alpha over the training), controls (of the
+            corrected label), convolutional (learnt correction); hurried, annotation, unlabelled,
+            context (what the comparison reads), methods (all of it, briefly); on photographs:
+            photographs, "voc unlabelled", "camvid unlabelled".
         seeds: the seeds; none given: those of each arm, or else the profile's.
         only: the arms to run; none given: all.
         profile: smoke, laptop ...; unset: SEMISEG_PROFILE, else laptop.
@@ -318,10 +324,12 @@ def study(
         if unknown := set(only) - studies.STUDIES[name].keys():
             raise ValueError(f"{min(unknown)!r} is not an arm of {name!r}; it has "
                              f"{', '.join(studies.STUDIES[name])}.")
+        for seed in seeds:
+            check_seed(seed)
+        machine = Machine(device, reading_root(root), workers)
         chosen = recipes.load(profile, studies.dataset_of(name))
     from semiseg_lib.notebook.tables import results_table
 
-    machine = Machine(device, reading_root(root), workers)
     path = studies.record_path(name, chosen.name)
     with _making_anew(path.stem) if anew else nullcontext():
         records = studies.run(name, chosen, seeds or None, machine, only, anew, path)
@@ -388,8 +396,9 @@ def compare(
         if against not in COMPARISONS[dataset]:
             raise ValueError(f"{against!r} is not a row of the comparison; choose from "
                              f"{', '.join(COMPARISONS[dataset])}.")
-        if ratio <= 0:
-            raise ValueError(f"--ratio is {ratio:g}; the time of a mask over that of boxes is > 0.")
+        if not 0 < ratio < inf:
+            raise ValueError(f"--ratio is {ratio:g}; the time of a mask over that of boxes is a "
+                             "number > 0.")
         if out is not None and out.suffix not in (".md", ".csv"):
             raise ValueError(f"{shown(out)}: the comparison is written as .md or .csv.")
     from semiseg_lib.cli.compare import print_comparison

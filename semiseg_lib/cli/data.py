@@ -18,11 +18,12 @@ from semiseg_lib.cli.flags import (
     DatasetArgument,
     VideoArguments,
     command,
-    no_help_of_unknown,
+    parsed,
     typed,
 )
 from semiseg_lib.core import escaping
 from semiseg_lib.core.paths import reading_root, shown, work_root
+from semiseg_lib.core.seeds import check_seed
 from semiseg_lib.core.terminal import give, say
 from semiseg_lib.datasets.acquire import Download, extract_frames
 from semiseg_lib.datasets.audit import Report, audit_dataset
@@ -37,11 +38,8 @@ def run(arguments: Sequence[str]) -> int:
     arguments = list(arguments)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["minivoc", *arguments]
-    code = tyro.extras.subcommand_cli_from_dict(
-        commands(), args=no_help_of_unknown(arguments, commands()), prog="semiseg data",
-        description="Get a dataset, check it, draw a labelled list from it.",
-    )
-    return code or 0
+    return parsed(commands(), arguments, "semiseg data",
+                  "Get a dataset, check it, draw a labelled list from it.")() or 0
 
 
 def commands() -> dict[str, Callable[..., int | None]]:
@@ -131,6 +129,8 @@ def frames(
             raise ValueError("name at least one video, such as 0006R0.MXF.")
         if every < 1:
             raise ValueError(f"--every is {every}; keep every 1st, 2nd ... frame.")
+        if size is not None and min(size) < 1:
+            raise ValueError(f"--size is {size}; width and height must be >= 1 pixel.")
     folder = (root or work_root() / "datasets") / "camvid" / FRAMES
     counts = {
         video: extract_frames(video, folder / video.stem, every, size) for video in videos
@@ -161,6 +161,8 @@ def audit(
     with typed():
         if sample is not None and sample < 1:
             raise ValueError(f"--sample is {sample}; check at least one image per list.")
+        if workers is not None and workers < 1:
+            raise ValueError(f"--workers is {workers}; at least one thread reads the files.")
         declared = datasets.find(dataset)
     if declared.needs_root:
         root = reading_root(root)
@@ -218,6 +220,7 @@ def split(
         config = DataConfig(dataset, candidates=candidates, keep=keep)
         if labelled < 1:
             raise ValueError(f"--labelled is {labelled}; at least one image needs a mask.")
+        check_seed(seed)
         if out.is_dir():
             raise ValueError(f"{shown(out)} is a folder; name a file for the list.")
     from semiseg_lib.batches.data import Data, choose_names

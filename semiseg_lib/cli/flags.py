@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_type_hints
@@ -16,6 +16,7 @@ import tyro
 from semiseg_lib import recipes
 from semiseg_lib.batches.options import DataConfig, ViewConfig
 from semiseg_lib.core.paths import shown
+from semiseg_lib.core.seeds import check_seed
 from semiseg_lib.evaluation.options import Protocol
 from semiseg_lib.experiments import Machine
 from semiseg_lib.models import ModelConfig
@@ -33,8 +34,8 @@ VideoArguments = tyro.conf.Positional[
 ]
 Study = Literal[
     "ways", "controls", "schedules", "conditions", "curve", "colours", "training", "search",
-    "hurried", "harder", "label errors", "convolutional", "annotation", "unlabelled", "context",
-    "methods", "photographs", "voc unlabelled", "camvid unlabelled",
+    "hurried", "convolutional", "annotation", "unlabelled", "context", "methods", "photographs",
+    "voc unlabelled", "camvid unlabelled",
 ]
 """The names of the studies, whose arms import torch."""
 StudyArgument = tyro.conf.Positional[Annotated[Study, tyro.conf.arg(metavar="STUDY")]]
@@ -115,6 +116,9 @@ class Common:
     seed: int = 0
     machine: MachineFlags = Machine()
 
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+
     def chosen(self, method: str = "") -> Profile:
         """Return the profile with the changes that these flags describe.
 
@@ -167,6 +171,39 @@ class TrainFlags(Generic[Options]):
     seed: int = 0
     machine: MachineFlags = Machine()
     resume: bool = True
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+
+
+def parsed(
+    commands: Mapping[str, Callable[..., int | None]], arguments: Sequence[str], prog: str,
+    description: str,
+) -> Callable[[], int | None]:
+    """Return the call that a command line asks for.
+
+    Args:
+        commands: the functions by name; their arguments are the flags.
+        arguments: the command line.
+        prog, description: for the help.
+
+    Raises:
+        WrongUse: a value is out of its range.
+    """
+    with typed():
+        return tyro.extras.subcommand_cli_from_dict(
+            {name: _later(function) for name, function in commands.items()},
+            args=no_help_of_unknown(arguments, commands), prog=prog, description=description,
+        )
+
+
+def _later(function: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
+    """Return a function with the same flags that returns the call instead of making it."""
+    @wraps(function)
+    def later(*arguments: Any, **named: Any) -> Callable[[], int | None]:
+        return partial(function, *arguments, **named)
+
+    return later
 
 
 def no_help_of_unknown(arguments: Sequence[str], commands: Container[str]) -> list[str]:

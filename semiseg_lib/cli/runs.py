@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def list_runs(root: Path | None = None) -> None:
     """List runs, logits and pseudo-labels: fresh, stale and why, damaged, orphaned; and sizes.
 
-    Every file is read and checked; nothing is changed.
+    Every file is read and checked; nothing is changed. `semiseg runs prune` shows what no command
+    would use as it is, asks, and removes it.
 
     Args:
         root: the folder that holds the datasets; unset: SEMISEG_DATA, else datasets/ in the work

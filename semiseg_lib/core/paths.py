@@ -25,12 +25,20 @@ def work_root() -> Path:
 
     ``SEMISEG_WORK`` if set, else ``data/`` of the checkout, else the user's data folder, which no
     system empties.
+
+    Raises:
+        RuntimeError: the user has no home folder.
     """
     if chosen := os.environ.get("SEMISEG_WORK"):
         return Path(chosen).expanduser()
     if in_checkout():
         return CHECKOUT / "data"
-    return platformdirs.user_data_path("semiseg", appauthor=False)
+    try:
+        return platformdirs.user_data_path("semiseg", appauthor=False)
+    except RuntimeError as error:
+        raise RuntimeError(
+            "There is no home folder to write to: set SEMISEG_WORK to a folder of yours."
+        ) from error
 
 
 @contextmanager

@@ -17,12 +17,23 @@ class Machine:
             folder.
         workers: processes that prefetch batches; 0 reads them in this one.
         trackers: experiment trackers, such as tensorboard, that show the losses during a run.
+
+    Raises:
+        ValueError: the number of workers is negative, or a tracker is unknown or not installed.
     """
 
     device: Literal["cpu"] | None = None
     root: Path | None = None
     workers: int = 0
     trackers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"workers is {self.workers}; it must be >= 0, 0 for none.")
+        if self.trackers:
+            from semiseg_lib.training.loop import check_trackers  # imports torch
+
+            check_trackers(self.trackers)
 
     @staticmethod
     def of(machine: AnyMachine) -> Machine:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from semiseg_lib import methods
 from semiseg_lib.batches.options import DataConfig, Rule, ViewConfig
 from semiseg_lib.core.fingerprint import Configuration, Schema
+from semiseg_lib.core.seeds import check_seed
 from semiseg_lib.evaluation.options import WHOLE_IMAGE, Protocol
 from semiseg_lib.methods import MethodConfig
 from semiseg_lib.methods.pseudo_label import Selection
@@ -50,8 +51,8 @@ class Run(_Value):
             still those of ``train.steps``. 0 for all steps.
 
     Raises:
-        ValueError: validation is set without ``train.validate_every``, or missing with it; or
-            ``stop`` is not among the logged steps.
+        ValueError: validation is set without ``train.validate_every``, or missing with it;
+            ``stop`` is not among the logged steps; or the seed is out of range.
     """
 
     SCHEMA = Schema(before={"stop": 0})
@@ -71,6 +72,7 @@ class Run(_Value):
     stop: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if (self.validation is not None) != (self.train.validate_every > 0):
             raise ValueError(
                 "a run needs a protocol for its validation exactly if train.validate_every is "

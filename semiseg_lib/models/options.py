@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from semiseg_lib.core.fingerprint import Configuration, Schema
@@ -47,3 +48,9 @@ class ModelConfig(Configuration):
     norm: Literal["batch", "group"] = "batch"
     pyramid_momentum: float = 0.1
     rates: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.check_ranges(
+            "model", width=(1, inf), decoder_width=(1, inf), encoder_lr=(0, inf),
+            pyramid_momentum=(0, 1),
+        )

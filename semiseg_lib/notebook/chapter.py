@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import yaml
 
 import semiseg_lib
 from semiseg_lib import recipes
-from semiseg_lib.core.paths import shown
+from semiseg_lib.core.paths import CHECKOUT, shown
 from semiseg_lib.core.terminal import say
 from semiseg_lib.notebook import numbering
 from semiseg_lib.recipes import Profile
@@ -49,15 +48,13 @@ def begin(
 def contents() -> list[dict[str, Any]]:
     """Return the chapters as ``book.yml`` describes them, in order.
 
-    The file is searched in the current folder and its parents (a copy of the repository), then
-    among the files of the installed package; without one there are no chapters.
+    The file is that of the copy of the repository around the current folder, else that of the
+    library's checkout, else the one that a wheel holds beside this module.
     """
-    folders = (Path.cwd(), *Path.cwd().parents)
-    found = next((path for one in folders if (path := one / "book.yml").is_file()), None)
-    if book := found or _installed_book():
-        parts = yaml.safe_load(book.read_text(encoding="utf-8"))["parts"]
-        return [entry for part in parts for entry in part["chapters"]]
-    return []
+    folders = (Path.cwd(), *Path.cwd().parents, CHECKOUT, Path(__file__).parent)
+    book = next(path for one in folders if (path := one / "book.yml").is_file())
+    parts = yaml.safe_load(book.read_text(encoding="utf-8"))["parts"]
+    return [entry for part in parts for entry in part["chapters"]]
 
 
 def _other_library() -> str:
@@ -70,14 +67,6 @@ def _other_library() -> str:
                 f"library: {imported.name} {semiseg_lib.__version__} from {shown(imported)}, "
                 f"not the copy in {shown(folder)}: changes there do not count")
     return ""
-
-
-def _installed_book() -> Path | None:
-    try:
-        files = distribution("semiseg_lib").files or ()
-    except PackageNotFoundError:
-        return None
-    return next((Path(str(one.locate())) for one in files if one.name == "book.yml"), None)
 
 
 def _minutes(chapter: str, profile: str) -> float | None:

@@ -4,6 +4,7 @@ from .catalogue import STUDIES as STUDIES
 from .main_story import LOOSE as LOOSE
 from .main_story import MISSED as MISSED
 from .main_story import SAME_HOURS as SAME_HOURS
+from .main_story import SHIFTED as SHIFTED
 from .main_story import TIGHT as TIGHT
 from .makers import linear as linear
 from .makers import method as method

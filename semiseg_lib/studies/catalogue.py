@@ -16,14 +16,10 @@ from semiseg_lib.methods import ConvPrimaryConfig
 from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.main_story import (
-    ALL_LOOSE,
-    ALL_TIGHT,
     CHOSEN,
     EQUAL_COST,
     FIVE,
-    HARDER,
     MAIN_STORY,
-    SOME_MISSED,
     UNCHANGED,
 )
 from semiseg_lib.studies.makers import linear, method, primary, pseudo, strong_views
@@ -155,30 +151,6 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
         for key, arm in unlabelled_photo_arms("camvid", labelled).items()
     },
     "photographs": {k: arm for n in (50, 100, 200, 437) for k, arm in photo_arms(n).items()},
-    "harder": {
-        "supervised": Arm("masks alone", self_correction.supervised, data_options=HARDER),
-        "ancillary": Arm(
-            "ancillary (sees boxes)",
-            self_correction.ancillary,
-            with_labels,
-            data_options=HARDER,
-        ),
-        "none": Arm(
-            "primary, no correction", primary(UNCORRECTED), with_labels, data_options=HARDER
-        ),
-        "linear": Arm(
-            "primary, linear, α 30 → 0.5", primary(linear()), with_labels, data_options=HARDER
-        ),
-        "constant": Arm(
-            "primary, linear, α = 0.5",
-            primary(linear(until=0)),
-            with_labels,
-            data_options=HARDER,
-        ),
-        "all masks": Arm(
-            "all images labelled", self_correction.all_masks, data_options=HARDER
-        ),
-    },
     "hurried": {
         "supervised": Arm("masks alone", self_correction.supervised),
         "ancillary": Arm("ancillary (sees boxes)", self_correction.ancillary, with_labels),
@@ -230,40 +202,6 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
             "linear, then retrained on its labels",
             primary(linear(), self_correction.second_round),
             with_labels,
-        ),
-    },
-    "label errors": {
-        "loose none": Arm("loose on unlabelled, no correction", primary(UNCORRECTED), with_labels),
-        "loose linear": Arm("loose on unlabelled, linear", primary(linear()), with_labels),
-        "tight none": Arm(
-            "all boxes tight, no correction",
-            primary(UNCORRECTED),
-            with_labels,
-            data_options=ALL_TIGHT,
-        ),
-        "tight linear": Arm(
-            "all boxes tight, linear", primary(linear()), with_labels, data_options=ALL_TIGHT
-        ),
-        "equal none": Arm(
-            "all boxes loose, no correction",
-            primary(UNCORRECTED),
-            with_labels,
-            data_options=ALL_LOOSE,
-        ),
-        "equal linear": Arm(
-            "all boxes loose, linear", primary(linear()), with_labels, data_options=ALL_LOOSE
-        ),
-        "missed none": Arm(
-            "missing on unlabelled, no correction",
-            primary(UNCORRECTED),
-            with_labels,
-            data_options=SOME_MISSED,
-        ),
-        "missed linear": Arm(
-            "missing on unlabelled, linear",
-            primary(linear()),
-            with_labels,
-            data_options=SOME_MISSED,
         ),
     },
 }

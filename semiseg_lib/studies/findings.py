@@ -181,5 +181,6 @@ def _scores(
 
 
 def _signed(value: float) -> str:
-    """Return a number with its sign, one decimal; never a negative zero."""
-    return f"{round(value, 1) + 0.0:+.1f}"
+    """Return a number with its sign: one decimal, two where one would hide it; no negative zero."""
+    places = 1 if round(value, 1) else 2
+    return f"{round(value, places) + 0.0:+.{places}f}"

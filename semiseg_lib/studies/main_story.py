@@ -39,8 +39,6 @@ MISSED = BoxStyle(missed=0.3)
 SHIFTED = BoxStyle(shifted=0.2)
 """Boxes of the right size, moved by a fifth of their sides (standard deviation)."""
 HARDER = {"world": "harder"}
-ALL_TIGHT, ALL_LOOSE = {"unlabelled_boxes": TIGHT}, {"labelled_boxes": LOOSE}
-SOME_MISSED = {"unlabelled_boxes": MISSED}
 UNCHANGED = StrongConfig(jitter=0.0, grey=0.0, blur=0.0)
 EQUAL_COST = 124
 """Masks that take as long to annotate as 24 masks and the boxes of 800 unlabelled images.

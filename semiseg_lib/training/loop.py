@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
@@ -55,6 +55,19 @@ SHARED_MEMORY_ADVICE = (
 )
 
 
+def check_trackers(trackers: Iterable[str]) -> None:
+    """Raise ValueError if a name is no tracker of accelerate, or its package is not installed."""
+    known = {str(name) for name in get_available_trackers()}
+    for name in trackers:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise ValueError(
+                f"{name!r} is not a tracker; choose from {', '.join(LOGGER_TYPE_TO_CLASS)}."
+            )
+        if name not in known:
+            package = name.replace("_", "-")
+            raise ValueError(f"the tracker {name} is not installed: pip install {package}")
+
+
 def make_accelerator(
     config: TrainConfig,
     device: str | None = None,
@@ -72,15 +85,7 @@ def make_accelerator(
     Raises:
         ValueError: a name is not a tracker of accelerate, or its package is not installed.
     """
-    known = {str(name) for name in get_available_trackers()}
-    for name in trackers:
-        if name not in LOGGER_TYPE_TO_CLASS:
-            raise ValueError(
-                f"{name!r} is not a tracker; choose from {', '.join(LOGGER_TYPE_TO_CLASS)}."
-            )
-        if name not in known:
-            package = name.replace("_", "-")
-            raise ValueError(f"the tracker {name} is not installed: pip install {package}")
+    check_trackers(trackers)
     if "wandb" in trackers:
         os.environ.setdefault("WANDB_MODE", "offline")
     on_cpu = device == "cpu" or not torch.accelerator.is_available()

@@ -65,9 +65,9 @@ class TrainConfig(Configuration):
 
     def __post_init__(self) -> None:
         self.check_ranges(
-            "train", steps=(1, inf), batch_labelled=(1, inf), batch_unlabelled=(0, inf),
-            accumulate=(1, inf), log_every=(1, inf), lr_batch=(0, inf), warmup=(0, 1),
-            clip=(0, inf), validate_every=(0, inf), lr_end=(0, self.lr),
+            "train", lr=(0, inf), steps=(1, inf), batch_labelled=(1, inf),
+            batch_unlabelled=(0, inf), accumulate=(1, inf), log_every=(1, inf), lr_batch=(0, inf),
+            warmup=(0, 1), clip=(0, inf), validate_every=(0, inf), lr_end=(0, self.lr),
         )
         if self.lr_end and self.schedule != "cosine":
             raise ValueError(

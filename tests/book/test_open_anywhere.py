@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -393,17 +394,17 @@ def test_the_dev_container_runs_a_target_of_the_makefile(checkout):
     assert interpreter == "${containerWorkspaceFolder}/.venv/bin/python"
 
 
-def test_an_installed_library_knows_the_chapters_without_a_copy(tmp_path, monkeypatch):
-    """From the file that the wheel brings along; `.ci/wheel` runs chapter 00 with it."""
-    known = chapter.contents()
-    assert [one["file"] for one in known] == [one.file for one in load().chapters]
-    monkeypatch.chdir(tmp_path)
-    installed = importlib.metadata.PackagePath("../share/semiseg/book.yml")
-    installed.dist = SimpleNamespace(locate_file=lambda path: build.BOOK_FILE)
-    for files, found in (([installed], known), (None, [])):
-        monkeypatch.setattr(chapter, "distribution", lambda name, all=files: SimpleNamespace(
-            files=all))
-        assert chapter.contents() == found
+def test_an_installed_library_knows_the_chapters_wherever_it_lies(tmp_path, checkout):
+    """From the file that the build puts beside the module, not from a place that pip chooses."""
+    ran = partial(subprocess.run, check=True, capture_output=True, text=True, encoding="utf-8")
+    ran([sys.executable, "setup.py", "-q", "egg_info", "--egg-base", tmp_path, "build",
+         "--build-base", tmp_path], cwd=checkout)
+    asked = ("import semiseg_lib; from semiseg_lib import chapter; print(semiseg_lib.__file__); "
+             "print(*(one['file'] for one in chapter.contents()))")
+    file, files = ran([sys.executable, "-c", asked], cwd=tmp_path,
+                      env={**os.environ, "PYTHONPATH": str(tmp_path / "lib")}).stdout.splitlines()
+    assert Path(file).is_relative_to(tmp_path)
+    assert files.split() == [one.file for one in load().chapters]
 
 
 def test_a_chapter_names_a_library_that_is_not_that_of_the_copy_around_it(

@@ -211,8 +211,11 @@ def test_a_test_that_a_chapter_lets_another_process_run_counts(tmp_path):
     source.write_text("# %%\nimport subprocess, sys\nsubprocess.run([sys.executable, '-c', '', "
                       f"{str(rests_on.CHECKOUT / contract)!r}])\n", encoding="utf-8")
     noted = run_chapter(source, "smoke")[0].metadata.semiseg.rests_on
-    assert noted == {source.name: noted[source.name],
-                     contract: rests_on._hash(rests_on.CHECKOUT / contract)}
+    helpers = {f"tests/helpers/{path.name}" for path in (rests_on.TESTS / "helpers").glob("*.py")}
+    conftests = {"tests/conftest.py", "tests/methods/conftest.py"}
+    assert noted.keys() == {source.name, contract} | helpers | conftests
+    for name in noted.keys() - {source.name}:
+        assert noted[name] == rests_on._hash(rests_on.CHECKOUT / name)
 
 
 def test_every_chapter_whose_outputs_are_older_is_listed(tmp_path):

@@ -113,7 +113,7 @@ OTHERS = {
     "rates": (6, 12), "labelled_boxes": BoxStyle(missed=0.1),
     "unlabelled_boxes": BoxStyle(missed=0.1), "masks": "all", "part": "labelled", "bits": 8,
     "start": (story.supervised(SMOKE, 7),), "labelled_logits": story.logits(SMOKE, 7, "labelled"),
-    "architecture": "deeplab", "output_stride": 8, "boxes": "heat map",
+    "architecture": "deeplab", "output_stride": 8, "boxes": "heat map", "pyramid_momentum": 0.2,
     "unlabelled_logits": story.logits(SMOKE, 7), "strong": StrongConfig(),
     "strong_labelled": StrongConfig(),
 }

@@ -413,7 +413,7 @@ def _arm(world: World) -> set[str]:
     return found
 
 
-STUDY = "harder"
+STUDY = "schedules"
 
 
 @contextmanager

@@ -255,10 +255,10 @@ def test_study_and_compare(semiseg, monkeypatch, tmp_path):
     made = [{"machine": machine, "code": NAMES[17]}]
     rows = [{"arm": name, "seed": 1, "test": 50.0, "made with": made, "commit": NAMES[0]}
             for name in NAMES]
-    monkeypatch.setitem(studies.STUDIES, "harder", arms)
+    monkeypatch.setitem(studies.STUDIES, "schedules", arms)
     monkeypatch.setattr(studies, "run", lambda *_: Records(rows, "smoke"))
     monkeypatch.setattr(studies, "read", lambda *_: Records(rows, "smoke"))
-    out, _ = semiseg("study", "harder", "--profile", "smoke")
+    out, _ = semiseg("study", "schedules", "--profile", "smoke")
     assert all(visible(name) in out for name in NAMES)
     table = Comparison("minivoc", recipes.load("smoke"), {
         name: Row(Entry(name, name, name), {1: 50.0, 2: 51.0}) for name in ("longer", *NAMES)

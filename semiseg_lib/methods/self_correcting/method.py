@@ -32,7 +32,7 @@ KL(p || q) + alpha KL(p_anc || q); an ancillary that is less sure; a smoothed la
 Equations (E1) to (E9) and end points of alpha are the authors' slides'; the shape of its way is
 ours. So is the option to give probability 0 in q to classes that the boxes do not allow, and that
 to learn p of a strong view, with the label q of the weak view. (E10) has one model in Reed et
-al. (2015): p_anc is the given label there.
+al. (2014): p_anc is the given label there.
 
 ================  ============  ====================================================================
 symbol            shape         meaning

@@ -20,7 +20,6 @@ async function paintPicture(canvas, picture, colours, scale, isCurrent) {
 }
 
 const shownAlpha = (alpha) => (alpha < 10 ? alpha.toFixed(2) : alpha.toFixed(0));
-const shownScore = ({ accuracy, meanIoU }) => `mIoU ${percent(meanIoU)} · acc. ${percent(accuracy)}`;
 
 function makePanels(hasTruth, size, scale) {
   const panels = {
@@ -36,12 +35,12 @@ function makePanels(hasTruth, size, scale) {
   return panels;
 }
 
-// The mIoU of q along the slider, in a drawing as wide as the slider's track.
+// The share of q that is right along the slider, in a drawing as wide as the slider's track.
 function makeCurve() {
   const [width, height, top, floor] = [640, 92, 20, 72];
   const line = element("path", { class: "curve" });
   const dot = element("circle", { class: "dot", r: 6 });
-  const title = element("text", { x: 0, y: 12 }, "mIoU of the corrected label along α");
+  const title = element("text", { x: 0, y: 12 }, "pixels of the corrected label that are right, along α");
   const range = element("text", { x: width, y: 12, "text-anchor": "end" });
   const svg = element("svg", { viewBox: `-8 0 ${width + 16} ${height}`, "aria-hidden": "true" });
   const acrossOf = (power) => (width * (power - LOG_ALPHA.min)) / (LOG_ALPHA.max - LOG_ALPHA.min);
@@ -53,17 +52,17 @@ function makeCurve() {
   svg.append(element("line", { x1: 0, x2: width, y1: floor, y2: floor }), line, dot, title, range);
   let upOf = () => floor;
   const draw = (points) => {
-    const heights = points.map(({ meanIoU }) => meanIoU);
+    const heights = points.map(({ right }) => right);
     const [low, high] = [Math.min(...heights), Math.max(...heights)];
     const span = Math.max(high - low, 0.02);
-    upOf = (meanIoU) => floor - 5 - ((meanIoU - low) / span) * (floor - top - 12);
-    line.setAttribute("d", points.map(({ power, meanIoU }, i) =>
-      `${i ? "L" : "M"}${acrossOf(power).toFixed(1)},${upOf(meanIoU).toFixed(1)}`).join(""));
+    upOf = (right) => floor - 5 - ((right - low) / span) * (floor - top - 12);
+    line.setAttribute("d", points.map(({ power, right }, i) =>
+      `${i ? "L" : "M"}${acrossOf(power).toFixed(1)},${upOf(right).toFixed(1)}`).join(""));
     range.textContent = `${percent(low)} to ${percent(high)}`;
   };
-  const point = (power, meanIoU) => {
+  const point = (power, right) => {
     dot.setAttribute("cx", acrossOf(power));
-    dot.setAttribute("cy", upOf(meanIoU));
+    dot.setAttribute("cy", upOf(right));
   };
   return { svg, draw, point };
 }
@@ -95,14 +94,14 @@ function mount(root, payload, state) {
   root.append(chooser.bar, grid, controls, legend);
 
   let current = {};
-  const scoreOf = (labels) => current.truth && score(labels, current.truth, count);
+  const rightOf = (labels) => (hasTruth ? shareRight(labels, current.truth) : null);
   const colourOf = (ids) => (i) => colours[ids[i]] ?? voidColour;
 
   function showLabels(panel, labels) {
     paint(panel.canvas, colourOf(labels));
-    const scores = scoreOf(labels);
-    if (scores) panel.reading.textContent = shownScore(scores);
-    return scores;
+    const right = rightOf(labels);
+    if (hasTruth) panel.reading.textContent = `${percent(right)} right`;
+    return right;
   }
 
   function showPicture() {
@@ -124,7 +123,7 @@ function mount(root, payload, state) {
       curve.draw(Array.from({ length: CURVE_POINTS }, (_, i) => {
         const share = i / (CURVE_POINTS - 1);
         const power = LOG_ALPHA.min + share * (LOG_ALPHA.max - LOG_ALPHA.min);
-        return { power, meanIoU: scoreOf(corrected(10 ** power)).meanIoU };
+        return { power, right: rightOf(corrected(10 ** power)) };
       }));
     }
     showAlpha();
@@ -134,11 +133,11 @@ function mount(root, payload, state) {
     const alpha = state.get("alpha");
     const power = Math.log10(alpha);
     const { labels, confidence } = correct(current.primary, current.ancillary, alpha, count);
-    const scores = showLabels(panels.corrected, labels);
+    const right = showLabels(panels.corrected, labels);
     paint(panels.confidence.canvas, (i) => new Array(3).fill(255 * confidence[i]));
     const mean = confidence.reduce((a, b) => a + b, 0) / confidence.length;
     panels.confidence.reading.textContent = `mean ${mean.toFixed(2)}`;
-    if (scores) curve.point(clamp(power, LOG_ALPHA.min, LOG_ALPHA.max), scores.meanIoU);
+    if (hasTruth) curve.point(clamp(power, LOG_ALPHA.min, LOG_ALPHA.max), right);
     const weight = alpha / (1 + alpha);
     readout.textContent = `α = ${shownAlpha(alpha)}   weight α/(1+α) = ${weight.toFixed(2)}`;
     input.value = power;
