@@ -438,11 +438,11 @@ plots.show(
 # its boxes (`restrict` in `semiseg_lib/methods/losses.py`). A loose box weakens the constraint, but
 # does not make it wrong. And one can do **both**.
 #
-# Two older ways need no ancillary either. **EM-style**, as in WSSL [(Papandreou et al.,
-# 2015)](references.md#papandreou2015wssl): the student labels the picture itself, what the boxes
-# forbid is cut away, and it learns the result, over and over. **GrabCut** [(Rother et al.,
-# 2004)](references.md#rother2004grabcut) compares the colours inside a box with those outside, and
-# learns nothing from the masks.
+# Two older ways need no ancillary either. **EM-style**, as in WSSL
+# [(Papandreou et al., 2015)](references.md#papandreou2015wssl): the student labels the picture
+# itself, what the boxes forbid is cut away, and it learns the result, over and over. **GrabCut**
+# [(Rother et al., 2004)](references.md#rother2004grabcut) compares the colours inside a box with
+# those outside, and learns nothing from the masks.
 #
 # **Predict first.** Students learn from each kind of label. Which is best: *input* with linear
 # correction, *constraint* on the labels of the model of 24 masks, or *both*? And does it matter

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bookkit import BookError, results
+from bookkit import BookError, conclusions, results
 from semiseg_lib import recipes, studies
 from semiseg_lib.core.durable import read_json
 from semiseg_lib.studies import Records
@@ -20,7 +20,8 @@ REGION = re.compile(r"<!-- ([\w-]+):start -->.*?<!-- \1:end -->", re.DOTALL)
 
 def typed_numbers(text: str) -> list[str]:
     """Numbers outside the marked regions; chapter numbers, code and the name of VOC 2012 aside."""
-    text = re.sub(r"`[^`]*`|\[\d\d\]\([^)]*\)|VOC 2012", "", REGION.sub("", text))
+    made = conclusions.REGION.sub("", REGION.sub("", text))
+    text = re.sub(r"`[^`]*`|\[\d\d\]\([^)]*\)|VOC 2012", "", made)
     return TYPED.findall(text)
 
 
