@@ -42,7 +42,7 @@ html: $(READY)
 	$(BOOK) html
 
 test: $(READY)
-	@echo "Every test, and every chapter in the smoke profile: about 16 minutes on 2 idle cores, 3 GB of memory."
+	@echo "Every test, and every chapter in the smoke profile: about 20 minutes on 2 idle cores, 3 GB of memory."
 	.venv/bin/python -m pytest
 
 sync: $(READY)

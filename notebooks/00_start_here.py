@@ -136,8 +136,8 @@ print("seeds:", ways.seeds("linear"), "-", ways.made_with)
 #
 # One thing you have to know before you believe any of this. The pictures are drawn, and their boxes
 # were made loose **on purpose**, with pictures that are easier than they could be: in this world
-# the effect of correction can be seen. Chapter 08 repeats it with tight, missing and shifted boxes,
-# and there correction costs points.
+# the effect of correction can be seen. Chapter 08 repeats it with tight, missing and shifted boxes
+# and with harder pictures, and there correction costs points.
 
 # %% [markdown]
 # ## The whole story in four lines

@@ -139,10 +139,9 @@ if rows:
 # is 21 points above masks alone. The three primaries lie between 53 and 55 %. It cannot rank the
 # corrections.
 #
-# The model with all masks should be the upper bound. In a run as short as this it need not be, and
-# is not: it sees each of its many pictures only a few times, and comes out last, at 43 %. Read it
-# as "too few steps". The [results page](results.md) has all runs, and the published scores beside
-# them.
+# The model with all masks should be on top. In a run as short as this it need not be, and is not:
+# it sees each of its many pictures only a few times, and comes out last, at 43 %. Read it as "too
+# few steps". The [results page](results.md) has all runs, and the published scores beside them.
 
 # %% [markdown]
 # ## The same code, other numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -130,8 +131,9 @@ def test_the_work_of_annotating_counts_boxes_by_their_share():
     assert row({}, masks=24, boxes=800).cost(ratio=20) == 64
     assert row({}, masks=24, boxes=0).cost() == 24
     assert row({}, masks=24, boxes=None).cost() is None
-    with pytest.raises(ValueError, match="ratio must be > 0"):
-        row({}).cost(0)
+    for ratio in (0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="ratio must be > 0"):
+            row({}).cost(ratio)
 
 
 def test_who_was_given_what(records):

@@ -508,6 +508,21 @@ def test_the_newest_row_is_the_last_one_even_where_the_clock_was_set_back(record
     assert found.rows == rows[1:] and found.left_out == {stored_records.OTHER_TEST: 1}
 
 
+def test_arms_in_two_worlds_are_served_together(records):
+    """Each world has a test set; of one world no two are mixed."""
+    smoke, arms = load("smoke"), studies.STUDIES["conditions"]
+    hurried, harder = "tight, loose, none", "harder world, none"
+    seen = {"data of all arms": ["d", "e"]}
+    rows = [current_row(arm, seed, arms[arm].fingerprint(smoke)) | seen | there
+            for arm, seed, there in (
+                (hurried, 1, {"data": "d", "images": {"test": "old"}}),
+                (hurried, 2, {"data": "d", "images": {"test": "new"}}),
+                (harder, 1, {"data": "e", "images": {"test": "harder"}}))]
+    store(records, "conditions", [], rows)
+    found = studies.read("conditions", smoke)
+    assert found.rows == rows[1:] and found.left_out == {stored_records.OTHER_TEST: 1}
+
+
 @pytest.fixture
 def two_arms(own, tmp_path, monkeypatch):
     """A study of two arms on a folder with lists of its own: its folder, a profile, a machine."""
@@ -1137,7 +1152,7 @@ def test_an_interrupted_call_anew_goes_on_where_it_was(own, command, capsys, mon
     (left,) = (work_root() / "anew").iterdir()
     assert len(trained) == 1 and len(list(left.glob("runs/*"))) == 1
     assert "anew/schedules-smoke/runs/" in {str(item.path.relative_to(work_root()))[:26]
-                                      for item in inventory(own[0])}
+                                          for item in inventory(own[0])}
     assert main(command) == 0 and len(trained) == 1
     assert "going on from there" in capsys.readouterr().err and not left.exists()
     assert main(command) == 0 and len(trained) == 2

@@ -140,7 +140,7 @@ class Data:
 
     @property
     def everything(self) -> ImageSet:
-        """Return all images of both kinds with masks, the training set of the upper bound."""
+        """Return all images of both kinds with masks, hidden ones included."""
         return joined(self.labelled, self._hidden)
 
     @cached_property

@@ -197,7 +197,7 @@ def second_round(
 
 
 def all_masks(profile: Profile, seed: int) -> Run:
-    """Return the upper bound: every image labelled, as many steps and images as a primary.
+    """Return the run on all masks, hidden ones too, with the steps and images of a primary.
 
     Args:
         profile: the numbers.

@@ -41,8 +41,7 @@ class Run(_Value):
         seed: draws the labelled images, the initial weights and the batches.
         draw: selects other initial weights; 0 for those of the seed.
         masks: the masks to learn from: of the ``labelled`` images, of their ``first half``, of
-            ``all`` images, hidden ones included (an upper bound), or pseudo-labels of the
-            unlabelled images.
+            ``all`` images, hidden ones included, or pseudo-labels of the unlabelled images.
         labelled_logits, unlabelled_logits: stored logits that the method reads with these images.
         start: the runs whose last weights initialize this one, one per network; () for fresh
             weights.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from operator import itemgetter
 
 import numpy as np
@@ -407,7 +408,7 @@ def work_in_masks(
     Raises:
         ValueError: ``ratio`` is not positive.
     """
-    if ratio <= 0:
+    if not 0 < ratio < inf:
         raise ValueError(f"ratio must be > 0 (time of a mask / of boxes), got {ratio}")
     return None if masks is None or boxes is None else masks + boxes / ratio
 

@@ -26,7 +26,7 @@ class Entry:
         study, arm: the study and the arm of its records.
         extra: supervision beyond the masks that all rows share.
         role: a method; a control without additional images; a part of a method (an ablation); or
-            an upper bound.
+            a bound, trained on all masks, which a method with stronger views may pass.
         control: the row that lacks only the idea of this one, or if none was run, ``longer``,
             from which it differs in everything; "" for none.
         networks: the number of networks it trains; None to count them from its method.

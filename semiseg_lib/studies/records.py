@@ -16,8 +16,9 @@ One read serves rows of one kind only, so that no table or interval mixes legacy
 Current rows may come from several versions of the code, as when seeds are added later, or states of
 the machine: they are served together, and the mark says how many came from which.
 Of the current rows it serves those that were made from the data and encoder weights that the newest
-row has seen, and scored on its test images. Rows of others are left out but stay in the file, under
-keys of their own, and so do rows that do not say what data or weights they come from.
+row has seen, and scored on the test images of the newest row of the same data: arms in two worlds
+have two test sets. Rows of others are left out but stay in the file, under keys of their own, and
+so do rows that do not say what data or weights they come from.
 """
 
 from __future__ import annotations
@@ -334,9 +335,10 @@ def _matching(stored: _File, name: str, profile: Profile) -> list[dict]:
 
 
 def _current(stored: _File, name: str, profile: Profile) -> list[dict]:
-    """Return the rows of today's arms, of one state of data and weights, and one test set."""
+    """Return the rows of today's arms, of one state of data and weights, and one test set each."""
     rows = of_newest_weights(of_newest_data(_matching(stored, name, profile)))
-    return [row for row in rows if row["images"]["test"] == rows[-1]["images"]["test"]]
+    newest = {row["data"]: row["images"]["test"] for row in rows}
+    return [row for row in rows if row["images"]["test"] == newest[row["data"]]]
 
 
 def _legacy(stored: _File, name: str) -> list[dict]:
