@@ -17,6 +17,7 @@ import pytest
 
 from bookkit import api, build, citations, load, markup
 from bookkit.build import SOURCES
+from bookkit.description import SOLUTIONS, toc
 from bookkit.notebook import as_stored, write_notebook
 
 # Tags and attributes through which a page loads something; <a href> is only followed by a reader.
@@ -240,57 +241,52 @@ def test_every_widget_works_without_kernel_and_network(page, site):
     assert seen >= WIDGETS and page.troubles == []
 
 
-@pytest.mark.browser
-def test_no_page_of_the_book_asks_for_anything_or_fails(page, site):
-    # index.html sends the reader on to the home page at once, which aborts its own loading.
-    for path in sorted(set(site.glob("*.html")) - {site / "index.html"}):
-        page.goto(path.as_uri())
-        page.wait_for_load_state("load")
-    assert page.troubles == []
-
-
+WIDER_THAN_THE_WINDOW = "() => document.documentElement.scrollWidth - window.innerWidth"
 WIDER_THAN_ITS_BOX = """
 () => [...document.querySelectorAll("div.cell_input pre")]
   .filter(box => box.scrollWidth > box.clientWidth)
   .map(box => box.innerText.split("\\n").reduce((a, b) => a.length < b.length ? b : a))
 """
+PHONE, BESIDE_ANOTHER_WINDOW, LAPTOP, DESKTOP = 390, 1024, 1280, 1440
 
 
 @pytest.mark.browser
-def test_no_code_scrolls_sideways(page, site):
-    notebooks = load().notebooks
-    for width in (1280, 1440):
-        page.set_viewport_size({"width": width, "height": 900})
-        for one in notebooks:
-            page.goto((site / f"{one.file}.html").as_uri())
-            assert page.evaluate(WIDER_THAN_ITS_BOX) == [], f"{one.file} at {width} pixels"
+def test_every_page_fits_and_none_asks_for_anything_or_fails(page, site):
+    """Each page is opened once, and its window then drawn to each width."""
+    too_wide, code_too_wide = {}, {}
+    # index.html sends the reader on to the home page at once, which aborts its own loading.
+    for path in sorted({*site.glob("*.html"), *site.glob("solutions/*.html")}
+                       - {site / "index.html"}):
+        page.goto(path.as_uri())
+        page.wait_for_load_state("load")
+        for width in (PHONE, BESIDE_ANOTHER_WINDOW, LAPTOP, DESKTOP):
+            page.set_viewport_size({"width": width, "height": 900})
+            if width < LAPTOP and (more := page.evaluate(WIDER_THAN_THE_WINDOW)) > 1:
+                too_wide[path.stem, width] = more
+            if width >= LAPTOP and (lines := page.evaluate(WIDER_THAN_ITS_BOX)):
+                code_too_wide[path.stem, width] = lines
+    assert (too_wide, code_too_wide, page.troubles) == ({}, {}, [])
+
+
+@pytest.mark.browser
+def test_what_does_not_fit_would_be_noticed(page, site):
+    page.goto((site / f"{load().chapters[1].file}.html").as_uri())
     page.evaluate("document.querySelector('div.cell_input pre').append('x'.repeat(200))")
     assert len(page.evaluate(WIDER_THAN_ITS_BOX)) == 1
+    page.evaluate("document.body.append(document.createElement('hr'))")
+    page.evaluate("document.querySelector('body > hr').style.width = '2000px'")
+    assert page.evaluate(WIDER_THAN_THE_WINDOW) > 1
 
 
-WIDER_THAN_THE_WINDOW = "() => document.documentElement.scrollWidth - window.innerWidth"
-
-
-@pytest.mark.browser
-def test_no_page_scrolls_sideways_on_a_phone_or_beside_another_window(page, site):
-    found = {}
-    for width in (390, 1024):
-        page.set_viewport_size({"width": width, "height": 844})
-        for path in sorted({*site.glob("*.html"), *site.glob("solutions/*.html")}
-                           - {site / "index.html"}):
-            page.goto(path.as_uri())
-            if (more := page.evaluate(WIDER_THAN_THE_WINDOW)) > 1:
-                found[path.stem, width] = more
-    assert found == {}
-
-
-def test_the_pages_can_be_made_without_the_solutions(tmp_path):
-    site = build.html(SOURCES, tmp_path / "html", outdated=True, solutions=False).parent
-    assert len([*site.glob("[0-9]*.html")]) == len(load().chapters)
-    leaks = [path.name for path in site.rglob("*") if path.is_file()
-             and path.suffix in (".html", ".ipynb", ".js")
+def test_without_the_solutions_nothing_that_is_rendered_leads_to_one(tmp_path):
+    staged = tmp_path / "source"
+    build._stage(staged, SOURCES, outdated=True, solutions=False)
+    without = load(staged / build.BOOK_FILE.name)
+    assert len([*staged.glob("[0-9]*.ipynb")]) == len(load().chapters) == len(without.notebooks)
+    assert SOLUTIONS in str(toc(load())) and SOLUTIONS not in str(toc(without))
+    leaks = [path.name for path in staged.rglob("*") if path.suffix in (".ipynb", ".md")
              and re.search(r"solutions/\d\d_|Solutions: ", path.read_text("utf-8"))]
-    assert leaks == [] and not (site / "solutions").exists()
+    assert leaks == [] and not (staged / SOLUTIONS).exists()
 
 
 def test_a_build_that_fails_changes_nothing_and_one_that_works_keeps_what_others_made(
