@@ -20,7 +20,7 @@ from bookkit.description import Book, BookError, chapter_table, load
 from bookkit.gates import book_problems
 from bookkit.notebook import ChapterFailed
 from bookkit.schedule import default_jobs
-from semiseg_lib.core.paths import CHECKOUT, shown
+from semiseg_lib.core.paths import CHECKOUT, shown, with_home
 from semiseg_lib.core.terminal import say
 
 Chapters = Annotated[
@@ -136,9 +136,11 @@ def _executed(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one action; return 0 if it worked, 1 with a message if not, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         tyro.extras.subcommand_cli_from_dict(
-            dict(ACTIONS), args=arguments, prog="python -m bookkit", description=__doc__
+            dict(ACTIONS), args=[with_home(one) for one in arguments],
+            prog="python -m bookkit", description=__doc__,
         )
     except (BookError, ChapterFailed, OSError, RuntimeError, ValueError) as error:
         say(f"\nStopped: {error}", sys.stderr)

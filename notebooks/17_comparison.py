@@ -45,7 +45,7 @@ if None in [getattr(util.find_spec(one), "origin", None) for one in needed]:
     copies = [str(one) for one in (Path.cwd(), *Path.cwd().parents)
               if (one / "semiseg_lib" / "__init__.py").is_file()]
     copies.append("")
-    source = os.environ.get("SEMISEG_REPOSITORY", copies[0])
+    source = os.path.expanduser(os.getenv("SEMISEG_REPOSITORY", copies[0]))
     if not source:
         raise ModuleNotFoundError("Run %pip install FOLDER, your copy of it.")
     print("semiseg_lib is missing here. Installing it from", source, "...")
@@ -399,7 +399,7 @@ ratio = comparison.MASK_OVER_BOXES
 named = [name for name in ("longer", "fixmatch", "none", "linear",
                            "more masks", "more masks, fixmatch", "all masks")
          if name in rows]
-points = {text[name]: (row.cost(ratio), row.values)
+points = {text[name]: {row.cost(ratio): row.values}
           for name, row in rows.items() if name in named or name in methods}
 plots.show(
     plots.score_against_cost(
@@ -506,7 +506,7 @@ tables.results_table([
 
 # %%
 if steps:
-    known = {name: (one["ratio"], rows[name].values)
+    known = {name: {one["ratio"]: rows[name].values}
              for name, one in steps.items() if name in equal}
     wanted = ("longer", "mean-teacher", "fixmatch", "cutmix-cps", "cac",
               "eln", "s4mc")

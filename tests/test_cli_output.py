@@ -231,6 +231,22 @@ def test_completion_knows_every_command(shell):
         assert not any("\n" in option["description"] for option in command["options"])
 
 
+@pytest.mark.parametrize("line", [
+    "--tyro-print-completion", "--tyro-print-completion tcsh", "--tyro-print-completion bogus",
+    "--tyro-write-completion bash", "--tyro-write-completion tcsh file",
+])
+def test_a_completion_script_that_there_is_not_is_refused(capsys, line):
+    assert main(line.split()) == 2
+    assert "SHELL is bash, zsh or fish" in capsys.readouterr().err
+
+
+def test_a_completion_script_can_be_written_to_a_file(tmp_path):
+    file = tmp_path / "completion.bash"
+    with pytest.raises(SystemExit) as stopped:
+        main(["--tyro-write-completion", "bash", str(file)])
+    assert not stopped.value.code and "semiseg" in file.read_text(encoding="utf-8")
+
+
 OFFERED = """
 source /dev/stdin
 offered=$(complete -p semiseg | sed 's/.*-F \\([^ ]*\\) .*/\\1/')

@@ -159,13 +159,19 @@ os.execv(sys.executable, {line!r})
 """
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> str:
+    """A work folder in which mini-VOC is drawn once."""
+    return str(tmp_path_factory.mktemp("drawn"))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="file descriptors are handed on otherwise")
 @pytest.mark.parametrize("streams", ["1", "2", "12"])
 @pytest.mark.parametrize("command", ["--version", "train --help", "data audit minivoc --sample 1"])
-def test_a_closed_stream_stops_nothing(tmp_path, streams, command):
+def test_a_closed_stream_stops_nothing(drawn, streams, command):
     """As of a daemon; ``pythonw`` has none either."""
     line = [sys.executable, "-m", "semiseg_lib", *command.split()]
-    done = python("-c", CLOSED.format(streams=streams, line=line), SEMISEG_WORK=str(tmp_path))
+    done = python("-c", CLOSED.format(streams=streams, line=line), SEMISEG_WORK=drawn)
     assert done.returncode == 0 and b"Traceback" not in done.stderr
     assert bool(done.stdout) == ("1" not in streams)
 

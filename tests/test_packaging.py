@@ -6,6 +6,7 @@ import ast
 import importlib.metadata
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -35,6 +36,41 @@ def asked_for() -> list[Requirement]:
 def test_what_is_asked_for_is_in_the_lock_and_fits(one):
     locked = {canonicalize_name(name): version for name, version in LOCK.items()}
     assert one.specifier.contains(locked[canonicalize_name(one.name)])
+
+
+FROM_EXTRAS = {"semiseg_lib": {"av": "video", "cv2": "grabcut"}, "bookkit": {}, "tests": {}}
+"""Modules that only some need, and the extra that brings each, by the folder that imports them."""
+EXTRAS = {"semiseg_lib": (), "bookkit": ("book", "lab"),
+          "tests": ("test", "book", "lab", "browser")}
+
+
+def imported(folder: str) -> set[str]:
+    """The names of the top-level modules that the files of a folder import, anywhere in them."""
+    names = set()
+    for path in (CHECKOUT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {one.name for one in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module)
+    return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("folder", EXTRAS)
+def test_what_is_imported_is_asked_for_by_its_own_name(folder):
+    """No package is relied on because another one happens to bring it today."""
+    brings = importlib.metadata.packages_distributions()
+    extras = PROJECT["optional-dependencies"]
+    asked = {canonicalize_name(Requirement(one).name) for group in (
+        PROJECT["dependencies"], *(extras[name] for name in EXTRAS[folder])) for one in group}
+    unasked = {
+        name for name in imported(folder) & brings.keys() - {"semiseg_lib", "bookkit"}
+        if not {canonicalize_name(one) for one in brings[name]} & asked
+    }
+    assert unasked == FROM_EXTRAS[folder].keys()
+    for name, extra in FROM_EXTRAS[folder].items():
+        named = {canonicalize_name(Requirement(one).name) for one in extras[extra]}
+        assert {canonicalize_name(one) for one in brings[name]} & named
 
 
 def test_every_locked_package_takes_debians_python():

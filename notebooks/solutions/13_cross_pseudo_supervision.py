@@ -32,7 +32,7 @@ if None in [getattr(util.find_spec(one), "origin", None) for one in needed]:
     copies = [str(one) for one in (Path.cwd(), *Path.cwd().parents)
               if (one / "semiseg_lib" / "__init__.py").is_file()]
     copies.append("")
-    source = os.environ.get("SEMISEG_REPOSITORY", copies[0])
+    source = os.path.expanduser(os.getenv("SEMISEG_REPOSITORY", copies[0]))
     if not source:
         raise ModuleNotFoundError("Run %pip install FOLDER, your copy of it.")
     print("semiseg_lib is missing here. Installing it from", source, "...")

@@ -6,10 +6,8 @@ What needs torch is imported when a command runs, so that help and wrong flags a
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import tyro
 
@@ -18,6 +16,7 @@ from semiseg_lib.cli import commands, completion, data, runs
 from semiseg_lib.cli.flags import WrongUse, parsed, typed
 from semiseg_lib.cli.renamed import refuse_old_names
 from semiseg_lib.core import escaping
+from semiseg_lib.core.paths import with_home
 from semiseg_lib.core.terminal import (
     Style,
     discard_output,
@@ -52,7 +51,7 @@ def _answered(arguments: Sequence[str]) -> int:
     arguments = [one for one in arguments if one not in ("--quiet", "--json")]
     try:
         with written_as(style):
-            code = _run([_expanded(one) for one in arguments])
+            code = _run([with_home(one) for one in arguments])
             flush()
             return code
     except SystemExit as stopped:
@@ -83,7 +82,8 @@ def _run(arguments: Sequence[str]) -> int:
     with typed():
         refuse_invisible(arguments)
         refuse_old_names(arguments)
-    if completion.is_asked_for(arguments):
+        completes = completion.is_asked_for(arguments)
+    if completes:
         return tyro.extras.subcommand_cli_from_dict(
             completion.stand_ins(COMMANDS), args=arguments, prog="semiseg",
             config=(tyro.conf.OmitSubcommandPrefixes,),
@@ -109,12 +109,6 @@ def _write_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8")
-
-
-def _expanded(argument: str) -> str:
-    """Return an argument with ``~`` as the home folder: no shell expands ``--root=~/data``."""
-    return re.sub(r"^(--[\w.-]+=)?(~)(?=/|\\|$)", lambda found: (found[1] or "") + str(Path.home()),
-                  argument)
 
 
 OWN_PARSERS: Mapping[str, Callable[[Sequence[str]], int | None]] = {

@@ -16,13 +16,26 @@ STYLE = {
     "quiet": "no progress bars and no remarks", "json": "the result as one JSON document",
 }
 """The flags that every command takes."""
+PRINT, WRITE = "--tyro-print-completion", "--tyro-write-completion"
+SHELLS = ("bash", "zsh", "fish")
+"""The shells that have completion scripts."""
 
 
 def is_asked_for(arguments: Sequence[str]) -> bool:
-    """Return whether a command line asks for a completion script."""
-    return bool(arguments) and arguments[0] in (
-        "--tyro-print-completion", "--tyro-write-completion"
-    )
+    """Return whether a command line asks for a completion script.
+
+    Raises:
+        ValueError: it does not name a shell that has one, or no file to write it to.
+    """
+    if not arguments or arguments[0] not in (PRINT, WRITE):
+        return False
+    flag, *rest = arguments
+    if len(rest) != (1 if flag == PRINT else 2) or rest[0] not in SHELLS:
+        raise ValueError(
+            f"a completion script is asked for by {PRINT} SHELL or by {WRITE} SHELL FILE, where "
+            f"SHELL is {', '.join(SHELLS[:-1])} or {SHELLS[-1]}."
+        )
+    return True
 
 
 def stand_ins(commands: Mapping[str, Command]) -> dict[str, Command]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,16 @@ def work_root() -> Path:
         raise RuntimeError(
             "There is no home folder to write to: set SEMISEG_WORK to a folder of yours."
         ) from error
+
+
+def with_home(argument: str) -> str:
+    """Return a command line's argument with ``~`` as the home folder, also in ``--root=~/data``.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    return re.sub(r"^(--[\w.-]+=)?(~)(?=/|\\|$)",
+                  lambda found: (found[1] or "") + str(Path.home()), argument)
 
 
 @contextmanager

@@ -262,6 +262,17 @@ def test_a_copy_around_the_notebook_goes_before_the_address_and_a_chosen_source_
     assert missing.commands[-1] == pip("book.whl")
 
 
+def test_a_chosen_source_may_lie_in_the_home_folder(missing, copy, monkeypatch):
+    monkeypatch.setenv("HOME", str(copy.parent))
+    monkeypatch.setenv("USERPROFILE", str(copy.parent))
+    monkeypatch.setenv("SEMISEG_REPOSITORY", "~/book.whl")
+    run_cell(CELL)
+    assert missing.commands == [pip(copy.parent / "book.whl")]
+    monkeypatch.setenv("SEMISEG_REPOSITORY", f"~/{copy.name}")
+    run_cell(CELL)
+    assert missing.copies == [["build", "notebooks", "semiseg_lib"]]
+
+
 def test_without_address_or_copy_the_cell_says_what_to_do(missing):
     with pytest.raises(ModuleNotFoundError, match=r"Run %pip install FOLDER, your copy"):
         run_cell(Repository().install_cell())

@@ -181,6 +181,19 @@ def test_a_build_says_what_was_trained(small_book, tmp_path, monkeypatch, capsys
     assert "already run" in said[1][-2] and "done in" in said[2][-2]
 
 
+def test_the_commands_of_the_book_take_a_home_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    asked = []
+    monkeypatch.setattr(build, "hand_out", lambda book, folder: asked.append(folder) or [])
+    monkeypatch.setattr(
+        build, "html", lambda *folders: asked.extend(folders[:2]) or tmp_path / "index.html"
+    )
+    assert main(["handout", "--destination=~/hand"]) == 0
+    assert main(["html", "--notebooks=~/nb", "--destination", "~/html"]) == 0
+    assert asked == [tmp_path / "hand", tmp_path / "nb", tmp_path / "html"]
+
+
 LOOKS = """# %%
 from semiseg_lib.core.paths import reading_root
 from semiseg_lib.datasets import find

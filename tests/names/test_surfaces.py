@@ -292,7 +292,7 @@ FIGURES = {
     "paired_differences": lambda names: plots.paired_differences(
         {name: [1, 2] for name in names}, names[0]),
     "score_against_cost": lambda names: plots.score_against_cost(
-        {name: (1, [1, 2]) for name in names}, *names[:2]),
+        {name: {1: [1, 2]} for name in names}, *names[:2]),
     "gallery": lambda names: plots.gallery(
         {name: [PLAIN] * 2 for name in names}, names, rows_titles=names[:2]),
 }
