@@ -30,6 +30,7 @@ from semiseg_lib.batches.loader import Loader
 from semiseg_lib.batches.options import ViewConfig
 from semiseg_lib.batches.part import Batch
 from semiseg_lib.batches.weak_view import PADDING_COLOUR
+from semiseg_lib.core.compat import make_torchvision_importable
 from semiseg_lib.datasets.devkit.layout import VOCDataset
 from semiseg_lib.datasets.labels import VOID, write_mask
 from semiseg_lib.datasets.voc import VOC_CLASSES
@@ -38,9 +39,9 @@ from semiseg_lib.notebook.tables import markdown_table
 from semiseg_lib.recipes import Profile
 from semiseg_lib.training.optimizer import make_optimizer
 
-# isort: split
-from torchvision import tv_tensors  # semiseg_lib makes it importable
-from torchvision.transforms import v2
+make_torchvision_importable()
+from torchvision import tv_tensors  # noqa: E402
+from torchvision.transforms import v2  # noqa: E402
 
 TARGETS = {"strong": 0.15, "loader": 1.05, "photographs": 1.2}
 SIZE, PHOTOGRAPHS = (500, 375), 32

@@ -21,7 +21,7 @@ from bookkit.gates import book_problems
 from bookkit.notebook import ChapterFailed
 from bookkit.schedule import default_jobs
 from semiseg_lib.core.paths import CHECKOUT, shown, with_home
-from semiseg_lib.core.terminal import say
+from semiseg_lib.core.terminal import say, write_utf8
 
 Chapters = Annotated[
     tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(help="for example 06; none: all")
@@ -136,7 +136,11 @@ def _executed(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one action; return 0 if it worked, 1 with a message if not, 130 after Ctrl-C."""
+    write_utf8()
     arguments = sys.argv[1:] if arguments is None else arguments
+    if any(one.startswith("--tyro-") for one in arguments):
+        say("Stopped: these commands have no completion script.", sys.stderr)
+        return 1
     try:
         tyro.extras.subcommand_cli_from_dict(
             dict(ACTIONS), args=[with_home(one) for one in arguments],

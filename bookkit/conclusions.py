@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import nbformat
@@ -27,6 +26,7 @@ REGION = re.compile(
     r"^(?P<before>[#* \->]*)<!-- finding: (?P<name>[\w-]+) -->\n(?:.*\n)*?.*<!-- end -->",
     re.MULTILINE,
 )
+NAME = re.compile(r"<!-- finding: ([\w-]+) -->")
 WIDTH = 98
 """Characters of a line of Markdown; a chapter's source puts ``# `` before it."""
 COMMENT = "# "
@@ -43,11 +43,13 @@ def sentences(text: str, sentence: Callable[[str], str]) -> str:
         before = found["before"]
         margin = re.sub(r"[-*]", " ", before)
         comment = COMMENT if before.startswith(COMMENT) else ""
+        # A line that begins with a percent sign would be a comment of MyST.
         lines = textwrap.wrap(
-            sentence(found["name"]), WIDTH - len(margin.removeprefix(comment)),
+            sentence(found["name"]).replace(" %", "\u00a0%"),
+            WIDTH - len(margin.removeprefix(comment)),
             break_long_words=False, break_on_hyphens=False,
         )
-        body = "".join(f"{margin}{line}\n" for line in lines)
+        body = "".join(f"{margin}{line}\n" for line in lines).replace("\u00a0%", " %")
         return f"{before}<!-- finding: {found['name']} -->\n{body}{margin}<!-- end -->"
 
     return REGION.sub(filled, text)
@@ -62,14 +64,15 @@ def write() -> list[Path]:
     Raises:
         BookError: a text names a finding that is not there, or one without records.
     """
+    said = _said(found([*texts(), *numbered(SOURCES, ".ipynb")]))
     changed = [page for page in texts()
-               if rewrite(page, sentences(page.read_text(encoding="utf-8"), _of(page)))]
+               if rewrite(page, sentences(page.read_text(encoding="utf-8"), said))]
     for stored in numbered(SOURCES, ".ipynb"):
         notebook = nbformat.read(stored, as_version=4)
         old = [cell.source for cell in notebook.cells]
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
-                cell.source = sentences(cell.source, _of(stored))
+                cell.source = sentences(cell.source, said)
         if old != [cell.source for cell in notebook.cells]:
             write_notebook(as_stored(notebook), stored)
             changed.append(stored)
@@ -77,15 +80,41 @@ def write() -> list[Path]:
 
 
 def problems() -> Iterator[str]:
-    """Yield which sentences are outdated, and which claims the records contradict."""
+    """Yield which sentences are outdated, and which claims the records contradict.
+
+    Raises:
+        BookError: a text names a finding that is not there, or one without records.
+    """
+    answers = found(texts())
+    said = _said(answers)
     for page in texts():
         text = page.read_text(encoding="utf-8")
-        if sentences(text, _of(page)) != text:
+        if sentences(text, said) != text:
             yield f"{shown(page)}: a conclusion is not that of the records: bookkit table --write"
-    profile = recipes.load("laptop")
-    for name in sorted(used()):
-        if said := findings.find(name, profile).contradiction:
-            yield said
+    for answer in answers.values():
+        if answer.contradiction:
+            yield answer.contradiction
+
+
+def found(pages: Iterable[Path]) -> dict[str, findings.Found]:
+    """Return the findings that texts hold with what the records say, by name.
+
+    Args:
+        pages: README.md, pages, and sources or stored notebooks.
+
+    Raises:
+        BookError: a text names a finding that is not there, or one without records.
+    """
+    known, names = findings.all_findings(), set()
+    for page in pages:
+        for name in named(page):
+            if name not in known:
+                raise BookError(f"{shown(page)}: there is no finding {name!r}.")
+            names.add(name)
+    try:
+        return findings.find_all(sorted(names), recipes.load("laptop"))
+    except FileNotFoundError as error:
+        raise BookError(f"A conclusion has no record. {error}") from error
 
 
 def texts() -> list[Path]:
@@ -95,23 +124,14 @@ def texts() -> list[Path]:
 
 def used() -> set[str]:
     """Return the names of the findings that a text holds."""
-    return {found["name"] for page in texts()
-            for found in REGION.finditer(page.read_text(encoding="utf-8"))}
+    return {name for page in texts() for name in named(page)}
 
 
-def _of(page: Path) -> Callable[[str], str]:
-    """Return the function from the name of a finding in a page to its sentence."""
-    def sentence(name: str) -> str:
-        try:
-            return _sentence(name)
-        except KeyError as error:
-            raise BookError(f"{shown(page)}: there is no finding {name!r}.") from error
-        except FileNotFoundError as error:
-            raise BookError(f"{shown(page)}: {name!r} has no record. {error}") from error
-
-    return sentence
+def named(page: Path) -> list[str]:
+    """Return the names of the findings that one text or stored notebook holds."""
+    return NAME.findall(page.read_text(encoding="utf-8"))
 
 
-@cache
-def _sentence(name: str) -> str:
-    return markdown(findings.find(name, recipes.load("laptop")).sentence)
+def _said(answers: Mapping[str, findings.Found]) -> Callable[[str], str]:
+    """Return the function from the name of a finding to its sentence."""
+    return lambda name: markdown(answers[name].sentence)

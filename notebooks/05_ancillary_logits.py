@@ -25,7 +25,8 @@
 # - say which of them come from loose boxes, by changing nothing but the boxes;
 # - read a reliability diagram, and tell an unsure model from one that is wrong and sure of it.
 #
-# **You need** [chapter 04](04_ancillary_model.ipynb) (the ancillary, loose boxes).
+# **You need** [chapter 04](04_ancillary_model.ipynb) (the ancillary, loose boxes). The
+# [glossary](glossary.md) says what logits and the other words mean.
 #
 # **Minutes**: about 75 to read and do; the code takes 0.5 in `laptop`, 0.3 in `smoke`, and
 # longer where the ancillary runs of chapter 04 are not on disk.
@@ -476,8 +477,9 @@ plots.show(figure,
 
 # %% [markdown]
 # So there are mistakes that the ancillary cannot see in itself. What could? A model that has never
-# seen a box cannot have learnt to trust one. It makes other mistakes, more of them, and of another
-# kind. Chapter 06 lets the two correct each other.
+# seen a box cannot have learnt to trust one, so its mistakes are of another kind. In
+# [chapter 06](06_self_correction.ipynb) such a model learns from the ancillary's labels, and the
+# two correct each other.
 
 # %% [markdown]
 # ## Exercises

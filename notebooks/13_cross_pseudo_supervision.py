@@ -148,7 +148,7 @@ tables.results_table(
 fair = zip(records.scores("cutmix-cps"), records.scores("longer"),
            strict=True)
 gain = [ours - theirs for ours, theirs in fair]
-checks.claim("cutmix-cps-beats-longer", gain, asserts_claims=True)
+checks.recorded("cutmix-cps-beats-longer", gain)
 
 # %% [markdown]
 # **What to notice.** The fair opponent is *masks alone, longer*, since everybody got further

@@ -157,7 +157,7 @@ tables.results_table(compared(
 # %%
 both = scores["cac"].keys() & scores["crops alone"].keys()
 gain = [scores["cac"][s] - scores["crops alone"][s] for s in sorted(both)]
-checks.claim("cac-beats-its-crops", gain, asserts_claims=True)
+checks.recorded("cac-beats-its-crops", gain)
 
 # %% [markdown]
 # **What to notice.** A crop is a view of its own: another place, another frame. So the first row

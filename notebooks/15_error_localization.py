@@ -159,7 +159,7 @@ tables.results_table(
 # %%
 both = sorted(scores["eln"].keys() & scores["longer"].keys())
 gain = [scores["eln"][s] - scores["longer"][s] for s in both]
-checks.claim("eln-beats-longer", gain, asserts_claims=True)
+checks.recorded("eln-beats-longer", gain)
 
 # %% [markdown]
 # **What to notice.** The first line asks whether the unlabelled pictures were worth anything at

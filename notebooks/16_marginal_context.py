@@ -156,7 +156,7 @@ differences(("s4mc", "longer"), ("cutmix-s4mc", "longer"),
 # %%
 fair = scores["s4mc"].keys() & scores["longer"].keys()
 gain = [scores["s4mc"][s] - scores["longer"][s] for s in sorted(fair)]
-checks.claim("s4mc-beats-longer", gain, asserts_claims=True)
+checks.recorded("s4mc-beats-longer", gain)
 
 # %% [markdown]
 # **What to notice.** The first two lines ask whether unlabelled pictures help. The third compares

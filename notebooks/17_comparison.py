@@ -249,8 +249,7 @@ tables.results_table(lines)
 # %%
 strong = by_seed(rows["mean-teacher"], rows["strong"])
 if strong:  # none where only one of the two is legacy
-    checks.claim("mean-teacher-beats-strong-views", strong,
-                 asserts_claims=True)
+    checks.recorded("mean-teacher-beats-strong-views", strong)
 for key in ("alone", "together"):
     verdicts = [line[key] for line in lines]
     counted = ", ".join(f"{verdicts.count(kind)} {kind}"
@@ -430,8 +429,7 @@ for one, other in asked:
     })
 masks_over_boxes = by_seed(rows["more masks"], rows["linear"])
 if masks_over_boxes:  # none where only one of the two is legacy
-    checks.claim("masks-beat-loose-boxes", masks_over_boxes,
-                 asserts_claims=True)
+    checks.recorded("masks-beat-loose-boxes", masks_over_boxes)
 tables.results_table(lines)
 
 # %% [markdown]

@@ -258,6 +258,9 @@ def test_torchvision_is_made_importable_before_anything_imports_it():
         yield from unmended(path.read_text(encoding="utf-8"))
 
     assert complaints(first) == []
+    for path in [*(LIBRARY.parent / "benchmarks").glob("*.py"),
+                 *(LIBRARY.parent / "examples").glob("*.py")]:
+        assert not unmended(path.read_text(encoding="utf-8")), path.name
     users = {dotted(path) for path in MODULES
              if {name.split(".")[0] for name in imports_of(path)} & {"torchvision", "timm"}}
     assert {"semiseg_lib.batches.weak_view", "semiseg_lib.models.encoders"} <= users

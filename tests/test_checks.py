@@ -13,9 +13,10 @@ from semiseg_lib.notebook import checks
 from semiseg_lib.notebook.checks import Claim, ClaimFailed, read_claims, same
 
 CLAIMS = {
-    "level": Claim("level", "It reaches 60 %.", low=50, high=70),
-    "gain": Claim("gain", "It gains.", low=1, interval_above=0),
-    "at most": Claim("at most", "It costs little.", high=5),
+    "level": Claim("level", "It reaches 60 %.", level=60, within=10),
+    "gain": Claim("gain", "It gains.", gain=2),
+    "loss": Claim("loss", "It costs.", gain=-2),
+    "on average": Claim("on average", "It gains on average.", gain=2, by_mean=True),
 }
 
 
@@ -27,26 +28,45 @@ def made_up_claims(monkeypatch):
 
 @pytest.mark.parametrize("name, values", [
     ("level", [55, 60, 65]), ("level", [50, 50]), ("level", [70]), ("gain", [2.0, 2.2, 1.9]),
-    ("gain", [1.0, 1.0]), ("at most", [-3, 13, 5]),
+    ("gain", [1.1, 1.1]), ("loss", [-2.0, -2.2]), ("on average", [6, 0.1, 0.1]),
+    ("on average", [4.0]),
 ])
 def test_a_claim_that_holds_is_printed_with_both_numbers(capsys, name, values):
-    checks.claim(name, values, asserts_claims=True)
-    printed = capsys.readouterr().out
-    assert printed.startswith("✓") and CLAIMS[name].text in printed
-    assert f"mean {np.mean(values):.1f}" in printed and f"{len(values)} seeds" in printed
+    for judge, evidence in (
+        (lambda: checks.claim(name, values, asserts_claims=True), "this run: mean"),
+        (lambda: checks.recorded(name, values), "the stored records: mean"),
+    ):
+        judge()
+        printed = capsys.readouterr().out
+        assert printed.startswith("✓") and CLAIMS[name].text in printed
+        assert f"{evidence} {np.mean(values):.1f}" in printed and f"{len(values)} seeds" in printed
 
 
 @pytest.mark.parametrize("name, values", [
-    ("level", [49, 50]), ("level", [70, 71]), ("at most", [5, 5.1]),
-    ("gain", [0.9, 0.9, 0.9]),         # the mean is too low
+    ("level", [49, 50]), ("level", [70, 71]),
+    ("gain", [1.0, 1.0, 1.0]),         # no more than half is left
+    ("gain", [-2.0, -2.2, -1.9]),      # the sign has changed
     ("gain", [6, 0.1, 0.1]),           # the interval reaches below zero
     ("gain", [4.0]),                   # one seed has no interval
+    ("loss", [-1.0, -1.0]), ("loss", [2.0, 2.2]), ("on average", [0.9, 0.8]),
 ], ids=str)
 def test_a_claim_that_fails_shows_what_was_expected_and_what_came(name, values):
-    expected = r"Expected .*but this run shows: mean .*doctor"
-    with pytest.raises(ClaimFailed, match=expected) as caught:
-        checks.claim(name, values, asserts_claims=True)
-    assert CLAIMS[name].text in str(caught.value)
+    for judge, evidence in (
+        (lambda: checks.claim(name, values, asserts_claims=True), "this run"),
+        (lambda: checks.recorded(name, values), "the stored records"),
+    ):
+        with pytest.raises(ClaimFailed, match=rf"Expected .*but {evidence}: mean .*doctor") as got:
+            judge()
+        assert CLAIMS[name].text in str(got.value)
+
+
+@pytest.mark.parametrize("entry", [
+    {}, {"gain": 0}, {"gain": 1, "level": 2, "within": 1}, {"level": 2}, {"within": 2},
+    {"level": 2, "within": 0}, {"level": 2, "within": 1, "by_mean": True},
+], ids=str)
+def test_a_claim_claims_a_gain_or_a_level(entry):
+    with pytest.raises(ValueError, match="one: claim a gain that is not 0, or a level within"):
+        Claim("one", "It is so.", **entry)
 
 
 def test_a_short_profile_prints_and_does_not_judge(capsys):
@@ -119,14 +139,14 @@ def test_the_claims_of_the_book_have_a_sentence_and_a_band(checkout):
     ).keys()
     for claim in claims.values():
         assert claim.text.endswith(".") and len(claim.text.split()) >= 5, claim
-        assert {claim.low, claim.high, claim.interval_above} != {None}, claim
-        assert claim.low is None or claim.high is None or claim.low < claim.high, claim
+        assert claim.level is None or claim.within <= claim.level / 5, "says next to nothing"
 
 
 def test_the_chapters_check_the_claims_that_there_are_and_no_others(checkout):
-    """By name: ``claim("name", ...)`` in a chapter's source."""
+    """A chapter judges a claim by name, of its own runs or of records."""
     sources = [path.read_text("utf-8") for path in (checkout / "notebooks").glob("[0-9]*.py")]
-    used = {name for text in sources for name in re.findall(r"\bclaim\(\s*[\"']([^\"']+)", text)}
+    judged = re.compile(r"\bchecks\.(?:claim|recorded)\(\s*[\"']([^\"']+)")
+    used = {name for text in sources for name in judged.findall(text)}
     assert used <= read_claims().keys()
     if len(sources) >= 9:
         assert used == read_claims().keys(), "a claim that no chapter checks"

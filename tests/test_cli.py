@@ -286,6 +286,8 @@ MISTYPED = {
     "train --data.candidates cps fixmatch": "name the method before any flag",
     "train fixmatch --profile paper --dataset camvid": "no recipe of fixmatch",
     "train fixmatch --profile smoke --data.published nowhere.txt": "nowhere.txt is missing",
+    "train supervised --profile smoke --model.architecture deeplab --model.weights nowhere.pth":
+        "nowhere.pth is missing",
     "study schedules --profile desktop": "no profile 'desktop'",
     "compare --profile desktop": "no profile 'desktop'",
     "compare --against nonsense": "'nonsense' is not a row of the comparison; choose from superv",
@@ -325,6 +327,20 @@ def test_what_was_mistyped_ends_with_two_at_once_and_begins_nothing(tmp_path):
     *codes, heavy = done.stdout.splitlines()
     assert codes == [f"{line} 2" for line in given] and heavy == "[]"
     assert not work.exists() and {*tmp_path.iterdir()} == {image, folder}
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    ("--model.encoder nosuch", "timm has no encoder named 'nosuch'"),
+    ("--model.encoder resnet18 --model.weights package", "no weights for encoder resnet18"),
+    ("--model.weights package", "needs an encoder"),
+])
+def test_an_encoder_that_there_is_not_is_refused_before_anything_is_begun(
+    tmp_path, monkeypatch, capsys, flags, words
+):
+    monkeypatch.setenv("SEMISEG_WORK", str(tmp_path / "work"))
+    line = f"train supervised --profile smoke --model.architecture deeplab {flags}"
+    assert main(line.split()) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "work").exists()
 
 
 @pytest.mark.parametrize("line", MISTYPED)

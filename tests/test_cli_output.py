@@ -234,6 +234,8 @@ def test_completion_knows_every_command(shell):
 @pytest.mark.parametrize("line", [
     "--tyro-print-completion", "--tyro-print-completion tcsh", "--tyro-print-completion bogus",
     "--tyro-write-completion bash", "--tyro-write-completion tcsh file",
+    "--tyro-print-completion=bash", "train supervised --tyro-print-completion tcsh",
+    "runs --tyro-write-completion tcsh x", "runs prune --tyro-print-completion bash",
 ])
 def test_a_completion_script_that_there_is_not_is_refused(capsys, line):
     assert main(line.split()) == 2

@@ -43,6 +43,12 @@ def test_a_redirected_table_is_utf8_under_a_windows_code_page(tmp_path):
     assert "±" in done.stdout.decode("utf-8")
 
 
+def test_the_tables_of_the_book_are_utf8_everywhere():
+    for encoding in ("cp1252", "ascii"):
+        done = python("-m", "bookkit", "table", PYTHONUTF8="0", PYTHONIOENCODING=encoding)
+        assert done.returncode == 0 and "–" in done.stdout.decode("utf-8"), done.stderr
+
+
 def test_an_error_is_utf8_under_a_windows_code_page(tmp_path):
     done = python("-m", "semiseg_lib", "evaluate", "wo→", PYTHONUTF8="0",
                   PYTHONIOENCODING="cp1252", SEMISEG_WORK=str(tmp_path))

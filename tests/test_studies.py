@@ -20,6 +20,7 @@ import pytest
 import torch
 from flips import each_flip
 
+from bookkit import conclusions
 from semiseg_lib import methods, recipes, studies
 from semiseg_lib.cli import commands, flags, main
 from semiseg_lib.core.durable import Damaged, read_json, write_json
@@ -35,7 +36,7 @@ from semiseg_lib.methods import SupervisedConfig, registry
 from semiseg_lib.methods.supervised.method import Supervised
 from semiseg_lib.models import ModelConfig
 from semiseg_lib.recipes import load
-from semiseg_lib.studies import Arm, Rounds, scores
+from semiseg_lib.studies import Arm, Rounds, findings, scores
 from semiseg_lib.studies import records as stored_records
 from semiseg_lib.studies.catalogue import photo_arms, unlabelled_photo_arms
 from semiseg_lib.studies.main_story import NEVER_REPORTED
@@ -1182,6 +1183,15 @@ def test_the_committed_records_are_complete(name):
     assert all(commit in found.mark for commit in found.legacy)
     for row in found.rows:
         assert "legacy" in row or row.keys() >= set(OF_EVERY_ROW)
+
+
+def test_every_finding_stands_in_a_text_with_a_claim():
+    """But for those of records that are being made."""
+    waiting = {name for name, one in findings.all_findings().items()
+               if {one.first[0], one.second[0]} & set(IN_THE_MAKING)}
+    assert findings.all_findings().keys() - conclusions.used() <= waiting
+    assert [one.name for one in findings.all_findings().values()
+            if one.claim is None and one.name not in waiting] == []
 
 
 def test_nobody_alters_the_committed_legacy_rows():

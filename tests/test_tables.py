@@ -71,6 +71,17 @@ def test_paired_interval_and_its_verdict(differences, verdict):
     assert result.verdict == verdict
 
 
+@pytest.mark.parametrize(("low", "high", "smallest", "verdict"), [
+    (0.2, 0.8, 1, "no relevant difference"), (-0.9, -0.1, 1, "no relevant difference"),
+    (-0.5, 0.5, 1, "no relevant difference"), (0.2, 1.0, 1, "better"), (-1.2, -0.1, 1, "worse"),
+    (-0.5, 1.5, 1, "cannot tell"), (0.2, 0.8, 0, "better"), (-0.5, 0.5, 0, "cannot tell"),
+])
+def test_a_difference_that_is_too_small_to_matter_is_no_difference(low, high, smallest, verdict):
+    found = Interval((low + high) / 2, low, high, 1.0, 3)
+    assert found.judged(smallest) == verdict
+    assert smallest or found.verdict == verdict
+
+
 @pytest.mark.parametrize(
     ("a", "b", "complaint"),
     [([1, 2], [1, 2, 3], "paired"), ([1], [2], "two seeds"), ([1, np.nan], [1, 2], "finite")],

@@ -111,9 +111,9 @@ with checks.exercise("6.1"):
 # ## 2. Implement: the other mean
 
 # %% tags=["solution"]
-def arithmetic_correction(logits: Tensor, logits_ancillary: Tensor,
-                          alpha: float) -> Tensor:
-    """The weighted arithmetic mean of both opinions: probabilities
+def swapped_correction(logits: Tensor, logits_ancillary: Tensor,
+                       alpha: float) -> Tensor:
+    """The label that makes the swapped objective smallest: probabilities
     (B, C, h, w)."""
     return ((logits.softmax(dim=1) + alpha * logits_ancillary.softmax(dim=1))
             / (1 + alpha))
@@ -123,7 +123,7 @@ def arithmetic_correction(logits: Tensor, logits_ancillary: Tensor,
 one_pixel = (p.log()[None, :, None, None],
              p_ancillary.log()[None, :, None, None])
 with checks.exercise("6.2"):
-    q = arithmetic_correction(*one_pixel, 0.5)
+    q = swapped_correction(*one_pixel, 0.5)
     checks.same(q.flatten(), (0.6, 0.36, 0.04), "our pixel")
     checks.same(q.shape, (1, 3, 1, 1), "the shape")
 
@@ -169,7 +169,7 @@ label_scores = {s: [corrected_labels_miou(s, alpha) for alpha in ALPHAS]
 def arithmetic_miou(s: int) -> float:
     """mIoU in percent of labels made with the arithmetic mean at alpha
     = 0.5."""
-    mean = arithmetic_correction(logits_primary[s], logits_ancillary[s], 0.5)
+    mean = swapped_correction(logits_primary[s], logits_ancillary[s], 0.5)
     return studies.percent(evaluate_unlabelled(data, mean.log()))
 
 
@@ -179,17 +179,17 @@ with checks.after("6.2"):
     difference = paired_interval(arithmetic, geometric)
     print(f"arithmetic minus geometric: {difference.mean:+.1f} points "
           f"({difference.low:+.1f} to {difference.high:+.1f}): "
-          f"{difference.verdict}")
+          f"{difference.judged(smallest=1)}")
 
 
 # %% [markdown]
 # ## 3. Investigate: an overconfident primary
 
 # %% tags=["solution"]
-def equivalent_alpha(alpha: float, t: float) -> float:
+def equivalent_alpha(alpha: float, factor: float) -> float:
     """The alpha that gives, on logits l, the same winners as ``alpha`` gives
-    on t * l."""
-    return alpha / t
+    on factor * l."""
+    return alpha / factor
 
 
 # %% tags=["check"]
@@ -197,12 +197,12 @@ generator = torch.Generator().manual_seed(63)
 noise, noise_ancillary = (torch.randn(1, 4, 20, 20, generator=generator)
                           for _ in range(2))
 with checks.exercise("6.3"):
-    for alpha, t in ((1.0, 2.0), (3.0, 2.0), (0.5, 4.0)):
-        same = equivalent_alpha(alpha, t)
-        inflated = linear_correction(t * noise, noise_ancillary, alpha)
+    for alpha, factor in ((1.0, 2.0), (3.0, 2.0), (0.5, 4.0)):
+        same = equivalent_alpha(alpha, factor)
+        inflated = linear_correction(factor * noise, noise_ancillary, alpha)
         original = linear_correction(noise, noise_ancillary, same)
         assert torch.equal(inflated.argmax(dim=1), original.argmax(dim=1)), (
-            f"other winners with alpha {alpha:g} and t {t:g}: divide "
-            "t * l + alpha * l_anc by t"
+            f"other winners with alpha {alpha:g} and factor {factor:g}: "
+            "divide factor * l + alpha * l_anc by the factor"
         )
     print("overconfidence and a smaller alpha are the same thing")

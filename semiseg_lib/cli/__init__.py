@@ -5,7 +5,6 @@ What needs torch is imported when a command runs, so that help and wrong flags a
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -24,6 +23,7 @@ from semiseg_lib.core.terminal import (
     give,
     open_streams,
     say,
+    write_utf8,
     written_as,
 )
 
@@ -40,7 +40,7 @@ EXPECTED = (FileNotFoundError, ValueError, RuntimeError, OSError, KeyError)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0 done, 1 failed with a message, 2 wrongly typed."""
-    _write_utf8()
+    write_utf8()
     with open_streams():
         return _answered(sys.argv[1:] if arguments is None else arguments)
 
@@ -102,13 +102,6 @@ def refuse_invisible(arguments: Sequence[str]) -> None:
                 f"the argument {escaping.visible(argument)} holds characters that show nothing. "
                 "Rename the file or folder."
             )
-
-
-def _write_utf8() -> None:
-    """Write UTF-8 also where a console or a redirected file asks for a Windows code page."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")
 
 
 OWN_PARSERS: Mapping[str, Callable[[Sequence[str]], int | None]] = {

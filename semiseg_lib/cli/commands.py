@@ -28,6 +28,7 @@ from semiseg_lib.cli.flags import (
     StudyArgument,
     TrainFlags,
     WrongUse,
+    check_encoder_of,
     choose_groups,
     command,
     existing,
@@ -156,6 +157,7 @@ def _flags(
         )
     if flags.data.published:
         existing(Path(flags.data.published))
+    check_encoder_of(flags.model)
     return flags
 
 

@@ -25,15 +25,16 @@ def is_asked_for(arguments: Sequence[str]) -> bool:
     """Return whether a command line asks for a completion script.
 
     Raises:
-        ValueError: it does not name a shell that has one, or no file to write it to.
+        ValueError: it asks elsewhere than at its beginning, for no shell that has one, or names no
+            file to write it to.
     """
-    if not arguments or arguments[0] not in (PRINT, WRITE):
+    if not any(one.startswith((PRINT, WRITE)) for one in arguments):
         return False
     flag, *rest = arguments
-    if len(rest) != (1 if flag == PRINT else 2) or rest[0] not in SHELLS:
+    if {PRINT: 1, WRITE: 2}.get(flag) != len(rest) or rest[0] not in SHELLS:
         raise ValueError(
-            f"a completion script is asked for by {PRINT} SHELL or by {WRITE} SHELL FILE, where "
-            f"SHELL is {', '.join(SHELLS[:-1])} or {SHELLS[-1]}."
+            f"a completion script is asked for by `semiseg {PRINT} SHELL` or by `semiseg {WRITE} "
+            f"SHELL FILE`, where SHELL is {', '.join(SHELLS[:-1])} or {SHELLS[-1]}."
         )
     return True
 

@@ -68,6 +68,18 @@ def existing(path: Path) -> Path:
     return path
 
 
+def check_encoder_of(model: ModelConfig) -> None:
+    """Raise WrongUse if there is no such encoder, or no such file of its weights."""
+    if model.architecture == "unet":
+        return
+    if model.weights not in model.SCHEMA.paths["weights"]:
+        existing(Path(model.weights))
+    from semiseg_lib.models.encoders import check_encoder  # imports torch
+
+    with typed():
+        check_encoder(model)
+
+
 def command(function: Command) -> Command:
     """Return a command that looks for the files it reads before it begins.
 

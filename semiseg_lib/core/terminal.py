@@ -44,6 +44,13 @@ def written_as(style: Style) -> Iterator[None]:
         _styles.pop()
 
 
+def write_utf8() -> None:
+    """Write UTF-8 also where a console or a redirected file asks for a Windows code page."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
+
+
 def say(message: object = "", file: TextIO | None = None) -> None:
     """Print a remark above any progress bar.
 

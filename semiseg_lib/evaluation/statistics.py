@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+BETTER, WORSE, SAME, UNKNOWN = "better", "worse", "no relevant difference", "cannot tell"
+"""What an interval of a difference can show."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -31,9 +34,20 @@ class Interval:
     @property
     def verdict(self) -> str:
         """Return what the interval of a difference shows, "better", "worse" or "cannot tell"."""
+        return self.judged(smallest=0)
+
+    def judged(self, smallest: float) -> str:
+        """Return what the interval of a difference shows where small differences do not matter.
+
+        Args:
+            smallest: the smallest difference of interest, >= 0; if the whole interval lies within
+                ± this, the verdict is "no relevant difference", whatever its sign.
+        """
+        if -smallest < self.low and self.high < smallest:
+            return SAME
         if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "cannot tell"
+            return BETTER
+        return WORSE if self.high < 0 else UNKNOWN
 
 
 def mean_and_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:

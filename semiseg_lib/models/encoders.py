@@ -88,19 +88,29 @@ def create(config: ModelConfig, **options: Any) -> nn.Module:
         FileNotFoundError: no such file.
         RuntimeError: the hub cannot be reached, or the package is not installed.
     """
-    name, weights = check_name(config.encoder), config.weights
+    name, weights = check_encoder(config), config.weights
     if weights == "hub":
         # timm reads the file whose bytes were hashed, whatever the hub holds by now.
         return timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay={"file": str(hub_file(name))}, **options
         )
-    if weights == "package" and name != PACKAGE_ENCODER:
-        raise ValueError(f'weights="package" has no weights for encoder {name}. {THREE_WAYS}')
     network = timm.create_model(name, pretrained=False, **options)
     if weights:
         state = package_weights() if weights == "package" else read_weights(weights_file(config))
         load(network, _widened(state, name, options.get("in_chans", 3)), weights)
     return network
+
+
+def check_encoder(config: ModelConfig) -> str:
+    """Return the name of a configuration's encoder.
+
+    Raises:
+        ValueError: it is empty, timm does not know it, or the package has no weights for it.
+    """
+    name = check_name(config.encoder)
+    if config.weights == "package" and name != PACKAGE_ENCODER:
+        raise ValueError(f'weights="package" has no weights for encoder {name}. {THREE_WAYS}')
+    return name
 
 
 def check_name(encoder: str) -> str:

@@ -13,32 +13,61 @@ import torch
 import yaml
 
 from semiseg_lib.core.terminal import say
-from semiseg_lib.evaluation.statistics import mean_and_interval
+from semiseg_lib.evaluation.statistics import BETTER, WORSE, Interval, mean_and_interval
 
 YOUR_TURN = "your turn"
 """What the NotImplementedError of an exercise says that the reader has not written yet."""
 
 
 class ClaimFailed(AssertionError):
-    """Error for a claim of the book that this run does not confirm."""
+    """Error for a claim of the book that runs or records do not confirm."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of the book with the bounds that confirm it.
+    """One sentence of the book with what confirms it: a difference or a level.
 
     Attributes:
         name: its key in ``claims.yml``.
         text: the sentence.
-        low, high: bounds of the mean over seeds; None for no bound.
-        interval_above: lower bound of the whole 95 % interval; None for no bound.
+        gain: the claimed difference, of which the mean over seeds must keep more than half, and
+            its sign; its 95 % interval must exclude 0.
+        by_mean: whether the mean alone is judged, for too few seeds.
+        level, within: the claimed level, and how far from it the mean may lie.
+
+    Raises:
+        ValueError: it claims nothing, or both, or a gain of 0.
     """
 
     name: str
     text: str
-    low: float | None = None
-    high: float | None = None
-    interval_above: float | None = None
+    gain: float | None = None
+    by_mean: bool = False
+    level: float | None = None
+    within: float | None = None
+
+    def __post_init__(self) -> None:
+        of_level = self.level is not None and self.within is not None and self.within > 0
+        if bool(self.gain) == of_level or (of_level and self.by_mean):
+            raise ValueError(f"{self.name}: claim a gain that is not 0, or a level within a range.")
+
+    @property
+    def expected(self) -> str:
+        """Return in words what confirms it."""
+        if self.gain is None:
+            return f"a mean of {self.level:g} ± {self.within:g}"
+        side = "above" if self.gain > 0 else "below"
+        interval = "" if self.by_mean else f", the whole interval {side} 0"
+        return f"a mean {side} {self.gain / 2:g}, half of {self.gain:g}{interval}"
+
+    def is_borne_out_by(self, found: Interval) -> bool:
+        """Return whether the mean over seeds and its interval confirm it."""
+        if self.level is not None and self.within is not None:
+            return abs(found.mean - self.level) <= self.within
+        gain = self.gain or 0
+        sign = 1 if gain > 0 else -1
+        kept = sign * found.mean > abs(gain) / 2
+        return kept and (self.by_mean or found.verdict == (BETTER if sign > 0 else WORSE))
 
 
 CLAIMS_FILE = Path(__file__).with_name("claims.yml")
@@ -59,45 +88,45 @@ def claim(name: str, values: Sequence[float], asserts_claims: bool) -> None:
 
     Args:
         name: the claim's key in ``claims.yml``.
-        values: one value per seed; for a paired claim the difference per seed.
+        values: one value per seed; for a difference the paired one of each seed.
         asserts_claims: the profile's; if False, only print, since short runs show nothing.
 
     Raises:
         KeyError: ``name`` is not a claim.
-        ClaimFailed: the mean or the interval is out of bounds.
+        ClaimFailed: this run does not confirm it.
     """
     promised = read_claims()[name]
+    if asserts_claims:
+        _judge(promised, values, "this run")
+    else:
+        say(f"- {promised.text}\n  expected {promised.expected}; "
+            "this profile is too short to judge it")
+
+
+def recorded(name: str, values: Sequence[float]) -> None:
+    """Print a claim and what the stored records say; raise ClaimFailed if they disagree.
+
+    Args:
+        name: the claim's key in ``claims.yml``.
+        values: one value per seed of the records; for a difference the paired one of each seed.
+
+    Raises:
+        KeyError: ``name`` is not a claim.
+        ClaimFailed: the records do not confirm it.
+    """
+    _judge(read_claims()[name], values, "the stored records")
+
+
+def _judge(promised: Claim, values: Sequence[float], evidence: str) -> None:
     found = mean_and_interval(list(values))
     shown = (f"mean {found.mean:.1f}, 95 % interval {found.low:.1f} to {found.high:.1f}, "
              f"{found.runs} seeds")
-    expected = _expected(promised)
-    problems = [
-        promised.low is not None and not found.mean >= promised.low,
-        promised.high is not None and not found.mean <= promised.high,
-        promised.interval_above is not None and not found.low > promised.interval_above,
-    ]
-    if not asserts_claims:
-        say(f"- {promised.text}\n  expected {expected}; this profile is too short to judge it")
-    elif any(problems):
+    if not promised.is_borne_out_by(found):
         raise ClaimFailed(
-            f"{promised.text} Expected {expected}, but this run shows: {shown}. If nothing was "
-            "changed, please report it with the output of `semiseg doctor`."
+            f"{promised.text} Expected {promised.expected}, but {evidence}: {shown}. If nothing "
+            "was changed, please report it with the output of `semiseg doctor`."
         )
-    else:
-        say(f"✓ {promised.text}\n  expected {expected}; this run: {shown}")
-
-
-def _expected(promised: Claim) -> str:
-    parts = []
-    if promised.low is not None and promised.high is not None:
-        parts.append(f"a mean of {promised.low:g} to {promised.high:g}")
-    elif promised.low is not None:
-        parts.append(f"a mean of at least {promised.low:g}")
-    elif promised.high is not None:
-        parts.append(f"a mean of at most {promised.high:g}")
-    if promised.interval_above is not None:
-        parts.append(f"the whole interval above {promised.interval_above:g}")
-    return " and ".join(parts)
+    say(f"✓ {promised.text}\n  expected {promised.expected}; {evidence}: {shown}")
 
 
 def _array(value: Any) -> np.ndarray:

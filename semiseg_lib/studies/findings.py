@@ -12,21 +12,25 @@ beside it in ``findings.yml``; :func:`contradiction` says when the records no lo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import yaml
 
-from semiseg_lib.evaluation.statistics import Interval, paired_interval
+from semiseg_lib.evaluation.statistics import (
+    BETTER,
+    SAME,
+    UNKNOWN,
+    WORSE,
+    Interval,
+    paired_interval,
+)
 from semiseg_lib.recipes import Profile
 from semiseg_lib.studies import records
 from semiseg_lib.studies.rows import Records
 
 FILE = Path(__file__).with_name("findings.yml")
-SAME, UNKNOWN = "no relevant difference", "cannot tell"
-Verdict = Literal["better", "worse", "no relevant difference", "cannot tell"]
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,9 @@ class Found:
     seeds: tuple[int, ...]
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> str:
         """Return what the interval says; a difference too small to matter is no difference."""
-        smallest = self.finding.smallest
-        if -smallest < self.interval.low and self.interval.high < smallest:
-            return SAME
-        return self.interval.verdict
+        return self.interval.judged(self.finding.smallest)
 
     @property
     def sentence(self) -> str:
@@ -111,7 +112,7 @@ class Found:
             return f"{said}, but findings.yml has no claim."
         if isinstance(claim, str):
             return "" if self.verdict == claim else f"{said}, but the book claims {claim!r}."
-        kept = self.verdict == ("better" if claim > 0 else "worse")
+        kept = self.verdict == (BETTER if claim > 0 else WORSE)
         if kept and abs(self.interval.mean) > abs(claim) / 2:
             return ""
         return f"{said}, but the book claims a difference of {claim:+g} points."
@@ -145,7 +146,20 @@ def find(name: str, profile: Profile) -> Found:
         FileNotFoundError: a study of it has no records.
         ValueError: its arms share fewer than two seeds.
     """
-    return answer(all_findings()[name], {}, profile)
+    return find_all([name], profile)[name]
+
+
+def find_all(names: Iterable[str], profile: Profile) -> dict[str, Found]:
+    """Return findings by name as :func:`find` does; each study is read once."""
+    asked, known = all_findings(), {}
+    found = {}
+    for name in names:
+        finding = asked[name]
+        for study in (finding.first[0], finding.second[0]):
+            if study not in known:
+                known[study] = records.current(study, profile)
+        found[name] = answer(finding, known, profile)
+    return found
 
 
 def answer(finding: Finding, known: Mapping[str, Records], profile: Profile) -> Found:

@@ -181,6 +181,11 @@ def test_a_build_says_what_was_trained(small_book, tmp_path, monkeypatch, capsys
     assert "already run" in said[1][-2] and "done in" in said[2][-2]
 
 
+def test_the_commands_of_the_book_have_no_completion_and_say_so(capsys):
+    assert main(["--tyro-print-completion", "tcsh"]) == main(["html", "--tyro-x"]) == 1
+    assert capsys.readouterr().err.count("no completion script") == 2
+
+
 def test_the_commands_of_the_book_take_a_home_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

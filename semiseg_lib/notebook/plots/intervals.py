@@ -9,7 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from semiseg_lib.core import escaping
-from semiseg_lib.evaluation.statistics import Interval, mean_and_interval
+from semiseg_lib.evaluation.statistics import (
+    BETTER,
+    SAME,
+    UNKNOWN,
+    WORSE,
+    Interval,
+    mean_and_interval,
+)
 from semiseg_lib.notebook.plots.style import (
     INK,
     QUIET,
@@ -19,7 +26,9 @@ from semiseg_lib.notebook.plots.style import (
     styled,
 )
 
-VERDICT_COLOURS = {"better": "#0072B2", "worse": "#D55E00", "cannot tell": QUIET}
+VERDICT_COLOURS = {BETTER: "#0072B2", WORSE: "#D55E00", SAME: INK, UNKNOWN: QUIET}
+BAND = "#f1f2f4"
+VERDICT_MARKERS = {BETTER: "^", WORSE: "v", SAME: "s", UNKNOWN: "o"}
 
 
 def dots_with_intervals(groups: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
@@ -44,27 +53,31 @@ def dots_with_intervals(groups: Mapping[str, Sequence[float]], xlabel: str) -> F
     return figure
 
 
-def paired_differences(differences: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
+def paired_differences(
+    differences: Mapping[str, Sequence[float]], xlabel: str, smallest: float = 1.0
+) -> Figure:
     """Plot differences between runs of the same seed about 0, with 95 % t intervals.
 
     Args:
         differences: name -> one difference per seed (larger is better), in the unit given.
         xlabel: axis title, with the unit.
+        smallest: the smallest difference of interest, >= 0; the band within ± this is shaded.
 
     Raises:
         ValueError: no group, or a group with fewer than two finite values.
     """
     with styled():
         figure, axes = _rows(differences, xlabel)
+        axes.axvspan(-smallest, smallest, color=BAND, linewidth=0, zorder=0)
         axes.axvline(0, color=INK, linewidth=1.6, zorder=1)
         for row, (name, values) in enumerate(differences.items()):
             interval = mean_and_interval(values)
             if interval.runs < 2:
                 raise ValueError(f"{name!r}: one pair has no spread; run at least two seeds")
-            verdict = interval.verdict
-            marker = {"better": "^", "worse": "v"}.get(verdict, "o")
-            _draw_row(axes, row, values, interval, VERDICT_COLOURS[verdict], marker)
-            _note(axes, row, f"{_number(interval.mean, True)}  {verdict}", _span(interval, True))
+            verdict = interval.judged(smallest)
+            _draw_row(axes, row, values, interval, VERDICT_COLOURS[verdict],
+                      VERDICT_MARKERS[verdict])
+            _note(axes, row, verdict, f"{_number(interval.mean, True)} ({_span(interval, True)})")
         _widen(axes)
     return figure
 
