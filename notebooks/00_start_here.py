@@ -112,20 +112,20 @@ print("seeds:", ways.seeds("linear"), "-", ways.made_with)
 # Masks alone come last, then boxes, then bare pictures, then masks for the same hours.
 #
 # - <!-- finding: boxes-over-masks -->
-#   With boxes as input, uncorrected, test mIoU is 14.5 points higher than with the masks alone
-#   (95 % interval +11.3 to +17.7, 5 seeds, paired).
+#   With boxes as input, uncorrected, test mIoU is 13.6 points higher than with the masks alone
+#   (95 % interval +11.4 to +15.9, 10 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: unimatch-over-linear -->
-#   With two strong views and no box, test mIoU is 5.9 points higher than with 800 images with boxes
-#   and linear correction (95 % interval +2.5 to +9.3, 5 seeds, paired).
+#   With two strong views and no box, test mIoU is 5.6 points higher than with 800 images with boxes
+#   and linear correction (95 % interval +3.8 to +7.4, 10 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: masks-over-unimatch -->
-#   With 124 masks, test mIoU is 6.0 points higher than with 24 masks and two strong views of
-#   unlabelled images (95 % interval +3.5 to +8.6, 5 seeds, paired).
+#   With 124 masks, test mIoU is 5.3 points higher than with 24 masks and two strong views of
+#   unlabelled images (95 % interval +3.6 to +7.0, 10 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: masks-over-boxes -->
-#   With 124 masks, test mIoU is 11.9 points higher than with 24 masks and 800 images with boxes and
-#   linear correction (95 % interval +9.1 to +14.8, 5 seeds, paired).
+#   With 124 masks, test mIoU is 10.9 points higher than with 24 masks and 800 images with boxes and
+#   linear correction (95 % interval +9.5 to +12.3, 10 seeds, paired).
 #   <!-- end -->
 #
 # </details>
@@ -135,15 +135,15 @@ print("seeds:", ways.seeds("linear"), "-", ways.made_with)
 #
 # - <!-- finding: linear-over-none -->
 #   With linear correction, test mIoU is 2.5 points higher than with the ancillary's labels as they
-#   are (95 % interval +1.2 to +3.9, 5 seeds, paired).
+#   are (95 % interval +1.9 to +3.1, 10 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: both-over-linear -->
 #   With boxes as input and constraint, test mIoU is 2.1 points higher than with boxes as input,
-#   both with linear correction (95 % interval +1.0 to +3.2, 5 seeds, paired).
+#   both with linear correction (95 % interval +1.7 to +2.6, 10 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: unimatch-in-boxes-over-unimatch -->
-#   With two strong views and boxes as constraint, test mIoU is 5.8 points higher than with two
-#   strong views and no box (95 % interval +4.4 to +7.2, 5 seeds, paired).
+#   With two strong views and boxes as constraint, test mIoU is 5.5 points higher than with two
+#   strong views and no box (95 % interval +4.3 to +6.6, 10 seeds, paired).
 #   <!-- end -->
 #
 # So boxes are worth a lot, and self-correction is worth something. It is not what to do first. The
@@ -475,8 +475,8 @@ with checks.after("0.1"):
 # - Before a method, ask what the same hours buy. Here, more masks or strong views buy more:
 #
 #   <!-- finding: masks-over-boxes -->
-#   With 124 masks, test mIoU is 11.9 points higher than with 24 masks and 800 images with boxes and
-#   linear correction (95 % interval +9.1 to +14.8, 5 seeds, paired).
+#   With 124 masks, test mIoU is 10.9 points higher than with 24 masks and 800 images with boxes and
+#   linear correction (95 % interval +9.5 to +12.3, 10 seeds, paired).
 #   <!-- end -->
 # - The ancillary sees boxes and labels the unlabelled pictures. The primary sees pictures only,
 #   learns from those labels, and helps to correct them.

@@ -600,8 +600,8 @@ print("seeds:", ways.seeds("equal"), "-", ways.made_with)
 # pictures through strong views; with an eighth of the masks, this is where it stands:
 #
 # <!-- finding: views-over-all-masks -->
-# With 124 masks and two strong views of unlabelled images, test mIoU is 1.5 points higher than with
-# all 824 masks and weak views (95 % interval +0.3 to +2.6, 5 seeds, paired).
+# With 124 masks and two strong views of unlabelled images, test mIoU is 1.4 points higher than with
+# all 824 masks and weak views (95 % interval +0.7 to +2.0, 10 seeds, paired).
 # <!-- end -->
 
 # %% [markdown]

@@ -371,12 +371,12 @@ plots.show(
 # that. What the book concludes comes from the stored record, which has more seeds:
 #
 # - <!-- finding: boxes-over-masks -->
-#   With boxes as input, uncorrected, test mIoU is 14.5 points higher than with the masks alone
-#   (95 % interval +11.3 to +17.7, 5 seeds, paired).
+#   With boxes as input, uncorrected, test mIoU is 13.6 points higher than with the masks alone
+#   (95 % interval +11.4 to +15.9, 10 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: linear-over-none -->
 #   With linear correction, test mIoU is 2.5 points higher than with the ancillary's labels as they
-#   are (95 % interval +1.2 to +3.9, 5 seeds, paired).
+#   are (95 % interval +1.9 to +3.1, 10 seeds, paired).
 #   <!-- end -->
 #
 # The first sentence has a control that was easy to forget: the supervised model above had fewer
@@ -732,7 +732,7 @@ with checks.after("7.3"):
 #
 #   <!-- finding: linear-over-none -->
 #   With linear correction, test mIoU is 2.5 points higher than with the ancillary's labels as they
-#   are (95 % interval +1.2 to +3.9, 5 seeds, paired).
+#   are (95 % interval +1.9 to +3.1, 10 seeds, paired).
 #   <!-- end -->
 # - The unlabelled loss is no yardstick: its target moves.
 # - Own labels from the same forward pass pull with zero force. Correction needs the disagreement.

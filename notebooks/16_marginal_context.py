@@ -531,7 +531,8 @@ gains = {
 # %%
 plots.show(
     plots.paired_differences(
-        gains, "right of the kept: refined − as many unrefined (points)"
+        gains, "right of the kept: refined − as many unrefined (points)",
+        smallest=0,
     ),
     alt="Paired differences of the accuracy of kept pixels, one row for each "
     "indicator and each share: refined minus an unrefined threshold that "

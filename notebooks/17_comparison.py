@@ -205,7 +205,8 @@ told = {text[name]: by_seed(rows[name], rows["longer"])
         for name, gain in gains["longer"].items() if gain.interval}
 plots.show(
     plots.paired_differences(
-        told, "test mIoU: method minus masks alone, longer (points)"
+        told, "test mIoU: method minus masks alone, longer (points)",
+        smallest=0,
     ),
     alt="One row for each method: differences in test mIoU to as many more "
     "steps on the masks alone, a mark a seed, about a zero line, with "
