@@ -324,9 +324,9 @@ plots.show(figure,
 #
 # <details><summary>Answer</summary>
 #
-# In this picture it is mostly names: correction gives an object another class. Over all unlabelled
-# pictures the outlines matter as well: the boxes were drawn too large, and the ancillary fills
-# them. Chapters 05 and 06 measure both.
+# Both, and correction mends some of each. The ancillary calls the tree a fish, a wrong name, and
+# fills the fish's box with it, a wrong outline. The corrected label gives the tree its name and
+# drops most of what is grass. Chapters 05 and 06 measure both on all unlabelled pictures.
 #
 # </details>
 

@@ -890,8 +890,8 @@ figure = plots.alpha_schedules({name: (progress, path)
 axes = figure.axes[0]
 for name in axes.texts[:len(paths)]:
     name.remove()  # all end at one point: a legend above tells them apart
-axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1),
-            fontsize=12, frameon=False, handlelength=3)
+_ = axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1),
+                fontsize=12, frameon=False, handlelength=3)
 
 # %%
 plots.show(

@@ -118,7 +118,8 @@ def seeds_needed(sd: float, effect: float) -> int:
     while power < 0.8:
         number += 1
         needed = stats.t.ppf(0.975, number - 1)
-        power = stats.nct.sf(needed, number - 1, effect / sd * np.sqrt(number))
+        shift = effect / sd * np.sqrt(number)
+        power = stats.nct.sf(needed, number - 1, shift)
     return number
 
 
