@@ -46,9 +46,9 @@ if None in [getattr(util.find_spec(one), "origin", None) for one in needed]:
     copies = [str(one) for one in (Path.cwd(), *Path.cwd().parents)
               if (one / "semiseg_lib" / "__init__.py").is_file()]
     copies.append("")
-    source = os.path.expanduser(os.getenv("SEMISEG_REPOSITORY", copies[0]))
+    source = os.path.expanduser(os.getenv("SEMISEG_REPOSITORY") or copies[0])
     if not source:
-        raise ModuleNotFoundError("Run %pip install FOLDER, your copy of it.")
+        raise ModuleNotFoundError("semiseg_lib. Run %pip install YOUR_COPY.")
     print("semiseg_lib is missing here. Installing it from", source, "...")
     with TemporaryDirectory() as copy:
         if Path(source).is_dir():  # pip would leave what it builds there
@@ -1095,7 +1095,7 @@ with checks.exercise("6.3"):
         original = linear_correction(noise, noise_ancillary, same)
         assert torch.equal(inflated.argmax(dim=1), original.argmax(dim=1)), (
             f"other winners with alpha {alpha:g} and factor {factor:g}: "
-            "divide factor * l + alpha * l_anc by the factor"
+            "which sums of logits are compared in either case?"
         )
     print("overconfidence and a smaller alpha are the same thing")
 

@@ -32,9 +32,9 @@ if None in [getattr(util.find_spec(one), "origin", None) for one in needed]:
     copies = [str(one) for one in (Path.cwd(), *Path.cwd().parents)
               if (one / "semiseg_lib" / "__init__.py").is_file()]
     copies.append("")
-    source = os.path.expanduser(os.getenv("SEMISEG_REPOSITORY", copies[0]))
+    source = os.path.expanduser(os.getenv("SEMISEG_REPOSITORY") or copies[0])
     if not source:
-        raise ModuleNotFoundError("Run %pip install FOLDER, your copy of it.")
+        raise ModuleNotFoundError("semiseg_lib. Run %pip install YOUR_COPY.")
     print("semiseg_lib is missing here. Installing it from", source, "...")
     with TemporaryDirectory() as copy:
         if Path(source).is_dir():  # pip would leave what it builds there

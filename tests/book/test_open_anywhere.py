@@ -257,6 +257,9 @@ def test_a_copy_around_the_notebook_goes_before_the_address_and_a_chosen_source_
         run_cell(Repository().install_cell())
     assert missing.copies == [["build", "notebooks", "semiseg_lib"]] * 4
     assert not (copy / "build").exists()
+    monkeypatch.setenv("SEMISEG_REPOSITORY", "")  # as good as unset
+    run_cell(CELL)
+    assert missing.copies == [["build", "notebooks", "semiseg_lib"]] * 5
     monkeypatch.setenv("SEMISEG_REPOSITORY", "book.whl")
     run_cell(CELL)
     assert missing.commands[-1] == pip("book.whl")
@@ -274,8 +277,11 @@ def test_a_chosen_source_may_lie_in_the_home_folder(missing, copy, monkeypatch):
 
 
 def test_without_address_or_copy_the_cell_says_what_to_do(missing):
-    with pytest.raises(ModuleNotFoundError, match=r"Run %pip install FOLDER, your copy"):
+    said = r"semiseg_lib\. Run %pip install YOUR_COPY\."
+    with pytest.raises(ModuleNotFoundError, match=said):
         run_cell(Repository().install_cell())
+    page = (build.SOURCES / "troubleshooting.md").read_text(encoding="utf-8")
+    assert "%pip install YOUR_COPY" in page
     assert missing.commands == []
 
 
