@@ -61,7 +61,11 @@ class Claim:
         return f"a mean {side} {self.gain / 2:g}, half of {self.gain:g}{interval}"
 
     def is_borne_out_by(self, found: Interval) -> bool:
-        """Return whether the mean over seeds and its interval confirm it."""
+        """Return whether the mean over seeds and its interval confirm it.
+
+        Args:
+            found: the mean and the interval of the runs or records.
+        """
         if self.level is not None and self.within is not None:
             return abs(found.mean - self.level) <= self.within
         gain = self.gain or 0
