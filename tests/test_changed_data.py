@@ -385,7 +385,7 @@ def interrupt(monkeypatch, at: int) -> None:
     fit = training.fit
 
     def stopped(*arguments, **options):
-        fit(*arguments, **options, stop_at=at)
+        fit(*arguments, **{**options, "stop_at": at})
         monkeypatch.setattr(training, "fit", fit)
         raise KeyboardInterrupt
 

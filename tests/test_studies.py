@@ -49,7 +49,7 @@ REDUCED = {
     "search": (list(studies.STUDIES["search"]), len(NEVER_REPORTED)),
 }
 """Studies of which the laptop profile holds a part only: these arms, with so many seeds."""
-IN_THE_MAKING = ("conditions", "colours")
+IN_THE_MAKING = ("conditions",)
 """Studies whose records are not complete. No text of the book may read those of a missing one."""
 ARMS = len(studies.STUDIES["controls"])
 FURTHER = ("ensemble", "second round")

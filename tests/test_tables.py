@@ -118,11 +118,11 @@ NUMBERS = [
     "1", "-0.058", "−3", "+3.1 %", "71.6%", "10,000", "1e-3", "<0.001", "61.0 ± 1.4",
     "-0.4 to +6.6", "+3.1 (-0.4 to +6.6)", "64.3 (98.4)", "0.0 (–)", "19 MB", "4.9 images/s",
     "424 masks", "600 + 1000", "8 × 8", "53.5 †", "+16.0 (+14.5 to +17.5) ‡", "0.01–0.3",
-    "10,000 ± 1,000", "nan", "nan %", "70.0 ± nan", "+1.0 (nan to nan)", "-inf",
+    "10,000 ± 1,000", "24 : 1", "nan", "nan %", "70.0 ± nan", "+1.0 (nan to nan)", "-inf",
 ]
 TEXTS = [
     "linear", "11, 12", "[11]", "c5da1405", "0 throughout: own labels", "TorchSemiSeg 14", "1.2.3",
-    "30 → 0.5 by 30 % †", "- 3 -", "data/1.py", "1,00", "nano", "information", "infinite %",
+    "30 → 0.5 by 30 % †", "- 3 -", "data/1.py", "1,00", "12:30", "nano", "information", "infinite %",
 ]
 
 
@@ -149,8 +149,9 @@ def test_one_text_among_numbers_makes_a_column_of_text():
 
 
 def test_an_interval_within_a_text_stays_on_one_line_but_not_in_a_terminal():
-    table = Table(("what",), (("better by +3.1 (-0.4 to +6.6), of 30 % ± 2 %",),))
-    kept = "better by +3.1\u00a0(-0.4\u00a0to\u00a0+6.6), of 30\u00a0%\u00a0±\u00a02\u00a0%"
+    table = Table(("what",), (("better by +3.1 (-0.4 to +6.6), of 30 % ± 2 %, at 8 : 1",),))
+    kept = ("better by +3.1\u00a0(-0.4\u00a0to\u00a0+6.6), of 30\u00a0%\u00a0±\u00a02\u00a0%, "
+            "at 8\u00a0:\u00a01")
     assert kept in table._repr_html_()
     assert kept in table.lines(escaping.markdown)
     assert "\u00a0" not in repr(table)

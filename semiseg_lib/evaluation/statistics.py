@@ -49,6 +49,14 @@ class Interval:
             return BETTER
         return WORSE if self.high < 0 else UNKNOWN
 
+    def keeps(self, claimed: float) -> bool:
+        """Return whether the mean of a difference has a claim's sign and more than half of it.
+
+        Args:
+            claimed: the claimed difference, not 0.
+        """
+        return self.mean / claimed > 0.5
+
 
 def mean_and_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
     """Return mean, Student-t confidence interval and sample standard deviation of runs.

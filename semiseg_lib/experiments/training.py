@@ -75,7 +75,7 @@ def train(
     title = f"{run.method.name} (seed {run.seed})"
     history = fit(
         method, loader, run.train, folder, accelerator, title, score=score,
-        workers=machine.workers, **({"stop_at": run.stop} if run.stop else {}),
+        stop_at=run.stop or None, workers=machine.workers,
     )
     return method, {
         "history": history, "seconds": history[-1]["seconds"],

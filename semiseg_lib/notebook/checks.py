@@ -68,10 +68,8 @@ class Claim:
         """
         if self.level is not None and self.within is not None:
             return abs(found.mean - self.level) <= self.within
-        gain = self.gain or 0
-        sign = 1 if gain > 0 else -1
-        kept = sign * found.mean > abs(gain) / 2
-        return kept and (self.by_mean or found.verdict == (BETTER if sign > 0 else WORSE))
+        assert self.gain is not None, "a claim is of a gain or of a level"
+        return found.keeps(self.gain) and (self.by_mean or found.verdict in (BETTER, WORSE))
 
 
 CLAIMS_FILE = Path(__file__).with_name("claims.yml")

@@ -19,10 +19,10 @@ MISSING = "–"
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?"
 _SIGNED = rf"[-+−<>≤≥≈~×]?(?:{_DIGITS}|(?:nan|inf)\b)"
 _WITH_UNIT = rf"{_SIGNED}(?:\s?(?:%|[^\W\d_]{{1,12}}(?:/[^\W\d_]{{1,12}})?))?"
-_JOINED = rf"{_WITH_UNIT}(?:\s?(?:±|to|of|[-+−–×/])\s?{_WITH_UNIT})*"
+_JOINED = rf"{_WITH_UNIT}(?:\s?(?:±|to|of|[-+−–×/]|(?<=\s):(?=\s))\s?{_WITH_UNIT})*"
 NUMBER = re.compile(rf"{_JOINED}(?:\s\((?:{_JOINED}|{MISSING})\))?(?:\s?[†‡])?")
 """A cell that is a number, with its sign, unit, deviation or interval, and mark."""
-_RANGE = rf"{_SIGNED}(?: %)?(?: (?:±|to) {_SIGNED}(?: %)?)?"
+_RANGE = rf"{_SIGNED}(?: %)?(?: (?:±|to|:) {_SIGNED}(?: %)?)?"
 MEASURE = re.compile(rf"(?<![\w.,]){_RANGE}(?: \((?:{_RANGE}|{MISSING})\))?(?![\w.])")
 """A number within a text, with what must stand on the same line."""
 

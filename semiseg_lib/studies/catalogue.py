@@ -17,6 +17,7 @@ from semiseg_lib.methods.pseudo_label import Selection
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.main_story import (
     CHOSEN,
+    CONDITIONS,
     EQUAL_COST,
     FIVE,
     MAIN_STORY,
@@ -45,8 +46,15 @@ def photo_arms(labelled: int) -> dict[str, Arm]:
     }
 
 
-def conv_arms(labelled: int) -> dict[str, Arm]:
-    """Return convolutional correction and its controls on mini-VOC with ``labelled`` masks."""
+def conv_arms(labelled: int, condition: str = "tight, loose") -> dict[str, Arm]:
+    """Return convolutional correction and its controls on mini-VOC with ``labelled`` masks.
+
+    Args:
+        labelled: number of masks.
+        condition: how boxes are drawn, a key of ``CONDITIONS``; named in the arm where it is not
+            that of the main story.
+    """
+    options = CONDITIONS[condition]
     arms = {
         "none": Arm("no correction", primary(UNCORRECTED), with_labels),
         "warm linear": Arm(
@@ -56,7 +64,11 @@ def conv_arms(labelled: int) -> dict[str, Arm]:
         ),
         "conv": Arm("convolutional", primary(SMALL), with_labels),
     }
-    return {f"{labelled} {name}": replace(arm, labelled=labelled) for name, arm in arms.items()}
+    return {
+        f"{labelled} {name}{f', {condition}' if options else ''}":
+        replace(arm, labelled=labelled, data_options=options)
+        for name, arm in arms.items()
+    }
 
 
 ALL, SURE, BALANCED = Selection(), Selection("confident"), Selection("balanced")
@@ -92,6 +104,7 @@ STUDIES: Mapping[str, Mapping[str, Arm]] = {
             labelled=24,
         ),
         **conv_arms(96),
+        **conv_arms(24, "loose, loose"),
     },
     "unlabelled": {
         "supervised": Arm("masks alone", self_correction.supervised),

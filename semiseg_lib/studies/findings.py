@@ -112,8 +112,7 @@ class Found:
             return f"{said}, but findings.yml has no claim."
         if isinstance(claim, str):
             return "" if self.verdict == claim else f"{said}, but the book claims {claim!r}."
-        kept = self.verdict == (BETTER if claim > 0 else WORSE)
-        if kept and abs(self.interval.mean) > abs(claim) / 2:
+        if self.verdict in (BETTER, WORSE) and self.interval.keeps(claim):
             return ""
         return f"{said}, but the book claims a difference of {claim:+g} points."
 
