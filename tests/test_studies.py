@@ -49,8 +49,6 @@ REDUCED = {
     "search": (list(studies.STUDIES["search"]), len(NEVER_REPORTED)),
 }
 """Studies of which the laptop profile holds a part only: these arms, with so many seeds."""
-IN_THE_MAKING = ("conditions",)
-"""Studies whose records are not complete. No text of the book may read those of a missing one."""
 ARMS = len(studies.STUDIES["controls"])
 FURTHER = ("ensemble", "second round")
 """Of the same study, beside ``none`` and ``linear``."""
@@ -1161,10 +1159,7 @@ def test_an_interrupted_call_anew_goes_on_where_it_was(own, command, capsys, mon
 
 # -------------------------------------------------------------------------------- committed records
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="the records are being made"))
-    if name in IN_THE_MAKING else name for name in studies.STUDIES if name != "methods"
-])
+@pytest.mark.parametrize("name", [name for name in studies.STUDIES if name != "methods"])
 def test_the_committed_records_are_complete(name):
     """Each arm of the study, three or more seeds, the same for all.
 
@@ -1186,12 +1181,8 @@ def test_the_committed_records_are_complete(name):
 
 
 def test_every_finding_stands_in_a_text_with_a_claim():
-    """But for those of records that are being made."""
-    waiting = {name for name, one in findings.all_findings().items()
-               if {one.first[0], one.second[0]} & set(IN_THE_MAKING)}
-    assert findings.all_findings().keys() - conclusions.used() <= waiting
-    assert [one.name for one in findings.all_findings().values()
-            if one.claim is None and one.name not in waiting] == []
+    assert findings.all_findings().keys() == conclusions.used()
+    assert [one.name for one in findings.all_findings().values() if one.claim is None] == []
 
 
 def test_nobody_alters_the_committed_legacy_rows():

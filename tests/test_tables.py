@@ -122,7 +122,8 @@ NUMBERS = [
 ]
 TEXTS = [
     "linear", "11, 12", "[11]", "c5da1405", "0 throughout: own labels", "TorchSemiSeg 14", "1.2.3",
-    "30 → 0.5 by 30 % †", "- 3 -", "data/1.py", "1,00", "12:30", "nano", "information", "infinite %",
+    "30 → 0.5 by 30 % †", "- 3 -", "data/1.py", "1,00", "12:30", "nano", "information",
+    "infinite %",
 ]
 
 

@@ -51,10 +51,11 @@ def conv_arms(labelled: int, condition: str = "tight, loose") -> dict[str, Arm]:
 
     Args:
         labelled: number of masks.
-        condition: how boxes are drawn, a key of ``CONDITIONS``; named in the arm where it is not
-            that of the main story.
+        condition: how boxes are drawn, a key of ``CONDITIONS``; arms are named after it where it
+            is not that of the main story.
     """
     options = CONDITIONS[condition]
+    said = f", {condition}" if options else ""
     arms = {
         "none": Arm("no correction", primary(UNCORRECTED), with_labels),
         "warm linear": Arm(
@@ -65,8 +66,9 @@ def conv_arms(labelled: int, condition: str = "tight, loose") -> dict[str, Arm]:
         "conv": Arm("convolutional", primary(SMALL), with_labels),
     }
     return {
-        f"{labelled} {name}{f', {condition}' if options else ''}":
-        replace(arm, labelled=labelled, data_options=options)
+        f"{labelled} {name}{said}": replace(
+            arm, text=f"{arm.text}{said}", labelled=labelled, data_options=options
+        )
         for name, arm in arms.items()
     }
 
