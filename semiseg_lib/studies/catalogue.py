@@ -58,6 +58,11 @@ def conv_arms(labelled: int, condition: str = "tight, loose") -> dict[str, Arm]:
     said = f", {condition}" if options else ""
     arms = {
         "none": Arm("no correction", primary(UNCORRECTED), with_labels),
+        "warm none": Arm(
+            "no correction, started on the masks",
+            primary(UNCORRECTED, self_correction.warm_primary),
+            with_labels,
+        ),
         "warm linear": Arm(
             "linear, started on the masks",
             primary(linear(), self_correction.warm_primary),

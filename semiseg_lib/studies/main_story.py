@@ -15,8 +15,10 @@ from semiseg_lib.experiments import self_correction, semi_supervised
 from semiseg_lib.experiments.self_correction import UNCORRECTED
 from semiseg_lib.studies.arms import Arm
 from semiseg_lib.studies.makers import (
+    all_masks_longer,
     coloured,
     coloured_masks,
+    from_noise,
     linear,
     method,
     on_its_way,
@@ -60,6 +62,7 @@ def ways() -> dict[str, Arm]:
     unimatch_in_boxes = method(
         "fixmatch", constrain=True, threshold=CHOSEN["threshold"], **UNIMATCH
     )
+    own_hard = method("fixmatch", constrain=True, threshold=0.0, strong=UNCHANGED, cutmix=None)
     central = {
         "supervised": Arm("masks alone", self_correction.supervised, with_sources),
         "equal": Arm("masks alone, steps of a primary", self_correction.equal_steps),
@@ -94,6 +97,14 @@ def ways() -> dict[str, Arm]:
             primary(linear(end=0, until=0, constrain=True)),
             with_labels,
         ),
+        "own soft warm": Arm(
+            "own soft labels within boxes, started from masks alone",
+            primary(linear(end=0, until=0, constrain=True), warm),
+            with_labels,
+        ),
+        "own hard cold": Arm(
+            "own hard labels within boxes, started from noise", from_noise(own_hard)
+        ),
         "constraint linear": Arm(
             "boxes as constraint, linear correction",
             primary(linear(constrain=True), labels=own),
@@ -114,10 +125,11 @@ def ways() -> dict[str, Arm]:
             primary(linear(), labels=self_correction.drawn_labels),
             with_labels,
         ),
-        "own hard": Arm(
-            "own hard labels within boxes",
-            method("fixmatch", constrain=True, threshold=0.0, strong=UNCHANGED, cutmix=None),
+        "own hard": Arm("own hard labels within boxes", own_hard),
+        "unimatch all": Arm(
+            "two strong views, every pixel, no boxes", method("fixmatch", threshold=0.0, **UNIMATCH)
         ),
+        "all masks longer": Arm("all images labelled, as many more steps", all_masks_longer),
         "fixmatch": Arm("FixMatch, no boxes", method("fixmatch")),
         "fixmatch in boxes": Arm(
             "FixMatch, boxes as constraint",
@@ -185,6 +197,7 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = {
     "tight, some missing": {"unlabelled_boxes": MISSED},
     "tight, shifted": {"unlabelled_boxes": SHIFTED},
     "harder world": HARDER,
+    "harder world, loose": {**HARDER, "unlabelled_boxes": LOOSE},
 }
 """Options of mini-VOC by the condition: boxes of the labelled, boxes of the unlabelled images."""
 
@@ -205,7 +218,7 @@ def search() -> dict[str, Arm]:
         **{f"smoothing, {value:g}": primary(replace(UNCORRECTED, smoothing=value))
            for value in (0.1, 0.3)},
         **{f"bootstrap, {end:g}": primary(linear(end=end, correction="bootstrap"))
-           for end in (0.25, 0.5, 1.0)},
+           for end in (0.25, 0.5, 1.0, 2.0, 5.0)},
         **{f"threshold, {value:g}": method(
             "fixmatch", constrain=True, threshold=value, **UNIMATCH)
            for value in (0.0, 0.8, 0.95)},

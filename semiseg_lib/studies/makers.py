@@ -94,6 +94,16 @@ def warm(profile: Profile, seed: int, options: PrimaryConfig) -> Run:
     return replace(run, start=(self_correction.supervised(profile, seed),))
 
 
+def from_noise(make: MakeValue) -> MakeValue:
+    """Return the recipe of the same run that starts from fresh weights, not from another run."""
+    return lambda profile, seed: replace(make(profile, seed), start=())
+
+
+def all_masks_longer(profile: Profile, seed: int) -> Run:
+    """Return the run on the masks of all images with the steps of a method without boxes."""
+    return replace(semi_supervised.supervised_longer(profile, seed), masks="all")
+
+
 def on_its_way(options: PrimaryConfig, share: float) -> MakeValue:
     """Return the recipe of a primary that ends after a share of its steps, rounded to logged ones.
 
