@@ -59,6 +59,7 @@ def ways() -> dict[str, Arm]:
     longer = semi_supervised.supervised_longer
     bound = self_correction.all_masks
     unimatch = method("fixmatch", **UNIMATCH)
+    every_pixel = method("fixmatch", threshold=0.0, **UNIMATCH)
     unimatch_in_boxes = method(
         "fixmatch", constrain=True, threshold=CHOSEN["threshold"], **UNIMATCH
     )
@@ -126,8 +127,9 @@ def ways() -> dict[str, Arm]:
             with_labels,
         ),
         "own hard": Arm("own hard labels within boxes", own_hard),
-        "unimatch all": Arm(
-            "two strong views, every pixel, no boxes", method("fixmatch", threshold=0.0, **UNIMATCH)
+        "unimatch all": Arm("two strong views, every pixel, no boxes", every_pixel),
+        "124 unimatch all": Arm(
+            "124 masks, two strong views, every pixel", every_pixel, labelled=EQUAL_COST
         ),
         "all masks longer": Arm("all images labelled, as many more steps", all_masks_longer),
         "fixmatch": Arm("FixMatch, no boxes", method("fixmatch")),
@@ -158,7 +160,7 @@ SAME_HOURS: Mapping[str, str] = {
     "124 longer": "124 masks",
     "124 strong": "124 masks, strong views",
     "124 unimatch": "124 + bare images, two strong views",
-    "all masks": "all 824 masks",
+    "all masks longer": "all 824 masks",
 }
 """Arms of the study ``ways`` in words, in the order of their work, 24, 124 and 824 masks.
 
