@@ -76,7 +76,9 @@ class Repository:
             address = getattr(self, name)
             if address and not re.fullmatch(r"https?://[\w.:-]+(/[\w.~-]+)*", address):
                 raise ValueError(f"{name} must be like {GITHUB}OWNER/NAME, not {address!r}")
-        if self.url.startswith(GITHUB) and self.url.count("/") != 4:
+        if re.match(r"https?://(www\.)?github\.com/", self.url, re.IGNORECASE) and not (
+            self.url.startswith(GITHUB) and self.url.count("/") == 4
+        ):
             raise ValueError(f"url must be like {GITHUB}OWNER/NAME, not {self.url!r}")
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.branch):
             raise ValueError(f"branch must name a branch, not {self.branch!r}")

@@ -204,7 +204,7 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = {
 """Options of mini-VOC by the condition: boxes of the labelled, boxes of the unlabelled images."""
 
 
-CHOSEN = {"alpha": 0.25, "temperature": 2.0, "smoothing": 0.1, "bootstrap": 1.0, "threshold": 0.0}
+CHOSEN = {"alpha": 0.25, "temperature": 2.0, "smoothing": 0.1, "bootstrap": 2.0, "threshold": 0.0}
 """The values with the best mean in the study ``search``."""
 
 
