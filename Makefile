@@ -3,7 +3,7 @@
 #   make setup    install everything into .venv          make book    run the book, build the HTML
 #   make lab      open the book in JupyterLab            make test    run every test and chapter
 #   make html     HTML from the stored outputs           make sync    authors: re-run and store
-#   make clean    remove what was built
+#   make clean    remove what was built                  make records run the main story's experiments
 #
 # PROFILE=smoke|laptop             how large the runs are (default laptop)
 # INDEX=https://download.pytorch.org/whl/cpu   another package index for PyTorch itself
@@ -16,7 +16,9 @@ PIP     := .venv/bin/python -m pip
 BOOK    := .venv/bin/python -m bookkit
 READY   := .venv/.installed
 
-.PHONY: help setup lab book html test sync clean
+STORY   := search ways controls schedules training conditions curve colours convolutional
+
+.PHONY: help setup lab book html test sync records clean
 help:
 	@sed -n '3,10s/^# \{0,1\}//p' Makefile
 
@@ -44,6 +46,13 @@ html: $(READY)
 test: $(READY)
 	@echo "Every test, and every chapter in the smoke profile: about 20 minutes on 2 idle cores, 3 GB of memory."
 	.venv/bin/python -m pytest
+
+# bookkit/results.py lists the same studies.
+records: $(READY)
+	@echo "The records of the main story in the laptop profile, on the CPU: hours. notebooks/results.md lists"
+	@echo "the runs. Interrupted, the same command goes on where it was."
+	@for study in $(STORY); do .venv/bin/semiseg study $$study --profile laptop --device cpu || exit 1; done
+	@echo "Made: semiseg_lib/studies/measured. Next: make sync."
 
 sync: $(READY)
 	$(BOOK) sync

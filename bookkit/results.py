@@ -20,6 +20,9 @@ RESULTS_START, RESULTS_END = "<!-- results:start -->", "<!-- results:end -->"
 RESULTS_PAGE = CHECKOUT / "notebooks" / "results.md"
 DRAWN_STUDIES = {"unlabelled": "unlabelled-drawn", "context": "context-drawn"}
 WITHOUT_BOXES = ("voc unlabelled", "camvid unlabelled")
+MAIN_STORY = ("search", "ways", "controls", "schedules", "training", "conditions", "curve",
+              "colours", "convolutional")
+"""The studies that ``make records`` makes, in this order: each uses the runs of those before it."""
 
 
 def results_table() -> str:
@@ -62,6 +65,7 @@ def regions() -> dict[tuple[str, str], str]:
         "published-cityscapes": published_table("cityscapes"),
         "differences": differences(),
         "comparison-drawn": compared(),
+        "records": work_of_records(),
     }
     contents |= {region: drawn_without_boxes(study) for study, region in DRAWN_STUDIES.items()}
     for study in WITHOUT_BOXES:
@@ -69,6 +73,24 @@ def regions() -> dict[tuple[str, str], str]:
             contents[f"{study.replace(' ', '-')}-{name}"] = measured(name, study)
     return {(f"<!-- {name}:start -->", f"<!-- {name}:end -->"): f"\n{content}\n"
             for name, content in contents.items()}
+
+
+def work_of_records() -> str:
+    """Return the runs of each study of the main story and their hours, each run counted once."""
+    profile, known, rows = recipes.load("laptop"), set(), []
+    for study in MAIN_STORY:
+        made = studies.current(study, profile).rows
+        new = {row["identity"]: row["minutes"] for row in made if row["identity"] not in known}
+        known |= new.keys()
+        rows.append({
+            "study": study, "arms": str(len({row["arm"] for row in made})),
+            "seeds": str(len({row["seed"] for row in made})), "rows": str(len(made)),
+            "runs not in a study above": str(len(new)), "hours": f"{sum(new.values()) / 60:.1f}",
+        })
+    total = sum(float(row["hours"]) for row in rows)
+    rows.append({"study": "together", "arms": "", "seeds": "", "rows": "",
+                 "runs not in a study above": str(len(known)), "hours": f"{total:.1f}"})
+    return markdown_table(rows)
 
 
 def measured(name: str, study: str = PHOTOGRAPHS) -> str:

@@ -621,8 +621,8 @@ with checks.exercise("5.3"):
 # - **Peeking at hidden truth.** Choosing a threshold or an $\alpha$ by the unlabelled pictures'
 #   hidden masks uses labels that nobody has in practice.
 #
-# **Next:** [self-correction](06_self_correction.ipynb), where two models that disagree make one
-# better label.
+# **Next:** [self-correction](06_self_correction.ipynb), and when two models that disagree make a
+# better label than either.
 #
 # ## References
 #

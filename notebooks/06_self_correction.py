@@ -16,7 +16,7 @@
 # %% [markdown]
 # # Self-correction
 #
-# *How can two models that disagree make one better label?*
+# *When do two models that disagree make a better label than either?*
 #
 # After this chapter you can
 #

@@ -47,3 +47,12 @@ def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch, tmp_path)
     monkeypatch.setattr(paths.platformdirs, "user_data_path", no_home)
     with pytest.raises(RuntimeError, match="set SEMISEG_WORK to a folder"):
         paths.work_root()
+
+
+@pytest.mark.parametrize("name", ["SEMISEG_WORK", "SEMISEG_DATA", "SEMISEG_SHARED"])
+def test_the_home_folder_of_nobody_is_refused_by_the_name_of_what_was_set(monkeypatch, name):
+    monkeypatch.setenv(name, "~nosuchuser/x")
+    read = {"SEMISEG_WORK": paths.work_root, "SEMISEG_DATA": paths.dataset_root,
+            "SEMISEG_SHARED": paths.shared_roots}[name]
+    with pytest.raises(RuntimeError, match=f"{name} is '~nosuchuser/x', but there is no such home"):
+        read()

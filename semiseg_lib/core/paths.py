@@ -28,10 +28,11 @@ def work_root() -> Path:
     system empties.
 
     Raises:
-        RuntimeError: the user has no home folder.
+        RuntimeError: the user has no home folder, or ``SEMISEG_WORK`` names that of a user who is
+            not there.
     """
     if chosen := os.environ.get("SEMISEG_WORK"):
-        return Path(chosen).expanduser()
+        return _expanded(chosen, "SEMISEG_WORK")
     if in_checkout():
         return CHECKOUT / "data"
     try:
@@ -72,7 +73,7 @@ def shared_roots() -> tuple[Path, ...]:
     Read from ``SEMISEG_SHARED``, separated as in ``PATH``.
     """
     chosen = os.environ.get("SEMISEG_SHARED", "")
-    return tuple(Path(one).expanduser() for one in chosen.split(os.pathsep) if one)
+    return tuple(_expanded(one, "SEMISEG_SHARED") for one in chosen.split(os.pathsep) if one)
 
 
 def dataset_root() -> Path | None:
@@ -81,7 +82,7 @@ def dataset_root() -> Path | None:
     Read from ``SEMISEG_DATA``; never written to.
     """
     chosen = os.environ.get("SEMISEG_DATA")
-    return Path(chosen).expanduser() if chosen else None
+    return _expanded(chosen, "SEMISEG_DATA") if chosen else None
 
 
 def reading_root(root: Path | None = None) -> Path | None:
@@ -90,9 +91,19 @@ def reading_root(root: Path | None = None) -> Path | None:
     ``semiseg data`` downloads to ``<work root>/datasets``. None if none of these exists.
     """
     if root is not None:
-        return Path(root).expanduser()
+        return _expanded(root, "The folder of the datasets")
     downloaded = work_root() / "datasets"
     return dataset_root() or (downloaded if downloaded.is_dir() else None)
+
+
+def _expanded(path: Path | str, name: str) -> Path:
+    """Return a path with ``~`` as the home folder; an error says what ``name`` was given."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"{name} is {str(path)!r}, but there is no such home folder. Write the path in full."
+        ) from error
 
 
 def shown(path: Path | str) -> str:

@@ -1,4 +1,5 @@
 from . import comparison as comparison
+from . import findings as findings
 from .arms import Arm as Arm
 from .catalogue import STUDIES as STUDIES
 from .main_story import LOOSE as LOOSE

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from scipy import stats
 
 from bookkit import conclusions
 from bookkit.description import BookError
 from semiseg_lib.core.durable import read_json, write_json
-from semiseg_lib.studies import records
+from semiseg_lib.evaluation.statistics import BETTER, WORSE
+from semiseg_lib.recipes import load
+from semiseg_lib.studies import comparison, findings, records
 
 SENTENCES = {"short": "It is so.", "long": "word " * 40 + "end."}
 
@@ -73,3 +76,15 @@ def test_an_effect_that_is_halved_or_flipped_in_a_record_turns_sentence_and_clai
     assert any("00_start_here.py: a conclusion is not that of the records" in one for one in found)
     (said,) = (one for one in found if one.startswith("boxes-over-masks: the records say"))
     assert side in said and "but the book claims a difference of" in said
+
+
+def test_nearly_all_differences_of_ten_seeds_stay_after_holm_over_the_whole_book():
+    """As chapter 08 says beside its table."""
+    asked = findings.find_all(findings.all_findings(), load("laptop"))
+    intervals = [one.interval for one in asked.values()]
+    distances = [abs(one.mean) / (one.sd / one.runs ** 0.5) for one in intervals]
+    adjusted = comparison.holm([2 * stats.t.sf(distance, one.runs - 1)
+                                for distance, one in zip(distances, intervals, strict=True)])
+    stay = [p < 0.05 for p, one in zip(adjusted, asked.values(), strict=True)
+            if len(one.seeds) == 10 and one.verdict in (BETTER, WORSE)]
+    assert len(stay) >= 15 and sum(stay) >= 0.85 * len(stay)

@@ -93,6 +93,8 @@ def test_without_an_address_nothing_dead_is_shown(described):
     ({"branch": "main"}, "add url"),
     ({"url": "https://github.com/OWNER", "branch": "main"}, "like https://github.com/OWNER/NAME"),
     ({"url": "git@github.com:lab/book", "branch": "main"}, "like https://github.com/OWNER/NAME"),
+    *(({"url": f"{start}/lab/book", "branch": "main"}, "like https://github.com/OWNER/NAME")
+      for start in ("https://www.github.com", "http://github.com", "https://GitHub.com")),
     ({"url": 'https://a.org/"x', "branch": "main"}, "url must be like"),
     ({"url": HERE.url, "branch": "my branch"}, "branch must name a branch"),
     ({"url": HERE.url, "branch": 1.0}, "repository"),
