@@ -167,7 +167,8 @@ print("seeds:", ways.seeds("linear"), "-", ways.made_with)
 # One thing you have to know before you believe any of this. The pictures are drawn, and their boxes
 # were made loose **on purpose**, with pictures that are easier than they could be: in this world
 # the effect of correction can be seen. Chapter 08 repeats it with tight, missing and shifted boxes,
-# and with harder pictures and tight boxes, and there correction costs points. The last, for one:
+# and with harder pictures and tight boxes, and there it seems to cost
+# points, as far as four and five seeds can say. The last, for one:
 #
 # - <!-- finding: linear-over-none-harder-world -->
 #   With linear correction (the harder world, all boxes tight), test mIoU is 4.0 points lower than
