@@ -469,7 +469,7 @@ def test_what_was_begun_is_unfinished_and_is_kept(place, monkeypatch, capsys):
     fit = training.fit
 
     def stopped(*arguments, **options):
-        fit(*arguments, **options, stop_at=1)
+        fit(*arguments, **{**options, "stop_at": 1})
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "fit", stopped)

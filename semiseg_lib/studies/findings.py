@@ -126,7 +126,7 @@ def all_findings(path: Path = FILE) -> dict[str, Finding]:
     Raises:
         ValueError: an entry is not valid; the message names it.
     """
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
     return {name: Finding(name, **{
         key: tuple(map(str, value)) if key in ("first", "second") else value
         for key, value in entry.items()

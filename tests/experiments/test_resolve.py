@@ -474,7 +474,7 @@ def stopped_after(step: int):
     fit = training.fit
 
     def stopped(*arguments, **options):
-        fit(*arguments, **options, stop_at=step)
+        fit(*arguments, **{**options, "stop_at": step})
         raise KeyboardInterrupt
 
     return stopped

@@ -61,7 +61,7 @@ def stopped_at(step: int) -> Iterator[None]:
     fit = training.fit
 
     def stop(*arguments, **options):
-        fit(*arguments, **options, stop_at=step)
+        fit(*arguments, **{**options, "stop_at": step})
         raise KeyboardInterrupt
 
     with mock.patch.object(training, "fit", stop), pytest.raises(KeyboardInterrupt):
