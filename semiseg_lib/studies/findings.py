@@ -149,7 +149,12 @@ def find(name: str, profile: Profile) -> Found:
 
 
 def find_all(names: Iterable[str], profile: Profile) -> dict[str, Found]:
-    """Return findings by name as :func:`find` does; each study is read once."""
+    """Return findings by name as :func:`find` does; each study is read once.
+
+    Args:
+        names: keys in ``findings.yml``.
+        profile: the profile of the records.
+    """
     asked, known = all_findings(), {}
     found = {}
     for name in names:
