@@ -16,7 +16,7 @@ PIP     := .venv/bin/python -m pip
 BOOK    := .venv/bin/python -m bookkit
 READY   := .venv/.installed
 
-STORY   := search ways controls schedules training conditions curve colours convolutional
+STORY   := .venv/bin/python -c "from bookkit.results import STORY_STUDIES; print(*STORY_STUDIES)"
 
 .PHONY: help setup lab book html test sync records clean
 help:
@@ -47,11 +47,11 @@ test: $(READY)
 	@echo "Every test, and every chapter in the smoke profile: about 20 minutes on 2 idle cores, 3 GB of memory."
 	.venv/bin/python -m pytest
 
-# bookkit/results.py lists the same studies.
 records: $(READY)
 	@echo "The records of the main story in the laptop profile, on the CPU: hours. notebooks/results.md lists"
 	@echo "the runs. Interrupted, the same command goes on where it was."
-	@for study in $(STORY); do .venv/bin/semiseg study $$study --profile laptop --device cpu || exit 1; done
+	@studies=$$($(STORY)) && for study in $$studies; do \
+		.venv/bin/semiseg study $$study --profile laptop --device cpu || exit 1; done
 	@echo "Made: semiseg_lib/studies/measured. Next: make sync."
 
 sync: $(READY)

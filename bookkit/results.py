@@ -20,7 +20,7 @@ RESULTS_START, RESULTS_END = "<!-- results:start -->", "<!-- results:end -->"
 RESULTS_PAGE = CHECKOUT / "notebooks" / "results.md"
 DRAWN_STUDIES = {"unlabelled": "unlabelled-drawn", "context": "context-drawn"}
 WITHOUT_BOXES = ("voc unlabelled", "camvid unlabelled")
-MAIN_STORY = ("search", "ways", "controls", "schedules", "training", "conditions", "curve",
+STORY_STUDIES = ("search", "ways", "controls", "schedules", "training", "conditions", "curve",
               "colours", "convolutional")
 """The studies that ``make records`` makes, in this order: each uses the runs of those before it."""
 
@@ -77,19 +77,19 @@ def regions() -> dict[tuple[str, str], str]:
 
 def work_of_records() -> str:
     """Return the runs of each study of the main story and their hours, each run counted once."""
-    profile, known, rows = recipes.load("laptop"), set(), []
-    for study in MAIN_STORY:
+    profile, minutes, rows = recipes.load("laptop"), {}, []
+    for study in STORY_STUDIES:
         made = studies.current(study, profile).rows
-        new = {row["identity"]: row["minutes"] for row in made if row["identity"] not in known}
-        known |= new.keys()
+        new = {row["identity"]: row["minutes"] for row in made if row["identity"] not in minutes}
+        minutes |= new
         rows.append({
             "study": study, "arms": str(len({row["arm"] for row in made})),
             "seeds": str(len({row["seed"] for row in made})), "rows": str(len(made)),
             "runs not in a study above": str(len(new)), "hours": f"{sum(new.values()) / 60:.1f}",
         })
-    total = sum(float(row["hours"]) for row in rows)
     rows.append({"study": "together", "arms": "", "seeds": "", "rows": "",
-                 "runs not in a study above": str(len(known)), "hours": f"{total:.1f}"})
+                 "runs not in a study above": str(len(minutes)),
+                 "hours": f"{sum(minutes.values()) / 60:.1f}"})
     return markdown_table(rows)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import own_folder
 import pytest
 from PIL import Image
+from stopping import stopped_after
 
 from semiseg_lib import recipes
 from semiseg_lib.cli import main
@@ -380,18 +381,6 @@ def test_a_file_that_describes_no_run_is_refused(work, tmp_path, refused, conten
 
 # -------------------------------------------------------------------------- files that were cut off
 
-def interrupt(monkeypatch, at: int) -> None:
-    """Let the next training stop after so many steps, as Ctrl-C would."""
-    fit = training.fit
-
-    def stopped(*arguments, **options):
-        fit(*arguments, **{**options, "stop_at": at})
-        monkeypatch.setattr(training, "fit", fit)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "fit", stopped)
-
-
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:3000])
 
@@ -412,8 +401,9 @@ def test_a_spoilt_checkpoint_is_set_aside_and_the_run_goes_on(
     expected = (whole / WEIGHTS).read_bytes()
     shutil.rmtree(whole)
     for names in ([CHECKPOINT], [CHECKPOINT, "checkpoint-before.pt"]):
-        interrupt(monkeypatch, 3)
-        assert main([*command, "--root", str(root)]) == 130
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "fit", stopped_after(3))
+            assert main([*command, "--root", str(root)]) == 130
         for name in names:
             spoil(whole / name)
         said = semiseg(*command, root=root).err

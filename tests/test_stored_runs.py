@@ -12,6 +12,7 @@ from pathlib import Path
 import own_folder
 import pytest
 import torch
+from stopping import stopped_after
 
 from semiseg_lib import recipes
 from semiseg_lib.cli import main
@@ -466,17 +467,11 @@ def test_logits_whose_run_is_gone_are_orphaned_unless_something_was_made_from_th
 
 def test_what_was_begun_is_unfinished_and_is_kept(place, monkeypatch, capsys):
     root, work = place
-    fit = training.fit
-
-    def stopped(*arguments, **options):
-        fit(*arguments, **{**options, "stop_at": 1})
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "fit", stopped)
     train = ["train", "supervised", "--dataset", "folder", "--profile", "smoke", "--device", "cpu",
              "--seed", "3", "--root", str(root)]
-    assert main(train) == 130
-    monkeypatch.setattr(training, "fit", fit)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", stopped_after(1))
+        assert main(train) == 130
     path = only(work, "runs/*/checkpoint.pt").parent
     found = item(root, path)
     assert found.state == "unfinished" and found.why == "the same command continues it"

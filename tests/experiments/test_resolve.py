@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stopping import stopped_after
 
 from semiseg_lib.core.durable import Damaged
 from semiseg_lib.experiments import (
@@ -467,17 +468,6 @@ def test_an_interruption_of_what_is_made_anew_says_what_is_there(
 
 
 # Interrupted
-
-
-def stopped_after(step: int):
-    """A training that ends as an interrupted one does."""
-    fit = training.fit
-
-    def stopped(*arguments, **options):
-        fit(*arguments, **{**options, "stop_at": step})
-        raise KeyboardInterrupt
-
-    return stopped
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from unittest import mock
 import pytest
 import torch
 from filelock import FileLock, Timeout
+from stopping import stopped_after
 
 from semiseg_lib import methods
 from semiseg_lib.batches.data import Data
@@ -58,13 +59,7 @@ def other_code() -> Iterator[None]:
 @contextmanager
 def stopped_at(step: int) -> Iterator[None]:
     """Interrupt a training after a step, with a checkpoint."""
-    fit = training.fit
-
-    def stop(*arguments, **options):
-        fit(*arguments, **{**options, "stop_at": step})
-        raise KeyboardInterrupt
-
-    with mock.patch.object(training, "fit", stop), pytest.raises(KeyboardInterrupt):
+    with mock.patch.object(training, "fit", stopped_after(step)), pytest.raises(KeyboardInterrupt):
         yield
 
 

@@ -33,6 +33,7 @@ import own_folder
 import torch
 from PIL import Image
 from safetensors.torch import save
+from stopping import stopped_after
 
 from semiseg_lib import cli, recipes, studies
 from semiseg_lib.batches.data import Data
@@ -520,19 +521,13 @@ def _interrupted(world: World) -> set[str]:
     stopped = work_root() / "stopped"
     run = self_correction.supervised(world.profile, world.seed)
     if not stopped.is_file():
-        fit = training.fit
-        with mock.patch.object(training, "fit", lambda *a, **k: _stop(fit, a, k)):
+        with mock.patch.object(training, "fit", stopped_after(1)):
             try:
                 resolve(run, world.machine)
             except KeyboardInterrupt:
                 stopped.touch()
         return {path.parent.name for path in (work_root() / "runs").glob("*/checkpoint.pt")}
     return {resolve(run, world.machine).folder.path.name}
-
-
-def _stop(fit: Callable, arguments: tuple, options: dict) -> None:
-    fit(*arguments, **{**options, "stop_at": 1})
-    raise KeyboardInterrupt
 
 
 def _first(world: World) -> Path:
