@@ -866,7 +866,7 @@ plots.show(
 #   correction (95 % interval +0.3 to +3.7, 5 seeds, paired).
 #   <!-- end -->
 #
-# So the merit is that of a second opinion within the boxes, more than of its learning on.
+# So these seeds show no merit of a partner that learns on, once the boxes cut off what cannot be.
 
 # %% [markdown]
 # ### Is it the views?
