@@ -323,7 +323,7 @@ def test_rows_of_different_versions_of_the_code_are_not_paired_silently(records)
     assert found.differences("longer")["fixmatch"].apart == ()
     assert "seeds 11, 12, 13, 15 were made in different states" in found.mark
     assert "or by different versions of the code" in found.mark
-    assert "made by 2 versions of the code (15 rows: abc; 4 rows: abc and def)" in found.mark
+    assert "made by 2 versions of the code; " in found.mark
 
 
 @pytest.mark.parametrize("files", [{"test": "other"}, {"data": "other"}])
@@ -379,7 +379,7 @@ def test_seeds_that_a_later_version_added_are_told_though_every_pair_is_of_one(r
                           stored_records._File(LAPTOP.name, rows))
     found = comparison.read("minivoc", LAPTOP)
     assert found.differences("longer")["fixmatch"].apart == ()
-    assert found.mark.startswith("The rows were made by 2 versions of the code (")
+    assert found.mark.startswith("The rows were made by 2 versions of the code; ")
 
 
 def test_the_state_is_that_of_every_training(records):

@@ -68,7 +68,14 @@ def test_paired_interval_and_its_verdict(differences, verdict):
     result = paired_interval(b + differences, b)
     expected = stats.ttest_rel(b + differences, b).confidence_interval()
     assert (result.low, result.high) == pytest.approx((expected.low, expected.high))
+    assert result.p == pytest.approx(stats.ttest_rel(b + differences, b).pvalue)
     assert result.verdict == verdict
+
+
+@pytest.mark.parametrize(("values", "p"), [([0.7], None), ([0, 0], None), ([2, 2], 0)])
+def test_p_of_runs_without_spread(values, p):
+    found = mean_and_interval(values).p
+    assert math.isnan(found) if p is None else found == p
 
 
 @pytest.mark.parametrize(("low", "high", "smallest", "verdict"), [

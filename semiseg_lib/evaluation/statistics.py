@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 BETTER, WORSE, SAME, UNKNOWN = "better", "worse", "no relevant difference", "cannot tell"
 """What an interval of a difference can show."""
@@ -48,6 +48,17 @@ class Interval:
         if self.low > 0:
             return BETTER
         return WORSE if self.high < 0 else UNKNOWN
+
+    @property
+    def p(self) -> float:
+        """Return how often runs whose true mean is 0 have a mean at least as far from 0, in [0, 1].
+
+        This is the two-sided p of Student's t test; NaN for one run, or where all runs are 0.
+        """
+        if self.runs < 2 or not (self.sd or self.mean):
+            return np.nan
+        distance = abs(self.mean) / (self.sd / np.sqrt(self.runs)) if self.sd else np.inf
+        return float(2 * stdtr(self.runs - 1, -distance))
 
     def keeps(self, claimed: float) -> bool:
         """Return whether the mean of a difference has a claim's sign and more than half of it.

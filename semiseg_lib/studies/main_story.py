@@ -47,6 +47,8 @@ EQUAL_COST = 124
 
 This assumes that an image's boxes take an eighth of the time of its mask.
 """
+EQUAL_COST_AT_16 = 74
+"""The same where an image's boxes take a sixteenth of the time of its mask."""
 CONSTRAINED = replace(UNCORRECTED, constrain=True)
 """Options of a primary that learns labels as they are, within what the boxes allow."""
 UNIMATCH = {"views": 2, "feature_dropout": 0.5}
@@ -130,6 +132,9 @@ def ways() -> dict[str, Arm]:
         "unimatch all": Arm("two strong views, every pixel, no boxes", every_pixel),
         "124 unimatch all": Arm(
             "124 masks, two strong views, every pixel", every_pixel, labelled=EQUAL_COST
+        ),
+        "74 unimatch all": Arm(
+            "74 masks, two strong views, every pixel", every_pixel, labelled=EQUAL_COST_AT_16
         ),
         "all masks longer": Arm("all images labelled, as many more steps", all_masks_longer),
         "fixmatch": Arm("FixMatch, no boxes", method("fixmatch")),

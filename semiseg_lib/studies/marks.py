@@ -44,12 +44,12 @@ def mark_of_code(versions: Iterable[str]) -> str:
     Args:
         versions: the version behind each row.
     """
-    counts = Counter(versions)
-    if len(counts) < 2:
+    count = len(set(versions))
+    if count < 2:
         return ""
-    return (f"The rows were made by {len(counts)} versions of the code ({_counted(counts)}); a "
-            "difference between two of them may be the work of the code. `semiseg study NAME "
-            "--anew`, with all of the seeds, makes them again by one version.")
+    return (f"The rows were made by {count} versions of the code; a difference between two of "
+            "them may be the work of the code. `semiseg study NAME --anew`, with all of the seeds, "
+            "makes them again by one version.")
 
 
 class Files(NamedTuple):
