@@ -102,9 +102,6 @@ profile = chapter.begin("11_pseudo_labelling", profile, device)
 # The scores are **records**, made in the laptop profile with `semiseg study unlabelled`, since
 # several seeds take longer than a chapter may. *As many more steps* is the control: the first model
 # goes on with its masks for as many steps as both students had together.
-#
-# These numbers were made by an earlier version of the library; the records name the commits. Such
-# rows are marked †, and are not mixed with runs of today's code.
 
 # %% tags=["nbval-ignore-output"]
 records = studies.read("unlabelled", recipes.load("laptop"))
@@ -735,7 +732,7 @@ rows = []
 for arm, text in arms.items():
     test, reference = by_seed(arm), by_seed("pseudo")
     common = sorted(test.keys() & reference.keys())
-    row = {"labels kept": text + records.sign,
+    row = {"labels kept": text,
            "test mIoU": list(test.values()), "seeds": str(len(test))}
     for score in ("labels 1", "labels 2"):
         row[f"mIoU of {score}"] = list(by_seed(arm, score).values()) or None

@@ -92,8 +92,6 @@ profile = chapter.begin("12_consistency", profile, device)
 #
 # Training all of them takes longer than a chapter may. The scores are **records**, made with
 # `semiseg study unlabelled` in the laptop profile. One FixMatch you will train yourself.
-# These numbers were made by an earlier version of the library; the records name the commits. Such
-# rows are marked †, and are not mixed with runs of today's code.
 
 # %%
 records = studies.read("unlabelled", recipes.load("laptop"))
@@ -105,7 +103,7 @@ def recorded(*names: str) -> dict[str, list[float]]:
     seed."""
     known = [name for name in names if records.seeds(name)]
     return {
-        arms[name].text + records.sign: records.scores(name) for name in known
+        arms[name].text: records.scores(name) for name in known
     }
 
 
@@ -590,7 +588,7 @@ def row(one: str, other: str) -> dict:
         for name in (one, other)
     )
     seeds = sorted(here.keys() & there.keys())
-    line = {"trained with": arms[one].text + records.sign,
+    line = {"trained with": arms[one].text,
             "test mIoU": [here[s] / 100 for s in seeds],
             "compared with": arms[other].text}
     if len(seeds) < 2:

@@ -89,8 +89,6 @@ profile = chapter.begin("13_cross_pseudo_supervision", profile, device)
 # network**, and that one learns from it. Both have seen the same few masks and differ only in the
 # weights that they started from. The scores are **records**, made with `semiseg study unlabelled`
 # in the laptop profile: 24 masks, and for every row but the first the same number of further steps.
-# These numbers were made by an earlier version of the library; the records name the commits. Such
-# rows are marked †, and are not mixed with runs of today's code.
 
 # %%
 records = studies.read("unlabelled", recipes.load("laptop"))
@@ -100,7 +98,7 @@ ARMS = {
     "boxes alone": "one network, boxes",
 }
 levels = {
-    text + records.sign: records.scores(arm)
+    text: records.scores(arm)
     for arm, text in ARMS.items() if records.scores(arm)
 }
 print("seeds:", records.seeds("supervised"))
@@ -126,7 +124,7 @@ def compared(one: str, other: str, name: str) -> dict[str, str]:
         for arm in (one, other)
     ]
     seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
-    line = {"difference in test mIoU (points)": name + records.sign,
+    line = {"difference in test mIoU (points)": name,
             "seeds": str(len(seeds))}
     if len(seeds) > 1:
         found = paired_interval(

@@ -92,8 +92,6 @@ profile = chapter.begin("14_context_aware_consistency", profile, device)
 # The scores are **records**, made in the laptop profile: 24 masks, and as many further steps for
 # every row. **Masks alone, CAC's crops** sees the masks through the same crops and nothing else. It
 # is the control that this method needs.
-# These numbers were made by an earlier version of the library; the records name the commits. Such
-# rows are marked †, and are not mixed with runs of today's code.
 
 # %%
 ARMS, scores = {}, {}
@@ -101,10 +99,10 @@ together = studies.read_together(
     ("unlabelled", "context"), recipes.load("laptop")
 )
 for study, records in together.items():
-    print(f"{study}:", records.mark)
+    print(f"{study}:", records.made_with)
     for arm, recipe in studies.STUDIES[study].items():
         if records.seeds(arm):
-            ARMS[arm] = recipe.text + records.sign
+            ARMS[arm] = recipe.text
             scores[arm] = dict(zip(records.seeds(arm), records.scores(arm),
                                    strict=True))
 print("seeds:", {ARMS[arm]: [*scores[arm]] for arm in ("longer", "cac")

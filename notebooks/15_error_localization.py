@@ -92,8 +92,6 @@ profile = chapter.begin("15_error_localization", profile, device)
 #
 # The scores are **records**, made with `semiseg study context` and `semiseg study unlabelled` in
 # the laptop profile. An arm that nobody has run yet is left out.
-# These numbers were made by an earlier version of the library; the records name the commits. Such
-# rows are marked †, and are not mixed with runs of today's code.
 
 # %%
 ARMS = {
@@ -106,14 +104,13 @@ scores: dict[str, dict[int, float]] = {}
 together = studies.read_together(
     ("unlabelled", "context"), recipes.load("laptop")
 )
-sign = next(iter(together.values())).sign  # the same for both
 for study, found in together.items():
-    print(f"{study}:", found.mark)
+    print(f"{study}:", found.made_with)
     for arm in ARMS.keys() & studies.STUDIES[study].keys():
         scores[arm] = dict(zip(found.seeds(arm), found.scores(arm),
                                strict=True))
 levels = {  # an interval of two seeds would fill the page
-    text + sign: list(scores[arm].values())
+    text: list(scores[arm].values())
     for arm, text in ARMS.items() if len(scores.get(arm, ())) > 2
 }
 print("seeds:", {
@@ -138,7 +135,7 @@ def compared(one: str, other: str) -> list[dict[str, str]]:
     found = paired_interval(
         *([scores[arm][s] for s in seeds] for arm in (one, other))
     )
-    pair = f"{ARMS[one]} − {ARMS[other]}{sign}"
+    pair = f"{ARMS[one]} − {ARMS[other]}"
     return [{
         "difference in test mIoU (points)": pair,
         "mean": f"{found.mean:+.1f}",
@@ -850,7 +847,7 @@ for study, named in (("voc unlabelled", "voc"),
     except FileNotFoundError as missing:
         print(missing)
         continue
-    print(f"{study}:", found.mark)
+    print(f"{study}:", found.made_with)
     wanted = ("supervised", "longer", "fixmatch", "eln")
     rows += [
         {"dataset": named, "masks and arm": row["arm"] + found.sign,

@@ -90,8 +90,6 @@ profile = chapter.begin("16_marginal_context", profile, device)
 # forms: on top of FixMatch (strong views and a rectangle), and on top of CutMix-Seg (the rectangle
 # alone). The scores are **records**, made with `semiseg study context` and `semiseg study
 # unlabelled` in the laptop profile: 24 masks, one supervised start, as many further steps for all.
-# These numbers were made by an earlier version of the library; the records name the commits. Such
-# rows are marked †, and are not mixed with runs of today's code.
 
 # %%
 # arm -> seed -> test mIoU in percent; arm -> what it is
@@ -100,12 +98,12 @@ together = studies.read_together(
     ("unlabelled", "context"), recipes.load("laptop")
 )
 for study, records in together.items():
-    print(f"{study}:", records.mark)
+    print(f"{study}:", records.made_with)
     for arm, recipe in studies.STUDIES[study].items():
         found = dict(zip(records.seeds(arm), records.scores(arm),
                          strict=True))
         if found:
-            scores[arm], names[arm] = found, recipe.text + records.sign
+            scores[arm], names[arm] = found, recipe.text
 
 
 def recorded(*arms: str) -> dict[str, list[float]]:

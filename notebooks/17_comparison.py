@@ -82,8 +82,6 @@ profile = chapter.begin("17_comparison", profile, device)
 # Every method of this book, and its controls: one network, one loop, the same few masks for
 # everybody with the same seed. The scores are **records** of the laptop profile, read from several
 # studies. One command prints them all, and chapter, command and results page read the same files.
-# These numbers were made by an earlier version of the library; the records name the commits. Such
-# rows are marked †, and are not mixed with runs of today's code.
 #
 # ```bash
 # semiseg compare                                   # this chapter's table, drawn pictures
@@ -92,7 +90,7 @@ profile = chapter.begin("17_comparison", profile, device)
 
 # %%
 laptop = recipes.load("laptop")
-found = comparison.read("minivoc", laptop).with_todays_settings()
+found = comparison.read("minivoc", laptop)
 rows = found.rows
 text = {name: row.text for name, row in rows.items()}
 equal = {name: row for name, row in found.of_role("control", "method").items()
@@ -129,9 +127,7 @@ plots.show(
 #
 # Equal: the network and its size, the labelled pictures of a seed, the pictures in a step, the
 # moving average that is deployed, the test pictures, the protocol. The table shows what was not.
-# Its last rows are methods with one piece taken out; they serve as controls further down. Rows
-# marked † do not hold the settings that made them. For these, masks, boxes, networks and steps
-# are those of *today's* recipes in all of this chapter; the command shows dashes.
+# Its last rows are methods with one piece taken out; they serve as controls further down.
 
 # %%
 shown = ("trained with", "extra supervision", "networks", "steps",
@@ -155,23 +151,6 @@ tables.results_table(
 #
 # **Settings.** Each method has the options of its own chapter, chosen on other seeds and on the
 # validation pictures, with little effort for each. None was tuned as its authors would have.
-#
-# **Time and place.** Studies were run on different days. Two of them hold the same training, *masks
-# alone*, with the same seeds. Sums of floating-point numbers come out a little different with
-# another number of threads, and training blows that up:
-
-# %%
-twice = studies.read_together(("hurried", "unlabelled"), laptop)
-one, again = (
-    dict(zip(r.seeds("supervised"), r.scores("supervised"), strict=True))
-    for r in twice.values()
-)
-apart = {s: one[s] - again[s] for s in sorted(one.keys() & again.keys())}
-print("the same training in two studies, points apart:",
-      ", ".join(f"seed {s}: {points:+.1f}" for s, points in apart.items()))
-
-# %% [markdown]
-# So a difference of that size between rows of different studies says little, whatever its interval.
 
 # %% [markdown]
 # ## Two controls, and a word on many questions
@@ -249,8 +228,7 @@ tables.results_table(lines)
 
 # %%
 strong = by_seed(rows["mean-teacher"], rows["strong"])
-if strong:  # none where only one of the two is legacy
-    checks.recorded("mean-teacher-beats-strong-views", strong)
+checks.recorded("mean-teacher-beats-strong-views", strong)
 for key in ("alone", "together"):
     verdicts = [line[key] for line in lines]
     counted = ", ".join(f"{verdicts.count(kind)} {kind}"
@@ -349,8 +327,6 @@ for name in methods:
     control = rows[name].entry.control
     if control not in rows:
         continue
-    if len({rows[one].legacy for one in (name, control, "longer")}) > 1:
-        continue
     three = [rows[one].scores for one in (name, control, "longer")]
     shared = sorted(set.intersection(*map(set, three)))
     if len(shared) > 1:
@@ -429,8 +405,7 @@ for one, other in asked:
         "verdict": gap.verdict,
     })
 masks_over_boxes = by_seed(rows["more masks"], rows["linear"])
-if masks_over_boxes:  # none where only one of the two is legacy
-    checks.recorded("masks-beat-loose-boxes", masks_over_boxes)
+checks.recorded("masks-beat-loose-boxes", masks_over_boxes)
 tables.results_table(lines)
 
 # %% [markdown]

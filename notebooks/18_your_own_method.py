@@ -94,9 +94,6 @@ profile = chapter.begin("18_your_own_method", profile, device)
 # This is the field that your idea enters: **records** of the laptop profile, 24 masks, one dot a
 # seed. Every row but the first got the same number of further steps from the same start. At the
 # end of this chapter there is one more method, and you wrote it.
-# These numbers were made by an earlier version of the library; the records name the commits. Such
-# rows are marked †, and are not mixed with runs of today's code. Your own method is a run of
-# today's code: compare it with a control that you run beside it.
 
 # %%
 ARMS = {
@@ -108,10 +105,9 @@ ARMS = {
 together = studies.read_together(
     ("unlabelled", "context"), recipes.load("laptop")
 )
-sign = next(iter(together.values())).sign  # the same for both
 rows = [row for found in together.values() for row in found.rows]
 levels = {
-    text + sign: found for arm, text in ARMS.items()
+    text: found for arm, text in ARMS.items()
     if (found := [row["test"] for row in rows if row["arm"] == arm])
 }
 plots.show(
@@ -126,7 +122,7 @@ for name, found in levels.items():
     apart = max(found) - min(found)
     print(f"{name:<22} lowest to highest seed: {apart:4.1f} points")
 for study, found in together.items():
-    print(f"{study}:", found.mark)
+    print(f"{study}:", found.made_with)
 
 # %% [markdown]
 # **What to notice.** The seeds of one row lie far apart, and some rows lie closer together than
@@ -523,10 +519,7 @@ plots.show(
 
 
 # %%
-# Records of an earlier version of the library do not say their steps.
-recorded_steps = (
-    "–" if sign else recipes.load("laptop").train_unlabelled.steps
-)
+recorded_steps = recipes.load("laptop").train_unlabelled.steps
 table = ([{"method": name, "steps": str(count), "seed": str(seed),
            "test mIoU (%)": f"{studies.percent(one.evaluate('test')):.1f}"}
           for name, count, one in (
@@ -534,7 +527,7 @@ table = ([{"method": name, "steps": str(count), "seed": str(seed),
               ("masks alone, longer", steps, longer),
               ("soft teacher, yours", steps, mine),
           )]
-         + [{"method": f"{ARMS[row['arm']]} (record){sign}",
+         + [{"method": f"{ARMS[row['arm']]} (record)",
              "steps": str(recorded_steps), "seed": str(row["seed"]),
              "test mIoU (%)": f"{row['test']:.1f}"}
             for row in rows if row["arm"] in ARMS.keys() - {"supervised"}
@@ -544,9 +537,8 @@ tables.results_table(table)
 # %% [markdown]
 # **What this table can say: hardly anything.** It is one seed, and you have seen how far the seeds
 # of one method lie apart. Yours also had fewer steps than the whole recipe, unless you
-# changed `budget`, and the rows marked † are of an earlier version of the library. So compare it
-# with the control above it only, which is a run of today's code. The table does show that your
-# method runs, learns, and is stored and scored exactly as the others are. A claim needs what the
+# changed `budget`. So compare it only with the control above it, which had as many. The table does
+# show that your method runs, learns, and is stored and scored exactly as the others are. A claim needs what the
 # next section asks for.
 
 # %% [markdown]
@@ -745,7 +737,6 @@ with checks.exercise("18.3"):
 # <details><summary>Answer</summary>
 #
 # Nothing yet. You run both on all seeds that you had named before, and write the paired interval.
-# A stored row marked † is no partner for such a pair: earlier code made it.
 #
 # </details>
 #
