@@ -69,15 +69,8 @@ OF_EVERY_ROW = (
 )
 COMMITTED = {name: studies.record_path(name, "laptop") for name in studies.STUDIES}
 LEGACY_HASHES = {
-    "annotation-laptop": "c21247c4c0f6bc86a2996e5b3d0b1b41cfc6e77551505fa4596c2814bbc397b8",
     "camvid_unlabelled-laptop": "fe5f5d392d038d9b34edd855449a3508055d04673b8a70f1c7a604dcf25bf436",
-    "context-laptop": "4f68f6270f6e1648d021bb0af3146157f08ac129ce0d1348de187bca244338fa",
-    "controls-laptop": "c86067f841f7dbb8155064926597dd399bb99c059e7ea290e270a3c49e14cc15",
-    "convolutional-laptop": "dc00c57377827e9b3ec93a49b987048e9d3699ebc078bb7b00e8400527123435",
-    "hurried-laptop": "5822468f16f05836af3a78889d209aa379be87d2a02c3546c87622d6f909708d",
     "photographs-laptop": "923e6e98fe5f24725fc918fc2d92f0e4dd55ec241f334dfa30c766756a3c59c1",
-    "schedules-laptop": "6f5fd750e07bf31e5e5ddd66315a74b3cf153bf52e823ce3657235215c678bf3",
-    "unlabelled-laptop": "a5d91cee7d4ee971337f1a2d8548d0d1e2df2f8f69df758e6d557f3f325343a1",
     "voc_unlabelled-laptop": "558a292361f2cfcbb1b838f2dd207696b04f2dcc63444154253b3f386f15b5b6",
 }
 """What the legacy rows of the committed files are. No change of the library changes these."""
