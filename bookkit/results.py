@@ -77,9 +77,10 @@ def regions() -> dict[tuple[str, str], str]:
 
 def work_of_records() -> str:
     """Return the runs of each study of the main story and their hours, each run counted once."""
-    profile, minutes, rows = recipes.load("laptop"), {}, []
+    profile, minutes, rows, everything = recipes.load("laptop"), {}, [], []
     for study in STORY_STUDIES:
         made = studies.current(study, profile).rows
+        everything += made
         new = {row["identity"]: row["minutes"] for row in made if row["identity"] not in minutes}
         minutes |= new
         rows.append({
@@ -90,7 +91,26 @@ def work_of_records() -> str:
     rows.append({"study": "together", "arms": "", "seeds": "", "rows": "",
                  "runs not in a study above": str(len(minutes)),
                  "hours": f"{sum(minutes.values()) / 60:.1f}"})
-    return markdown_table(rows)
+    return f"{markdown_table(rows)}\n\n{trained_twice(everything)}"
+
+
+def trained_twice(rows: list[dict]) -> str:
+    """Return how far runs that several versions of the code trained are apart, as a sentence.
+
+    Args:
+        rows: current rows.
+    """
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for row in rows:
+        versions = tuple(sorted({one["code"] for one in row["made with"]}))
+        if "test" in row:
+            found.setdefault(row["identity"], {})[versions] = row["test"]
+    apart = [max(scores.values()) - min(scores.values())
+             for scores in found.values() if len(scores) > 1]
+    if not apart:
+        return "No run was trained by two versions of the code."
+    return (f"Runs that two versions of the code trained: {len(apart)}. Same test score to the "
+            f"last digit: {apart.count(0.0)}; largest difference: {max(apart):.1f} points.")
 
 
 def measured(name: str, study: str = PHOTOGRAPHS) -> str:

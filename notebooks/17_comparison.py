@@ -362,8 +362,7 @@ tables.results_table(lines)
 #
 # Small grey dots in the figure are the other methods without boxes.
 #
-# (Boxes around masks that are there can be computed, so they are free here; chapter 08 counted
-# them, and it makes little difference.) The fair question to the boxes is then: what would the
+# (Boxes around masks that are there can be computed, so they are free.) The fair question to the boxes is then: what would the
 # same hours have bought as **masks**? So two rows more, with as many masks as that: masks alone,
 # and FixMatch.
 #

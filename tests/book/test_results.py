@@ -128,3 +128,15 @@ def test_a_page_without_its_regions_is_refused(tmp_path):
     page.write_text("# Results\n", encoding="utf-8")
     with pytest.raises(BookError, match="measured-gpu:start"):
         results.write_results_page(page)
+
+
+@pytest.mark.parametrize(("scores", "said"), [
+    ((70.5, 70.5), "Same test score to the last digit: 1; largest difference: 0.0 points."),
+    ((70.5, 72.0), "Same test score to the last digit: 0; largest difference: 1.5 points."),
+])
+def test_runs_that_two_versions_trained_are_held_against_each_other(scores, said):
+    rows = [{"identity": "a", "test": score, "made with": [{"code": code}]}
+            for score, code in zip(scores, ("abc", "def"), strict=True)]
+    expected = f"Runs that two versions of the code trained: 1. {said}"
+    assert results.trained_twice(rows) == expected
+    assert results.trained_twice(rows[:1]).startswith("No run")
