@@ -603,7 +603,8 @@ print("seeds:", ways.seeds("equal"), "-", ways.made_with)
 # <!-- end -->
 #
 # [Chapter 12](12_consistency.ipynb) builds a training that reads unlabelled pictures through strong
-# views. With as many steps and an eighth of the masks, this is where it stands:
+# views. With as many steps and a seventh of the masks (and 100 pictures more, those of these masks),
+# this is where it stands:
 #
 # <!-- finding: views-over-all-masks -->
 # With 124 masks and two strong views of unlabelled images, test mIoU is 1.5 points lower than with

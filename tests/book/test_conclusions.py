@@ -77,10 +77,10 @@ def test_an_effect_that_is_halved_or_flipped_in_a_record_turns_sentence_and_clai
     assert side in said and "but the book claims a difference of" in said
 
 
-def test_nearly_all_differences_of_ten_seeds_stay_after_holm_over_the_whole_book():
+def test_most_differences_of_ten_seeds_stay_after_holm_over_the_whole_book():
     """As chapter 08 says beside its table."""
     asked = findings.find_all(findings.all_findings(), load("laptop"))
     adjusted = comparison.holm([one.interval.p for one in asked.values()])
     stay = [p < 0.05 for p, one in zip(adjusted, asked.values(), strict=True)
             if len(one.seeds) == 10 and one.verdict in (BETTER, WORSE)]
-    assert len(stay) >= 15 and sum(stay) >= 0.85 * len(stay)
+    assert len(stay) >= 15 and sum(stay) >= 0.75 * len(stay)
