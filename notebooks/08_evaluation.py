@@ -84,12 +84,13 @@ profile = chapter.begin("08_evaluation", profile, device)
 # ## The result first
 #
 # The whole storyline as a ladder. It starts from the masks alone, adds the ancillary's labels,
-# corrects them, spends more training on them, and ends at the masks of all pictures. Training six kinds of models with several seeds takes longer than a chapter may, so
-# this figure is drawn from **records**: score files beside this notebook, made in the laptop
-# profile with `semiseg study`. They are laptop records whichever profile you run. The network that
-# is deployed had the same number of steps at every rung, 1000 from fresh weights. (The rows *24 masks*
-# and *all 824 masks* of chapter 00 are other runs: they start from the finished supervised model and
-# learn 1000 steps more.)
+# corrects them, spends more training on them, and ends at the masks of all pictures. Training six
+# kinds of models with several seeds takes longer than a chapter may, so this figure is drawn from
+# **records**: score files beside this notebook, made in the laptop profile with `semiseg study`.
+# They are laptop records whichever profile you run. The network that is deployed had the same
+# number of steps at every rung, 1000 from fresh weights. (The rows *24 masks* and *all 824 masks*
+# of chapter 00 are other runs: they start from the finished supervised model and learn 1000 steps
+# more.)
 
 # %%
 laptop = recipes.load("laptop")
@@ -153,8 +154,9 @@ plots.show(
 # | absent classes | in neither truth nor prediction: left out of the mean |
 # | spread | every seed shown; 95 % t interval; methods compared by paired differences |
 #
-# Three choices are older than the study `search`: that α falls over the first 30 % of the training, how
-# loosely the boxes are drawn, and the weight 0.5 of fixed mixtures and ensembles. [Chapter 07](07_primary_training.ipynb) says how they came about.
+# Three choices are older than the study `search`: that α falls over the first 30 % of the training,
+# how loosely the boxes are drawn, and the weight 0.5 of fixed mixtures and ensembles.
+# [Chapter 07](07_primary_training.ipynb) says how they came about.
 #
 # The "best epoch" deserves a word. Picking the best of many checkpoints *on the set that you
 # report* is training on it, a little.
@@ -475,14 +477,14 @@ plots.show(
 # <details><summary>Answer</summary>
 #
 # Of the three, both, by about two points over input with correction. The constraint alone, which
-# trains no ancillary, cannot be told from the ancillary with correction. And a student's own labels?
-# Soft ones end below the masks alone: their target is its own output, which pulls with zero force
-# (chapter 07) wherever the boxes forbid nothing. *Hard* labels that the moving average of the weights
-# makes are another matter: the force is $p - q$ with a $q$ of zeros and a one, so that every label is
-# driven home, right or wrong. That needs a maker whose labels are mostly right. From fresh weights
-# they fail as well; from the model of the 24 masks they are far ahead. Hard labels and their maker
-# changed together here, so which of the two does it is not separated, and no arm says why soft labels
-# fall even below their start.
+# trains no ancillary, cannot be told from the ancillary with correction. And a student's own
+# labels? Soft ones end below the masks alone: their target is its own output, which pulls with zero
+# force (chapter 07) wherever the boxes forbid nothing. *Hard* labels that the moving average of the
+# weights makes are another matter: the force is $p - q$ with a $q$ of zeros and a one, so that
+# every label is driven home, right or wrong. That needs a maker whose labels are mostly right. From
+# fresh weights they fail as well; from the model of the 24 masks they are far ahead. Hard labels
+# and their maker changed together here, so which of the two does it is not separated, and no arm
+# says why soft labels fall even below their start.
 #
 # </details>
 
@@ -580,9 +582,9 @@ plots.show(
 
 # %% [markdown]
 # Read them as an investigation. The first *suspicion* was that any second opinion would do. Its
-# *prediction*: a fixed mixture with the model of masks alone, which knows no boxes and does not learn
-# on, does as well. That is refuted: it does worse than no mixture at all, unless the boxes cut its
-# errors off. Whether an ensemble of *good* partners does as well is asked further down.
+# *prediction*: a fixed mixture with the model of masks alone, which knows no boxes and does not
+# learn on, does as well. That is refuted: it does worse than no mixture at all, unless the boxes
+# cut its errors off. Whether an ensemble of *good* partners does as well is asked further down.
 #
 # - <!-- finding: mixture-over-none -->
 #   With a fixed mixture with the model of masks alone, test mIoU is 3.7 points lower than with the
@@ -640,8 +642,8 @@ plots.show(
 #   strong view, both with boxes as constraint (95 % interval +2.9 to +5.7, 5 seeds, paired).
 #   <!-- end -->
 #
-# *One* strong view is ahead of the ancillary, with the boxes. Without them, with nothing annotated but
-# the 24 masks, these seeds cannot tell it from the students of boxes:
+# *One* strong view is ahead of the ancillary, with the boxes. Without them, with nothing annotated
+# but the 24 masks, these seeds cannot tell it from the students of boxes:
 #
 # - <!-- finding: fixmatch-over-linear -->
 #   We cannot tell whether test mIoU is higher with one strong view and no box or with 800 images
@@ -796,9 +798,9 @@ tables.results_table([
 #   the training it saves: one primary instead of two.
 # - *Second round.* The same, starting from the corrected primary.
 #
-# The study `search` chose the temperature, the smoothing and the weights of bootstrapping, on seeds and
-# validation pictures that no result of this book is reported on. The weight of the two mixtures was
-# not searched: it is the last $\alpha$ of correction, 0.5.
+# The study `search` chose the temperature, the smoothing and the weights of bootstrapping, on seeds
+# and validation pictures that no result of this book is reported on. The weight of the two mixtures
+# was not searched: it is the last $\alpha$ of correction, 0.5.
 #
 # **Predict first.** Which of these do as well as linear correction?
 
@@ -955,10 +957,10 @@ plots.show(
 #
 # </details>
 #
-# Strong colours of the masks alone do not replace the boxes. In the figure, seven of the eight gains
-# leave zero, and the uncorrected one with strong colours of all images does not. Where all images
-# have them, both mean gains are smaller, but their intervals are wide. Do colours change a student of boxes, and what correction
-# adds to it?
+# Strong colours of the masks alone do not replace the boxes. In the figure, seven of the eight
+# gains leave zero, and the uncorrected one with strong colours of all images does not. Where all
+# images have them, both mean gains are smaller, but their intervals are wide. Do colours change a
+# student of boxes, and what correction adds to it?
 #
 # - <!-- finding: colours-on-unlabelled-none -->
 #   We cannot tell whether test mIoU is higher with strong colours of the unlabelled images,

@@ -293,12 +293,9 @@ def difference(one: Row, other: Row) -> Difference:
     apart = _apart((one, other))
     if len(seeds) < 2:
         return Difference(seeds, None, 1.0, apart)
-    from scipy import stats  # takes half a second
-
-    pair = [[row.scores[seed] for seed in seeds] for row in (one, other)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = float(stats.ttest_rel(*pair).pvalue)
-    return Difference(seeds, paired_interval(*pair), p if np.isfinite(p) else 1.0, apart)
+    interval = paired_interval(*([row.scores[seed] for seed in seeds] for row in (one, other)))
+    p = interval.p
+    return Difference(seeds, interval, p if np.isfinite(p) else 1.0, apart)
 
 
 def _apart(rows: Iterable[Row]) -> tuple[int, ...]:

@@ -38,15 +38,16 @@ def mark_of_machines(states: Iterable[str]) -> str:
             "part of a difference between two of them is rounding, which training amplifies.")
 
 
-def mark_of_code(versions: Iterable[str]) -> str:
-    """Return the note under a table with rows of several versions of the code; "" for one.
+def mark_of_code(versions: Iterable[tuple[str, ...]]) -> str:
+    """Return the note under a table with rows that differ in their versions of the code; or "".
 
     Args:
-        versions: the version behind each row.
+        versions: those behind each row: what trained it, and what scored it.
     """
-    count = len(set(versions))
-    if count < 2:
+    found = set(versions)
+    if len(found) < 2:
         return ""
+    count = len(set().union(*found))
     return (f"The rows were made by {count} versions of the code; a difference between two of "
             "them may be the work of the code. `semiseg study NAME --anew`, with all of the seeds, "
             "makes them again by one version.")
@@ -92,14 +93,14 @@ class State(NamedTuple):
     """The states of the machine that trained a row, and the versions of the code behind it."""
 
     machine: str
-    code: str
+    code: tuple[str, ...]
 
 
 def state_of(row: Mapping[str, Any]) -> State:
     """Return what made a current row."""
     machines = {json.dumps(one["machine"], sort_keys=True) for one in row["made with"]}
     versions = {row["commit"], *(one["code"] for one in row["made with"])}
-    return State("; ".join(sorted(machines)), " and ".join(sorted(versions)))
+    return State("; ".join(sorted(machines)), tuple(sorted(versions)))
 
 
 def commits_of(rows: Iterable[dict]) -> tuple[str, ...]:
