@@ -577,8 +577,9 @@ print(f"sd of such means by chance:    {chance:.1f} points")
 #
 # What would the other pictures be worth if somebody drew all their masks? Training with every mask
 # takes long, so we read the scores of stored laptop runs; they are the same whichever profile you
-# are in now. Both rows had as many steps as every model that learns from unlabelled pictures, so
-# the gap is what masks are worth, not what training is worth.
+# are in now. Both rows had as many steps as the primaries of chapter 07, 1000 from fresh weights, so
+# the gap is what masks are worth, not what training is worth. (The methods of chapters 12 to 16 start
+# from a model of the few masks and learn 1000 steps more.)
 
 # %%
 ways = studies.current("ways", recipes.load("laptop"))
