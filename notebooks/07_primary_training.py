@@ -398,7 +398,7 @@ checks.claim("linear-is-ahead-here", differences["linear − no correction"],
 # thinner at outlines after correction; and a correction by a model that does not learn on should do
 # less. Chapter 08 tests both.
 #
-# And the labels? Chapter 06 mixed the ancillary with a primary that had learned from it without
+# And the labels? Chapter 06 mixed the ancillary with a primary that had learnt from it without
 # correction. Now the primary was trained *on* its corrected labels. We score what the two agree
 # on at the end of the schedule, on the hidden masks of the unlabelled pictures, beside the older
 # mixture.
@@ -579,7 +579,7 @@ tables.results_table([row(name, "linear") for name in ("constant", "slow")])
 # > direction.
 #
 # Why *could* the slow line cost something? Until the last part of the training, its labels are
-# nearly the ancillary's, and what a network has learned for most of its time it does not unlearn
+# nearly the ancillary's, and what a network has learnt for most of its time it does not unlearn
 # in the rest. Why *could* a constant 0.5 do no harm? A fresh network is unsure everywhere. Its
 # margins are small, so even with two thirds of the weight it can soften a confident label but
 # not flip it. It anneals itself.
@@ -627,7 +627,7 @@ with checks.exercise("7.1"):
 # %% [markdown]
 # ### 2. Implement: a schedule with another shape
 #
-# A straight line in $\alpha$ spends most of its way at weights near one. Let $\alpha$ fall by a
+# A straight line in $\alpha$ spends most of the time at weights near one. Let $\alpha$ fall by a
 # constant *factor* in equal times instead: a straight line on the logarithmic axis. After
 # `until` it holds its end value.
 #

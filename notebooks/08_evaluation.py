@@ -335,7 +335,7 @@ checks.claim("correction-costs-recall", changed["recall"],
 # void pixels lies at zero and is not counted.
 #
 # The fourth curve is of another kind: the ancillary's labels **on the unlabelled pictures**, from
-# which both primaries learned.
+# which both primaries learnt.
 
 # %%
 def signed_distance(mask: np.ndarray) -> np.ndarray:
@@ -1220,7 +1220,7 @@ tables.results_table(rows)
 #
 # So far the boxes of the unlabelled pictures were drawn loosely, and those of the labelled ones
 # tightly. That is one kind of error. We now change only how boxes are drawn, and train with and
-# without correction again. The same pictures under each pen:
+# without correction again. Boxes drawn in each style:
 
 # %%
 few = profile.data.with_options(
@@ -1317,7 +1317,7 @@ tables.results_table(rows)
 # are (95 % interval +1.9 to +3.1, 10 seeds, paired).
 # <!-- end -->
 #
-# The ancillary learned "objects fill their boxes" and applies it to boxes that are too large. The
+# The ancillary learnt "objects fill their boxes" and applies it to boxes that are too large. The
 # error is *systematic*, and it is tied to something that only the ancillary sees. A primary that
 # looks at the picture alone finds no feature that explains the extra rim: in the masks of $F$, the
 # same grass is background. So the two models disagree, the primary is sure, and correction lets go
@@ -1357,7 +1357,7 @@ tables.results_table(rows)
 # ancillary's labels as they are (95 % interval -5.7 to -2.5, 4 seeds, paired).
 # <!-- end -->
 #
-# Where no box is, the ancillary has learned to say *background*, and to be sure of it. A primary
+# Where no box is, the ancillary has learnt to say *background*, and to be sure of it. A primary
 # raised on such labels leans to background as well. Now both models err in the *same direction*,
 # and averaging two opinions cannot remove an error that they share. A constraint is wrong here: it
 # forbids the class of every object whose box is missing.
@@ -1486,7 +1486,7 @@ tables.results_table(rows)
 # | convolutional | 78.29 | 79.63 | 80.12 | 82.33 | 82.72 |
 #
 # Note the size of the steps: tenths of a point to one point for linear, no interval given, and
-# at 200 masks the learned (convolutional) correction lies *below* none. The training code was never
+# at 200 masks the learnt (convolutional) correction lies *below* none. The training code was never
 # released. That is why this book runs controls.
 
 # %% [markdown]

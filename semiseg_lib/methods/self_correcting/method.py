@@ -52,8 +52,8 @@ T                 number        temperature of the ancillary
 eta               number        share of a label that is spread evenly
 C                 number        classes, background included
 sg                operator      takes no gradient
-F                 pixels        of the images with masks and boxes, without void
-W                 pixels        of the images with boxes only, without padding
+F                 set           the images with masks and boxes; their pixels, without void
+W                 set           the images with boxes only; their pixels, without padding
 CE                number        cross-entropy, mean over the pixels of F or W
 L_anc, L          number        the loss of the ancillary, and of the primary
 i, c, s           index         pixel, class, scale

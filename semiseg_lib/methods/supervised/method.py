@@ -1,6 +1,6 @@
 """Supervised training in equations.
 
-    (E1)  L = -1/|V| sum_{i in V} log p_{i,y_i},    p = softmax(f(x))
+    (E1)  L = -1/|V| sum_{i in V} log p_{i,y_i},    p = softmax(l(x))
 
 As the control of methods that learn from strong views, x and y are first replaced by M(S(x)) and
 M(y): S gives each image colours of its own, M pastes rectangles of the next image onto each.
@@ -11,7 +11,7 @@ symbol  shape         meaning
 x       (B, 3, H, W)  labelled images in [0, 1]
 y       (B, H, W)     their masks: class ids, 255 = void
 L       number        the loss
-f       (B, C, H, W)  the network's logits, enlarged to the image
+l       (B, C, H, W)  the network's logits, enlarged to the image
 p       (B, C, H, W)  probabilities
 V       pixels        those that are not void
 i       index         pixel
