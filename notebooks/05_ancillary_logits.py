@@ -131,8 +131,8 @@ plots.show(figure,
 # %% [markdown]
 # **What to notice.** Look at the names first: do you find an object of the wrong class? Then at the
 # black pixels: are they scattered, or do they lie between an object and the side of its box? In our
-# runs every name is right, and nearly all black pixels lie between an object and the side of its
-# box.
+# runs nearly all black pixels lie between an object and the side of its box. Wrong names are rare
+# here, but look at the balloon's basket in the first row.
 
 # %% [markdown]
 # ## Why logits, and not labels
@@ -279,8 +279,9 @@ checks.claim("loose-boxes-cost", cost, profile.asserts_claims)
 # 87 against 88 %. Then the second and the third: do other boxes? They cost 22 points. *Precision*
 # is the share of the pixels called an object that are that object, *recall* the share of the
 # object's pixels that are called so. Precision falls from 92 to 68 %, recall only from 93 to 86:
-# the labels are too fat. This is a special kind of error, and chapters 06 to 08 build on it: it
-# goes in one direction, and it comes from something that the primary model will never see.
+# the labels are mostly too fat. This is a special kind of error, and chapters 06 to 08 build on it:
+# it goes in one direction, and it comes from something that the primary model will never see. Where
+# the lost recall went, the next section shows.
 
 # %% [markdown]
 # ## Where it errs
@@ -479,8 +480,8 @@ plots.show(figure,
 # %% [markdown]
 # So there are mistakes that the ancillary cannot see in itself. What could? A model that has never
 # seen a box cannot have learnt to trust one, so its mistakes are of another kind. In
-# [chapter 06](06_self_correction.ipynb) such a model learns from the ancillary's labels, and the
-# two correct each other.
+# [chapter 06](06_self_correction.ipynb) such a model learns from the ancillary's labels, and we ask
+# whether the two correct each other.
 
 # %% [markdown]
 # ## Exercises
@@ -586,13 +587,14 @@ with checks.exercise("5.3"):
 #
 # </details>
 #
-# **2.** Loose boxes lower the precision of the labels and hardly their recall. Which mistakes does
+# **2.** Loose boxes lower the precision of the labels far more than their recall. Which mistakes does
 # that mean, and what if it were the other way round?
 #
 # <details><summary>Answer</summary>
 #
-# Labels that reach beyond their objects: too fat. The other way round, objects or parts of them
-# would be missing from the labels, as with boxes that are too small or forgotten.
+# Mostly labels that reach beyond their objects: too fat. The other way round, objects or parts of
+# them would be missing from the labels, as with boxes that are too small or forgotten. What recall
+# is lost here went into wrong names, where one enlarged box reaches over another object.
 #
 # </details>
 #
@@ -609,8 +611,8 @@ with checks.exercise("5.3"):
 #
 # - Store logits: labels and probabilities follow from them, and corrections need them.
 # - Measure labels with a hidden truth, with only one thing changed at a time.
-# - Loosely drawn boxes make labels err in one direction: too fat. Precision against recall shows
-#   it.
+# - Loosely drawn boxes make labels mostly too fat: precision against recall shows it. They also give
+#   more pixels the name of a neighbour.
 # - Loose boxes make more mistakes. Four in ten of them, or a few more, pass a threshold of 90 %, as
 #   with tight boxes; whether loose ones make them more confident, these seeds cannot tell.
 #

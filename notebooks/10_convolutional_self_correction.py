@@ -25,7 +25,7 @@
 #   what the other half shows;
 # - write its three stages, and show which loss teaches which network;
 # - test whether a trained module looks around itself or only weighs two opinions;
-# - say when a trust that was learnt on $F$ carries over to the unlabelled pictures, and when not.
+# - say what would have to hold for a trust learnt on $F$ to carry over to the unlabelled pictures.
 #
 # **You need** the corrected label of [chapter 06](06_self_correction.ipynb) and the loss of
 # [chapter 07](07_primary_training.ipynb). Words such as *control* and *stop-gradient* stand in the
@@ -987,7 +987,7 @@ plots.show(
 
 # %% [markdown]
 # In the published tables the learnt correction is behind with the fewest masks on both datasets,
-# and ahead with the most. On VOC it changes sides in between, and the differences, a point or
+# and ahead with the most. On VOC it changes sides in between, and the differences, about a point or
 # less, are hardly larger than those between two runs of one recipe. On Cityscapes they are larger:
 # a fall of 4 points with 200 masks, a gain of 3 with 914.
 #
@@ -1178,8 +1178,8 @@ with checks.exercise("10.3"):
 #   begun on the masks (95 % interval -8.6 to -7.9, 3 seeds, paired).
 #   <!-- end -->
 #
-#   The module learnt to trust an ancillary that sees tight boxes. With loose boxes in its lessons it
-#   is less far behind. But its ancillary is better then, too, and these seeds cannot tell whether the
+#   We suspect that it learnt to trust an ancillary that sees tight boxes. With loose boxes in its
+#   lessons it is less far behind. But its ancillary is better then, too, and these seeds cannot tell whether the
 #   module adds anything to it:
 #
 #   <!-- finding: learnt-labels-over-linear-loose-loose -->
@@ -1193,8 +1193,8 @@ with checks.exercise("10.3"):
 #   seeds, paired; 1 point would matter).
 #   <!-- end -->
 # - Context hardly mattered, in one run: without any neighbour, its labels were nearly as good.
-# - Much worse labels made models that these seeds cannot tell from the others. Label scores and
-#   model scores answer different questions.
+# - Much worse labels made models that these seeds cannot tell from the others: score the model, not
+#   its labels alone.
 #
 # ## What can go wrong
 #
