@@ -128,7 +128,7 @@ print("seeds:", ways.seeds("linear"), "-", ways.made_with)
 #   <!-- end -->
 # - <!-- finding: fixmatch-over-linear -->
 #   We cannot tell whether test mIoU is higher with one strong view and no box or with 800 images
-#   with boxes and linear correction (difference +0.6, 95 % interval -4.4 to +5.6, 5 seeds, paired;
+#   with boxes and linear correction (difference +1.3, 95 % interval -1.0 to +3.6, 10 seeds, paired;
 #   1 point would matter).
 #   <!-- end -->
 # - <!-- finding: masks-over-unimatch -->
@@ -159,8 +159,8 @@ print("seeds:", ways.seeds("linear"), "-", ways.made_with)
 #   views of the masks alone (95 % interval +13.5 to +16.6, 10 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: unimatch-in-boxes-over-own-hard -->
-#   With two strong views and dropped features, test mIoU is 7.5 points higher than with weak views,
-#   both with hard labels kept inside the boxes (95 % interval +4.9 to +10.2, 5 seeds, paired).
+#   With two strong views and dropped features, test mIoU is 6.0 points higher than with weak views,
+#   both with hard labels kept inside the boxes (95 % interval +4.3 to +7.7, 10 seeds, paired).
 #   <!-- end -->
 # - <!-- finding: unimatch-in-boxes-over-every-pixel -->
 #   With boxes as constraint and two strong views, test mIoU is 6.5 points higher than with two
@@ -182,8 +182,8 @@ print("seeds:", ways.seeds("linear"), "-", ways.made_with)
 #
 # So boxes are worth a lot, and self-correction is worth something. It is not what to do first. The
 # paper says that it comes to similar accuracy with seven times less annotation effort than masks
-# alone; on these pictures, at equal effort, masks are ahead. Why that is so, and when it turns
-# round, is the story of chapters 03 to 08: a hunt for the kinds of mistake that decide it. Most of
+# alone; on these pictures, at equal effort, masks are ahead. Why that is so, and at what price of
+# a box it might turn round, is the story of chapters 03 to 08: a hunt for the kinds of mistake that decide it. Most of
 # them are *wrong names* and *wrong outlines*. What else boxes have been used for, in the
 # paper's time and since, up to Segment Anything, is on the page
 # [Boxes and noisy labels](boxes_and_noise.md).
@@ -191,13 +191,13 @@ print("seeds:", ways.seeds("linear"), "-", ways.made_with)
 # One thing you have to know before you believe any of this. The pictures are drawn, and their boxes
 # were made loose **on purpose**, with pictures that are easier than they could be: in this world
 # the effect of correction can be seen. Chapter 08 repeats it with tight, missing and shifted boxes,
-# and with harder pictures and tight boxes, and there it seems to cost points, as far as four and five
+# and with harder pictures and tight boxes, and there it seems to cost points, as far as five
 # seeds can say. How fast $\alpha$ falls was chosen here as well; over the whole training, as we read
 # the paper, chapter 07 cannot tell whether correction helps. Of the harder world, for one:
 #
 # - <!-- finding: linear-over-none-harder-world -->
-#   With linear correction (the harder world, all boxes tight), test mIoU is 4.0 points lower than
-#   with the ancillary's labels as they are (95 % interval -5.4 to -2.5, 4 seeds, paired).
+#   With linear correction (the harder world, all boxes tight), test mIoU is 4.2 points lower than
+#   with the ancillary's labels as they are (95 % interval -5.3 to -3.0, 5 seeds, paired).
 #   <!-- end -->
 
 # %% [markdown]

@@ -599,8 +599,8 @@ print("seeds:", ways.seeds("equal"), "-", ways.made_with)
 # ceiling, as more steps raise it:
 #
 # <!-- finding: steps-on-all-masks -->
-# With all images labelled and as many steps as a method without boxes, test mIoU is 3.0 points
-# higher than with all images labelled (95 % interval +2.2 to +3.8, 5 seeds, paired).
+# With all images labelled and as many steps as a method without boxes, test mIoU is 2.7 points
+# higher than with all images labelled (95 % interval +2.0 to +3.4, 10 seeds, paired).
 # <!-- end -->
 #
 # [Chapter 12](12_consistency.ipynb) builds a training that reads unlabelled pictures through strong
@@ -608,8 +608,8 @@ print("seeds:", ways.seeds("equal"), "-", ways.made_with)
 # this is where it stands:
 #
 # <!-- finding: views-over-all-masks -->
-# With 124 masks and two strong views of unlabelled images, test mIoU is 1.5 points lower than with
-# all 824 masks, weak views and as many steps (95 % interval -2.2 to -0.9, 5 seeds, paired).
+# With 124 masks and two strong views of unlabelled images, test mIoU is 1.3 points lower than with
+# all 824 masks, weak views and as many steps (95 % interval -1.8 to -0.9, 10 seeds, paired).
 # <!-- end -->
 
 # %% [markdown]

@@ -68,7 +68,7 @@ def ways() -> dict[str, Arm]:
     own_hard = method("fixmatch", constrain=True, threshold=0.0, strong=UNCHANGED, cutmix=None)
     central = {
         "supervised": Arm("masks alone", self_correction.supervised, with_sources),
-        "equal": Arm("masks alone, steps of a primary", self_correction.equal_steps),
+        "equal": Arm("masks alone, steps of a primary", self_correction.equal_steps, with_sources),
         "longer": Arm("masks alone, as many more steps", longer),
         "strong": Arm("masks alone, strong views", strong_views),
         "ancillary": Arm("ancillary (sees boxes)", self_correction.ancillary, with_sources),
@@ -144,8 +144,8 @@ def ways() -> dict[str, Arm]:
         ),
     }
     return {
-        **{name: replace(arm, seeds=TEN) for name, arm in central.items()},
-        **{name: replace(arm, seeds=FIVE) for name, arm in further.items()},
+        name: replace(arm, seeds=TEN if name in central or name in SAME_HOURS else FIVE)
+        for name, arm in (central | further).items()
     }
 
 
@@ -176,16 +176,16 @@ The boxes of 800 images count as 100 masks (``EQUAL_COST``).
 def conditions() -> dict[str, Arm]:
     """Return an arm per condition of the boxes and way to use them; see ``CONDITIONS``."""
     ways_there = {
-        "none": ("uncorrected", primary(UNCORRECTED)),
-        "linear": ("linear correction", primary(linear())),
-        "both": ("linear correction within boxes", primary(linear(constrain=True))),
+        "none": ("uncorrected", primary(UNCORRECTED), with_sources),
+        "linear": ("linear correction", primary(linear()), with_labels),
+        "both": ("linear correction within boxes", primary(linear(constrain=True)), with_labels),
     }
     with_boxes = {
         f"{condition}, {way}": Arm(
-            f"{condition}, {text}", make, with_labels, data_options=options, seeds=FIVE
+            f"{condition}, {text}", make, score, data_options=options, seeds=FIVE
         )
         for condition, options in CONDITIONS.items()
-        for way, (text, make) in ways_there.items()
+        for way, (text, make, score) in ways_there.items()
     }
     return with_boxes | {
         "harder world, equal": Arm(
