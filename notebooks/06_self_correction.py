@@ -720,8 +720,8 @@ tables.results_table([
 # ancillary's labels, and averages over many pictures. It gives *fewer* pixels a wrong name:
 #
 # <!-- finding: names-of-primary-over-ancillary -->
-# With the labels of the uncorrected primary, the share of object pixels with another object's name
-# is 1.4 points lower than with the ancillary's (95 % interval -2.1 to -0.7, 10 seeds, paired).
+# With the labels of the uncorrected primary, the share of objects' pixels with a wrong name is 1.4
+# points lower than with the ancillary's (95 % interval -2.1 to -0.7, 10 seeds, paired).
 # <!-- end -->
 #
 # </details>
