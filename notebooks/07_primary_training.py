@@ -446,8 +446,8 @@ gained = np.subtract(labels["ancillary + corrected primary"],
 checks.claim("corrected-beats-ancillary", gained, profile.asserts_claims)
 
 # %% [markdown]
-# So does the model gain what the labels gained? On ten seeds of the record: the corrected labels
-# against the ancillary's, what the primary *without* correction says by itself against them, and the
+# So does the model gain what the labels gained? On ten seeds of the record: the corrected labels, and
+# what the primary *without* correction says by itself, each against the ancillary's labels; and the
 # two models:
 #
 # - <!-- finding: linear-labels-over-none -->
