@@ -514,7 +514,13 @@ with checks.after("0.1"):
 # ## Key takeaways
 #
 # - Masks are expensive, boxes are cheap. Semi-supervised methods learn from both.
-# - Before a method, ask what the same hours buy. Here, more masks or strong views buy more:
+# - Before a method, ask what the same hours buy. Here, more masks buy more than boxes with
+#   self-correction, and two strong views of bare pictures, which cost none, do so too:
+#
+#   <!-- finding: unimatch-over-linear -->
+#   With two strong views and no box, test mIoU is 5.6 points higher than with 800 images with boxes
+#   and linear correction (95 % interval +3.8 to +7.4, 10 seeds, paired).
+#   <!-- end -->
 #
 #   <!-- finding: masks-over-boxes -->
 #   With 124 masks, test mIoU is 10.9 points higher than with 24 masks and 800 images with boxes and
