@@ -1315,12 +1315,12 @@ CASES = {
 }
 
 
-def differences(way: str, other: str,
-                score: str = "test") -> dict[str, np.ndarray]:
-    """Differences in a score of two ways in points, seed by seed, by case."""
+def differences(way: str, other: str) -> dict[str, np.ndarray]:
+    """Differences in test mIoU of two ways in points, seed by seed, by
+    case."""
     found = {}
     for case, name in CASES.items():
-        one, two = (conditions.by_seed(f"{name}, {arm}", score)
+        one, two = (conditions.by_seed(f"{name}, {arm}")
                     for arm in (way, other))
         shared = sorted(one.keys() & two.keys())
         found[case] = np.array([one[s] - two[s] for s in shared])
@@ -1512,10 +1512,10 @@ tables.results_table([
 #   <!-- end -->
 #
 # A shifted box is too large on one side and cuts the object on the other. We suspect that over many
-# pictures such errors average out: the uncorrected student is far better than its labels. Mixed with them
-# again at α 0.5, it gives up a part of that. These boxes are otherwise tight, as are those of the
-# case before, and tight boxes alone turned the sign above. How much of this loss is the shift's is
-# not separated here.
+# pictures such errors average out: the uncorrected student is far better than its labels. Mixed with
+# them again at α 0.5, it gives up a part of that. These boxes are otherwise tight, as are those of
+# the case before, and tight boxes alone turned the sign above. How much of this loss is the shift's
+# is not separated here.
 #
 # **The harder world.**
 #
